@@ -1,0 +1,4 @@
+/** IP addresses, prefixes and MAC addresses as values; the only folder that imports `ipaddr.js`. */
+export * from "./cidr.ts";
+export * from "./ip.ts";
+export * from "./mac.ts";

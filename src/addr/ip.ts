@@ -1,0 +1,103 @@
+/**
+ * IP addresses as plain values. An address is its canonical text (RFC 5952 for IPv6) everywhere in
+ * Skylane, so that values compare with `===`, sort, print and serialise as they are; bytes exist only at
+ * the edge to the kernel. The family is a parameter of every function, never a second copy of it.
+ */
+import ipaddr from "ipaddr.js";
+
+/** Address family: 4 for IPv4, 6 for IPv6. */
+export type Family = 4 | 6;
+
+/** Both families, in the order in which Skylane handles them. */
+export const FAMILIES: readonly Family[] = [4, 6];
+
+/** Number of bits of an address of a family: 32 or 128. */
+export const addressBits = (family: Family): 32 | 128 => (family === 4 ? 32 : 128);
+
+/** The family of a canonical address or CIDR: only IPv6 text has a colon. */
+export const familyOf = (text: string): Family => (text.includes(":") ? 6 : 4);
+
+/**
+ * Parses an address strictly and returns its canonical text.
+ * IPv4 must be four decimal parts; zone identifiers and IPv4-mapped IPv6 addresses are refused, since no
+ * pod, VTEP or node address of Kubernetes may be one.
+ * @throws RangeError naming the text when it is no such address.
+ */
+export function parseIp(text: string): string {
+  const family = familyOf(text);
+  if (family === 4 ? !ipaddr.IPv4.isValidFourPartDecimal(text) : !ipaddr.IPv6.isValid(text) || text.includes("%")) {
+    throw new RangeError(`"${printable(text)}" is not an IPv4 or IPv6 address`);
+  }
+  const parsed = ipaddr.parse(text);
+  if (parsed instanceof ipaddr.IPv6 && parsed.isIPv4MappedAddress()) {
+    throw new RangeError(`"${printable(text)}" is an IPv4-mapped IPv6 address; write the IPv4 address itself`);
+  }
+  return parsed instanceof ipaddr.IPv6 ? parsed.toRFC5952String() : parsed.toString();
+}
+
+/** The bytes of a canonical address in network order: 4 or 16 of them. */
+export function ipToBytes(ip: string): Uint8Array {
+  if (familyOf(ip) === 4) {
+    const out = new Uint8Array(4);
+    let part = 0;
+    let value = 0;
+    for (let i = 0; i < ip.length; i++) {
+      const c = ip.charCodeAt(i);
+      if (c === 46) {
+        out[part++] = value;
+        value = 0;
+      } else value = value * 10 + (c - 48);
+    }
+    out[part] = value;
+    return out;
+  }
+  return Uint8Array.from(ipaddr.IPv6.parse(ip).toByteArray());
+}
+
+/** The canonical text of an address given as 4 or 16 bytes in network order. @throws RangeError on any other length. */
+export function bytesToIp(bytes: Uint8Array): string {
+  if (bytes.length === 4) return `${bytes[0]}.${bytes[1]}.${bytes[2]}.${bytes[3]}`;
+  if (bytes.length === 16) return new ipaddr.IPv6(Array.from(bytes)).toRFC5952String();
+  throw new RangeError(`an IP address has 4 or 16 bytes, not ${bytes.length}`);
+}
+
+/** A canonical address as an unsigned integer, for arithmetic. */
+export function ipToBigInt(ip: string): bigint {
+  let value = 0n;
+  for (const byte of ipToBytes(ip)) value = (value << 8n) | BigInt(byte);
+  return value;
+}
+
+/** The canonical address of a family with that integer value. @throws RangeError when it does not fit. */
+export function bigIntToIp(value: bigint, family: Family): string {
+  if (value < 0n || value >> BigInt(addressBits(family)) !== 0n) {
+    throw new RangeError(`${value} is outside the IPv${family} address space`);
+  }
+  const bytes = new Uint8Array(addressBits(family) / 8);
+  for (let i = bytes.length - 1, v = value; i >= 0; i--, v >>= 8n) bytes[i] = Number(v & 0xffn);
+  return bytesToIp(bytes);
+}
+
+/** What an address is for, as far as Skylane must tell: only `unicast` can be a node, a VTEP or a pod. */
+export type IpScope = "unicast" | "linkLocal" | "loopback" | "multicast" | "unspecified" | "broadcast";
+
+/** The scope of a canonical address (RFC 5735, RFC 4291). */
+export function ipScope(ip: string): IpScope {
+  const range: string = ipaddr.parse(ip).range();
+  switch (range) {
+    case "linkLocal":
+    case "loopback":
+    case "multicast":
+    case "unspecified":
+    case "broadcast":
+      return range;
+    default:
+      return "unicast";
+  }
+}
+
+/** Text from outside made safe to quote in an error: control characters escaped, cut at 80 characters. */
+export function printable(text: string): string {
+  const quoted = JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
+  return quoted.slice(1, -1);
+}

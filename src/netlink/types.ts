@@ -1,0 +1,234 @@
+/**
+ * The kernel's network objects in Skylane's words, and the operations on them. These are the currency of
+ * the whole house: plans are lists of operations, dumps are lists of objects, both plain data.
+ * Addresses, prefixes and MACs are canonical text (see src/addr); interfaces are named by index where one
+ * is known, by name where the object may not exist yet.
+ */
+import type { Family } from "../addr/index.ts";
+import type { NetlinkError } from "./errors.ts";
+
+/** Route protocol number that marks routes as Skylane's (rtnetlink(7), rtm_protocol; free in iproute2's rt_protos). */
+export const ROUTE_PROTOCOL = 83;
+/** Group of the host ends of pods (IFLA_GROUP): rules name all of them at once, and they can be deleted as one. */
+export const POD_LINK_GROUP = 0x534b;
+
+/** What Skylane reads of a VXLAN device (IFLA_INFO_DATA, linux/if_link.h IFLA_VXLAN_*). */
+export interface VxlanInfo {
+  vni: number;
+  port: number;
+  local?: string;
+  learning: boolean;
+  /** Index of the underlay device (IFLA_VXLAN_LINK), if bound to one. */
+  link?: number;
+  /** A multicast group or default destination; Skylane never sets one. */
+  group?: string;
+}
+
+/** A network device. */
+export interface Link {
+  index: number;
+  name: string;
+  /** IFLA_INFO_KIND: "vxlan", "veth", "bridge" …; absent for physical devices and loopback. */
+  kind?: string;
+  mac?: string;
+  mtu: number;
+  /** Administratively up (IFF_UP). */
+  up: boolean;
+  /** IFF_LOWER_UP: the carrier is there. */
+  lowerUp: boolean;
+  loopback: boolean;
+  alias?: string;
+  group: number;
+  /** Index of the bridge or VRF that it is a port of. */
+  master?: number;
+  /** IFLA_LINK: the other end of a veth pair or the device below. */
+  peerIndex?: number;
+  /** IFLA_LINK_NETNSID: present when the peer is in another namespace. */
+  peerNetnsId?: number;
+  txQueueLen?: number;
+  vxlan?: VxlanInfo;
+}
+
+/** An address on a device. */
+export interface Address {
+  ifindex: number;
+  ip: string;
+  prefix: number;
+  /** rtnetlink scope: 0 global, 253 link, 254 host. */
+  scope?: number;
+  /** IFA_F_NODAD: no duplicate address detection (IPv6). */
+  nodad?: boolean;
+  /** IFA_F_NOPREFIXROUTE. */
+  noPrefixRoute?: boolean;
+  /** Dump only: IFA_F_TENTATIVE, IFA_F_DADFAILED. */
+  tentative?: boolean;
+  dadFailed?: boolean;
+  /** Dump only: IFA_F_PERMANENT; addresses from router advertisements or DHCP are not. */
+  permanent?: boolean;
+}
+
+/** A unicast route (or blackhole/unreachable/prohibit/throw, see `type`). */
+export interface Route {
+  family: Family;
+  /** Canonical prefix, or "default". */
+  dst: string;
+  gateway?: string;
+  /** Output device; absent in blackhole routes. */
+  ifindex?: number;
+  /** RTNH_F_ONLINK: the gateway is on the link although no route says so. */
+  onlink?: boolean;
+  /** Preferred source address (RTA_PREFSRC). */
+  prefSrc?: string;
+  /** Routing table, 254 (main) by default. */
+  table?: number;
+  /** rtm_protocol, {@link ROUTE_PROTOCOL} by default when added. */
+  protocol?: number;
+  /** 0 universe (default with a gateway), 253 link (default without). */
+  scope?: number;
+  /** rtm_type, 1 unicast by default; 2 local, 6 blackhole, 7 unreachable. */
+  type?: number;
+  /** RTA_PRIORITY. The kernel turns 0 into 1024 for IPv6. */
+  metric?: number;
+  mtu?: number;
+  /** Dump only: more than one next hop (RTA_MULTIPATH); Skylane never adds one. */
+  multipath?: boolean;
+}
+
+/** A neighbour (ARP or ND) entry. */
+export interface Neighbour {
+  ifindex: number;
+  ip: string;
+  mac?: string;
+  /** NUD_* bits; 0x80 (permanent) by default when added. */
+  state?: number;
+}
+
+/** An FDB entry of a VXLAN device (family AF_BRIDGE, NTF_SELF). */
+export interface FdbEntry {
+  ifindex: number;
+  mac: string;
+  /** The remote VTEP's underlay address (NDA_DST). */
+  dst: string;
+  /** NUD_* bits, permanent (0x80) by default. */
+  state?: number;
+  /** Remote port and VNI when they differ from the device's. */
+  port?: number;
+  vni?: number;
+}
+
+/** A policy routing rule. */
+export interface Rule {
+  family: Family;
+  priority: number;
+  table: number;
+  /** Canonical prefixes. */
+  src?: string;
+  dst?: string;
+  iifname?: string;
+  oifname?: string;
+  fwmark?: number;
+  fwmask?: number;
+  protocol?: number;
+  /** Only what is not of this namespace's … suppress_prefixlength. */
+  suppressPrefixLength?: number;
+}
+
+/** What to create: a VXLAN device. Always `nolearning` unless said otherwise, never with a group. */
+export interface VxlanSpec {
+  kind: "vxlan";
+  name: string;
+  vni: number;
+  port: number;
+  local?: string;
+  mac?: string;
+  mtu?: number;
+  learning?: boolean;
+  group?: number;
+  alias?: string;
+  /** Index of the underlay device to bind to. */
+  link?: number;
+  /** IFLA_INET6_ADDR_GEN_MODE: "none" makes no link-local address. */
+  addrGenMode?: "eui64" | "none";
+}
+
+/** What to create: a veth pair, its peer possibly in another namespace. */
+export interface VethSpec {
+  kind: "veth";
+  name: string;
+  mac?: string;
+  mtu?: number;
+  group?: number;
+  alias?: string;
+  txQueueLen?: number;
+  addrGenMode?: "eui64" | "none";
+  peer: {
+    name: string;
+    mac?: string;
+    mtu?: number;
+    group?: number;
+    alias?: string;
+    txQueueLen?: number;
+    addrGenMode?: "eui64" | "none";
+    /** File descriptor of the namespace to make the peer in (IFLA_NET_NS_FD); the socket's own by default. */
+    netnsFd?: number;
+  };
+}
+
+/** What to create: a bridge. */
+export interface BridgeSpec {
+  kind: "bridge";
+  name: string;
+  mac?: string;
+  mtu?: number;
+  group?: number;
+  alias?: string;
+  addrGenMode?: "eui64" | "none";
+}
+
+export type LinkSpec = VxlanSpec | VethSpec | BridgeSpec;
+
+/** What to change of an existing device; absent keys stay as they are. */
+export interface LinkChange {
+  index: number;
+  name?: string;
+  up?: boolean;
+  mtu?: number;
+  mac?: string;
+  alias?: string;
+  group?: number;
+  /** 0 takes it out of its bridge. */
+  master?: number;
+  netnsFd?: number;
+  addrGenMode?: "eui64" | "none";
+}
+
+/**
+ * One change of the kernel. `add` fails with EEXIST where the object is there, `replace` creates or
+ * overwrites it, `del` fails with the kernel's own error where it is not. The verbs of one object have the
+ * same shape, so that a plan can be printed, compared and undone.
+ */
+export type Operation =
+  | { op: "add"; kind: "link"; link: LinkSpec }
+  | { op: "set"; kind: "link"; link: LinkChange }
+  | { op: "del"; kind: "link"; link: { index: number; name?: string } }
+  | { op: "add" | "replace" | "del"; kind: "address"; address: Address }
+  | { op: "add" | "replace" | "del"; kind: "route"; route: Route }
+  | { op: "add" | "replace" | "del"; kind: "neighbour"; neighbour: Neighbour }
+  | { op: "add" | "replace" | "del"; kind: "fdb"; fdb: FdbEntry }
+  | { op: "add" | "del"; kind: "rule"; rule: Rule };
+
+/** A notification from the kernel: what is now (`new`) or is no longer (`del`). */
+export type NetlinkEvent =
+  | { event: "new" | "del"; kind: "link"; link: Link }
+  | { event: "new" | "del"; kind: "address"; address: Address }
+  | { event: "new" | "del"; kind: "route"; route: Route }
+  | { event: "new" | "del"; kind: "neighbour"; neighbour: Neighbour }
+  | { event: "new" | "del"; kind: "fdb"; fdb: FdbEntry };
+
+/** An operation of a batch that the kernel refused. */
+export interface OperationFailure {
+  /** Its place in the list that was given. */
+  index: number;
+  operation: Operation;
+  error: NetlinkError;
+}
