@@ -1,0 +1,76 @@
+// Builds dist/: one bundle an executable, and the launcher that starts each of them with the Node beside it.
+//
+//   dist/bin/{skylane,skylane-agent,skylanectl}   the launcher, once a name
+//   dist/lib/skylane/<name>.cjs                   the bundles
+//   dist/lib/skylane/node                         Node, linked from the npm package
+//   dist/lib/skylane/cache/                       V8's compile cache of the bundles
+import { execFileSync, spawnSync } from "node:child_process";
+import { chmodSync, copyFileSync, existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const bin = join(root, "dist", "bin");
+const lib = join(root, "dist", "lib", "skylane");
+const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+
+/** Executable name → its folder in cmd/. */
+const EXECUTABLES = { skylane: "skylane-cni", "skylane-agent": "skylane-agent", skylanectl: "skylanectl" };
+
+rmSync(join(root, "dist"), { recursive: true, force: true });
+mkdirSync(bin, { recursive: true });
+mkdirSync(lib, { recursive: true });
+
+const entries = Object.entries(EXECUTABLES)
+  .map(([name, folder]) => ({ name, main: join(root, "cmd", folder, "main.ts") }))
+  .filter(({ main }) => existsSync(main));
+const { metafile } = await build({
+  entryPoints: Object.fromEntries(entries.map(({ name, main }) => [name, main])),
+  outdir: lib,
+  outExtension: { ".js": ".cjs" },
+  bundle: true,
+  platform: "node",
+  target: "node26",
+  format: "cjs",
+  minifySyntax: true,
+  minifyWhitespace: true,
+  keepNames: true,
+  legalComments: "none",
+  define: { "process.env.SKYLANE_VERSION": JSON.stringify(version), "import.meta.url": "__skylaneUrl" },
+  banner: { js: 'const __skylaneUrl=require("node:url").pathToFileURL(__filename).href;' },
+  metafile: true,
+  logLevel: "warning",
+});
+writeFileSync(join(root, "dist", "meta.json"), JSON.stringify(metafile));
+
+const node = join(root, "node_modules", "node", "bin", "node");
+try {
+  linkSync(node, join(lib, "node"));
+} catch {
+  // another file system: a hard link cannot cross it
+  copyFileSync(node, join(lib, "node"));
+}
+
+const launcher = join(root, "cmd", "launcher", "launcher.c");
+execFileSync(
+  "cc",
+  ["-std=c11", "-Os", "-Wall", "-Wextra", "-Werror", "-static", "-s", "-o", join(bin, "skylane"), launcher],
+  {
+    stdio: "inherit",
+  },
+);
+for (const name of Object.keys(EXECUTABLES)) {
+  if (name !== "skylane") copyFileSync(join(bin, "skylane"), join(bin, name));
+  chmodSync(join(bin, name), 0o755);
+}
+
+// One run of each bundle fills the compile cache that later starts only read.
+for (const { name } of entries) {
+  spawnSync(join(bin, name), name === "skylane" ? [] : ["--version"], {
+    env: { PATH: process.env.PATH, CNI_COMMAND: "VERSION", SKYLANE_BUILD_CACHE: "1" },
+    input: '{"cniVersion":"1.1.0"}',
+    stdio: ["pipe", "ignore", "ignore"],
+    timeout: 30_000,
+  });
+}
