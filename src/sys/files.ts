@@ -1,0 +1,48 @@
+/**
+ * Files that are either the old or the new version, never a part of one: written beside their place and renamed.
+ */
+import { randomBytes } from "node:crypto";
+import { closeSync, fchmodSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+
+export interface AtomicWriteOptions {
+  /** Permission bits whatever the umask says; 0644 by default. */
+  mode?: number;
+  /** Survives a power cut once the call has returned (fsync of the file and its directory). */
+  durable?: boolean;
+}
+
+/**
+ * Writes a file atomically. On failure (a full disk, for one) the old version stays and nothing else is left; a kill
+ * in between can leave a `.<name>.<random>.tmp` beside it, which readers of the directory must ignore.
+ * @throws Error of fs with its `code`, such as ENOSPC.
+ */
+export function writeFileAtomic(path: string, data: string | Uint8Array, options: AtomicWriteOptions = {}): void {
+  const directory = dirname(path);
+  const temporary = join(directory, `.${basename(path)}.${randomBytes(6).toString("hex")}.tmp`);
+  const fd = openSync(temporary, "wx", 0o600);
+  try {
+    try {
+      writeFileSync(fd, data);
+      fchmodSync(fd, options.mode ?? 0o644);
+      if (options.durable) fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    renameSync(temporary, path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
+  }
+  if (options.durable) syncDirectory(directory);
+}
+
+/** Makes renames and new names in a directory survive a power cut. @throws Error of fs */
+export function syncDirectory(directory: string): void {
+  const fd = openSync(directory, "r");
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}

@@ -1,0 +1,9 @@
+/** The operating system: namespaces, locks, kernel parameters and sockets; the only folder that calls libc. */
+export * from "./boot.ts";
+export { errnoName, errnoText, SysError } from "./errors.ts";
+export * from "./ethtool.ts";
+export * from "./files.ts";
+export * from "./lock.ts";
+export * from "./netns.ts";
+export * from "./socket.ts";
+export * from "./sysctl.ts";

@@ -1,0 +1,121 @@
+/**
+ * Entering network namespaces. A namespace belongs to a thread; Skylane moves the main thread there and back
+ * within one synchronous function, so nothing else of the process ever runs inside. What is opened inside (a
+ * netlink socket, a file of /proc/sys/net) keeps belonging to that namespace afterwards.
+ *
+ * Threads are born in the namespace of the thread that makes them. libuv makes its pool at the first
+ * asynchronous file or DNS call; made inside a pod's namespace, it would do the agent's work there for ever. So
+ * the pool is made before the first entry, and functions that return a promise are refused.
+ */
+import { closeSync, fstatSync, openSync, stat, statSync, writeSync } from "node:fs";
+import { constants } from "node:os";
+import { SysError } from "./errors.ts";
+import { libc } from "./libc.ts";
+
+const CLONE_NEWNET = 0x4000_0000;
+/** linux/nsfs.h: the type of the namespace that a file descriptor stands for. */
+const NS_GET_NSTYPE = 0xb703n;
+const NOTHING = Buffer.alloc(0);
+
+let poolStarted = false;
+
+/**
+ * Makes libuv's pool threads now, in the namespace in which the process is. uv_queue_work starts all of them
+ * before it returns, so the call has done its work when its callback is still to come.
+ */
+function startThreadPool(): void {
+  if (poolStarted) return;
+  poolStarted = true;
+  stat("/proc/self", () => undefined);
+}
+
+/**
+ * Opens a network namespace by path and returns a file descriptor, closed on exec; the caller closes it.
+ * @throws SysError ENOENT where there is no such file; EINVAL where the file is no network namespace (an
+ * unmounted leftover of `ip netns`, for one).
+ */
+export function openNetns(path: string): number {
+  let fd: number;
+  try {
+    fd = openSync(path, "r");
+  } catch (error) {
+    throw SysError.from(error, `opening network namespace ${path}`);
+  }
+  if (libc().call.ioctl(fd, NS_GET_NSTYPE, NOTHING) !== CLONE_NEWNET) {
+    closeSync(fd);
+    throw new SysError(constants.errno.EINVAL, "ioctl", `opening ${path}, which is not a network namespace`);
+  }
+  return fd;
+}
+
+/** Closes a file descriptor. @throws SysError EBADF when it was not open, which is a mistake of the caller's. */
+export function closeFd(fd: number): void {
+  try {
+    closeSync(fd);
+  } catch (error) {
+    throw SysError.from(error, `closing file descriptor ${fd}`);
+  }
+}
+
+/**
+ * Runs a synchronous function inside a network namespace (path or file descriptor) and returns its result.
+ * Calls nest. The process aborts if the way back fails, since everything after that would act on the wrong network.
+ * @throws SysError when the namespace cannot be opened or entered; TypeError when `fn` returns a promise.
+ */
+export function withNetns<T>(netns: number | string, fn: () => T): T {
+  startThreadPool();
+  const target = typeof netns === "string" ? openNetns(netns) : netns;
+  try {
+    // Of the thread, not of the process: /proc/self would name the main thread's from a worker as well.
+    const home = openSync("/proc/thread-self/ns/net", "r");
+    try {
+      enter(target, typeof netns === "string" ? netns : `of file descriptor ${netns}`);
+      let result: T;
+      try {
+        result = fn();
+      } finally {
+        leaveTo(home);
+      }
+      if (result instanceof Promise) {
+        throw new TypeError("withNetns takes a synchronous function: what follows an await would run outside");
+      }
+      return result;
+    } finally {
+      closeSync(home);
+    }
+  } finally {
+    if (typeof netns === "string") closeSync(target);
+  }
+}
+
+function enter(fd: number, what: string): void {
+  const { call, errno } = libc();
+  if (call.setns(fd, CLONE_NEWNET) !== 0) throw new SysError(errno(), "setns", `entering network namespace ${what}`);
+}
+
+function leaveTo(home: number): void {
+  const { call, errno } = libc();
+  if (call.setns(home, CLONE_NEWNET) === 0) return;
+  const number = errno();
+  try {
+    writeSync(2, `skylane: cannot return to the process's own network namespace (errno ${number}); aborting\n`);
+  } finally {
+    process.abort();
+  }
+}
+
+/** Device and inode number of a namespace: two paths or descriptors stand for the same one if both are equal. */
+export interface NetnsIdentity {
+  dev: number;
+  ino: number;
+}
+
+/** The identity of a namespace given by path or descriptor. @throws SysError ENOENT and others of stat(2). */
+export function netnsIdentity(netns: number | string): NetnsIdentity {
+  try {
+    const { dev, ino } = typeof netns === "number" ? fstatSync(netns) : statSync(netns);
+    return { dev, ino };
+  } catch (error) {
+    throw SysError.from(error, `looking at network namespace ${netns}`);
+  }
+}

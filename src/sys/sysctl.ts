@@ -1,0 +1,46 @@
+/**
+ * Kernel parameters under /proc/sys. Those under net/ are of the network namespace of the calling thread, so the
+ * same functions serve inside `withNetns`.
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import { SysError } from "./errors.ts";
+
+const ROOT = "/proc/sys";
+/** Parameters of one interface, whose name may have dots in it: net.ipv4.conf.<name>.rp_filter. */
+const PER_INTERFACE = /^(net)\.(ipv4|ipv6)\.(conf|neigh)\.(.+)\.([^.]+)$/;
+
+/** The file of a parameter; only an interface's name may contain dots. @throws RangeError when the key cannot be one. */
+export function sysctlPath(key: string): string {
+  const parts = PER_INTERFACE.exec(key)?.slice(1) ?? key.split(".");
+  const bad = (part: string) =>
+    part === "" || part === "." || part === ".." || part.includes("/") || part.includes("\0");
+  if (parts.length < 2 || parts.some(bad)) throw new RangeError(`${JSON.stringify(key)} is not a kernel parameter`);
+  return `${ROOT}/${parts.join("/")}`;
+}
+
+/** The value of a parameter ("net.ipv4.ip_forward" → "1"), `undefined` where this kernel has none. @throws SysError, RangeError */
+export function readSysctl(key: string): string | undefined {
+  try {
+    return readFileSync(sysctlPath(key), "utf8").trimEnd();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw SysError.from(error, `reading kernel parameter ${key}`);
+  }
+}
+
+/**
+ * Sets a parameter. One that has the value already is left alone, which also serves containers whose /proc/sys is
+ * read-only.
+ * @throws SysError ENOENT where this kernel has none, EROFS, EINVAL …; RangeError when the key cannot be a parameter.
+ */
+export function writeSysctl(key: string, value: string | number): void {
+  const path = sysctlPath(key);
+  const text = String(value);
+  if (readSysctl(key) === text) return;
+  try {
+    // "r+" and not "w": a parameter that is not there must not be taken for a file to create.
+    writeFileSync(path, text, { flag: "r+" });
+  } catch (error) {
+    throw SysError.from(error, `setting kernel parameter ${key} to ${JSON.stringify(text)}`);
+  }
+}
