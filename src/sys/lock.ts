@@ -8,6 +8,7 @@ import { SysError } from "./errors.ts";
 import { libc } from "./libc.ts";
 
 const LOCK_EX = 2;
+const LOCK_NB = 4;
 const ATTEMPTS = 16;
 const held = new Set<string>();
 
@@ -18,7 +19,7 @@ const held = new Set<string>();
  */
 export function withLock<T>(path: string, fn: () => T): T {
   if (held.has(path)) throw new Error(`this process holds the lock ${path} already`);
-  const fd = acquire(path);
+  const fd = acquire(path, LOCK_EX) as number;
   held.add(path);
   try {
     const result = fn();
@@ -32,12 +33,37 @@ export function withLock<T>(path: string, fn: () => T): T {
   }
 }
 
+/** A lock that is held until it is released or the process ends. */
+export interface HeldLock {
+  release(): void;
+}
+
+/**
+ * Takes the lock of a file (created, mode 0600, where missing) for as long as the process wants it, without waiting.
+ * @returns undefined when another process holds it.
+ * @throws Error of open(2) and flock(2); Error when this process holds the lock already.
+ */
+export function tryLock(path: string): HeldLock | undefined {
+  if (held.has(path)) throw new Error(`this process holds the lock ${path} already`);
+  const fd = acquire(path, LOCK_EX | LOCK_NB);
+  if (fd === undefined) return undefined;
+  held.add(path);
+  return {
+    release: () => {
+      if (held.delete(path)) closeSync(fd);
+    },
+  };
+}
+
 /** The file may be removed (an uninstall) between open and flock; a lock on a file without a name locks nobody out. */
-function acquire(path: string): number {
+function acquire(path: string, how: number): number | undefined {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const fd = openSync(path, "a", 0o600);
     try {
-      lock(fd, path);
+      if (!lock(fd, path, how)) {
+        closeSync(fd);
+        return undefined;
+      }
       const there = statSync(path, { throwIfNoEntry: false });
       const ours = fstatSync(fd);
       if (there?.ino === ours.ino && there.dev === ours.dev) return fd;
@@ -50,11 +76,13 @@ function acquire(path: string): number {
   throw new Error(`the lock file ${path} was removed ${ATTEMPTS} times while it was being locked`);
 }
 
-function lock(fd: number, path: string): void {
+/** Whether the lock was got; false only where `how` says not to wait. */
+function lock(fd: number, path: string, how: number): boolean {
   const { call, errno } = libc();
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    if (call.flock(fd, LOCK_EX) === 0) return;
+    if (call.flock(fd, how) === 0) return true;
     const number = errno();
+    if (number === constants.errno.EWOULDBLOCK) return false;
     if (number !== constants.errno.EINTR) throw new SysError(number, "flock", `locking ${path}`);
   }
   throw new SysError(constants.errno.EINTR, "flock", `locking ${path}`);
