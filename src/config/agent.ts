@@ -1,0 +1,206 @@
+/**
+ * The agent's configuration: one schema with the default, the description and the allowed values of every key.
+ * The file's keys, the command line's flags, docs/configuration.md and the texts of errors all come from it.
+ */
+import * as v from "valibot";
+import {
+  absolutePath,
+  cidr,
+  cidrList,
+  interfaceName,
+  interfacePattern,
+  ip,
+  listenAddress,
+  mtu,
+  networkName,
+  nodeName,
+  oneOf,
+  vni,
+  whole,
+} from "./fields.ts";
+
+/** Words for log levels and formats; the same as src/log understands. */
+const LEVELS = ["error", "warn", "info", "debug"] as const;
+const FORMATS = ["text", "json"] as const;
+
+const toggle = v.pipe(v.boolean(), v.metadata({ allowed: "`true` or `false`" }));
+
+const chainedPlugin = v.pipe(
+  v.looseObject({ type: v.pipe(v.string(), v.regex(/^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/), v.maxLength(64)) }),
+  v.metadata({ allowed: "a CNI plugin configuration with at least `type`, the name of its executable" }),
+);
+
+const underlay = v.pipe(
+  v.object({
+    interface: v.optional(
+      v.pipe(
+        interfaceName,
+        v.description("Interface whose address is this node's VXLAN source address (`local`), by its exact name."),
+      ),
+    ),
+    interfaceRegexp: v.optional(
+      v.pipe(
+        interfacePattern,
+        v.description(
+          "Same, by a regular expression that must match the whole name; the interface of the lowest index wins among several.",
+        ),
+      ),
+    ),
+    cidr: v.optional(v.pipe(cidr, v.description("Take the node's address that lies in this CIDR."))),
+    canReach: v.optional(
+      v.pipe(ip, v.description("Take the source address that the kernel would use to reach this address.")),
+    ),
+  }),
+  v.check(
+    (chosen) => Object.values(chosen).filter((value) => value !== undefined).length <= 1,
+    "names more than one way to choose the address",
+  ),
+  v.description(
+    "How this node's underlay address is chosen. With none of these keys: the Node's `InternalIP`. The annotation `skylane.dev/underlay-ip` on the Node overrides all of them.",
+  ),
+  v.metadata({ allowed: "at most one of `interface`, `interfaceRegexp`, `cidr`, `canReach`" }),
+);
+
+const masquerade = v.pipe(
+  v.object({
+    enabled: v.optional(
+      v.pipe(toggle, v.description("Give pod traffic that leaves the cluster the node's address as its source.")),
+      true,
+    ),
+    exclude: v.optional(
+      v.pipe(
+        cidrList,
+        v.description(
+          "Destinations outside the cluster that pods reach under their own address, such as routed data centre networks.",
+        ),
+      ),
+      [],
+    ),
+  }),
+  v.description("Source address translation of pod traffic that leaves the cluster."),
+);
+
+const cni = v.pipe(
+  v.object({
+    confDir: v.optional(
+      v.pipe(absolutePath, v.description("Directory in which the container runtime looks for CNI configurations.")),
+      "/etc/cni/net.d",
+    ),
+    confName: v.optional(
+      v.pipe(
+        v.string(),
+        v.maxLength(64),
+        v.regex(/^[a-zA-Z0-9][a-zA-Z0-9_.-]*\.conflist$/),
+        v.metadata({ allowed: "a file name ending in `.conflist`" }),
+        v.description("File that the agent writes there once the data path works. Runtimes use the first one by name."),
+      ),
+      "10-skylane.conflist",
+    ),
+    binDir: v.optional(
+      v.pipe(absolutePath, v.description("Directory of the CNI executables, where chained plugins are looked for.")),
+      "/opt/cni/bin",
+    ),
+    chained: v.optional(
+      v.pipe(
+        v.union([v.literal("auto"), v.pipe(v.array(chainedPlugin), v.maxLength(16))]),
+        v.metadata({ allowed: "`auto`, or a list of up to 16 CNI plugin configurations, each with `type`" }),
+        v.description(
+          "Plugins that run after skylane for every pod. `auto`: `portmap` with capability `portMappings` when its executable is in `cni.binDir`, so that `hostPort` works; `[]`: none.",
+        ),
+      ),
+      "auto",
+    ),
+  }),
+  v.description("What the agent writes for the container runtime."),
+);
+
+/** The schema. Order is the order of the documentation. */
+export const AgentSchema = v.object({
+  nodeName: v.pipe(
+    nodeName,
+    v.description(
+      "Name of this machine's Node object; also `NODE_NAME` in the environment (in a DaemonSet: `spec.nodeName` through the downward API).",
+    ),
+  ),
+  kubeconfig: v.optional(
+    v.pipe(
+      absolutePath,
+      v.description(
+        "kubeconfig file for the API server; also `KUBECONFIG` in the environment. Without it: the Pod's service account.",
+      ),
+    ),
+  ),
+  network: v.optional(v.pipe(networkName, v.description("Name of the pod network.")), "default"),
+  vni: v.optional(
+    v.pipe(vni, v.description("VXLAN network identifier, the same on all nodes. The device is called `sky.<vni>`.")),
+    4096,
+  ),
+  port: v.optional(
+    v.pipe(
+      whole(1, 65_535),
+      v.description("UDP port of VXLAN packets, the same on all nodes; 4789 is IANA's, flannel uses 8472."),
+    ),
+    4789,
+  ),
+  mtu: v.optional(
+    v.pipe(
+      v.union([v.literal("auto"), mtu]),
+      v.metadata({ allowed: "`auto`, or a whole number from 576 to 65535 bytes (1280 at least for pods with IPv6)" }),
+      v.description(
+        "MTU of the overlay and of pods. `auto`: the underlay interface's less 50 bytes (IPv4 underlay) or 70 (IPv6), followed when it changes.",
+      ),
+    ),
+    "auto",
+  ),
+  clusterCidrs: v.optional(
+    v.pipe(
+      cidrList,
+      v.description(
+        "Pod CIDRs of the whole cluster, both families. Traffic to them is never masqueraded, and peers outside them are refused. Empty: every peer's own pod CIDRs count.",
+      ),
+    ),
+    [],
+  ),
+  masquerade: v.optional(masquerade, {}),
+  underlay: v.optional(underlay, {}),
+  txChecksum: v.optional(
+    v.pipe(
+      oneOf(["auto", "on", "off"]),
+      v.description(
+        "Transmit checksum offload of the VXLAN device. `auto`: off where kernels are known to corrupt NodePort traffic over VXLAN with it.",
+      ),
+    ),
+    "auto",
+  ),
+  listen: v.optional(
+    v.pipe(listenAddress, v.description("Where `/healthz`, `/readyz` and `/metrics` are served over HTTP.")),
+    "127.0.0.1:9473",
+  ),
+  logLevel: v.optional(v.pipe(oneOf(LEVELS), v.description("Least important level that is logged.")), "info"),
+  logFormat: v.optional(
+    v.pipe(oneOf(FORMATS), v.description("`text`: a line for people; `json`: one JSON object a line.")),
+    "text",
+  ),
+  gcInterval: v.optional(
+    v.pipe(
+      whole(10, 86_400, " seconds"),
+      v.description("How often the agent looks for addresses of pods that are provably gone, in seconds."),
+    ),
+    300,
+  ),
+  runDir: v.optional(
+    v.pipe(
+      absolutePath,
+      v.description("State that does not outlive a reboot: what the CNI plugin reads, the agent's socket."),
+    ),
+    "/run/skylane",
+  ),
+  dataDir: v.optional(
+    v.pipe(absolutePath, v.description("State that does: address reservations and the last known peers.")),
+    "/var/lib/cni/skylane",
+  ),
+  cni: v.optional(cni, {}),
+});
+
+/** A complete, checked configuration: every key that has a default is present. */
+export type AgentConfig = v.InferOutput<typeof AgentSchema>;

@@ -1,0 +1,19 @@
+/**
+ * Configuration: the agent's (file, flags, environment) and what the agent publishes for the CNI plugin. The plugin
+ * uses the published part only, and its bundle holds nothing of the rest: nothing here runs at import but definitions.
+ */
+export type { AgentConfig } from "./agent.ts";
+export { ConfigError, type ConfigProblem } from "./error.ts";
+export { type ListenAddress, parseListen } from "./fields.ts";
+export { agentUsage } from "./flags.ts";
+export { matchInterfaces } from "./interface-pattern.ts";
+export { type ConfigSources, DEFAULT_CONFIG_FILE, loadAgentConfig, wantsHelp } from "./load.ts";
+export { configurationMarkdown } from "./markdown.ts";
+export {
+  PUBLISHED_VERSION,
+  type PublishedNetwork,
+  parsePublished,
+  publishedPath,
+  readPublished,
+  writePublished,
+} from "./published.ts";
