@@ -9,6 +9,7 @@ const STEPS = [
   ["lint", "oxlint", ["--type-aware", "--deny-warnings", "src", "cmd", "test", "bench", "scripts"]],
   ["format", "biome", ["format", "."]],
   ["structure", "node", ["scripts/structure.ts"]],
+  ["manifests", "node", ["scripts/manifests.ts", "--check"]],
   ["configuration document", "node", ["scripts/config-docs.ts", "--check"]],
 ];
 

@@ -5,7 +5,8 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { SysError } from "./errors.ts";
 
-const ROOT = "/proc/sys";
+/** Where parameters are. A container's own /proc/sys is read-only: its manifest mounts the host's network part elsewhere. */
+const root = (): string => process.env["SKYLANE_PROC_SYS"] ?? "/proc/sys";
 /** Parameters of one interface, whose name may have dots in it: net.ipv4.conf.<name>.rp_filter. */
 const PER_INTERFACE = /^(net)\.(ipv4|ipv6)\.(conf|neigh)\.(.+)\.([^.]+)$/;
 
@@ -15,7 +16,7 @@ export function sysctlPath(key: string): string {
   const bad = (part: string) =>
     part === "" || part === "." || part === ".." || part.includes("/") || part.includes("\0");
   if (parts.length < 2 || parts.some(bad)) throw new RangeError(`${JSON.stringify(key)} is not a kernel parameter`);
-  return `${ROOT}/${parts.join("/")}`;
+  return `${root()}/${parts.join("/")}`;
 }
 
 /** The value of a parameter ("net.ipv4.ip_forward" → "1"), `undefined` where this kernel has none. @throws SysError, RangeError */
