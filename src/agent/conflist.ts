@@ -1,0 +1,94 @@
+/**
+ * The CNI configuration that tells the container runtime about Skylane. It is what makes kubelet call the
+ * node ready, so it is written only once the data path works, in one rename, and never taken away when the
+ * agent stops: pods come and go without the agent.
+ */
+import { accessSync, constants, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { writeFileAtomic } from "../sys/index.ts";
+
+/** Spec versions that the plugin speaks, lowest first; runtimes that know `cniVersions` choose among them. */
+export const CNI_VERSIONS = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] as const;
+
+/** Where the agent's and the plugin's directories are when nobody says otherwise. */
+export const DEFAULT_RUN_DIR = "/run/skylane";
+export const DEFAULT_DATA_DIR = "/var/lib/cni/skylane";
+
+/** What the configuration list depends on. */
+export interface ConflistInput {
+  /** Pod network name. */
+  network: string;
+  runDir: string;
+  dataDir: string;
+  /** Plugins to run after Skylane; "auto" means portmap where its executable is installed. */
+  chained: "auto" | readonly Record<string, unknown>[];
+  /** Where the runtime looks for plugin executables. */
+  binDir: string;
+}
+
+/** The plugins chained behind Skylane: those configured, or portmap (host ports) where it is installed. */
+export function chainedPlugins(input: Pick<ConflistInput, "chained" | "binDir">): readonly Record<string, unknown>[] {
+  if (input.chained !== "auto") return input.chained;
+  try {
+    accessSync(join(input.binDir, "portmap"), constants.X_OK);
+  } catch {
+    return []; // not installed: host ports are then not offered, everything else works
+  }
+  return [{ type: "portmap", capabilities: { portMappings: true }, snat: true }];
+}
+
+/** The configuration list as text; directories are named only where they are not the defaults of the plugin. */
+export function renderConflist(input: ConflistInput): string {
+  const plugin = {
+    type: "skylane",
+    network: input.network,
+    ...(input.runDir === DEFAULT_RUN_DIR ? {} : { runDir: input.runDir }),
+    ...(input.dataDir === DEFAULT_DATA_DIR ? {} : { dataDir: input.dataDir }),
+    capabilities: { ips: true, mac: true, dns: true, ipRanges: true },
+  };
+  const list = {
+    cniVersion: "1.0.0",
+    cniVersions: CNI_VERSIONS,
+    name: "skylane",
+    plugins: [plugin, ...chainedPlugins(input)],
+  };
+  return `${JSON.stringify(list, null, 2)}\n`;
+}
+
+/**
+ * Makes the file say `text`. @returns whether it had to be written.
+ * @throws Error (with the system's code) when the directory cannot be made or written.
+ */
+export function ensureConflist(confDir: string, name: string, text: string): boolean {
+  const path = join(confDir, name);
+  try {
+    if (readFileSync(path, "utf8") === text) return false;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+  }
+  mkdirSync(confDir, { recursive: true });
+  writeFileAtomic(path, text, { mode: 0o644, durable: true });
+  return true;
+}
+
+/** CNI configurations that sort before ours: the runtime takes the first one, so with any of these Skylane is never called. */
+export function conflistsBefore(confDir: string, name: string): string[] {
+  let files: string[];
+  try {
+    files = readdirSync(confDir);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw error;
+  }
+  return files.filter((file) => /\.(conf|conflist|json)$/.test(file) && file < name).sort();
+}
+
+/** Whether a configuration list is one that the agent wrote: its first plugin is ours. */
+export function isOurConflist(text: string): boolean {
+  try {
+    const { name, plugins } = JSON.parse(text) as { name?: unknown; plugins?: { type?: unknown }[] };
+    return name === "skylane" && Array.isArray(plugins) && plugins[0]?.type === "skylane";
+  } catch {
+    return false; // not JSON: somebody else's
+  }
+}

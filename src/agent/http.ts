@@ -1,0 +1,131 @@
+/**
+ * The agent's answers over HTTP: a handful of GET routes on a TCP address for the kubelet and Prometheus,
+ * and on a Unix socket for the operator's command line. Nothing is ever read from a request but its path,
+ * headers are small, every phase has a limit and so does the number of connections: a slow or hostile
+ * client costs the agent nothing that the data path needs.
+ */
+import { chmodSync, renameSync, rmSync } from "node:fs";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { ListenAddress } from "../config/index.ts";
+
+/** What a route answers. */
+export interface Answer {
+  status: number;
+  /** MIME type. */
+  type: string;
+  body: string;
+}
+
+/** Routes by exact path. */
+export type Routes = Readonly<Record<string, () => Answer | Promise<Answer>>>;
+
+/** JSON as an answer. */
+export const json = (status: number, value: unknown): Answer => ({
+  status,
+  type: "application/json; charset=utf-8",
+  body: `${JSON.stringify(value)}\n`,
+});
+
+/** Plain text as an answer. */
+export const text = (status: number, body: string): Answer => ({ status, type: "text/plain; charset=utf-8", body });
+
+/** A server that is listening. */
+export interface Listener {
+  /** "127.0.0.1:9473", "[::]:9473" or the socket's path. */
+  readonly address: string;
+  /** Stops at once, cutting connections that are open. */
+  close(): Promise<void>;
+}
+
+/** Serves `routes` on a TCP address. @throws Error with `code` (EADDRINUSE, EADDRNOTAVAIL) when it cannot listen. */
+export async function listenTcp(listen: ListenAddress, routes: Routes): Promise<Listener> {
+  const { host = "::", port } = listen;
+  const server = serve(routes);
+  await listening(server, { host, port });
+  const bound = server.address();
+  const actual = bound && typeof bound === "object" ? bound.port : port;
+  return { address: host.includes(":") ? `[${host}]:${actual}` : `${host}:${actual}`, close: () => closed(server) };
+}
+
+/**
+ * Serves `routes` on a Unix socket that only its owner may use. The socket is made under a name of its own,
+ * closed to others and then renamed into place, so that it is never open to others and a stale one is replaced
+ * in one step; the caller must hold the lock that makes it the only agent.
+ * @throws Error with `code` when it cannot listen.
+ */
+export async function listenUnix(path: string, routes: Routes): Promise<Listener> {
+  const own = `${path}.${process.pid}`;
+  rmSync(own, { force: true });
+  const server = serve(routes);
+  const umask = process.umask(0o177); // a path is bound within the call, so nobody else's files see this mask
+  const ready = listening(server, { path: own });
+  process.umask(umask);
+  await ready;
+  chmodSync(own, 0o600);
+  renameSync(own, path);
+  return {
+    address: path,
+    close: async () => {
+      rmSync(path, { force: true });
+      await closed(server);
+    },
+  };
+}
+
+function serve(routes: Routes): Server {
+  const server = createServer({ maxHeaderSize: 8 * 1024, requestTimeout: 10_000, headersTimeout: 5_000 });
+  server.keepAliveTimeout = 5_000;
+  server.timeout = 15_000;
+  server.maxConnections = 64;
+  server.maxRequestsPerSocket = 1_000;
+  server.on("request", (request, response) => {
+    void respond(routes, request, response);
+  });
+  server.on("clientError", (_error, socket) => socket.destroy());
+  return server;
+}
+
+async function respond(routes: Routes, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const answer = await answerTo(routes, request);
+  const body = Buffer.from(answer.body);
+  // A body is never read, so the connection cannot be used again after one.
+  const hasBody =
+    request.headers["transfer-encoding"] !== undefined || Number(request.headers["content-length"] ?? 0) > 0;
+  response.writeHead(answer.status, {
+    "content-type": answer.type,
+    "content-length": body.length,
+    "cache-control": "no-store",
+    ...(hasBody ? { connection: "close" } : {}),
+  });
+  response.end(request.method === "HEAD" ? undefined : body, () => {
+    if (hasBody) request.destroy();
+  });
+}
+
+async function answerTo(routes: Routes, request: IncomingMessage): Promise<Answer> {
+  if (request.method !== "GET" && request.method !== "HEAD") return text(405, "only GET is served here\n");
+  const path = (request.url ?? "/").split("?", 1)[0] as string;
+  if (!Object.hasOwn(routes, path)) return text(404, `there is ${Object.keys(routes).join(", ")}\n`);
+  try {
+    return await (routes[path] as Routes[string])();
+  } catch (error) {
+    return text(500, `${error instanceof Error ? error.message : String(error)}\n`);
+  }
+}
+
+function listening(server: Server, where: { host: string; port: number } | { path: string }): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(where, () => {
+      server.off("error", reject);
+      resolve();
+    });
+  });
+}
+
+function closed(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
+}

@@ -1,0 +1,34 @@
+/**
+ * What a pod network of this node is made from: our own Node's facts and every Node's annotation, as plain
+ * data. They come from the API server or, while that is away, from the cache on disk; nobody after this
+ * point can tell the difference.
+ */
+
+/** What our own Node object says, as far as a pod network needs it. */
+export interface OwnFacts {
+  name: string;
+  /** Canonical pod CIDRs, at most one a family; empty while none is assigned. */
+  podCidrs: string[];
+  /** Addresses of type InternalIP, canonical, in the Node's order. */
+  internalIps: string[];
+  /** Text of the operator's `skylane.dev/underlay-ip`. */
+  underlayOverride?: string;
+  /** Text of our own `skylane.dev/vtep` as the API server has it. */
+  vtepAnnotation?: string;
+}
+
+/** What another Node object says. */
+export interface NodeFacts {
+  name: string;
+  /** RFC 3339, as in its metadata. */
+  creationTimestamp: string;
+  /** Text of its `skylane.dev/vtep`, absent while it has published none. */
+  vtepAnnotation?: string;
+}
+
+/** All inputs of a network. */
+export interface Inputs {
+  own: OwnFacts;
+  /** Every Node of the cluster, our own among them. */
+  nodes: NodeFacts[];
+}

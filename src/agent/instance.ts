@@ -1,0 +1,49 @@
+/**
+ * One agent a node: two of them would each repair what the other one made. The kernel keeps the lock for as long
+ * as the process lives and drops it however it ends, so that a killed agent never keeps the next one out.
+ */
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { type HeldLock, tryLock } from "../sys/index.ts";
+
+/** Somebody else has the node. */
+export class AnotherAgent extends Error {
+  override readonly name = "AnotherAgent";
+  constructor(path: string, pid: string) {
+    super(
+      `another skylane-agent ${pid ? `(process ${pid}) ` : ""}runs on this node and holds ${path}; ` +
+        "stop it first: two agents would undo each other's work",
+    );
+  }
+}
+
+/** Where the lock of a run directory is. */
+export const lockPath = (runDir: string): string => join(runDir, "agent.lock");
+
+/**
+ * Claims the node for this process, making the run directory where it is missing.
+ * @throws AnotherAgent; Error with the system's code when the directory cannot be made or written.
+ */
+export function claimNode(runDir: string): HeldLock {
+  mkdirSync(runDir, { recursive: true, mode: 0o755 });
+  const path = lockPath(runDir);
+  const lock = tryLock(path);
+  if (!lock) throw new AnotherAgent(path, readFileSync(path, "utf8").trim());
+  writeFileSync(path, `${process.pid}\n`); // for the reader of a refusal; the lock itself is the kernel's
+  return lock;
+}
+
+/** Removes drafts of files that an agent was killed over: only the holder of the lock may, since only it writes them. */
+export function removeDrafts(directory: string, names: (name: string) => boolean): void {
+  let files: string[];
+  try {
+    files = readdirSync(directory);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return;
+    throw error;
+  }
+  for (const file of files) {
+    const [, of] = /^\.(.+)\.[0-9a-f]{12}\.tmp$/.exec(file) ?? /^(.+)\.\d+(?:\.tmp)?$/.exec(file) ?? [];
+    if (of !== undefined && names(of)) rmSync(join(directory, file), { force: true });
+  }
+}

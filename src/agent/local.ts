@@ -1,0 +1,71 @@
+/**
+ * From our own Node's facts, the configuration and this machine's addresses to the network that this node takes
+ * part in, or to the one thing that is missing for it. Pure, so that a start and every later change are the same.
+ */
+import { derivedMac, familyOf } from "../addr/index.ts";
+import type { AgentConfig } from "../config/index.ts";
+import type { LocalNetwork } from "../overlay/index.ts";
+import type { OwnFacts } from "./inputs.ts";
+import { overlayMtu } from "./mtu.ts";
+import { selectUnderlay, type Underlay, type UnderlayInput } from "./underlay.ts";
+import type { WaitKind } from "./waiting.ts";
+
+/** The machine as far as the choice depends on it. */
+export type Machine = Pick<UnderlayInput, "links" | "addresses" | "routeTo">;
+
+/** This node's part, or what is missing. */
+export type LocalResult =
+  | { local: LocalNetwork; underlay: Underlay; warnings: string[] }
+  | { missing: WaitKind; message: string };
+
+/** Works out this node's part in the configured network. @param current the underlay address in use. */
+export function resolveLocal(
+  config: AgentConfig,
+  own: OwnFacts,
+  machine: Machine,
+  current: string | undefined,
+): LocalResult {
+  if (own.podCidrs.length === 0) {
+    return {
+      missing: "podCidr",
+      message:
+        `Node ${own.name} has no pod CIDR (spec.podCIDRs) yet; does kube-controller-manager run with ` +
+        "--allocate-node-cidrs and --cluster-cidr?",
+    };
+  }
+  const result = selectUnderlay({
+    ...machine,
+    selection: config.underlay,
+    internalIps: own.internalIps,
+    override: own.underlayOverride,
+    current,
+  });
+  if ("missing" in result) return { missing: "underlay", message: result.missing };
+  const { underlay } = result;
+  const { mtu, warnings } = overlayMtu(config.mtu, underlay, own.podCidrs.map(familyOf));
+  return {
+    underlay,
+    warnings,
+    local: {
+      network: config.network,
+      node: own.name,
+      vni: config.vni,
+      device: `sky.${config.vni}`,
+      port: config.port,
+      mtu,
+      mac: derivedMac(`${own.name}/${config.vni}`),
+      underlayIp: underlay.ip,
+      podCidrs: own.podCidrs,
+      clusterCidrs: config.clusterCidrs,
+      txChecksum: config.txChecksum,
+    },
+  };
+}
+
+/** What differs between two versions of this node's part, for the log: "mtu 1450 → 1400". */
+export function localChanges(before: LocalNetwork, after: LocalNetwork): string[] {
+  const keys = ["mtu", "underlayIp", "podCidrs", "mac", "vni", "port", "clusterCidrs"] as const;
+  return keys
+    .filter((key) => String(before[key]) !== String(after[key]))
+    .map((key) => `${key} ${String(before[key])} → ${String(after[key])}`);
+}

@@ -1,0 +1,134 @@
+/**
+ * The agent's metrics, each declared once with its meaning. Counters and histograms are fed as things happen;
+ * gauges are set from a fresh look right before a scrape, so that they can never be stale.
+ */
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+
+/** Buckets for work on the kernel: 0.1 ms to 10 s. */
+const WORK_BUCKETS = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10];
+/** Buckets for a run of the plugin: 5 ms to 10 s. */
+const CNI_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
+
+/** All of the agent's metrics. */
+export class Metrics {
+  readonly registry = new Registry();
+  readonly #samplers: (() => void)[] = [];
+  readonly #in = { registers: [this.registry] };
+
+  readonly buildInfo = new Gauge({
+    name: "skylane_build_info",
+    help: "1, with the versions as labels",
+    labelNames: ["version", "node_version"] as const,
+    ...this.#in,
+  });
+  readonly peers = new Gauge({
+    name: "skylane_peers",
+    help: "Accepted peers (other nodes of the overlay)",
+    labelNames: ["network"] as const,
+    ...this.#in,
+  });
+  readonly refusedPeers = new Gauge({
+    name: "skylane_refused_peers",
+    help: "Nodes whose published VTEP is refused, by reason",
+    labelNames: ["network", "reason"] as const,
+    ...this.#in,
+  });
+  readonly entries = new Gauge({
+    name: "skylane_entries",
+    help: "Kernel entries of the overlay by kind: expected, and present in the kernel",
+    labelNames: ["network", "kind", "state"] as const,
+    ...this.#in,
+  });
+  readonly planSeconds = new Histogram({
+    name: "skylane_plan_duration_seconds",
+    help: "Time to compare desired and actual state",
+    labelNames: ["network"] as const,
+    buckets: WORK_BUCKETS,
+    ...this.#in,
+  });
+  readonly applySeconds = new Histogram({
+    name: "skylane_apply_duration_seconds",
+    help: "Time to apply a plan to the kernel",
+    labelNames: ["network"] as const,
+    buckets: WORK_BUCKETS,
+    ...this.#in,
+  });
+  readonly repairs = new Counter({
+    name: "skylane_repairs_total",
+    help: "Objects of ours that somebody else removed or changed and that were put right, by kind",
+    labelNames: ["network", "kind"] as const,
+    ...this.#in,
+  });
+  readonly kernelErrors = new Counter({
+    name: "skylane_kernel_errors_total",
+    help: "Operations that the kernel refused",
+    labelNames: ["network"] as const,
+    ...this.#in,
+  });
+  readonly nftApplies = new Counter({
+    name: "skylane_nft_applies_total",
+    help: "Transactions of the nftables table by result",
+    labelNames: ["result"] as const,
+    ...this.#in,
+  });
+  readonly apiSynced = new Gauge({
+    name: "skylane_api_synced",
+    help: "1 while the watch of that resource is in step with the API server",
+    labelNames: ["watch"] as const,
+    ...this.#in,
+  });
+  readonly apiRelists = new Gauge({
+    name: "skylane_api_relists_total",
+    help: "Full lists taken from the API server",
+    labelNames: ["watch"] as const,
+    ...this.#in,
+  });
+  readonly apiErrors = new Gauge({
+    name: "skylane_api_errors_total",
+    help: "Failed requests and broken watches",
+    labelNames: ["watch"] as const,
+    ...this.#in,
+  });
+  readonly cniSeconds = new Histogram({
+    name: "skylane_cni_duration_seconds",
+    help: "Runs of the CNI plugin on this node by verb and result (ok, or the CNI error code)",
+    labelNames: ["verb", "result"] as const,
+    buckets: CNI_BUCKETS,
+    ...this.#in,
+  });
+  readonly ready = new Gauge({
+    name: "skylane_ready_check",
+    help: "1 for each readiness check that holds",
+    labelNames: ["check"] as const,
+    ...this.#in,
+  });
+  readonly selfTests = new Counter({
+    name: "skylane_selftests_total",
+    help: "Self-tests of the data path by outcome: answered by a peer, unanswered, failed",
+    labelNames: ["outcome"] as const,
+    ...this.#in,
+  });
+  readonly collected = new Counter({
+    name: "skylane_ipam_collected_total",
+    help: "Address reservations freed because their pod is provably gone",
+    labelNames: ["network"] as const,
+    ...this.#in,
+  });
+
+  /** @param version Skylane's own. */
+  constructor(version: string) {
+    collectDefaultMetrics({ register: this.registry, eventLoopMonitoringPrecision: 500 });
+    this.buildInfo.set({ version, node_version: process.version }, 1);
+  }
+
+  /** Registers a function that sets gauges before every scrape. */
+  beforeScrape(sampler: () => void): void {
+    this.#samplers.push(sampler);
+  }
+
+  /** Everything in Prometheus' text format. */
+  async text(): Promise<string> {
+    for (const sampler of this.#samplers) sampler();
+    return await this.registry.metrics();
+  }
+}

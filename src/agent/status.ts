@@ -1,0 +1,58 @@
+/**
+ * The agent's answer to `GET /status` on its Unix socket, for skylanectl and the lab: what is, in one
+ * document that a script can read without knowing how the agent works.
+ */
+import type { LocalNetwork, OverlayStatus, Peer, Refusal } from "../overlay/index.ts";
+import type { Readiness } from "./readiness.ts";
+
+/** A peer and whether the kernel has it. */
+export interface PeerStatus extends Pick<Peer, "node" | "mac" | "underlayIp" | "podCidrs"> {
+  state: "programmed" | "pending" | "error";
+  error?: string;
+}
+
+/** Entries of one kind. */
+export interface EntryCount {
+  expected: number;
+  present: number;
+}
+
+/** One pod network. */
+export interface NetworkStatus {
+  network: string;
+  vni: number;
+  device: string;
+  /** Bytes. */
+  mtu: number;
+  mac: string;
+  underlayIp: string;
+  port: number;
+  podCidrs: string[];
+  ready: boolean;
+  peers: PeerStatus[];
+  refused: Refusal[];
+  entries: Record<string, EntryCount>;
+  repairs: { total: number; byKind: Record<string, number> };
+}
+
+/** How the agent stands with the API server. */
+export interface ApiStatus {
+  /** "synced"; "cached" while the last known state on disk serves; "connecting"; "away" after it was lost. */
+  state: "synced" | "cached" | "connecting" | "away";
+  /** When both watches were last in step, RFC 3339; null when never. */
+  lastSync: string | null;
+  /** The last error while not in step. */
+  error?: string;
+}
+
+/** The whole document. */
+export interface AgentStatus {
+  version: string;
+  node: string;
+  networks: NetworkStatus[];
+  api: ApiStatus;
+  ready: Readiness;
+  uptimeSeconds: number;
+}
+
+export type { LocalNetwork, OverlayStatus };
