@@ -1,0 +1,93 @@
+/*
+ * The executable behind every command of Skylane: it replaces itself by Node on the command's script.
+ *
+ * A container runtime calls a CNI plugin as one path and passes no arguments, so the plugin must be an
+ * executable by itself; a shell script would put a shell between the runtime and us, and a "#!" line cannot
+ * name an interpreter relative to the script. So one small static program is installed under each command's
+ * name and finds everything from its own place:
+ *
+ *     <dir>/skylane  ->  <dir>/../lib/skylane/node <flags> <dir>/../lib/skylane/skylane.cjs <arguments>
+ *
+ * It allocates nothing, opens nothing and takes well under a millisecond. `run` is the only way out so far;
+ * a plugin that first asks a listening agent would be tried before it, in main().
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MAX_ARGUMENTS 1024
+
+static const char PLUGIN[] = "skylane";
+static const char AGENT[] = "skylane-agent";
+
+extern char **environ;
+
+/* The CNI error code of a broken installation: codes from 100 are the plugin's own (CNI 1.1.0, section 5). */
+static const int CODE_INSTALLATION = 100;
+
+/* Ends with a message: for the plugin as a CNI error on stdout, which is all that a runtime reads. */
+static int fail(const char *name, const char *what, const char *file, int error) {
+  if (strcmp(name, PLUGIN) != 0) {
+    fprintf(stderr, "%s: %s %s: %s. Install %s together with its lib/skylane directory.\n", name, what, file,
+            strerror(error), name);
+    return 1;
+  }
+  printf("{\"cniVersion\":\"1.1.0\",\"code\":%d,\"msg\":\"%s ", CODE_INSTALLATION, what);
+  for (const char *c = file; *c; c++) {
+    if (*c == '"' || *c == '\\') putchar('\\');
+    putchar((unsigned char)*c < ' ' ? '?' : *c);
+  }
+  printf("\",\"details\":\"%s. Skylane's installation on this node is incomplete: bin/skylane needs lib/skylane/node and "
+         "lib/skylane/skylane.cjs beside bin/. Install it again, for example by restarting the node's skylane-agent pod.\"}\n",
+         strerror(error));
+  return 1;
+}
+
+/* Becomes Node on the script of that name; returns only on failure. */
+static int run(const char *dir, const char *name, int argc, char **argv) {
+  static char node[PATH_MAX], script[PATH_MAX];
+  static char *arguments[MAX_ARGUMENTS + 8];
+  int n = 0;
+
+  if (snprintf(node, sizeof node, "%s/../lib/skylane/node", dir) >= (int)sizeof node ||
+      snprintf(script, sizeof script, "%s/../lib/skylane/%s.cjs", dir, name) >= (int)sizeof script)
+    return fail(name, "The path of the installation is too long:", dir, ENAMETOOLONG);
+  if (argc > MAX_ARGUMENTS) return fail(name, "Cannot start", node, E2BIG);
+
+  arguments[n++] = node;
+  /* node:ffi says on every start that it is experimental. */
+  arguments[n++] = "--disable-warning=ExperimentalWarning";
+  arguments[n++] = script;
+  for (int i = 1; i < argc; i++) arguments[n++] = argv[i];
+  arguments[n] = NULL;
+
+  if (strcmp(name, PLUGIN) == 0) {
+    /* Whatever the runtime was started with is not meant for its plugins. */
+    unsetenv("NODE_OPTIONS");
+    unsetenv("NODE_PATH");
+    unsetenv("NODE_DEBUG");
+    unsetenv("NODE_V8_COVERAGE");
+  } else if (strcmp(name, AGENT) == 0) {
+    setenv("MALLOC_ARENA_MAX", "1", 0);
+    setenv("UV_THREADPOOL_SIZE", "8", 0);
+  }
+  if (access(script, R_OK) != 0) return fail(name, "Cannot read", script, errno);
+  execve(node, arguments, environ);
+  return fail(name, "Cannot start", node, errno);
+}
+
+int main(int argc, char **argv) {
+  static char self[PATH_MAX];
+  ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+  if (length > 0) self[length] = '\0';
+  else if (argc > 0 && snprintf(self, sizeof self, "%s", argv[0]) >= (int)sizeof self) self[0] = '\0';
+
+  char *slash = strrchr(self, '/');
+  if (!slash) return fail(PLUGIN, "Cannot find the installation from", argc > 0 ? argv[0] : "an empty name", ENOENT);
+  *slash = '\0';
+  return run(self, slash + 1, argc, argv);
+}

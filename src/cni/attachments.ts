@@ -1,0 +1,130 @@
+/**
+ * Records of attachments: what we began to make, written before anything else of it exists and removed after
+ * everything of it is gone. So whatever kill -9 leaves behind is listed here, also where a delegated IPAM
+ * plugin keeps the addresses, and GC knows which CNI network an attachment belongs to: two networks may
+ * share one pod network, and a runtime only knows the attachments of the one it asks about.
+ *
+ * A record is a symbolic link whose target is its content: created in one step together with what it says,
+ * fails when it exists, needs no data block to be removed on a full disk, and is never half written.
+ */
+import { mkdirSync, readdirSync, readlinkSync, symlinkSync, unlinkSync } from "node:fs";
+import { join } from "node:path";
+import type { Reservation } from "../ipam/index.ts";
+import type { Attachment } from "./environment.ts";
+import { CniError, CODE, errnoOf } from "./errors.ts";
+import { isObject } from "./json.ts";
+
+/**
+ * What is recorded of an attachment: whose it is, and what proves later that its sandbox is dead (the same as for a
+ * reserved address, so that the same judge serves both).
+ */
+export interface AttachmentRecord extends Omit<Reservation, "ip"> {
+  /** CNI network name of the configuration that made it. */
+  name: string;
+  /** The IPAM plugin that gave its addresses; absent: our own IPAM. */
+  ipam?: string;
+}
+
+/** Kernel limit of a symbolic link's target (PATH_MAX with its end). */
+const MAX_TARGET = 4095;
+
+function encode(record: AttachmentRecord): string {
+  const text = JSON.stringify(record);
+  if (Buffer.byteLength(text) > MAX_TARGET) {
+    throw new CniError(CODE.invalidEnvironment, "CNI_CONTAINERID and CNI_NETNS are too long to be recorded");
+  }
+  return text;
+}
+
+function decode(text: string): AttachmentRecord | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (!isObject(value) || !isObject(value.owner)) return undefined;
+    const { containerId, ifname } = value.owner;
+    const whole =
+      typeof containerId === "string" &&
+      typeof ifname === "string" &&
+      typeof value.name === "string" &&
+      typeof value.bootId === "string" &&
+      typeof value.uptime === "number";
+    return whole ? (value as unknown as AttachmentRecord) : undefined;
+  } catch {
+    return undefined; // not a record of ours: a foreign link in our directory is left alone
+  }
+}
+
+/** The records of one pod network on this node. */
+export class Attachments {
+  readonly #dir: string;
+  readonly #fileOf: (attachment: Attachment) => string;
+
+  /** @param fileOf a file name of fixed length that is the same for the same attachment only. */
+  constructor(dataDir: string, network: string, fileOf: (attachment: Attachment) => string) {
+    this.#dir = join(dataDir, "attachments", network);
+    this.#fileOf = fileOf;
+  }
+
+  #path(attachment: Attachment): string {
+    return join(this.#dir, this.#fileOf(attachment));
+  }
+
+  /**
+   * Records a new attachment.
+   * @returns the record that is there already, with nothing written; undefined when it was written.
+   * @throws Error with a POSIX `code` when it cannot be written.
+   */
+  begin(record: AttachmentRecord): AttachmentRecord | undefined {
+    const target = encode(record);
+    for (let attempt = 0; ; attempt++) {
+      try {
+        symlinkSync(target, this.#path(record.owner));
+        return undefined;
+      } catch (error) {
+        if (errnoOf(error) === "ENOENT" && attempt === 0) mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
+        else if (errnoOf(error) === "EEXIST") return this.find(record.owner) ?? record;
+        else throw error;
+      }
+    }
+  }
+
+  /** The record of an attachment. @throws Error with a POSIX `code` other than ENOENT. */
+  find(attachment: Attachment): AttachmentRecord | undefined {
+    try {
+      return decode(readlinkSync(this.#path(attachment)));
+    } catch (error) {
+      if (errnoOf(error) === "ENOENT") return undefined;
+      throw error;
+    }
+  }
+
+  /** Removes a record; nothing happens when there is none. @throws Error with a POSIX `code`. */
+  end(attachment: Attachment): void {
+    try {
+      unlinkSync(this.#path(attachment));
+    } catch (error) {
+      if (errnoOf(error) !== "ENOENT") throw error;
+    }
+  }
+
+  /** Every record of the network. @throws Error with a POSIX `code` other than ENOENT. */
+  list(): AttachmentRecord[] {
+    let names: string[];
+    try {
+      names = readdirSync(this.#dir);
+    } catch (error) {
+      if (errnoOf(error) === "ENOENT") return [];
+      throw error;
+    }
+    const records: AttachmentRecord[] = [];
+    for (const name of names) {
+      try {
+        const record = decode(readlinkSync(join(this.#dir, name)));
+        if (record) records.push(record);
+      } catch (error) {
+        // ENOENT: removed meanwhile; EINVAL: no symbolic link, so none of ours.
+        if (errnoOf(error) !== "ENOENT" && errnoOf(error) !== "EINVAL") throw error;
+      }
+    }
+    return records;
+  }
+}

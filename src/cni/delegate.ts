@@ -1,0 +1,219 @@
+/**
+ * Delegation to an IPAM plugin (CNI 1.1.0, section 4): found in CNI_PATH, started as one process without a
+ * shell, given the environment and the configuration that we received. A plugin may speak older versions
+ * than the configuration: it is then asked once which ones, called again in the newest that both know, and
+ * its result is read in the version that it says.
+ */
+import { spawn } from "node:child_process";
+import { accessSync, constants, statSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import { printable } from "../addr/index.ts";
+import type { NetConfig } from "./config.ts";
+import type { Environment } from "./environment.ts";
+import { CniError, CODE } from "./errors.ts";
+import { decodeObject, get, isObject, type JsonObject } from "./json.ts";
+import { type CniResult, readResult, resultIn } from "./result.ts";
+import { hasVerb, newestCommon, SUPPORTED_VERSIONS, type Verb } from "./version.ts";
+
+/** Longest run of a delegated plugin: a DHCP plugin may well wait for half a minute. */
+const TIMEOUT_MS = 60_000;
+/** Most that is read of a plugin's output, in bytes. */
+const MAX_OUTPUT = 1024 * 1024;
+
+interface Finished {
+  status: number | null;
+  signal: string | null;
+  stdout: string;
+  stderr: string;
+}
+
+/** The executable of that name in the runtime's plugin directories. @throws CniError 4 or 50 saying where was looked. */
+export function findPlugin(type: string, env: Environment): string {
+  const path = env.CNI_PATH ?? "";
+  if (path === "") {
+    throw new CniError(
+      CODE.invalidEnvironment,
+      "missing environment variables: CNI_PATH",
+      `The network configuration delegates addresses to IPAM plugin "${type}", which is looked up in CNI_PATH.`,
+    );
+  }
+  for (const dir of path.split(delimiter)) {
+    const file = join(dir, type);
+    try {
+      accessSync(file, constants.X_OK);
+      if (dir !== "" && statSync(file).isFile()) return file;
+    } catch {
+      // not in this directory, or not ours to run: the next one may have it
+    }
+  }
+  const message = `IPAM plugin "${type}" is not installed`;
+  throw new CniError(CODE.notAvailable, message, `No executable of that name in CNI_PATH (${printable(path)}).`);
+}
+
+function run(file: string, env: Environment, stdin: string, timeoutMs: number): Promise<Finished> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(file, [], { env: { ...env }, stdio: ["pipe", "pipe", "pipe"], shell: false });
+    const out: Buffer[] = [];
+    const err: Buffer[] = [];
+    let size = 0;
+    let timedOut = false;
+    const timer = setTimeout(() => {
+      timedOut = true;
+      child.kill("SIGKILL");
+    }, timeoutMs);
+    const collect = (into: Buffer[]) => (chunk: Buffer) => {
+      size += chunk.length;
+      if (size > MAX_OUTPUT) child.kill("SIGKILL");
+      else into.push(chunk);
+    };
+    child.stdout.on("data", collect(out));
+    child.stderr.on("data", collect(err));
+    // A plugin may end without reading its configuration; its exit status and output say what came of it.
+    child.stdin.on("error", () => undefined);
+    child.on("error", (error) => {
+      clearTimeout(timer);
+      reject(error);
+    });
+    child.on("close", (status, signal) => {
+      clearTimeout(timer);
+      if (timedOut) return reject(new Error(`did not end within ${timeoutMs / 1000} s and was killed`));
+      if (size > MAX_OUTPUT) return reject(new Error(`wrote more than ${MAX_OUTPUT} bytes and was killed`));
+      const text = (chunks: Buffer[]) => Buffer.concat(chunks).toString("utf8");
+      resolve({ status, signal, stdout: text(out), stderr: text(err) });
+    });
+    child.stdin.end(stdin);
+  });
+}
+
+/** One IPAM plugin for the time of one request. */
+export class Delegate {
+  readonly type: string;
+  readonly #file: string;
+  readonly #env: Environment;
+  readonly #config: NetConfig;
+  readonly #timeoutMs: number;
+  /** What we speak with it: the configuration's version until it refuses that one. */
+  #version: string;
+  #theirs: readonly string[] | undefined;
+
+  /** @throws CniError 4 or 50 when there is no such executable. */
+  constructor(config: NetConfig, env: Environment, timeoutMs = TIMEOUT_MS) {
+    this.type = config.ipam ?? "";
+    this.#file = findPlugin(this.type, env);
+    this.#env = env;
+    this.#config = config;
+    this.#version = config.cniVersion;
+    this.#timeoutMs = timeoutMs;
+  }
+
+  /** Asks for addresses. @throws CniError: the plugin's own, with our context. */
+  async add(): Promise<CniResult> {
+    const output = await this.#call("ADD");
+    const decoded = this.#decode(output);
+    // A plugin that leaves the version out answers in the one that it was asked in.
+    const version = get(decoded, "cniVersion") ?? this.#version;
+    if (typeof version !== "string" || !SUPPORTED_VERSIONS.includes(version)) {
+      throw this.#failure(`answered in CNI version ${printable(JSON.stringify(version))}`);
+    }
+    try {
+      return readResult(decoded, "result");
+    } catch (error) {
+      if (error instanceof CniError) throw this.#failure(`answered with a bad result: ${error.message}`, error);
+      throw error;
+    }
+  }
+
+  /** Gives the attachment's addresses back. @param env variables that name another attachment than the request's, for GC. */
+  async del(env: Environment = {}): Promise<void> {
+    await this.#call("DEL", env);
+  }
+
+  async check(): Promise<void> {
+    await this.#call("CHECK");
+  }
+
+  /** Forwards GC or STATUS; a plugin that does not know the verb has nothing to say. */
+  async forward(verb: "GC" | "STATUS"): Promise<void> {
+    const version = newestCommon(await this.#versions(), this.#config.cniVersion);
+    if (version === undefined || !hasVerb(version, verb)) return;
+    await this.#call(verb);
+  }
+
+  async #call(verb: Verb, env: Environment = {}): Promise<string> {
+    const first = await this.#run(verb, env);
+    if (first.status === 0) return first.stdout;
+    const error = this.#errorOf(first);
+    if (error.code !== CODE.incompatibleVersion) throw error;
+    const common = newestCommon(await this.#versions(), this.#config.cniVersion);
+    if (common === undefined || common === this.#version || !hasVerb(common, verb)) throw error;
+    this.#version = common;
+    const second = await this.#run(verb, env);
+    if (second.status === 0) return second.stdout;
+    throw this.#errorOf(second);
+  }
+
+  async #run(verb: Verb, env: Environment): Promise<Finished> {
+    try {
+      const finished = await run(
+        this.#file,
+        { ...this.#env, ...env, CNI_COMMAND: verb },
+        this.#stdin(),
+        this.#timeoutMs,
+      );
+      // The spec wants a delegated plugin's log lines among ours.
+      if (finished.stderr !== "") process.stderr.write(finished.stderr);
+      return finished;
+    } catch (error) {
+      throw this.#failure(error instanceof Error ? error.message : String(error), error);
+    }
+  }
+
+  /** The configuration as it came, or in the version agreed on. */
+  #stdin(): string {
+    if (this.#version === this.#config.cniVersion) return this.#config.text;
+    const { prevResult, ...rest } = this.#config.raw;
+    const config: JsonObject = { ...rest, cniVersion: this.#version };
+    if (!isObject(prevResult)) return JSON.stringify(config);
+    return JSON.stringify({ ...config, prevResult: resultIn(this.#version, readResult(prevResult, "prevResult")) });
+  }
+
+  async #versions(): Promise<readonly string[]> {
+    if (this.#theirs) return this.#theirs;
+    const { stdout } = await this.#run("VERSION", {});
+    const versions = get(this.#decode(stdout), "supportedVersions");
+    this.#theirs = Array.isArray(versions) ? versions.filter((version) => typeof version === "string") : [];
+    return this.#theirs;
+  }
+
+  #decode(stdout: string): JsonObject {
+    try {
+      return decodeObject(stdout, "its answer");
+    } catch (error) {
+      throw this.#failure(error instanceof Error ? error.message : String(error), error);
+    }
+  }
+
+  #failure(what: string, cause?: unknown): CniError {
+    return new CniError(CODE.delegate, `IPAM plugin "${this.type}": ${what}`, `Executable: ${this.#file}`, { cause });
+  }
+
+  /** The plugin's own error with our context; its code stays, since the runtime may act on it. */
+  #errorOf({ status, signal, stdout, stderr }: Finished): CniError {
+    let body: JsonObject = {};
+    try {
+      body = decodeObject(stdout, "its answer");
+    } catch {
+      // no error of the spec's shape: what it printed is all there is to tell
+    }
+    const code = get(body, "code");
+    const msg = get(body, "msg");
+    if (typeof code === "number" && Number.isInteger(code) && code > 0 && typeof msg === "string") {
+      const details = get(body, "details");
+      const text = typeof details === "string" ? details : "";
+      return new CniError(code, `IPAM plugin "${this.type}": ${msg}`, text);
+    }
+    const how = signal === null ? `exit status ${status}` : signal;
+    const said = (stdout.trim() || stderr.trim()).slice(0, 500);
+    return this.#failure(`ended with ${how} and no CNI error${said && `: ${printable(said)}`}`);
+  }
+}

@@ -1,0 +1,74 @@
+/**
+ * The machine that the verbs act on: pods' links, addresses, published state. The verbs take it as a value, so
+ * that their decisions can be tested without a kernel and without root.
+ */
+import { join } from "node:path";
+import { readPublished } from "../config/index.ts";
+import { Ipam, sandboxOf, uptime } from "../ipam/index.ts";
+import { type Route, Rtnl } from "../netlink/index.ts";
+import { attachPod, checkPod, detachPod, hostIfname } from "../pod/index.ts";
+import { bootId, closeFd, netnsIdentity, openNetns } from "../sys/index.ts";
+import { type AttachmentRecord, Attachments } from "./attachments.ts";
+import type { NetConfig } from "./config.ts";
+import type { Attachment } from "./environment.ts";
+
+/** What the verbs need of a machine. */
+export interface Host {
+  /** @throws Error with `code` ENOENT when there is no such file, EINVAL when it is no network namespace. */
+  isOwnNetns(path: string): boolean;
+  readPublished: typeof readPublished;
+  /** The addresses of the configuration's pod network. */
+  ipam(
+    config: Pick<NetConfig, "dataDir" | "network">,
+  ): Pick<Ipam, "reserve" | "release" | "reservationsOf" | "list" | "collect">;
+  /** The records of the configuration's pod network. */
+  attachments(config: Pick<NetConfig, "dataDir" | "network">): Attachments;
+  /** What proves later that this sandbox is dead. */
+  origin(netns: string): Pick<AttachmentRecord, "since" | "uptime" | "bootId" | "netnsIdentity" | "netnsDir">;
+  attachPod: typeof attachPod;
+  detachPod: typeof detachPod;
+  checkPod: typeof checkPod;
+  hostIfname: typeof hostIfname;
+  /** Adds routes through an interface of the sandbox. @throws NetlinkError */
+  addRoutes(netns: string, ifname: string, routes: readonly Omit<Route, "ifindex">[]): void;
+  /** Whether a device of the host exists and is up. */
+  deviceUp(name: string): boolean;
+}
+
+/** The directory of a pod network's reservations. */
+export const ipamDir = (config: Pick<NetConfig, "dataDir" | "network">): string =>
+  join(config.dataDir, "ipam", config.network);
+
+/** This machine. */
+export const realHost: Host = {
+  isOwnNetns(path) {
+    const fd = openNetns(path);
+    try {
+      const there = netnsIdentity(fd);
+      const own = netnsIdentity("/proc/thread-self/ns/net");
+      return there.dev === own.dev && there.ino === own.ino;
+    } finally {
+      closeFd(fd);
+    }
+  },
+  readPublished,
+  ipam: (config) =>
+    new Ipam({ dir: ipamDir(config), warn: (message) => process.stderr.write(`skylane: ${message}\n`) }),
+  attachments: ({ dataDir, network }) =>
+    new Attachments(dataDir, network, ({ containerId, ifname }: Attachment) => hostIfname(containerId, ifname)),
+  origin: (netns) => ({ since: Date.now(), uptime: uptime(), bootId: bootId(), ...sandboxOf(netns) }),
+  attachPod,
+  detachPod,
+  checkPod,
+  hostIfname,
+  addRoutes(netns, ifname, routes) {
+    using rtnl = Rtnl.open({ netns });
+    const ifindex = rtnl.link(ifname)?.index;
+    if (ifindex === undefined) throw new Error(`interface ${ifname} is no longer in sandbox ${netns}`);
+    for (const route of routes) rtnl.execute({ op: "add", kind: "route", route: { ...route, ifindex } });
+  },
+  deviceUp(name) {
+    using rtnl = Rtnl.open();
+    return rtnl.link(name)?.up === true;
+  },
+};

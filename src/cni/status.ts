@@ -1,0 +1,47 @@
+/**
+ * STATUS: whether an ADD would be served now. 50 while the network is not published; 51 when it is, but pods
+ * cannot be added and those that exist may suffer: the overlay's device is gone, or a family has no address left.
+ */
+import { cidrContains, familyOf } from "../addr/index.ts";
+import { podSpan } from "../ipam/index.ts";
+import { Delegate } from "./delegate.ts";
+import { CniError, CODE } from "./errors.ts";
+import { requirePublished } from "./published-state.ts";
+import type { VerbInput, VerbOutput } from "./request.ts";
+
+/** A pod CIDR without a free address, if there is one. */
+function exhausted(podCidrs: readonly string[], used: readonly string[]): string | undefined {
+  return podCidrs.find((cidr) => {
+    const { first, last } = podSpan(cidr);
+    return BigInt(used.filter((ip) => cidrContains(cidr, ip)).length) >= last - first + 1n;
+  });
+}
+
+/** Serves STATUS. @throws CniError 50 or 51, or a delegated plugin's own */
+export async function status({ env, config, host }: VerbInput): Promise<VerbOutput> {
+  const published = requirePublished(host, config, CODE.notAvailable);
+  if (!host.deviceUp(published.device)) {
+    throw new CniError(
+      CODE.limited,
+      `VXLAN device ${published.device} of pod network "${config.network}" is missing or down`,
+      "Pods reach no other node until skylane-agent on this node has made it again; see whether the agent runs.",
+    );
+  }
+  if (config.ipam !== undefined) {
+    await new Delegate(config, env).forward("STATUS");
+    return { stdout: "" };
+  }
+  const used = host
+    .ipam(config)
+    .list()
+    .map(({ ip }) => ip);
+  const full = exhausted(published.podCidrs, used);
+  if (full !== undefined) {
+    throw new CniError(
+      CODE.limited,
+      `no free IPv${familyOf(full)} address in pod CIDR ${full}`,
+      `All ${used.filter((ip) => cidrContains(full, ip)).length} are in use. Pods must go, or the node needs a larger pod CIDR.`,
+    );
+  }
+  return { stdout: "" };
+}
