@@ -1,0 +1,177 @@
+/**
+ * Gives, frees and collects addresses: decides under the lock what store.ts then does in single steps.
+ *
+ * The order of those steps is what makes a kill at any instruction harmless. Giving writes the owner's record,
+ * then one entry an address; freeing removes the entries, then the record. Between any two of them each address is
+ * either free or has an entry, an entry leads to its owner, and the owner's DEL, GC or the collector frees it.
+ */
+import { bootId, withLock } from "../sys/index.ts";
+import { errnoCode, IpamDuplicate, IpamError, IpamExhausted, IpamStorageError, IpamTaken } from "./errors.ts";
+import { readReservations, sweep, type Warn } from "./inventory.ts";
+import { sandboxOf, uptime } from "./liveness.ts";
+import { nextFit, poolContains, poolSize } from "./pool.ts";
+import { type OwnerRecord, ownerKey } from "./record.ts";
+import { type Choice, choicesOf } from "./request.ts";
+import { FREED_REMEMBERED, type Freed, isAddress, Store } from "./store.ts";
+import type { Owner, Reservation, ReserveRequest } from "./types.ts";
+
+type Attachment = Pick<Owner, "containerId" | "ifname">;
+
+/** A chosen address, and what is remembered of its being freed. */
+interface Chosen {
+  ip: string;
+  wanted: boolean;
+  remembered: readonly Freed[];
+}
+
+/** The addresses of one pod network on this node. Any number of processes may have one at the same time. */
+export class Ipam {
+  readonly #store: Store;
+  readonly #warn: Warn;
+
+  /**
+   * @param o.dir `<dataDir>/ipam/<network>`, made when first needed.
+   * @param o.warn told of entries that are damaged or not ours; each keeps its address and harms nothing else.
+   */
+  constructor(o: { dir: string; warn?: Warn }) {
+    this.#store = new Store(o.dir);
+    this.#warn = o.warn ?? (() => undefined);
+  }
+
+  /**
+   * Gives an attachment one address a family of the request's pod CIDRs, in their order: all or none.
+   * An address that was never given comes first, then the one freed longest ago.
+   * @throws IpamExhausted, IpamTaken, IpamDuplicate (it has addresses already), IpamInvalid, IpamStorageError
+   * (a full disk, for one); nothing is reserved then.
+   */
+  reserve(owner: Owner, request: ReserveRequest): string[] {
+    const choices = choicesOf(request);
+    const draft = { owner, since: Date.now(), uptime: uptime(), bootId: bootId(), ...sandboxOf(owner.netns) };
+    return this.#storing("cannot reserve an address", () => {
+      this.#store.prepare();
+      return withLock(this.#store.lockFile, () => this.#give(draft, choices));
+    });
+  }
+
+  /** Frees all addresses of an attachment and returns them; none is fine. @throws IpamStorageError */
+  release(owner: Attachment): string[] {
+    return this.#storing("cannot release addresses", () => this.#locked([], () => this.#release(ownerKey(owner))));
+  }
+
+  /** The addresses that an attachment has. @throws IpamStorageError */
+  reservationsOf(owner: Attachment): string[] {
+    return this.#storing("cannot read reservations", () => this.#entriesOf(ownerKey(owner)));
+  }
+
+  /** All reservations that can be read; the others are told to `warn`. @throws IpamStorageError */
+  list(): Reservation[] {
+    return this.#storing("cannot read reservations", () => readReservations(this.#store, this.#warn));
+  }
+
+  /**
+   * Frees the reservations of which `isDead` is sure, and what killed processes left half done; returns the freed
+   * ones. `isDead` is asked without the lock, since looking at sandboxes may take long; a reservation that changed
+   * hands in the meantime stays.
+   * @throws IpamStorageError, and what `isDead` throws.
+   */
+  collect(isDead: (reservation: Reservation) => boolean): Reservation[] {
+    const dead = this.list().filter(isDead);
+    return this.#storing("cannot collect reservations", () =>
+      this.#locked([], () => sweep(this.#store, dead, this.#warn)),
+    );
+  }
+
+  #give(draft: Omit<OwnerRecord, "ips">, choices: readonly Choice[]): string[] {
+    const store = this.#store;
+    const key = ownerKey(draft.owner);
+    if (store.recordOf(key) !== undefined) {
+      const held = this.#entriesOf(key);
+      if (held.length > 0) throw new IpamDuplicate(draft.owner.containerId, draft.owner.ifname, held);
+      store.removeRecord(key);
+    }
+    const taken = new Set(store.takenNames());
+    const picks = choices.map((choice) => this.#pick(choice, taken));
+    const ips = picks.map(({ ip }) => ip);
+    store.addRecord(key, { ...draft, ips });
+    try {
+      for (const ip of ips) store.take(ip, { key, bootId: draft.bootId });
+      for (const { remembered } of picks) for (const freed of remembered) store.forget(freed);
+    } catch (error) {
+      for (const ip of ips) if (store.holds(key, ip)) store.untake(ip);
+      store.removeRecord(key);
+      throw error;
+    }
+    for (const { ip, wanted } of picks) if (!wanted) store.noteGiven(ip);
+    return ips;
+  }
+
+  #pick({ pool, wanted }: Choice, taken: ReadonlySet<string>): Chosen {
+    const order = this.#freedInOrder(pool.family);
+    const chosen = (ip: string): Chosen => ({ ip, wanted: wanted !== undefined, remembered: order.get(ip) ?? [] });
+    if (wanted !== undefined) {
+      if (taken.has(wanted)) throw new IpamTaken(wanted, this.#holderOf(wanted));
+      return chosen(wanted);
+    }
+    const last = this.#store.lastGiven(pool.family);
+    const fresh = nextFit(pool, last, (ip) => taken.has(ip) || order.has(ip));
+    if (fresh !== undefined) return chosen(fresh);
+    for (const ip of order.keys()) if (!taken.has(ip) && poolContains(pool, ip)) return chosen(ip);
+    let used = 0n;
+    for (const name of taken) if (isAddress(name) && poolContains(pool, name)) used++;
+    throw new IpamExhausted(pool.label, poolSize(pool), used);
+  }
+
+  /** Freed addresses, longest ago first, each with its entries; those beyond what is remembered are forgotten here. */
+  #freedInOrder(family: 4 | 6): Map<string, Freed[]> {
+    const all = this.#store.freed(family);
+    const surplus = Math.max(0, all.length - FREED_REMEMBERED);
+    for (const freed of all.slice(0, surplus)) this.#store.forget(freed);
+    const order = new Map<string, Freed[]>();
+    for (const freed of all.slice(surplus)) {
+      const earlier = order.get(freed.ip) ?? [];
+      // Moved to the end: an address killed between being taken and being forgotten is freed twice over.
+      order.delete(freed.ip);
+      order.set(freed.ip, [...earlier, freed]);
+    }
+    return order;
+  }
+
+  #release(key: string): string[] {
+    const ips = this.#entriesOf(key);
+    for (const ip of ips) this.#store.free(ip);
+    this.#store.removeRecord(key);
+    return ips;
+  }
+
+  /** The addresses whose entries name a key. Without a readable record that says which, all entries are looked at. */
+  #entriesOf(key: string): string[] {
+    const record = this.#store.recordOf(key);
+    const ips = record === undefined || record === "damaged" ? this.#store.takenNames() : record.ips;
+    return ips.filter((ip) => isAddress(ip) && this.#store.holds(key, ip));
+  }
+
+  #holderOf(ip: string): string {
+    const entry = this.#store.entryOf(ip);
+    if (entry === undefined || entry === "damaged")
+      return `a file that is no reservation, ${this.#store.dir}/taken/${ip}`;
+    const record = this.#store.recordOf(entry.key);
+    if (record === undefined || record === "damaged") return `an owner whose record ${entry.key} cannot be read`;
+    const { owner, since } = record;
+    return `container ${owner.containerId} interface ${owner.ifname} since ${new Date(since).toISOString()}`;
+  }
+
+  /** Under the lock, or `otherwise` where nothing was ever reserved. */
+  #locked<T>(otherwise: T, fn: () => T): T {
+    return this.#store.exists() ? withLock(this.#store.lockFile, fn) : otherwise;
+  }
+
+  /** Gives the system's errors the words of what was being done. */
+  #storing<T>(doing: string, fn: () => T): T {
+    try {
+      return fn();
+    } catch (error) {
+      if (error instanceof IpamError || errnoCode(error) === undefined) throw error;
+      throw new IpamStorageError(doing, this.#store.dir, error);
+    }
+  }
+}

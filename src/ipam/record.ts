@@ -1,0 +1,87 @@
+/**
+ * The text of an owner's record and of an address's entry, both kept as targets of symbolic links: symlink(2)
+ * creates name and content in one step, so that no reader and no kill can ever meet half a record. The kernel
+ * never follows them; they lead nowhere.
+ *
+ * An address's entry names its owner's record and the boot in which it was given ("<key>@<boot ID>", short
+ * enough to lie in the inode itself, which keeps thousands of remembered addresses from costing a disk block
+ * each). The record says the rest, once an attachment.
+ */
+import { createHash } from "node:crypto";
+import type { FileIdentity, Owner, Reservation } from "./types.ts";
+
+/** What is written down once for all addresses of an attachment. */
+export interface OwnerRecord extends Omit<Reservation, "ip"> {
+  ips: string[];
+}
+
+/** What an address's entry says. */
+export interface Entry {
+  key: string;
+  bootId: string;
+}
+
+const KEY = /^[0-9a-f]{20}$/;
+
+/** The name of an attachment's record: 80 bits of a hash, since container IDs may be longer than file names. */
+export const ownerKey = ({ containerId, ifname }: Pick<Owner, "containerId" | "ifname">): string =>
+  createHash("sha256").update(`${containerId}/${ifname}`).digest("hex").slice(0, 20);
+
+export const formatEntry = ({ key, bootId }: Entry): string => `${key}@${bootId}`;
+
+/** The parts of an entry, `undefined` when the text is not one of ours. */
+export function parseEntry(text: string): Entry | undefined {
+  const at = text.indexOf("@");
+  const key = text.slice(0, at);
+  const bootId = text.slice(at + 1);
+  return at > 0 && KEY.test(key) && bootId !== "" ? { key, bootId } : undefined;
+}
+
+export function formatRecord(record: OwnerRecord): string {
+  const { owner, ips, since, uptime, bootId, netnsIdentity, netnsDir } = record;
+  return JSON.stringify({
+    containerId: owner.containerId,
+    ifname: owner.ifname,
+    ips,
+    since: new Date(since).toISOString(),
+    uptime: Math.round(uptime),
+    boot: bootId,
+    netns: owner.netns,
+    ns: netnsIdentity && [netnsIdentity.dev, netnsIdentity.ino],
+    dir: netnsDir && [netnsDir.dev, netnsDir.ino],
+  });
+}
+
+/** The record that a text stands for, `undefined` when it is damaged or not one of ours. */
+export function parseRecord(text: string): OwnerRecord | undefined {
+  let raw: unknown;
+  try {
+    raw = JSON.parse(text);
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+  if (typeof raw !== "object" || raw === null) return undefined;
+  const { containerId, ifname, ips, since, uptime, boot, netns, ns, dir } = raw as Record<string, unknown>;
+  if (typeof containerId !== "string" || typeof ifname !== "string" || typeof boot !== "string") return undefined;
+  if (!Array.isArray(ips) || !ips.every((ip) => typeof ip === "string")) return undefined;
+  const time = typeof since === "string" ? Date.parse(since) : Number.NaN;
+  if (Number.isNaN(time) || typeof uptime !== "number") return undefined;
+  const netnsIdentity = identity(ns);
+  const netnsDir = identity(dir);
+  return {
+    owner: { containerId, ifname, ...(typeof netns === "string" ? { netns } : {}) },
+    ips,
+    since: time,
+    uptime,
+    bootId: boot,
+    ...(netnsIdentity && { netnsIdentity }),
+    ...(netnsDir && { netnsDir }),
+  };
+}
+
+function identity(raw: unknown): FileIdentity | undefined {
+  if (!Array.isArray(raw)) return undefined;
+  const [dev, ino] = raw as unknown[];
+  return typeof dev === "number" && typeof ino === "number" ? { dev, ino } : undefined;
+}
