@@ -4,6 +4,7 @@ import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
+/** @type {[string, string, string[]][]} */
 const STEPS = [
   ["types", "tsc", ["-p", "."]],
   ["lint", "oxlint", ["--type-aware", "--deny-warnings", "src", "cmd", "test", "bench", "scripts"]],

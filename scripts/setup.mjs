@@ -75,6 +75,6 @@ try {
   npmPackages();
   debianPackages();
 } catch (error) {
-  console.error(`setup: ${error instanceof Error ? error.message : error}`);
+  console.error(`setup: ${error instanceof Error ? error.message : String(error)}`);
   process.exitCode = 1;
 }

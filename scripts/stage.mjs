@@ -23,6 +23,6 @@ const listed = execFileSync("ldd", [join(dist, "lib", "skylane", "node")], { enc
 for (const line of listed.split("\n")) {
   const [, path] = /(?:=>\s+|^\s+)(\/\S+)\s+\(0x/.exec(line) ?? [];
   if (!path) continue;
-  const name = /^ld-linux/.test(basename(path)) ? "loader" : basename(path);
+  const name = basename(path).startsWith("ld-linux") ? "loader" : basename(path);
   copyFileSync(realpathSync(path), join(libraries, name));
 }

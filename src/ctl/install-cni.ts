@@ -1,0 +1,146 @@
+/**
+ * Installs the CNI executable on a host, from the agent's image: what the executable needs goes into a folder of its
+ * own beside it, named by its content, and only then, in one rename each, the link to that folder and the executable
+ * change. So a runtime that calls it meanwhile has the old one or the new one whole. Nothing of the host is needed:
+ * Node comes with the libraries and the loader that it was built with.
+ *
+ *     <binDir>/skylane                    the launcher, which runtimes call
+ *     <binDir>/.skylane/<id>/             Node, its libraries, the bundles
+ *     <binDir>/.skylane/current  ->  <id>
+ */
+import { createHash, randomBytes } from "node:crypto";
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
+import { syncDirectory } from "../sys/index.ts";
+import { type Command, CommandError } from "./command.ts";
+
+/** Folder beside the executable that holds all that it needs. */
+export const SUPPORT = ".skylane";
+
+/** Where this program's own files are: `<root>/bin` and `<root>/lib/skylane`. */
+export interface Installation {
+  bin: string;
+  lib: string;
+}
+
+const ownInstallation = (script: string): Installation => {
+  const lib = dirname(script);
+  return { lib, bin: join(lib, "..", "..", "bin") };
+};
+
+/** A name for what is in a folder: the first 16 digits of a SHA-256 over its files' names and contents. */
+function contentId(folder: string, launcher: string): string {
+  const hash = createHash("sha256").update(readFileSync(launcher));
+  const walk = (at: string, name: string): void => {
+    for (const entry of readdirSync(at, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1))) {
+      const path = join(at, entry.name);
+      if (entry.isDirectory()) walk(path, `${name}/${entry.name}`);
+      else hash.update(`${name}/${entry.name}\0`).update(readFileSync(path));
+    }
+  };
+  walk(folder, "");
+  return hash.digest("hex").slice(0, 16);
+}
+
+/** Puts a finished file or link in its place with one rename. */
+function replace(temporary: string, target: string): void {
+  renameSync(temporary, target);
+  syncDirectory(dirname(target));
+}
+
+/** The version that `current` names, if any. */
+function currentId(support: string): string | undefined {
+  try {
+    return readlinkSync(join(support, "current"));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Installs or upgrades the executable in a directory of the host, and removes versions older than the one replaced.
+ * @returns the version's name and whether anything changed
+ * @throws Error of fs: no space, a read-only file system …; the old version stays then
+ */
+export function installCni(from: Installation, binDir: string): { id: string; changed: boolean } {
+  const launcher = join(from.bin, "skylane");
+  const support = join(binDir, SUPPORT);
+  const executable = join(binDir, "skylane");
+  const id = contentId(from.lib, launcher);
+  const target = join(support, id);
+  const previous = currentId(support);
+  const temporary = join(support, `.tmp-${randomBytes(6).toString("hex")}`);
+  mkdirSync(support, { recursive: true, mode: 0o755 });
+  // what a killed installation left
+  for (const name of readdirSync(support))
+    if (name.startsWith(".tmp-")) rmSync(join(support, name), { recursive: true, force: true });
+  let changed = false;
+  try {
+    if (!existsSync(target)) {
+      cpSync(from.lib, temporary, { recursive: true, dereference: true });
+      // the operator's command line works from there too, when the image is long gone
+      cpSync(launcher, join(temporary, "skylanectl"));
+      chmodSync(join(temporary, "skylanectl"), 0o755);
+      replace(temporary, target);
+      changed = true;
+    }
+    if (previous !== id) {
+      symlinkSync(id, temporary);
+      replace(temporary, join(support, "current"));
+      changed = true;
+    }
+    const there = existsSync(executable) && lstatSync(executable).isFile() && readFileSync(executable);
+    if (!there || !there.equals(readFileSync(launcher))) {
+      cpSync(launcher, temporary);
+      chmodSync(temporary, 0o755);
+      replace(temporary, executable);
+      changed = true;
+    }
+  } finally {
+    rmSync(temporary, { recursive: true, force: true });
+  }
+  // a process of the version before may still be starting
+  for (const name of readdirSync(support))
+    if (name !== "current" && name !== id && name !== previous)
+      rmSync(join(support, name), { recursive: true, force: true });
+  return { id, changed };
+}
+
+/** Removes the executable and all that came with it; says what was there. */
+export function uninstallCni(binDir: string): string[] {
+  const found = [join(binDir, "skylane"), join(binDir, SUPPORT)].filter((path) => existsSync(path));
+  for (const path of found) rmSync(path, { recursive: true, force: true });
+  return found;
+}
+
+/** `skylanectl install-cni`, the init container of the DaemonSet. */
+export const installCniCommand: Command = {
+  words: ["install-cni"],
+  summary: "Install the CNI executable on this host (the DaemonSet's init container)",
+  options: {
+    "bin-dir": { value: "DIR", help: "where the container runtime looks for CNI executables (/opt/cni/bin)" },
+  },
+  details:
+    "Copies the executable and everything that it needs to run, and switches to it in one rename: a runtime never sees half of it.",
+  run: (input) => {
+    const binDir = input.text("bin-dir") ?? "/opt/cni/bin";
+    if (!existsSync(binDir))
+      throw new CommandError(`${binDir} is not there: mount the host's directory of CNI executables`);
+    const { id, changed } = installCni(ownInstallation(process.argv[1] as string), binDir);
+    process.stdout.write(`skylane ${id} ${changed ? "installed in" : "was already in"} ${binDir}\n`);
+    return Promise.resolve(0);
+  },
+};

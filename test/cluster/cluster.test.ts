@@ -1,0 +1,38 @@
+/**
+ * Skylane on a real cluster: real etcd, API server, kubelets, containerd and kube-proxy. The parts run in order on one
+ * cluster, as an operator's months would go by: install, load, restarts, failing nodes, hostile Nodes, uninstall.
+ */
+import { Kube } from "./support/kube.ts";
+import { openMachine } from "./support/machine.ts";
+import type { Context } from "./support/context.ts";
+import { hostilePart } from "./parts/hostile.ts";
+import { installPart } from "./parts/install.ts";
+import { nodesPart } from "./parts/nodes.ts";
+import { restartsPart } from "./parts/restarts.ts";
+import { scalePart } from "./parts/scale.ts";
+import { snapshot, uninstallPart } from "./parts/uninstall.ts";
+
+describe("on a real cluster", () => {
+  const context = { nodes: [], pods: [] } as unknown as Context;
+  const asTheyWere = new Map<string, Record<string, string[]>>();
+
+  before(async () => {
+    context.machine = openMachine();
+    context.kube = new Kube(context.machine);
+    const nodes = await context.kube.list("nodes");
+    context.nodes.push(...nodes.map((node) => node.metadata.name).sort());
+    if (context.machine.hardware)
+      for (const node of context.nodes) asTheyWere.set(node, await snapshot(context.machine, node));
+  });
+
+  after(async () => {
+    await context.machine?.down();
+  });
+
+  installPart(context);
+  scalePart(context);
+  restartsPart(context);
+  nodesPart(context);
+  hostilePart(context);
+  uninstallPart(context, asTheyWere);
+});

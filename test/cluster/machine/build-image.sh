@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Builds Skylane's image from the Dockerfile without Docker and without an image registry: buildah on a base that
+# debootstrap and the npm package `node` make here. The base is cached; only what changed is built again.
+#
+#   build-image.sh TAG TARFILE      e.g. build-image.sh localhost/skylane:test /var/tmp/skylane.tar
+#
+# Needs root, buildah, debootstrap and the project's npm packages. Debian's mirror is the one that apt uses.
+set -euo pipefail
+TAG=$1 TAR=$2
+ROOT=$(cd "$(dirname "$0")/../../.." && pwd)
+CACHE=${SKYLANE_IMAGE_CACHE:-/var/tmp/skylane-image}
+BASE=localhost/skylane-base:bookworm
+# chroot isolation and vfs: neither namespaces nor overlayfs of the machine are needed
+export STORAGE_DRIVER=${STORAGE_DRIVER:-vfs} BUILDAH_ISOLATION=chroot
+say() { echo ">> $*" >&2; }
+
+NODE=$ROOT/node_modules/node/bin/node
+VERSION=$("$NODE" --version)
+if ! buildah inspect --type image "$BASE" 2>/dev/null | grep -q "\"skylane.node\": \"$VERSION\""; then
+  say "base image: Debian bookworm with Node $VERSION"
+  mkdir -p "$CACHE"
+  rootfs=$CACHE/rootfs
+  if [ ! -f "$rootfs/.complete" ]; then
+    rm -rf "$rootfs"
+    mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | head -n 1)
+    debootstrap --variant=minbase --include=ca-certificates,libatomic1,libstdc++6 bookworm "$rootfs" "$mirror" >"$CACHE/debootstrap.log" 2>&1 ||
+      { tail -n 20 "$CACHE/debootstrap.log" >&2; exit 1; }
+    rm -rf "$rootfs"/var/cache/apt/archives/*.deb "$rootfs"/var/lib/apt/lists/*
+    touch "$rootfs/.complete"
+  fi
+  # what the official Node image has: node and npm below /usr/local
+  install -D -m 755 "$NODE" "$rootfs/usr/local/bin/node"
+  npm=$(dirname "$(dirname "$(readlink -f "$(command -v npm)")")")
+  mkdir -p "$rootfs/usr/local/lib/node_modules"
+  rm -rf "$rootfs/usr/local/lib/node_modules/npm"
+  cp -a "$npm" "$rootfs/usr/local/lib/node_modules/npm"
+  ln -sf ../lib/node_modules/npm/bin/npm-cli.js "$rootfs/usr/local/bin/npm"
+  container=$(buildah from scratch)
+  buildah add --quiet "$container" "$rootfs" / >/dev/null
+  buildah config --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin --label skylane.node="$VERSION" "$container"
+  buildah commit --quiet --rm "$container" "$BASE" >/dev/null
+fi
+
+# npm inside the build trusts what this machine's Node trusts, and uses the registry that npm here is set to
+mounts=() build=()
+if [ -n "${NODE_EXTRA_CA_CERTS:-}" ]; then
+  mounts=(--volume "$NODE_EXTRA_CA_CERTS:/run/extra-ca.crt:ro")
+  build=(--env NODE_EXTRA_CA_CERTS=/run/extra-ca.crt)
+fi
+say "image $TAG"
+buildah bud --quiet --layers --network host --build-arg "BASE=$BASE" \
+  --build-arg "REVISION=$(git -C "$ROOT" rev-parse HEAD 2>/dev/null || echo unknown)" \
+  "${mounts[@]}" "${build[@]}" --tag "$TAG" "$ROOT" >&2
+rm -f "$TAR"
+buildah push --quiet "$TAG" "docker-archive:$TAR:$TAG"

@@ -1,0 +1,92 @@
+/** A hundred pods come and go: no address is lost or given twice, no device stays, nothing hangs. */
+import assert from "node:assert/strict";
+import type { Context } from "../support/context.ts";
+import { needs } from "../support/context.ts";
+import { eventually, isReady, TEST_NAMESPACE } from "../support/kube.ts";
+
+const PODS = 100;
+const ROUNDS = 3;
+const PATIENCE = { timeoutMs: 6 * 60_000, intervalMs: 1_000 };
+
+export function scalePart(context: Context): void {
+  describe(`a Deployment of ${PODS} pods`, () => {
+    const scale = (count: number) =>
+      context.kube.kubectl("scale", "deployment/many", "-n", TEST_NAMESPACE, `--replicas=${count}`);
+    const many = () => context.kube.list("pods", "-n", TEST_NAMESPACE, "-l", "app=many");
+
+    it(`scales up and down ${ROUNDS} times without an address lost or given twice`, async () => {
+      const { kube } = context;
+      await kube.apply({
+        apiVersion: "apps/v1",
+        kind: "Deployment",
+        metadata: { name: "many", namespace: TEST_NAMESPACE },
+        spec: {
+          replicas: 0,
+          selector: { matchLabels: { app: "many" } },
+          template: {
+            metadata: { labels: { app: "many" } },
+            spec: {
+              terminationGracePeriodSeconds: 1,
+              containers: [{ name: "pause", image: "registry.k8s.io/pause:3.10", imagePullPolicy: "IfNotPresent" }],
+            },
+          },
+        },
+      });
+      for (let round = 0; round < ROUNDS; round++) {
+        await scale(PODS);
+        const pods = await eventually(async () => {
+          const all = await many();
+          const ready = all.filter(isReady);
+          if (ready.length !== PODS) throw new Error(`round ${round + 1}: ${ready.length} of ${PODS} pods are ready`);
+          return ready;
+        }, PATIENCE);
+        const ips = pods.flatMap((pod) => (pod.status.podIPs ?? []).map(({ ip }) => ip));
+        assert.equal(new Set(ips).size, ips.length, "every pod has addresses of its own");
+        await scale(0);
+        await eventually(async () => {
+          const left = await many();
+          if (left.length > 0) throw new Error(`round ${round + 1}: ${left.length} pods are still there`);
+          return true;
+        }, PATIENCE);
+      }
+      await kube.kubectl("delete", "deployment", "many", "-n", TEST_NAMESPACE);
+    });
+
+    it("leaves no device and no reservation behind", async function () {
+      const { machine, nodes, pods } = context;
+      needs(this, machine.hardware, "access to the machines");
+      for (const node of nodes) {
+        const own = pods.filter((pod) => pod.node === node);
+        await eventually(
+          async () => {
+            const links =
+              ((await machine.hardware?.at(node, ["ip", "-o", "link", "show", "type", "veth"])) ?? "").match(
+                /: sky[0-9a-f]{11}@/g,
+              ) ?? [];
+            const running = (await context.kube.list("pods", "-A", "--field-selector", `spec.nodeName=${node}`)).filter(
+              (pod) => !(pod.spec as { hostNetwork?: boolean }).hostNetwork,
+            );
+            assert.equal(links.length, running.length, `${node}: a veth pair for each pod`);
+            const reserved = (
+              (await machine.hardware?.at(node, [
+                "find",
+                "/var/lib/cni/skylane/ipam/default",
+                "-maxdepth",
+                "1",
+                "-type",
+                "l",
+              ])) ?? ""
+            )
+              .split("\n")
+              .filter((path) => /\/[0-9a-f.:]+$/.test(path));
+            const addresses = running.reduce((sum, pod) => sum + (pod.status.podIPs?.length ?? 0), 0);
+            assert.equal(reserved.length, addresses, `${node}: a reservation for each address`);
+            return true;
+          },
+          { timeoutMs: 60_000 },
+        );
+        assert.ok(own.length > 0);
+      }
+    });
+  });
+}

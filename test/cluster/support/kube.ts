@@ -1,0 +1,226 @@
+/**
+ * The API as the tests see it: objects applied and awaited, probes run inside pods. Everything waits for a condition
+ * of the cluster, never for a time.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { eventually as look } from "../../support/eventually.ts";
+import type { Machine } from "./machine.ts";
+
+export const TEST_NAMESPACE = "skylane-test";
+export const SYSTEM_NAMESPACE = "skylane-system";
+const MINUTE = 60_000;
+
+/** Looks at the cluster about twice a second: each look is a process and a request. */
+export const eventually: typeof look = (condition, options) => look(condition, { intervalMs: 400, ...options });
+const NODE = "/opt/skylane/lib/skylane/node";
+const PROBE = "/probe/probe.cjs";
+
+export interface KubeObject {
+  metadata: {
+    name: string;
+    uid: string;
+    labels?: Record<string, string>;
+    annotations?: Record<string, string>;
+    deletionTimestamp?: string;
+  };
+  spec: { nodeName?: string; podCIDRs?: string[]; clusterIPs?: string[]; ports?: { nodePort?: number }[] };
+  status: {
+    phase?: string;
+    podIPs?: { ip: string }[];
+    podIP?: string;
+    conditions?: { type: string; status: string; reason?: string; message?: string }[];
+    addresses?: { type: string; address: string }[];
+  };
+}
+
+/** A pod of a test: its name, node and addresses. */
+export interface TestPod {
+  name: string;
+  node: string;
+  ips: string[];
+}
+
+/** What a probe prints. */
+export interface ProbeResult {
+  seenAs: string;
+  bytes: number;
+  answers?: number;
+}
+
+export const isReady = (object: KubeObject): boolean =>
+  object.status.conditions?.some((c) => c.type === "Ready" && c.status === "True") ?? false;
+
+export class Kube {
+  readonly #machine: Machine;
+
+  constructor(machine: Machine) {
+    this.#machine = machine;
+  }
+
+  async list(resource: string, ...args: string[]): Promise<KubeObject[]> {
+    const text = await this.#machine.kubectl(["get", resource, "-o", "json", ...args]);
+    return (JSON.parse(text) as { items: KubeObject[] }).items;
+  }
+
+  async get(resource: string, name: string, ...args: string[]): Promise<KubeObject> {
+    return JSON.parse(await this.#machine.kubectl(["get", resource, name, "-o", "json", ...args])) as KubeObject;
+  }
+
+  async apply(...objects: object[]): Promise<void> {
+    await this.#machine.kubectl(
+      ["apply", "-f", "-"],
+      JSON.stringify({ apiVersion: "v1", kind: "List", items: objects }),
+    );
+  }
+
+  kubectl(...args: string[]): Promise<string> {
+    return this.#machine.kubectl(args);
+  }
+
+  /** Waits until every node is Ready, `count` of them. */
+  async nodesReady(count: number, timeoutMs = 2 * MINUTE): Promise<KubeObject[]> {
+    return eventually(
+      async () => {
+        const nodes = await this.list("nodes");
+        const not = nodes.filter((node) => !isReady(node)).map((node) => node.metadata.name);
+        if (nodes.length !== count || not.length > 0)
+          throw new Error(`${nodes.length} nodes of ${count}, not ready: ${not.join(", ") || "none"}`);
+        return nodes;
+      },
+      { timeoutMs },
+    );
+  }
+
+  /** Waits until the agent of every one of `count` nodes is Ready. */
+  async agentsReady(count: number, timeoutMs = 2 * MINUTE): Promise<KubeObject[]> {
+    return eventually(
+      async () => {
+        const pods = await this.list("pods", "-n", SYSTEM_NAMESPACE, "-l", "app.kubernetes.io/name=skylane");
+        const ready = pods.filter((pod) => isReady(pod) && !pod.metadata.deletionTimestamp);
+        if (ready.length !== count || pods.length !== count)
+          throw new Error(`${ready.length} agents of ${count} are ready (${pods.length} pods)`);
+        return ready;
+      },
+      { timeoutMs },
+    );
+  }
+
+  /** The namespace of the tests, with the probe that their pods run. */
+  async prepare(): Promise<void> {
+    const probe = readFileSync(fileURLToPath(new URL("./probe.cjs", import.meta.url)), "utf8");
+    await this.apply(
+      { apiVersion: "v1", kind: "Namespace", metadata: { name: TEST_NAMESPACE } },
+      {
+        apiVersion: "v1",
+        kind: "ConfigMap",
+        metadata: { name: "probe", namespace: TEST_NAMESPACE },
+        data: { "probe.cjs": probe },
+      },
+    );
+    await eventually(() => this.get("serviceaccount", "default", "-n", TEST_NAMESPACE), { timeoutMs: MINUTE });
+  }
+
+  /** The object of a pod that serves the probe, on a node of choice. */
+  podObject(
+    name: string,
+    node: string,
+    options: { hostNetwork?: boolean; labels?: Record<string, string> } = {},
+  ): object {
+    return {
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { name, namespace: TEST_NAMESPACE, labels: { app: "probe", ...options.labels } },
+      spec: {
+        nodeName: node,
+        hostNetwork: options.hostNetwork ?? false,
+        terminationGracePeriodSeconds: 1,
+        tolerations: [{ operator: "Exists" }],
+        containers: [
+          {
+            name: "probe",
+            image: this.#machine.image,
+            imagePullPolicy: "Never",
+            command: [NODE, PROBE, "serve"],
+            volumeMounts: [{ name: "probe", mountPath: "/probe" }],
+          },
+        ],
+        volumes: [{ name: "probe", configMap: { name: "probe" } }],
+      },
+    };
+  }
+
+  /** Waits for a pod to be Ready and returns its addresses. */
+  async podReady(name: string, timeoutMs = 2 * MINUTE): Promise<TestPod> {
+    return eventually(
+      async () => {
+        const pod = await this.get("pod", name, "-n", TEST_NAMESPACE);
+        if (!isReady(pod))
+          throw new Error(`pod ${name} is ${pod.status.phase}: ${JSON.stringify(pod.status.conditions)}`);
+        const ips = (pod.status.podIPs ?? []).map(({ ip }) => ip);
+        return { name, node: pod.spec.nodeName as string, ips };
+      },
+      { timeoutMs },
+    );
+  }
+
+  /** Starts pods `<prefix>-<node>` on every node and waits for them. */
+  async podsOn(nodes: readonly string[], prefix: string): Promise<TestPod[]> {
+    await this.apply(...nodes.map((node) => this.podObject(`${prefix}-${node}`, node)));
+    return Promise.all(nodes.map((node) => this.podReady(`${prefix}-${node}`)));
+  }
+
+  async deletePods(...names: string[]): Promise<void> {
+    await this.kubectl("delete", "pod", "-n", TEST_NAMESPACE, "--wait", "--ignore-not-found", ...names);
+  }
+
+  exec(pod: string, ...command: string[]): Promise<string> {
+    return this.kubectl("exec", "-n", TEST_NAMESPACE, pod, "--", ...command);
+  }
+
+  /** Runs the probe as a client inside a pod. @throws when it got no right answer */
+  async probe(pod: string, kind: "tcp" | "udp", address: string, port: number, bytes = 64): Promise<ProbeResult> {
+    return JSON.parse(await this.exec(pod, NODE, PROBE, kind, address, String(port), String(bytes))) as ProbeResult;
+  }
+
+  /** An open connection with traffic on it, from inside a pod; ends with its longest gap. */
+  async stream(pod: string, address: string): Promise<Stream> {
+    const [command, ...args] = this.#machine.kubectlCommand as [string, ...string[]];
+    const child = spawn(
+      command,
+      [...args, "exec", "-i", "-n", TEST_NAMESPACE, pod, "--", NODE, PROBE, "stream", address, "7000"],
+      { stdio: ["pipe", "pipe", "inherit"] },
+    );
+    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+    const first = await lines.next();
+    if (first.done) throw new Error(`the stream from ${pod} to ${address} did not connect`);
+    return new Stream(child, lines);
+  }
+}
+
+/** A running stream of {@link Kube.stream}. */
+export class Stream {
+  readonly #child: ChildProcess;
+  readonly #lines: AsyncIterator<string>;
+
+  constructor(child: ChildProcess, lines: AsyncIterator<string>) {
+    this.#child = child;
+    this.#lines = lines;
+  }
+
+  /** Ends it. @throws when the connection broke meanwhile */
+  async end(): Promise<{ longestGapMs: number; echoes: number; sent: number }> {
+    this.#child.stdin?.end();
+    const { value } = (await this.#lines.next()) as { value?: string };
+    const result = JSON.parse(value ?? '{"error":"no result"}') as {
+      longestGapMs: number;
+      echoes: number;
+      sent: number;
+      error?: string;
+    };
+    if (result.error) throw new Error(`the connection did not survive: ${result.error}`);
+    return result;
+  }
+}

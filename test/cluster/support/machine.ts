@@ -1,0 +1,103 @@
+/**
+ * The machine under a test cluster: what a person would do at the nodes themselves (cut the power, restart the
+ * kubelet). The tests proper use only the API and `kubectl exec`; what needs the machine asks for it by name and is
+ * skipped by name where the cluster has none.
+ */
+import { execFile, execFileSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+
+const run = promisify(execFile);
+const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
+const TOOLS = fileURLToPath(new URL("../machine", import.meta.url));
+const BUFFER = 64 * 1024 * 1024;
+
+/** A cluster that the tests can use. */
+export interface Machine {
+  /** Runs kubectl with the cluster's admin rights and returns what it prints. @throws with its stderr */
+  kubectl(args: readonly string[], input?: string): Promise<string>;
+  /** Command line that runs kubectl, for processes that a test keeps running. */
+  readonly kubectlCommand: readonly string[];
+  /** Name of the image of Skylane that the nodes have. */
+  readonly image: string;
+  /** Access to the machines behind the API, where the cluster gives it. */
+  readonly hardware?: Hardware;
+  down(): Promise<void>;
+}
+
+/** What a person could do at the machines of a cluster. */
+export interface Hardware {
+  /** Runs a command at a node, in the host's namespaces, and returns what it prints. */
+  at(node: string, command: readonly string[]): Promise<string>;
+  component(action: "stop" | "start" | "restart", name: string): Promise<void>;
+  powerOff(node: string): Promise<void>;
+  powerOn(node: string, address?: number): Promise<void>;
+  addNode(number: number): Promise<void>;
+}
+
+async function capture(command: string, args: readonly string[], input?: string): Promise<string> {
+  const child = run(command, [...args], { maxBuffer: BUFFER, cwd: ROOT });
+  child.child.stdin?.end(input ?? "");
+  try {
+    return (await child).stdout;
+  } catch (error) {
+    const { stderr = "", stdout = "" } = error as { stderr?: string; stdout?: string };
+    const shown = [command, ...args].join(" ");
+    throw new Error(`${shown}\n${(stderr || stdout).trim()}`, { cause: error });
+  }
+}
+
+/** Any cluster that KUBECONFIG names, Skylane's image already on its nodes (kind, or a real one). */
+function foreign(image: string): Machine {
+  const kubectlCommand = ["kubectl"];
+  return {
+    image,
+    kubectlCommand,
+    kubectl: (args, input) => capture("kubectl", args, input),
+    down: () => Promise.resolve(),
+  };
+}
+
+const numberOf = (node: string): string => node.replace(/^node/, "");
+
+/** A cluster of namespaces on this machine: real etcd, API server, kubelets and containerd (machine/cluster.sh). */
+function local(prefix: string, nodes: number): Machine {
+  const dir = `/var/tmp/skylane-cluster-${prefix}`;
+  const image = "docker.io/library/skylane:test";
+  const script = `${TOOLS}/cluster.sh`;
+  const env = { CLUSTER_DIR: dir, CLUSTER_PREFIX: prefix };
+  Object.assign(process.env, env);
+  const cluster = (...args: string[]) => capture(script, args);
+  const say = (text: string) => console.log(`      ${text}`);
+  const inherit = { stdio: ["ignore", "ignore", "inherit"] as ("ignore" | "inherit")[], cwd: ROOT };
+  say("Kubernetes' binaries (built from Debian's source on a new machine: about 13 minutes)");
+  execFileSync(`${TOOLS}/build-kubernetes.sh`, [], inherit);
+  say("Skylane's image");
+  execFileSync(`${TOOLS}/build-image.sh`, [image, `${dir}.tar`], inherit);
+  say(`a cluster of ${nodes} nodes`);
+  execFileSync(script, ["up", String(nodes)], inherit);
+  execFileSync(script, ["load", image, `${dir}.tar`], inherit);
+  const kubectlCommand = ["ip", "netns", "exec", `${prefix}-cp`, "kubectl", "--kubeconfig", `${dir}/admin.kubeconfig`];
+  return {
+    image,
+    kubectlCommand,
+    kubectl: (args, input) => capture(kubectlCommand[0] as string, [...kubectlCommand.slice(1), ...args], input),
+    hardware: {
+      at: (node, command) => cluster("node", numberOf(node), ...command),
+      component: async (action, name) => void (await cluster(action, name)),
+      powerOff: async (node) => void (await cluster("stop-node", numberOf(node))),
+      powerOn: async (node, address) =>
+        void (await cluster("start-node", numberOf(node), ...(address === undefined ? [] : [String(address)]))),
+      addNode: async (number) => void (await cluster("add-node", String(number))),
+    },
+    down: async () => void (await cluster("down")),
+  };
+}
+
+/** The cluster of this run: SKYLANE_TEST_KUBECONFIG's (with SKYLANE_TEST_IMAGE), or one made on this machine. */
+export function openMachine(): Machine {
+  const given = process.env["SKYLANE_TEST_KUBECONFIG"];
+  if (!given) return local("skc", 3);
+  process.env["KUBECONFIG"] = given;
+  return foreign(process.env["SKYLANE_TEST_IMAGE"] ?? "skylane:test");
+}

@@ -1,0 +1,103 @@
+// Runs inside test pods, on the Node of Skylane's image: an echo server for TCP and UDP that tells each caller the
+// address it was seen with, and the clients that measure.
+//
+//   probe.cjs serve                          TCP and UDP echo on port 7000, both families
+//   probe.cjs tcp ADDRESS PORT [BYTES]       sends, compares what comes back; prints JSON
+//   probe.cjs udp ADDRESS PORT [BYTES] [COUNT]
+//   probe.cjs stream ADDRESS PORT            one connection, a line every 100 ms until stdin ends; prints its longest gap
+const net = require("node:net");
+const dgram = require("node:dgram");
+const { randomBytes } = require("node:crypto");
+
+const plain = (address) => (address ?? "").replace(/^::ffff:/, "");
+const print = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
+const LIMIT_MS = 5000;
+
+const commands = {
+  serve() {
+    net
+      .createServer((socket) => {
+        socket.on("error", () => socket.destroy());
+        socket.write(`${plain(socket.remoteAddress)}\n`);
+        socket.pipe(socket);
+      })
+      .listen(7000, "::");
+    const udp = dgram.createSocket({ type: "udp6", ipv6Only: false });
+    udp.on("message", (data, from) => {
+      const seen = Buffer.from(`${plain(from.address)}\n`);
+      udp.send(Buffer.concat([seen, data]).subarray(0, Math.max(data.length, seen.length)), from.port, from.address);
+    });
+    udp.bind(7000, "::");
+    process.on("SIGTERM", () => process.exit(0));
+  },
+
+  tcp(address, port, bytes = "64") {
+    const sent = randomBytes(Number(bytes));
+    const socket = net.connect({ host: address, port: Number(port) });
+    const timer = setTimeout(() => fail(`no answer from ${address} in ${LIMIT_MS} ms`), LIMIT_MS);
+    let received = Buffer.alloc(0);
+    socket.on("error", (error) => fail(error.message));
+    socket.on("connect", () => socket.write(sent));
+    socket.on("data", (data) => {
+      received = Buffer.concat([received, data]);
+      const line = received.indexOf("\n");
+      if (line < 0 || received.length < line + 1 + sent.length) return;
+      clearTimeout(timer);
+      if (!received.subarray(line + 1).equals(sent)) fail("what came back is not what was sent");
+      print({ seenAs: received.subarray(0, line).toString(), bytes: sent.length });
+      socket.destroy();
+    });
+  },
+
+  udp(address, port, bytes = "64", count = "3") {
+    const socket = dgram.createSocket(net.isIPv6(address) ? "udp6" : "udp4");
+    let seenAs;
+    let answers = 0;
+    socket.on("message", (data) => {
+      seenAs = data.subarray(0, data.indexOf("\n")).toString();
+      if (++answers === Number(count)) done();
+      else send();
+    });
+    const send = () => socket.send(randomBytes(Number(bytes)), Number(port), address, (e) => e && fail(e.message));
+    const timer = setTimeout(() => fail(`${answers} of ${count} answers from ${address} in ${LIMIT_MS} ms`), LIMIT_MS);
+    const done = () => {
+      clearTimeout(timer);
+      socket.close();
+      print({ seenAs, answers, bytes: Number(bytes) });
+    };
+    send();
+  },
+
+  stream(address, port) {
+    const socket = net.connect({ host: address, port: Number(port), noDelay: true });
+    let last = Date.now();
+    let longest = 0;
+    let echoes = 0;
+    let sent = 0;
+    const tick = setInterval(() => socket.write(`${sent++}\n`), 100);
+    socket.on("connect", () => print({ connected: true }));
+    socket.on("error", (error) => fail(error.message));
+    socket.on("close", () => fail("the connection was closed"));
+    socket.on("data", () => {
+      echoes++;
+      longest = Math.max(longest, Date.now() - last);
+      last = Date.now();
+    });
+    process.stdin.on("end", () => {
+      clearInterval(tick);
+      socket.removeAllListeners("close");
+      longest = Math.max(longest, Date.now() - last);
+      print({ longestGapMs: longest, echoes, sent });
+      socket.destroy();
+    });
+    process.stdin.resume();
+  },
+};
+
+function fail(message) {
+  print({ error: message });
+  process.exit(1);
+}
+
+const [name, ...args] = process.argv.slice(2);
+commands[name](...args);
