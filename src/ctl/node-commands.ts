@@ -1,0 +1,18 @@
+/** The commands that look after Skylane on one node. */
+import type { Command } from "./command.ts";
+import { statusCommand } from "./status.ts";
+
+/** Version of this program; "dev" when it runs from its source. */
+export const VERSION = process.env["SKYLANE_VERSION"] ?? "dev";
+
+const versionCommand: Command = {
+  words: ["version"],
+  summary: "Prints the version",
+  run: async () => {
+    process.stdout.write(`${VERSION}\n`);
+    return 0;
+  },
+};
+
+/** All of them. */
+export const nodeCommands: readonly Command[] = [statusCommand, versionCommand];

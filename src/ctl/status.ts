@@ -1,0 +1,82 @@
+/**
+ * `skylanectl status`: what the agent of this node knows, as tables that answer an operator's questions in order:
+ * is it ready, and if not, why; what is my VTEP; which peers are programmed; what was refused; what was repaired.
+ */
+import { type AgentStatus, AGENT_SOCKET, agentStatus, type NetworkStatus } from "./agent-client.ts";
+import { type Command, OUTPUT } from "./command.ts";
+import { age, type Cell, properties, table } from "./table.ts";
+
+const counts = (byKind: Record<string, number>): string =>
+  Object.entries(byKind)
+    .filter(([, n]) => n > 0)
+    .map(([kind, n]) => `${kind} ${n}`)
+    .join(", ");
+
+function network(n: NetworkStatus): string {
+  const entries = Object.entries(n.entries).map(([kind, { expected, present }]): Cell[] => [kind, expected, present]);
+  const repairs = counts(n.repairs.byKind);
+  const peers = n.peers.map((p): Cell[] => [p.node, p.state, p.underlayIp, p.mac, p.podCidrs.join(" "), p.error ?? ""]);
+  const hasErrors = n.peers.some((p) => p.error);
+  return [
+    `\nNETWORK ${n.network}: ${n.ready ? "ready" : "not ready"}\n`,
+    properties([
+      ["VTEP", `${n.device}  ${n.mac}  MTU ${n.mtu}`],
+      ["VXLAN", `VNI ${n.vni}, UDP port ${n.port}, from ${n.underlayIp}`],
+      ["Pod CIDRs", n.podCidrs.join(" ")],
+      ["Repairs", repairs ? `${n.repairs.total} (${repairs})` : n.repairs.total],
+    ]),
+    `\n${table(["ENTRIES", "EXPECTED", "PRESENT"], entries)}`,
+    n.peers.length > 0
+      ? `\n${table(["PEER", "STATE", "UNDERLAY", "VTEP MAC", "POD CIDRS", ...(hasErrors ? ["ERROR"] : [])], peers)}`
+      : "\nNo peers.\n",
+    n.refused.length > 0
+      ? `\n${table(
+          ["REFUSED", "REASON", "MESSAGE"],
+          n.refused.map((r) => [r.node, r.reason, r.message]),
+        )}`
+      : "",
+  ].join("");
+}
+
+/** The whole status for people. */
+export function renderStatus(status: AgentStatus): string {
+  const { api, ready } = status;
+  const sync = api.lastSync;
+  const failed = ready.checks.filter(({ ok }) => !ok);
+  return [
+    properties([
+      ["Node", status.node],
+      ["Agent", `${status.version}, up ${age(status.uptimeSeconds)}`],
+      ["Ready", ready.ready ? "yes" : "no"],
+      ["API server", sync ? `${api.state}, last in step ${lastSync(sync)}` : api.state],
+    ]),
+    failed.length > 0
+      ? `\n${table(
+          ["NOT READY", "WHY"],
+          failed.map(({ name, message }) => [name, message]),
+        )}`
+      : "",
+    ...status.networks.map(network),
+  ].join("");
+}
+
+function lastSync(when: string | number): string {
+  const time = typeof when === "number" ? when : Date.parse(when);
+  return Number.isFinite(time) ? `${age((Date.now() - time) / 1000)} ago` : String(when);
+}
+
+/** The command; exit status 1 when the agent is there but not ready. */
+export const statusCommand: Command = {
+  words: ["status"],
+  summary: "Shows how Skylane is on this node",
+  options: {
+    ...OUTPUT,
+    socket: { value: "PATH", help: `the agent's socket (${AGENT_SOCKET})` },
+  },
+  details: "Exit status: 0 ready, 1 not ready or no agent, 2 wrong command line.",
+  async run(input) {
+    const status = await agentStatus(input.text("socket") ?? AGENT_SOCKET);
+    process.stdout.write(input.json ? `${JSON.stringify(status, null, 2)}\n` : renderStatus(status));
+    return status.ready.ready ? 0 : 1;
+  },
+};

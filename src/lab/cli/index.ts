@@ -1,0 +1,14 @@
+/** All commands of the lab. */
+import type { Command } from "../../ctl/index.ts";
+import { hiddenCommands } from "./hidden.ts";
+import { lifecycleCommands } from "./lifecycle.ts";
+import { nodeCommands } from "./nodes.ts";
+import { podCommands } from "./pods.ts";
+
+/** In the order of the help. */
+export const labCommands: readonly Command[] = [
+  ...lifecycleCommands,
+  ...podCommands,
+  ...nodeCommands,
+  ...hiddenCommands,
+];

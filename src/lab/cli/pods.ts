@@ -1,0 +1,130 @@
+/** `lab pod …` and `lab ping`. */
+import { FAMILIES, type Family } from "../../addr/index.ts";
+import { type Command, duration, table } from "../../ctl/index.ts";
+import type { Echo } from "../ping.ts";
+import type { PodRecord } from "../records.ts";
+import { ANSWER, answer, NAME, print, withLab } from "./common.ts";
+
+/** Pods as a table. */
+export const podTable = (pods: readonly PodRecord[]): string =>
+  pods.length === 0
+    ? "no pods\n"
+    : table(
+        ["POD", "NODE", "ADDRESSES", "SANDBOX"],
+        pods.map((pod) => [pod.name, pod.node, pod.ips.join(" "), pod.netns]),
+      );
+
+const add: Command = {
+  words: ["lab", "pod", "add"],
+  summary: "Makes a pod on a node, as kubelet and its runtime would",
+  operands: "NODE [NAME]",
+  count: [1, 2],
+  options: { ...ANSWER, count: { value: "N", help: "make that many, with names of their own (1)" } },
+  run: (input) =>
+    withLab(input, async (lab) => {
+      const [node, name] = input.operands as [string, string | undefined];
+      const count = input.number("count", 1, 250) ?? 1;
+      const made: PodRecord[] = [];
+      for (let i = 0; i < count; i++) made.push(await lab.addPod(node, count === 1 ? name : undefined));
+      await answer(input, made, () => podTable(made));
+      return 0;
+    }),
+};
+
+const del: Command = {
+  words: ["lab", "pod", "del"],
+  summary: "Removes pods",
+  operands: "NAME…",
+  count: [1, 1000],
+  options: NAME,
+  run: (input) =>
+    withLab(input, async (lab) => {
+      for (const name of input.operands) await lab.deletePod(name);
+      return 0;
+    }),
+};
+
+const list: Command = {
+  words: ["lab", "pod", "list"],
+  summary: "Lists the pods",
+  options: ANSWER,
+  run: (input) =>
+    withLab(input, async (lab) => {
+      const pods = lab.pods();
+      await answer(input, pods, () => podTable(pods));
+      return 0;
+    }),
+};
+
+const check: Command = {
+  words: ["lab", "pod", "check"],
+  summary: "Asks the CNI plugin whether pods are as it made them (all by default)",
+  operands: "[NAME…]",
+  count: [0, 1000],
+  options: NAME,
+  run: (input) =>
+    withLab(input, async (lab) => {
+      let bad = 0;
+      for (const name of input.operands.length > 0 ? input.operands : lab.pods().map((pod) => pod.name)) {
+        try {
+          await lab.checkPod(name);
+          await print(`${name}: fine\n`);
+        } catch (error) {
+          bad++;
+          await print(`${name}: ${error instanceof Error ? error.message : String(error)}\n`);
+        }
+      }
+      return bad === 0 ? 0 : 1;
+    }),
+};
+
+/** The matrices of one ping run, one a family: rows send, columns answer, cells are round-trip times. */
+export function pingMatrix(echoes: readonly Echo[]): string {
+  const families = FAMILIES.filter((family) => echoes.some((echo) => echo.family === family));
+  return families
+    .map((family) =>
+      matrixOf(
+        family,
+        echoes.filter((echo) => echo.family === family),
+      ),
+    )
+    .join("\n");
+}
+
+function matrixOf(family: Family, echoes: readonly Echo[]): string {
+  const names = [...new Set(echoes.flatMap(({ from, to }) => [from, to]))].sort((a, b) =>
+    a.localeCompare(b, "en", { numeric: true }),
+  );
+  const cell = (from: string, to: string): string => {
+    if (from === to) return "·";
+    const echo = echoes.find((e) => e.from === from && e.to === to);
+    return echo === undefined ? "-" : echo.rttMs === undefined ? "LOST" : duration(echo.rttMs);
+  };
+  return table(
+    [`IPv${family} from / to`, ...names],
+    names.map((from) => [from, ...names.map((to) => cell(from, to))]),
+  );
+}
+
+/** "30 of 30 echo requests answered". */
+export const pingSummary = (echoes: readonly Echo[]): string =>
+  `${echoes.filter((echo) => echo.rttMs !== undefined).length} of ${echoes.length} echo requests answered\n`;
+
+const ping: Command = {
+  words: ["lab", "ping"],
+  summary: "Pings every pod from every other one, both families",
+  options: ANSWER,
+  details: "Exit status 1 when an echo request was lost.",
+  run: (input) =>
+    withLab(input, async (lab) => {
+      const echoes = await lab.ping();
+      await answer(input, echoes, () =>
+        echoes.length === 0
+          ? "fewer than two pods; make some: skylanectl lab pod add NODE\n"
+          : `${pingMatrix(echoes)}\n${pingSummary(echoes)}`,
+      );
+      return echoes.every((echo) => echo.rttMs !== undefined) ? 0 : 1;
+    }),
+};
+
+export const podCommands: readonly Command[] = [add, del, list, check, ping];

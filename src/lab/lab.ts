@@ -1,0 +1,313 @@
+/**
+ * A whole cluster on one machine, as an object: what `skylanectl lab` and the tests do, they do with this. A lab is
+ * its directory; any number of processes may open it.
+ */
+import { randomBytes } from "node:crypto";
+import { join } from "node:path";
+import { type AgentStatus, agentStatus, CommandError } from "../ctl/index.ts";
+import type { ApiClient } from "./api-client.ts";
+import { apiClient, fabricPid, findBinDir, initOf, type LabContext, labEnv, type Progress } from "./context.ts";
+import type { ControlSpec, FromControl } from "./control.ts";
+import { converged, joined } from "./convergence.ts";
+import { entering, mapLimit, run } from "./exec.ts";
+import { buildSwitch, startFabric } from "./fabric.ts";
+import { type Addressing, API_PORT, GATEWAY, MAX_NODES, nodeName, nodeNumber, underlayFamilies } from "./names.ts";
+import * as nodes from "./nodes.ts";
+import { type Echo, pingAll, pingFrom } from "./ping.ts";
+import * as pods from "./pods.ts";
+import { killMarked } from "./processes.ts";
+import { type ApiRecord, LabFiles, type LabRecord, type NodeRecord, type PodRecord } from "./records.ts";
+import { Starting } from "./start.ts";
+
+/** What a lab may be made with. */
+export interface LabOptions {
+  /** "lab" by default. */
+  name?: string;
+  /** Number of nodes, 3 by default. */
+  nodes?: number;
+  addressing?: Addressing;
+  vni?: number;
+  /** UDP port of VXLAN. */
+  port?: number;
+  /** Further keys of every node's agent configuration. */
+  agentConfig?: Record<string, unknown>;
+  /** Directory of all labs. */
+  base?: string;
+  /** Return as soon as the nodes run, not when every peer is programmed. */
+  dontWait?: boolean;
+  progress?: Progress;
+  /** Stops `up` between two steps. */
+  signal?: AbortSignal;
+}
+
+/** At most that many nodes boot at once. */
+const BOOTS_AT_ONCE = 4;
+const READY_MS = 60_000;
+
+export class Lab {
+  readonly context: LabContext;
+  #api: ApiClient | undefined;
+
+  private constructor(files: LabFiles, record: LabRecord) {
+    this.context = { files, record, binDir: findBinDir(), env: labEnv(record.runId) };
+  }
+
+  /** Opens a lab that is up. @throws CommandError when there is none of that name */
+  static open(name = "lab", base?: string): Lab {
+    const files = new LabFiles(name, base);
+    const record = files.read("lab.json") as LabRecord | undefined;
+    if (!record) {
+      throw new CommandError(
+        files.exists
+          ? `lab "${name}" was never finished; take it down: skylanectl lab down --name ${name}`
+          : `there is no lab "${name}"; make one: skylanectl lab up --name ${name}`,
+      );
+    }
+    return new Lab(files, record);
+  }
+
+  /** Makes a lab. Whatever fails, nothing is left of it. @throws CommandError when there is one of that name */
+  static async up(options: LabOptions = {}): Promise<Lab> {
+    const { name = "lab", nodes: count = 3, addressing = "dual-stack", vni = 4096, port = 4789 } = options;
+    if (process.getuid?.() !== 0) throw new CommandError("a lab makes network namespaces: run this as root");
+    if (count > MAX_NODES) throw new CommandError(`a lab has at most ${MAX_NODES} nodes`);
+    findBinDir();
+    const files = new LabFiles(name, options.base);
+    if (!files.create())
+      throw new CommandError(
+        `there is a lab "${name}" already; take it down first: skylanectl lab down --name ${name}`,
+      );
+    const record: LabRecord = {
+      version: 1,
+      name,
+      runId: randomBytes(16).toString("hex"),
+      addressing,
+      vni,
+      port,
+      agentConfig: options.agentConfig ?? {},
+      created: new Date().toISOString(),
+    };
+    files.write(record, "lab.json");
+    const lab = new Lab(files, record);
+    try {
+      await lab.#build(count, options);
+      return lab;
+    } catch (error) {
+      await Lab.down(name, options.base);
+      throw error;
+    }
+  }
+
+  /**
+   * Takes a lab down, whole or half made, and leaves nothing of it.
+   * Returns how many processes were ended; undefined when there was no such lab.
+   */
+  static async down(name = "lab", base?: string): Promise<number | undefined> {
+    const files = new LabFiles(name, base);
+    if (!files.exists) return undefined;
+    const record = files.read("lab.json") as LabRecord | undefined;
+    // No record: it was killed before it started any process.
+    const killed = record ? await killMarked(record.runId) : 0;
+    files.remove();
+    return killed;
+  }
+
+  async #build(count: number, { progress = () => undefined, signal, dontWait }: LabOptions): Promise<void> {
+    const { context } = this;
+    progress("the underlay: a switch in a network namespace of its own");
+    const holder = await startFabric(context.env, (fabric) => context.files.write(fabric, "fabric.json"));
+    await buildSwitch(holder.pid, context.record.addressing);
+    signal?.throwIfAborted();
+    progress("the API server");
+    await this.#startControl(holder.pid);
+    signal?.throwIfAborted();
+    const numbers = Array.from({ length: count }, (_, i) => i + 1);
+    progress(`${count} nodes, each with an agent`);
+    for (const number of numbers) context.files.write(newNode(number), "nodes", `${nodeName(number)}.json`);
+    await mapLimit(numbers, BOOTS_AT_ONCE, async (number) => {
+      signal?.throwIfAborted();
+      await nodes.boot(context, newNode(number), { register: () => nodes.register(context, this.api, number) });
+      progress(`${nodeName(number)} is up`);
+    });
+    if (dontWait) return;
+    progress("waiting until every node has every peer");
+    await converged(this, { timeoutMs: READY_MS, ...(signal ? { signal } : {}) });
+  }
+
+  async #startControl(fabric: number): Promise<void> {
+    const { context } = this;
+    const [family] = underlayFamilies(context.record.addressing) as [4 | 6];
+    const argv = entering({ pid: fabric }, join(context.binDir, "skylanectl"), ["lab", "serve-api"]);
+    let api: Partial<ApiRecord> = {};
+    const starting = new Starting<ControlSpec, FromControl>(context, "api", argv, (id) => {
+      api = { process: id };
+      context.files.write(api, "api.json");
+    });
+    starting.tell({ host: GATEWAY[family], port: API_PORT, socketPath: context.files.path("api.sock") });
+    const said = await starting.next();
+    if ("failed" in said) throw new Error(`the API server does not start: ${said.failed}`);
+    context.files.write({ ...api, ...said.api }, "api.json");
+    starting.release();
+  }
+
+  get name(): string {
+    return this.context.record.name;
+  }
+
+  /** A client of the lab's API server. */
+  get api(): ApiClient {
+    this.#api ??= apiClient(this.context);
+    return this.#api;
+  }
+
+  /** Closes what this object keeps open; the lab stays up. */
+  close(): void {
+    this.#api?.close();
+    this.#api = undefined;
+  }
+
+  /** Takes this lab down. */
+  async down(): Promise<void> {
+    this.close();
+    await Lab.down(this.name, join(this.context.files.dir, ".."));
+  }
+
+  nodes(): NodeRecord[] {
+    return nodes.readNodes(this.context);
+  }
+
+  /** A node by "node2" or "2". @throws CommandError when there is none */
+  node(name: string): NodeRecord {
+    let number: number;
+    try {
+      number = nodeNumber(name);
+    } catch (error) {
+      throw new CommandError(error instanceof Error ? error.message : String(error));
+    }
+    return nodes.readNode(this.context, number);
+  }
+
+  /** What a node's agent says of itself. @throws CommandError when the node is off or its agent does not answer */
+  status(node: NodeRecord, timeoutMs = 2000): Promise<AgentStatus> {
+    return agentStatus(`/proc/${initOf(node)}/root/run/skylane/agent.sock`, timeoutMs);
+  }
+
+  /** Adds a node, with the next free number by default; resolves when every other node has it as a peer. */
+  async addNode(options: { number?: number; onRegistered?(): void; dontWait?: boolean } = {}): Promise<NodeRecord> {
+    const number = options.number ?? Math.max(0, ...this.nodes().map((node) => node.number)) + 1;
+    if (number > MAX_NODES) throw new CommandError(`a lab has at most ${MAX_NODES} nodes`);
+    if (!this.context.files.claim(newNode(number), "nodes", `${nodeName(number)}.json`))
+      throw new CommandError(`there is a ${nodeName(number)} already`);
+    try {
+      const node = await nodes.boot(this.context, newNode(number), {
+        register: async () => {
+          await nodes.register(this.context, this.api, number);
+          options.onRegistered?.();
+        },
+      });
+      if (!options.dontWait) await joined(this, node, { timeoutMs: READY_MS });
+      return node;
+    } catch (error) {
+      await this.removeNode(nodeName(number));
+      throw error;
+    }
+  }
+
+  /** Removes a node for good: its pods, its Node object, its power and its disk. */
+  async removeNode(name: string): Promise<void> {
+    const node = this.node(name);
+    for (const pod of this.pods().filter((pod) => pod.node === node.name))
+      this.context.files.delete("pods", `${pod.name}.json`);
+    await nodes.powerOff(this.context, node);
+    await nodes.deregister(this.api, node.name);
+    this.context.files.delete("disks", node.name);
+    this.context.files.delete("roots", node.name);
+    this.context.files.delete("nodes", `${node.name}.json`);
+  }
+
+  /** Cuts a node's power. */
+  async killNode(name: string): Promise<NodeRecord> {
+    return nodes.powerOff(this.context, this.node(name));
+  }
+
+  /**
+   * Boots a node again, in order when it is on. Its pods get new sandboxes, as kubelet would give them
+   * (unless `pods` is false).
+   */
+  async restartNode(name: string, options: { pods?: boolean } = {}): Promise<NodeRecord> {
+    const before = this.node(name);
+    if (before.init) await nodes.shutDown(this.context, before);
+    const node = await nodes.boot(this.context, nodes.readNode(this.context, before.number));
+    if (options.pods !== false) await pods.remakePods(this.context, node);
+    return node;
+  }
+
+  /** Cuts a node off from the others; see NodeRecord.partition for the two ways. */
+  async partition(name: string, how: "silent" | "unplugged" = "silent"): Promise<void> {
+    await nodes.partition(this.context, this.node(name), how);
+  }
+
+  /** Heals every partition, or that of one node; returns the names of the nodes that were cut off. */
+  async heal(name?: string): Promise<string[]> {
+    const cutOff = (name === undefined ? this.nodes() : [this.node(name)]).filter((node) => node.partition);
+    for (const node of cutOff) await nodes.heal(this.context, node);
+    return cutOff.map((node) => node.name);
+  }
+
+  pods(): PodRecord[] {
+    return pods.readPods(this.context);
+  }
+
+  pod(name: string): PodRecord {
+    return pods.readPod(this.context, name);
+  }
+
+  /** Makes a pod on a node; see src/lab/pods.ts. */
+  addPod(node: string, name?: string, options: pods.PodOptions = {}): Promise<PodRecord> {
+    return pods.addPod(this.context, this.node(node), name, options);
+  }
+
+  deletePod(name: string): Promise<void> {
+    return pods.deletePod(this.context, this.pod(name));
+  }
+
+  /** CNI CHECK of a pod. @throws PluginError naming what differs */
+  checkPod(name: string): Promise<void> {
+    return pods.checkPod(this.context, this.pod(name));
+  }
+
+  /** The matrix of all pods on nodes that are on, or of those given. */
+  ping(which?: readonly PodRecord[], timeoutMs?: number): Promise<Echo[]> {
+    const on = new Map(this.nodes().map((node) => [node.name, node]));
+    const up = (pod: PodRecord): boolean =>
+      on.get(pod.node)?.init !== undefined && on.get(pod.node)?.boots === pod.boot;
+    return pingAll(this.context, which ?? this.pods().filter(up), timeoutMs);
+  }
+
+  /** One echo request from a pod to an address. */
+  pingFrom(pod: PodRecord, ip: string, timeoutMs?: number): Promise<Omit<Echo, "to">> {
+    return pingFrom(this.context, pod, ip, timeoutMs);
+  }
+
+  /** Runs a command on a node to its end and returns what it printed. @throws Error when it fails */
+  exec(name: string, command: string, ...args: string[]): Promise<string> {
+    return run(this.enter(name, command, ...args), { env: this.context.env });
+  }
+
+  /** The command line that runs a command on a node. */
+  enter(name: string, command: string, ...args: string[]): string[] {
+    return entering({ pid: initOf(this.node(name)), whole: true }, command, args);
+  }
+
+  /** The command line that runs a command in a pod's network. */
+  enterPod(name: string, command: string, ...args: string[]): string[] {
+    return entering({ netns: pods.podNetns(this.context, this.pod(name)) }, command, args);
+  }
+
+  /** The command line that runs a command in the fabric's network, where the underlay's packets are. */
+  enterFabric(command: string, ...args: string[]): string[] {
+    return entering({ pid: fabricPid(this.context) }, command, args);
+  }
+}
+
+const newNode = (number: number): NodeRecord => ({ name: nodeName(number), number, boots: 0 });

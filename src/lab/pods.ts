@@ -1,0 +1,175 @@
+/**
+ * Pods of the lab: kubelet's part. It asks the runtime for a sandbox, asks again while the node's network is not
+ * ready, and makes pods anew on a node that has booted since.
+ */
+import { randomBytes, randomUUID } from "node:crypto";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { CommandError } from "../ctl/index.ts";
+import type { LabContext } from "./context.ts";
+import { initOf } from "./context.ts";
+import { nodeNumber, podName } from "./names.ts";
+import { readNode } from "./nodes.ts";
+import type { NodeRecord, PodRecord } from "./records.ts";
+import { resultIps } from "./runtime/chain.ts";
+import {
+  callChain,
+  createSandbox,
+  NetworkNotReady,
+  PluginError,
+  readConfList,
+  removeSandbox,
+  type RuntimeNode,
+} from "./runtime/runtime.ts";
+
+/** What may be asked of a pod's attachment. */
+export interface PodOptions {
+  /** CNI runtimeConfig by capability: ips, mac, portMappings, bandwidth … */
+  runtimeConfig?: Record<string, unknown>;
+  /** How long to go on asking while the node is not ready, in milliseconds (30,000). */
+  timeoutMs?: number;
+}
+
+const FIRST_PAUSE_MS = 50;
+const LONGEST_PAUSE_MS = 1000;
+
+/** A node as its runtime sees it. @throws CommandError when it is off */
+export const runtimeNode = (lab: LabContext, node: NodeRecord): RuntimeNode => ({
+  name: node.name,
+  init: initOf(node),
+  etc: lab.files.path("disks", node.name, "etc"),
+  binDir: lab.binDir,
+  env: lab.env,
+});
+
+const write = (lab: LabContext, pod: PodRecord): void => lab.files.write(pod, "pods", `${pod.name}.json`);
+
+/** All pods. */
+export const readPods = (lab: LabContext): PodRecord[] => lab.files.all<PodRecord>("pods");
+
+/** A pod. @throws CommandError when there is none of that name */
+export function readPod(lab: LabContext, name: string): PodRecord {
+  const pod = /^[a-z0-9][a-z0-9.-]*$/.test(name)
+    ? (lab.files.read("pods", `${name}.json`) as PodRecord | undefined)
+    : undefined;
+  if (!pod) throw new CommandError(`lab "${lab.record.name}" has no pod "${name}"`);
+  return pod;
+}
+
+/** The path of a pod's network namespace for this machine. @throws CommandError when its node is off or was rebooted */
+export function podNetns(lab: LabContext, pod: PodRecord): string {
+  const node = readNode(lab, nodeNumber(pod.node));
+  const init = initOf(node);
+  if (pod.boot !== node.boots)
+    throw new CommandError(`${pod.name} was on ${pod.node} before it was rebooted; its sandbox is gone`);
+  return `/proc/${init}/root${pod.netns}`;
+}
+
+function fresh(name: string, node: NodeRecord, runtimeConfig: Record<string, unknown>): PodRecord {
+  return {
+    name,
+    node: node.name,
+    namespace: "default",
+    uid: randomUUID(),
+    containerId: randomBytes(32).toString("hex"),
+    netns: join("/run/netns", `cni-${randomUUID()}`),
+    boot: node.boots,
+    ips: [],
+    runtimeConfig,
+  };
+}
+
+function claim(
+  lab: LabContext,
+  node: NodeRecord,
+  name: string | undefined,
+  config: Record<string, unknown>,
+): PodRecord {
+  if (name !== undefined) {
+    if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(name))
+      throw new CommandError(`a pod's name is up to 63 of a–z, 0–9 and "-", not "${name}"`);
+    const pod = fresh(name, node, config);
+    if (!lab.files.claim(pod, "pods", `${name}.json`)) throw new CommandError(`there is a pod "${name}" already`);
+    return pod;
+  }
+  for (let k = 0; ; k++) {
+    const pod = fresh(podName(node.number, k), node, config);
+    if (lab.files.claim(pod, "pods", `${pod.name}.json`)) return pod;
+  }
+}
+
+/** Makes a pod. @throws PluginError as the plugins said it; nothing is left of the pod then */
+export async function addPod(
+  lab: LabContext,
+  node: NodeRecord,
+  name: string | undefined,
+  options: PodOptions = {},
+): Promise<PodRecord> {
+  const runtime = runtimeNode(lab, node);
+  const pod = claim(lab, node, name, options.runtimeConfig ?? {});
+  try {
+    return await attach(lab, runtime, pod, options.timeoutMs);
+  } catch (error) {
+    await removeSandbox(runtime, pod.netns);
+    lab.files.delete("pods", `${pod.name}.json`);
+    throw error;
+  }
+}
+
+async function attach(lab: LabContext, runtime: RuntimeNode, pod: PodRecord, timeoutMs = 30_000): Promise<PodRecord> {
+  await createSandbox(runtime, pod.netns);
+  const end = performance.now() + timeoutMs;
+  for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(LONGEST_PAUSE_MS, pause * 2)) {
+    try {
+      const list = readConfList(runtime);
+      const result = await callChain(runtime, list, "ADD", pod);
+      const made = { ...pod, ips: resultIps(result ?? {}), ...(result ? { result } : {}) };
+      write(lab, made);
+      return made;
+    } catch (error) {
+      // As kubelet does: what failed half way is taken down before it is tried again.
+      if (!(error instanceof NetworkNotReady)) await callChain(runtime, readConfList(runtime), "DEL", pod);
+      const later = error instanceof NetworkNotReady || (error instanceof PluginError && error.tryAgain);
+      if (!later || performance.now() + pause > end) throw error;
+    }
+    await delay(pause);
+  }
+}
+
+/** Removes a pod. On a node that is off only the record goes; the node frees its address when it is back. */
+export async function deletePod(lab: LabContext, pod: PodRecord): Promise<void> {
+  const node = readNode(lab, nodeNumber(pod.node));
+  if (node.init) {
+    const runtime = runtimeNode(lab, node);
+    await callChain(runtime, readConfList(runtime), "DEL", pod);
+    await removeSandbox(runtime, pod.netns);
+  }
+  lab.files.delete("pods", `${pod.name}.json`);
+}
+
+/** Asks the plugins whether a pod is as they made it. @throws PluginError naming what differs */
+export async function checkPod(lab: LabContext, pod: PodRecord): Promise<void> {
+  const runtime = runtimeNode(lab, readNode(lab, nodeNumber(pod.node)));
+  await callChain(runtime, readConfList(runtime), "CHECK", pod);
+}
+
+/**
+ * What kubelet does after a boot: pods whose sandboxes are gone are taken down in the records of the plugins and get
+ * new ones, with new addresses.
+ */
+export async function remakePods(lab: LabContext, node: NodeRecord): Promise<PodRecord[]> {
+  const runtime = runtimeNode(lab, node);
+  const old = readPods(lab).filter((pod) => pod.node === node.name && pod.boot !== node.boots);
+  const made: PodRecord[] = [];
+  for (const pod of old) {
+    try {
+      await callChain(runtime, readConfList(runtime), "DEL", pod);
+    } catch (error) {
+      if (!(error instanceof NetworkNotReady)) throw error;
+    }
+    const again = fresh(pod.name, node, pod.runtimeConfig);
+    write(lab, again);
+    made.push(await attach(lab, runtime, again));
+  }
+  return made;
+}
