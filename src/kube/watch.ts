@@ -1,0 +1,93 @@
+/**
+ * One watch stream, from its request to its end. It knows nothing of what the events mean; it makes sure that
+ * the stream cannot hang for ever, and that a broken line costs that line only.
+ */
+import { ApiError, statusOf } from "./api-error.ts";
+import type { ApiRequest, KubeClient } from "./client.ts";
+import { LineSplitter } from "./lines.ts";
+
+/** One line of a watch. */
+export interface WatchEvent {
+  type: string;
+  object: unknown;
+}
+
+/** What to watch and whom to tell. */
+export interface WatchOptions {
+  request: ApiRequest;
+  /** Ends the watch without an error. */
+  signal: AbortSignal;
+  /** How long the stream may be silent, in milliseconds; asked anew after every chunk. */
+  inactivityMs: () => number;
+  /** The server has accepted the watch. */
+  onOpen: () => void;
+  /** Every event but ERROR. */
+  onEvent: (event: WatchEvent) => void;
+  /** A line that is no event. */
+  onGarbage: (why: string) => void;
+}
+
+/** The stream was silent for too long: the connection is dead, or the server never says what it was asked for. */
+export class WatchStalled extends Error {
+  constructor(ms: number) {
+    super(`the watch was silent for ${ms} ms`);
+    this.name = "WatchStalled";
+  }
+}
+
+function parseEvent(line: string): WatchEvent {
+  const value: unknown = JSON.parse(line);
+  const { type, object } = (value ?? {}) as { type?: unknown; object?: unknown };
+  if (typeof type !== "string" || typeof object !== "object" || object === null) {
+    throw new SyntaxError("not a watch event");
+  }
+  return { type, object };
+}
+
+/**
+ * Follows a watch until the server ends it, which servers do every few minutes as a matter of course.
+ * @throws ApiError when the server refuses, breaks off or reports an error; WatchStalled when it falls silent.
+ */
+export async function followWatch(client: KubeClient, options: WatchOptions): Promise<void> {
+  const { signal, onEvent, onGarbage } = options;
+  const what = `watching ${options.request.path}`;
+  if (signal.aborted) return;
+  const body = await client.stream({ ...options.request, signal });
+  options.onOpen();
+
+  let reported: ApiError | undefined;
+  const onLine = (line: string): void => {
+    let event: WatchEvent;
+    try {
+      event = parseEvent(line);
+    } catch (error) {
+      return onGarbage((error as Error).message);
+    }
+    if (event.type !== "ERROR") return onEvent(event);
+    const status = statusOf(event.object);
+    reported ??= new ApiError(what, status.code ?? 500, status);
+  };
+  const splitter = new LineSplitter(onLine, () => onGarbage("a line without end"));
+
+  let stalled: WatchStalled | undefined;
+  const stall = (): void => {
+    stalled = new WatchStalled(options.inactivityMs());
+    body.destroy(stalled);
+  };
+  let timer = setTimeout(stall, options.inactivityMs());
+  try {
+    for await (const chunk of body as AsyncIterable<Buffer>) {
+      clearTimeout(timer);
+      splitter.push(chunk);
+      if (reported !== undefined) throw reported;
+      timer = setTimeout(stall, options.inactivityMs());
+    }
+  } catch (error) {
+    if (signal.aborted) return;
+    if (error === reported || stalled !== undefined) throw stalled ?? error;
+    throw new ApiError(what, 0, { message: `the connection broke: ${(error as Error).message}` }, { cause: error });
+  } finally {
+    clearTimeout(timer);
+    body.destroy();
+  }
+}
