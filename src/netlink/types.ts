@@ -46,6 +46,8 @@ export interface Link {
   /** IFLA_LINK_NETNSID: present when the peer is in another namespace. */
   peerNetnsId?: number;
   txQueueLen?: number;
+  /** How it makes IPv6 link-local addresses; "other" stands for stable-privacy and random. */
+  addrGenMode?: "eui64" | "none" | "other";
   vxlan?: VxlanInfo;
 }
 
@@ -129,8 +131,12 @@ export interface Rule {
   fwmark?: number;
   fwmask?: number;
   protocol?: number;
-  /** Only what is not of this namespace's … suppress_prefixlength. */
+  /** FRA_SUPPRESS_PREFIXLEN: routes of the table with this prefix length or a shorter one do not count. */
   suppressPrefixLength?: number;
+  /** FR_ACT_*, 1 (look up the table) where absent; the table is 0 in rules that have none. */
+  action?: number;
+  /** Matches everything but what is given (FIB_RULE_INVERT). */
+  invert?: boolean;
 }
 
 /** What to create: a VXLAN device. Always `nolearning` unless said otherwise, never with a group. */

@@ -108,13 +108,16 @@ export class KernelSocket implements Disposable {
     }
   }
 
-  /** Sends the first `length` bytes to a port: 0 is the kernel, which does the work before this returns. @throws SysError */
-  send(buffer: Buffer, length: number, port = 0): void {
+  /**
+   * Sends the first `length` bytes to a port: 0 is the kernel, which does the work before this returns. Without `wait`
+   * a full queue of the receiver is an error. @throws SysError EAGAIN when not waiting, EMSGSIZE, EPERM …
+   */
+  send(buffer: Buffer, length: number, port = 0, wait = true): void {
     const { call, errno } = libc();
     const address = Buffer.alloc(ADDRESS_LENGTH);
     address.writeUInt16LE(AF_NETLINK, 0);
     address.writeUInt32LE(port, 4);
-    const sent = call.sendto(this.fd, buffer, BigInt(length), 0, address, ADDRESS_LENGTH);
+    const sent = call.sendto(this.fd, buffer, BigInt(length), wait ? 0 : MSG_DONTWAIT, address, ADDRESS_LENGTH);
     if (sent < 0n) throw new SysError(errno(), "sendto", "sending to a netlink socket");
   }
 

@@ -1,0 +1,125 @@
+/**
+ * Numbers of rtnetlink that Skylane uses, under their names in the kernel's headers (linux/rtnetlink.h, if_link.h,
+ * if_addr.h, neighbour.h, fib_rules.h), so that they can be looked up there. What is common to all of netlink
+ * comes from the `netlink` package.
+ */
+import { MessageType } from "netlink/dist/constants.js";
+
+export { Attributes as NetlinkOption, Flags, FlagsAck, FlagsGet, FlagsNew, Protocol } from "netlink/dist/constants.js";
+
+/** Message types common to all of netlink. */
+export const NLMSG: Readonly<Record<"NOOP" | "ERROR" | "DONE", number>> = MessageType;
+
+/** Message types of rtnetlink. */
+export const RTM = {
+  NEWLINK: 16,
+  DELLINK: 17,
+  GETLINK: 18,
+  NEWADDR: 20,
+  DELADDR: 21,
+  GETADDR: 22,
+  NEWROUTE: 24,
+  DELROUTE: 25,
+  GETROUTE: 26,
+  NEWNEIGH: 28,
+  DELNEIGH: 29,
+  GETNEIGH: 30,
+  NEWRULE: 32,
+  DELRULE: 33,
+  GETRULE: 34,
+} as const;
+
+/** Multicast groups as bits of nl_groups (RTNLGRP_x is bit x - 1). */
+export const GROUP = {
+  LINK: 1 << 0,
+  NEIGH: 1 << 2,
+  IPV4_IFADDR: 1 << 4,
+  IPV4_ROUTE: 1 << 6,
+  IPV6_IFADDR: 1 << 8,
+  IPV6_ROUTE: 1 << 10,
+} as const;
+
+export const AF_UNSPEC = 0;
+export const AF_INET = 2;
+export const AF_BRIDGE = 7;
+export const AF_INET6 = 10;
+
+/** Interface flags (net/if.h). */
+export const IFF = { UP: 1, LOOPBACK: 1 << 3, LOWER_UP: 1 << 16 } as const;
+
+export const IFLA = {
+  ADDRESS: 1,
+  IFNAME: 3,
+  MTU: 4,
+  LINK: 5,
+  MASTER: 10,
+  TXQLEN: 13,
+  LINKINFO: 18,
+  IFALIAS: 20,
+  AF_SPEC: 26,
+  GROUP: 27,
+  NET_NS_FD: 28,
+  EXT_MASK: 29,
+  LINK_NETNSID: 37,
+} as const;
+/** IFLA_EXT_MASK: leaves statistics out of the answer, which are most of it. */
+export const RTEXT_FILTER_SKIP_STATS = 1 << 3;
+export const IFLA_INFO = { KIND: 1, DATA: 2 } as const;
+export const IFLA_INET6_ADDR_GEN_MODE = 8;
+export const VETH_INFO_PEER = 1;
+export const IFLA_VXLAN = {
+  ID: 1,
+  GROUP: 2,
+  LINK: 3,
+  LOCAL: 4,
+  LEARNING: 7,
+  PORT: 15,
+  GROUP6: 16,
+  LOCAL6: 17,
+} as const;
+
+export const IFA = { ADDRESS: 1, LOCAL: 2, FLAGS: 8 } as const;
+export const IFA_F = { NODAD: 0x02, DADFAILED: 0x08, TENTATIVE: 0x40, PERMANENT: 0x80, NOPREFIXROUTE: 0x200 } as const;
+
+export const RTA = {
+  DST: 1,
+  OIF: 4,
+  GATEWAY: 5,
+  PRIORITY: 6,
+  PREFSRC: 7,
+  METRICS: 8,
+  MULTIPATH: 9,
+  TABLE: 15,
+  VIA: 18,
+} as const;
+export const RTAX_MTU = 2;
+export const RTNH_F_ONLINK = 4;
+/** An answer or notification about a cached route, not one of a table. */
+export const RTM_F_CLONED = 0x200;
+/** RTM_GETROUTE answers with the table in which the route was found. */
+export const RTM_F_LOOKUP_TABLE = 0x1000;
+export const RT_TABLE = { UNSPEC: 0, MAIN: 254, LOCAL: 255 } as const;
+export const RT_SCOPE = { UNIVERSE: 0, LINK: 253, HOST: 254, NOWHERE: 255 } as const;
+export const RTN = { UNSPEC: 0, UNICAST: 1, LOCAL: 2 } as const;
+
+export const NDA = { DST: 1, LLADDR: 2, PORT: 6, VNI: 7, IFINDEX: 8 } as const;
+export const NUD_PERMANENT = 0x80;
+export const NTF_SELF = 0x02;
+export const NTF_PROXY = 0x08;
+
+export const FRA = {
+  DST: 1,
+  SRC: 2,
+  IIFNAME: 3,
+  PRIORITY: 6,
+  FWMARK: 10,
+  SUPPRESS_PREFIXLEN: 14,
+  TABLE: 15,
+  FWMASK: 16,
+  OIFNAME: 17,
+  PROTOCOL: 21,
+} as const;
+export const FR_ACT_TO_TBL = 1;
+
+/** Attributes of an error (linux/netlink.h NLMSGERR_ATTR_*). */
+export const NLMSGERR_ATTR_MSG = 1;

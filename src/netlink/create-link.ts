@@ -1,0 +1,82 @@
+/**
+ * Making a device with everything that it is asked to have, or not at all. The kernel heeds an alias and the way of making
+ * link-local addresses only in a change of a device that is there, so such a device takes a second message, in the
+ * namespace of each end, and is removed again when that fails. Nothing sees it up in between: devices are born down.
+ */
+import { Connection } from "./connection.ts";
+import { Flags, IFLA, NLMSG, RTM } from "./constants.ts";
+import { type Acknowledgement, decodeError } from "./decode/message.ts";
+import { afterBirth, ifinfomsg, setLink } from "./encode/link.ts";
+import { writeOperation } from "./encode/operation.ts";
+import type { LinkChange, Operation } from "./types.ts";
+import type { MessageWriter } from "./writer.ts";
+
+type Creation = Extract<Operation, { op: "add"; kind: "link" }>;
+
+/** Whether an operation takes more than one message and so cannot be packed with others. */
+export function isCreatedAlone(operation: Operation): operation is Creation {
+  if (operation.kind !== "link" || operation.op !== "add") return false;
+  const { link } = operation;
+  return afterBirth(link) !== undefined || (link.kind === "veth" && afterBirth(link.peer) !== undefined);
+}
+
+/** Makes a device; returns what the kernel objected to, if anything. @throws NetlinkTimeout, NetlinkError, SysError, RangeError */
+export function createLink(connection: Connection, operation: Creation): Acknowledgement | undefined {
+  const { link } = operation;
+  const created = acknowledged(connection, `creating ${link.name}`, (w, seq) => writeOperation(w, operation, seq));
+  if (created) return created;
+  let complete = false;
+  try {
+    const refused = finish(connection, operation);
+    complete = refused === undefined;
+    return refused;
+  } finally {
+    if (!complete) remove(connection, link.name);
+  }
+}
+
+function finish(connection: Connection, { link }: Creation): Acknowledgement | undefined {
+  const own = afterBirth(link);
+  const refused = own && change(connection, own);
+  if (refused || link.kind !== "veth") return refused;
+  const peer = afterBirth(link.peer);
+  if (!peer) return undefined;
+  if (link.peer.netnsFd === undefined) return change(connection, peer);
+  using there = Connection.open({ netns: link.peer.netnsFd, timeoutMs: connection.timeoutMs });
+  return change(there, peer);
+}
+
+const change = (connection: Connection, link: LinkChange): Acknowledgement | undefined =>
+  acknowledged(connection, `changing ${link.name}`, (w, seq) =>
+    w.message(RTM.NEWLINK, Flags.REQUEST, seq, () => setLink(w, link)),
+  );
+
+/** Best effort: the error to report is the one before it. */
+function remove(connection: Connection, name: string): void {
+  acknowledged(connection, `removing ${name}`, (w, seq) =>
+    w.message(RTM.DELLINK, Flags.REQUEST, seq, () => {
+      ifinfomsg(w, 0);
+      w.attributeString(IFLA.IFNAME, name);
+    }),
+  );
+}
+
+/** Sends one message and waits for its acknowledgement; `undefined` when all is well. */
+function acknowledged(
+  connection: Connection,
+  doing: string,
+  write: (w: MessageWriter, seq: number) => void,
+): Acknowledgement | undefined {
+  const { writer } = connection;
+  const seq = connection.nextSeq();
+  writer.reset();
+  write(writer, seq);
+  writer.addFlags(Flags.ACK);
+  let answer: Acknowledgement = { errno: 0 };
+  connection.exchange(doing, seq, seq, (message) => {
+    if (message.type !== NLMSG.ERROR) return false;
+    answer = decodeError(message);
+    return true;
+  });
+  return answer.errno === 0 ? undefined : answer;
+}

@@ -1,0 +1,106 @@
+/**
+ * Operations in words, in the order in which iproute2 would take them, for errors and logs.
+ */
+import type { Address, FdbEntry, Link, LinkChange, LinkSpec, Neighbour, Operation, Route, Rule } from "./types.ts";
+
+/** Names an interface by its index; `undefined` when the name is not known. */
+export type NameOf = (ifindex: number) => string | undefined;
+
+const VERBS = { add: "adding", replace: "replacing", set: "changing", del: "deleting" } as const;
+const MAIN_TABLE = 254;
+const UNSPECIAL_TYPE = 1;
+const ROUTE_TYPES: Readonly<Record<number, string>> = {
+  2: "local",
+  3: "broadcast",
+  4: "anycast",
+  5: "multicast",
+  6: "blackhole",
+  7: "unreachable",
+  8: "prohibit",
+  9: "throw",
+};
+
+/**
+ * An operation as a phrase: "adding route 10.244.2.0/24 via 10.244.2.0 dev sky.4096". An interface whose name is not
+ * known is written as "if<index>", as iproute2 does.
+ */
+export function describeOperation(operation: Operation, nameOf: NameOf = () => undefined): string {
+  const dev = (index: number) => nameOf(index) ?? `if${index}`;
+  return `${VERBS[operation.op]} ${describeObject(operation, dev)}`;
+}
+
+function describeObject(operation: Operation, dev: (index: number) => string): string {
+  switch (operation.kind) {
+    case "link":
+      return operation.op === "set"
+        ? change(operation.link, dev)
+        : operation.op === "del"
+          ? `link ${operation.link.name ?? dev(operation.link.index)}`
+          : spec(operation.link);
+    case "address":
+      return address(operation.address, dev);
+    case "route":
+      return route(operation.route, dev);
+    case "neighbour":
+      return neighbour(operation.neighbour, dev);
+    case "fdb":
+      return fdb(operation.fdb, dev);
+    default:
+      return rule(operation.rule);
+  }
+}
+
+function spec(link: LinkSpec): string {
+  switch (link.kind) {
+    case "vxlan":
+      return `vxlan device ${link.name} (VNI ${link.vni}, port ${link.port}${link.local ? `, local ${link.local}` : ""})`;
+    case "veth":
+      return `veth pair ${link.name} and ${link.peer.name}`;
+    default:
+      return `bridge ${link.name}`;
+  }
+}
+
+function change(link: LinkChange, dev: (index: number) => string): string {
+  const { index, up, master, netnsFd, ...values } = link;
+  const words = Object.entries(values).map(([key, value]) => `${key} ${value}`);
+  if (up !== undefined) words.unshift(up ? "up" : "down");
+  if (master !== undefined) words.push(master === 0 ? "no master" : `master ${dev(master)}`);
+  if (netnsFd !== undefined) words.push("to another network namespace");
+  return `link ${dev(index)} to ${words.join(", ")}`.replace("to to", "to");
+}
+
+const address = (a: Address, dev: (index: number) => string): string =>
+  `address ${a.ip}/${a.prefix} dev ${dev(a.ifindex)}`;
+
+function route(r: Route, dev: (index: number) => string): string {
+  const type = r.type === undefined || r.type === UNSPECIAL_TYPE ? "" : `${ROUTE_TYPES[r.type] ?? `type ${r.type}`} `;
+  let text = `route ${type}${r.dst === "default" && r.family === 6 ? "default (IPv6)" : r.dst}`;
+  if (r.gateway !== undefined) text += ` via ${r.gateway}`;
+  if (r.ifindex !== undefined) text += ` dev ${dev(r.ifindex)}`;
+  if (r.table !== undefined && r.table !== MAIN_TABLE) text += ` table ${r.table}`;
+  if (r.metric !== undefined) text += ` metric ${r.metric}`;
+  return text;
+}
+
+function neighbour(n: Neighbour, dev: (index: number) => string): string {
+  return `neighbour ${n.ip}${n.mac ? ` lladdr ${n.mac}` : ""} dev ${dev(n.ifindex)}`;
+}
+
+const fdb = (e: FdbEntry, dev: (index: number) => string): string =>
+  `FDB entry ${e.mac} dst ${e.dst} dev ${dev(e.ifindex)}`;
+
+function rule(r: Rule): string {
+  const words = [`rule ${r.priority}:`, `from ${r.src ?? "all"}`];
+  if (r.dst !== undefined) words.push(`to ${r.dst}`);
+  if (r.iifname !== undefined) words.push(`iif ${r.iifname}`);
+  if (r.oifname !== undefined) words.push(`oif ${r.oifname}`);
+  if (r.fwmark !== undefined) words.push(`fwmark 0x${r.fwmark.toString(16)}`);
+  words.push(`lookup ${r.table}`);
+  if (r.family === 6) words.push("(IPv6)");
+  return words.join(" ");
+}
+
+/** A link in one line for logs: "sky.4096 (vxlan, index 5)". */
+export const describeLink = (link: Link): string =>
+  `${link.name} (${link.kind ? `${link.kind}, ` : ""}index ${link.index})`;

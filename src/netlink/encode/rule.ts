@@ -1,0 +1,47 @@
+/**
+ * Policy routing rules as netlink messages (struct fib_rule_hdr, linux/fib_rules.h).
+ */
+import { cidrOf, ipToBytes } from "../../addr/index.ts";
+import { AF_INET, AF_INET6, FR_ACT_TO_TBL, FRA, RT_TABLE } from "../constants.ts";
+import { ROUTE_PROTOCOL, type Rule } from "../types.ts";
+import type { MessageWriter } from "../writer.ts";
+
+const FIB_RULE_INVERT = 2;
+
+/** struct fib_rule_hdr. */
+export function ruleHeader(
+  w: MessageWriter,
+  h: { family: number; dstLength?: number; srcLength?: number; table?: number; action?: number; flags?: number },
+): void {
+  w.u8(h.family);
+  w.u8(h.dstLength ?? 0);
+  w.u8(h.srcLength ?? 0);
+  w.u8(0);
+  w.u8(h.table ?? RT_TABLE.UNSPEC);
+  w.u8(0);
+  w.u8(0);
+  w.u8(h.action ?? 0);
+  w.u32(h.flags ?? 0);
+}
+
+/** The body of a message about a rule; its protocol is Skylane's unless said otherwise, in deletions too. */
+export function rule(w: MessageWriter, r: Rule): void {
+  const prefix = (cidr: string | undefined) => (cidr === undefined ? 0 : cidrOf(cidr).prefix);
+  ruleHeader(w, {
+    family: r.family === 4 ? AF_INET : AF_INET6,
+    dstLength: prefix(r.dst),
+    srcLength: prefix(r.src),
+    action: r.action ?? FR_ACT_TO_TBL,
+    flags: r.invert ? FIB_RULE_INVERT : 0,
+  });
+  if (r.dst !== undefined) w.attribute(FRA.DST, ipToBytes(r.dst.slice(0, r.dst.indexOf("/"))));
+  if (r.src !== undefined) w.attribute(FRA.SRC, ipToBytes(r.src.slice(0, r.src.indexOf("/"))));
+  if (r.iifname !== undefined) w.attributeString(FRA.IIFNAME, r.iifname);
+  if (r.oifname !== undefined) w.attributeString(FRA.OIFNAME, r.oifname);
+  w.attributeU32(FRA.PRIORITY, r.priority);
+  if (r.table !== 0) w.attributeU32(FRA.TABLE, r.table);
+  if (r.fwmark !== undefined) w.attributeU32(FRA.FWMARK, r.fwmark);
+  if (r.fwmask !== undefined) w.attributeU32(FRA.FWMASK, r.fwmask);
+  if (r.suppressPrefixLength !== undefined) w.attributeU32(FRA.SUPPRESS_PREFIXLEN, r.suppressPrefixLength);
+  w.attributeU8(FRA.PROTOCOL, r.protocol ?? ROUTE_PROTOCOL);
+}

@@ -1,0 +1,139 @@
+/**
+ * rtnetlink in Skylane's words: lists and single objects as plain values, changes as operations. One socket, one
+ * question at a time, synchronous.
+ */
+import type { Family } from "../addr/index.ts";
+import { sendPacket } from "./batch.ts";
+import { Connection } from "./connection.ts";
+import { createLink, isCreatedAlone } from "./create-link.ts";
+import { NetlinkError } from "./errors.ts";
+import * as questions from "./questions.ts";
+import type { Address, FdbEntry, Link, Neighbour, Operation, OperationFailure, Route, Rule } from "./types.ts";
+
+const DEFAULT_TIMEOUT_MS = 5_000;
+const EINVAL = 22;
+
+export interface RtnlOptions {
+  /** Namespace (path or file descriptor) to talk in; the process's own by default. */
+  netns?: number | string;
+  /** How long to wait for an answer, in milliseconds; 5,000 by default. */
+  timeoutMs?: number;
+}
+
+/**
+ * A conversation with one namespace's rtnetlink. Every method is synchronous and may throw {@link NetlinkError} (the
+ * kernel refused), NetlinkTimeout, MalformedMessage, and SysError (the socket itself failed); lists may throw
+ * DumpInterrupted.
+ */
+export class Rtnl implements Disposable {
+  readonly #connection: Connection;
+
+  private constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  /** Opens a socket that stays in its namespace. @throws SysError when the namespace cannot be entered */
+  static open(options: RtnlOptions = {}): Rtnl {
+    const { netns, timeoutMs = DEFAULT_TIMEOUT_MS } = options;
+    return new Rtnl(Connection.open(netns === undefined ? { timeoutMs } : { netns, timeoutMs }));
+  }
+
+  /** All devices. */
+  links(): Link[] {
+    return questions.links(this.#connection);
+  }
+
+  /** The device with a name or index; `undefined` when there is none. */
+  link(nameOrIndex: string | number): Link | undefined {
+    return questions.link(this.#connection, nameOrIndex);
+  }
+
+  /** Addresses, of all devices and both families unless said otherwise. */
+  addresses(filter: { family?: Family; ifindex?: number } = {}): Address[] {
+    return questions.addresses(this.#connection, filter);
+  }
+
+  /**
+   * Routes of all tables except the local one (255), which the kernel keeps by itself and which must be asked for; of
+   * both families unless said otherwise. Cached routes are not among them.
+   */
+  routes(filter: { family?: Family; table?: number; protocol?: number; ifindex?: number } = {}): Route[] {
+    return questions.routes(this.#connection, filter);
+  }
+
+  /** ARP and ND entries, in every state. */
+  neighbours(filter: { family?: Family; ifindex?: number } = {}): Neighbour[] {
+    return questions.neighbours(this.#connection, filter);
+  }
+
+  /** FDB entries of a VXLAN device that lead to a remote VTEP. */
+  fdb(filter: { ifindex: number }): FdbEntry[] {
+    return questions.fdb(this.#connection, filter.ifindex);
+  }
+
+  /** Policy routing rules, of both families unless said otherwise. */
+  rules(filter: { family?: Family } = {}): Rule[] {
+    return questions.rules(this.#connection, filter.family);
+  }
+
+  /**
+   * The route that a packet to `ip` would take now: device, gateway, preferred source, table; `dst` is the address itself.
+   * @throws NetlinkError ENETUNREACH and others when there is none
+   */
+  routeTo(ip: string): Route {
+    return questions.routeTo(this.#connection, ip);
+  }
+
+  /** Makes one change. @throws NetlinkError naming the change and the kernel's reason */
+  execute(operation: Operation): void {
+    const [failure] = this.executeAll([operation]);
+    if (failure) throw failure.error;
+  }
+
+  /**
+   * Makes changes in their order, many in one system call. One that is refused does not stop the others.
+   * @returns the refused ones by their index, in order
+   * @throws NetlinkTimeout, NetlinkError, MalformedMessage when the conversation itself fails: then it is not known
+   * which of the changes were made, and the caller must look
+   */
+  executeAll(operations: readonly Operation[]): OperationFailure[] {
+    const failures: OperationFailure[] = [];
+    const names = new Map<number, string | undefined>();
+    const nameOf = (ifindex: number) => {
+      if (!names.has(ifindex)) names.set(ifindex, this.link(ifindex)?.name);
+      return names.get(ifindex);
+    };
+    const fail = (index: number, errno: number, extack: string | undefined) => {
+      const operation = operations[index] as Operation;
+      failures.push({ index, operation, error: new NetlinkError({ errno, extack, operation, nameOf }) });
+    };
+    for (let index = 0; index < operations.length; ) {
+      const operation = operations[index] as Operation;
+      try {
+        if (isCreatedAlone(operation)) {
+          const answer = createLink(this.#connection, operation);
+          if (answer) fail(index, answer.errno, answer.extack);
+          index++;
+          continue;
+        }
+        const refused: { index: number; errno: number; extack?: string }[] = [];
+        index = sendPacket(this.#connection, operations, index, isCreatedAlone, (entry) => refused.push(entry));
+        for (const entry of refused) fail(entry.index, entry.errno, entry.extack);
+      } catch (error) {
+        // What cannot even be said to the kernel counts as refused by it.
+        if (!(error instanceof RangeError)) throw error;
+        fail(index++, EINVAL, error.message);
+      }
+    }
+    return failures;
+  }
+
+  /** Closes the socket; a second call does nothing. */
+  close(): void {
+    this.#connection.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
