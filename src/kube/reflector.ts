@@ -109,6 +109,15 @@ export class Reflector<T extends Identified> {
     return this.mirror.onChange(listener);
   }
 
+  /**
+   * Takes objects over that an earlier run knew, before the start: the first complete set is held against them, and
+   * one that it leaves out goes only when the server has said so about it. Listeners are not told of them by themselves.
+   */
+  remember(objects: readonly T[]): void {
+    for (const object of objects) this.set.put(object);
+    this.set.take();
+  }
+
   start(): void {
     this.running ??= this.run();
   }
