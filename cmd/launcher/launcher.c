@@ -8,6 +8,9 @@
  *
  *     <dir>/skylane  ->  <dir>/../lib/skylane/node <flags> <dir>/../lib/skylane/skylane.cjs <arguments>
  *
+ * Where the installation brings its own dynamic loader and libraries (lib/skylane/so, laid out for an image), Node
+ * is started through that loader, so that it runs on a host with another C library, or none.
+ *
  * It allocates nothing, opens nothing and takes well under a millisecond. `run` is the only way out so far;
  * a plugin that first asks a listening agent would be tried before it, in main().
  */
@@ -49,15 +52,24 @@ static int fail(const char *name, const char *what, const char *file, int error)
 
 /* Becomes Node on the script of that name; returns only on failure. */
 static int run(const char *dir, const char *name, int argc, char **argv) {
-  static char node[PATH_MAX], script[PATH_MAX];
+  static char node[PATH_MAX], script[PATH_MAX], libraries[PATH_MAX], loader[PATH_MAX];
   static char *arguments[MAX_ARGUMENTS + 8];
   int n = 0;
 
   if (snprintf(node, sizeof node, "%s/../lib/skylane/node", dir) >= (int)sizeof node ||
-      snprintf(script, sizeof script, "%s/../lib/skylane/%s.cjs", dir, name) >= (int)sizeof script)
+      snprintf(script, sizeof script, "%s/../lib/skylane/%s.cjs", dir, name) >= (int)sizeof script ||
+      snprintf(libraries, sizeof libraries, "%s/../lib/skylane/so", dir) >= (int)sizeof libraries ||
+      snprintf(loader, sizeof loader, "%s/../lib/skylane/so/loader", dir) >= (int)sizeof loader)
     return fail(name, "The path of the installation is too long:", dir, ENAMETOOLONG);
   if (argc > MAX_ARGUMENTS) return fail(name, "Cannot start", node, E2BIG);
 
+  const char *program = node;
+  if (access(loader, X_OK) == 0) {
+    program = loader;
+    arguments[n++] = loader;
+    arguments[n++] = "--library-path";
+    arguments[n++] = libraries;
+  }
   arguments[n++] = node;
   /* node:ffi says on every start that it is experimental. */
   arguments[n++] = "--disable-warning=ExperimentalWarning";
@@ -76,8 +88,9 @@ static int run(const char *dir, const char *name, int argc, char **argv) {
     setenv("UV_THREADPOOL_SIZE", "8", 0);
   }
   if (access(script, R_OK) != 0) return fail(name, "Cannot read", script, errno);
-  execve(node, arguments, environ);
-  return fail(name, "Cannot start", node, errno);
+  if (access(node, X_OK) != 0) return fail(name, "Cannot start", node, errno);
+  execve(program, arguments, environ);
+  return fail(name, "Cannot start", program, errno);
 }
 
 int main(int argc, char **argv) {

@@ -30,7 +30,7 @@ export const CODE = {
   limited: 51,
   /** Own: the installation is broken (the launcher prints this one), or a fault of Skylane itself. */
   internal: 100,
-  /** Own: the attachment exists already, or the sandbox has an interface of that name. */
+  /** Own: the attachment exists already, or something of somebody else's has its name or address. */
   alreadyAttached: 101,
   /** Own: the kernel refused an operation. */
   kernel: 102,

@@ -22,7 +22,7 @@ export interface CniAnswer {
   /** A result or an error of the spec's shape, or nothing where success has nothing to say. */
   stdout: string;
   /** After a successful ADD: takes everything back. To be called when the answer could not be delivered. */
-  undo?(): Promise<void>;
+  undo?: () => Promise<void>;
 }
 
 /** What a verb works with. */

@@ -5,11 +5,20 @@
 import { ConfigError } from "../config/index.ts";
 import { IpamDuplicate, IpamExhausted, IpamInvalid, IpamStorageError, IpamTaken } from "../ipam/index.ts";
 import { NetlinkError, NetlinkTimeout } from "../netlink/index.ts";
+import { PodLinkError, type PodLinkReason } from "../pod/index.ts";
 import { SysError } from "../sys/index.ts";
 import { CniError, CODE, describeError, errnoOf } from "./errors.ts";
 
 /** The kernel's reasons that pass by themselves or with another's help, not by another request. */
 const TRANSIENT = new Set(["EAGAIN", "EBUSY", "EINTR", "ENOBUFS", "ENOMEM", "EMFILE", "ENFILE"]);
+
+const transient = (errno: string | undefined): boolean => errno !== undefined && TRANSIENT.has(errno);
+
+const POD_LINK: Readonly<Record<Exclude<PodLinkReason, "kernel">, number>> = {
+  attached: CODE.alreadyAttached,
+  occupied: CODE.alreadyAttached,
+  invalid: CODE.invalidConfig,
+};
 
 const wrap = (code: number, error: Error, details = ""): CniError =>
   new CniError(code, describeError(error), details, { cause: error });
@@ -23,9 +32,10 @@ export function toCniError(error: unknown): CniError {
   if (error instanceof IpamInvalid || error instanceof ConfigError) return wrap(CODE.invalidConfig, error);
   if (error instanceof IpamStorageError) return new CniError(CODE.io, error.message, "", { cause: error });
   if (error instanceof NetlinkTimeout) return wrap(CODE.tryAgain, error);
+  if (error instanceof PodLinkError && error.reason !== "kernel") return wrap(POD_LINK[error.reason], error);
   const errno = errnoOf(error);
-  if (error instanceof NetlinkError || error instanceof SysError) {
-    return wrap(errno !== undefined && TRANSIENT.has(errno) ? CODE.tryAgain : CODE.kernel, error);
+  if (error instanceof NetlinkError || error instanceof SysError || error instanceof PodLinkError) {
+    return wrap(transient(errno) ? CODE.tryAgain : CODE.kernel, error);
   }
   if (error instanceof Error && errno !== undefined) return wrap(CODE.io, error);
   const message = `unexpected failure: ${describeError(error)}`;

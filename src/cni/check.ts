@@ -1,0 +1,63 @@
+/**
+ * CHECK: holds what is there against what ADD answered, as the runtime gives it back in `prevResult`. What later
+ * plugins of the chain may change (another MAC address, further routes) is taken from there too. All differences
+ * are named together.
+ */
+import { parseInterfaceAddress } from "../addr/index.ts";
+import { Delegate } from "./delegate.ts";
+import { readAttachment, readNetns } from "./environment.ts";
+import { CniError, CODE } from "./errors.ts";
+import { get, refuse } from "./json.ts";
+import type { VerbInput, VerbOutput } from "./request.ts";
+import { type CniResult, readResult } from "./result.ts";
+import { requireSandbox } from "./sandbox.ts";
+
+interface Expected {
+  addresses: string[];
+  mac?: string;
+  mtu?: number;
+}
+
+/** What prevResult says of the interface; undefined when it does not have it. */
+function expectedOf(result: CniResult, ifname: string, netns: string, hostIfname: string): Expected | undefined {
+  const index = result.interfaces.findIndex(({ name, sandbox }) => name === ifname && sandbox === netns);
+  const interfaceOf = result.interfaces[index];
+  if (!interfaceOf) return undefined;
+  const addresses = result.ips
+    .filter((ip) => ip.interface === index)
+    .map(({ address }) => parseInterfaceAddress(address).ip);
+  const { mac, mtu } = interfaceOf;
+  // One end alone may have been changed by a later plugin; then its MTU is that plugin's to check.
+  const hostMtu = result.interfaces.find(({ name, sandbox }) => name === hostIfname && !sandbox)?.mtu;
+  return { addresses, ...(mac && { mac: mac.toLowerCase() }), ...(mtu && mtu === hostMtu && { mtu }) };
+}
+
+/** Serves CHECK. @throws CniError {@link CODE.checkFailed} naming every difference */
+export async function check({ env, config, host }: VerbInput): Promise<VerbOutput> {
+  const attachment = readAttachment(env);
+  const netns = readNetns(env);
+  const { containerId, ifname } = attachment;
+  const prevResult = get(config.raw, "prevResult");
+  if (prevResult === undefined) throw refuse("prevResult", undefined, "the result of ADD, which CHECK compares with");
+  const result = readResult(prevResult, "prevResult");
+  requireSandbox(host, netns);
+
+  const differences: string[] = [];
+  const expected = expectedOf(result, ifname, netns, host.hostIfname(containerId, ifname));
+  if (expected) {
+    differences.push(...host.checkPod({ netns, ...attachment, ...expected }));
+    if (config.ipam === undefined) {
+      const reserved = host.ipam(config).reservationsOf(attachment);
+      for (const ip of expected.addresses) {
+        if (!reserved.includes(ip)) differences.push(`address ${ip} is not reserved for this attachment`);
+      }
+    }
+    if (expected.addresses.length === 0) differences.push(`prevResult has no address of interface ${ifname}`);
+  } else differences.push(`prevResult has no interface ${ifname} in sandbox ${netns}`);
+  if (differences.length > 0) {
+    const message = `container ${containerId} interface ${ifname} is not as it was attached`;
+    throw new CniError(CODE.checkFailed, message, `${differences.join("; ")}.`);
+  }
+  if (config.ipam !== undefined) await new Delegate(config, env).check();
+  return { stdout: "" };
+}

@@ -1,0 +1,139 @@
+/** A machine without a kernel: links, addresses and published state in memory, with faults to order. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Attachments } from "../../../src/cni/attachments.ts";
+import type { Host } from "../../../src/cni/index.ts";
+import { IpamExhausted, type Reservation } from "../../../src/ipam/index.ts";
+import type { PodLink } from "../../../src/pod/index.ts";
+import { bootId } from "../../../src/sys/index.ts";
+
+const PUBLISHED = {
+  version: 1 as const,
+  network: "default",
+  node: "n1",
+  vni: 4096,
+  device: "sky.4096",
+  mtu: 1450,
+  podCidrs: ["10.244.1.0/29", "fd00:1::/64"],
+  clusterCidrs: [],
+};
+
+export class FakeHost implements Host {
+  readonly dir = mkdtempSync(join(tmpdir(), "skylane-cni-"));
+  /** Sandboxes that exist; "/run/netns/host" is the host's own. */
+  sandboxes = new Set(["/run/netns/pod", "/run/netns/pod2", "/run/netns/host"]);
+  published: typeof PUBLISHED | undefined = PUBLISHED;
+  /** What the published file is said to be broken by. */
+  publishedError: Error | undefined;
+  devices = new Set(["sky.4096"]);
+  links = new Map<string, PodLink>();
+  reservations: Reservation[] = [];
+  routes: unknown[] = [];
+  attachSpecs: unknown[] = [];
+  differences: string[] = [];
+  bootId = bootId();
+  /** Thrown by the next call of that name. */
+  fail: Partial<Record<"attachPod" | "detachPod" | "release" | "addRoutes", Error>> = {};
+  #next = 2;
+
+  #failing(name: keyof FakeHost["fail"]): void {
+    const error = this.fail[name];
+    if (error) throw error;
+  }
+
+  isOwnNetns(path: string): boolean {
+    if (!this.sandboxes.has(path)) throw Object.assign(new Error(`ENOENT opening ${path}`), { code: "ENOENT" });
+    return path === "/run/netns/host";
+  }
+
+  readPublished(): typeof PUBLISHED | undefined {
+    if (this.publishedError) throw this.publishedError;
+    return this.published;
+  }
+
+  ipam(): ReturnType<Host["ipam"]> {
+    return {
+      reserve: (owner, { podCidrs, ips = [] }) => {
+        if (this.#next > 6) throw new IpamExhausted(podCidrs.join(", "), 5n, 5n);
+        const n = this.#next++;
+        const given = ips.length > 0 ? [...ips] : [`10.244.1.${n}`, `fd00:1::${n}`];
+        const origin = { since: 0, uptime: 0, bootId: this.bootId };
+        this.reservations.push(...given.map((ip) => ({ ip, owner, ...origin })));
+        return given;
+      },
+      release: ({ containerId, ifname }) => {
+        this.#failing("release");
+        const mine = this.reservations.filter(
+          ({ owner }) => owner.containerId === containerId && owner.ifname === ifname,
+        );
+        this.reservations = this.reservations.filter((one) => !mine.includes(one));
+        return mine.map(({ ip }) => ip);
+      },
+      reservationsOf: ({ containerId, ifname }) =>
+        this.reservations
+          .filter(({ owner }) => owner.containerId === containerId && owner.ifname === ifname)
+          .map(({ ip }) => ip),
+      list: () => this.reservations,
+      collect: (isDead) => {
+        const dead = this.reservations.filter(isDead);
+        this.reservations = this.reservations.filter((one) => !dead.includes(one));
+        return dead;
+      },
+    };
+  }
+
+  attachments({ dataDir, network }: { dataDir: string; network: string }): Attachments {
+    return new Attachments(dataDir, network, ({ containerId, ifname }) => this.hostIfname(containerId, ifname));
+  }
+
+  origin(): ReturnType<Host["origin"]> {
+    return { since: 0, uptime: 0, bootId: this.bootId };
+  }
+
+  attachPod: Host["attachPod"] = (spec) => {
+    this.#failing("attachPod");
+    this.attachSpecs.push(spec);
+    const hostIfname = this.hostIfname(spec.containerId, spec.ifname);
+    const link = {
+      hostIfname,
+      hostMac: "ee:ee:ee:ee:ee:ee",
+      podMac: spec.mac ?? "02:00:00:00:00:01",
+      ifname: spec.ifname,
+      addresses: [...spec.addresses],
+      gateways: spec.addresses.map((ip) => (ip.includes(":") ? "fe80::1" : "169.254.1.1")),
+    };
+    this.links.set(hostIfname, link);
+    return link;
+  };
+
+  detachPod: Host["detachPod"] = ({ containerId, ifname }) => {
+    this.#failing("detachPod");
+    this.links.delete(this.hostIfname(containerId, ifname));
+  };
+
+  checkPod: Host["checkPod"] = () => this.differences;
+
+  hostIfname = (containerId: string, ifname: string): string => `sky-${containerId}-${ifname}`;
+
+  addRoutes: Host["addRoutes"] = (_netns, _ifname, routes) => {
+    this.#failing("addRoutes");
+    this.routes.push(...routes);
+  };
+
+  deviceUp = (name: string): boolean => this.devices.has(name);
+
+  /** Everything that an attachment consists of. */
+  remains(): unknown[] {
+    const records = this.attachments({ dataDir: this.dir, network: "default" }).list();
+    return [
+      ...this.links.keys(),
+      ...this.reservations.map(({ ip }) => ip),
+      ...records.map(({ owner }) => owner.containerId),
+    ];
+  }
+
+  remove(): void {
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
