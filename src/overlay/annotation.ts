@@ -1,0 +1,150 @@
+/**
+ * The `skylane.dev/vtep` annotation: JSON, one entry a pod network. Anyone who may patch Nodes can write it, so it
+ * is untrusted input: its size is bounded before it is parsed, every value is parsed strictly, and nothing of it
+ * is quoted unescaped. Keys that this version does not know are ignored, so that a later one may add some.
+ */
+import { cidrOf, familyOf, ipScope, networkAddress, parseCidr, parseIp, parseMac, printable } from "../addr/index.ts";
+import { AnnotationError } from "./errors.ts";
+import type { VtepAnnotation } from "./types.ts";
+
+/** The annotation's key on a Node. */
+export const VTEP_ANNOTATION = "skylane.dev/vtep";
+/** Longest annotation that is looked at, in characters: room for some fifty networks. */
+export const MAX_ANNOTATION_LENGTH = 16_384;
+
+const MAX_NETWORKS = 64;
+/** One a family, as Kubernetes gives them. */
+const MAX_CIDRS = 2;
+const MAX_VNI = 0xff_ffff;
+/** As the configuration allows network names. */
+const NETWORK_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$/;
+/** Shortest prefixes that can be one node's; anything wider is a mistake, or an attempt to draw all traffic. */
+const SHORTEST_PREFIX = { 4: 8, 6: 16 } as const;
+
+type Json = { readonly [key: string]: unknown };
+
+/**
+ * Parses a whole annotation.
+ * @throws AnnotationError naming the first key that is wrong.
+ */
+export function parseVtepAnnotation(text: string): Map<string, VtepAnnotation> {
+  const entries = networksOf(text);
+  return new Map(entries.map(([network, value]) => [network, parseEntry(network, value)]));
+}
+
+/**
+ * Parses one network's entry, whatever is wrong with the others'. Returns undefined when there is none.
+ * @throws AnnotationError
+ */
+export function readVtepAnnotation(text: string, network: string): VtepAnnotation | undefined {
+  const entry = networksOf(text).find(([name]) => name === network);
+  return entry && parseEntry(network, entry[1]);
+}
+
+/** The annotation's text; the same input gives the same text, whatever the order of the map. */
+export function formatVtepAnnotation(networks: ReadonlyMap<string, VtepAnnotation>): string {
+  const sorted = [...networks].sort(([a], [b]) => (a < b ? -1 : 1));
+  const plain = sorted.map(([network, { vni, mac, ips, podCidrs, port }]) => [
+    network,
+    { vni, mac, ips, podCidrs, port },
+  ]);
+  return JSON.stringify(Object.fromEntries(plain));
+}
+
+function networksOf(text: string): [string, unknown][] {
+  if (text.length > MAX_ANNOTATION_LENGTH) {
+    throw new AnnotationError("", `is longer than ${MAX_ANNOTATION_LENGTH} characters`);
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new AnnotationError("", `is not JSON: "${printable(text)}"`, { cause: error });
+  }
+  const entries = Object.entries(object("", value));
+  if (entries.length > MAX_NETWORKS) throw new AnnotationError("", `has more than ${MAX_NETWORKS} pod networks`);
+  for (const [name] of entries) {
+    if (!NETWORK_NAME.test(name))
+      throw new AnnotationError("", `has "${printable(name)}", which no pod network is called`);
+  }
+  return entries;
+}
+
+function parseEntry(network: string, value: unknown): VtepAnnotation {
+  const entry = object(network, value);
+  const ips = list(network, "ips", entry, MAX_CIDRS).map((ip, i) => underlayIp(`${network}.ips[${i}]`, ip));
+  const podCidrs = list(network, "podCidrs", entry, MAX_CIDRS).map((cidr, i) =>
+    podCidr(`${network}.podCidrs[${i}]`, cidr),
+  );
+  for (const [key, values] of [
+    ["ips", ips],
+    ["podCidrs", podCidrs],
+  ] as const) {
+    if (new Set(values.map(familyOf)).size < values.length) {
+      throw new AnnotationError(`${network}.${key}`, "has two of the same address family");
+    }
+  }
+  return {
+    vni: integer(network, "vni", entry, 1, MAX_VNI),
+    mac: checked(`${network}.mac`, string(`${network}.mac`, entry["mac"]), parseMac),
+    ips,
+    podCidrs,
+    port: integer(network, "port", entry, 1, 65_535),
+  };
+}
+
+function underlayIp(key: string, value: unknown): string {
+  const ip = checked(key, string(key, value), parseIp);
+  const scope = ipScope(ip);
+  if (scope !== "unicast")
+    throw new AnnotationError(key, `is a ${scope} address (${ip}); no node can be reached there`);
+  return ip;
+}
+
+function podCidr(key: string, value: unknown): string {
+  const cidr = checked(key, string(key, value), parseCidr);
+  const family = familyOf(cidr);
+  if (cidrOf(cidr).prefix < SHORTEST_PREFIX[family]) {
+    throw new AnnotationError(key, `is ${cidr}, wider than the /${SHORTEST_PREFIX[family]} that one node can have`);
+  }
+  const scope = ipScope(networkAddress(cidr));
+  if (scope !== "unicast") throw new AnnotationError(key, `is ${cidr}, which is ${scope} space`);
+  return cidr;
+}
+
+function object(key: string, value: unknown): Json {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new AnnotationError(key, "is not a JSON object");
+  }
+  return value as Json;
+}
+
+function list(network: string, key: string, entry: Json, longest: number): unknown[] {
+  const value = entry[key];
+  if (!Array.isArray(value) || value.length === 0 || value.length > longest) {
+    throw new AnnotationError(`${network}.${key}`, `is not a list of one to ${longest} strings`);
+  }
+  return value;
+}
+
+function string(key: string, value: unknown): string {
+  if (typeof value !== "string") throw new AnnotationError(key, value === undefined ? "is missing" : "is not a string");
+  return value;
+}
+
+function integer(network: string, key: string, entry: Json, min: number, max: number): number {
+  const value = entry[key];
+  if (typeof value !== "number" || !Number.isInteger(value) || value < min || value > max) {
+    throw new AnnotationError(`${network}.${key}`, `is not a whole number from ${min} to ${max}`);
+  }
+  return value;
+}
+
+function checked(key: string, text: string, parse: (text: string) => string): string {
+  try {
+    return parse(text);
+  } catch (error) {
+    if (error instanceof RangeError) throw new AnnotationError(key, `is wrong: ${error.message}`, { cause: error });
+    throw error;
+  }
+}

@@ -1,0 +1,134 @@
+/**
+ * The VXLAN device. Compared setting by setting: MTU, MAC and alias are set in place, everything else belongs to the
+ * device's making, so a device that differs there is made anew, once, and what lay on it is planned anew.
+ *
+ * A device is ours by name and kind. One of our name but another kind is somebody's, and so is another VXLAN
+ * device with our VNI on our port, which the kernel would not let us make a second one of: both are named, not touched.
+ */
+import type { Link, Operation, Rtnl } from "../netlink/index.ts";
+import { DeviceConflict } from "./errors.ts";
+import { fixedDifferences, liveDifferences } from "./match.ts";
+import { prepareDevice, type Preparation } from "./prepare.ts";
+import type { DesiredDevice } from "./types.ts";
+
+/** Names of VXLAN devices of Skylane: `sky.<vni>`. */
+const OURS = /^sky\.(\d+)$/;
+
+/** Whether a link is a VXLAN device of Skylane's, of whatever network. */
+export const isOverlayDevice = (link: Link): boolean => link.kind === "vxlan" && OURS.test(link.name);
+
+/** What has to be done about the device itself, but for setting it up. */
+export interface DevicePlan {
+  operations: Operation[];
+  /** Why it is made anew, in words; empty when it is not. */
+  remade: string[];
+}
+
+/**
+ * Plans the device from all links of the namespace.
+ * @throws DeviceConflict when something that is not ours is in the way.
+ */
+export function planDevice(desired: DesiredDevice, links: readonly Link[]): DevicePlan {
+  const operations: Operation[] = [];
+  for (const link of links) {
+    const stale = isOverlayDevice(link) && link.name !== desired.name && link.alias === desired.alias;
+    if (stale) operations.push({ op: "del", kind: "link", link: { index: link.index, name: link.name } });
+    else if (link.name !== desired.name && sameVxlan(desired, link)) throw vxlanConflict(desired, link);
+  }
+  const existing = links.find(({ name }) => name === desired.name);
+  const { name, vni, port, local, mac, mtu, alias } = desired;
+  const add: Operation = {
+    op: "add",
+    kind: "link",
+    link: { kind: "vxlan", name, vni, port, local, mac, mtu, alias, learning: false, addrGenMode: "none" },
+  };
+  if (!existing) return { operations: [...operations, add], remade: [] };
+  if (existing.kind !== "vxlan") {
+    const kind = existing.kind ?? "physical";
+    const message = `there is a ${kind} device called ${name}, a name that Skylane needs for its VXLAN device; rename or delete it`;
+    throw new DeviceConflict(name, message);
+  }
+  const remade = fixedDifferences(desired, existing);
+  if (remade.length > 0) {
+    operations.push({ op: "del", kind: "link", link: { index: existing.index, name } }, add);
+    return { operations, remade };
+  }
+  const change = liveDifferences(desired, existing);
+  if (Object.keys(change).length > 0) {
+    operations.push({ op: "set", kind: "link", link: { index: existing.index, ...change } });
+  }
+  return { operations, remade };
+}
+
+const sameVxlan = (desired: DesiredDevice, { vxlan }: Link): boolean =>
+  vxlan !== undefined && vxlan.vni === desired.vni && vxlan.port === desired.port;
+
+function vxlanConflict({ name, vni, port }: DesiredDevice, { name: other }: Link): DeviceConflict {
+  return new DeviceConflict(
+    other,
+    `device ${other} uses VNI ${vni} on UDP port ${port} already, so the kernel cannot make ${name}; ` +
+      `delete ${other} if nothing uses it (another CNI plugin's leftover?), or configure another vni or port`,
+  );
+}
+
+/** What {@link ensureDevice} found and did. */
+export interface EnsuredDevice {
+  link: Link;
+  /** Whether anything of the device had to be changed. */
+  changed: boolean;
+  /** For the log: what was done, in words. */
+  did: string[];
+  /** Settings that could not be made, each in words; the device works without them, if less well. */
+  problems: string[];
+}
+
+/**
+ * Makes the device what it should be and sets it up. An unchanged device sees no operation.
+ * @throws DeviceConflict, NetlinkError
+ */
+export function ensureDevice(
+  rtnl: Pick<Rtnl, "links" | "link" | "execute">,
+  desired: DesiredDevice,
+  how: Preparation,
+): EnsuredDevice {
+  const { operations, remade } = planDevice(desired, rtnl.links());
+  const did = operations.map((operation) => inWords(operation, remade));
+  for (const operation of operations) rtnl.execute(operation);
+  let link = mustBeThere(rtnl, desired);
+  const wrong = fixedDifferences(desired, link);
+  if (wrong.length > 0) {
+    throw new DeviceConflict(
+      desired.name,
+      `the kernel made ${desired.name} with another ${wrong.join(", ")} than asked for`,
+    );
+  }
+  const problems = prepareDevice(desired, how);
+  if (!link.up) {
+    rtnl.execute({ op: "set", kind: "link", link: { index: link.index, up: true } });
+    if (operations.length === 0) did.push("set it up");
+    link = mustBeThere(rtnl, desired);
+  }
+  return { link, changed: did.length > 0, did, problems };
+}
+
+function mustBeThere(rtnl: Pick<Rtnl, "link">, { name }: DesiredDevice): Link {
+  const link = rtnl.link(name);
+  if (!link) throw new Error(`device ${name} went away while it was being set up`);
+  return link;
+}
+
+function inWords(operation: Operation, remade: string[]): string {
+  if (operation.kind !== "link") return operation.kind;
+  switch (operation.op) {
+    case "add":
+      return remade.length > 0 ? `made it anew (other ${remade.join(", ")})` : "made it";
+    case "del":
+      return `deleted ${operation.link.name ?? "it"}`;
+    default: {
+      const { index: _, ...changes } = operation.link;
+      return `set ${Object.entries(changes)
+        .map(([key, value]) => `${key} ${String(value)}`)
+        .join(", ")}`;
+    }
+  }
+}

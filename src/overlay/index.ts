@@ -1,0 +1,21 @@
+/** The overlay: who the peers are, what the kernel should hold for them, and keeping it so. */
+export {
+  MAX_ANNOTATION_LENGTH,
+  VTEP_ANNOTATION,
+  formatVtepAnnotation,
+  parseVtepAnnotation,
+  readVtepAnnotation,
+} from "./annotation.ts";
+export { type ActualState, readActual } from "./actual.ts";
+export { desiredState, deviceAlias } from "./desired.ts";
+export { ensureDevice, isOverlayDevice, planDevice } from "./device.ts";
+export { AnnotationError, DeviceConflict } from "./errors.ts";
+export { type PassReport } from "./pass.ts";
+export { selectPeers, type PeerSelection } from "./peers.ts";
+export { plan } from "./plan.ts";
+export { checksumOffloadWorks } from "./prepare.ts";
+export { OverlayReconciler, type ReconcilerOptions } from "./reconciler.ts";
+export { removeOverlay, type Removal, type RemovalOptions } from "./remove.ts";
+export { type RepairCounts, type RepairKind } from "./repairs.ts";
+export type { EntryCount, OverlayStatus, PeerState, PeerStatus } from "./status.ts";
+export * from "./types.ts";

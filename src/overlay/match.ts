@@ -1,0 +1,99 @@
+/**
+ * When a kernel object is what it should be, and how the right one is made. Both the planner and the drift
+ * detector ask here, so that they can never disagree: an entry that one thinks right is never repaired by the other.
+ */
+import { addressBits, familyOf } from "../addr/index.ts";
+import type { Address, FdbEntry, Link, Neighbour, Route } from "../netlink/index.ts";
+import { ROUTE_PROTOCOL } from "../netlink/index.ts";
+import { defaultMetric, MAIN_TABLE, PERMANENT } from "./actual.ts";
+import type { DesiredDevice, DesiredFdb, DesiredNeighbour, DesiredRoute } from "./types.ts";
+
+/** rtm_type RTN_UNICAST. */
+const UNICAST = 1;
+/** RT_SCOPE_LINK: link-local addresses, which the kernel makes by itself. */
+const SCOPE_LINK = 253;
+
+/** Whether an address is one of ours as it should be; `false` says what is there is wrong. */
+export const isRightAddress = (actual: Address): boolean =>
+  actual.prefix === addressBits(familyOf(actual.ip)) &&
+  actual.permanent !== false &&
+  actual.dadFailed !== true &&
+  actual.tentative !== true;
+
+/** Whether an address on our device is the kernel's own, which is left alone. */
+export const isKernelAddress = (actual: Address): boolean => actual.scope === SCOPE_LINK;
+
+export const addressObject = (ifindex: number, ip: string): Address => {
+  const family = familyOf(ip);
+  return { ifindex, ip, prefix: addressBits(family), ...(family === 6 && { nodad: true, noPrefixRoute: true }) };
+};
+
+export function isRightFdb(desired: DesiredFdb, actual: FdbEntry, device: { vni: number; port: number }): boolean {
+  return (
+    actual.dst === desired.dst &&
+    (actual.state ?? PERMANENT) === PERMANENT &&
+    (actual.vni ?? device.vni) === (desired.vni ?? device.vni) &&
+    (actual.port ?? device.port) === (desired.port ?? device.port)
+  );
+}
+
+export const isRightNeighbour = (desired: DesiredNeighbour, actual: Neighbour): boolean =>
+  actual.mac === desired.mac && (actual.state ?? PERMANENT) === PERMANENT;
+
+/** Entries that the kernel makes (multicast, failed lookups) are not permanent; those go by themselves. */
+export const isMadeNeighbour = (actual: Neighbour): boolean => ((actual.state ?? PERMANENT) & PERMANENT) !== 0;
+
+/** Whether a route stands in the place that one of ours has: same table, destination and priority. */
+export const hasPlaceOf = (actual: Route): boolean =>
+  (actual.table ?? MAIN_TABLE) === MAIN_TABLE &&
+  (actual.metric ?? defaultMetric(actual.dst)) === defaultMetric(actual.dst);
+
+export const isOwnRoute = (actual: Route): boolean => actual.protocol === ROUTE_PROTOCOL;
+
+export function isRightRoute(desired: DesiredRoute, actual: Route, ifindex: number): boolean {
+  return (
+    actual.ifindex === ifindex &&
+    hasPlaceOf(actual) &&
+    isOwnRoute(actual) &&
+    actual.gateway === desired.gateway &&
+    actual.prefSrc === desired.prefSrc &&
+    actual.onlink === true &&
+    actual.multipath !== true &&
+    actual.mtu === undefined &&
+    (actual.type ?? UNICAST) === UNICAST
+  );
+}
+
+export const routeObject = (ifindex: number, { dst, gateway, prefSrc }: DesiredRoute): Route => ({
+  family: familyOf(dst),
+  dst,
+  gateway,
+  prefSrc,
+  ifindex,
+  onlink: true,
+  protocol: ROUTE_PROTOCOL,
+});
+
+/** What of a VXLAN device can only be set when it is made, and differs; empty when it can stay. */
+export function fixedDifferences(desired: DesiredDevice, { vxlan, master }: Link): string[] {
+  if (!vxlan) return ["kind"];
+  const wrong: [string, boolean][] = [
+    ["VNI", vxlan.vni !== desired.vni],
+    ["port", vxlan.port !== desired.port],
+    ["local address", vxlan.local !== desired.local],
+    ["learning", vxlan.learning],
+    ["group", vxlan.group !== undefined],
+    ["underlay device", (vxlan.link ?? 0) !== 0],
+    ["bridge or VRF", (master ?? 0) !== 0],
+  ];
+  return wrong.filter(([, differs]) => differs).map(([name]) => name);
+}
+
+/** What of it can be set in place, and differs. */
+export function liveDifferences(desired: DesiredDevice, link: Link): { mac?: string; mtu?: number; alias?: string } {
+  return {
+    ...(link.mac !== desired.mac && { mac: desired.mac }),
+    ...(link.mtu !== desired.mtu && { mtu: desired.mtu }),
+    ...(link.alias !== desired.alias && { alias: desired.alias }),
+  };
+}

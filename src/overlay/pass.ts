@@ -1,0 +1,156 @@
+/**
+ * One pass: make the kernel what the desired state says, as far as the kernel lets us. What is known of the kernel goes
+ * in and comes out as a value, so a pass has no memory of its own and no idea why it was called.
+ */
+import { setImmediate as nextTurn } from "node:timers/promises";
+import type { Logger } from "../log/index.ts";
+import { describeOperation, type Operation, type Rtnl } from "../netlink/index.ts";
+import { familyOf } from "../addr/index.ts";
+import { assumedActual, readActual } from "./actual.ts";
+import { applyPlan, operationKey } from "./apply.ts";
+import type { Backoff } from "./backoff.ts";
+import { ensureDevice } from "./device.ts";
+import { plan } from "./plan.ts";
+import { isDesired, type RepairKind, repairsIn } from "./repairs.ts";
+import { takeOver } from "./takeover.ts";
+import { type DesiredState, sameDevice } from "./types.ts";
+
+/** What the kernel holds as far as we know. */
+export interface Known {
+  /** What was desired when it was last made right. */
+  desired: DesiredState;
+  ifindex: number;
+  /** Entries of it that are not in place. */
+  missing: ReadonlySet<string>;
+  /** Settings of the device that could not be made. */
+  problems: readonly string[];
+}
+
+/** What one pass did, for metrics. */
+export interface PassReport {
+  /** The kernel was dumped. */
+  dumped: boolean;
+  operations: number;
+  failures: number;
+  planSeconds: number;
+  applySeconds: number;
+}
+
+/** What a pass is given. */
+export interface PassInput {
+  rtnl: Rtnl;
+  netns: number | string | undefined;
+  desired: DesiredState;
+  /** What the last pass left. */
+  known: Known | undefined;
+  /** Whether `known` still holds; a pass that cannot rely on it dumps. */
+  trusted: boolean;
+  backoff: Backoff;
+  logger: Logger;
+}
+
+/** What it leaves. */
+export interface PassOutcome {
+  known: Known;
+  /** Whether the kernel is now known to hold `known`; when not, the next pass has to look. */
+  trusted: boolean;
+  repairs: Map<RepairKind, number>;
+  report: PassReport;
+}
+
+/** Repairs that are described one by one in the log. */
+const TOLD = 5;
+
+/**
+ * Runs a pass.
+ * @throws DeviceConflict, NetlinkError and others when the device cannot be made or the kernel not be read
+ */
+export async function runPass({
+  rtnl,
+  netns,
+  desired,
+  known,
+  trusted,
+  backoff,
+  logger,
+}: PassInput): Promise<PassOutcome> {
+  const start = performance.now();
+  const repairs = new Map<RepairKind, number>();
+  const { device } = desired;
+  let { ifindex, problems } = known ?? { ifindex: 0, problems: [] as readonly string[] };
+  const dumped = !(trusted && known && sameDevice(known.desired.device, device));
+  if (dumped) {
+    const ipv6 = [...desired.addresses.keys()].some((ip) => familyOf(ip) === 6);
+    const ensured = ensureDevice(rtnl, device, { netns, ipv6 });
+    const repaired = ensured.changed && known !== undefined && sameDevice(known.desired.device, device);
+    if (ensured.changed)
+      logger[repaired ? "warn" : "info"](`VXLAN device ${device.name}: ${ensured.did.join("; ")}`, { repaired });
+    if (repaired) repairs.set("device", 1);
+    ifindex = ensured.link.index;
+    problems = ensured.problems;
+  }
+  const on = { ifindex, vni: device.vni, port: device.port };
+  const actual = dumped || !known ? await readActual(rtnl, on) : assumedActual(known.desired, on, known.missing);
+  const planned = plan(desired, actual);
+  const tried = planned.filter((operation) => backoff.due(operationKey(operation)));
+  const planned_at = performance.now();
+  await nextTurn();
+  const { failures, replaced } = takeOver(rtnl, await applyPlan(rtnl, tried));
+  const end = performance.now();
+  for (const route of replaced) logger.warn("replaced a route that was not Skylane's", { route });
+  const found = repairsIn(tried, known?.desired, desired, known?.missing ?? new Set());
+  for (const { kind } of found.values()) repairs.set(kind, (repairs.get(kind) ?? 0) + 1);
+  tell(logger, device.name, found);
+  const missing = settle({ desired, planned, tried, failures, backoff, logger });
+  return {
+    known: { desired, ifindex, missing, problems },
+    trusted:
+      !tried.some(({ kind, op }) => kind === "address" && op === "del") &&
+      !failures.some(({ operation }) => operation.op === "del"),
+    repairs,
+    report: {
+      dumped,
+      operations: tried.length,
+      failures: failures.length,
+      planSeconds: (planned_at - start) / 1000,
+      applySeconds: (end - planned_at) / 1000,
+    },
+  };
+}
+
+function tell(logger: Logger, device: string, found: Map<string, { operation: Operation }>): void {
+  if (found.size === 0) return;
+  const first = [...found.values()].slice(0, TOLD).map(({ operation }) => describeOperation(operation, () => device));
+  const more = found.size > TOLD ? ` and ${found.size - TOLD} more` : "";
+  logger.warn(`repaired what somebody changed: ${first.join("; ")}${more}`);
+}
+
+interface Settling {
+  desired: DesiredState;
+  planned: readonly Operation[];
+  tried: readonly Operation[];
+  failures: readonly { operation: Operation; message: string }[];
+  backoff: Backoff;
+  logger: Logger;
+}
+
+/** Books successes and failures; returns what is still missing. */
+function settle({ desired, planned, tried, failures, backoff, logger }: Settling): Set<string> {
+  const failed = new Map(failures.map(({ operation, message }) => [operationKey(operation), message]));
+  const missing = new Set<string>();
+  for (const operation of planned) {
+    const key = operationKey(operation);
+    if ((failed.has(key) || !backoff.due(key)) && isDesired(desired, key)) missing.add(key);
+  }
+  if (backoff.size > 0)
+    for (const operation of tried) if (!failed.has(operationKey(operation))) backoff.clear(operationKey(operation));
+  for (const [key, message] of failed) {
+    if (backoff.failed(key, message))
+      logger.warn("the kernel refused an entry; it is tried again", {
+        entry: key,
+        node: desired.owners.get(key),
+        reason: message,
+      });
+  }
+  return missing;
+}

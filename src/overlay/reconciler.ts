@@ -1,0 +1,237 @@
+/**
+ * The reconciler of one pod network: keeps the kernel what the desired state says.
+ *
+ * It is level-triggered: first start, a changed peer, a repair and a retry are all the same pass (pass.ts), which
+ * compares what the kernel holds with what it should hold and applies the difference. Notifications never say what
+ * to do, only that a look is needed: one that fits the desired state (as the echo of our own work does) is no news, any
+ * other makes the next pass begin with a dump. Between two dumps the planner may assume that the kernel holds what was
+ * last applied, since a notification would have spoken against it; so one new peer among thousands costs its
+ * own few operations. An overrun, a failure to read and a long time without a look all end in a dump as well.
+ */
+import type { Logger } from "../log/index.ts";
+import { Monitor, type NetlinkEvent, Rtnl } from "../netlink/index.ts";
+import { Backoff } from "./backoff.ts";
+import { desiredState } from "./desired.ts";
+import { doubtOf } from "./drift.ts";
+import { type Known, type PassReport, runPass } from "./pass.ts";
+import { changedKeys, isDesired, type RepairCounts, type RepairKind } from "./repairs.ts";
+import { type OverlayStatus, overlayStatus } from "./status.ts";
+import type { DesiredState, LocalNetwork, Peer } from "./types.ts";
+
+/** Notifications come in bursts; this long after the first of one the kernel is looked at, in milliseconds. */
+const SETTLE_MS = 10;
+/** Longest rest between two looks while something keeps changing our entries: well under a second. */
+const LONGEST_REST_MS = 300;
+/** Without any notification the kernel is looked at this often all the same, in milliseconds. */
+const RESYNC_MS = 300_000;
+/** The key under which failures of the device and of reading the kernel are retried; no entry has it. */
+const WHOLE = "device";
+
+export interface ReconcilerOptions {
+  local: LocalNetwork;
+  /** Namespace to work in, as path or descriptor; the process's own when absent. */
+  netns?: number | string;
+  logger: Logger;
+  /** Something was repaired: `count` entries of a kind. */
+  onRepair?: (kind: RepairKind, count: number) => void;
+  /** A pass has ended: the status may be another. */
+  onPass?: (report: PassReport) => void;
+  /** The pass could not be made at all; it is tried again. `status().error` says the same. */
+  onError?: (error: unknown) => void;
+  /** First and longest pause between attempts at what fails, in milliseconds. */
+  backoff?: { baseMs?: number; maxMs?: number };
+  /** Room for notifications that were not read yet, in bytes. */
+  receiveBufferBytes?: number;
+}
+
+/** Keeps one network's overlay right until it is stopped. */
+export class OverlayReconciler {
+  readonly #options: ReconcilerOptions;
+  readonly #backoff: Backoff;
+  readonly #repairs: RepairCounts = { total: 0, byKind: { device: 0, fdb: 0, neighbour: 0, route: 0, address: 0 } };
+  #local: LocalNetwork;
+  #peers: readonly Peer[] = [];
+  #desired: DesiredState;
+  #known: Known | undefined;
+  #trusted = false;
+  #error: string | undefined;
+  #rtnl: Rtnl | undefined;
+  #monitor: Monitor | undefined;
+  #state: "new" | "running" | "stopped" = "new";
+  /** A pass is wanted soon; `#timer` has it, or `#running` will see to it. */
+  #wanted = false;
+  #running: Promise<void> | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #timerDue = Number.POSITIVE_INFINITY;
+  #lastPassMs = 0;
+  #waiting: (() => void)[] = [];
+
+  constructor(options: ReconcilerOptions) {
+    this.#options = options;
+    this.#local = options.local;
+    this.#backoff = new Backoff(options.backoff);
+    this.#desired = desiredState(this.#local, this.#peers);
+  }
+
+  /**
+   * Starts watching and makes the kernel right for the peers set so far; resolves when the first pass has ended, whether
+   * it succeeded or not (see {@link status}). Set the peers before: a start without peers removes those that are there.
+   * @throws SysError when no socket can be opened
+   */
+  async start(): Promise<void> {
+    if (this.#state !== "new") throw new Error("an overlay reconciler is started once");
+    const { netns, receiveBufferBytes } = this.#options;
+    this.#monitor = Monitor.open({
+      kinds: ["link", "address", "route", "neighbour"],
+      onEvents: (events) => this.#onEvents(events),
+      onResync: (reason) => this.#doubt(reason),
+      ...(netns !== undefined && { netns }),
+      ...(receiveBufferBytes !== undefined && { receiveBufferBytes }),
+    });
+    this.#state = "running";
+    this.#schedule(0);
+    await this.settled();
+  }
+
+  /** Replaces the peers. They must not conflict with each other: they come from selectPeers. */
+  setPeers(peers: readonly Peer[]): void {
+    this.#peers = peers;
+    this.#change();
+  }
+
+  /** Replaces what we are ourselves: underlay address, MTU, VNI, MAC, pod CIDRs … The network's name stays. */
+  setLocal(local: LocalNetwork): void {
+    if (local.network !== this.#local.network) throw new Error("a reconciler serves one pod network");
+    this.#local = local;
+    this.#change();
+  }
+
+  /** Looks at the kernel now instead of waiting for a notification. */
+  resync(reason: string): void {
+    this.#doubt(reason);
+  }
+
+  /** Resolves when no pass is under way or about to start; retries of failing entries may still be due later. */
+  async settled(): Promise<void> {
+    if (this.#state !== "running" || !(this.#wanted || this.#running)) return;
+    await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  }
+
+  status(): OverlayStatus {
+    const missing = new Set(this.#known?.missing);
+    for (const key of missing) if (!isDesired(this.#desired, key)) missing.delete(key);
+    if (this.#known?.desired !== this.#desired) {
+      for (const key of changedKeys(this.#known?.desired, this.#desired)) missing.add(key);
+    }
+    return overlayStatus({
+      local: this.#local,
+      peers: this.#peers,
+      desired: this.#desired,
+      missing,
+      errors: this.#backoff.errors(),
+      error: this.#error,
+      problems: this.#known?.problems ?? [],
+      repairs: this.#repairs,
+    });
+  }
+
+  /** Stops watching and leaves the kernel as it is. */
+  async stop(): Promise<void> {
+    this.#state = "stopped";
+    clearTimeout(this.#timer);
+    await this.#running;
+    await this.#monitor?.close();
+    this.#rtnl?.close();
+    this.#rtnl = undefined;
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+
+  #change(): void {
+    const before = this.#desired;
+    this.#desired = desiredState(this.#local, this.#peers);
+    if (this.#backoff.size > 0) {
+      // What failed and has become something else deserves a new chance at once; what is not wanted, none.
+      const changed = new Set(changedKeys(before, this.#desired));
+      this.#backoff.keep((key) => key !== WHOLE && isDesired(this.#desired, key) && !changed.has(key));
+    }
+    this.#schedule(0);
+  }
+
+  #onEvents(events: readonly NetlinkEvent[]): void {
+    for (const event of events) {
+      const doubt = doubtOf(this.#desired, this.#known?.ifindex, event);
+      if (!doubt) continue;
+      // Whatever stood in its way may be gone now.
+      if (event.event === "del") this.#backoff.clear(doubt.kind === "device" ? WHOLE : doubt.key);
+      this.#doubt(`a notification about ${doubt.key}`);
+    }
+  }
+
+  #doubt(reason: string): void {
+    if (this.#trusted) this.#options.logger.debug("the kernel is looked at again", { reason });
+    this.#trusted = false;
+    this.#schedule(Math.min(Math.max(SETTLE_MS, this.#lastPassMs), LONGEST_REST_MS));
+  }
+
+  /** Has a pass run within `delayMs`; passes never overlap. */
+  #schedule(delayMs: number, later = false): void {
+    if (this.#state !== "running") return;
+    if (!later) this.#wanted = true;
+    const due = performance.now() + delayMs;
+    if (this.#running || due >= this.#timerDue) return;
+    clearTimeout(this.#timer);
+    this.#timerDue = due;
+    this.#timer = setTimeout(() => {
+      this.#timerDue = Number.POSITIVE_INFINITY;
+      this.#running = this.#run();
+    }, delayMs);
+  }
+
+  async #run(): Promise<void> {
+    const start = performance.now();
+    // A timer that nobody asked for is the long one, or a retry after which nothing may be assumed.
+    if (!this.#wanted) this.#trusted = false;
+    this.#wanted = false;
+    const trusted = this.#trusted;
+    this.#trusted = true;
+    try {
+      const { netns, logger } = this.#options;
+      this.#rtnl ??= Rtnl.open(netns === undefined ? {} : { netns });
+      const desired = this.#desired;
+      const input = { rtnl: this.#rtnl, netns, desired, known: this.#known, trusted, backoff: this.#backoff, logger };
+      const outcome = await runPass(input);
+      this.#known = outcome.known;
+      this.#trusted &&= outcome.trusted;
+      if (!outcome.trusted) this.#wanted = true;
+      this.#error = undefined;
+      this.#backoff.clear(WHOLE);
+      for (const [kind, count] of outcome.repairs) {
+        this.#repairs.total += count;
+        this.#repairs.byKind[kind] += count;
+        this.#options.onRepair?.(kind, count);
+      }
+      this.#options.onPass?.(outcome.report);
+    } catch (error) {
+      this.#failed(error);
+    }
+    this.#lastPassMs = performance.now() - start;
+    this.#running = undefined;
+    if (this.#wanted) this.#schedule(this.#trusted ? 0 : SETTLE_MS);
+    else {
+      for (const resolve of this.#waiting.splice(0)) resolve();
+      this.#schedule(Math.min(this.#backoff.nextIn() ?? RESYNC_MS, RESYNC_MS), true);
+    }
+  }
+
+  #failed(error: unknown): void {
+    this.#trusted = false;
+    this.#error = error instanceof Error ? error.message : String(error);
+    if (this.#backoff.failed(WHOLE, this.#error)) {
+      this.#options.logger.error("the overlay cannot be made right; it is tried again", { error });
+    }
+    this.#options.onError?.(error);
+    // The socket itself may be what failed.
+    this.#rtnl?.close();
+    this.#rtnl = undefined;
+  }
+}

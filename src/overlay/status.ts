@@ -1,0 +1,92 @@
+/** How the overlay of one network stands, as plain data for /status, readiness and metrics. */
+import { countEntries, type RepairCounts } from "./repairs.ts";
+import { type DesiredState, ENTRY_KINDS, type EntryKind, entryKey, type LocalNetwork, type Peer } from "./types.ts";
+
+/** `programmed`: all its entries are in the kernel; `pending`: not yet; `error`: the kernel refuses one. */
+export type PeerState = "programmed" | "pending" | "error";
+
+export interface PeerStatus extends Peer {
+  state: PeerState;
+  /** What the kernel said, in state `error`. */
+  error?: string;
+}
+
+/** Expected and present entries of one kind. */
+export interface EntryCount {
+  expected: number;
+  present: number;
+}
+
+export interface OverlayStatus {
+  network: string;
+  vni: number;
+  device: string;
+  mtu: number;
+  mac: string;
+  underlayIp: string;
+  port: number;
+  podCidrs: string[];
+  /** The device is up and every entry expected is present. */
+  ready: boolean;
+  /** Why there is no device, or why the kernel could not be read. */
+  error?: string;
+  /** Settings of the device that could not be made. */
+  problems: string[];
+  peers: PeerStatus[];
+  entries: Record<EntryKind, EntryCount>;
+  repairs: RepairCounts;
+}
+
+/** What the reconciler knows, from which a status is made. */
+export interface Knowledge {
+  local: LocalNetwork;
+  peers: readonly Peer[];
+  desired: DesiredState;
+  /** Desired entries that were not in the kernel after the last pass. */
+  missing: ReadonlySet<string>;
+  /** What the kernel said about those of them that it refused. */
+  errors: ReadonlyMap<string, string>;
+  error: string | undefined;
+  problems: readonly string[];
+  repairs: RepairCounts;
+}
+
+/** Makes the status. */
+export function overlayStatus(known: Knowledge): OverlayStatus {
+  const { local, desired, missing, errors, error, problems, repairs } = known;
+  const expected = countEntries(desired);
+  const absent: Record<EntryKind, number> = { fdb: 0, neighbour: 0, route: 0, address: 0 };
+  const states = new Map<string, { state: PeerState; error?: string }>();
+  for (const kind of ENTRY_KINDS) {
+    for (const key of missing) if (key.startsWith(entryKey(kind, ""))) absent[kind]++;
+  }
+  for (const key of missing) {
+    const node = desired.owners.get(key);
+    if (node === undefined) continue;
+    const said = errors.get(key);
+    if (said !== undefined) states.set(node, { state: "error", error: said });
+    else if (!states.has(node)) states.set(node, { state: "pending" });
+  }
+  const { network, vni, device, mtu, mac, underlayIp, port, podCidrs } = local;
+  return {
+    network,
+    vni,
+    device,
+    mtu,
+    mac,
+    underlayIp,
+    port,
+    podCidrs,
+    ready: error === undefined && missing.size === 0,
+    ...(error !== undefined && { error }),
+    problems: [...problems],
+    peers: known.peers.map((peer) => ({ ...peer, ...(states.get(peer.node) ?? { state: "programmed" as const }) })),
+    entries: {
+      fdb: { expected: expected.fdb, present: expected.fdb - absent.fdb },
+      neighbour: { expected: expected.neighbour, present: expected.neighbour - absent.neighbour },
+      route: { expected: expected.route, present: expected.route - absent.route },
+      address: { expected: expected.address, present: expected.address - absent.address },
+    },
+    repairs: { total: repairs.total, byKind: { ...repairs.byKind } },
+  };
+}

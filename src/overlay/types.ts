@@ -1,0 +1,158 @@
+/**
+ * The overlay in plain data: who we are, who the others are, what the kernel should hold. Nothing here refers to
+ * interface indexes, sockets or time, so that planning is a function that a test can call.
+ */
+
+/** How a node presents its end of one pod network to the others (an entry of the `skylane.dev/vtep` annotation). */
+export interface VtepAnnotation {
+  vni: number;
+  /** MAC of its VXLAN device, canonical. */
+  mac: string;
+  /** Its underlay addresses, canonical, at most one a family. */
+  ips: string[];
+  /** Its pod CIDRs, canonical. */
+  podCidrs: string[];
+  /** UDP port on which it receives VXLAN. */
+  port: number;
+}
+
+/** What the TX checksum offload of the VXLAN device should be; `auto` decides by the kernel's version. */
+export type TxChecksum = "auto" | "on" | "off";
+
+/** One pod network as this node takes part in it. */
+export interface LocalNetwork {
+  /** Name of the pod network. */
+  network: string;
+  /** This node's name. */
+  node: string;
+  vni: number;
+  /** The VXLAN device's name, `sky.<vni>`. */
+  device: string;
+  /** UDP port on which this node receives VXLAN. */
+  port: number;
+  /** MTU of the VXLAN device, in bytes. */
+  mtu: number;
+  mac: string;
+  /** This node's underlay address; its family is the family of the underlay. */
+  underlayIp: string;
+  /** This node's pod CIDRs, at most one a family. */
+  podCidrs: string[];
+  /** The whole cluster's pod CIDRs; empty where not configured. */
+  clusterCidrs: string[];
+  /** `auto` by default. */
+  txChecksum?: TxChecksum;
+}
+
+/** Another node of a pod network. */
+export interface Peer {
+  /** Its Node's name. */
+  node: string;
+  mac: string;
+  underlayIp: string;
+  podCidrs: string[];
+  /** Its VNI where that is not ours: a roll-out of another VNI reaches nodes one after the other. */
+  vni?: number;
+  /** Its VXLAN port where that is not ours, for the same reason. */
+  port?: number;
+}
+
+/** Why a node is refused as a peer. A closed list: metrics and Events carry these words. */
+export const REFUSAL_REASONS = [
+  /** The annotation is malformed; the message names the key. */
+  "BadAnnotation",
+  /** It publishes no underlay address of the family that our VXLAN device uses. */
+  "NoUnderlayAddress",
+  /** It has pod CIDRs only of families that this node has none of. */
+  "NoCommonFamily",
+  /** A pod CIDR lies outside the configured cluster CIDRs. */
+  "ForeignPodCidr",
+  /** Its underlay address, MAC or pod CIDR is, or overlaps, one of ours. */
+  "CollidesWithSelf",
+  /** An older Node publishes the same underlay address. */
+  "DuplicateVtepIp",
+  /** An older Node publishes the same MAC. */
+  "DuplicateVtepMac",
+  /** A pod CIDR overlaps one of an older Node. */
+  "OverlappingPodCidr",
+  /** Its underlay address lies in a pod CIDR, or its pod CIDR covers the underlay address of an older Node. */
+  "UnderlayInPodCidr",
+] as const;
+export type RefusalReason = (typeof REFUSAL_REASONS)[number];
+
+/** A node that is not accepted as a peer. */
+export interface Refusal {
+  node: string;
+  reason: RefusalReason;
+  /** For the reader: what of the node is wrong, against whom, and what to do. */
+  message: string;
+}
+
+/** What peer selection reads of a Node. */
+export interface NodeVtep {
+  name: string;
+  /** RFC 3339, as in its metadata. */
+  creationTimestamp: string;
+  /** Text of its `skylane.dev/vtep` annotation; absent while it has published none. */
+  vtepAnnotation?: string;
+}
+
+/** The kinds of entries besides the device itself. */
+export const ENTRY_KINDS = ["fdb", "neighbour", "route", "address"] as const;
+export type EntryKind = (typeof ENTRY_KINDS)[number];
+
+/** The VXLAN device as it should be. */
+export interface DesiredDevice {
+  name: string;
+  vni: number;
+  port: number;
+  local: string;
+  mac: string;
+  mtu: number;
+  /** Marks the device as this network's, so that one left over from another VNI is found. */
+  alias: string;
+  txChecksum: TxChecksum;
+}
+
+/** An FDB entry: where frames for a peer's MAC go. */
+export interface DesiredFdb {
+  mac: string;
+  dst: string;
+  vni?: number;
+  port?: number;
+}
+
+/** A permanent neighbour: the MAC behind a peer's VTEP address. */
+export interface DesiredNeighbour {
+  ip: string;
+  mac: string;
+}
+
+/** A route to a peer's pods. */
+export interface DesiredRoute {
+  dst: string;
+  gateway: string;
+  /** Our VTEP address of the family: the source of what the host itself sends to pods. */
+  prefSrc: string;
+}
+
+/** Everything that should be in the kernel for one network, each kind by its key in the kernel. */
+export interface DesiredState {
+  device: DesiredDevice;
+  /** By address: our VTEP addresses. */
+  addresses: ReadonlyMap<string, { ip: string }>;
+  /** By MAC. */
+  fdb: ReadonlyMap<string, DesiredFdb>;
+  /** By address. */
+  neighbours: ReadonlyMap<string, DesiredNeighbour>;
+  /** By destination. */
+  routes: ReadonlyMap<string, DesiredRoute>;
+  /** Which node an entry is for, by {@link entryKey}. */
+  owners: ReadonlyMap<string, string>;
+}
+
+/** One name for an entry of any kind, unique within a network. */
+export const entryKey = (kind: EntryKind, id: string): string => `${kind} ${id}`;
+
+/** Whether two devices are wanted the same in every setting. */
+export const sameDevice = (a: DesiredDevice, b: DesiredDevice): boolean =>
+  (Object.keys(a) as (keyof DesiredDevice)[]).every((key) => a[key] === b[key]);
