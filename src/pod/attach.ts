@@ -1,0 +1,222 @@
+/**
+ * Makes a pod's link, whole or not at all. The pair is made first, in one step that also claims both names; from then
+ * on any failure takes the pair away, and with it everything that was put on it.
+ *
+ * ADD is what a pod's start waits for: one message makes the pair, one asks for its indexes, each end is set up by one
+ * batch, and the last question makes the kernel act at once on the carrier that came with it (see `settle`).
+ */
+import { familyOf, parseIp, parseMac } from "../addr/index.ts";
+import { type Link, NetlinkError, type OperationFailure, POD_LINK_GROUP, Rtnl } from "../netlink/index.ts";
+import { closeFd, netnsIdentity, openNetns, readSysctl, withNetns, writeSysctl } from "../sys/index.ts";
+import { PodLinkError } from "./errors.ts";
+import { GATEWAY, HOST_MAC, hostIfname, podMacOf } from "./names.ts";
+import { hostOperations, pairOperation, podOperations } from "./plan.ts";
+import type { PodLink, PodLinkSpec } from "./types.ts";
+
+const OWN_NETNS = "/proc/thread-self/ns/net";
+/** RFC 8200, section 5: a device with a smaller MTU has no IPv6. */
+const MIN_IPV6_MTU = 1280;
+
+/** Everything that the steps need; `Rtnl` sockets of both namespaces. */
+interface Work {
+  spec: PodLinkSpec;
+  hostName: string;
+  podMac: string;
+  hostFd: number;
+  podFd: number;
+  host: Rtnl;
+  pod: Rtnl;
+}
+
+/**
+ * Makes the link between a sandbox and the namespace of the calling thread.
+ * @throws PodLinkError, with nothing left behind; SysError when the sandbox cannot be opened; NetlinkError.
+ */
+export function attachPod(spec: PodLinkSpec): PodLink {
+  validate(spec);
+  const hostFd = openNetns(OWN_NETNS);
+  try {
+    const podFd = openNetns(spec.netns);
+    try {
+      return attach(spec, hostFd, podFd);
+    } finally {
+      closeFd(podFd);
+    }
+  } finally {
+    closeFd(hostFd);
+  }
+}
+
+function attach(spec: PodLinkSpec, hostFd: number, podFd: number): PodLink {
+  const own = netnsIdentity(hostFd);
+  const sandbox = netnsIdentity(podFd);
+  if (own.dev === sandbox.dev && own.ino === sandbox.ino) {
+    throw new PodLinkError("invalid", `sandbox ${spec.netns} is the host's own network namespace`);
+  }
+  using host = Rtnl.open();
+  using pod = Rtnl.open({ netns: podFd });
+  const hostName = spec.hostIfname ?? hostIfname(spec.containerId, spec.ifname);
+  const podMac = spec.mac ?? podMacOf(spec.containerId, spec.ifname);
+  const work: Work = { spec, hostName, podMac, hostFd, podFd, host, pod };
+  makePair(work);
+  try {
+    setUp(work);
+  } catch (error) {
+    throw takeBack(work, error);
+  }
+  const gateways = spec.addresses.map((ip) => GATEWAY[familyOf(ip)]);
+  return {
+    hostIfname: hostName,
+    hostMac: HOST_MAC,
+    ifname: spec.ifname,
+    podMac,
+    addresses: [...spec.addresses],
+    gateways,
+  };
+}
+
+function validate({ addresses, mtu, mac, ifname }: PodLinkSpec): void {
+  const families = addresses.map((ip) => familyOf(parseIp(ip)));
+  if (mac !== undefined) parseMac(mac);
+  if (families.length === 0) throw new PodLinkError("invalid", `interface ${ifname} would get no address`);
+  if (new Set(families).size < families.length) {
+    throw new PodLinkError(
+      "invalid",
+      `interface ${ifname} would get two addresses of one family: ${addresses.join(", ")}`,
+    );
+  }
+  if (families.includes(6) && mtu < MIN_IPV6_MTU) {
+    throw new PodLinkError(
+      "invalid",
+      `an MTU of ${mtu} is under the ${MIN_IPV6_MTU} bytes that IPv6 needs (${addresses.join(", ")})`,
+    );
+  }
+}
+
+/** Makes the pair; what a crashed ADD of the same attachment left on the host is cleared away once. */
+function makePair(work: Work): void {
+  const { spec, hostName, podMac, hostFd, pod } = work;
+  const operation = pairOperation({ ifname: spec.ifname, podMac, hostIfname: hostName, hostFd, mtu: spec.mtu });
+  try {
+    pod.execute(operation);
+  } catch (error) {
+    if (!(error instanceof NetlinkError) || error.code !== "EEXIST") throw error;
+    makeRoom(work);
+    pod.execute(operation);
+  }
+}
+
+/** Finds what has one of the two names. @throws PodLinkError unless it was a leftover of ours, which is gone then. */
+function makeRoom({ spec, hostName, host, pod }: Work): void {
+  const inPod = pod.link(spec.ifname);
+  const onHost = host.link(hostName);
+  if (inPod && onHost && isPair(inPod, onHost)) {
+    throw new PodLinkError(
+      "attached",
+      `interface ${spec.ifname} of container ${spec.containerId} is attached already ` +
+        `(host end ${hostName}${onHost.alias ? `, ${onHost.alias}` : ""}); a DEL must come first`,
+    );
+  }
+  if (inPod) {
+    throw new PodLinkError(
+      "occupied",
+      `sandbox ${spec.netns} has an interface ${spec.ifname} already that is not Skylane's (${describeLink(inPod)}); it was left alone`,
+    );
+  }
+  if (!onHost) return;
+  if (!isHostEnd(onHost)) {
+    throw new PodLinkError(
+      "occupied",
+      `the host has an interface ${hostName} that is not Skylane's (${describeLink(onHost)}); it was left alone`,
+    );
+  }
+  host.execute({ op: "del", kind: "link", link: { index: onHost.index, name: hostName } });
+}
+
+/** Whether two devices in the two namespaces are each other's peer. */
+export const isPair = (inPod: Link, onHost: Link): boolean =>
+  inPod.kind === "veth" &&
+  onHost.kind === "veth" &&
+  inPod.peerIndex === onHost.index &&
+  onHost.peerIndex === inPod.index;
+
+/** Whether a device of the host is the end of a pod's link. */
+export const isHostEnd = (link: Link): boolean => link.kind === "veth" && link.group === POD_LINK_GROUP;
+
+const describeLink = ({ kind, mac }: Link): string => [kind ?? "physical", mac].filter(Boolean).join(" ");
+
+function setUp(work: Work): void {
+  const { spec, hostName, podMac, podFd, host, pod } = work;
+  const { addresses, alias, ifname } = spec;
+  const { index, peerIndex: peer } = pod.link(ifname) ?? {};
+  if (index === undefined || peer === undefined) {
+    throw new PodLinkError("kernel", `interface ${ifname} vanished from sandbox ${spec.netns} while it was set up`);
+  }
+  const wantsIpv6 = addresses.some((ip) => familyOf(ip) === 6);
+  const hostIpv6 = prepareIpv6(hostName, wantsIpv6);
+  const podIpv6 = withNetns(podFd, () => prepareIpv6(ifname, wantsIpv6));
+  if (wantsIpv6 && !(hostIpv6 && podIpv6)) {
+    throw new PodLinkError("invalid", `this node's kernel has no IPv6, but the pod is to have ${addresses.join(", ")}`);
+  }
+  mustSucceed(work, host.executeAll(hostOperations({ index: peer, addresses, alias, ipv6: hostIpv6 })));
+  mustSucceed(work, pod.executeAll(podOperations({ index, addresses, mac: podMac, ipv6: podIpv6 })));
+  settle(host, peer);
+}
+
+/**
+ * Before an end goes up: no router advertisement shall ever give it addresses or routes, and IPv6 is on where the pod
+ * is to have it, also on nodes that switch it off for new devices. Returns whether the device has IPv6 at all.
+ */
+function prepareIpv6(ifname: string, wanted: boolean): boolean {
+  const conf = `net.ipv6.conf.${ifname}`;
+  if (readSysctl(`${conf}.accept_ra`) === undefined) return false;
+  writeSysctl(`${conf}.accept_ra`, 0);
+  if (wanted) writeSysctl(`${conf}.disable_ipv6`, 0);
+  return true;
+}
+
+/**
+ * The end that went up first got its carrier from the other, and a worker of the kernel (linkwatch) would only later
+ * let it send: packets until then are dropped. Asking for the link makes the kernel (since 6.8) do it now; older ones
+ * do it within about a millisecond.
+ */
+function settle(host: Rtnl, index: number): void {
+  host.link(index);
+}
+
+function mustSucceed(work: Work, failures: readonly OperationFailure[]): void {
+  const [first] = failures;
+  if (!first) return;
+  const reasons = failures.map((failure) => conflictOf(work, failure) ?? failure.error.message);
+  const reason = reasons[0] === first.error.message ? "kernel" : "occupied";
+  throw new PodLinkError(reason, `interface ${work.spec.ifname} of ${work.spec.alias}: ${reasons.join("; ")}`, {
+    cause: first.error,
+    code: first.error.code,
+  });
+}
+
+/** Who has the route that we wanted to add: another pod with this address, or the operator's own route. */
+function conflictOf({ host }: Work, { operation, error }: OperationFailure): string | undefined {
+  if (error.code !== "EEXIST" || operation.kind !== "route") return undefined;
+  const { dst, family } = operation.route;
+  const there = host.routes({ family }).find((route) => route.dst === dst);
+  if (there?.ifindex === undefined) return undefined;
+  const link = host.link(there.ifindex);
+  const holder = link ? `${link.name}${link.alias ? ` (${link.alias})` : ""}` : `device ${there.ifindex}`;
+  return `${dst} is routed to ${holder} already, which was left alone`;
+}
+
+/** Removes the pair after a failure and returns the error to throw, which says so when even that failed. */
+function takeBack({ pod, spec }: Work, failure: unknown): unknown {
+  try {
+    const index = pod.link(spec.ifname)?.index;
+    if (index !== undefined) pod.execute({ op: "del", kind: "link", link: { index, name: spec.ifname } });
+    return failure;
+  } catch (error) {
+    const text = failure instanceof Error ? failure.message : String(failure);
+    const left = error instanceof Error ? error.message : String(error);
+    return new PodLinkError("kernel", `${text}; and interface ${spec.ifname} could not be removed again: ${left}`, {
+      cause: failure,
+    });
+  }
+}

@@ -1,0 +1,157 @@
+/**
+ * Compares a pod's link with what it should be and says each difference in words: what is wrong, where, and what was
+ * expected. Things that others may add (further addresses, routes) are no difference.
+ */
+import { addressBits, familyOf } from "../addr/index.ts";
+import { type Link, type Route, ROUTE_PROTOCOL, Rtnl } from "../netlink/index.ts";
+import { closeFd, openNetns, readSysctl, SysError, withNetns } from "../sys/index.ts";
+import { isPair } from "./attach.ts";
+import { GATEWAY, HOST_MAC, hostIfname } from "./names.ts";
+import { hostPrefix } from "./plan.ts";
+import type { PodLinkExpectation } from "./types.ts";
+
+/** NUD_PERMANENT (linux/neighbour.h). */
+const PERMANENT = 0x80;
+const MAIN_TABLE = 254;
+
+/**
+ * The differences between the link and what is expected of it; none means that it is fine.
+ * @throws NetlinkError, SysError when the kernel cannot be asked.
+ */
+export function checkPod(expected: PodLinkExpectation): string[] {
+  const fd = openSandbox(expected.netns);
+  if (fd === undefined) return [`sandbox ${expected.netns} is gone`];
+  try {
+    using host = Rtnl.open();
+    using pod = Rtnl.open({ netns: fd });
+    const hostName = expected.hostIfname ?? hostIfname(expected.containerId, expected.ifname);
+    const inPod = pod.link(expected.ifname);
+    const onHost = host.link(hostName);
+    if (!inPod || !onHost) {
+      return [
+        ...(inPod ? [] : [`interface ${expected.ifname} is missing in sandbox ${expected.netns}`]),
+        ...(onHost ? [] : [`host interface ${hostName} is missing`]),
+      ];
+    }
+    return [
+      ...checkLinks(expected, inPod, onHost),
+      ...checkHostEnd(expected, host, onHost),
+      ...checkPodEnd(expected, pod, inPod),
+      ...withNetns(fd, () => checkPodSysctls(expected)),
+    ];
+  } finally {
+    closeFd(fd);
+  }
+}
+
+function openSandbox(netns: string): number | undefined {
+  try {
+    return openNetns(netns);
+  } catch (error) {
+    if (error instanceof SysError && (error.code === "ENOENT" || error.code === "EINVAL")) return undefined;
+    throw error;
+  }
+}
+
+function checkLinks({ ifname, mtu, mac }: PodLinkExpectation, inPod: Link, onHost: Link): string[] {
+  const found: string[] = [];
+  if (!isPair(inPod, onHost))
+    return [`${ifname} in the sandbox and host interface ${onHost.name} are not one veth pair`];
+  for (const [what, link] of [
+    [`${ifname} in the sandbox`, inPod],
+    [`host interface ${onHost.name}`, onHost],
+  ] as const) {
+    if (!link.up) found.push(`${what} is down`);
+    if (mtu !== undefined && link.mtu !== mtu) found.push(`${what} has MTU ${link.mtu}, expected ${mtu}`);
+  }
+  if (mac !== undefined && inPod.mac !== mac) {
+    found.push(`${ifname} in the sandbox has MAC address ${inPod.mac ?? "none"}, expected ${mac}`);
+  }
+  if (onHost.mac !== HOST_MAC) {
+    found.push(`host interface ${onHost.name} has MAC address ${onHost.mac ?? "none"}, expected ${HOST_MAC}`);
+  }
+  return found;
+}
+
+function checkHostEnd({ addresses }: PodLinkExpectation, host: Rtnl, { index, name }: Link): string[] {
+  const found: string[] = [];
+  for (const ip of addresses) {
+    const family = familyOf(ip);
+    const there = mainRoutes(host, family).filter(({ dst }) => dst === hostPrefix(ip));
+    const [other] = there;
+    if (!other) found.push(`the host has no route ${hostPrefix(ip)} to ${name}`);
+    else if (!there.some((route) => route.ifindex === index)) {
+      const device =
+        other.ifindex === undefined ? "nowhere" : (host.link(other.ifindex)?.name ?? `device ${other.ifindex}`);
+      found.push(`the host's route ${hostPrefix(ip)} leads to ${device}, expected ${name}`);
+    } else if (!there.some((route) => route.ifindex === index && route.protocol === ROUTE_PROTOCOL)) {
+      found.push(`the host's route ${hostPrefix(ip)} has protocol ${other.protocol ?? 0}, expected ${ROUTE_PROTOCOL}`);
+    }
+  }
+  if (addresses.some((ip) => familyOf(ip) === 6)) {
+    found.push(...checkAddress(host, index, `host interface ${name}`, GATEWAY[6], 64));
+    found.push(...checkSysctl("net.ipv6.conf.all.forwarding", "1", "the host forwards no IPv6"));
+    found.push(...checkSysctl(`net.ipv6.conf.${name}.disable_ipv6`, "0", `IPv6 is off on host interface ${name}`));
+  }
+  if (addresses.some((ip) => familyOf(ip) === 4)) {
+    found.push(...checkSysctl(`net.ipv4.conf.${name}.forwarding`, "1", `the host forwards no IPv4 from ${name}`));
+  }
+  found.push(...checkSysctl(`net.ipv6.conf.${name}.accept_ra`, "0", `${name} accepts router advertisements`));
+  return found;
+}
+
+function checkPodEnd({ addresses, ifname }: PodLinkExpectation, pod: Rtnl, { index }: Link): string[] {
+  const found: string[] = [];
+  for (const ip of addresses) {
+    const family = familyOf(ip);
+    const gateway = GATEWAY[family];
+    found.push(...checkAddress(pod, index, `${ifname} in the sandbox`, ip, addressBits(family)));
+    const routes = mainRoutes(pod, family).filter((route) => route.ifindex === index);
+    if (family === 4 && !routes.some(({ dst }) => dst === hostPrefix(gateway))) {
+      found.push(`the sandbox has no route to its gateway ${gateway} on ${ifname}`);
+    }
+    const defaults = routes.filter(({ dst }) => dst === "default");
+    if (!defaults.some((route) => route.gateway === gateway)) {
+      const instead = defaults.map((route) => route.gateway ?? "no gateway").join(", ");
+      found.push(
+        `the sandbox has no default IPv${family} route via ${gateway} on ${ifname}${instead && ` (it goes via ${instead})`}`,
+      );
+    }
+    const neighbour = pod.neighbours({ family, ifindex: index }).find((entry) => entry.ip === gateway);
+    if (!neighbour) found.push(`the sandbox has no neighbour entry for its gateway ${gateway} on ${ifname}`);
+    else if (neighbour.mac !== HOST_MAC) {
+      found.push(
+        `the sandbox's neighbour entry for ${gateway} has MAC address ${neighbour.mac ?? "none"}, expected ${HOST_MAC}`,
+      );
+    } else if (((neighbour.state ?? 0) & PERMANENT) === 0) {
+      found.push(`the sandbox's neighbour entry for ${gateway} is not permanent`);
+    }
+  }
+  return found;
+}
+
+/** Runs inside the sandbox. */
+function checkPodSysctls({ addresses, ifname }: PodLinkExpectation): string[] {
+  const conf = `net.ipv6.conf.${ifname}`;
+  const found = checkSysctl(`${conf}.accept_ra`, "0", `${ifname} in the sandbox accepts router advertisements`);
+  if (addresses.some((ip) => familyOf(ip) === 6)) {
+    found.push(...checkSysctl(`${conf}.disable_ipv6`, "0", `IPv6 is off on ${ifname} in the sandbox`));
+  }
+  return found;
+}
+
+function checkAddress(rtnl: Rtnl, ifindex: number, where: string, ip: string, prefix: number): string[] {
+  const address = rtnl.addresses({ family: familyOf(ip), ifindex }).find((entry) => entry.ip === ip);
+  if (!address) return [`${where} lacks address ${ip}/${prefix}`];
+  if (address.prefix !== prefix) return [`${where} has address ${ip}/${address.prefix}, expected /${prefix}`];
+  if (address.dadFailed) return [`address ${ip} of ${where} failed duplicate address detection`];
+  return [];
+}
+
+/** A parameter that this kernel lacks is no difference. */
+function checkSysctl(key: string, expected: string, meaning: string): string[] {
+  const value = readSysctl(key);
+  return value === undefined || value === expected ? [] : [`${meaning} (${key} is ${value}, expected ${expected})`];
+}
+
+const mainRoutes = (rtnl: Rtnl, family: Route["family"]): Route[] => rtnl.routes({ family, table: MAIN_TABLE });

@@ -1,0 +1,53 @@
+/**
+ * Removes a pod's link. Its host end is enough: with it go the pod's end and all addresses and routes, so neither the
+ * sandbox nor anything remembered is needed. Whatever is gone already is fine.
+ */
+import { NetlinkError, Rtnl } from "../netlink/index.ts";
+import { SysError } from "../sys/index.ts";
+import { isHostEnd } from "./attach.ts";
+import { hostIfname, podMacOf } from "./names.ts";
+
+/** The kernel's words for a device that went away meanwhile. */
+const GONE = new Set(["ENODEV", "ENOENT", "ESRCH"]);
+
+/**
+ * Removes the link of an attachment, if there is one. An interface that is not ours is never touched: neither one of
+ * the same name in the sandbox nor one on the host.
+ * @throws NetlinkError when the kernel refuses to remove what is there.
+ */
+export function detachPod(o: { containerId: string; ifname: string; netns?: string; hostIfname?: string }): void {
+  using host = Rtnl.open();
+  const name = o.hostIfname ?? hostIfname(o.containerId, o.ifname);
+  const end = host.link(name);
+  if (end) {
+    if (isHostEnd(end)) remove(host, end.index, name);
+    return;
+  }
+  // A host end that somebody renamed is found by the MAC that only this attachment's pod end has.
+  if (o.netns !== undefined) removeFromSandbox(o.netns, o.ifname, podMacOf(o.containerId, o.ifname));
+}
+
+function removeFromSandbox(netns: string, ifname: string, mac: string): void {
+  using pod = openSandbox(netns);
+  const link = pod?.link(ifname);
+  if (pod && link?.kind === "veth" && link.mac === mac) remove(pod, link.index, ifname);
+}
+
+/** The sandbox's socket, `undefined` when it is gone or was never a namespace. */
+function openSandbox(netns: string): Rtnl | undefined {
+  try {
+    return Rtnl.open({ netns });
+  } catch (error) {
+    if (error instanceof SysError && ["ENOENT", "ENOTDIR", "EINVAL"].includes(error.code)) return undefined;
+    throw error;
+  }
+}
+
+/** Removes a device by index, tolerating that it went away meanwhile. */
+export function remove(rtnl: Rtnl, index: number, name: string): void {
+  try {
+    rtnl.execute({ op: "del", kind: "link", link: { index, name } });
+  } catch (error) {
+    if (!(error instanceof NetlinkError) || !GONE.has(error.code)) throw error;
+  }
+}

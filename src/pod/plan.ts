@@ -1,0 +1,83 @@
+/**
+ * The operations that make a veth pair a pod's link: pure, in the order in which the kernel needs them.
+ *
+ * The pod's addresses are /32 and /128 and everything goes through a link-local gateway, so neighbouring pods are
+ * reached like any other: routed by the node. The pod knows the gateway's MAC from the start (permanent neighbours)
+ * and never asks for it. The node finds a pod by a host route, and its MAC by ARP or ND as usual, so that a chained
+ * plugin may change the MAC.
+ *
+ * IPv6 addresses skip duplicate address detection, which would keep them unusable for a second. Link-local addresses
+ * are set by hand for the same reason: one that the kernel makes by itself goes through it.
+ */
+import { addressBits, familyOf, linkLocalOf } from "../addr/index.ts";
+import { type Operation, POD_LINK_GROUP, ROUTE_PROTOCOL } from "../netlink/index.ts";
+import { GATEWAY, HOST_MAC } from "./names.ts";
+
+/** rtnetlink scopes (rtnetlink(7)). */
+const SCOPE_LINK = 253;
+
+/** What both ends' operations depend on. */
+export interface EndPlan {
+  /** Index of this end in its namespace. */
+  index: number;
+  addresses: readonly string[];
+  /** Whether this end has IPv6 at all (the kernel may be without). */
+  ipv6: boolean;
+}
+
+/** The pair, made in the sandbox with its peer in the namespace of `hostFd`: neither end ever moves. */
+export function pairOperation(o: {
+  ifname: string;
+  podMac: string;
+  hostIfname: string;
+  hostFd: number;
+  mtu: number;
+}): Operation {
+  const peer = { name: o.hostIfname, mac: HOST_MAC, mtu: o.mtu, group: POD_LINK_GROUP, netnsFd: o.hostFd };
+  return { op: "add", kind: "link", link: { kind: "veth", name: o.ifname, mac: o.podMac, mtu: o.mtu, peer } };
+}
+
+/** The host end: up, fe80::1 where the pod has IPv6, and a route to each of the pod's addresses. */
+export function hostOperations({ index, addresses, ipv6, alias }: EndPlan & { alias: string }): Operation[] {
+  const operations: Operation[] = [
+    { op: "set", kind: "link", link: { index, alias, ...(ipv6 && { addrGenMode: "none" as const }) } },
+    { op: "set", kind: "link", link: { index, up: true } },
+  ];
+  if (addresses.some((ip) => familyOf(ip) === 6)) {
+    const address = { ifindex: index, ip: GATEWAY[6], prefix: 64, scope: SCOPE_LINK, nodad: true };
+    operations.push({ op: "add", kind: "address", address });
+  }
+  for (const ip of addresses) {
+    const family = familyOf(ip);
+    const route = { family, dst: hostPrefix(ip), ifindex: index, scope: SCOPE_LINK, protocol: ROUTE_PROTOCOL };
+    operations.push({ op: "add", kind: "route", route });
+  }
+  return operations;
+}
+
+/** The pod's end: up, its addresses, its gateways' MAC, and the default routes through them. */
+export function podOperations({ index, addresses, ipv6, mac }: EndPlan & { mac: string }): Operation[] {
+  const operations: Operation[] = [];
+  if (ipv6) operations.push({ op: "set", kind: "link", link: { index, addrGenMode: "none" } });
+  operations.push({ op: "set", kind: "link", link: { index, up: true } });
+  for (const ip of addresses) {
+    const family = familyOf(ip);
+    const gateway = GATEWAY[family];
+    if (family === 6) {
+      const linkLocal = { ifindex: index, ip: linkLocalOf(mac), prefix: 64, scope: SCOPE_LINK, nodad: true };
+      operations.push({ op: "add", kind: "address", address: linkLocal });
+    }
+    const address = { ifindex: index, ip, prefix: addressBits(family), ...(family === 6 && { nodad: true }) };
+    operations.push({ op: "add", kind: "address", address });
+    operations.push({ op: "add", kind: "neighbour", neighbour: { ifindex: index, ip: gateway, mac: HOST_MAC } });
+    if (family === 4) {
+      const toGateway = { family, dst: hostPrefix(gateway), ifindex: index, scope: SCOPE_LINK };
+      operations.push({ op: "add", kind: "route", route: toGateway });
+    }
+    operations.push({ op: "add", kind: "route", route: { family, dst: "default", gateway, ifindex: index } });
+  }
+  return operations;
+}
+
+/** An address as a prefix of its own. */
+export const hostPrefix = (ip: string): string => `${ip}/${addressBits(familyOf(ip))}`;

@@ -1,0 +1,41 @@
+/**
+ * The words of a pod's link as plain data.
+ */
+
+/** What link to make. */
+export interface PodLinkSpec {
+  /** Path of the sandbox's network namespace. */
+  netns: string;
+  /** Name of the interface in the sandbox. */
+  ifname: string;
+  containerId: string;
+  /** What the host end is called for people: `<namespace>/<pod>/<ifname>`. */
+  alias: string;
+  /** In bytes, of both ends. */
+  mtu: number;
+  /** Canonical addresses, one a family at most. */
+  addresses: readonly string[];
+  /** MAC address of the pod's end; derived from container ID and interface name by default. */
+  mac?: string;
+  /** Name of the host end; {@link hostIfname} by default. */
+  hostIfname?: string;
+}
+
+/** The link that was made. */
+export interface PodLink {
+  hostIfname: string;
+  hostMac: string;
+  ifname: string;
+  podMac: string;
+  addresses: string[];
+  /** The pod's gateways, in the addresses' order: 169.254.1.1 and fe80::1. */
+  gateways: string[];
+}
+
+/** What a link should be like; absent keys are not looked at. */
+export interface PodLinkExpectation extends Pick<PodLinkSpec, "netns" | "ifname" | "containerId" | "addresses"> {
+  mtu?: number;
+  /** MAC address of the pod's end: as the last plugin of the chain left it. */
+  mac?: string;
+  hostIfname?: string;
+}
