@@ -1,0 +1,276 @@
+/**
+ * What writes do, resource by resource: defaults, rules, optimistic concurrency, finalizers, who manages which
+ * field. One path for create, update, patch and apply, so that they cannot differ. A write that changes nothing
+ * is no write: no resourceVersion, no event, as on the real server.
+ */
+import { randomInt, randomUUID } from "node:crypto";
+import { applyConfiguration } from "./apply.ts";
+import { ApiError, alreadyExists, conflict, invalid, notFound } from "./errors.ts";
+import { type Manager, trackUpdate } from "./managed-fields.ts";
+import { Namespaces } from "./namespaces.ts";
+import type { Store } from "./store.ts";
+import { type KubeObject, type Metadata, type ResourceType, sameJson } from "./types.ts";
+import { checkAgainst, validateObject } from "./validate.ts";
+import { Version } from "./version.ts";
+
+/** Letters of generated names: no vowels and nothing that looks alike (apimachinery's util/rand). */
+const NAME_LETTERS = "bcdfghjklmnpqrstvwxz2456789";
+const GENERATED_BASE_LIMIT = 58;
+
+/** Who writes and how. */
+export interface WriteOptions {
+  manager: string;
+  subresource?: string;
+  /** Checks and answers as if, and writes nothing. */
+  dryRun?: boolean;
+}
+
+/** What a DELETE may demand of the object. */
+export interface Preconditions {
+  uid?: string;
+  resourceVersion?: string;
+}
+
+/** The object after a write, and whether the write made it. */
+export interface Written {
+  version: Version;
+  created: boolean;
+}
+
+/** The key of an object in the store. */
+export function objectKey(namespace: string | undefined, name: string): string {
+  return namespace === undefined || namespace === "" ? name : `${namespace}/${name}`;
+}
+
+/** The verbs that write. */
+export class Registry {
+  readonly #store: Store;
+  readonly #namespaces: Namespaces;
+
+  constructor(store: Store) {
+    this.#store = store;
+    this.#namespaces = new Namespaces(store);
+  }
+
+  /** The current version. Throws 404. */
+  get(type: ResourceType, key: string): Version {
+    const version = this.#store.get(type, key);
+    if (version === undefined) throw notFound(type, nameIn(key));
+    return version;
+  }
+
+  /** Creates an object whose body is decoded and whose namespace is checked. Throws 404 (namespace), 409, 422. */
+  create(type: ResourceType, object: KubeObject, options: WriteOptions): Version {
+    const { metadata } = object;
+    if (metadata.resourceVersion !== undefined && metadata.resourceVersion !== "0") {
+      // The real server answers a plain 500 without a reason here, and clients meet it.
+      throw new ApiError(500, "", "resourceVersion should not be set on objects to be created");
+    }
+    const name = metadata.name === "" ? generatedName(metadata.generateName) : metadata.name;
+    if (type.namespaced) this.#namespaces.checkOpen(type, name, metadata.namespace ?? "");
+    const now = timestamp();
+    const fresh: Metadata = {
+      ...metadata,
+      name,
+      uid: randomUUID(),
+      creationTimestamp: now,
+      deletionTimestamp: undefined,
+      deletionGracePeriodSeconds: undefined,
+      generation: type.generation ? 1 : undefined,
+    };
+    let created: KubeObject = { ...object, metadata: fresh };
+    if (type.status && type.statusOnCreate !== "keep") delete created.status;
+    created = type.defaults?.(created) ?? created;
+    validateObject(type, created);
+    const key = objectKey(metadata.namespace, name);
+    if (this.#store.get(type, key) !== undefined) throw alreadyExists(type, name);
+    if (metadata.managedFields === undefined) {
+      created = manage(created, trackUpdate(type, undefined, created, managerOf(options), now));
+    }
+    if (options.dryRun) return new Version(type, key, created, 0);
+    return this.#store.put(type, key, created);
+  }
+
+  /** Replaces an object (PUT). Throws 404 where a PUT may not create, 409, 422. */
+  update(type: ResourceType, key: string, object: KubeObject, options: WriteOptions): Written {
+    const before = this.#store.get(type, key);
+    if (before === undefined) {
+      if (!type.createOnUpdate || options.subresource !== undefined) throw notFound(type, object.metadata.name);
+      return { version: this.create(type, object, options), created: true };
+    }
+    return { version: this.#replace(type, before, object, options), created: false };
+  }
+
+  /** Changes an object through a function of its current state (a patch). Throws 404, 409, 422. */
+  modify(type: ResourceType, key: string, change: (before: KubeObject) => KubeObject, options: WriteOptions): Version {
+    const before = this.get(type, key);
+    return this.#replace(type, before, change(before.object), options);
+  }
+
+  /** Server-side apply; creates what is missing. Throws 404 (a subresource of nothing), 409, 422. */
+  apply(type: ResourceType, key: string, config: KubeObject, options: WriteOptions & { force: boolean }): Written {
+    const before = this.#store.get(type, key);
+    if (before === undefined && options.subresource !== undefined) throw notFound(type, config.metadata.name);
+    const manager: Manager = { ...managerOf(options), operation: "Apply" };
+    const applied = applyConfiguration({
+      type,
+      live: before?.object,
+      config: reachable(type, config, options.subresource),
+      manager,
+      force: options.force,
+      now: timestamp(),
+    });
+    if (before === undefined) return { version: this.create(type, applied, options), created: true };
+    return { version: this.#replace(type, before, applied, options, true), created: false };
+  }
+
+  /**
+   * Deletes an object, or marks it where finalizers hold it. Throws 404, 409 (preconditions). `removed` says which;
+   * the version is the last state.
+   */
+  delete(
+    type: ResourceType,
+    key: string,
+    preconditions: Preconditions,
+    dryRun = false,
+  ): { version: Version; removed: boolean } {
+    const before = this.get(type, key);
+    checkPreconditions(type, before.object, preconditions);
+    const isNamespace = this.#namespaces.isNamespace(type);
+    if (isNamespace) this.#namespaces.checkDeletable(before.object);
+    if (dryRun) return { version: before, removed: true };
+    const held = (before.object.metadata.finalizers ?? []).length > 0;
+    if (!held && !(isNamespace && !this.#namespaces.empty(key)))
+      return { version: this.#remove(type, key) ?? before, removed: true };
+    const marked = this.#mark(type, before);
+    if (isNamespace) {
+      this.#namespaces.drain(key, (type, key) => this.delete(type, key, {}));
+      const left = this.#store.get(type, key);
+      return { version: left ?? marked, removed: left === undefined };
+    }
+    return { version: marked, removed: false };
+  }
+
+  /** Removes objects older than their type's lifetime (events). */
+  sweep(now: number): void {
+    for (const type of this.#store.types()) {
+      const { lifetimeSeconds } = type;
+      if (lifetimeSeconds === undefined) continue;
+      for (const { key, object } of this.#store.list(type)) {
+        const born = Date.parse(object.metadata.creationTimestamp ?? "");
+        if (now - born > lifetimeSeconds * 1000) this.#store.remove(type, key);
+      }
+    }
+  }
+
+  #replace(type: ResourceType, before: Version, given: KubeObject, options: WriteOptions, applied = false): Version {
+    const old = before.object;
+    checkAgainst(type, given.metadata, old);
+    const kept = keepSystemFields(type, given, old, options.subresource);
+    const after = type.defaults?.(kept, old) ?? kept;
+    validateObject(type, after, old);
+    checkNewFinalizers(type, old, after);
+    const own = applied
+      ? (given.metadata.managedFields ?? [])
+      : trackUpdate(type, old, after, managerOf(options), timestamp());
+    const object = raiseGeneration(type, old, manage(after, own));
+    if (sameJson(old, object)) return before;
+    if (options.dryRun) return new Version(type, before.key, object, before.rv);
+    if (object.metadata.deletionTimestamp !== undefined && (object.metadata.finalizers ?? []).length === 0) {
+      this.#remove(type, before.key);
+      return new Version(type, before.key, object, before.rv);
+    }
+    return this.#store.put(type, before.key, object);
+  }
+
+  #mark(type: ResourceType, before: Version): Version {
+    const { metadata } = before.object;
+    if (metadata.deletionTimestamp !== undefined) return before;
+    const marked = { ...metadata, deletionTimestamp: timestamp(), deletionGracePeriodSeconds: 0 };
+    const object: KubeObject = { ...before.object, metadata: marked };
+    if (this.#namespaces.isNamespace(type)) object.status = { phase: "Terminating" };
+    return this.#store.put(type, before.key, object);
+  }
+
+  #remove(type: ResourceType, key: string): Version | undefined {
+    const removed = this.#store.remove(type, key);
+    if (removed !== undefined && type.namespaced) this.#namespaces.finish(removed.object.metadata.namespace ?? "");
+    return removed;
+  }
+}
+
+/** An update's body with what a client cannot change put back. */
+function keepSystemFields(type: ResourceType, given: KubeObject, old: KubeObject, subresource?: string): KubeObject {
+  const { uid, resourceVersion, creationTimestamp, deletionTimestamp, deletionGracePeriodSeconds } = old.metadata;
+  const system = { uid, resourceVersion, creationTimestamp, deletionTimestamp, deletionGracePeriodSeconds };
+  const names = { name: old.metadata.name, namespace: old.metadata.namespace, generation: old.metadata.generation };
+  const metadata = { ...given.metadata, ...names, ...system };
+  if (subresource === "status") {
+    return { ...old, metadata: type.statusKeepsMetadata ? metadata : old.metadata, status: given.status };
+  }
+  return type.status ? { ...given, metadata, status: old.status } : { ...given, metadata };
+}
+
+/** What of a configuration an apply can reach: the status through its subresource, the rest without. */
+function reachable(type: ResourceType, config: KubeObject, subresource?: string): KubeObject {
+  if (!type.status) return config;
+  const { status, ...rest } = config;
+  if (subresource !== "status") return { ...rest };
+  const { name, namespace, uid, resourceVersion } = config.metadata;
+  const metadata = type.statusKeepsMetadata ? config.metadata : { name, namespace, uid, resourceVersion };
+  return { kind: config.kind, apiVersion: config.apiVersion, metadata, status };
+}
+
+function raiseGeneration(type: ResourceType, old: KubeObject, after: KubeObject): KubeObject {
+  if (!type.generation) return after;
+  const { metadata: _oldMetadata, status: _oldStatus, ...oldSpec } = old;
+  const { metadata, status: _status, ...spec } = after;
+  if (sameJson(oldSpec, spec)) return after;
+  return { ...after, metadata: { ...metadata, generation: (old.metadata.generation ?? 0) + 1 } };
+}
+
+function checkNewFinalizers(type: ResourceType, old: KubeObject, after: KubeObject): void {
+  if (old.metadata.deletionTimestamp === undefined) return;
+  const added = (after.metadata.finalizers ?? []).filter((name) => !(old.metadata.finalizers ?? []).includes(name));
+  if (added.length === 0) return;
+  const message = `Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers ${JSON.stringify(added)}`;
+  throw invalid(type, old.metadata.name, [{ field: "metadata.finalizers", reason: "FieldValueForbidden", message }]);
+}
+
+function checkPreconditions(type: ResourceType, object: KubeObject, wanted: Preconditions): void {
+  const { name, uid, resourceVersion } = object.metadata;
+  if (wanted.uid !== undefined && wanted.uid !== uid) {
+    const problem = `the UID in the precondition (${wanted.uid}) does not match the UID in record (${uid}). The object might have been deleted and then recreated`;
+    throw conflict(type, name, problem);
+  }
+  if (wanted.resourceVersion !== undefined && wanted.resourceVersion !== resourceVersion) {
+    const problem = `the ResourceVersion in the precondition (${wanted.resourceVersion}) does not match the ResourceVersion in record (${resourceVersion}). The object might have been modified`;
+    throw conflict(type, name, problem);
+  }
+}
+
+function manage(object: KubeObject, managedFields: Metadata["managedFields"]): KubeObject {
+  const { managedFields: _old, ...metadata } = object.metadata;
+  const managed = managedFields === undefined || managedFields.length === 0 ? metadata : { ...metadata, managedFields };
+  return { ...object, metadata: managed };
+}
+
+function managerOf({ manager, subresource }: WriteOptions): Manager {
+  const base: Manager = { name: manager, operation: "Update" };
+  return subresource === undefined ? base : { ...base, subresource };
+}
+
+function generatedName(base: string | undefined): string {
+  if (base === undefined) return "";
+  const letters = Array.from({ length: 5 }, () => NAME_LETTERS[randomInt(NAME_LETTERS.length)]);
+  return base.slice(0, GENERATED_BASE_LIMIT) + letters.join("");
+}
+
+function nameIn(key: string): string {
+  return key.slice(key.indexOf("/") + 1);
+}
+
+/** Now as the API writes times: RFC 3339, whole seconds, UTC. */
+export function timestamp(): string {
+  return new Date().toISOString().replace(/\.\d+Z$/, "Z");
+}
