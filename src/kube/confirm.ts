@@ -16,6 +16,8 @@ export interface ConfirmOptions {
   onGone: (name: string) => void;
   /** A question that got no clear answer. */
   onError: (name: string, error: unknown) => void;
+  /** How many are in doubt, after every change of it. */
+  onCount: (inDoubt: number) => void;
   backoff: BackoffOptions;
   signal: AbortSignal;
 }
@@ -33,14 +35,10 @@ export class Confirmations {
     this.backoff = new Backoff(options.backoff);
   }
 
-  /** How many are in doubt. */
-  get size(): number {
-    return this.doubts.size;
-  }
-
   /** Replaces the doubts by these. */
   doubt(names: readonly string[]): void {
     this.doubts = new Map(names.map((name) => [name, {}]));
+    this.options.onCount(this.doubts.size);
     if (names.length === 0 || this.running !== undefined) return;
     this.running = this.run().finally(() => {
       this.running = undefined;
@@ -49,7 +47,7 @@ export class Confirmations {
 
   /** Something certain was heard about a name in another way. */
   settle(name: string): void {
-    this.doubts.delete(name);
+    if (this.doubts.delete(name)) this.options.onCount(this.doubts.size);
   }
 
   /** Resolves when nothing is under way. */
@@ -81,11 +79,11 @@ export class Confirmations {
         const object = await get(name, signal);
         if (stale()) continue;
         onPresent(object);
-        this.doubts.delete(name);
+        this.settle(name);
       } catch (error) {
         if (stale() || signal.aborted) continue;
         if (error instanceof ApiError && error.isGone(name)) {
-          this.doubts.delete(name);
+          this.settle(name);
           onGone(name);
           continue;
         }

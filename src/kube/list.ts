@@ -19,9 +19,19 @@ export const WATCH_LIST_QUERY: Readonly<Record<string, string>> = {
   resourceVersionMatch: "NotOlderThan",
 };
 
-/** Whether a refusal means that the server does not know, or does not want, streaming lists. */
-export const refusesWatchList = (error: unknown): boolean =>
-  error instanceof ApiError && [400, 405, 406, 415, 422, 501].includes(error.status);
+/** The server took the request for a streaming list as a plain watch. */
+export class NoWatchList extends Error {
+  constructor(options?: ErrorOptions) {
+    super("the initial events had no end", options);
+    this.name = "NoWatchList";
+  }
+
+  /** Whether a failure means that the server does not know, or does not want, streaming lists. */
+  static isMeantBy(error: unknown): boolean {
+    if (error instanceof ApiError) return [400, 405, 406, 415, 422, 501].includes(error.status);
+    return error instanceof NoWatchList;
+  }
+}
 
 /** Whether a bookmark says that the initial events are complete. */
 export function endsInitialEvents(bookmark: unknown): boolean {

@@ -54,6 +54,9 @@ export class Mirror<T extends Identified> {
         options.state.errors++;
         options.log?.warn(`cannot confirm that one of ${options.what} is gone; keeping it`, { name, error });
       },
+      onCount: (inDoubt) => {
+        options.state.unconfirmed = inDoubt;
+      },
       backoff: options.backoff,
       signal: options.signal,
     });
@@ -73,6 +76,12 @@ export class Mirror<T extends Identified> {
     return this.confirmations.idle();
   }
 
+  /** Takes objects over as known, without telling listeners. */
+  remember(objects: readonly T[]): void {
+    for (const object of objects) this.set.put(object);
+    this.set.take();
+  }
+
   /** Believes one event. @throws TypeError when it makes no sense */
   apply({ type, object }: WatchEvent): void {
     if (type === "DELETED") {
@@ -85,7 +94,6 @@ export class Mirror<T extends Identified> {
       this.confirmations.settle(slim.name);
       this.put(slim);
     } else throw new TypeError(`unknown event type ${type}`);
-    this.options.state.unconfirmed = this.confirmations.size;
   }
 
   /** Takes a complete set over; what it leaves out stays until it is confirmed gone. */
@@ -98,7 +106,6 @@ export class Mirror<T extends Identified> {
       log?.warn(`a list of ${what} leaves out known ones; asking for each before it is removed`, counts);
     }
     this.confirmations.doubt(missing);
-    state.unconfirmed = this.confirmations.size;
     state.synced = true;
     this.flushSoon(); // also when nothing changed: the first complete set is news by itself
   }
@@ -133,7 +140,6 @@ export class Mirror<T extends Identified> {
 
   private remove(name: string): void {
     if (this.set.remove(name)) this.flushSoon();
-    this.options.state.unconfirmed = this.confirmations.size;
   }
 
   private flushSoon(): void {

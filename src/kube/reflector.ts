@@ -8,7 +8,7 @@ import { ApiError } from "./api-error.ts";
 import { Backoff, pause } from "./backoff.ts";
 import type { Identified } from "./changes.ts";
 import type { KubeClient } from "./client.ts";
-import { endsInitialEvents, goesBack, listPages, refusesWatchList, versionOf, WATCH_LIST_QUERY } from "./list.ts";
+import { endsInitialEvents, goesBack, listPages, NoWatchList, versionOf, WATCH_LIST_QUERY } from "./list.ts";
 import { type KubeLog, Mirror } from "./mirror.ts";
 import { type ReflectorTimings, TIMINGS } from "./timings.ts";
 import type { Changes, WatchState } from "./types.ts";
@@ -114,8 +114,7 @@ export class Reflector<T extends Identified> {
    * one that it leaves out goes only when the server has said so about it. Listeners are not told of them by themselves.
    */
   remember(objects: readonly T[]): void {
-    for (const object of objects) this.set.put(object);
-    this.set.take();
+    this.mirror.remember(objects);
   }
 
   start(): void {
@@ -179,7 +178,7 @@ export class Reflector<T extends Identified> {
       try {
         return await this.watchList();
       } catch (error) {
-        if (!(error instanceof NoWatchList) && !refusesWatchList(error)) throw error;
+        if (!NoWatchList.isMeantBy(error)) throw error;
         this.watchListKnown = false;
         this.log?.info("the API server has no streaming lists; listing in pages", { error });
       }
@@ -246,7 +245,7 @@ export class Reflector<T extends Identified> {
   /** One event after a complete set. */
   private applied(event: WatchEvent, end: () => void): void {
     const version = versionOf(event.object);
-    if (this.version !== undefined && goesBack(this.version, version)) {
+    if (event.type === "BOOKMARK" && this.version !== undefined && goesBack(this.version, version)) {
       // Restored from a backup: a watch from our version would stay silent until the server has caught up with it.
       this.log?.warn("the API server's data went back in time; taking the whole set anew", {
         was: this.version,
@@ -290,13 +289,5 @@ export class Reflector<T extends Identified> {
     this.state.connected = connected;
     this.state.since = this.timings.now();
     if (connected) delete this.state.lastError;
-  }
-}
-
-/** The server took the request for a streaming list as a plain watch. */
-class NoWatchList extends Error {
-  constructor(options?: ErrorOptions) {
-    super("the initial events had no end", options);
-    this.name = "NoWatchList";
   }
 }
