@@ -4,6 +4,7 @@
  */
 import { readSync, writeSync } from "node:fs";
 import { type CniAnswer, handle } from "../../src/cni/index.ts";
+import { monotonicMs } from "../../src/sys/index.ts";
 
 /** One byte more than is accepted, so that a larger request is seen to be one. */
 const MAX_STDIN = 1024 * 1024 + 1;
@@ -31,20 +32,24 @@ function readStdin(): Buffer {
 /** Writes the whole answer; a pipe that another process made non-blocking is waited for a little. @throws EPIPE and others */
 function writeStdout(text: string): void {
   const bytes = Buffer.from(text);
-  const giveUpAt = performance.now() + 5000;
+  const giveUpAt = monotonicMs() + 5000;
   for (let written = 0; written < bytes.length; ) {
     try {
       written += writeSync(1, bytes, written);
     } catch (error) {
       const full = error instanceof Error && "code" in error && error.code === "EAGAIN";
-      if (!full || performance.now() > giveUpAt) throw error;
+      if (!full || monotonicMs() > giveUpAt) throw error;
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
     }
   }
 }
 
 async function main(): Promise<void> {
-  const answer: CniAnswer = await handle({ env: process.env, stdin: readStdin(), startedAt: 0 });
+  const answer: CniAnswer = await handle({
+    env: process.env,
+    stdin: readStdin(),
+    startedAt: monotonicMs() - process.uptime() * 1000,
+  });
   process.exitCode = answer.exitCode;
   try {
     writeStdout(answer.stdout);

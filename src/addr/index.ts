@@ -2,3 +2,4 @@
 export * from "./cidr.ts";
 export * from "./ip.ts";
 export * from "./mac.ts";
+export { sha256, sha256Hex } from "./sha256.ts";

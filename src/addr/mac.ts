@@ -1,8 +1,8 @@
 /**
  * MAC addresses as canonical text: six lower-case hexadecimal pairs with colons.
  */
-import { createHash } from "node:crypto";
 import { printable } from "./ip.ts";
+import { sha256 } from "./sha256.ts";
 
 /**
  * Parses a unicast MAC address and returns its canonical text; hyphens are accepted as separators.
@@ -33,7 +33,7 @@ export const bytesToMac = (bytes: Uint8Array): string =>
  * same for the same seed on every machine and after every reboot.
  */
 export function derivedMac(seed: string): string {
-  const bytes = createHash("sha256").update(seed).digest().subarray(0, 6);
+  const bytes = sha256(seed).subarray(0, 6);
   bytes[0] = ((bytes[0] as number) & 0xfc) | 0x02;
   return bytesToMac(bytes);
 }

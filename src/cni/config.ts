@@ -3,6 +3,7 @@
  * needs, so that DEL and GC still work when an optional key became malformed after ADD; what only ADD and
  * CHECK use is read in options.ts and result.ts. Keys that are not ours are left alone.
  */
+import { isUtf8 } from "node:buffer";
 import { normalize } from "node:path";
 import { printable } from "../addr/index.ts";
 import { NAME } from "./environment.ts";
@@ -43,11 +44,8 @@ export function requestText(stdin: string | Uint8Array): string {
     throw new CniError(CODE.decode, `the network configuration on stdin is larger than ${MAX_REQUEST_BYTES} bytes`);
   }
   if (typeof stdin === "string") return stdin;
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(stdin);
-  } catch (error) {
-    throw new CniError(CODE.decode, "the network configuration on stdin is not UTF-8", "", { cause: error });
-  }
+  if (!isUtf8(stdin)) throw new CniError(CODE.decode, "the network configuration on stdin is not UTF-8");
+  return Buffer.from(stdin.buffer, stdin.byteOffset, stdin.byteLength).toString("utf8");
 }
 
 /** The version that a request is written in, as it says it. @throws CniError 6 when the key is no text. */

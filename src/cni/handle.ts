@@ -13,6 +13,7 @@ import { gc } from "./gc.ts";
 import { type Host, realHost } from "./host.ts";
 import { decodeObject } from "./json.ts";
 import type { CniAnswer, CniRequest, VerbInput, VerbOutput } from "./request.ts";
+import { monotonicMs } from "../sys/index.ts";
 import { status } from "./status.ts";
 import { toCniError } from "./translate.ts";
 import { NEWEST_VERSION, SUPPORTED_VERSIONS, type Verb } from "./version.ts";
@@ -47,7 +48,7 @@ function errorVersion(stdin: string | Uint8Array): string {
  * @param host the machine that it acts on; tests give another one.
  */
 export async function handle(request: CniRequest, host: Host = realHost): Promise<CniAnswer> {
-  const startedAt = request.startedAt ?? performance.now();
+  const startedAt = request.startedAt ?? monotonicMs();
   let verb: Verb | undefined;
   let config: NetConfig | undefined;
   let answer: CniAnswer;
@@ -63,6 +64,6 @@ export async function handle(request: CniRequest, host: Host = realHost): Promis
     result = String(failure.code);
     answer = { exitCode: 1, stdout: errorJson(failure, errorVersion(request.stdin)) };
   }
-  if (verb && config) recordDuration(config.runDir, { verb, result, ms: performance.now() - startedAt });
+  if (verb && config) recordDuration(config.runDir, { verb, result, ms: monotonicMs() - startedAt });
   return answer;
 }

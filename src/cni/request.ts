@@ -12,7 +12,7 @@ export interface CniRequest {
   env: Environment;
   /** The network configuration. */
   stdin: string | Uint8Array;
-  /** When the call began, on the clock of `performance.now()`; now by default. For the duration that is recorded. */
+  /** When the call began, on the clock of `monotonicMs()`; now by default. For the duration that is recorded. */
   startedAt?: number;
 }
 

@@ -7,7 +7,7 @@
  * enough to lie in the inode itself, which keeps thousands of remembered addresses from costing a disk block
  * each). The record says the rest, once an attachment.
  */
-import { createHash } from "node:crypto";
+import { sha256Hex } from "../addr/index.ts";
 import type { FileIdentity, Owner, Reservation } from "./types.ts";
 
 /** What is written down once for all addresses of an attachment. */
@@ -25,7 +25,7 @@ const KEY = /^[0-9a-f]{20}$/;
 
 /** The name of an attachment's record: 80 bits of a hash, since container IDs may be longer than file names. */
 export const ownerKey = ({ containerId, ifname }: Pick<Owner, "containerId" | "ifname">): string =>
-  createHash("sha256").update(`${containerId}/${ifname}`).digest("hex").slice(0, 20);
+  sha256Hex(`${containerId}/${ifname}`).slice(0, 20);
 
 export const formatEntry = ({ key, bootId }: Entry): string => `${key}@${bootId}`;
 

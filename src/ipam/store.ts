@@ -109,7 +109,7 @@ export class Store {
   free(ip: string): void {
     const newest = this.freed(familyOf(ip)).at(-1)?.stamp ?? 0;
     // Behind the newest one even when the clock was set back.
-    const stamp = Math.max(Math.round((performance.timeOrigin + performance.now()) * 1000), newest + 1);
+    const stamp = Math.max(Date.now() * 1000, newest + 1);
     const name = `${String(stamp).padStart(STAMP_DIGITS, "0")},${ip}`;
     try {
       renameSync(join(this.dir, "taken", ip), join(this.dir, "freed", name));

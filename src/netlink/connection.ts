@@ -6,7 +6,7 @@
  * everything else is passed over. After any exchange that did not come to its regular end the socket is replaced
  * by a new one in the same namespace, so that a late answer is never taken for another's.
  */
-import { closeFd, errnoName, KernelSocket, SysError, withNetns } from "../sys/index.ts";
+import { closeFd, errnoName, KernelSocket, monotonicMs, SysError, withNetns } from "../sys/index.ts";
 import { NetlinkOption, Protocol } from "./constants.ts";
 import { type NetlinkMessage, splitMessages } from "./decode/message.ts";
 import { MalformedMessage, NetlinkError, NetlinkTimeout } from "./errors.ts";
@@ -90,9 +90,9 @@ export class Connection implements Disposable {
         if (error instanceof SysError) throw new NetlinkError({ errno: error.errno, doing });
         throw error;
       }
-      const deadline = performance.now() + this.timeoutMs;
+      const deadline = monotonicMs() + this.timeoutMs;
       while (!this.#readOne(socket, doing, first, last, handle)) {
-        if (performance.now() > deadline) throw new NetlinkTimeout(doing, this.timeoutMs);
+        if (monotonicMs() > deadline) throw new NetlinkTimeout(doing, this.timeoutMs);
       }
     } catch (error) {
       this.#stale = true;

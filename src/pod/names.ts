@@ -2,8 +2,7 @@
  * Names and addresses of a pod's link that follow from the attachment alone, so that any process can find the link
  * again without having kept anything.
  */
-import { createHash } from "node:crypto";
-import { derivedMac, type Family } from "../addr/index.ts";
+import { derivedMac, type Family, sha256Hex } from "../addr/index.ts";
 
 /**
  * The pod's gateway of each family. Both are link-local: no address of the pod CIDR is spent on them, they are the same
@@ -16,7 +15,7 @@ export const HOST_MAC = "ee:ee:ee:ee:ee:ee";
 
 /** Name of the host end: "sky" and 11 hexadecimal digits, 14 of the 15 characters that the kernel allows. */
 export const hostIfname = (containerId: string, ifname: string): string =>
-  `sky${createHash("sha256").update(`${containerId}/${ifname}`).digest("hex").slice(0, 11)}`;
+  `sky${sha256Hex(`${containerId}/${ifname}`).slice(0, 11)}`;
 
 /** MAC address of the pod's end where none is asked for. */
 export const podMacOf = (containerId: string, ifname: string): string => derivedMac(`${containerId}/${ifname}`);

@@ -1,7 +1,6 @@
 /**
  * Files that are either the old or the new version, never a part of one: written beside their place and renamed.
  */
-import { randomBytes } from "node:crypto";
 import { closeSync, fchmodSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 
@@ -14,12 +13,12 @@ export interface AtomicWriteOptions {
 
 /**
  * Writes a file atomically. On failure (a full disk, for one) the old version stays and nothing else is left; a kill
- * in between can leave a `.<name>.<random>.tmp` beside it, which readers of the directory must ignore.
+ * in between can leave a `.<name>.<unique>.tmp` beside it, which readers of the directory must ignore.
  * @throws Error of fs with its `code`, such as ENOSPC.
  */
 export function writeFileAtomic(path: string, data: string | Uint8Array, options: AtomicWriteOptions = {}): void {
   const directory = dirname(path);
-  const temporary = join(directory, `.${basename(path)}.${randomBytes(6).toString("hex")}.tmp`);
+  const temporary = join(directory, `.${basename(path)}.${process.pid}-${process.hrtime.bigint().toString(36)}.tmp`);
   const fd = openSync(temporary, "wx", 0o600);
   try {
     try {

@@ -27,7 +27,16 @@ describe("addresses", () => {
   });
 
   it("refuse what only some parsers call an address, naming it", () => {
-    for (const text of ["", "10.1", "010.0.0.1", "1.2.3.4.5", "0x7f.1", "fe80::1%eth0", "::ffff:10.0.0.1", "10.0.0.256"]) {
+    for (const text of [
+      "",
+      "10.1",
+      "010.0.0.1",
+      "1.2.3.4.5",
+      "0x7f.1",
+      "fe80::1%eth0",
+      "::ffff:10.0.0.1",
+      "10.0.0.256",
+    ]) {
       assert.throws(() => parseIp(text), RangeError, text);
     }
     assert.throws(() => parseIp("evil\u001b[2J"), /evil\\u001b/);
@@ -87,7 +96,13 @@ describe("MAC addresses", () => {
   });
 
   it("refuse group and all-zero addresses", () => {
-    for (const text of ["01:00:5e:00:00:01", "ff:ff:ff:ff:ff:ff", "00:00:00:00:00:00", "02:00:00:00:00", "02-00-00-00-00-zz"]) {
+    for (const text of [
+      "01:00:5e:00:00:01",
+      "ff:ff:ff:ff:ff:ff",
+      "00:00:00:00:00:00",
+      "02:00:00:00:00",
+      "02-00-00-00-00-zz",
+    ]) {
       assert.throws(() => parseMac(text), RangeError, text);
     }
     assert.equal(parseMac("02-AB-00-00-00-01"), "02:ab:00:00:00:01");
