@@ -84,7 +84,9 @@ export async function plugIn(fabric: number, init: number, number: number, addre
         `address add ${underlayIp(number, family)}/${UNDERLAY_PREFIX[family]} dev eth0${family === 6 ? " nodad" : ""}`,
     ),
     "link set eth0 up",
-    ...underlayFamilies(addressing).map((family) => `-${family} route add default via ${GATEWAY[family]} dev eth0`),
+    ...underlayFamilies(addressing).map(
+      (family) => `route add ${family === 4 ? "0.0.0.0/0" : "::/0"} via ${GATEWAY[family]} dev eth0`,
+    ),
   ]);
 }
 

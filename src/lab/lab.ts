@@ -6,18 +6,19 @@ import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { type AgentStatus, agentStatus, CommandError } from "../ctl/index.ts";
 import type { ApiClient } from "./api-client.ts";
+import { build, takeDown } from "./build.ts";
 import { apiClient, fabricPid, findBinDir, initOf, type LabContext, labEnv, type Progress } from "./context.ts";
-import type { ControlSpec, FromControl } from "./control.ts";
-import { converged, joined } from "./convergence.ts";
-import { entering, mapLimit, run } from "./exec.ts";
-import { buildSwitch, startFabric } from "./fabric.ts";
-import { type Addressing, API_PORT, GATEWAY, MAX_NODES, nodeName, nodeNumber, underlayFamilies } from "./names.ts";
+import type { FaultSettings } from "./api/index.ts";
+import { callControl } from "./control/client.ts";
+import { joined } from "./convergence.ts";
+import { type Drift, drift, type DriftOptions } from "./drift.ts";
+import { entering, run } from "./exec.ts";
+import { type Addressing, MAX_NODES, nodeName, nodeNumber } from "./names.ts";
 import * as nodes from "./nodes.ts";
 import { type Echo, pingAll, pingFrom } from "./ping.ts";
 import * as pods from "./pods.ts";
-import { killMarked } from "./processes.ts";
-import { type ApiRecord, LabFiles, type LabRecord, type NodeRecord, type PodRecord } from "./records.ts";
-import { Starting } from "./start.ts";
+import { LabFiles, type LabRecord, type NodeRecord, type PodRecord } from "./records.ts";
+import { type Transfer, transfer } from "./transfer.ts";
 
 /** What a lab may be made with. */
 export interface LabOptions {
@@ -40,8 +41,6 @@ export interface LabOptions {
   signal?: AbortSignal;
 }
 
-/** At most that many nodes boot at once. */
-const BOOTS_AT_ONCE = 4;
 const READY_MS = 60_000;
 
 export class Lab {
@@ -90,7 +89,7 @@ export class Lab {
     files.write(record, "lab.json");
     const lab = new Lab(files, record);
     try {
-      await lab.#build(count, options);
+      await build(lab, count, options);
       return lab;
     } catch (error) {
       await Lab.down(name, options.base);
@@ -105,49 +104,7 @@ export class Lab {
   static async down(name = "lab", base?: string): Promise<number | undefined> {
     const files = new LabFiles(name, base);
     if (!files.exists) return undefined;
-    const record = files.read("lab.json") as LabRecord | undefined;
-    // No record: it was killed before it started any process.
-    const killed = record ? await killMarked(record.runId) : 0;
-    files.remove();
-    return killed;
-  }
-
-  async #build(count: number, { progress = () => undefined, signal, dontWait }: LabOptions): Promise<void> {
-    const { context } = this;
-    progress("the underlay: a switch in a network namespace of its own");
-    const holder = await startFabric(context.env, (fabric) => context.files.write(fabric, "fabric.json"));
-    await buildSwitch(holder.pid, context.record.addressing);
-    signal?.throwIfAborted();
-    progress("the API server");
-    await this.#startControl(holder.pid);
-    signal?.throwIfAborted();
-    const numbers = Array.from({ length: count }, (_, i) => i + 1);
-    progress(`${count} nodes, each with an agent`);
-    for (const number of numbers) context.files.write(newNode(number), "nodes", `${nodeName(number)}.json`);
-    await mapLimit(numbers, BOOTS_AT_ONCE, async (number) => {
-      signal?.throwIfAborted();
-      await nodes.boot(context, newNode(number), { register: () => nodes.register(context, this.api, number) });
-      progress(`${nodeName(number)} is up`);
-    });
-    if (dontWait) return;
-    progress("waiting until every node has every peer");
-    await converged(this, { timeoutMs: READY_MS, ...(signal ? { signal } : {}) });
-  }
-
-  async #startControl(fabric: number): Promise<void> {
-    const { context } = this;
-    const [family] = underlayFamilies(context.record.addressing) as [4 | 6];
-    const argv = entering({ pid: fabric }, join(context.binDir, "skylanectl"), ["lab", "serve-api"]);
-    let api: Partial<ApiRecord> = {};
-    const starting = new Starting<ControlSpec, FromControl>(context, "api", argv, (id) => {
-      api = { process: id };
-      context.files.write(api, "api.json");
-    });
-    starting.tell({ host: GATEWAY[family], port: API_PORT, socketPath: context.files.path("api.sock") });
-    const said = await starting.next();
-    if ("failed" in said) throw new Error(`the API server does not start: ${said.failed}`);
-    context.files.write({ ...api, ...said.api }, "api.json");
-    starting.release();
+    return takeDown(files);
   }
 
   get name(): string {
@@ -196,10 +153,10 @@ export class Lab {
   async addNode(options: { number?: number; onRegistered?(): void; dontWait?: boolean } = {}): Promise<NodeRecord> {
     const number = options.number ?? Math.max(0, ...this.nodes().map((node) => node.number)) + 1;
     if (number > MAX_NODES) throw new CommandError(`a lab has at most ${MAX_NODES} nodes`);
-    if (!this.context.files.claim(newNode(number), "nodes", `${nodeName(number)}.json`))
+    if (!this.context.files.claim(nodes.newNode(number), "nodes", `${nodeName(number)}.json`))
       throw new CommandError(`there is a ${nodeName(number)} already`);
     try {
-      const node = await nodes.boot(this.context, newNode(number), {
+      const node = await nodes.boot(this.context, nodes.newNode(number), {
         register: async () => {
           await nodes.register(this.context, this.api, number);
           options.onRegistered?.();
@@ -289,6 +246,26 @@ export class Lab {
     return pingFrom(this.context, pod, ip, timeoutMs);
   }
 
+  /** Takes one entry of the overlay away on a node and measures how long it stays away. */
+  drift(name: string, options: DriftOptions): Promise<Drift> {
+    return drift(this.context, this.node(name), options);
+  }
+
+  /** Sends bytes over TCP from a pod to an address of another and compares what arrived. */
+  transfer(from: PodRecord, to: PodRecord, ip: string, bytes: number): Promise<Transfer> {
+    return transfer(this.context, from, to, ip, bytes);
+  }
+
+  /** Makes the API server misbehave; see src/lab/api/faults.ts. Works also while it is away. */
+  async setFaults(settings: FaultSettings): Promise<void> {
+    await callControl(this.context, "POST", "/faults", settings);
+  }
+
+  /** Makes the API server behave again. */
+  async clearFaults(): Promise<void> {
+    await callControl(this.context, "DELETE", "/faults");
+  }
+
   /** Runs a command on a node to its end and returns what it printed. @throws Error when it fails */
   exec(name: string, command: string, ...args: string[]): Promise<string> {
     return run(this.enter(name, command, ...args), { env: this.context.env });
@@ -309,5 +286,3 @@ export class Lab {
     return entering({ pid: fabricPid(this.context) }, command, args);
   }
 }
-
-const newNode = (number: number): NodeRecord => ({ name: nodeName(number), number, boots: 0 });

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { CommandError } from "../ctl/index.ts";
 import { type ApiClient, ApiError, type KubeObject } from "./api-client.ts";
 import { apiRecord, fabricPid, type LabContext } from "./context.ts";
+import { newCredentials } from "./control/client.ts";
 import { cut, mend, plugIn, unplug } from "./fabric.ts";
 import type { FromMachine, MachineSpec, ToMachine } from "./machine/main.ts";
 import { CLUSTER_CIDRS, nodeName, podCidr, podFamilies, underlayFamilies, underlayIp } from "./names.ts";
@@ -25,6 +26,9 @@ export function readNode(lab: LabContext, number: number): NodeRecord {
   if (!node) throw new CommandError(`lab "${lab.record.name}" has no ${name}`);
   return alive(node);
 }
+
+/** A node that was never switched on. */
+export const newNode = (number: number): NodeRecord => ({ name: nodeName(number), number, boots: 0 });
 
 /** All nodes, by number. */
 export const readNodes = (lab: LabContext): NodeRecord[] => lab.files.all<NodeRecord>("nodes").map(alive);
@@ -59,7 +63,7 @@ export function nodeObject(lab: LabContext, number: number): KubeObject {
 }
 
 /** Writes what an operator puts on a node before its agent starts. */
-function configure(lab: LabContext, disk: string): void {
+function configure(lab: LabContext, disk: string, kubeconfig: string): void {
   const { addressing, vni, port, agentConfig } = lab.record;
   const dir = join(disk, "etc/skylane");
   mkdirSync(dir, { recursive: true });
@@ -72,7 +76,7 @@ function configure(lab: LabContext, disk: string): void {
   };
   // JSON is YAML, so the file needs no library here.
   writeFileSync(join(dir, "agent.yaml"), `${JSON.stringify(config, null, 2)}\n`);
-  writeFileSync(join(dir, "kubeconfig"), apiRecord(lab).kubeconfig, { mode: 0o600 });
+  writeFileSync(join(dir, "kubeconfig"), kubeconfig, { mode: 0o600 });
 }
 
 /** What a new node is made of; `register` introduces it to the API server just before its programs start. */
@@ -87,7 +91,8 @@ export async function boot(lab: LabContext, node: NodeRecord, options: BootOptio
   const disk = files.path("disks", name);
   const root = files.path("roots", name);
   for (const dir of [disk, root]) mkdirSync(dir, { recursive: true });
-  configure(lab, disk);
+  const { kubeletToken, agentKubeconfig } = await newCredentials(lab, name);
+  configure(lab, disk, agentKubeconfig);
   const boots = node.boots + 1;
   let now: NodeRecord = { name, number, boots };
   const namespaces = ["--mount", "--net", "--pid", "--uts", "--ipc", "--propagation", "private"];
@@ -101,12 +106,12 @@ export async function boot(lab: LabContext, node: NodeRecord, options: BootOptio
     },
   );
   try {
-    const { url, caPem, token } = apiRecord(lab);
+    const { url, caPem } = apiRecord(lab);
     const spec: MachineSpec = {
       node: name,
       root: { hostname: name, root, disk, visible: [join(lab.binDir, "..")], bootId: randomUUID() },
       addresses: addressesOf(lab, number),
-      api: { url, caPem, token },
+      api: { url, caPem, token: kubeletToken },
       agent: [
         join(lab.binDir, "skylane-agent"),
         "--config",

@@ -127,12 +127,21 @@ async function attach(lab: LabContext, runtime: RuntimeNode, pod: PodRecord, tim
       write(lab, made);
       return made;
     } catch (error) {
-      // As kubelet does: what failed half way is taken down before it is tried again.
-      if (!(error instanceof NetworkNotReady)) await callChain(runtime, readConfList(runtime), "DEL", pod);
+      if (!(error instanceof NetworkNotReady)) await takeDown(runtime, pod, error);
       const later = error instanceof NetworkNotReady || (error instanceof PluginError && error.tryAgain);
       if (!later || performance.now() + pause > end) throw error;
     }
     await delay(pause);
+  }
+}
+
+/** As runtimes do: what failed half way is taken down before it is tried again. @throws Error with both failures */
+async function takeDown(runtime: RuntimeNode, pod: PodRecord, failure: unknown): Promise<void> {
+  try {
+    await callChain(runtime, readConfList(runtime), "DEL", pod);
+  } catch (error) {
+    const [first, second] = [failure, error].map((e) => (e instanceof Error ? e.message : String(e)));
+    throw new Error(`${first}; then, taking it down: ${second}`, { cause: failure });
   }
 }
 

@@ -6,6 +6,7 @@
  *                   fabric.json        the process that holds the switch's network namespace
  *                   api.json           the API server: process, address, credentials
  *                   api.sock           its port, as a Unix socket for this machine
+ *                   control.sock       the lab's own requests: faults, credentials
  *                   nodes/node1.json   a node, its process when it runs
  *                   disks/node1/       its disk: etc and var; outlives power cuts and reboots
  *                   pods/n1-a.json     a pod: its sandbox and the CNI's answer

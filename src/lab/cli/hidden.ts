@@ -1,5 +1,6 @@
 /** The lab's own processes; people do not call them. */
-import { type Command, CommandError } from "../../ctl/index.ts";
+import { isIP } from "node:net";
+import { type Command, CommandError, UsageError } from "../../ctl/index.ts";
 
 const NEEDS_LAB = "this is a part of the lab; make one with: skylanectl lab up";
 
@@ -15,7 +16,26 @@ const process_ = (word: string, load: () => Promise<() => Promise<number>>): Com
   },
 });
 
+/** One side of a TCP transfer between pods. */
+const transfer: Command = {
+  words: ["lab", "transfer"],
+  summary: "One side of a transfer between pods",
+  operands: "receive ADDRESS | send ADDRESS PORT BYTES",
+  count: [2, 4],
+  hidden: true,
+  async run(input) {
+    const { receive, send } = await import("../transfer.ts");
+    const [side, address, port, bytes] = input.operands as [string, string, string | undefined, string | undefined];
+    if (isIP(address) === 0) throw new UsageError(`"${address}" is not an address`);
+    if (side === "receive") await receive(address);
+    else if (side === "send") await send(address, Number(port), Number(bytes));
+    else throw new UsageError(`a side is "receive" or "send", not "${side}"`);
+    return 0;
+  },
+};
+
 export const hiddenCommands: readonly Command[] = [
   process_("machine", async () => (await import("../machine/main.ts")).runMachine),
-  process_("serve-api", async () => (await import("../control.ts")).runControl),
+  process_("serve-api", async () => (await import("../control/main.ts")).runControl),
+  transfer,
 ];

@@ -1,5 +1,7 @@
 /** All commands of the lab. */
 import type { Command } from "../../ctl/index.ts";
+import { demoCommand } from "./demo.ts";
+import { faultCommands } from "./faults.ts";
 import { hiddenCommands } from "./hidden.ts";
 import { lifecycleCommands } from "./lifecycle.ts";
 import { nodeCommands } from "./nodes.ts";
@@ -10,5 +12,7 @@ export const labCommands: readonly Command[] = [
   ...lifecycleCommands,
   ...podCommands,
   ...nodeCommands,
+  ...faultCommands,
+  demoCommand,
   ...hiddenCommands,
 ];
