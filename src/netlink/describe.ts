@@ -63,11 +63,11 @@ function spec(link: LinkSpec): string {
 
 function change(link: LinkChange, dev: (index: number) => string): string {
   const { index, up, master, netnsFd, ...values } = link;
-  const words = Object.entries(values).map(([key, value]) => `${key} ${value}`);
+  const words = Object.entries(values).flatMap(([key, value]) => (value === undefined ? [] : [`${key} ${value}`]));
   if (up !== undefined) words.unshift(up ? "up" : "down");
   if (master !== undefined) words.push(master === 0 ? "no master" : `master ${dev(master)}`);
   if (netnsFd !== undefined) words.push("to another network namespace");
-  return `link ${dev(index)} to ${words.join(", ")}`.replace("to to", "to");
+  return `link ${dev(index)}: ${words.join(", ")}`;
 }
 
 const address = (a: Address, dev: (index: number) => string): string =>

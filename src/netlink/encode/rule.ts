@@ -1,7 +1,7 @@
 /**
  * Policy routing rules as netlink messages (struct fib_rule_hdr, linux/fib_rules.h).
  */
-import { cidrOf, ipToBytes } from "../../addr/index.ts";
+import { cidrOf, ipToBytes, networkAddress } from "../../addr/index.ts";
 import { AF_INET, AF_INET6, FR_ACT_TO_TBL, FRA, RT_TABLE } from "../constants.ts";
 import { ROUTE_PROTOCOL, type Rule } from "../types.ts";
 import type { MessageWriter } from "../writer.ts";
@@ -34,8 +34,9 @@ export function rule(w: MessageWriter, r: Rule): void {
     action: r.action ?? FR_ACT_TO_TBL,
     flags: r.invert ? FIB_RULE_INVERT : 0,
   });
-  if (r.dst !== undefined) w.attribute(FRA.DST, ipToBytes(r.dst.slice(0, r.dst.indexOf("/"))));
-  if (r.src !== undefined) w.attribute(FRA.SRC, ipToBytes(r.src.slice(0, r.src.indexOf("/"))));
+  // A prefix length of 0 is said by the header alone.
+  if (prefix(r.dst) > 0) w.attribute(FRA.DST, ipToBytes(networkAddress(r.dst as string)));
+  if (prefix(r.src) > 0) w.attribute(FRA.SRC, ipToBytes(networkAddress(r.src as string)));
   if (r.iifname !== undefined) w.attributeString(FRA.IIFNAME, r.iifname);
   if (r.oifname !== undefined) w.attributeString(FRA.OIFNAME, r.oifname);
   w.attributeU32(FRA.PRIORITY, r.priority);
