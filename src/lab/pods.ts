@@ -141,7 +141,7 @@ async function takeDown(runtime: RuntimeNode, pod: PodRecord, failure: unknown):
     await callChain(runtime, readConfList(runtime), "DEL", pod);
   } catch (error) {
     const [first, second] = [failure, error].map((e) => (e instanceof Error ? e.message : String(e)));
-    throw new Error(`${first}; then, taking it down: ${second}`, { cause: failure });
+    throw new AggregateError([failure, error], `${first}; then, taking it down: ${second}`, { cause: error });
   }
 }
 
