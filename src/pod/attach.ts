@@ -158,8 +158,18 @@ function setUp(work: Work): void {
   if (wantsIpv6 && !(hostIpv6 && podIpv6)) {
     throw new PodLinkError("invalid", `this node's kernel has no IPv6, but the pod is to have ${addresses.join(", ")}`);
   }
-  mustSucceed(work, host.executeAll(hostOperations({ index: peer, addresses, alias, ipv6: hostIpv6 })));
-  mustSucceed(work, pod.executeAll(podOperations({ index, addresses, mac: podMac, ipv6: podIpv6 })));
+  mustSucceed(
+    work,
+    host,
+    "the host",
+    host.executeAll(hostOperations({ index: peer, addresses, alias, ipv6: hostIpv6 })),
+  );
+  mustSucceed(
+    work,
+    pod,
+    `sandbox ${spec.netns}`,
+    pod.executeAll(podOperations({ index, addresses, mac: podMac, ipv6: podIpv6 })),
+  );
   settle(host, peer);
 }
 
@@ -184,26 +194,25 @@ function settle(host: Rtnl, index: number): void {
   host.link(index);
 }
 
-function mustSucceed(work: Work, failures: readonly OperationFailure[]): void {
+/** @throws PodLinkError when the kernel refused one of the steps in the namespace that `rtnl` talks to. */
+function mustSucceed({ spec }: Work, rtnl: Rtnl, where: string, failures: readonly OperationFailure[]): void {
   const [first] = failures;
   if (!first) return;
-  const reasons = failures.map((failure) => conflictOf(work, failure) ?? failure.error.message);
-  const reason = reasons[0] === first.error.message ? "kernel" : "occupied";
-  throw new PodLinkError(reason, `interface ${work.spec.ifname} of ${work.spec.alias}: ${reasons.join("; ")}`, {
-    cause: first.error,
-    code: first.error.code,
-  });
+  const what = `interface ${spec.ifname} of ${spec.alias} could not be set up`;
+  const conflict = conflictOf(rtnl, first);
+  const options = { cause: first.error, code: first.error.code };
+  if (conflict) throw new PodLinkError("occupied", `${what}: ${where} ${conflict}, which was left alone`, options);
+  throw new PodLinkError("kernel", `${what} in ${where}`, options);
 }
 
-/** Who has the route that we wanted to add: another pod with this address, or the operator's own route. */
-function conflictOf({ host }: Work, { operation, error }: OperationFailure): string | undefined {
+/** Who has the route that we wanted to add: another pod with this address, another plugin, or the operator. */
+function conflictOf(rtnl: Rtnl, { operation, error }: OperationFailure): string | undefined {
   if (error.code !== "EEXIST" || operation.kind !== "route") return undefined;
   const { dst, family } = operation.route;
-  const there = host.routes({ family }).find((route) => route.dst === dst);
+  const there = rtnl.routes({ family }).find((route) => route.dst === dst);
   if (there?.ifindex === undefined) return undefined;
-  const link = host.link(there.ifindex);
-  const holder = link ? `${link.name}${link.alias ? ` (${link.alias})` : ""}` : `device ${there.ifindex}`;
-  return `${dst} is routed to ${holder} already, which was left alone`;
+  const link = rtnl.link(there.ifindex);
+  return `has route ${dst} to ${link?.name ?? `device ${there.ifindex}`}${link?.alias ? ` (${link.alias})` : ""} already`;
 }
 
 /** Removes the pair after a failure and returns the error to throw, which says so when even that failed. */
@@ -213,10 +222,8 @@ function takeBack({ pod, spec }: Work, failure: unknown): unknown {
     if (index !== undefined) pod.execute({ op: "del", kind: "link", link: { index, name: spec.ifname } });
     return failure;
   } catch (error) {
-    const text = failure instanceof Error ? failure.message : String(failure);
-    const left = error instanceof Error ? error.message : String(error);
-    return new PodLinkError("kernel", `${text}; and interface ${spec.ifname} could not be removed again: ${left}`, {
-      cause: failure,
-    });
+    const why = error instanceof Error ? error.message : String(error);
+    const message = `interface ${spec.ifname} is left in sandbox ${spec.netns} after a failed ADD: it could not be removed (${why})`;
+    return new PodLinkError("kernel", message, { cause: failure });
   }
 }

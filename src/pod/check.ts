@@ -7,7 +7,7 @@ import { type Link, type Route, ROUTE_PROTOCOL, Rtnl } from "../netlink/index.ts
 import { closeFd, openNetns, readSysctl, SysError, withNetns } from "../sys/index.ts";
 import { isPair } from "./attach.ts";
 import { GATEWAY, HOST_MAC, hostIfname } from "./names.ts";
-import { hostPrefix } from "./plan.ts";
+import { GATEWAY_ADDRESS, hostPrefix } from "./plan.ts";
 import type { PodLinkExpectation } from "./types.ts";
 
 /** NUD_PERMANENT (linux/neighbour.h). */
@@ -88,8 +88,11 @@ function checkHostEnd({ addresses }: PodLinkExpectation, host: Rtnl, { index, na
       found.push(`the host's route ${hostPrefix(ip)} has protocol ${other.protocol ?? 0}, expected ${ROUTE_PROTOCOL}`);
     }
   }
+  for (const family of new Set(addresses.map(familyOf))) {
+    const { prefix } = GATEWAY_ADDRESS[family];
+    found.push(...checkAddress(host, index, `host interface ${name}`, GATEWAY[family], prefix));
+  }
   if (addresses.some((ip) => familyOf(ip) === 6)) {
-    found.push(...checkAddress(host, index, `host interface ${name}`, GATEWAY[6], 64));
     found.push(...checkSysctl("net.ipv6.conf.all.forwarding", "1", "the host forwards no IPv6"));
     found.push(...checkSysctl(`net.ipv6.conf.${name}.disable_ipv6`, "0", `IPv6 is off on host interface ${name}`));
   }

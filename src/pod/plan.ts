@@ -3,8 +3,11 @@
  *
  * The pod's addresses are /32 and /128 and everything goes through a link-local gateway, so neighbouring pods are
  * reached like any other: routed by the node. The pod knows the gateway's MAC from the start (permanent neighbours)
- * and never asks for it. The node finds a pod by a host route, and its MAC by ARP or ND as usual, so that a chained
- * plugin may change the MAC.
+ * and never asks for it. The node finds a pod by a host route, and its MAC by ARP or ND as usual.
+ *
+ * A chained plugin may change the pod's MAC (tuning does), and with that the kernel forgets the pod's neighbours, permanent
+ * ones too. So the host end has the gateways' addresses and answers for them: fe80::1 with scope link, as IPv6 needs it,
+ * and 169.254.1.1 with scope host, which the kernel never chooses as the source of a packet.
  *
  * IPv6 addresses skip duplicate address detection, which would keep them unusable for a second. Link-local addresses
  * are set by hand for the same reason: one that the kernel makes by itself goes through it.
@@ -15,6 +18,7 @@ import { GATEWAY, HOST_MAC } from "./names.ts";
 
 /** rtnetlink scopes (rtnetlink(7)). */
 const SCOPE_LINK = 253;
+const SCOPE_HOST = 254;
 
 /** What both ends' operations depend on. */
 export interface EndPlan {
@@ -37,18 +41,22 @@ export function pairOperation(o: {
   return { op: "add", kind: "link", link: { kind: "veth", name: o.ifname, mac: o.podMac, mtu: o.mtu, peer } };
 }
 
-/** The host end: up, fe80::1 where the pod has IPv6, and a route to each of the pod's addresses. */
+/** How the host end has the gateways' addresses. */
+export const GATEWAY_ADDRESS = {
+  4: { prefix: 32, scope: SCOPE_HOST },
+  6: { prefix: 64, scope: SCOPE_LINK, nodad: true },
+} as const;
+
+/** The host end: up, the pod's gateways, and a route to each of the pod's addresses. */
 export function hostOperations({ index, addresses, ipv6, alias }: EndPlan & { alias: string }): Operation[] {
   const operations: Operation[] = [
     { op: "set", kind: "link", link: { index, alias, ...(ipv6 && { addrGenMode: "none" as const }) } },
     { op: "set", kind: "link", link: { index, up: true } },
   ];
-  if (addresses.some((ip) => familyOf(ip) === 6)) {
-    const address = { ifindex: index, ip: GATEWAY[6], prefix: 64, scope: SCOPE_LINK, nodad: true };
-    operations.push({ op: "add", kind: "address", address });
-  }
   for (const ip of addresses) {
     const family = familyOf(ip);
+    const gateway = { ifindex: index, ip: GATEWAY[family], ...GATEWAY_ADDRESS[family] };
+    operations.push({ op: "add", kind: "address", address: gateway });
     const route = { family, dst: hostPrefix(ip), ifindex: index, scope: SCOPE_LINK, protocol: ROUTE_PROTOCOL };
     operations.push({ op: "add", kind: "route", route });
   }
