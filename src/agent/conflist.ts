@@ -6,6 +6,7 @@
 import { accessSync, constants, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { writeFileAtomic } from "../sys/index.ts";
+import { commonVersions } from "./chained-versions.ts";
 
 /** Spec versions that the plugin speaks, lowest first; runtimes that know `cniVersions` choose among them. */
 export const CNI_VERSIONS = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] as const;
@@ -46,11 +47,12 @@ export function renderConflist(input: ConflistInput): string {
     ...(input.dataDir === DEFAULT_DATA_DIR ? {} : { dataDir: input.dataDir }),
     capabilities: { ips: true, mac: true, dns: true, ipRanges: true },
   };
+  const chained = chainedPlugins(input);
   const list = {
     cniVersion: "1.0.0",
-    cniVersions: CNI_VERSIONS,
+    cniVersions: commonVersions(CNI_VERSIONS, chained, input.binDir),
     name: "skylane",
-    plugins: [plugin, ...chainedPlugins(input)],
+    plugins: [plugin, ...chained],
   };
   return `${JSON.stringify(list, null, 2)}\n`;
 }

@@ -45,6 +45,21 @@ describe("the CNI configuration list", () => {
     assert.deepEqual(types([{ type: "bandwidth" }, { type: "tuning" }]), ["skylane", "bandwidth", "tuning"]);
   });
 
+  it("offers only versions that every plugin of the chain speaks", () => {
+    const portmap = join(dir, "portmap");
+    const versions = (): string[] => JSON.parse(renderConflist({ ...base, chained: "auto", binDir: dir })).cniVersions;
+    const speaks = (...supported: string[]): void => {
+      const answer = JSON.stringify({ cniVersion: "1.0.0", supportedVersions: supported });
+      writeFileSync(portmap, `#!/bin/sh\n[ "$CNI_COMMAND" = VERSION ] && echo '${answer}'\n`, { mode: 0o755 });
+    };
+    speaks("0.1.0", "0.4.0", "1.0.0");
+    assert.deepEqual(versions(), ["0.4.0", "1.0.0"]);
+    speaks("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0");
+    assert.deepEqual(versions(), ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"]);
+    writeFileSync(portmap, "not a program", { mode: 0o755 });
+    assert.deepEqual(versions(), ["0.3.0", "0.3.1", "0.4.0", "1.0.0"]);
+  });
+
   it("is written whole, only where it differs, readable by everyone", () => {
     const confDir = join(dir, "etc", "cni");
     assert.equal(ensureConflist(confDir, "10-skylane.conflist", "one\n"), true);
