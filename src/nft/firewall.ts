@@ -1,0 +1,228 @@
+/**
+ * Keeps what Skylane needs of the packet filter: its own table, and acceptance where a FORWARD policy would drop its
+ * traffic. The table is always put in place whole, in one transaction (thirty milliseconds for five thousand
+ * peers), so there is no difference to work out and nothing to remember about the last one. Any transaction
+ * of somebody else's that touches it is answered by putting it in place again: the kernel announces it.
+ *
+ * Legacy iptables announces nothing, so FORWARD chains are also looked at on a timer.
+ */
+import type { Logger } from "../log/index.ts";
+import { ensureForwarding, FORWARD_CHAIN } from "./forward-policy.ts";
+import { type RunTool, toolRunner } from "./run.ts";
+import { ALL_FEATURES, type NetworkRules, type NftFeatures, renderRuleset, TABLE } from "./ruleset.ts";
+import { applyNetworks, WITHOUT } from "./table.ts";
+import { Task } from "./task.ts";
+import { type NftTransaction, NftWatch, recordTransactions } from "./watch.ts";
+
+const OWN_TABLE = `inet ${TABLE}`;
+/** Chains, and tables that come or go, after whose change a FORWARD chain may need another look. */
+const CONCERNS_FORWARD: ReadonlySet<string> = new Set(
+  ["ip filter", "ip6 filter"].flatMap((table) => [table, `${table} FORWARD`, `${table} ${FORWARD_CHAIN}`]),
+);
+/** Transactions come in bursts; this long after the first of one the rules are looked at, in milliseconds. */
+const SETTLE_MS = 20;
+/** Longest rest while somebody keeps changing our table: well under a second. */
+const LONGEST_REST_MS = 400;
+/** A repair this long after the last one is nobody's habit. */
+const CALM_MS = 2_000;
+const LEGACY_LOOK_MS = 10_000;
+
+export interface FirewallOptions {
+  /** Namespace to work in; the process's own when absent. */
+  netns?: number | string;
+  logger: Logger;
+  /** Accept our traffic where a FORWARD policy is drop; true by default. */
+  forwardPolicy?: boolean;
+  /** Something of ours was put right that somebody else had changed. */
+  onRepair?: (kind: "nft" | "forward") => void;
+  /** A transaction of our table ended. */
+  onApply?: (result: "ok" | "error", seconds: number) => void;
+  /** Runs tools; for tests. */
+  run?: RunTool;
+}
+
+export interface FirewallStatus {
+  /** The table is in place: the last attempt succeeded. */
+  ready: boolean;
+  /** Why it is not, or why a FORWARD chain could not be looked at. */
+  error?: string;
+  /** What this kernel cannot do, in words. */
+  degraded: string[];
+  /** FORWARD chains whose policy is drop and that accept our traffic. */
+  acceptedForward: number;
+  repairs: { nft: number; forward: number };
+}
+
+/** Keeps the packet filter right until it is stopped. */
+export class Firewall {
+  readonly #options: FirewallOptions;
+  readonly #run: RunTool;
+  readonly #table = new Task(
+    () => this.#applyTable(),
+    (error) => this.#failed("table", error),
+  );
+  readonly #forward = new Task(
+    () => this.#lookAtForward(),
+    (error) => this.#failed("forward", error),
+  );
+  readonly #errors = new Map<"table" | "forward", string>();
+  readonly #repairs = { nft: 0, forward: 0 };
+  #networks: readonly NetworkRules[] = [];
+  #text = "";
+  /** The text that is in place. */
+  #applied: string | undefined;
+  #features: NftFeatures = ALL_FEATURES;
+  #watch: NftWatch | undefined;
+  #legacyTimer: NodeJS.Timeout | undefined;
+  /** Generation of our last transaction; undefined while it is not known. */
+  #generation: number | undefined;
+  /** Generations of transactions that touched our table and were not judged yet. */
+  #touched: number[] = [];
+  #drifted = false;
+  #rest = SETTLE_MS;
+  #lastRepair = Number.NEGATIVE_INFINITY;
+  #forwardLooks = 0;
+  #acceptedForward = 0;
+
+  constructor(options: FirewallOptions) {
+    this.#options = options;
+    this.#run = options.run ?? toolRunner({ netns: options.netns });
+  }
+
+  /** Sets what the rules are made of, for all pod networks of the node. @throws RangeError for values that are none */
+  set(networks: readonly NetworkRules[]): void {
+    const text = renderRuleset(networks);
+    this.#networks = networks;
+    this.#text = text;
+    if (text !== this.#applied && this.#watch) this.#table.want();
+  }
+
+  /** Starts watching and puts the table in place; resolves after the first attempt (see {@link status}). @throws SysError */
+  async start(): Promise<void> {
+    if (this.#watch) throw new Error("a firewall is started once");
+    this.#watch = NftWatch.open({
+      netns: this.#options.netns,
+      onTransactions: (transactions) => this.#onTransactions(transactions),
+      onLost: (reason) => {
+        this.#options.logger.debug("nftables notifications were lost", { reason });
+        this.#table.want(LONGEST_REST_MS);
+        this.#wantForward(LONGEST_REST_MS);
+      },
+    });
+    this.#text ||= renderRuleset(this.#networks);
+    this.#table.want();
+    this.#wantForward(0);
+    this.#legacyTimer = setInterval(() => this.#wantForward(0), LEGACY_LOOK_MS);
+    await this.settled();
+  }
+
+  /** Resolves when nothing is under way or about to start; what failed may still be due later. */
+  async settled(): Promise<void> {
+    await Promise.all([this.#table.settled(), this.#forward.settled()]);
+  }
+
+  status(): FirewallStatus {
+    const lacking = (Object.keys(WITHOUT) as (keyof NftFeatures)[]).filter((feature) => !this.#features[feature]);
+    const error = [...this.#errors.values()].join("; ");
+    return {
+      ready: this.#applied !== undefined,
+      ...(error !== "" && { error }),
+      degraded: lacking.map((feature) => WITHOUT[feature]),
+      acceptedForward: this.#acceptedForward,
+      repairs: { ...this.#repairs },
+    };
+  }
+
+  /** Stops watching and leaves all rules as they are. */
+  async stop(): Promise<void> {
+    clearInterval(this.#legacyTimer);
+    await Promise.all([this.#table.stop(), this.#forward.stop(), this.#watch?.close()]);
+  }
+
+  #onTransactions(transactions: readonly NftTransaction[]): void {
+    for (const { generation, tables, chains } of transactions) {
+      if (tables.has(OWN_TABLE)) this.#touched.push(generation);
+      for (const chain of chains) if (CONCERNS_FORWARD.has(chain)) this.#wantForward(SETTLE_MS);
+    }
+    if (!this.#table.running) this.#judge();
+  }
+
+  /** Whether anybody touched our table after our last transaction; what was before, that has overwritten. */
+  #judge(): void {
+    const own = this.#generation;
+    // Generations wrap around at 32 bits.
+    const drifted = own !== undefined && this.#touched.some((generation) => ((generation - own) | 0) > 0);
+    this.#touched = [];
+    if (!drifted) return;
+    this.#drifted = true;
+    this.#table.want(this.#rest);
+  }
+
+  async #applyTable(): Promise<void> {
+    const start = performance.now();
+    const [text, networks, drifted] = [this.#text, this.#networks, this.#drifted];
+    this.#drifted = false;
+    let features = this.#features;
+    try {
+      const seen = await recordTransactions(this.#options.netns, async () => {
+        features = await applyNetworks(this.#run, networks, this.#features);
+      });
+      // The first of several is taken for ours: at worst the table is put in place once more.
+      this.#generation = seen?.find(({ tables }) => tables.has(OWN_TABLE))?.generation;
+      this.#options.onApply?.("ok", (performance.now() - start) / 1000);
+    } catch (error) {
+      this.#drifted ||= drifted;
+      this.#applied = undefined;
+      this.#options.onApply?.("error", (performance.now() - start) / 1000);
+      throw error;
+    }
+    this.#applied = text;
+    this.#errors.delete("table");
+    this.#learned(features);
+    if (drifted) this.#repaired();
+    if (this.#generation === undefined) this.#table.want(LONGEST_REST_MS);
+    else this.#judge();
+  }
+
+  #repaired(): void {
+    const now = performance.now();
+    this.#rest = now - this.#lastRepair > CALM_MS ? SETTLE_MS : Math.min(this.#rest * 2, LONGEST_REST_MS);
+    this.#lastRepair = now;
+    this.#repairs.nft++;
+    this.#options.logger.warn(`table ${OWN_TABLE} was changed by somebody else and is put back`);
+    this.#options.onRepair?.("nft");
+  }
+
+  #learned(features: NftFeatures): void {
+    for (const feature of Object.keys(WITHOUT) as (keyof NftFeatures)[]) {
+      if (this.#features[feature] && !features[feature]) this.#options.logger.warn(WITHOUT[feature]);
+    }
+    this.#features = features;
+  }
+
+  #wantForward(delayMs: number): void {
+    if (this.#options.forwardPolicy !== false) this.#forward.want(delayMs);
+  }
+
+  async #lookAtForward(): Promise<void> {
+    const { did, restored, dropping } = await ensureForwarding(this.#run, this.#options.netns);
+    for (const what of did) this.#options.logger.info(what);
+    this.#acceptedForward = dropping;
+    this.#errors.delete("forward");
+    if (restored && this.#forwardLooks > 0) {
+      this.#repairs.forward++;
+      this.#options.onRepair?.("forward");
+    }
+    this.#forwardLooks++;
+  }
+
+  #failed(what: "table" | "forward", error: unknown): void {
+    const message = error instanceof Error ? error.message : String(error);
+    if (this.#errors.get(what) !== message) {
+      const text =
+        what === "table" ? `table ${OWN_TABLE} cannot be put in place` : "FORWARD chains cannot be looked at";
+      this.#options.logger.error(`${text}; it is tried again`, { error });
+    }
+    this.#errors.set(what, message);
+  }
+}

@@ -1,0 +1,184 @@
+/**
+ * The table `inet skylane` as text, from plain data: one table for all pod networks of the node, always whole, so that
+ * it can be put in place in one transaction. What it does:
+ *
+ * - prerouting, raw: a packet from a pod must come from an address whose route leads back to that very pod (one static
+ *   rule for all pods, which needs nothing at ADD); a packet out of the overlay must not claim to be from a pod here.
+ * - input: VXLAN packets with a VNI of ours count only from the underlay address of a known peer. Other VNIs on the same
+ *   port are somebody else's. The input hook sees whole packets (fragments are put together before it) and
+ *   costs forwarded traffic nothing. Pods may not send VXLAN to this node at all.
+ * - forward: nor to another one: masqueraded, it would look like ours and be let in there. VXLAN between pods is
+ *   their own business.
+ * - postrouting: pod traffic that leaves the cluster gets the node's address, with random ports, since two pods
+ *   that race for the same port would lose a packet. A pod that talks to another node's own address leaves the
+ *   cluster's pod CIDRs and is masqueraded too, as with flannel and Calico.
+ */
+import { cidrCovers, FAMILIES, type Family, familyOf, parseCidr, parseIp } from "../addr/index.ts";
+import { POD_LINK_GROUP } from "../netlink/index.ts";
+
+/** Name of the table, of family inet. */
+export const TABLE = "skylane";
+
+/** What the rules of one pod network are made of. */
+export interface NetworkRules {
+  network: string;
+  vni: number;
+  /** The VXLAN device. */
+  device: string;
+  /** Our VXLAN port. */
+  port: number;
+  /** Underlay addresses of the peers. */
+  peers: readonly string[];
+  /** VXLAN ports of peers that use another than ours. */
+  peerPorts?: readonly number[];
+  /** This node's pod CIDRs. */
+  podCidrs: readonly string[];
+  /** The whole cluster's; empty where not configured. */
+  clusterCidrs: readonly string[];
+  masquerade: { enabled: boolean; exclude: readonly string[] };
+}
+
+/** What nftables of this kernel can do; everything by default. */
+export interface NftFeatures {
+  /** `fib` expressions in tables of family inet (nft_fib_inet). */
+  fib: boolean;
+  /** `masquerade fully-random`. */
+  fullyRandom: boolean;
+}
+
+export const ALL_FEATURES: NftFeatures = { fib: true, fullyRandom: true };
+
+/** Never masqueraded, since they never leave the link or go to many. */
+const NEVER: Record<Family, readonly string[]> = {
+  4: ["169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32"],
+  6: ["fe80::/10", "ff00::/8"],
+};
+const IP: Record<Family, string> = { 4: "ip", 6: "ip6" };
+const PODS = `0x${POD_LINK_GROUP.toString(16)}`;
+/** What a pod sends from the unspecified address while it has none yet: duplicate detection and multicast reports. */
+const UNSPECIFIED = "nd-neighbor-solicit, mld-listener-report, mld-listener-done, mld2-listener-report";
+
+/**
+ * The transaction that puts the table in place, whatever is there: nothing, an older one, one that somebody changed.
+ * @throws RangeError when a value is no address, prefix or device name: nothing unparsed ever reaches nft.
+ */
+export function renderRuleset(networks: readonly NetworkRules[], features: NftFeatures = ALL_FEATURES): string {
+  for (const { device } of networks) {
+    if (!/^[a-zA-Z0-9._-]{1,15}$/.test(device)) throw new RangeError(`${JSON.stringify(device)} is no device name`);
+  }
+  const parts = [
+    ...networks.flatMap(sets),
+    ...prerouting(networks, features),
+    ...input(networks),
+    ...forward(networks),
+    ...postrouting(networks, features),
+  ];
+  // Adding it first makes the deletion succeed where there is none.
+  return `add table inet ${TABLE}\ndelete table inet ${TABLE}\ntable inet ${TABLE} {\n${parts.join("\n")}\n}\n`;
+}
+
+const setName = (kind: "peers" | "pods" | "direct", { vni }: NetworkRules, family: Family): string =>
+  `${kind}${family}_${vni}`;
+
+function sets(network: NetworkRules): string[] {
+  return FAMILIES.flatMap((family) => {
+    const own = ofFamily(network.podCidrs, family);
+    const direct = ofFamily([...network.podCidrs, ...network.clusterCidrs, ...network.masquerade.exclude], family);
+    const peers = network.peers.filter((ip) => familyOf(ip) === family).map(parseIp);
+    return [
+      ...set(setName("peers", network, family), family, false, [...new Set(peers)].sort()),
+      ...set(setName("pods", network, family), family, true, own),
+      ...set(setName("direct", network, family), family, true, withoutCovered([...direct, ...NEVER[family]])),
+    ];
+  });
+}
+
+function set(name: string, family: Family, interval: boolean, elements: readonly string[]): string[] {
+  return [
+    `  set ${name} {`,
+    `    type ipv${family}_addr`,
+    ...(interval ? ["    flags interval"] : []),
+    ...(elements.length > 0 ? [`    elements = { ${elements.join(", ")} }`] : []),
+    "  }",
+  ];
+}
+
+const ofFamily = (cidrs: readonly string[], family: Family): string[] =>
+  cidrs.filter((cidr) => familyOf(cidr) === family).map(parseCidr);
+
+/** Interval sets may not overlap; a prefix inside another one says nothing new. */
+function withoutCovered(cidrs: readonly string[]): string[] {
+  const distinct = [...new Set(cidrs)].sort();
+  return distinct.filter((cidr) => !distinct.some((other) => other !== cidr && cidrCovers(other, cidr)));
+}
+
+function chain(name: string, hook: string | undefined, rules: readonly string[]): string[] {
+  return [`  chain ${name} {`, ...(hook ? [`    ${hook}`] : []), ...rules.map((rule) => `    ${rule}`), "  }"];
+}
+
+function prerouting(networks: readonly NetworkRules[], { fib }: NftFeatures): string[] {
+  const fromOverlay = networks.flatMap((network) =>
+    FAMILIES.map((family) => {
+      const pods = setName("pods", network, family);
+      return `iifname "${network.device}" ${IP[family]} saddr @${pods} counter drop comment "a pod of this node, from outside"`;
+    }),
+  );
+  const fromPod = [
+    `ip6 saddr :: icmpv6 type { ${UNSPECIFIED} } accept`,
+    ...(fib ? ['fib saddr . iif oif missing counter drop comment "not the address of this pod"'] : []),
+  ];
+  return [
+    ...chain("from_pod", undefined, fromPod),
+    ...chain("prerouting", "type filter hook prerouting priority raw; policy accept;", [
+      `iifgroup ${PODS} jump from_pod`,
+      ...fromOverlay,
+    ]),
+  ];
+}
+
+const portsOf = (networks: readonly NetworkRules[]): string =>
+  [...new Set(networks.flatMap(({ port, peerPorts = [] }) => [port, ...peerPorts]))].sort((a, b) => a - b).join(", ");
+
+function input(networks: readonly NetworkRules[]): string[] {
+  const rules = networks.flatMap((network) =>
+    FAMILIES.map((family) => {
+      const peers = setName("peers", network, family);
+      // The VNI is 24 bits, 4 bytes into the VXLAN header, which follows 8 bytes of UDP (RFC 7348).
+      const ours = `udp dport ${network.port} @th,96,24 ${network.vni}`;
+      return `${ours} ${IP[family]} saddr != @${peers} counter drop comment "VXLAN from no known peer"`;
+    }),
+  );
+  const fromPod =
+    networks.length > 0
+      ? [`iifgroup ${PODS} udp dport { ${portsOf(networks)} } counter drop comment "VXLAN from a pod"`]
+      : [];
+  return chain("input", "type filter hook input priority raw; policy accept;", [...fromPod, ...rules]);
+}
+
+function forward(networks: readonly NetworkRules[]): string[] {
+  const devices = networks.map(({ device }) => `"${device}"`).join(", ");
+  const rules =
+    networks.length > 0
+      ? [
+          `iifgroup ${PODS} oifgroup != ${PODS} oifname != { ${devices} } udp dport { ${portsOf(networks)} } counter drop comment "VXLAN from a pod"`,
+        ]
+      : [];
+  return chain("forward", "type filter hook forward priority raw; policy accept;", rules);
+}
+
+function postrouting(networks: readonly NetworkRules[], { fullyRandom }: NftFeatures): string[] {
+  const masqueraded = networks.filter(({ masquerade }) => masquerade.enabled);
+  if (masqueraded.length === 0) return [];
+  const devices = networks.map(({ device }) => `"${device}"`).join(", ");
+  const rules = masqueraded.flatMap((network) =>
+    FAMILIES.map((family) => {
+      const [pods, direct] = [setName("pods", network, family), setName("direct", network, family)];
+      return `${IP[family]} saddr @${pods} ${IP[family]} daddr != @${direct} masquerade${fullyRandom ? " fully-random" : ""}`;
+    }),
+  );
+  return chain("postrouting", "type nat hook postrouting priority srcnat; policy accept;", [
+    `oifname { ${devices} } return`,
+    `oifgroup ${PODS} return`,
+    ...rules,
+  ]);
+}

@@ -1,0 +1,66 @@
+/**
+ * Putting the table in place and taking it away. When the kernel refuses it, what it lacks is found out by asking for
+ * one feature at a time, without changing anything (`nft --check`), so that the error has a name.
+ */
+import { NftError, type RunTool } from "./run.ts";
+import { ALL_FEATURES, type NetworkRules, type NftFeatures, renderRuleset, TABLE } from "./ruleset.ts";
+
+/** A table that needs one feature only. */
+const PROBES: Record<keyof NftFeatures, string> = {
+  fib: "chain c { type filter hook prerouting priority raw; fib saddr . iif oif missing drop; }",
+  fullyRandom: "chain c { type nat hook postrouting priority srcnat; masquerade fully-random; }",
+};
+
+/** What a missing feature means, for the reader. */
+export const WITHOUT: Record<keyof NftFeatures, string> = {
+  fib: "this kernel has no nft_fib_inet: pods can send from addresses that are not theirs",
+  fullyRandom: "this kernel has no fully random masquerading: concurrent connections may lose their first packet",
+};
+
+/** Applies a ruleset's text in one transaction. @throws NftError */
+export async function applyRuleset(run: RunTool, text: string): Promise<void> {
+  await run("nft", ["-f", "-"], text);
+}
+
+/** Which features this kernel and this nft have. @throws NftError when nft itself cannot be run */
+export async function probeFeatures(run: RunTool): Promise<NftFeatures> {
+  const features = { ...ALL_FEATURES };
+  for (const feature of Object.keys(PROBES) as (keyof NftFeatures)[]) {
+    try {
+      await run(
+        "nft",
+        ["--check", "-f", "-"],
+        `table inet ${TABLE}_probe {\n${PROBES[feature].replaceAll("; ", "\n")}\n}\n`,
+      );
+    } catch (error) {
+      if (!(error instanceof NftError) || error.reason !== "refused") throw error;
+      features[feature] = false;
+    }
+  }
+  return features;
+}
+
+/** Renders for what the kernel can do and applies. Returns the features used. @throws NftError, RangeError */
+export async function applyNetworks(
+  run: RunTool,
+  networks: readonly NetworkRules[],
+  features: NftFeatures,
+): Promise<NftFeatures> {
+  try {
+    await applyRuleset(run, renderRuleset(networks, features));
+    return features;
+  } catch (error) {
+    if (!(error instanceof NftError) || error.reason !== "refused") throw error;
+    const found = await probeFeatures(run);
+    if (found.fib === features.fib && found.fullyRandom === features.fullyRandom) throw error;
+    await applyRuleset(run, renderRuleset(networks, found));
+    return found;
+  }
+}
+
+/** Deletes the table. Returns whether there was one. @throws NftError */
+export async function removeTable(run: RunTool): Promise<boolean> {
+  const there = (await run("nft", ["list", "tables", "inet"])).split("\n").includes(`table inet ${TABLE}`);
+  if (there) await run("nft", ["-f", "-"], `add table inet ${TABLE}\ndelete table inet ${TABLE}\n`);
+  return there;
+}

@@ -1,0 +1,225 @@
+/**
+ * Seeing changes of nftables: a member of the kernel's multicast group for them (NFNLGRP_NFTABLES). Of each transaction
+ * only its generation and what it touched is read; what is there now is asked of nft.
+ *
+ * Our own transactions are told from others' by their generation, a number that the kernel gives every transaction. The
+ * kernel announces a transaction before nft's system call returns, so a second socket that is open while our nft
+ * runs has its generation when nft has ended. No process id is compared: a container's are not the kernel's.
+ */
+import { read } from "node:fs";
+import { constants } from "node:os";
+import { errnoText, KernelSocket, SysError, withNetns } from "../sys/index.ts";
+
+/** linux/netlink.h, linux/netfilter/nfnetlink.h, linux/netfilter/nf_tables.h */
+const NETLINK_NETFILTER = 12;
+const GROUP_NFTABLES = 1 << (7 - 1);
+const SUBSYSTEM_NFTABLES = 10;
+const MSG = { NEWTABLE: 0, DELTABLE: 2, NEWCHAIN: 3, DELCHAIN: 5, NEWRULE: 6, DELRULE: 8, NEWGEN: 15 } as const;
+const FAMILY_NAMES: Record<number, string> = { 1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6" };
+const NOOP = 1;
+const NETLINK_HEADER = 16;
+const GENERIC_HEADER = 4;
+const ATTRIBUTE_TYPE = 0x3fff;
+
+const DATAGRAM = 256 * 1024;
+const RECEIVE_BUFFER = 8 * 1024 * 1024;
+/** The reader looks this often by itself whether it was closed (milliseconds). */
+const LOOK_UP = 1_000;
+const FAULTS = 8;
+
+/** A transaction, as far as it matters here. */
+export interface NftTransaction {
+  /** 32 bits that count transactions and wrap around. */
+  generation: number;
+  /** "inet skylane": tables in which anything changed. */
+  tables: Set<string>;
+  /** "ip filter FORWARD": chains that changed, or whose rules did; "ip filter" alone when a table came or went. */
+  chains: Set<string>;
+}
+
+/** Puts notifications together into transactions. */
+export class TransactionReader {
+  #tables = new Set<string>();
+  #chains = new Set<string>();
+
+  /** Takes a datagram and returns the transactions that end in it. Bytes that make no sense end the datagram. */
+  take(datagram: Buffer): NftTransaction[] {
+    const done: NftTransaction[] = [];
+    for (let at = 0; at + NETLINK_HEADER + GENERIC_HEADER <= datagram.length; ) {
+      const length = datagram.readUInt32LE(at);
+      if (length < NETLINK_HEADER + GENERIC_HEADER || at + length > datagram.length) break;
+      const type = datagram.readUInt16LE(at + 4);
+      if (type >> 8 === SUBSYSTEM_NFTABLES) {
+        const family = FAMILY_NAMES[datagram[at + NETLINK_HEADER] as number] ?? "unknown";
+        const attributes = attributesOf(datagram.subarray(at + NETLINK_HEADER + GENERIC_HEADER, at + length));
+        const finished = this.#message(type & 0xff, family, attributes);
+        if (finished) done.push(finished);
+      }
+      at += (length + 3) & ~3;
+    }
+    return done;
+  }
+
+  #message(kind: number, family: string, attributes: Map<number, Buffer>): NftTransaction | undefined {
+    const first = attributes.get(1);
+    if (kind === MSG.NEWGEN) {
+      const generation = first && first.length >= 4 ? first.readUInt32BE(0) : 0;
+      const transaction = { generation, tables: this.#tables, chains: this.#chains };
+      this.#tables = new Set();
+      this.#chains = new Set();
+      return transaction;
+    }
+    if (!first) return undefined;
+    // The first attribute of every other kind is the table's name.
+    const table = `${family} ${text(first)}`;
+    this.#tables.add(table);
+    if (kind === MSG.NEWTABLE || kind === MSG.DELTABLE) this.#chains.add(table);
+    const chain =
+      kind === MSG.NEWCHAIN || kind === MSG.DELCHAIN ? attributes.get(3) : isRule(kind) ? attributes.get(2) : undefined;
+    if (chain) this.#chains.add(`${table} ${text(chain)}`);
+    return undefined;
+  }
+}
+
+const isRule = (kind: number): boolean => kind === MSG.NEWRULE || kind === MSG.DELRULE;
+const text = (value: Buffer): string =>
+  value.toString("utf8", 0, value.indexOf(0) < 0 ? value.length : value.indexOf(0));
+
+function attributesOf(bytes: Buffer): Map<number, Buffer> {
+  const attributes = new Map<number, Buffer>();
+  for (let at = 0; at + 4 <= bytes.length; ) {
+    const length = bytes.readUInt16LE(at);
+    if (length < 4 || at + length > bytes.length) break;
+    attributes.set(bytes.readUInt16LE(at + 2) & ATTRIBUTE_TYPE, bytes.subarray(at + 4, at + length));
+    at += (length + 3) & ~3;
+  }
+  return attributes;
+}
+
+function openSocket(netns: number | string | undefined): KernelSocket {
+  const open = () => KernelSocket.open(NETLINK_NETFILTER, GROUP_NFTABLES);
+  const socket = netns === undefined ? open() : withNetns(netns, open);
+  try {
+    socket.setReceiveBuffer(RECEIVE_BUFFER);
+    return socket;
+  } catch (error) {
+    socket.close();
+    throw error;
+  }
+}
+
+/**
+ * Runs something and tells which transactions were made meanwhile, by it or by others; undefined when the kernel had to
+ * drop some of the news.
+ * @throws SysError, and what `action` rejects with
+ */
+export async function recordTransactions(
+  netns: number | string | undefined,
+  action: () => Promise<void>,
+): Promise<NftTransaction[] | undefined> {
+  using socket = openSocket(netns);
+  await action();
+  const reader = new TransactionReader();
+  const seen: NftTransaction[] = [];
+  const buffer = Buffer.allocUnsafe(DATAGRAM);
+  for (;;) {
+    const got = socket.receive(buffer, false);
+    if (got === constants.errno.EAGAIN) return seen;
+    if (got === constants.errno.EINTR) continue;
+    if (typeof got === "number" || got.truncated) return undefined;
+    seen.push(...reader.take(buffer.subarray(0, got.length)));
+  }
+}
+
+export interface WatchOptions {
+  netns?: number | string | undefined;
+  onTransactions: (transactions: NftTransaction[]) => void;
+  /** Transactions may have been missed, for the given reason. */
+  onLost: (reason: string) => void;
+}
+
+/** Watches nftables of a namespace until it is closed. Waits in a thread of libuv's pool, as src/netlink's Monitor does. */
+export class NftWatch {
+  readonly #socket: KernelSocket;
+  readonly #options: WatchOptions;
+  readonly #reader = new TransactionReader();
+  readonly #buffer = Buffer.allocUnsafeSlow(DATAGRAM);
+  readonly #ended: Promise<void>;
+  #closing = false;
+
+  private constructor(socket: KernelSocket, options: WatchOptions) {
+    this.#socket = socket;
+    this.#options = options;
+    this.#ended = this.#run();
+  }
+
+  /** Starts to watch. @throws SysError */
+  static open(options: WatchOptions): NftWatch {
+    const socket = openSocket(options.netns);
+    try {
+      socket.setReceiveTimeout(LOOK_UP);
+      return new NftWatch(socket, options);
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
+  }
+
+  /** Stops; no handler is called after this. Resolves when the reader has left and the socket is closed. */
+  async close(): Promise<void> {
+    if (!this.#closing) {
+      this.#closing = true;
+      this.#wake();
+    }
+    await this.#ended;
+  }
+
+  /** Ends the reader's wait by a message to its own port; where that is not permitted it looks up by itself soon. */
+  #wake(): void {
+    const nothing = Buffer.alloc(NETLINK_HEADER);
+    nothing.writeUInt32LE(NETLINK_HEADER, 0);
+    nothing.writeUInt16LE(NOOP, 4);
+    try {
+      this.#socket.send(nothing, nothing.length, this.#socket.port, false);
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+    }
+  }
+
+  async #run(): Promise<void> {
+    let faults = 0;
+    try {
+      while (!this.#closing) {
+        const { errno, bytes } = await this.#read();
+        if (this.#closing) return;
+        if (errno === 0) {
+          faults = 0;
+          const transactions = this.#reader.take(this.#buffer.subarray(0, bytes));
+          if (bytes === DATAGRAM) this.#options.onLost("a notification was too long");
+          if (transactions.length > 0) this.#options.onTransactions(transactions);
+        } else if (errno === constants.errno.ENOBUFS) {
+          this.#options.onLost("notifications came faster than they were read (ENOBUFS)");
+        } else if (errno !== constants.errno.EAGAIN && errno !== constants.errno.EINTR) {
+          this.#options.onLost(`reading notifications failed: ${errnoText(errno)}`);
+          if (++faults >= FAULTS) throw new SysError(errno, "read", "watching nftables");
+        }
+      }
+    } catch (error) {
+      // Nobody awaits the reader: the process's own policy for uncaught exceptions applies.
+      setImmediate(() => {
+        throw error;
+      });
+    } finally {
+      this.#closing = true;
+      this.#socket.close();
+    }
+  }
+
+  #read(): Promise<{ errno: number; bytes: number }> {
+    return new Promise((resolve) => {
+      read(this.#socket.fd, this.#buffer, 0, DATAGRAM, null, (error, bytes) => {
+        resolve({ errno: error ? Math.abs(error.errno ?? constants.errno.EIO) : 0, bytes });
+      });
+    });
+  }
+}
