@@ -52,6 +52,8 @@ export function keysOf(schema: AnySchema, prefix = ""): string[] {
   );
 }
 
+const MAX_KEYS = 100;
+
 function unknownKeys(
   schema: AnySchema,
   value: unknown,
@@ -61,17 +63,20 @@ function unknownKeys(
 ): ConfigProblem[] {
   const entries = entriesOf(schema);
   if (entries === undefined || typeof value !== "object" || value === null || Array.isArray(value)) return [];
-  return Object.entries(value).flatMap(([name, inner]) => {
-    const at = [...path, name];
-    if (Object.hasOwn(entries, name)) return unknownKeys(entries[name] as AnySchema, inner, root, where, at);
-    const near = nearest(name, Object.keys(entries));
-    // A key of another section, written in the wrong place.
-    const leaf = keysOf(root).find((key) => key === keyOf(at) || key.split(".").at(-1) === name);
-    const meant = near === undefined ? leaf : keyOf([...path, near]);
-    const detail = `unknown key ${shown(name)}${meant === undefined ? "" : `; did you mean ${meant}?`}`;
-    const allowed = meant === undefined ? Object.keys(entries).join(", ") : "";
-    return [{ ...where(at), value: shown(inner), allowed, detail }];
-  });
+  // A file with hundreds of unknown keys is another file; its problems need no suggestions each.
+  return Object.entries(value)
+    .slice(0, MAX_KEYS)
+    .flatMap(([name, inner]) => {
+      const at = [...path, name];
+      if (Object.hasOwn(entries, name)) return unknownKeys(entries[name] as AnySchema, inner, root, where, at);
+      const near = nearest(name, Object.keys(entries));
+      // A key of another section, written in the wrong place.
+      const leaf = keysOf(root).find((key) => key === keyOf(at) || key.split(".").at(-1) === name);
+      const meant = near === undefined ? leaf : keyOf([...path, near]);
+      const detail = `unknown key ${shown(name)}${meant === undefined ? "" : `; did you mean ${meant}?`}`;
+      const allowed = meant === undefined ? Object.keys(entries).join(", ") : "";
+      return [{ ...where(at), value: shown(inner), allowed, detail }];
+    });
 }
 
 /** Says where the value of a path comes from and how its key is called there. */

@@ -141,7 +141,7 @@ export class NodeEvents {
   }
 
   private async run(): Promise<void> {
-    await undefined; // several of the same turn are one write
+    await Promise.resolve(); // several of the same turn are one write
     for (let next = this.queue.shift(); next !== undefined; next = this.queue.shift()) {
       next.queued = false;
       if (this.stopping.signal.aborted) continue;
