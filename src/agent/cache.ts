@@ -7,7 +7,7 @@
 import { createHash } from "node:crypto";
 import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { familyOf, parseCidr, parseIp } from "../addr/index.ts";
+import { parseCidr, parseIp } from "../addr/index.ts";
 import type { Inputs, OwnFacts, NodeFacts } from "./inputs.ts";
 
 const VERSION = 1;
@@ -130,4 +130,3 @@ export class CacheWriter {
     return true;
   }
 }
-

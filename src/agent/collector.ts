@@ -29,7 +29,9 @@ export function collectLeftovers(dataDir: string, network: string): Collected {
       detachPod({ containerId, ifname });
       return true;
     } catch (error) {
-      errors.push(new Error(`what is left of container ${containerId} (${ifname}) cannot be removed`, { cause: error }));
+      errors.push(
+        new Error(`what is left of container ${containerId} (${ifname}) cannot be removed`, { cause: error }),
+      );
       return false;
     }
   });

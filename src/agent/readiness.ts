@@ -20,7 +20,7 @@ export interface Readiness {
 /** A named question; what it returns becomes a {@link Check}, and a throw is a "no" with the error's text. */
 export interface Question {
   name: string;
-  ask(): { ok: boolean; message: string };
+  ask: () => { ok: boolean; message: string };
 }
 
 /** Asks all questions. */

@@ -82,7 +82,8 @@ export async function probeSome(
   count = 3,
   timeoutMs = 1_000,
 ): Promise<ProbeResult> {
-  const some = paths.length <= count ? paths : Array.from({ length: count }, (_, i) => paths[(offset + i) % paths.length]);
+  const some =
+    paths.length <= count ? paths : Array.from({ length: count }, (_, i) => paths[(offset + i) % paths.length]);
   const results = await Promise.all(
     some.map(async (path) => ({ path, ...(await probe(path as ProbePath, timeoutMs)) })),
   );

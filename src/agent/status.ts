@@ -2,7 +2,7 @@
  * The agent's answer to `GET /status` on its Unix socket, for skylanectl and the lab: what is, in one
  * document that a script can read without knowing how the agent works.
  */
-import type { LocalNetwork, OverlayStatus, Peer, Refusal } from "../overlay/index.ts";
+import type { Peer, Refusal } from "../overlay/index.ts";
 import type { Readiness } from "./readiness.ts";
 
 /** A peer and whether the kernel has it. */
@@ -29,6 +29,8 @@ export interface NetworkStatus {
   port: number;
   podCidrs: string[];
   ready: boolean;
+  /** Why there is no device, or why the kernel cannot be read. */
+  error?: string;
   peers: PeerStatus[];
   refused: Refusal[];
   entries: Record<string, EntryCount>;
@@ -54,5 +56,3 @@ export interface AgentStatus {
   ready: Readiness;
   uptimeSeconds: number;
 }
-
-export type { LocalNetwork, OverlayStatus };

@@ -87,8 +87,7 @@ function usableAddresses(links: readonly Link[], addresses: readonly Address[]):
   for (const address of addresses) {
     const link = byIndex.get(address.ifindex);
     if (!link || isOurs(link) || address.tentative || address.dadFailed) continue;
-    if (ipScope(address.ip) === "unicast")
-      out.push({ ip: address.ip, link, permanent: address.permanent !== false });
+    if (ipScope(address.ip) === "unicast") out.push({ ip: address.ip, link, permanent: address.permanent !== false });
   }
   return out.sort((a, b) => a.link.index - b.link.index);
 }
@@ -107,7 +106,9 @@ function fromOverride(text: string, candidates: Candidate[], links: readonly Lin
     if (ips.some((other) => familyOf(other) === familyOf(ip)))
       return { missing: `the annotation skylane.dev/underlay-ip names two IPv${familyOf(ip)} addresses` };
     if (!candidates.some((candidate) => candidate.ip === ip))
-      return { missing: `the annotation skylane.dev/underlay-ip names ${ip}, which is on no interface of this machine` };
+      return {
+        missing: `the annotation skylane.dev/underlay-ip names ${ip}, which is on no interface of this machine`,
+      };
     ips.push(ip);
   }
   return { underlay: chosen(ips, candidates, links) };

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
+import { aggregate } from "../../../src/agent/aggregate.ts";
 import { LatestTask } from "../../../src/agent/latest.ts";
 import { mergeAnnotation } from "../../../src/agent/publish.ts";
 import { assess } from "../../../src/agent/readiness.ts";
@@ -16,19 +17,23 @@ describe("a task for the latest state", () => {
   it("never overlaps itself, and runs once more for any number of pokes meanwhile", async () => {
     let running = 0;
     let runs = 0;
+    const started = Promise.withResolvers<void>();
+    const goOn = Promise.withResolvers<void>();
     const task = new LatestTask(
       async () => {
         assert.equal(++running, 1);
-        await delay(5);
+        started.resolve();
+        await goOn.promise;
         running--;
         runs++;
       },
       quick,
-      assert.fail,
+      (error) => assert.fail(String(error)),
     );
     task.poke();
-    await eventually(() => running === 1);
+    await started.promise;
     for (let i = 0; i < 100; i++) task.poke();
+    goOn.resolve();
     await eventually(() => task.settled);
     assert.equal(runs, 2);
     await task.stop();
@@ -57,7 +62,7 @@ describe("a task for the latest state", () => {
         runs++;
       },
       quick,
-      assert.fail,
+      (error) => assert.fail(String(error)),
     );
     task.poke(5);
     task.poke(5);
@@ -97,6 +102,20 @@ describe("waiting", () => {
     waiting.over();
     assert.deepEqual(events, ["SkylaneWaitingForNode", "SkylaneWaitingForPodCIDR", "SkylaneWaitingForPodCIDR"]);
     assert.deepEqual(lines, ["waiting: no Node a", "waiting: no CIDR", "waiting: no CIDR", "no longer waiting"]);
+  });
+});
+
+describe("prefixes put together", () => {
+  it("are the fewest that cover the same", () => {
+    const nodes = Array.from({ length: 256 }, (_, i) => `10.244.${i}.0/24`);
+    assert.deepEqual(aggregate([...nodes.toReversed(), "fd00:1::/64", "fd00:1:0:1::/64"]), [
+      "10.244.0.0/16",
+      "fd00:1::/63",
+    ]);
+    assert.deepEqual(aggregate(["10.244.1.0/24", "10.244.2.0/24"]), ["10.244.1.0/24", "10.244.2.0/24"]);
+    assert.deepEqual(aggregate(["10.244.0.0/16", "10.244.3.0/24", "10.244.0.0/16"]), ["10.244.0.0/16"]);
+    assert.deepEqual(aggregate([]), []);
+    assert.deepEqual(aggregate(["0.0.0.0/1", "128.0.0.0/1"]), ["0.0.0.0/0"]);
   });
 });
 
@@ -142,8 +161,14 @@ describe("the annotation", () => {
 describe("the self-test's local half", () => {
   it("sees the VXLAN socket by its port", () => {
     const table = "  sl  local_address rem_address\n  12: 00000000:12B5 00000000:0000 07\n";
-    assert.equal(udpPortBound(4789, 4, () => table), true);
-    assert.equal(udpPortBound(8472, 4, () => table), false);
+    assert.equal(
+      udpPortBound(4789, 4, () => table),
+      true,
+    );
+    assert.equal(
+      udpPortBound(8472, 4, () => table),
+      false,
+    );
   });
 
   it("goes from our VTEP address to the peer's, one path a peer", () => {
@@ -162,7 +187,10 @@ describe("the self-test's local half", () => {
   it("complains about a route that leads elsewhere, or from elsewhere", () => {
     const path = { node: "b", from: "10.244.1.0", to: "10.244.2.0" };
     const device = { ifindex: 9, name: "sky.4096" };
-    assert.equal(pathComplaint(path, device, () => ({ ifindex: 9, prefSrc: "10.244.1.0" })), undefined);
+    assert.equal(
+      pathComplaint(path, device, () => ({ ifindex: 9, prefSrc: "10.244.1.0" })),
+      undefined,
+    );
     assert.match(pathComplaint(path, device, () => undefined) ?? "", /no route to 10\.244\.2\.0/);
     assert.match(pathComplaint(path, device, () => ({ ifindex: 2 })) ?? "", /another device than sky\.4096/);
     assert.match(pathComplaint(path, device, () => ({ ifindex: 9, prefSrc: "10.0.0.1" })) ?? "", /10\.0\.0\.1 instead/);

@@ -1,0 +1,201 @@
+/**
+ * The agent as a whole: puts the parts together, and takes them apart again without touching the data path.
+ */
+import { join } from "node:path";
+import { type AgentConfig, parseListen } from "../config/index.ts";
+import { connect, NodeEvents, patchNodeAnnotations } from "../kube/index.ts";
+import type { Logger } from "../log/index.ts";
+import { Rtnl } from "../netlink/index.ts";
+import { VTEP_ANNOTATION } from "../overlay/index.ts";
+import type { HeldLock } from "../sys/index.ts";
+import { type CachedInputs, cachePath, CacheWriter, readCache } from "./cache.ts";
+import { ClusterView } from "./cluster.ts";
+import { Housekeeping } from "./housekeeping.ts";
+import { type Listener, listenTcp, listenUnix } from "./http.ts";
+import { NodeFirewall } from "./firewall.ts";
+import { claimNode, removeDrafts } from "./instance.ts";
+import { LatestTask } from "./latest.ts";
+import { watchMachine } from "./machine.ts";
+import { Metrics } from "./metrics.ts";
+import { PodNetwork } from "./network.ts";
+import { assess, type Readiness } from "./readiness.ts";
+import { agentRoutes } from "./routes.ts";
+import type { AgentStatus } from "./status.ts";
+
+/** Name of the agent's socket in the run directory. */
+export const SOCKET_NAME = "agent.sock";
+
+/** A running agent. */
+export class Agent {
+  readonly #config: AgentConfig;
+  readonly #log: Logger;
+  readonly #version: string;
+  readonly #metrics: Metrics;
+  readonly #network: PodNetwork;
+  readonly #cluster: ClusterView;
+  readonly #housekeeping: Housekeeping;
+  readonly #startedAt = performance.now();
+  /** What to close, the last one first. */
+  readonly #closers: (() => Promise<void> | void)[] = [];
+
+  private constructor(
+    config: AgentConfig,
+    log: Logger,
+    version: string,
+    parts: { lock: HeldLock; rtnl: Rtnl; cached: CachedInputs | undefined },
+  ) {
+    this.#config = config;
+    this.#log = log;
+    this.#version = version;
+    this.#metrics = new Metrics(version);
+    const { nodeName: node, network } = config;
+    const { lock, rtnl, cached } = parts;
+    this.#closers.push(() => lock.release());
+    this.#closers.push(() => rtnl.close());
+    const client = connect({ kubeconfig: config.kubeconfig, userAgent: `skylane-agent/${version}` });
+    this.#closers.push(() => client.close());
+    const events = new NodeEvents(client, { log });
+    this.#closers.push(() => events.stop());
+    const metrics = this.#metrics;
+    const firewall = new NodeFirewall(log, metrics, () => this.#network.firewallChanged());
+    this.#closers.push(() => firewall.stop());
+    this.#network = new PodNetwork({
+      config,
+      log,
+      metrics,
+      rtnl,
+      firewall,
+      annotate: (text) => patchNodeAnnotations(client, node, { [VTEP_ANNOTATION]: text }),
+      event: (type, reason, message) => events.emit({ node, type, reason, message }),
+    });
+    this.#closers.push(() => this.#network.stop());
+    this.#housekeeping = new Housekeeping({ config, log, metrics, rtnl, networks: [this.#network] });
+    this.#closers.push(() => this.#housekeeping.stop());
+    this.#cluster = new ClusterView({
+      client,
+      nodeName: node,
+      log,
+      cached,
+      writer: new CacheWriter(cachePath(config.dataDir, network)),
+      dataPathExists: rtnl.link(`sky.${config.vni}`) !== undefined,
+      onInputs: (inputs, live) => this.#network.update(inputs, live),
+      onNoNode: () => this.#network.noNode(node),
+    });
+    this.#closers.push(() => this.#cluster.stop());
+  }
+
+  /**
+   * Starts an agent; it runs until {@link stop}.
+   * @throws AnotherAgent; Error when the API server's credentials cannot be used, the run directory cannot be written or
+   * no netlink socket can be opened: nothing of which waiting would cure.
+   */
+  static async start(config: AgentConfig, log: Logger, version: string): Promise<Agent> {
+    const lock = claimNode(config.runDir);
+    removeDrafts(config.runDir, (name) => name === SOCKET_NAME || name.endsWith(".json"));
+    removeDrafts(join(config.dataDir, "cache"), (name) => name.endsWith(".json"));
+    removeDrafts(config.cni.confDir, (name) => name === config.cni.confName);
+    const cached = await loadCache(config, log);
+    const agent = new Agent(config, log, version, { lock, rtnl: Rtnl.open(), cached });
+    await agent.#run();
+    return agent;
+  }
+
+  /** Stops everything but the data path. */
+  async stop(): Promise<void> {
+    for (const close of this.#closers.splice(0).toReversed()) {
+      try {
+        await close();
+      } catch (error) {
+        this.#log.warn("something could not be closed in order", { error });
+      }
+    }
+  }
+
+  /** All checks behind `/readyz`. */
+  readiness(): Readiness {
+    const { state, error } = this.#cluster.status;
+    const message = error === undefined ? state : `${state}: ${error}`;
+    return assess([
+      { name: "api", ask: () => ({ ok: this.#cluster.known, message }) },
+      ...this.#network.questions(),
+      { name: "forwarding", ask: () => this.#housekeeping.forwarding },
+    ]);
+  }
+
+  /** The document of `/status`. */
+  status(): AgentStatus {
+    const network = this.#network.status();
+    return {
+      version: this.#version,
+      node: this.#config.nodeName,
+      networks: network ? [network] : [],
+      api: this.#cluster.status,
+      ready: this.readiness(),
+      uptimeSeconds: Math.round((performance.now() - this.#startedAt) / 1_000),
+    };
+  }
+
+  async #run(): Promise<void> {
+    const { nodeName, network, runDir, listen } = this.#config;
+    this.#log.info("skylane-agent starts", { version: this.#version, network });
+    const machine = watchMachine(() => this.#network.look());
+    this.#closers.push(() => machine.close());
+    this.#metrics.beforeScrape(() => this.#sample());
+    const { tcp, unix } = agentRoutes({
+      stuck: () => this.#housekeeping.stuck,
+      readiness: () => this.readiness(),
+      metrics: () => this.#metrics.text(),
+      status: () => this.status(),
+    });
+    const socket = await listenUnix(join(runDir, SOCKET_NAME), unix);
+    this.#closers.push(() => socket.close());
+    if (listen !== "") this.#serve(listen, tcp);
+    this.#housekeeping.start();
+    this.#cluster.start();
+    this.#log.debug("watching", { node: nodeName });
+  }
+
+  /** A port that is taken is no reason to leave the data path alone: it is tried again. */
+  #serve(listen: string, routes: Parameters<typeof listenTcp>[1]): void {
+    let listener: Listener | undefined;
+    const task = new LatestTask(
+      async () => {
+        listener = await listenTcp(parseListen(listen), routes);
+        this.#log.info(`health and metrics are served on ${listener.address}`);
+      },
+      { baseMs: 1_000, maxMs: 30_000 },
+      (error, attempt) => {
+        if (attempt === 1) this.#log.error(`cannot listen on ${listen}; trying again`, { error });
+      },
+    );
+    task.poke();
+    this.#closers.push(async () => {
+      await task.stop();
+      await listener?.close();
+    });
+  }
+
+  #sample(): void {
+    const { own, nodes } = this.#cluster.watches;
+    for (const [watch, state] of [
+      ["own_node", own],
+      ["nodes", nodes],
+    ] as const) {
+      this.#metrics.apiSynced.set({ watch }, state.synced && state.connected ? 1 : 0);
+      this.#metrics.apiRelists.set({ watch }, state.relists);
+      this.#metrics.apiErrors.set({ watch }, state.errors);
+    }
+    for (const { name, ok } of this.readiness().checks) this.#metrics.ready.set({ check: name }, ok ? 1 : 0);
+    this.#network.sample();
+    this.#housekeeping.countDurations();
+  }
+}
+
+async function loadCache({ dataDir, network, nodeName }: AgentConfig, log: Logger): Promise<CachedInputs | undefined> {
+  try {
+    return await readCache(cachePath(dataDir, network), nodeName);
+  } catch (error) {
+    log.warn("going on without last known peers", { error });
+    return undefined;
+  }
+}

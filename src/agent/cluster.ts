@@ -1,0 +1,186 @@
+/**
+ * The cluster as this agent knows it: our own Node and all Nodes' annotations from the API server, and the cache
+ * that stands in for them. Its only product is {@link Inputs}; where they come from is decided here:
+ *
+ * - Both watches in step: the API server's word.
+ * - A machine without our device (it rebooted, so there is nothing to lose): the cache at once.
+ * - A machine with our device (the agent alone restarted): the kernel already holds what was last planned, and a
+ *   cache can only be older than that. It is used only once the API server has failed to answer for a while.
+ *
+ * The cached Nodes are also what the first list is held against: a list that comes back empty does not wipe
+ * peers that the cache knows before the API server has said about each of them that it is gone.
+ */
+import {
+  type KubeClient,
+  type NodeMeta,
+  NodeReflector,
+  OwnNode,
+  type OwnNodeInfo,
+  type WatchState,
+} from "../kube/index.ts";
+import type { Logger } from "../log/index.ts";
+import { VTEP_ANNOTATION } from "../overlay/index.ts";
+import { CACHE_OLD_MS, type CacheWriter, type CachedInputs } from "./cache.ts";
+import type { Inputs, NodeFacts, OwnFacts } from "./inputs.ts";
+import { LatestTask } from "./latest.ts";
+import type { ApiStatus } from "./status.ts";
+
+/** The operator's override of the underlay address, on a Node. */
+export const UNDERLAY_ANNOTATION = "skylane.dev/underlay-ip";
+
+/** How long a machine that still has its data path waits for the API server before it plans from the cache. */
+const CACHE_GRACE_MS = 10_000;
+/** Changes within this time are written to the cache together. */
+const SAVE_DELAY_MS = 500;
+
+/** What the view needs. */
+export interface ClusterOptions {
+  client: KubeClient;
+  nodeName: string;
+  log: Logger;
+  /** What was last saved, if anything. */
+  cached: CachedInputs | undefined;
+  writer: CacheWriter;
+  /** The kernel has our device: nothing is lost by waiting for the API server. */
+  dataPathExists: boolean;
+  /** New inputs; `live` when they are the API server's. */
+  onInputs: (inputs: Inputs, live: boolean) => void;
+  /** Our own Node does not exist, and nothing is known of it. */
+  onNoNode: () => void;
+}
+
+/** Watches the cluster. */
+export class ClusterView {
+  readonly #options: ClusterOptions;
+  readonly #own: OwnNode;
+  readonly #nodes: NodeReflector;
+  readonly #save: LatestTask;
+  #ownFacts: OwnFacts | undefined;
+  #usingCache = false;
+  #grace: NodeJS.Timeout | undefined;
+
+  constructor(options: ClusterOptions) {
+    this.#options = options;
+    const { client, nodeName, log, cached, writer } = options;
+    this.#own = new OwnNode(client, nodeName, { log });
+    this.#nodes = new NodeReflector(client, { log });
+    this.#ownFacts = cached?.inputs.own;
+    this.#nodes.remember((cached?.inputs.nodes ?? []).map(cachedMeta));
+    this.#save = new LatestTask(
+      async () => void (await writer.save(this.#inputs())),
+      { baseMs: 5_000, maxMs: 300_000 },
+      (error) =>
+        log.warn("the cache of last known peers cannot be written; a reboot without API would miss them", { error }),
+    );
+  }
+
+  /** Begins to watch. */
+  start(): void {
+    this.#own.onChange(() => this.#changed());
+    this.#nodes.onChange(() => this.#changed());
+    this.#own.start();
+    this.#nodes.start();
+    const { cached, dataPathExists } = this.#options;
+    if (!cached) return;
+    if (dataPathExists) this.#grace = setTimeout(() => this.#fallBack(), CACHE_GRACE_MS);
+    else this.#fallBack();
+  }
+
+  /** Where the inputs come from, for status and readiness. */
+  get status(): ApiStatus {
+    const { live } = this;
+    const states = [this.#own.state, this.#nodes.state];
+    const connected = states.every((state) => state.connected);
+    const lastSync = Math.min(...states.map(({ lastSync }) => lastSync ?? Number.NaN));
+    const error = states.find(({ lastError }) => lastError !== undefined)?.lastError;
+    const away = live ? "away" : this.#usingCache ? "cached" : "connecting";
+    return {
+      state: live && connected ? "synced" : away,
+      lastSync: Number.isNaN(lastSync) ? null : new Date(lastSync).toISOString(),
+      ...(error === undefined || (live && connected) ? {} : { error }),
+    };
+  }
+
+  /** Both watches have been in step since the start. */
+  get live(): boolean {
+    return this.#own.synced && this.#nodes.synced;
+  }
+
+  /** The inputs come from somewhere: the API server, or the cache. */
+  get known(): boolean {
+    return this.live || this.#usingCache;
+  }
+
+  /** The two watches, for metrics. */
+  get watches(): { own: WatchState; nodes: WatchState } {
+    return { own: this.#own.state, nodes: this.#nodes.state };
+  }
+
+  /** Stops watching and saves what is not saved yet. */
+  async stop(): Promise<void> {
+    clearTimeout(this.#grace);
+    await Promise.all([this.#own.stop(), this.#nodes.stop(), this.#save.stop()]);
+    if (this.live && this.#ownFacts) await this.#options.writer.save(this.#inputs());
+  }
+
+  #changed(): void {
+    const { node } = this.#own;
+    if (node) this.#ownFacts = ownFacts(node);
+    if (this.#own.synced && !this.#ownFacts) return this.#options.onNoNode();
+    if (!this.live) {
+      if (this.#usingCache) this.#options.onInputs(this.#inputs(), false);
+      return;
+    }
+    clearTimeout(this.#grace);
+    if (this.#usingCache) this.#options.log.info("in step with the API server; the cache is no longer used");
+    this.#usingCache = false;
+    this.#options.onInputs(this.#inputs(), true);
+    this.#save.poke(SAVE_DELAY_MS);
+  }
+
+  #fallBack(): void {
+    const { cached, log } = this.#options;
+    if (!cached || this.live) return;
+    this.#usingCache = true;
+    const seconds = Math.round((Date.now() - cached.savedAt) / 1000);
+    const fields = { savedSecondsAgo: seconds, nodes: cached.inputs.nodes.length };
+    if (Date.now() - cached.savedAt > CACHE_OLD_MS)
+      log.warn(
+        "starting from last known peers that are more than a day old: the API server has not answered yet",
+        fields,
+      );
+    else log.info("starting from last known peers: the API server has not answered yet", fields);
+    this.#options.onInputs(this.#inputs(), false);
+  }
+
+  #inputs(): Inputs {
+    if (!this.#ownFacts) throw new Error("inputs were asked for before our own Node is known");
+    return { own: this.#ownFacts, nodes: [...this.#nodes.nodes().values()].map(nodeFacts) };
+  }
+}
+
+function ownFacts({ name, podCidrs, internalIps, annotations }: OwnNodeInfo): OwnFacts {
+  const override = annotations[UNDERLAY_ANNOTATION];
+  const vtep = annotations[VTEP_ANNOTATION];
+  return {
+    name,
+    podCidrs: [...podCidrs],
+    internalIps: [...internalIps],
+    ...(override === undefined ? {} : { underlayOverride: override }),
+    ...(vtep === undefined ? {} : { vtepAnnotation: vtep }),
+  };
+}
+
+function nodeFacts({ name, creationTimestamp, annotations }: NodeMeta): NodeFacts {
+  const vtep = annotations[VTEP_ANNOTATION];
+  return { name, creationTimestamp, ...(vtep === undefined ? {} : { vtepAnnotation: vtep }) };
+}
+
+/** A Node as the cache knows it; no object of the API server has an empty uid, so its word replaces this one. */
+const cachedMeta = ({ name, creationTimestamp, vtepAnnotation }: NodeFacts): NodeMeta => ({
+  name,
+  uid: "",
+  resourceVersion: "",
+  creationTimestamp,
+  annotations: vtepAnnotation === undefined ? {} : { [VTEP_ANNOTATION]: vtepAnnotation },
+});

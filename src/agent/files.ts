@@ -1,0 +1,59 @@
+/**
+ * The files by which this node's pods come about: the published state for the CNI plugin and the configuration list
+ * for the runtime. Both mean "pods may come", so whoever calls this has seen the data path work.
+ */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import {
+  type AgentConfig,
+  ConfigError,
+  PUBLISHED_VERSION,
+  type PublishedNetwork,
+  readPublished,
+  writePublished,
+} from "../config/index.ts";
+import type { Logger } from "../log/index.ts";
+import type { LocalNetwork } from "../overlay/index.ts";
+import { conflistsBefore, ensureConflist, renderConflist } from "./conflist.ts";
+
+/** Makes both files say what they should; touches neither when it does. @throws Error of the system when one cannot be written. */
+export function ensureFiles(config: AgentConfig, local: LocalNetwork, log: Logger): void {
+  const { network, node, vni, device, mtu, podCidrs, clusterCidrs } = local;
+  const { runDir, dataDir } = config;
+  const published: PublishedNetwork = {
+    version: PUBLISHED_VERSION,
+    network,
+    node,
+    vni,
+    device,
+    mtu,
+    podCidrs,
+    clusterCidrs,
+  };
+  if (ensurePublished(runDir, published)) log.info("published the pod network for the CNI plugin", { mtu, podCidrs });
+  const { confDir, confName, binDir, chained } = config.cni;
+  if (!ensureConflist(confDir, confName, renderConflist({ network, runDir, dataDir, chained, binDir }))) return;
+  log.info("wrote the CNI configuration", { file: join(confDir, confName) });
+  const before = conflistsBefore(confDir, confName);
+  if (before.length > 0) {
+    const files = before.map((name) => join(confDir, name)).join(", ");
+    log.warn(`another CNI configuration comes first by name, so the runtime uses that one: ${files}`);
+  }
+}
+
+/** @returns whether it had to be written. */
+export function ensurePublished(runDir: string, wanted: PublishedNetwork): boolean {
+  if (JSON.stringify(present(runDir, wanted)) === JSON.stringify(wanted)) return false;
+  mkdirSync(runDir, { recursive: true, mode: 0o755 });
+  writePublished(runDir, wanted);
+  return true;
+}
+
+function present(runDir: string, { network }: PublishedNetwork): PublishedNetwork | undefined {
+  try {
+    return readPublished(runDir, network);
+  } catch (error) {
+    if (error instanceof ConfigError) return undefined; // damaged, or of another release: it is replaced
+    throw error;
+  }
+}

@@ -1,0 +1,39 @@
+/**
+ * Notices that this machine's links or addresses changed, so that the underlay is chosen anew at once. What happens
+ * to pods' own links, the bulk of all notifications on a busy node, is passed over.
+ */
+import { ipScope } from "../addr/index.ts";
+import { Monitor, type NetlinkEvent, POD_LINK_GROUP } from "../netlink/index.ts";
+
+/** A burst of notifications is one change: this long after its first, in milliseconds. */
+const SETTLE_MS = 20;
+
+/** Whether a notification can bear on the choice of the underlay. */
+export function concernsUnderlay(event: NetlinkEvent): boolean {
+  if (event.kind === "link") return event.link.group !== POD_LINK_GROUP && !/^sky\.\d+$/.test(event.link.name);
+  return event.kind === "address" && ipScope(event.address.ip) === "unicast";
+}
+
+/** Calls back some time after changes; the caller looks for itself what they are. @throws SysError when no socket can be opened */
+export function watchMachine(onChange: () => void): { close(): Promise<void> } {
+  let timer: NodeJS.Timeout | undefined;
+  const changed = (): void => {
+    timer ??= setTimeout(() => {
+      timer = undefined;
+      onChange();
+    }, SETTLE_MS);
+  };
+  const monitor = Monitor.open({
+    kinds: ["link", "address"],
+    onEvents: (events) => {
+      if (events.some(concernsUnderlay)) changed();
+    },
+    onResync: changed,
+  });
+  return {
+    close: async () => {
+      await monitor.close();
+      clearTimeout(timer);
+    },
+  };
+}

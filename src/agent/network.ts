@@ -1,0 +1,295 @@
+/**
+ * One pod network on this node, from inputs to a working data path. Everything is worked out anew from the latest
+ * inputs and the machine's addresses whenever either changes, and handed to those who make it true: the overlay's
+ * reconciler, the firewall, the Node's annotation, the files that the CNI plugin and the runtime read. There
+ * is no other state than what was last worked out, so every change, from a first start to a moved address, is
+ * the same event.
+ */
+import type { AgentConfig } from "../config/index.ts";
+import type { Logger } from "../log/index.ts";
+import { NetlinkError, type Rtnl } from "../netlink/index.ts";
+import { type LocalNetwork, OverlayReconciler, type Peer, selectPeers } from "../overlay/index.ts";
+import { ensureFiles } from "./files.ts";
+import { type NodeFirewall, rulesOf } from "./firewall.ts";
+import type { Inputs } from "./inputs.ts";
+import { LatestTask } from "./latest.ts";
+import { localChanges, type Machine, resolveLocal } from "./local.ts";
+import type { Metrics } from "./metrics.ts";
+import { Publisher, type Publication } from "./publisher.ts";
+import type { Question } from "./readiness.ts";
+import { RefusalBook } from "./refusals.ts";
+import { type NetworkView, questionsOf, sampleInto, statusOf } from "./report.ts";
+import type { NetworkStatus } from "./status.ts";
+import type { Underlay } from "./underlay.ts";
+import { SelfTest } from "./verdict.ts";
+import { Waiting } from "./waiting.ts";
+
+const RETRY = { baseMs: 500, maxMs: 30_000 };
+
+/** What a network is given. */
+export interface NetworkOptions {
+  config: AgentConfig;
+  log: Logger;
+  metrics: Metrics;
+  /** For looking at the machine; the reconciler has its own. */
+  rtnl: Rtnl;
+  firewall: Pick<NodeFirewall, "set" | "verdict">;
+  /** Writes our Node's `skylane.dev/vtep`. @throws ApiError */
+  annotate: (text: string) => Promise<void>;
+  /** Emits an Event on our Node. */
+  event: (type: "Normal" | "Warning", reason: string, message: string) => void;
+}
+
+/** Keeps one pod network working. */
+export class PodNetwork {
+  readonly #options: NetworkOptions;
+  readonly #log: Logger;
+  readonly #waiting: Waiting;
+  readonly #refusals = new RefusalBook();
+  readonly #selfTest: SelfTest;
+  readonly #start: LatestTask;
+  readonly #publisher: Publisher;
+  readonly #files: LatestTask;
+  #inputs: Inputs | undefined;
+  #live = false;
+  #local: LocalNetwork | undefined;
+  #underlay: Underlay | undefined;
+  #peers: readonly Peer[] = [];
+  #overlay: OverlayReconciler | undefined;
+  /** The reconciler has finished a pass: its status is of the kernel. */
+  #looked = false;
+  /** The data path has worked since this agent started: files may say so. */
+  #worked = false;
+  #warned = "";
+  #evaluation: NodeJS.Immediate | undefined;
+  #stopped = false;
+
+  constructor(options: NetworkOptions) {
+    this.#options = options;
+    const { log, metrics, rtnl, event, annotate } = options;
+    this.#log = log;
+    this.#waiting = new Waiting(log, (reason, message) => event("Warning", reason, message));
+    this.#selfTest = new SelfTest(rtnl, metrics);
+    this.#start = new LatestTask(
+      () => this.#startOverlay(),
+      RETRY,
+      (error, attempt) => {
+        if (attempt === 1) log.error("the overlay cannot be started; trying again", { error });
+      },
+    );
+    this.#publisher = new Publisher(log, annotate, () => this.#publication());
+    this.#files = new LatestTask(
+      () => this.#writeFiles(),
+      RETRY,
+      (error, attempt) => {
+        if (attempt === 1) log.error("pods cannot come yet; trying again", { error });
+      },
+    );
+  }
+
+  /** New inputs; `live` when they are the API server's. */
+  update(inputs: Inputs, live: boolean): void {
+    this.#inputs = inputs;
+    this.#live = live;
+    this.look();
+  }
+
+  /** Our own Node does not exist (yet). */
+  noNode(name: string): void {
+    if (!this.#inputs)
+      this.#waiting.for("node", `there is no Node ${name} yet; does kubelet run here, and under this name (nodeName)?`);
+  }
+
+  /** Something of the machine or the inputs may have changed: work everything out anew, once for all calls of a turn. */
+  look(): void {
+    if (this.#stopped) return;
+    this.#evaluation ??= setImmediate(() => {
+      this.#evaluation = undefined;
+      try {
+        this.#evaluate();
+      } catch (error) {
+        this.#log.error("this machine's addresses cannot be read; looking again soon", { error });
+      }
+    });
+  }
+
+  /** The node's rules are in place, or are no longer: pods may come once they are. */
+  firewallChanged(): void {
+    this.#files.poke();
+  }
+
+  /** What is looked at from time to time without any event: the files, and the data path itself. */
+  async maintain(): Promise<void> {
+    this.look();
+    if (this.#worked && this.#local) await this.#selfTest.run(this.#local, this.#peers);
+    this.#files.poke();
+    this.#publisher.poke();
+  }
+
+  /** The network's lines of `/readyz`. */
+  questions(): Question[] {
+    return questionsOf(this.#view());
+  }
+
+  /** The network's part of `/status`; undefined until it has been worked out what it is. */
+  status(): NetworkStatus | undefined {
+    return statusOf(this.#view());
+  }
+
+  /** Sets the network's gauges. */
+  sample(): void {
+    sampleInto(this.#options.metrics, this.#options.config.network, this.#view());
+  }
+
+  /** Leaves the data path as it is and stops everything else. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearImmediate(this.#evaluation);
+    const parts = [this.#start, this.#publisher, this.#files];
+    await Promise.all(parts.map((part) => part.stop()));
+    await this.#overlay?.stop();
+  }
+
+  #view(): NetworkView {
+    const failing = this.#files.failures > 0;
+    return {
+      waiting: this.#waiting.current?.message,
+      local: this.#local,
+      overlay: this.#looked ? this.#overlay?.status() : undefined,
+      worked: this.#worked,
+      firewall: this.#options.firewall.verdict,
+      selfTest: this.#selfTest.verdict,
+      published: this.#live
+        ? this.#publisher.verdict
+        : { ok: true, message: "not while the API server is away: the other nodes know this one as it was" },
+      files: this.#worked
+        ? {
+            ok: !failing,
+            message: failing ? "the CNI configuration cannot be written" : "the CNI configuration is there",
+          }
+        : { ok: false, message: "the CNI configuration waits for the data path" },
+      refused: this.#refusals.current,
+    };
+  }
+
+  #evaluate(): void {
+    const inputs = this.#inputs;
+    if (!inputs || this.#stopped) return;
+    const { config, rtnl } = this.#options;
+    const result = resolveLocal(config, inputs.own, lookAt(rtnl), this.#underlay?.ip);
+    if ("missing" in result) this.#waiting.for(result.missing, result.message);
+    else {
+      this.#waiting.over();
+      this.#underlay = result.underlay;
+      this.#adopt(result.local, result.warnings);
+    }
+    // With something of our own missing for now, the data path goes on as it was, and peers come and go.
+    if (!this.#local) return;
+    const { peers, refused } = selectPeers(this.#local, inputs.nodes);
+    this.#tell(this.#refusals.update(refused));
+    if (JSON.stringify(peers) !== JSON.stringify(this.#peers)) {
+      this.#peers = peers;
+      this.#overlay?.setPeers(peers);
+    }
+    this.#options.firewall.set(rulesOf(this.#local, this.#peers, config));
+    if (!this.#overlay) this.#start.poke();
+    this.#publisher.poke();
+  }
+
+  #adopt(local: LocalNetwork, warnings: readonly string[]): void {
+    const text = warnings.join("\n");
+    if (text !== this.#warned) for (const warning of warnings) this.#log.warn(warning);
+    this.#warned = text;
+    const before = this.#local;
+    this.#local = local;
+    if (!before) {
+      const { device, mtu, mac, underlayIp, podCidrs } = local;
+      this.#log.info("this node's part of the pod network", { device, mtu, mac, underlayIp, podCidrs });
+      return;
+    }
+    const changes = localChanges(before, local);
+    if (changes.length === 0) return;
+    this.#log.info(`this node's part of the pod network has changed: ${changes.join(", ")}`);
+    this.#overlay?.setLocal(local);
+  }
+
+  #tell({ fresh, lifted }: ReturnType<RefusalBook["update"]>): void {
+    for (const { node, reason, message } of fresh) {
+      this.#log.warn(`refused peer ${node}: ${message}`, { reason });
+      this.#options.event("Warning", "SkylanePeerRefused", `${node}: ${reason}: ${message}`);
+    }
+    for (const node of lifted) this.#log.info(`no longer refused: ${node}`);
+  }
+
+  async #startOverlay(): Promise<void> {
+    if (this.#overlay || !this.#local) return;
+    const { metrics, config } = this.#options;
+    const { network } = config;
+    const overlay = new OverlayReconciler({
+      local: this.#local,
+      logger: this.#log,
+      onRepair: (kind, count) => metrics.repairs.inc({ network, kind }, count),
+      onError: () => {
+        this.#looked = true;
+        metrics.kernelErrors.inc({ network });
+      },
+      onPass: ({ planSeconds, applySeconds, failures }) => {
+        metrics.planSeconds.observe({ network }, planSeconds);
+        metrics.applySeconds.observe({ network }, applySeconds);
+        if (failures > 0) metrics.kernelErrors.inc({ network }, failures);
+        this.#looked = true;
+        this.#files.poke();
+        this.#publisher.poke();
+      },
+    });
+    overlay.setPeers(this.#peers);
+    this.#overlay = overlay;
+    try {
+      await overlay.start();
+    } catch (error) {
+      this.#overlay = undefined;
+      await overlay.stop();
+      throw error;
+    }
+  }
+
+  /** Peers may send to us as soon as there is a device that receives. */
+  #publication(): Publication {
+    const { own } = this.#inputs ?? {};
+    if (!this.#live || !this.#looked || !own || !this.#local || !this.#underlay) return undefined;
+    if (this.#overlay?.status().error !== undefined) return undefined;
+    return { own, local: this.#local, ips: this.#underlay.ips };
+  }
+
+  /** The plugin's and the runtime's files: first once the data path works, then whenever they should say something else. */
+  async #writeFiles(): Promise<void> {
+    const local = this.#local;
+    const overlay = this.#overlay?.status();
+    if (!local || !overlay || !this.#looked || overlay.error !== undefined) return;
+    if (!this.#worked) {
+      // A peer that the kernel refuses must not keep this node from having pods; one that is not tried yet may.
+      if (overlay.peers.some(({ state }) => state === "pending") || !this.#options.firewall.verdict.ok) return;
+      const { ok, message } = await this.#selfTest.run(local, this.#peers);
+      if (!ok) throw new Error(`the self-test of the data path failed: ${message}`);
+      this.#log.info("the data path works", { peers: this.#peers.length, selfTest: message });
+      this.#worked = true;
+    }
+    ensureFiles(this.#options.config, local, this.#log);
+  }
+}
+
+/** The machine's links, addresses and routes as they are now. */
+function lookAt(rtnl: Rtnl): Machine {
+  return {
+    links: rtnl.links(),
+    addresses: rtnl.addresses(),
+    routeTo: (ip) => {
+      try {
+        return rtnl.routeTo(ip);
+      } catch (error) {
+        if (error instanceof NetlinkError) return undefined; // no route there
+        throw error;
+      }
+    },
+  };
+}

@@ -1,0 +1,91 @@
+/** How a pod network stands, for readiness, status and metrics, from what its parts say. Pure. */
+import type { LocalNetwork, OverlayStatus, Refusal } from "../overlay/index.ts";
+import type { Metrics } from "./metrics.ts";
+import type { Question } from "./readiness.ts";
+import type { NetworkStatus } from "./status.ts";
+
+/** An answer of a part. */
+export interface Verdict {
+  ok: boolean;
+  message: string;
+}
+
+/** What the parts say. */
+export interface NetworkView {
+  /** What is being waited for. */
+  waiting: string | undefined;
+  local: LocalNetwork | undefined;
+  /** Undefined until the kernel has been looked at. */
+  overlay: OverlayStatus | undefined;
+  /** The data path has worked since the agent's start. */
+  worked: boolean;
+  firewall: Verdict;
+  selfTest: Verdict;
+  published: Verdict;
+  files: Verdict;
+  refused: readonly Refusal[];
+}
+
+/** The network's lines of `/readyz`. */
+export function questionsOf(view: NetworkView): Question[] {
+  const { waiting, overlay } = view;
+  const entries = Object.entries(overlay?.entries ?? {});
+  const counts = entries.map(([kind, { expected, present }]) => `${kind} ${present}/${expected}`).join(", ");
+  const line = (name: string, verdict: Verdict): Question => ({ name, ask: () => verdict });
+  return [
+    line("inputs", { ok: waiting === undefined, message: waiting ?? "Node, pod CIDRs and underlay are known" }),
+    line("device", {
+      ok: overlay !== undefined && overlay.error === undefined,
+      message: overlay?.error ?? (overlay ? `${overlay.device} is up` : "not made yet"),
+    }),
+    line("entries", {
+      ok: entries.length > 0 && entries.every(([, { expected, present }]) => present >= expected),
+      message: counts || "none yet",
+    }),
+    line("firewall", view.firewall),
+    line("selftest", view.selfTest),
+    line("published", view.published),
+    line("cni", view.files),
+  ];
+}
+
+/** The network's part of `/status`; undefined until there is something to tell. */
+export function statusOf({ local, overlay, worked, refused }: NetworkView): NetworkStatus | undefined {
+  if (!local || !overlay) return undefined;
+  const { network, vni, device, mtu, mac, underlayIp, port, podCidrs } = local;
+  const { ready, peers, entries, repairs, error } = overlay;
+  return {
+    network,
+    vni,
+    device,
+    mtu,
+    mac,
+    underlayIp,
+    port,
+    podCidrs,
+    ready: ready && worked,
+    ...(error === undefined ? {} : { error }),
+    peers: peers.map(({ node, mac, underlayIp, podCidrs, state, error }) => ({
+      node,
+      mac,
+      underlayIp,
+      podCidrs,
+      state,
+      ...(error === undefined ? {} : { error }),
+    })),
+    refused: [...refused],
+    entries,
+    repairs,
+  };
+}
+
+/** Sets the network's gauges. */
+export function sampleInto(metrics: Metrics, network: string, view: NetworkView): void {
+  metrics.peers.set({ network }, view.overlay?.peers.length ?? 0);
+  metrics.refusedPeers.reset();
+  for (const { reason } of view.refused) metrics.refusedPeers.inc({ network, reason });
+  for (const [kind, { expected, present }] of Object.entries(view.overlay?.entries ?? {})) {
+    metrics.entries.set({ network, kind, state: "expected" }, expected);
+    metrics.entries.set({ network, kind, state: "present" }, present);
+  }
+}

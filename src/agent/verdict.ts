@@ -1,0 +1,85 @@
+/**
+ * Runs the self-test (selftest.ts) against the live kernel and remembers what came of it, for readiness.
+ */
+import { familyOf } from "../addr/index.ts";
+import type { Rtnl } from "../netlink/index.ts";
+import { NetlinkError } from "../netlink/index.ts";
+import type { LocalNetwork, Peer } from "../overlay/index.ts";
+import type { Metrics } from "./metrics.ts";
+import { pathComplaint, probePaths, probeSome, type ProbePath, udpPortBound } from "./selftest.ts";
+
+/** Paths whose route is looked up in one run; each run takes the next ones. */
+const ROUTE_SAMPLE = 16;
+/** An answer of a peer is worth this long, in milliseconds; until then nobody is asked again. */
+const ANSWER_LASTS_MS = 60_000;
+
+/** The self-test of one network. */
+export class SelfTest {
+  readonly #rtnl: Pick<Rtnl, "link" | "routeTo">;
+  readonly #metrics: Metrics;
+  #offset = 0;
+  #verdict = { ok: false, message: "not run yet" };
+  #answered: { node: string; at: number } | undefined;
+
+  constructor(rtnl: Pick<Rtnl, "link" | "routeTo">, metrics: Metrics) {
+    this.#rtnl = rtnl;
+    this.#metrics = metrics;
+  }
+
+  /** What the last run found. */
+  get verdict(): { ok: boolean; message: string } {
+    return this.#verdict;
+  }
+
+  /** Runs both halves. Never throws: what goes wrong is the verdict. */
+  async run(local: LocalNetwork, peers: readonly Peer[]): Promise<{ ok: boolean; message: string }> {
+    const paths = probePaths(local.podCidrs, peers);
+    const complaint = this.#local(local, paths);
+    if (complaint !== undefined) {
+      this.#answered = undefined;
+      this.#metrics.selfTests.inc({ outcome: "failed" });
+      this.#verdict = { ok: false, message: complaint };
+      return this.#verdict;
+    }
+    if (paths.length === 0) {
+      this.#verdict = { ok: true, message: "device, port and routes are right; there is no peer to ask" };
+      return this.#verdict;
+    }
+    this.#verdict = { ok: true, message: await this.#remote(paths) };
+    return this.#verdict;
+  }
+
+  #local({ device, port, underlayIp }: LocalNetwork, paths: readonly ProbePath[]): string | undefined {
+    const link = this.#rtnl.link(device);
+    if (!link?.up) return `device ${device} is ${link ? "down" : "missing"}`;
+    if (!udpPortBound(port, familyOf(underlayIp))) return `nothing receives VXLAN on UDP port ${port}`;
+    for (let i = 0; i < Math.min(ROUTE_SAMPLE, paths.length); i++) {
+      const path = paths[(this.#offset + i) % paths.length] as ProbePath;
+      const complaint = pathComplaint(path, { ifindex: link.index, name: device }, (ip) => this.#routeTo(ip));
+      if (complaint !== undefined) return complaint;
+    }
+    return undefined;
+  }
+
+  #routeTo(ip: string): ReturnType<Rtnl["routeTo"]> | undefined {
+    try {
+      return this.#rtnl.routeTo(ip);
+    } catch (error) {
+      if (error instanceof NetlinkError) return undefined;
+      throw error;
+    }
+  }
+
+  async #remote(paths: readonly ProbePath[]): Promise<string> {
+    const last = this.#answered;
+    if (last && Date.now() - last.at < ANSWER_LASTS_MS && paths.some(({ node }) => node === last.node))
+      return `${last.node} answered through the tunnel`;
+    const { asked, answered } = await probeSome(paths, this.#offset);
+    this.#offset = (this.#offset + asked) % paths.length;
+    this.#metrics.selfTests.inc({ outcome: answered === undefined ? "unanswered" : "answered" });
+    this.#answered = answered === undefined ? undefined : { node: answered, at: Date.now() };
+    return answered === undefined
+      ? `device, port and routes are right; none of ${asked} peers asked through the tunnel has answered`
+      : `${answered} answered through the tunnel`;
+  }
+}
