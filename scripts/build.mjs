@@ -5,20 +5,33 @@
 //   dist/lib/skylane/node                         Node, linked from the npm package
 //   dist/lib/skylane/cache/                       V8's compile cache of the bundles
 import { execFileSync, spawnSync } from "node:child_process";
-import { chmodSync, copyFileSync, existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const bin = join(root, "dist", "bin");
-const lib = join(root, "dist", "lib", "skylane");
+// built aside and put in place whole: a failed build, or one under a running test, leaves the old one usable
+const dist = join(root, "dist");
+const fresh = join(root, `dist.${process.pid}`);
+const bin = join(fresh, "bin");
+const lib = join(fresh, "lib", "skylane");
 const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 
 /** Executable name → its folder in cmd/. */
 const EXECUTABLES = { skylane: "skylane-cni", "skylane-agent": "skylane-agent", skylanectl: "skylanectl" };
 
-rmSync(join(root, "dist"), { recursive: true, force: true });
+process.on("exit", () => rmSync(fresh, { recursive: true, force: true }));
 mkdirSync(bin, { recursive: true });
 mkdirSync(lib, { recursive: true });
 
@@ -42,7 +55,7 @@ const { metafile } = await build({
   metafile: true,
   logLevel: "warning",
 });
-writeFileSync(join(root, "dist", "meta.json"), JSON.stringify(metafile));
+writeFileSync(join(fresh, "meta.json"), JSON.stringify(metafile));
 
 const node = join(root, "node_modules", "node", "bin", "node");
 try {
@@ -65,9 +78,14 @@ for (const name of Object.keys(EXECUTABLES)) {
   chmodSync(join(bin, name), 0o755);
 }
 
+const old = `${fresh}.old`;
+if (existsSync(dist)) renameSync(dist, old);
+renameSync(fresh, dist);
+rmSync(old, { recursive: true, force: true });
+
 // One run of each bundle fills the compile cache that later starts only read.
 for (const { name } of entries) {
-  spawnSync(join(bin, name), name === "skylane" ? [] : ["--version"], {
+  spawnSync(join(dist, "bin", name), name === "skylane" ? [] : ["--version"], {
     env: { PATH: process.env.PATH, CNI_COMMAND: "VERSION", SKYLANE_BUILD_CACHE: "1" },
     input: '{"cniVersion":"1.1.0"}',
     stdio: ["pipe", "ignore", "ignore"],
