@@ -26,19 +26,15 @@ describe("a pod's link", () => {
     after(() => detach(node, pod));
 
     it("answers the very first packet of either family, both ways", () => {
-      for (let round = 0; round < 5; round++) {
-        for (const [from, to] of [
-          [node, four],
-          [node, six],
-          [pod.sandbox, NODE_IPS[4]],
-          [pod.sandbox, NODE_IPS[6]],
-        ] as const) {
-          const fresh = testPod({ addresses: pod.addresses });
-          detach(node, pod);
-          attach(node, { ...pod, netns: pod.netns });
-          pingOnce(from, to);
-          fresh.sandbox.delete();
-        }
+      for (const [from, to] of [
+        [node, four],
+        [node, six],
+        [pod.sandbox, NODE_IPS[4]],
+        [pod.sandbox, NODE_IPS[6]],
+      ] as const) {
+        detach(node, pod);
+        attach(node, pod);
+        pingOnce(from, to);
       }
     });
 
@@ -105,7 +101,7 @@ describe("a pod's link", () => {
         operstate: "UP",
         inet6_addr_gen_mode: "none",
       });
-      const addresses = (device?.["addr_info"] as Json[]).map((address) =>
+      const addresses = ((device?.["addr_info"] ?? []) as Json[]).map((address) =>
         pick(address, "local", "prefixlen", "scope", "nodad", "tentative"),
       );
       assert.deepEqual(addresses.slice(0, 2), [
