@@ -3,17 +3,11 @@
  * node ready, so it is written only once the data path works, in one rename, and never taken away when the
  * agent stops: pods come and go without the agent.
  */
-import { accessSync, constants, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { accessSync, constants, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { writeFileAtomic } from "../sys/index.ts";
+import { DEFAULT_DATA_DIR, DEFAULT_RUN_DIR, SUPPORTED_VERSIONS } from "../cni/index.ts";
+import { makeDirectory, writeFileAtomic } from "../sys/index.ts";
 import { commonVersions } from "./chained-versions.ts";
-
-/** Spec versions that the plugin speaks, lowest first; runtimes that know `cniVersions` choose among them. */
-export const CNI_VERSIONS = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] as const;
-
-/** Where the agent's and the plugin's directories are when nobody says otherwise. */
-export const DEFAULT_RUN_DIR = "/run/skylane";
-export const DEFAULT_DATA_DIR = "/var/lib/cni/skylane";
 
 /** What the configuration list depends on. */
 export interface ConflistInput {
@@ -50,7 +44,7 @@ export function renderConflist(input: ConflistInput): string {
   const chained = chainedPlugins(input);
   const list = {
     cniVersion: "1.0.0",
-    cniVersions: commonVersions(CNI_VERSIONS, chained, input.binDir),
+    cniVersions: commonVersions(SUPPORTED_VERSIONS, chained, input.binDir),
     name: "skylane",
     plugins: [plugin, ...chained],
   };
@@ -68,7 +62,7 @@ export function ensureConflist(confDir: string, name: string, text: string): boo
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
   }
-  mkdirSync(confDir, { recursive: true });
+  makeDirectory(confDir);
   writeFileAtomic(path, text, { mode: 0o644, durable: true });
   return true;
 }

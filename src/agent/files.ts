@@ -2,7 +2,6 @@
  * The files by which this node's pods come about: the published state for the CNI plugin and the configuration list
  * for the runtime. Both mean "pods may come", so whoever calls this has seen the data path work.
  */
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import {
   type AgentConfig,
@@ -14,6 +13,7 @@ import {
 } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
 import type { LocalNetwork } from "../overlay/index.ts";
+import { makeDirectory } from "../sys/index.ts";
 import { conflistsBefore, ensureConflist, renderConflist } from "./conflist.ts";
 
 /** Makes both files say what they should; touches neither when it does. @throws Error of the system when one cannot be written. */
@@ -44,7 +44,7 @@ export function ensureFiles(config: AgentConfig, local: LocalNetwork, log: Logge
 /** @returns whether it had to be written. */
 export function ensurePublished(runDir: string, wanted: PublishedNetwork): boolean {
   if (JSON.stringify(present(runDir, wanted)) === JSON.stringify(wanted)) return false;
-  mkdirSync(runDir, { recursive: true, mode: 0o755 });
+  makeDirectory(runDir);
   writePublished(runDir, wanted);
   return true;
 }

@@ -2,9 +2,9 @@
  * One agent a node: two of them would each repair what the other one made. The kernel keeps the lock for as long
  * as the process lives and drops it however it ends, so that a killed agent never keeps the next one out.
  */
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type HeldLock, tryLock } from "../sys/index.ts";
+import { type HeldLock, makeDirectory, tryLock } from "../sys/index.ts";
 
 /** Somebody else has the node. */
 export class AnotherAgent extends Error {
@@ -25,7 +25,7 @@ export const lockPath = (runDir: string): string => join(runDir, "agent.lock");
  * @throws AnotherAgent; Error with the system's code when the directory cannot be made or written.
  */
 export function claimNode(runDir: string): HeldLock {
-  mkdirSync(runDir, { recursive: true, mode: 0o755 });
+  makeDirectory(runDir);
   const path = lockPath(runDir);
   const lock = tryLock(path);
   if (!lock) throw new AnotherAgent(path, readFileSync(path, "utf8").trim());

@@ -7,9 +7,10 @@
  * A record is a symbolic link whose target is its content: created in one step together with what it says,
  * fails when it exists, needs no data block to be removed on a full disk, and is never half written.
  */
-import { mkdirSync, readdirSync, readlinkSync, symlinkSync, unlinkSync } from "node:fs";
+import { readdirSync, readlinkSync, symlinkSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import type { Reservation } from "../ipam/index.ts";
+import { makeDirectory } from "../sys/index.ts";
 import type { Attachment } from "./environment.ts";
 import { CniError, CODE, errnoOf } from "./errors.ts";
 import { isObject } from "./json.ts";
@@ -80,7 +81,7 @@ export class Attachments {
         symlinkSync(target, this.#path(record.owner));
         return undefined;
       } catch (error) {
-        if (errnoOf(error) === "ENOENT" && attempt === 0) mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
+        if (errnoOf(error) === "ENOENT" && attempt === 0) makeDirectory(this.#dir, 0o700);
         else if (errnoOf(error) === "EEXIST") return this.find(record.owner) ?? record;
         else throw error;
       }

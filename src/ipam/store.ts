@@ -13,9 +13,10 @@
  * Nothing is synced to disk: a power cut ends all sandboxes too, and an entry of another boot is free. An entry
  * that we cannot read keeps its address and is reported.
  */
-import { existsSync, lstatSync, mkdirSync, readdirSync, readlinkSync, renameSync, symlinkSync, unlinkSync } from "node:fs";
+import { existsSync, lstatSync, readdirSync, readlinkSync, renameSync, symlinkSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import { type Family, familyOf, parseIp } from "../addr/index.ts";
+import { makeDirectory } from "../sys/index.ts";
 import { errnoCode } from "./errors.ts";
 import { type Entry, formatEntry, formatRecord, type OwnerRecord, parseEntry, parseRecord } from "./record.ts";
 
@@ -48,7 +49,7 @@ export class Store {
 
   /** Makes the directories where missing. */
   prepare(): void {
-    for (const name of ["owners", "taken", "freed", "next"]) mkdirSync(join(this.dir, name), { recursive: true });
+    for (const name of ["owners", "taken", "freed", "next"]) makeDirectory(join(this.dir, name));
   }
 
   /** Whether anything was ever reserved here. */

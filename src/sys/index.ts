@@ -1,6 +1,7 @@
 /** The operating system: namespaces, locks, kernel parameters and sockets; the only folder that calls libc. */
 export * from "./boot.ts";
 export { monotonicMs } from "./clock.ts";
+export { makeDirectory } from "./directory.ts";
 export { errnoName, errnoText, SysError } from "./errors.ts";
 export * from "./ethtool.ts";
 export * from "./files.ts";
