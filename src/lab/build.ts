@@ -9,7 +9,7 @@ import type { Lab, LabOptions } from "./lab.ts";
 import { API_PORT, GATEWAY, nodeName, underlayFamilies } from "./names.ts";
 import { boot, newNode, register } from "./nodes.ts";
 import { killMarked } from "./processes.ts";
-import type { ApiRecord, LabFiles, LabRecord } from "./records.ts";
+import type { ApiRecord, LabFiles } from "./records.ts";
 import { Starting } from "./start.ts";
 
 /** At most that many nodes boot at once. */
@@ -18,7 +18,7 @@ const READY_MS = 60_000;
 
 /** Makes everything of a lab: underlay, API server, nodes. @throws whatever failed, with the lab half made */
 export async function build(lab: Lab, count: number, options: LabOptions): Promise<void> {
-  const { progress = () => undefined, signal, dontWait } = options;
+  const { progress = () => undefined, signal, dontWait, readyMs = READY_MS } = options;
   const { context } = lab;
   progress("the underlay: a switch in a network namespace of its own");
   const holder = await startFabric(context.env, (fabric) => context.files.write(fabric, "fabric.json"));
@@ -37,7 +37,7 @@ export async function build(lab: Lab, count: number, options: LabOptions): Promi
   });
   if (dontWait) return;
   progress("waiting until every node has every peer");
-  await converged(lab, { timeoutMs: READY_MS, ...(signal ? { signal } : {}) });
+  await converged(lab, { timeoutMs: readyMs, ...(signal ? { signal } : {}) });
 }
 
 async function startControl(context: LabContext, fabric: number): Promise<void> {
@@ -60,11 +60,12 @@ async function startControl(context: LabContext, fabric: number): Promise<void> 
   starting.release();
 }
 
-/** Ends every process of a lab and removes its files. Returns how many processes there were. */
-export async function takeDown(files: LabFiles): Promise<number> {
-  const record = files.read("lab.json") as LabRecord | undefined;
-  // No record: it was killed before it started any process.
-  const killed = record ? await killMarked(record.runId) : 0;
+/**
+ * Ends every process of a lab and removes its files. Returns how many processes there were. Without a run's id there
+ * are none: it is written down before the first one starts.
+ */
+export async function takeDown(files: LabFiles, runId: string | undefined): Promise<number> {
+  const killed = runId === undefined ? 0 : await killMarked(runId);
   files.remove();
   return killed;
 }

@@ -12,6 +12,9 @@ export interface Capture {
   lines(count: number, timeoutMs?: number): Promise<string[]>;
 }
 
+/** Every packet begins with the time when it was seen. */
+const TIME = /^\d\d:\d\d:\d\d\.\d{6} /;
+
 /** tcpdump is not on this machine. */
 export class NoTcpdump extends Error {
   override readonly name = "NoTcpdump";
@@ -35,9 +38,9 @@ export async function capture(
   let arrived = (): void => undefined;
   const output = createInterface({ input: child.stdout });
   output.on("line", (line) => {
-    // a packet's further protocols come indented under it
-    if (/^\s/.test(line) && lines.length > 0) lines.push(`${lines.pop()}\n${line}`);
-    else lines.push(line);
+    // What is inside a packet comes on lines of its own, without a time.
+    if (TIME.test(line)) lines.push(line.replace(TIME, ""));
+    else if (lines.length > 0) lines.push(`${lines.pop()}\n${line.trim()}`);
     arrived();
   });
   const said: string[] = [];

@@ -3,7 +3,6 @@
  * its directory; any number of processes may open it.
  */
 import { randomBytes } from "node:crypto";
-import { join } from "node:path";
 import { type AgentStatus, agentStatus, CommandError } from "../ctl/index.ts";
 import type { ApiClient } from "./api-client.ts";
 import { build, takeDown } from "./build.ts";
@@ -36,6 +35,8 @@ export interface LabOptions {
   base?: string;
   /** Return as soon as the nodes run, not when every peer is programmed. */
   dontWait?: boolean;
+  /** How long to wait for that, in milliseconds (60,000). */
+  readyMs?: number;
   progress?: Progress;
   /** Stops `up` between two steps. */
   signal?: AbortSignal;
@@ -93,6 +94,8 @@ export class Lab {
       return lab;
     } catch (error) {
       await Lab.down(name, options.base);
+      // whatever was under way when it was told to stop failed for that reason
+      options.signal?.throwIfAborted();
       throw error;
     }
   }
@@ -104,7 +107,7 @@ export class Lab {
   static async down(name = "lab", base?: string): Promise<number | undefined> {
     const files = new LabFiles(name, base);
     if (!files.exists) return undefined;
-    return takeDown(files);
+    return takeDown(files, (files.read("lab.json") as LabRecord | undefined)?.runId);
   }
 
   get name(): string {
@@ -123,10 +126,11 @@ export class Lab {
     this.#api = undefined;
   }
 
-  /** Takes this lab down. */
+  /** Takes this lab down, also when its files are gone. */
   async down(): Promise<void> {
     this.close();
-    await Lab.down(this.name, join(this.context.files.dir, ".."));
+    const { files, record } = this.context;
+    await takeDown(files, record.runId);
   }
 
   nodes(): NodeRecord[] {

@@ -24,7 +24,7 @@ export function makeDirectory(path: string, mode = 0o755): void {
       missing.push(directory);
     }
   }
-  for (const directory of missing.reverse()) {
+  for (const directory of missing.toReversed()) {
     try {
       mkdirSync(directory, mode);
     } catch (error) {

@@ -98,7 +98,7 @@ const entries: Step = {
       { argv: ["ip", "-d", "link", "show", name], least: 1 },
       { argv: ["ip", "route", "show", "proto", "83", "dev", name], least: peers },
       { argv: ["ip", "-6", "route", "show", "proto", "83", "dev", name], least: peers },
-      { argv: ["ip", "neigh", "show", "dev", name, "nud", "permanent"], least: peers },
+      { argv: ["ip", "-4", "neigh", "show", "dev", name, "nud", "permanent"], least: peers },
       { argv: ["ip", "-6", "neigh", "show", "dev", name, "nud", "permanent"], least: peers },
       { argv: ["bridge", "fdb", "show", "dev", name], least: peers },
     ];
@@ -130,16 +130,21 @@ const wire: Step = {
     const { vni, port } = lab.context.record;
     let wire: Awaited<ReturnType<typeof capture>>;
     try {
-      wire = await capture(lab, SWITCH, ["udp", "dst", "port", String(port)], ["-T", "vxlan", "-c", "1"]);
+      wire = await capture(lab, SWITCH, ["udp", "dst", "port", String(port)], ["-e", "-T", "vxlan", "-c", "1"]);
     } catch (error) {
       if (!(error instanceof NoTcpdump)) throw error;
       await print("tcpdump is not installed; skipped\n");
       return;
     }
     await lab.pingFrom(from, ip);
-    const [packet = ""] = await wire.lines(1);
-    await wire.stop();
-    await print(packet.replace(/^\S+ /, "").split("\n").map(indented).join(""));
+    await wire.lines(1);
+    const [packet = ""] = await wire.stop();
+    await print(
+      packet
+        .split("\n")
+        .map((line) => indented(line.trim()))
+        .join(""),
+    );
     check(packet.includes(`vni ${vni}`), `the packet is not VXLAN with VNI ${vni}`);
   },
 };

@@ -1,0 +1,58 @@
+/** A lab for a suite of tests, in a directory of its own; it goes with the suite, also when a test failed. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Lab, type LabOptions } from "../../../src/lab/index.ts";
+
+/** A lab comes up in seconds; on a machine with ten times the work it can do, in ten times that. */
+const UP_MS = 100_000;
+
+/** A directory for labs that goes with the suite. */
+export function labBase(): () => string {
+  let base = "";
+  before(() => {
+    base = mkdtempSync(join(tmpdir(), "sky-"));
+  });
+  after(() => rmSync(base, { recursive: true, force: true }));
+  return () => base;
+}
+
+/** A lab that is up for the suite. Call it in a `describe` body; the lab is there from the first `before` on. */
+export function useLab(options: LabOptions = {}): () => Lab {
+  let base = "";
+  let lab: Lab | undefined;
+  let coming: Promise<Lab> | undefined;
+  const stop = new AbortController();
+  before("the lab comes up", async function () {
+    this.timeout(UP_MS);
+    base = mkdtempSync(join(tmpdir(), "sky-"));
+    coming = Lab.up({ name: "t", ...options, base, signal: stop.signal });
+    lab = await coming;
+  });
+  afterEach("what the agents logged, after a failure", async function () {
+    if (this.currentTest?.state !== "failed" || !lab) return;
+    for (const node of lab.nodes().filter(({ init }) => init)) {
+      const log = await lab.exec(node.name, "tail", "-n", "15", "/var/log/skylane-agent.log");
+      process.stderr.write(`--- ${node.name}\n${log}`);
+    }
+  });
+  after("the lab goes", async () => {
+    // it may still be coming up, when that took longer than mocha would wait
+    stop.abort(new Error("the suite is over"));
+    await coming?.then(
+      (up) => up.down(),
+      () => undefined,
+    );
+    rmSync(base, { recursive: true, force: true });
+  });
+  return () => {
+    if (!lab) throw new Error("the lab is not up");
+    return lab;
+  };
+}
+
+/** Echo requests that were not answered, in words: [] is what a test wants. */
+export const lost = async (lab: Lab, timeoutMs = 2000): Promise<string[]> =>
+  (await lab.ping(undefined, timeoutMs))
+    .filter(({ rttMs }) => rttMs === undefined)
+    .map(({ from, to, ip, error }) => `${from} → ${to} (${ip}): ${error}`);
