@@ -6,7 +6,7 @@
  * Only families in which this node has pods itself are programmed: without a VTEP address of our own there
  * would be no source address that a peer could answer to.
  */
-import { type Family, familyOf, networkAddress } from "../addr/index.ts";
+import { type Family, familyOf } from "../addr/index.ts";
 import {
   type DesiredFdb,
   type DesiredNeighbour,
@@ -19,6 +19,9 @@ import {
 
 /** The alias by which a VXLAN device says to which pod network it belongs. */
 export const deviceAlias = (network: string): string => `skylane network ${network}`;
+
+/** The network address of a canonical prefix: its text says it, and this is asked for every peer at every change. */
+const networkAddress = (cidr: string): string => cidr.slice(0, cidr.indexOf("/"));
 
 /** Builds the desired state. Peers must not conflict with each other (see selectPeers). */
 export function desiredState(local: LocalNetwork, peers: readonly Peer[]): DesiredState {

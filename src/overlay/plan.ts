@@ -16,6 +16,7 @@ import type { ActualState } from "./actual.ts";
 import { PERMANENT } from "./actual.ts";
 import {
   addressObject,
+  hasHostPrefix,
   hasPlaceOf,
   isKernelAddress,
   isMadeNeighbour,
@@ -24,6 +25,7 @@ import {
   isRightFdb,
   isRightNeighbour,
   isRightRoute,
+  isStubborn,
   routeObject,
 } from "./match.ts";
 import type { DesiredState } from "./types.ts";
@@ -56,13 +58,15 @@ function planAddresses(desired: DesiredState, { ifindex, addresses }: ActualStat
   const part: Part = { put: [], remove: [] };
   const missing = new Set(desired.addresses.keys());
   for (const address of addresses) {
-    if (isKernelAddress(address) && !desired.addresses.has(address.ip)) continue;
-    if (desired.addresses.has(address.ip)) {
-      if (isRightAddress(address)) missing.delete(address.ip);
-      // IPv6 has one entry an address whatever its length, so a wrong one must go before the right one can come.
-      else part.put.push({ op: "del", kind: "address", address: { ifindex, ip: address.ip, prefix: address.prefix } });
-    } else
-      part.remove.push({ op: "del", kind: "address", address: { ifindex, ip: address.ip, prefix: address.prefix } });
+    const { ip, prefix } = address;
+    const remove: Operation = { op: "del", kind: "address", address: { ifindex, ip, prefix } };
+    if (!desired.addresses.has(ip)) {
+      if (!isKernelAddress(address)) part.remove.push(remove);
+    } else if (isRightAddress(address)) missing.delete(ip);
+    // IPv6 has one entry an address, whatever its length, so a wrong one must go before the right one can come. IPv4
+    // has both at once, and the routes that rely on the address stay when the wrong one goes last.
+    else if (isStubborn(address)) part.put.push(remove);
+    else if (!hasHostPrefix(address)) part.remove.push(remove);
   }
   for (const ip of missing) part.put.push({ op: "replace", kind: "address", address: addressObject(ifindex, ip) });
   return part;

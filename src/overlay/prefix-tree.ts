@@ -3,7 +3,7 @@
  * prefix's length alone. Prefixes either nest or are disjoint, so a binary tree over their bits has the whole
  * answer on one path: an owner above means that we lie inside it, anything below that it lies inside us.
  */
-import { cidrOf, familyOf, ipToBytes, networkAddress, type Family } from "../addr/index.ts";
+import { cidrOf, type Family, ipToBytes, networkAddress } from "../addr/index.ts";
 
 interface Branch {
   owner?: string;
@@ -39,6 +39,23 @@ export class PrefixTree {
 
 const bit = (bytes: Uint8Array, i: number): 0 | 1 => ((((bytes[i >> 3] as number) >> (7 - (i & 7))) & 1) === 1 ? 1 : 0);
 
-function bitsOf(cidr: string): { bytes: Uint8Array; prefix: number; family: Family } {
-  return { bytes: ipToBytes(networkAddress(cidr)), prefix: cidrOf(cidr).prefix, family: familyOf(cidr) };
+interface Bits {
+  bytes: Uint8Array;
+  prefix: number;
+  family: Family;
+}
+
+const remembered = new Map<string, Bits>();
+const REMEMBERED = 32_768;
+
+/** The bits of a canonical prefix; remembered, since every look at the cluster asks for the same ones. */
+function bitsOf(cidr: string): Bits {
+  let bits = remembered.get(cidr);
+  if (!bits) {
+    const { family, prefix } = cidrOf(cidr);
+    bits = { bytes: ipToBytes(networkAddress(cidr)), prefix, family };
+    if (remembered.size >= REMEMBERED) remembered.clear();
+    remembered.set(cidr, bits);
+  }
+  return bits;
 }

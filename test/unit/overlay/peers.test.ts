@@ -1,0 +1,170 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { REFUSAL_REASONS, selectPeers } from "../../../src/overlay/index.ts";
+import { cidrsOverlap } from "../../../src/addr/index.ts";
+import { createdAt, local, nodeOf, peer } from "./support.ts";
+
+const verdicts = (...nodes: ReturnType<typeof nodeOf>[]) => {
+  const { peers, refused } = selectPeers(local, nodes);
+  return { peers: peers.map(({ node }) => node), refused: refused.map(({ node, reason }) => `${node} ${reason}`) };
+};
+
+describe("the selection of peers", () => {
+  it("takes every node that published its VTEP, and leaves out this one and those that did not", () => {
+    const silent = { name: "silent", creationTimestamp: createdAt(5) };
+    const elsewhere = { ...silent, name: "elsewhere", vtepAnnotation: '{"blue":{"vni":1}}' };
+    const { peers, refused } = selectPeers(local, [nodeOf(0), nodeOf(1), silent, elsewhere, nodeOf(2)]);
+    assert.deepEqual(peers, [peer(1), peer(2)]);
+    assert.deepEqual(refused, []);
+  });
+
+  it("remembers another VNI and port of a peer, so that a roll-out of new ones splits no cluster", () => {
+    assert.deepEqual(selectPeers(local, [nodeOf(1, { vni: 5000, port: 8472 })]).peers, [
+      { ...peer(1), vni: 5000, port: 8472 },
+    ]);
+  });
+
+  it("takes the underlay address of our own family", () => {
+    const both = { ips: ["fd30::1", "172.30.0.101"] };
+    assert.equal(selectPeers(local, [nodeOf(1, both)]).peers[0]?.underlayIp, "172.30.0.101");
+    assert.equal(selectPeers({ ...local, underlayIp: "fd30::100" }, [nodeOf(1, both)]).peers[0]?.underlayIp, "fd30::1");
+    assert.deepEqual(verdicts(nodeOf(1, { ips: ["fd30::1"] })).refused, ["node1 NoUnderlayAddress"]);
+  });
+
+  it("lets the older of two nodes win, by creation and then by name, in whatever order they come", () => {
+    const cases: [string, Record<string, unknown>][] = [
+      ["DuplicateVtepIp", { ips: ["172.30.0.101"] }],
+      ["DuplicateVtepMac", { mac: peer(1).mac }],
+      ["OverlappingPodCidr", { podCidrs: ["10.244.0.0/17"] }],
+      ["OverlappingPodCidr", { podCidrs: ["10.244.1.128/25"] }],
+      ["OverlappingPodCidr", { podCidrs: ["10.99.0.0/24", "fd00:10:244:1::/64"] }],
+      ["UnderlayInPodCidr", { podCidrs: ["172.30.0.101/32"] }],
+      ["UnderlayInPodCidr", { ips: ["10.244.1.5"] }],
+    ];
+    for (const [reason, other] of cases) {
+      const [older, younger] = [nodeOf(1), nodeOf(2, other)];
+      const expected = { peers: ["node1"], refused: [`node2 ${reason}`] };
+      if (other["podCidrs"]?.toString() === "10.244.0.0/17") expected.refused = ["node2 CollidesWithSelf"];
+      assert.deepEqual(verdicts(older, younger), expected);
+      assert.deepEqual(verdicts(younger, older), expected);
+      const twin = { ...younger, creationTimestamp: older.creationTimestamp };
+      assert.deepEqual(verdicts(twin, older), expected);
+    }
+  });
+
+  it("refuses what is ours, however old the other node is", () => {
+    for (const other of [
+      { ips: [local.underlayIp] },
+      { mac: local.mac },
+      { podCidrs: ["10.244.0.128/25"] },
+      { podCidrs: ["10.240.0.0/12"] },
+      { podCidrs: ["172.30.0.0/24"], ips: ["192.168.0.1"] },
+      { ips: ["10.244.0.9"] },
+    ]) {
+      assert.deepEqual(verdicts({ ...nodeOf(1, other), creationTimestamp: "1999-01-01T00:00:00Z" }), {
+        peers: [],
+        refused: ["node1 CollidesWithSelf"],
+      });
+    }
+  });
+
+  it("refuses CIDRs outside the cluster's where those are configured, and nodes of other families only", () => {
+    const configured = { ...local, clusterCidrs: ["10.244.0.0/16", "fd00:10:244::/48"] };
+    const { peers, refused } = selectPeers(configured, [nodeOf(1), nodeOf(2, { podCidrs: ["10.9.0.0/24"] })]);
+    assert.deepEqual(peers, [peer(1)]);
+    assert.equal(refused[0]?.reason, "ForeignPodCidr");
+    const only4 = { ...local, podCidrs: ["10.244.0.0/24"] };
+    assert.equal(selectPeers(only4, [nodeOf(1, { podCidrs: ["fd00:9::/64"] })]).refused[0]?.reason, "NoCommonFamily");
+  });
+
+  it("lets a refused node claim nothing", () => {
+    const bad = nodeOf(1, { mac: local.mac });
+    assert.deepEqual(verdicts(bad, nodeOf(2, { podCidrs: peer(1).podCidrs, ips: [peer(1).underlayIp] })), {
+      peers: ["node2"],
+      refused: ["node1 CollidesWithSelf"],
+    });
+  });
+
+  it("says who refused whom and why, for the reader", () => {
+    const [refusal] = selectPeers(local, [nodeOf(1), nodeOf(2, { podCidrs: ["10.244.1.0/25"] })]).refused;
+    assert.equal(refusal?.message, "its pod CIDR 10.244.1.0/25 overlaps that of the older node node1");
+  });
+
+  const anyNode = fc
+    .record({
+      n: fc.integer({ min: 0, max: 12 }),
+      age: fc.integer({ min: 0, max: 12 }),
+      other: fc.option(
+        fc.oneof(
+          fc.record({
+            ips: fc.array(fc.constantFrom("172.30.0.100", "172.30.0.101", "172.30.0.102", "10.244.3.4", "x")),
+          }),
+          fc.record({ mac: fc.constantFrom("02:00:00:00:00:00", "02:00:00:00:00:01", "zz") }),
+          fc.record({
+            podCidrs: fc.array(
+              fc.constantFrom("10.244.0.0/16", "10.244.2.0/23", "10.244.3.0/24", "172.30.0.0/25", "fd00::/32"),
+            ),
+          }),
+          fc.record({ vni: fc.constantFrom(1, 4096, "x") }),
+        ),
+        { nil: undefined },
+      ),
+    })
+    .map(({ n, age, other }) => ({ ...nodeOf(n, other), creationTimestamp: createdAt(age) }));
+  const hostile = fc
+    .tuple(fc.string(), fc.oneof(fc.string(), fc.json()))
+    .map(([name, vtepAnnotation]) => ({ name: `x${name}`, creationTimestamp: createdAt(1), vtepAnnotation }));
+  const cluster = fc.uniqueArray(fc.oneof(anyNode, hostile), { selector: ({ name }) => name, maxLength: 14 });
+
+  it("gives peers that conflict with nobody, and one verdict for every node, whatever nodes say", () => {
+    fc.assert(
+      fc.property(cluster, (nodes) => {
+        const { peers, refused } = selectPeers(local, nodes);
+        const claims = [local, ...peers];
+        assert.equal(new Set(claims.map(({ mac }) => mac)).size, claims.length);
+        assert.equal(new Set(claims.map(({ underlayIp }) => underlayIp)).size, claims.length);
+        const cidrs = claims.flatMap(({ podCidrs }) => podCidrs);
+        for (const [i, a] of cidrs.entries()) {
+          for (const b of cidrs.slice(i + 1)) assert.ok(!cidrsOverlap(a, b), `${a} ${b}`);
+          for (const { underlayIp } of claims) assert.ok(!cidrsOverlap(a, `${underlayIp}/32`), `${a} ${underlayIp}`);
+        }
+        for (const { reason } of refused) assert.ok(REFUSAL_REASONS.includes(reason));
+        const judged = [...peers, ...refused].map(({ node }) => node);
+        assert.equal(new Set(judged).size, judged.length);
+        assert.ok(!judged.includes(local.node));
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it("gives the same for any order of nodes, and a node that conflicts with nobody is always taken", () => {
+    fc.assert(
+      fc.property(cluster, fc.infiniteStream(fc.nat()), (nodes, dice) => {
+        const good = { ...nodeOf(150, { podCidrs: ["192.168.200.0/24"], mac: "02:00:00:00:09:09" }) };
+        const all = [...nodes, good];
+        const shuffled = all
+          .map((node) => ({ node, at: dice.next().value as number }))
+          .sort((a, b) => a.at - b.at)
+          .map(({ node }) => node);
+        const selection = selectPeers(local, all);
+        assert.deepEqual(selectPeers(local, shuffled), selection);
+        assert.ok(selection.peers.some(({ node }) => node === good.name));
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  it("takes five thousand nodes in its stride", () => {
+    const nodes = Array.from({ length: 5_000 }, (_, i) => {
+      const [hi, lo] = [i >> 8, i & 255];
+      return nodeOf(1, {
+        mac: `02:01:00:00:${hi.toString(16).padStart(2, "0")}:${lo.toString(16).padStart(2, "0")}`,
+        ips: [`172.31.${hi}.${lo}`],
+        podCidrs: [`10.${hi}.${lo}.0/24`, `fd01:0:${hi.toString(16)}:${lo.toString(16)}::/64`],
+      });
+    }).map((node, i) => ({ ...node, name: `big${i}` }));
+    const { peers, refused } = selectPeers({ ...local, podCidrs: ["10.244.0.0/24", "fd00::/64"] }, nodes);
+    assert.equal(peers.length, 5_000);
+    assert.deepEqual(refused, []);
+  });
+});

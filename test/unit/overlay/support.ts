@@ -1,0 +1,55 @@
+/** Values for the overlay's tests: a node of a small cluster by its number, and arbitrary ones. */
+import fc from "fast-check";
+import { formatVtepAnnotation, type LocalNetwork, type NodeVtep, type Peer } from "../../../src/overlay/index.ts";
+
+/** This node, number 0 of the cluster. */
+export const local: LocalNetwork = {
+  network: "default",
+  node: "node0",
+  vni: 4096,
+  device: "sky.4096",
+  port: 4789,
+  mtu: 1450,
+  mac: "02:00:00:00:00:00",
+  underlayIp: "172.30.0.100",
+  podCidrs: ["10.244.0.0/24", "fd00:10:244::/64"],
+  clusterCidrs: [],
+};
+
+/** Another node by its number. */
+export const peer = (n: number): Peer => ({
+  node: `node${n}`,
+  mac: `02:00:00:00:00:${n.toString(16).padStart(2, "0")}`,
+  underlayIp: `172.30.0.${100 + n}`,
+  podCidrs: [`10.244.${n}.0/24`, `fd00:10:244:${n.toString(16)}::/64`],
+});
+
+/** Its Node object, older for lower numbers; parts of its annotation can be other than they should. */
+export function nodeOf(n: number, other: Partial<Record<string, unknown>> = {}): NodeVtep {
+  const { node, mac, underlayIp, podCidrs } = peer(n);
+  const entry = { vni: local.vni, mac, ips: [underlayIp], podCidrs, port: local.port, ...other };
+  return { name: node, creationTimestamp: createdAt(n), vtepAnnotation: JSON.stringify({ default: entry }) };
+}
+
+export const createdAt = (n: number): string => new Date(Date.UTC(2026, 0, 1, 0, n)).toISOString();
+
+/** Peers that do not conflict, each with its own values in some places. */
+export const anyPeers: fc.Arbitrary<Peer[]> = fc
+  .uniqueArray(fc.integer({ min: 1, max: 9 }), { maxLength: 6 })
+  .chain((numbers) =>
+    fc.tuple(
+      ...numbers.map((n) =>
+        fc.record({ moved: fc.boolean(), otherMac: fc.boolean(), otherVni: fc.boolean(), one: fc.boolean() }).map(
+          ({ moved, otherMac, otherVni, one }): Peer => ({
+            ...peer(n),
+            ...(moved && { underlayIp: `172.30.1.${n}` }),
+            ...(otherMac && { mac: `02:00:00:00:01:0${n}` }),
+            ...(otherVni && { vni: 5000, port: 8472 }),
+            ...(one && { podCidrs: peer(n).podCidrs.slice(0, 1) }),
+          }),
+        ),
+      ),
+    ),
+  );
+
+export { formatVtepAnnotation };
