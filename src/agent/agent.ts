@@ -175,7 +175,7 @@ export class Agent {
     });
   }
 
-  #sample(): void {
+  async #sample(): Promise<void> {
     const { own, nodes } = this.#cluster.watches;
     for (const [watch, state] of [
       ["own_node", own],
@@ -187,7 +187,7 @@ export class Agent {
     }
     for (const { name, ok } of this.readiness().checks) this.#metrics.ready.set({ check: name }, ok ? 1 : 0);
     this.#network.sample();
-    this.#housekeeping.countDurations();
+    await this.#housekeeping.countDurations();
   }
 }
 

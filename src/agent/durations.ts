@@ -6,9 +6,8 @@
  */
 import { closeSync, fstatSync, openSync, readSync, renameSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
+import { DURATIONS_FILE } from "../cni/index.ts";
 
-/** Name of the spool file in the run directory. */
-export const DURATIONS_FILE = "cni-durations.jsonl";
 /** More than this is left unread in one round, in bytes; the plugin stops appending at 1 MiB. */
 const MAX_BYTES = 2 * 1024 * 1024;
 

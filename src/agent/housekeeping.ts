@@ -2,10 +2,10 @@
  * What has no event and is looked at on a timer: forwarding, the files and the self-test of the networks, the
  * plugin's timings, and the addresses of pods that are gone. The timer's own beat is what `/healthz` reports.
  */
+import { collectDead } from "../cni/index.ts";
 import type { AgentConfig } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
-import { collectLeftovers } from "./collector.ts";
 import { DurationSpool } from "./durations.ts";
 import { ensureForwarding, readForwarding } from "./forwarding.ts";
 import type { Metrics } from "./metrics.ts";
@@ -31,6 +31,7 @@ export class Housekeeping {
   readonly #complaints = new Map<string, string>();
   #timers: NodeJS.Timeout[] = [];
   #beat: Promise<void> | undefined;
+  #collecting: Promise<void> | undefined;
   #lastBeat = performance.now();
   #forwarding = { ok: false, message: "not looked at yet" };
 
@@ -66,9 +67,9 @@ export class Housekeeping {
   }
 
   /** Makes the node forward, now. */
-  forward(): void {
+  async forward(): Promise<void> {
     const { rtnl, log } = this.#options;
-    this.#guarded("forwarding cannot be switched on", () => {
+    await this.#guarded("forwarding cannot be switched on", () => {
       this.#forwarding = { ok: false, message: "the node's forwarding cannot be read" };
       const state = readForwarding(rtnl.links(), rtnl.addresses({ family: 6 }), rtnl.routes({ family: 6 }));
       try {
@@ -82,43 +83,53 @@ export class Housekeeping {
   }
 
   /** Reads the plugin's timings that have come since the last time. */
-  countDurations(): void {
-    this.#guarded("the plugin's timings cannot be read", () => {
+  async countDurations(): Promise<void> {
+    await this.#guarded("the plugin's timings cannot be read", () => {
       for (const { verb, result, ms } of this.#spool.drain())
         this.#options.metrics.cniSeconds.observe({ verb, result }, ms / 1_000);
     });
   }
 
-  /** Frees what dead pods left. */
+  /**
+   * Takes back what dead pods left. Runtimes seldom ask for it, and a node that lost power ran no DEL. Only what is
+   * proven dead goes: an address kept too long costs one address, one that is given twice costs two pods.
+   */
   collect(): void {
-    const { config, log, metrics } = this.#options;
-    this.#guarded("addresses of dead pods cannot be looked for", () => {
-      const { freed, errors } = collectLeftovers(config.dataDir, config.network);
-      metrics.collected.inc({ network: config.network }, freed.length);
-      for (const { ip, owner } of freed)
-        log.info(`freed ${ip}: its sandbox is gone`, { container: owner.containerId, ifname: owner.ifname });
-      if (errors.length > 0) throw new AggregateError(errors);
+    this.#collecting ??= this.#collect().finally(() => {
+      this.#collecting = undefined;
     });
   }
 
   /** Ends the timers and waits for a round that is under way. */
   async stop(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
-    await this.#beat;
+    await Promise.all([this.#beat, this.#collecting]);
     this.#spool.close();
   }
 
+  async #collect(): Promise<void> {
+    const { config, log, metrics } = this.#options;
+    await this.#guarded("what dead pods left cannot be taken back", async () => {
+      const { attachments, addresses, failures } = await collectDead(config);
+      metrics.collected.inc({ network: config.network }, attachments.length + addresses.length);
+      for (const { containerId, ifname } of attachments)
+        log.info("took back a pod's interface and addresses: its sandbox is gone", { container: containerId, ifname });
+      for (const ip of addresses) log.info(`freed ${ip}: its sandbox is gone`);
+      if (failures.length > 0) throw new AggregateError(failures);
+    });
+  }
+
   async #round(): Promise<void> {
-    this.forward();
-    this.countDurations();
+    await this.forward();
+    await this.countDurations();
     for (const network of this.#options.networks) await network.maintain();
     this.#lastBeat = performance.now();
   }
 
   /** Runs one duty; a failure is said once, until it changes or is over, and never stops the others. */
-  #guarded(complaint: string, work: () => void): void {
+  async #guarded(complaint: string, work: () => void | Promise<void>): Promise<void> {
     try {
-      work();
+      await work();
       if (this.#complaints.delete(complaint)) this.#options.log.info(`no longer: ${complaint}`);
     } catch (error) {
       const text = error instanceof Error ? error.message : String(error);

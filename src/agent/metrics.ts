@@ -12,7 +12,7 @@ const CNI_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
 /** All of the agent's metrics. */
 export class Metrics {
   readonly registry = new Registry();
-  readonly #samplers: (() => void)[] = [];
+  readonly #samplers: (() => void | Promise<void>)[] = [];
   readonly #in = { registers: [this.registry] };
 
   readonly buildInfo = new Gauge({
@@ -122,13 +122,13 @@ export class Metrics {
   }
 
   /** Registers a function that sets gauges before every scrape. */
-  beforeScrape(sampler: () => void): void {
+  beforeScrape(sampler: () => void | Promise<void>): void {
     this.#samplers.push(sampler);
   }
 
   /** Everything in Prometheus' text format. */
   async text(): Promise<string> {
-    for (const sampler of this.#samplers) sampler();
+    for (const sampler of this.#samplers) await sampler();
     return await this.registry.metrics();
   }
 }

@@ -19,6 +19,8 @@ export interface Process {
 
 /** Runs an agent until it is told to stop. @returns the exit status; never rejects. */
 export async function runAgent({ argv, env, version }: Process): Promise<number> {
+  // Watching the kernel keeps threads of the pool waiting; file and name look-ups must not queue behind them.
+  process.env["UV_THREADPOOL_SIZE"] ??= "8";
   if (argv.includes("--version")) return say(`${version}\n`, 0);
   if (wantsHelp(argv)) return say(agentUsage(), 0);
   let log: RootLogger | undefined;

@@ -1,6 +1,7 @@
 /** The commands that look after Skylane on one node. */
 import type { Command } from "./command.ts";
 import { statusCommand } from "./status.ts";
+import { uninstallCommand } from "./uninstall.ts";
 
 /** Version of this program; "dev" when it runs from its source. */
 export const VERSION = process.env["SKYLANE_VERSION"] ?? "dev";
@@ -15,4 +16,4 @@ const versionCommand: Command = {
 };
 
 /** All of them. */
-export const nodeCommands: readonly Command[] = [statusCommand, versionCommand];
+export const nodeCommands: readonly Command[] = [statusCommand, uninstallCommand, versionCommand];

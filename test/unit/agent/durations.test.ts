@@ -3,7 +3,8 @@ import { appendFileSync, closeSync, existsSync, mkdtempSync, openSync, readdirSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { DURATIONS_FILE, DurationSpool, parseDuration } from "../../../src/agent/durations.ts";
+import { DurationSpool, parseDuration } from "../../../src/agent/durations.ts";
+import { DURATIONS_FILE } from "../../../src/cni/index.ts";
 
 const line = (verb: string, ms: number, result: string | number = "ok") =>
   `${JSON.stringify({ verb, result, ms, time: "2026-01-01T00:00:00Z" })}\n`;

@@ -1,0 +1,158 @@
+/**
+ * Takes everything of Skylane's off a node, and nothing else: what is ours is known by device name and kind, link group,
+ * route protocol, table name and file. It needs no running agent, and refuses to work against one, which would
+ * make everything again. One thing that cannot be removed does not keep the others.
+ *
+ * Forwarding stays switched on: by now other software may rely on it, and nothing says that it was Skylane's.
+ */
+import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { DURATIONS_FILE } from "../cni/index.ts";
+import { type AgentConfig, parsePublished } from "../config/index.ts";
+import { type ConnectOptions, connect, patchNodeAnnotations } from "../kube/index.ts";
+import { errorText } from "../log/index.ts";
+import { describeOperation, Rtnl } from "../netlink/index.ts";
+import { removeFirewall } from "../nft/index.ts";
+import { removeOverlay, VTEP_ANNOTATION } from "../overlay/index.ts";
+import { listPodLinks } from "../pod/index.ts";
+import { type HeldLock, tryLock } from "../sys/index.ts";
+import { SOCKET_NAME } from "./agent.ts";
+import { isOurConflist } from "./conflist.ts";
+import { lockPath, removeDrafts } from "./instance.ts";
+
+/** What to take away, and how far to go. */
+export interface UninstallOptions {
+  runDir: string;
+  dataDir: string;
+  cni: Pick<AgentConfig["cni"], "confDir" | "confName">;
+  /** Whose annotation to remove, and how to reach the API server; absent: the annotation is left. */
+  node?: { name: string; connect: ConnectOptions };
+  /** Also cut off pods that are still attached; without it their presence is an {@link UninstallRefused}. */
+  pods?: boolean;
+  /** Work although an agent runs. */
+  force?: boolean;
+}
+
+/** What was done. */
+export interface UninstallReport {
+  /** In words, one a thing. */
+  removed: string[];
+  /** What could not be removed, and why. */
+  problems: string[];
+}
+
+/** Nothing was removed, for a reason that the operator can do something about. */
+export class UninstallRefused extends Error {
+  override readonly name = "UninstallRefused";
+}
+
+/** How long the API server has, in milliseconds. */
+const API_MS = 5_000;
+/** Folders of the data directory; an operator's own files beside them stay. */
+const DATA = ["attachments", "cache", "ipam"];
+
+/** Uninstalls. @throws UninstallRefused while an agent runs or pods are attached */
+export async function uninstall(options: UninstallOptions): Promise<UninstallReport> {
+  const report: UninstallReport = { removed: [], problems: [] };
+  const lock = takeLock(options);
+  try {
+    const attempt = async (what: string, work: () => string[] | Promise<string[]>): Promise<void> => {
+      try {
+        report.removed.push(...(await work()));
+      } catch (error) {
+        report.problems.push(`${what}: ${errorText(error)}`);
+      }
+    };
+    using rtnl = Rtnl.open();
+    const podLinks = listPodLinks(rtnl);
+    if (podLinks.length > 0 && !options.pods) {
+      const names = podLinks.slice(0, 5).map(({ alias, name }) => alias ?? name);
+      const more = podLinks.length > names.length ? " …" : "";
+      throw new UninstallRefused(
+        `${podLinks.length} pod interfaces are still attached (${names.join(", ")}${more}): drain the node first, or cut them off with --pods`,
+      );
+    }
+    // First what would bring new pods, then what carries them.
+    await attempt("CNI configuration", () => removeConflist(options.cni));
+    await attempt("published state", () => removePublished(options.runDir));
+    await attempt("Node annotation", () => removeAnnotation(options.node));
+    await attempt("overlay", () => {
+      const { removed, failures } = removeOverlay(rtnl, { podLinks });
+      for (const { error } of failures) report.problems.push(error.message);
+      return removed.map((operation) => describeOperation(operation));
+    });
+    await attempt("packet filter", () => removeFirewall());
+    for (const name of DATA) await attempt("state", () => removeTree(join(options.dataDir, name)));
+  } finally {
+    lock?.release();
+  }
+  report.removed.push(...removeRest(options));
+  return report;
+}
+
+function takeLock({ runDir, force }: UninstallOptions): HeldLock | undefined {
+  if (!existsSync(runDir)) return undefined;
+  const lock = tryLock(lockPath(runDir));
+  if (!lock && !force) {
+    throw new UninstallRefused(
+      "skylane-agent runs on this node and would make everything again: stop it first (delete the DaemonSet), or use --force",
+    );
+  }
+  return lock;
+}
+
+function removeConflist({ confDir, confName }: UninstallOptions["cni"]): string[] {
+  const path = join(confDir, confName);
+  removeDrafts(confDir, (name) => name === confName);
+  if (!existsSync(path)) return [];
+  if (!isOurConflist(readFileSync(path, "utf8"))) throw new Error(`${path} is not what the agent writes; it was left`);
+  rmSync(path);
+  return [path];
+}
+
+function removePublished(runDir: string): string[] {
+  if (!existsSync(runDir)) return [];
+  removeDrafts(runDir, (name) => name === SOCKET_NAME || name.endsWith(".json"));
+  const removed: string[] = [];
+  for (const name of readdirSync(runDir).filter((file) => file.endsWith(".json"))) {
+    const path = join(runDir, name);
+    parsePublished(readFileSync(path, "utf8"), path); // another program's file would not pass
+    rmSync(path);
+    removed.push(path);
+  }
+  return removed;
+}
+
+async function removeAnnotation(node: UninstallOptions["node"]): Promise<string[]> {
+  if (!node) return [];
+  const client = connect(node.connect);
+  try {
+    await patchNodeAnnotations(client, node.name, { [VTEP_ANNOTATION]: null }, AbortSignal.timeout(API_MS));
+    return [`annotation ${VTEP_ANNOTATION} of Node ${node.name}`];
+  } catch (error) {
+    const command = `kubectl annotate node ${node.name} ${VTEP_ANNOTATION}-`;
+    throw new Error(`the API server did not remove it; do it with: ${command}`, { cause: error });
+  } finally {
+    await client.close();
+  }
+}
+
+function removeTree(path: string): string[] {
+  if (!existsSync(path)) return [];
+  rmSync(path, { recursive: true });
+  return [path];
+}
+
+/** What is left of our directories, and they themselves where nobody else has put anything there. */
+function removeRest({ runDir, dataDir }: UninstallOptions): string[] {
+  const removed: string[] = [];
+  for (const name of [SOCKET_NAME, DURATIONS_FILE, `${DURATIONS_FILE}.taken`])
+    rmSync(join(runDir, name), { force: true });
+  rmSync(lockPath(runDir), { force: true });
+  for (const directory of [runDir, dataDir]) {
+    if (!existsSync(directory) || readdirSync(directory).length > 0) continue;
+    rmdirSync(directory);
+    removed.push(directory);
+  }
+  return removed;
+}
