@@ -10,10 +10,11 @@ import { listBytes, jsonBytes, negotiate, objectBytes } from "./negotiate.ts";
 import { jsonPatch } from "./patch-json.ts";
 import { mergePatch } from "./patch-merge.ts";
 import { strategicMergePatch } from "./patch-strategic.ts";
-import { objectKey, type Preconditions, type Registry, type WriteOptions } from "./registry.ts";
+import { objectKey, type Registry, type WriteOptions } from "./registry.ts";
 import type { RequestInfo } from "./router.ts";
 import type { Store } from "./store.ts";
 import { apiVersionOf, isObject, type Json, type JsonObject, type KubeObject, type ResourceType } from "./types.ts";
+import type { Preconditions } from "./update-rules.ts";
 import { decodeObject } from "./validate.ts";
 import type { Version } from "./version.ts";
 
@@ -155,6 +156,8 @@ async function bodyObject(call: Call): Promise<KubeObject> {
   const object = decodeObject(info.type, decodeBody(await readBody(request), mediaType(request)));
   if (info.namespace !== undefined) object.metadata.namespace ??= info.namespace;
   checkNamespace(object, info.namespace);
+  // Who manages what is found out here; a body's own account of it is not believed.
+  delete object.metadata.managedFields;
   return object;
 }
 

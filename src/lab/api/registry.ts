@@ -5,11 +5,19 @@
  */
 import { randomInt, randomUUID } from "node:crypto";
 import { applyConfiguration } from "./apply.ts";
-import { ApiError, alreadyExists, conflict, invalid, notFound } from "./errors.ts";
+import { ApiError, alreadyExists, conflict, notFound } from "./errors.ts";
 import { type Manager, trackUpdate } from "./managed-fields.ts";
 import { Namespaces } from "./namespaces.ts";
 import type { Store } from "./store.ts";
 import { type KubeObject, type Metadata, type ResourceType, sameJson } from "./types.ts";
+import {
+  checkNewFinalizers,
+  checkPreconditions,
+  keepSystemFields,
+  type Preconditions,
+  raiseGeneration,
+  reachable,
+} from "./update-rules.ts";
 import { checkAgainst, validateObject } from "./validate.ts";
 import { Version } from "./version.ts";
 
@@ -23,12 +31,6 @@ export interface WriteOptions {
   subresource?: string;
   /** Checks and answers as if, and writes nothing. */
   dryRun?: boolean;
-}
-
-/** What a DELETE may demand of the object. */
-export interface Preconditions {
-  uid?: string;
-  resourceVersion?: string;
 }
 
 /** The object after a write, and whether the write made it. */
@@ -95,7 +97,11 @@ export class Registry {
   update(type: ResourceType, key: string, object: KubeObject, options: WriteOptions): Written {
     const before = this.#store.get(type, key);
     if (before === undefined) {
-      if (!type.createOnUpdate || options.subresource !== undefined) throw notFound(type, object.metadata.name);
+      const { name, uid, resourceVersion } = object.metadata;
+      if (!type.createOnUpdate || options.subresource !== undefined) throw notFound(type, name);
+      if (uid !== undefined || resourceVersion !== undefined) {
+        throw conflict(type, name, `Precondition failed: UID in precondition: ${uid ?? ""}, UID in object meta: `);
+      }
       return { version: this.create(type, object, options), created: true };
     }
     return { version: this.#replace(type, before, object, options), created: false };
@@ -196,56 +202,6 @@ export class Registry {
     const removed = this.#store.remove(type, key);
     if (removed !== undefined && type.namespaced) this.#namespaces.finish(removed.object.metadata.namespace ?? "");
     return removed;
-  }
-}
-
-/** An update's body with what a client cannot change put back. */
-function keepSystemFields(type: ResourceType, given: KubeObject, old: KubeObject, subresource?: string): KubeObject {
-  const { uid, resourceVersion, creationTimestamp, deletionTimestamp, deletionGracePeriodSeconds } = old.metadata;
-  const system = { uid, resourceVersion, creationTimestamp, deletionTimestamp, deletionGracePeriodSeconds };
-  const names = { name: old.metadata.name, namespace: old.metadata.namespace, generation: old.metadata.generation };
-  const metadata = { ...given.metadata, ...names, ...system };
-  if (subresource === "status") {
-    return { ...old, metadata: type.statusKeepsMetadata ? metadata : old.metadata, status: given.status };
-  }
-  return type.status ? { ...given, metadata, status: old.status } : { ...given, metadata };
-}
-
-/** What of a configuration an apply can reach: the status through its subresource, the rest without. */
-function reachable(type: ResourceType, config: KubeObject, subresource?: string): KubeObject {
-  if (!type.status) return config;
-  const { status, ...rest } = config;
-  if (subresource !== "status") return { ...rest };
-  const { name, namespace, uid, resourceVersion } = config.metadata;
-  const metadata = type.statusKeepsMetadata ? config.metadata : { name, namespace, uid, resourceVersion };
-  return { kind: config.kind, apiVersion: config.apiVersion, metadata, status };
-}
-
-function raiseGeneration(type: ResourceType, old: KubeObject, after: KubeObject): KubeObject {
-  if (!type.generation) return after;
-  const { metadata: _oldMetadata, status: _oldStatus, ...oldSpec } = old;
-  const { metadata, status: _status, ...spec } = after;
-  if (sameJson(oldSpec, spec)) return after;
-  return { ...after, metadata: { ...metadata, generation: (old.metadata.generation ?? 0) + 1 } };
-}
-
-function checkNewFinalizers(type: ResourceType, old: KubeObject, after: KubeObject): void {
-  if (old.metadata.deletionTimestamp === undefined) return;
-  const added = (after.metadata.finalizers ?? []).filter((name) => !(old.metadata.finalizers ?? []).includes(name));
-  if (added.length === 0) return;
-  const message = `Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers ${JSON.stringify(added)}`;
-  throw invalid(type, old.metadata.name, [{ field: "metadata.finalizers", reason: "FieldValueForbidden", message }]);
-}
-
-function checkPreconditions(type: ResourceType, object: KubeObject, wanted: Preconditions): void {
-  const { name, uid, resourceVersion } = object.metadata;
-  if (wanted.uid !== undefined && wanted.uid !== uid) {
-    const problem = `the UID in the precondition (${wanted.uid}) does not match the UID in record (${uid}). The object might have been deleted and then recreated`;
-    throw conflict(type, name, problem);
-  }
-  if (wanted.resourceVersion !== undefined && wanted.resourceVersion !== resourceVersion) {
-    const problem = `the ResourceVersion in the precondition (${wanted.resourceVersion}) does not match the ResourceVersion in record (${resourceVersion}). The object might have been modified`;
-    throw conflict(type, name, problem);
   }
 }
 

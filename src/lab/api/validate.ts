@@ -62,6 +62,9 @@ function decodeMetadata(type: ResourceType, value: Json): Metadata {
     if (list === null || (Array.isArray(list) && list.length === 0)) delete metadata[field];
     else if (!Array.isArray(list)) throw undecodable(type, `ObjectMeta.metadata.${field}`, list, "[]string");
   }
+  for (const item of Array.isArray(metadata.finalizers) ? metadata.finalizers : []) {
+    if (typeof item !== "string") throw undecodable(type, "ObjectMeta.metadata.finalizers", item, "string");
+  }
   return { ...metadata, name: typeof metadata.name === "string" ? metadata.name : "" };
 }
 

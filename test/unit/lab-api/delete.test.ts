@@ -37,7 +37,7 @@ describe("lab API: delete", () => {
     const watch = await api.watch(`/api/v1/nodes?resourceVersion=${rv}`);
     const marked = await api.ok("DELETE", path);
     assert.equal(marked.kind, "Node");
-    assert.match(String(marked.metadata.deletionTimestamp), /Z$/);
+    assert.match(marked.metadata.deletionTimestamp, /Z$/);
     await api.ok("DELETE", path);
     const added = await api.ask("PATCH", path, {
       body: { metadata: { finalizers: ["skylane.dev/x", "a/b"] } },

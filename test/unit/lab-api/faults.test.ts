@@ -170,7 +170,7 @@ describe("lab API: faults", () => {
     const { resourceVersion } = (await api.get(NODES)).body.metadata;
     await api.annotate("a", { x: "1" });
     await api.server.faults.set({ compact: true, watchList: false, bookmarks: false });
-    const watch = await api.watch(`${NODES}?resourceVersion=${String(resourceVersion)}`);
+    const watch = await api.watch(`${NODES}?resourceVersion=${resourceVersion}`);
     assert.equal((await watch.next()).object.code, 410);
     const refused = await api.get(`${WATCH_LIST}&watch=1`);
     assert.equal(refused.code, 422);

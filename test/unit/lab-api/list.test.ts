@@ -31,12 +31,12 @@ describe("lab API: lists", () => {
     await api.node("bb");
     await api.annotate("d", { changed: "yes" });
     await api.ok("DELETE", `${NODES}/c`);
-    const second = await api.get(`${NODES}?limit=2&continue=${String(first.body.metadata.continue)}`);
+    const second = await api.get(`${NODES}?limit=2&continue=${first.body.metadata.continue ?? ""}`);
     assert.deepEqual(names(second), ["c", "d"]);
     assert.equal(second.body.items[1]?.metadata.annotations, undefined);
     assert.equal(second.body.metadata.resourceVersion, first.body.metadata.resourceVersion);
     assert.equal(second.body.metadata.remainingItemCount, 1);
-    const third = await api.get(`${NODES}?limit=2&continue=${String(second.body.metadata.continue)}`);
+    const third = await api.get(`${NODES}?limit=2&continue=${second.body.metadata.continue ?? ""}`);
     assert.deepEqual(names(third), ["e"]);
     assert.deepEqual([third.body.metadata.continue, third.body.metadata.remainingItemCount], [undefined, undefined]);
     assert.deepEqual(names(await api.get(NODES)), ["a", "b", "bb", "d", "e"]);
@@ -46,17 +46,17 @@ describe("lab API: lists", () => {
     const first = await api.get(`${NODES}?limit=2`);
     await api.node("bb");
     api.server.store.compact();
-    const gone = await api.get(`${NODES}?limit=2&continue=${String(first.body.metadata.continue)}`);
+    const gone = await api.get(`${NODES}?limit=2&continue=${first.body.metadata.continue ?? ""}`);
     assert.deepEqual([gone.code, gone.body.reason], [410, "Expired"]);
     assert.match(gone.body.message, /^The provided continue parameter is too old to display a consistent list result/);
-    const rest = await api.get(`${NODES}?continue=${String(gone.body.metadata.continue)}`);
+    const rest = await api.get(`${NODES}?continue=${gone.body.metadata.continue ?? ""}`);
     assert.deepEqual(names(rest), ["bb", "c", "d", "e"]);
   });
 
   it("refuses tokens that are none", async () => {
     assert.equal((await api.get(`${NODES}?continue=nonsense`)).code, 400);
     const first = await api.get(`${NODES}?limit=2`);
-    const mixed = await api.get(`${NODES}?limit=2&resourceVersion=3&continue=${String(first.body.metadata.continue)}`);
+    const mixed = await api.get(`${NODES}?limit=2&resourceVersion=3&continue=${first.body.metadata.continue ?? ""}`);
     assert.deepEqual(
       [mixed.code, mixed.body.message],
       [400, "specifying resource version is not allowed when using continue"],
@@ -72,17 +72,14 @@ describe("lab API: lists", () => {
       return [names(reply), reply.body.metadata.resourceVersion];
     };
     const old = ["a", "b", "c", "d", "e"];
-    assert.deepEqual(await at(`resourceVersion=${String(then)}`), [[...old, "f"], now]);
-    assert.deepEqual(await at(`resourceVersion=${String(then)}&resourceVersionMatch=NotOlderThan`), [
-      [...old, "f"],
-      now,
-    ]);
-    assert.deepEqual(await at(`resourceVersion=${String(then)}&resourceVersionMatch=Exact`), [old, then]);
-    assert.deepEqual(await at(`resourceVersion=${String(then)}&limit=10`), [old, then]);
+    assert.deepEqual(await at(`resourceVersion=${then}`), [[...old, "f"], now]);
+    assert.deepEqual(await at(`resourceVersion=${then}&resourceVersionMatch=NotOlderThan`), [[...old, "f"], now]);
+    assert.deepEqual(await at(`resourceVersion=${then}&resourceVersionMatch=Exact`), [old, then]);
+    assert.deepEqual(await at(`resourceVersion=${then}&limit=10`), [old, then]);
     // As the real watch cache: a limit is ignored with resourceVersion=0.
     assert.deepEqual(await at("resourceVersion=0&limit=2"), [[...old, "f"], now]);
     api.server.store.compact();
-    const gone = await api.get(`${NODES}?resourceVersion=${String(then)}&resourceVersionMatch=Exact`);
+    const gone = await api.get(`${NODES}?resourceVersion=${then}&resourceVersionMatch=Exact`);
     assert.deepEqual([gone.code, gone.body.message], [410, "The resourceVersion for the provided list is too old."]);
   });
 

@@ -94,7 +94,7 @@ describe("lab API: discovery", () => {
       const reply = await api.get(path, { token: undefined });
       assert.deepEqual([reply.code, reply.text], [200, "ok"]);
     }
-    assert.match(String((await api.get("/version", { token: undefined })).body.gitVersion), /^v1\.\d+\.\d+/);
+    assert.match(JSON.stringify((await api.get("/version", { token: undefined })).body.gitVersion), /^"v1\.\d+\.\d+/);
   });
 
   it("lists groups, versions and resources", async () => {

@@ -19,8 +19,8 @@ describe("lab API: objects", () => {
     });
     assert.equal(reply.code, 201);
     const { metadata } = reply.body;
-    assert.match(String(metadata.uid), /^[0-9a-f-]{36}$/);
-    assert.match(String(metadata.creationTimestamp), /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
+    assert.match(metadata.uid, /^[0-9a-f-]{36}$/);
+    assert.match(metadata.creationTimestamp, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
     assert.equal(Number(metadata.resourceVersion), api.server.store.resourceVersion);
     assert.deepEqual(reply.body.spec, { podCIDR: "10.1.0.0/24", podCIDRs: ["10.1.0.0/24"] });
     assert.deepEqual((await api.get("/api/v1/nodes/made")).body, reply.body);
@@ -102,6 +102,9 @@ describe("lab API: objects", () => {
       blind.body.message,
       /^Lease.coordination.k8s.io "n1" is invalid: metadata.resourceVersion: .*must be specified for an update/,
     );
+    await api.ok("DELETE", path);
+    const late = await api.ask("PUT", path, { body: created.body });
+    assert.deepEqual([late.code, late.body.reason], [409, "Conflict"], "an update of what was deleted meanwhile");
     assert.equal((await api.ask("PUT", "/api/v1/nodes/none", { body: { metadata: { name: "none" } } })).code, 404);
   });
 
@@ -183,6 +186,7 @@ describe("lab API: objects", () => {
       types.body.message,
       /cannot unmarshal number into Go struct field ObjectMeta.metadata.annotations of type string/,
     );
+    assert.equal((await post({ finalizers: [1] })).code, 400);
     const several = await post({ annotations: { "a b": "", "/x": "" }, labels: { ok: "not ok" } });
     assert.equal(several.code, 422);
     assert.equal((several.body.details as { causes: unknown[] }).causes.length, 3);

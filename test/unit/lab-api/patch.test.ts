@@ -9,8 +9,16 @@ describe("lab API: patches", () => {
     api = await TestApi.start({
       resources: [
         {
-          ...{ group: "skylane.dev", version: "v1", plural: "networks", singular: "network", kind: "Network" },
-          ...{ namespaced: false, custom: true, generation: true, status: true, versionedUpdate: true },
+          group: "skylane.dev",
+          version: "v1",
+          plural: "networks",
+          singular: "network",
+          kind: "Network",
+          namespaced: false,
+          custom: true,
+          generation: true,
+          status: true,
+          versionedUpdate: true,
         },
       ],
     });

@@ -33,7 +33,7 @@ describe("lab API: 5,000 nodes of 12 KB", function () {
     do {
       const reply = await api.get(`${NODES}?limit=500&continue=${token}`, { accept: META_LIST });
       count += reply.body.items.length;
-      token = String(reply.body.metadata.continue ?? "");
+      token = reply.body.metadata.continue ?? "";
       pages += 1;
     } while (token !== "");
     assert.deepEqual([count, pages], [COUNT, 10]);

@@ -7,7 +7,12 @@ export interface Reply {
   code: number;
   headers: Headers;
   // Tests look deep into answers; what they find they compare.
-  body: JsonObject & { metadata: JsonObject; items: Item[]; message: string; reason: string };
+  body: JsonObject & {
+    metadata: Item["metadata"] & { continue?: string };
+    items: Item[];
+    message: string;
+    reason: string;
+  };
   text: string;
 }
 
@@ -17,6 +22,8 @@ export type Item = JsonObject & {
     name: string;
     resourceVersion: string;
     uid: string;
+    creationTimestamp: string;
+    deletionTimestamp: string;
     annotations: Record<string, string>;
     labels: Record<string, string>;
   };
@@ -92,7 +99,7 @@ export class TestApi {
   async ok(method: string, path: string, ask: Ask = {}): Promise<Item> {
     const reply = await this.ask(method, path, ask);
     assert.ok(reply.code < 300, `${method} ${path}: ${reply.code} ${reply.text}`);
-    return reply.body as unknown as Item;
+    return reply.body;
   }
 
   /** Creates a Node. */
