@@ -105,7 +105,10 @@ export interface Neighbour {
   state?: number;
 }
 
-/** An FDB entry of a VXLAN device (family AF_BRIDGE, NTF_SELF). */
+/**
+ * An FDB entry of a VXLAN device (family AF_BRIDGE, NTF_SELF). Its deletion with another `dst` than it has succeeds and
+ * changes nothing, which is the kernel's doing.
+ */
 export interface FdbEntry {
   ifindex: number;
   mac: string;

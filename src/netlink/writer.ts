@@ -37,7 +37,6 @@ export class MessageWriter {
   /** Writes one whole message; `body` writes its structure and attributes. What a throw leaves half written is taken back. */
   message(type: number, flags: number, seq: number, body: () => void): void {
     const start = this.#length;
-    this.#message = start;
     this.#reserve(HEADER_LENGTH);
     this.#length += HEADER_LENGTH;
     try {
@@ -46,6 +45,7 @@ export class MessageWriter {
       this.#length = start;
       throw error;
     }
+    this.#message = start;
     const b = this.#buffer;
     writeU32.call(b, this.#length - start, start);
     writeU16.call(b, type, start + 4);
