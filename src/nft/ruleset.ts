@@ -63,8 +63,10 @@ const UNSPECIFIED = "nd-neighbor-solicit, mld-listener-report, mld-listener-done
  * @throws RangeError when a value is no address, prefix or device name: nothing unparsed ever reaches nft.
  */
 export function renderRuleset(networks: readonly NetworkRules[], features: NftFeatures = ALL_FEATURES): string {
-  for (const { device } of networks) {
+  for (const { device, vni, port, peerPorts = [] } of networks) {
     if (!/^[a-zA-Z0-9._-]{1,15}$/.test(device)) throw new RangeError(`${JSON.stringify(device)} is no device name`);
+    for (const number of [port, ...peerPorts]) assertWhole(number, 0xffff, "UDP port");
+    assertWhole(vni, 0xff_ffff, "VNI");
   }
   const parts = [
     ...networks.flatMap(sets),
@@ -75,6 +77,10 @@ export function renderRuleset(networks: readonly NetworkRules[], features: NftFe
   ];
   // Adding it first makes the deletion succeed where there is none.
   return `add table inet ${TABLE}\ndelete table inet ${TABLE}\ntable inet ${TABLE} {\n${parts.join("\n")}\n}\n`;
+}
+
+function assertWhole(value: number, most: number, what: string): void {
+  if (!Number.isInteger(value) || value < 1 || value > most) throw new RangeError(`${String(value)} is no ${what}`);
 }
 
 const setName = (kind: "peers" | "pods" | "direct", { vni }: NetworkRules, family: Family): string =>
