@@ -1,10 +1,12 @@
 # Skylane's image: the agent, the operator's command line and what the CNI executable needs on a host.
 #
-#   docker build -t skylane .                          on the official Node image
-#   buildah bud --build-arg BASE=my/node26-debian .    on any Debian that has Node 26 and npm
+#   docker build -t skylane .                          on the official images of Node and Debian
+#   buildah bud --build-arg BASE=… --build-arg RUNTIME=… .    on any Debian with Node 26 and npm, and any Debian
 #
 # amd64 and arm64: nothing below names an architecture.
 ARG BASE=docker.io/library/node:26-bookworm-slim
+# what the final image stands on: it brings its own Node, so that one is enough
+ARG RUNTIME=docker.io/library/debian:bookworm-slim
 
 FROM ${BASE} AS build
 RUN apt-get update \
@@ -19,14 +21,11 @@ COPY cmd cmd
 COPY src src
 RUN node_modules/.bin/node scripts/build.mjs && node_modules/.bin/node scripts/stage.mjs /image
 
-FROM ${BASE}
-# nft and iptables program what netlink alone cannot; libatomic is the one library of Node that slim images lack.
-# npm and its cousins have no business in an agent that runs as root on every node.
+FROM ${RUNTIME}
+# nft and iptables program what netlink alone cannot
 RUN apt-get update \
- && apt-get install -y --no-install-recommends nftables iptables ca-certificates libatomic1 \
- && rm -rf /var/lib/apt/lists/* /var/cache/debconf/* /var/log/* \
- && rm -rf /usr/local/lib/node_modules /usr/local/bin/npm /usr/local/bin/npx /usr/local/bin/corepack \
-    /usr/local/bin/yarn /usr/local/bin/yarnpkg /usr/local/bin/node /opt/yarn* /usr/local/include/node
+ && apt-get install -y --no-install-recommends nftables iptables ca-certificates \
+ && rm -rf /var/lib/apt/lists/* /var/cache/debconf/* /var/cache/apt/* /var/log/*
 COPY --from=build --chown=0:0 /image/ /
 ARG VERSION=0.1.0
 ARG REVISION=unknown

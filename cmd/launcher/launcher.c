@@ -8,8 +8,9 @@
  *
  *     <dir>/skylane  ->  <dir>/../lib/skylane/node <flags> <dir>/../lib/skylane/skylane.cjs <arguments>
  *
- * Where the installation brings its own dynamic loader and libraries (lib/skylane/so, laid out for an image), Node
- * is started through that loader, so that it runs on a host with another C library, or none.
+ * Installed on a host it has these files in .skylane/current beside it instead, or, itself in that folder, next to it.
+ * Where they bring their own dynamic loader and libraries (so/, laid out for an image), Node is started through that
+ * loader, so that it runs on a host with another C library, or none.
  *
  * It allocates nothing, opens nothing and takes well under a millisecond. `run` is the only way out so far;
  * a plugin that first asks a listening agent would be tried before it, in main().
@@ -50,16 +51,32 @@ static int fail(const char *name, const char *what, const char *file, int error)
   return 1;
 }
 
+/* Where an executable's own files may be, from its directory: as built, as installed on a host, beside it. */
+static const char *const HOMES[] = {"/../lib/skylane", "/.skylane/current", ""};
+
+/* Finds the folder that holds the script of that name; the first one, which the error will name, if none does. */
+static int find_home(const char *dir, const char *name, char *home, size_t size) {
+  static char script[PATH_MAX];
+  for (size_t i = 0; i < sizeof HOMES / sizeof *HOMES; i++) {
+    if (snprintf(home, size, "%s%s", dir, HOMES[i]) >= (int)size ||
+        snprintf(script, sizeof script, "%s/%s.cjs", home, name) >= (int)sizeof script)
+      return -1;
+    if (access(script, R_OK) == 0) return 0;
+  }
+  return snprintf(home, size, "%s%s", dir, HOMES[0]) >= (int)size ? -1 : 0;
+}
+
 /* Becomes Node on the script of that name; returns only on failure. */
 static int run(const char *dir, const char *name, int argc, char **argv) {
-  static char node[PATH_MAX], script[PATH_MAX], libraries[PATH_MAX], loader[PATH_MAX];
+  static char home[PATH_MAX], node[PATH_MAX], script[PATH_MAX], libraries[PATH_MAX], loader[PATH_MAX];
   static char *arguments[MAX_ARGUMENTS + 8];
   int n = 0;
 
-  if (snprintf(node, sizeof node, "%s/../lib/skylane/node", dir) >= (int)sizeof node ||
-      snprintf(script, sizeof script, "%s/../lib/skylane/%s.cjs", dir, name) >= (int)sizeof script ||
-      snprintf(libraries, sizeof libraries, "%s/../lib/skylane/so", dir) >= (int)sizeof libraries ||
-      snprintf(loader, sizeof loader, "%s/../lib/skylane/so/loader", dir) >= (int)sizeof loader)
+  if (find_home(dir, name, home, sizeof home) != 0 ||
+      snprintf(node, sizeof node, "%s/node", home) >= (int)sizeof node ||
+      snprintf(script, sizeof script, "%s/%s.cjs", home, name) >= (int)sizeof script ||
+      snprintf(libraries, sizeof libraries, "%s/so", home) >= (int)sizeof libraries ||
+      snprintf(loader, sizeof loader, "%s/so/loader", home) >= (int)sizeof loader)
     return fail(name, "The path of the installation is too long:", dir, ENAMETOOLONG);
   if (argc > MAX_ARGUMENTS) return fail(name, "Cannot start", node, E2BIG);
 

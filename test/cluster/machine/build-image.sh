@@ -9,7 +9,7 @@ set -euo pipefail
 TAG=$1 TAR=$2
 ROOT=$(cd "$(dirname "$0")/../../.." && pwd)
 CACHE=${SKYLANE_IMAGE_CACHE:-/var/tmp/skylane-image}
-BASE=localhost/skylane-base:bookworm
+BASE=localhost/skylane-base:node RUNTIME=localhost/skylane-base:debian
 # chroot isolation and vfs: neither namespaces nor overlayfs of the machine are needed
 export STORAGE_DRIVER=${STORAGE_DRIVER:-vfs} BUILDAH_ISOLATION=chroot
 say() { echo ">> $*" >&2; }
@@ -28,16 +28,17 @@ if ! buildah inspect --type image "$BASE" 2>/dev/null | grep -q "\"skylane.node\
     rm -rf "$rootfs"/var/cache/apt/archives/*.deb "$rootfs"/var/lib/apt/lists/*
     touch "$rootfs/.complete"
   fi
-  # what the official Node image has: node and npm below /usr/local
-  install -D -m 755 "$NODE" "$rootfs/usr/local/bin/node"
-  npm=$(dirname "$(dirname "$(readlink -f "$(command -v npm)")")")
-  mkdir -p "$rootfs/usr/local/lib/node_modules"
-  rm -rf "$rootfs/usr/local/lib/node_modules/npm"
-  cp -a "$npm" "$rootfs/usr/local/lib/node_modules/npm"
-  ln -sf ../lib/node_modules/npm/bin/npm-cli.js "$rootfs/usr/local/bin/npm"
   container=$(buildah from scratch)
   buildah add --quiet "$container" "$rootfs" / >/dev/null
-  buildah config --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin --label skylane.node="$VERSION" "$container"
+  buildah config --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$container"
+  buildah commit --quiet --rm "$container" "$RUNTIME" >/dev/null
+  # what the official Node image has on top: node and npm below /usr/local
+  npm=$(dirname "$(dirname "$(readlink -f "$(command -v npm)")")")
+  container=$(buildah from "$RUNTIME")
+  buildah add --quiet --chmod 755 "$container" "$NODE" /usr/local/bin/node >/dev/null
+  buildah add --quiet "$container" "$npm" /usr/local/lib/node_modules/npm >/dev/null
+  buildah run "$container" -- ln -sf ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm
+  buildah config --label skylane.node="$VERSION" "$container"
   buildah commit --quiet --rm "$container" "$BASE" >/dev/null
 fi
 
@@ -48,7 +49,7 @@ if [ -n "${NODE_EXTRA_CA_CERTS:-}" ]; then
   build=(--env NODE_EXTRA_CA_CERTS=/run/extra-ca.crt)
 fi
 say "image $TAG"
-buildah bud --quiet --layers --network host --build-arg "BASE=$BASE" \
+buildah bud --quiet --layers --network host --build-arg "BASE=$BASE" --build-arg "RUNTIME=$RUNTIME" \
   --build-arg "REVISION=$(git -C "$ROOT" rev-parse HEAD 2>/dev/null || echo unknown)" \
   "${mounts[@]}" "${build[@]}" --tag "$TAG" "$ROOT" >&2
 rm -f "$TAR"
