@@ -103,6 +103,10 @@ describe("lab API: TLS", function () {
     const second = await startApiServer({ host: "127.0.0.1", tls: { certDir: dir } });
     assert.equal(second.caPem, first.caPem);
     assert.equal(await status(second, first.caPem), 200);
+    await second.faults.set({ away: true });
+    await assert.rejects(status(second, first.caPem), { code: "ECONNREFUSED" });
+    await second.faults.set({ away: false });
+    assert.equal(await status(second, first.caPem), 200);
     const other = await startApiServer({ host: "127.0.0.1" });
     await assert.rejects(status(other, first.caPem), {
       code: /UNABLE_TO_VERIFY_LEAF_SIGNATURE|SELF_SIGNED_CERT_IN_CHAIN/,
