@@ -5,9 +5,11 @@
  */
 import { parseInterfaceAddress } from "../addr/index.ts";
 import { Delegate } from "./delegate.ts";
+import { parseArgs } from "./args.ts";
 import { readAttachment, readNetns } from "./environment.ts";
 import { CniError, CODE } from "./errors.ts";
 import { get, refuse } from "./json.ts";
+import { readOptions } from "./options.ts";
 import type { VerbInput, VerbOutput } from "./request.ts";
 import { type CniResult, readResult } from "./result.ts";
 import { requireSandbox } from "./sandbox.ts";
@@ -40,12 +42,15 @@ export async function check({ env, config, host }: VerbInput): Promise<VerbOutpu
   const prevResult = get(config.raw, "prevResult");
   if (prevResult === undefined) throw refuse("prevResult", undefined, "the result of ADD, which CHECK compares with");
   const result = readResult(prevResult, "prevResult");
+  const asked = readOptions(config.raw, parseArgs(env.CNI_ARGS)).mac;
   requireSandbox(host, netns);
 
   const differences: string[] = [];
   const expected = expectedOf(result, ifname, netns, host.hostIfname(containerId, ifname));
   if (expected) {
-    differences.push(...host.checkPod({ netns, ...attachment, ...expected }));
+    // A MAC address that a runtime asks for may have been set by a later plugin too (tuning has the same capability).
+    const neighboursForgotten = asked !== undefined || expected.mac !== host.podMacOf(containerId, ifname);
+    differences.push(...host.checkPod({ netns, ...attachment, ...expected, neighboursForgotten }));
     if (config.ipam === undefined) {
       const reserved = host.ipam(config).reservationsOf(attachment);
       for (const ip of expected.addresses) {

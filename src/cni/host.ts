@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { readPublished } from "../config/index.ts";
 import { Ipam, sandboxOf, uptime } from "../ipam/index.ts";
 import { type Route, Rtnl } from "../netlink/index.ts";
-import { attachPod, checkPod, detachPod, hostIfname } from "../pod/index.ts";
+import { attachPod, checkPod, detachPod, hostIfname, podMacOf } from "../pod/index.ts";
 import { bootId, closeFd, netnsIdentity, openNetns } from "../sys/index.ts";
 import { type AttachmentRecord, Attachments } from "./attachments.ts";
 import type { NetConfig } from "./config.ts";
@@ -29,6 +29,7 @@ export interface Host {
   detachPod: typeof detachPod;
   checkPod: typeof checkPod;
   hostIfname: typeof hostIfname;
+  podMacOf: typeof podMacOf;
   /** Adds routes through an interface of the sandbox. @throws NetlinkError */
   addRoutes(netns: string, ifname: string, routes: readonly Omit<Route, "ifindex">[]): void;
   /** Whether a device of the host exists and is up. */
@@ -61,6 +62,7 @@ export const realHost: Host = {
   detachPod,
   checkPod,
   hostIfname,
+  podMacOf,
   addRoutes(netns, ifname, routes) {
     using rtnl = Rtnl.open({ netns });
     const ifindex = rtnl.link(ifname)?.index;

@@ -38,4 +38,9 @@ export interface PodLinkExpectation extends Pick<PodLinkSpec, "netns" | "ifname"
   /** MAC address of the pod's end: as the last plugin of the chain left it. */
   mac?: string;
   hostIfname?: string;
+  /**
+   * The pod's neighbour entries may be learned or absent: its MAC was set after ADD, and with the old one the kernel
+   * forgot the permanent ones. The host end answers for the gateways then.
+   */
+  neighboursForgotten?: boolean;
 }

@@ -116,6 +116,8 @@ export class FakeHost implements Host {
 
   hostIfname = (containerId: string, ifname: string): string => `sky-${containerId}-${ifname}`;
 
+  podMacOf = (): string => "02:00:00:00:00:01";
+
   addRoutes: Host["addRoutes"] = (_netns, _ifname, routes) => {
     this.#failing("addRoutes");
     this.routes.push(...routes);
