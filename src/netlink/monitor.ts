@@ -65,9 +65,13 @@ export class Monitor {
   /** Events were lost and the queue has not been empty since; why. */
   #lost: string | undefined;
 
+  /** Node waits for its threads when the process exits: the one that reads here is let go. */
+  readonly #onExit = (): void => this.#wake();
+
   private constructor(socket: KernelSocket, options: MonitorOptions) {
     this.#socket = socket;
     this.#options = options;
+    process.once("exit", this.#onExit);
     this.#ended = this.#run();
   }
 
@@ -123,6 +127,7 @@ export class Monitor {
       raise(error);
     } finally {
       this.#closing = true;
+      process.removeListener("exit", this.#onExit);
       this.#socket.close();
     }
   }
