@@ -6,7 +6,7 @@
 import { spawn } from "node:child_process";
 import { readlinkSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
-import { entering, run } from "./exec.ts";
+import { entering, run, tryRun } from "./exec.ts";
 import {
   type Addressing,
   GATEWAY,
@@ -92,11 +92,13 @@ export async function plugIn(fabric: number, init: number, number: number, addre
 
 /** Takes a node's cable away, if it is there. The kernel would do so too when the node's namespace goes, but later. */
 export async function unplug(fabric: number, number: number): Promise<void> {
+  const port = portName(number);
+  const { status, stderr } = await tryRun(entering({ pid: fabric }, "ip", ["link", "delete", port]));
+  if (status === 0) return;
   const links = JSON.parse(await run(entering({ pid: fabric }, "ip", ["-json", "link", "show"]))) as {
     ifname: string;
   }[];
-  if (!links.some(({ ifname }) => ifname === portName(number))) return;
-  await ipBatch(fabric, [`link delete ${portName(number)}`]);
+  if (links.some(({ ifname }) => ifname === port)) throw new Error(`cannot delete ${port}: ${stderr.trim()}`);
 }
 
 /** Bridge port states (linux/if_bridge.h): nothing passes, everything passes. */

@@ -7,7 +7,7 @@ import { type AgentStatus, agentStatus, CommandError } from "../ctl/index.ts";
 import type { ApiClient } from "./api-client.ts";
 import { build, takeDown } from "./build.ts";
 import { apiClient, fabricPid, findBinDir, initOf, type LabContext, labEnv, type Progress } from "./context.ts";
-import type { FaultSettings } from "./api/index.ts";
+import type { Faults, FaultSettings } from "./api/index.ts";
 import { callControl } from "./control/client.ts";
 import { joined } from "./convergence.ts";
 import { type Drift, drift, type DriftOptions } from "./drift.ts";
@@ -18,6 +18,9 @@ import { type Echo, pingAll, pingFrom } from "./ping.ts";
 import * as pods from "./pods.ts";
 import { LabFiles, type LabRecord, type NodeRecord, type PodRecord } from "./records.ts";
 import { type Transfer, transfer } from "./transfer.ts";
+
+/** What the API server was told, as it says itself. */
+export type FaultState = ReturnType<Faults["state"]>;
 
 /** What a lab may be made with. */
 export interface LabOptions {
@@ -263,6 +266,11 @@ export class Lab {
   /** Makes the API server misbehave; see src/lab/api/faults.ts. Works also while it is away. */
   async setFaults(settings: FaultSettings): Promise<void> {
     await callControl(this.context, "POST", "/faults", settings);
+  }
+
+  /** The faults that last, and how often each rule was hit. */
+  async faults(): Promise<FaultState> {
+    return (await callControl(this.context, "GET", "/faults")) as FaultState;
   }
 
   /** Makes the API server behave again. */

@@ -3,7 +3,7 @@
  * it does not reach it, with its output in a file and a channel to it that lasts until it stands on its own feet.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, openSync, readFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync } from "node:fs";
 import type { LabContext, Remember } from "./context.ts";
 import { processId } from "./processes.ts";
 
@@ -44,7 +44,9 @@ export class Starting<To extends object, From extends object> {
   }
 
   #lastWords(how: string): string {
-    const lines = readFileSync(this.#logFile, "utf8").trim().split("\n").slice(-LAST_LINES).join("\n");
+    // a lab that is being taken down has no log any more
+    const log = existsSync(this.#logFile) ? readFileSync(this.#logFile, "utf8") : "";
+    const lines = log.trim().split("\n").slice(-LAST_LINES).join("\n");
     return `${this.#name} ended while starting (${how}); its last words in ${this.#logFile}:\n${lines}`;
   }
 
@@ -71,8 +73,9 @@ export class Starting<To extends object, From extends object> {
     }
   }
 
-  /** Lets it live on by itself. */
+  /** Lets it live on by itself; how it ends is no longer this object's concern. */
   release(): void {
+    this.child.removeAllListeners();
     this.child.disconnect();
     this.child.unref();
   }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { DRIFT_KINDS, forgotten, joined, type KubeObject } from "../../../src/lab/index.ts";
 import { eventually } from "../../support/eventually.ts";
-import { lost, useLab } from "./support.ts";
+import { inStep, lost, useLab } from "./support.ts";
 
 describe("a cluster of three nodes", () => {
   const the = useLab({ nodes: 3 });
@@ -109,6 +109,7 @@ describe("a cluster of three nodes", () => {
     } finally {
       await the().clearFaults();
     }
+    await inStep(the());
   });
 
   it("brings a rebooted node back while the API server is away", async () => {
@@ -120,9 +121,7 @@ describe("a cluster of three nodes", () => {
     } finally {
       await the().clearFaults();
     }
-    await eventually(async () => (await the().status(the().node("node2"))).api.state === "synced", {
-      timeoutMs: 60_000,
-    });
+    await inStep(the());
     assert.deepEqual(await lost(the()), []);
   });
 
@@ -133,6 +132,10 @@ describe("a cluster of three nodes", () => {
     });
     await the().setFaults({ expireWatches: true });
     try {
+      await eventually(async () => ((await the().faults()).rules[0]?.hits ?? 0) >= 3, {
+        timeoutMs: 30_000,
+        message: "not every agent listed again",
+      });
       assert.deepEqual(await lost(the()), []);
       for (const node of the().nodes()) {
         const { networks } = await the().status(node);
@@ -141,6 +144,7 @@ describe("a cluster of three nodes", () => {
     } finally {
       await the().clearFaults();
     }
+    await inStep(the());
     assert.deepEqual(await lost(the()), []);
   });
 

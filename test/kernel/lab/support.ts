@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Lab, type LabOptions } from "../../../src/lab/index.ts";
+import { eventually } from "../../support/eventually.ts";
 
 /** A lab comes up in seconds; on a machine with ten times the work it can do, in ten times that. */
 const UP_MS = 100_000;
@@ -49,6 +50,16 @@ export function useLab(options: LabOptions = {}): () => Lab {
     if (!lab) throw new Error("the lab is not up");
     return lab;
   };
+}
+
+/** Waits until every agent is in step with the API server again, as after a fault; they back off for up to a minute. */
+export async function inStep(lab: Lab): Promise<void> {
+  for (const node of lab.nodes().filter(({ init }) => init)) {
+    await eventually(async () => (await lab.status(node)).api.state === "synced", {
+      timeoutMs: 70_000,
+      message: `${node.name} is not in step with the API server`,
+    });
+  }
 }
 
 /** Echo requests that were not answered, in words: [] is what a test wants. */
