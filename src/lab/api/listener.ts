@@ -4,7 +4,7 @@
  */
 import { createServer as createHttpServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createHttpsServer } from "node:https";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import type { Certificates } from "./tls.ts";
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void;
@@ -13,6 +13,7 @@ type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 export class Listener {
   readonly #server: Server;
   readonly #host: string;
+  readonly #sockets = new Set<Socket>();
   #port: number;
 
   constructor(host: string, port: number, tls: Certificates | undefined, handler: Handler) {
@@ -24,6 +25,10 @@ export class Listener {
       tls === undefined
         ? createHttpServer(options, handler)
         : createHttpsServer({ ...options, cert: tls.certPem, key: tls.keyPem }, handler);
+    this.#server.on("connection", (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.once("close", () => this.#sockets.delete(socket));
+    });
   }
 
   /** The port, once listening. */
@@ -53,7 +58,8 @@ export class Listener {
   async close(): Promise<void> {
     if (!this.#server.listening) return;
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    this.#server.closeAllConnections();
+    // Not closeAllConnections(): it knows nothing of one that is still in its TLS handshake.
+    for (const socket of this.#sockets) socket.destroy();
     await closed;
   }
 }

@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { X509Certificate } from "node:crypto";
+import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
+import type { IncomingMessage } from "node:http";
 import { get } from "node:https";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse } from "yaml";
@@ -104,7 +107,7 @@ describe("lab API: TLS", function () {
     assert.equal(second.caPem, first.caPem);
     assert.equal(await status(second, first.caPem), 200);
     await second.faults.set({ away: true });
-    await assert.rejects(status(second, first.caPem), { code: "ECONNREFUSED" });
+    await assert.rejects(status(second, first.caPem), { code: /ECONNREFUSED|ECONNRESET/ });
     await second.faults.set({ away: false });
     assert.equal(await status(second, first.caPem), 200);
     const other = await startApiServer({ host: "127.0.0.1" });
@@ -119,6 +122,22 @@ describe("lab API: TLS", function () {
     });
     assert.match(text, /TLS Web Server Authentication/);
     assert.match(text, /DNS:kubernetes.default.svc/);
+  });
+
+  it("breaks every connection when it goes: one in the middle of its handshake, and an open watch", async () => {
+    const server = await startApiServer({ host: "127.0.0.1" });
+    const raw = connect(server.port, "127.0.0.1");
+    await once(raw, "connect");
+    const headers = { authorization: `Bearer ${server.adminToken}` };
+    const watch = get(`${server.url}/api/v1/nodes?watch=1&resourceVersion=1`, {
+      ca: server.caPem,
+      headers,
+      agent: false,
+    });
+    const [response] = (await once(watch, "response")) as [IncomingMessage];
+    const broken = once(response, "error");
+    response.resume();
+    await Promise.all([once(raw.resume(), "close"), broken, server.close()]);
   });
 
   it("says that the address is taken", async () => {
