@@ -5,6 +5,7 @@
  * then one entry an address; freeing removes the entries, then the record. Between any two of them each address is
  * either free or has an entry, an entry leads to its owner, and the owner's DEL, GC or the collector frees it.
  */
+import { familyOf } from "../addr/index.ts";
 import { bootId, withLock } from "../sys/index.ts";
 import { errnoCode, IpamDuplicate, IpamError, IpamExhausted, IpamStorageError, IpamTaken } from "./errors.ts";
 import { readReservations, sweep, type Warn } from "./inventory.ts";
@@ -90,7 +91,8 @@ export class Ipam {
       store.removeRecord(key);
     }
     const taken = new Set(store.takenNames());
-    const picks = choices.map((choice) => this.#pick(choice, taken));
+    const freed = store.freed();
+    const picks = choices.map((choice) => this.#pick(choice, taken, freed));
     const ips = picks.map(({ ip }) => ip);
     store.addRecord(key, { ...draft, ips });
     try {
@@ -105,8 +107,8 @@ export class Ipam {
     return ips;
   }
 
-  #pick({ pool, wanted }: Choice, taken: ReadonlySet<string>): Chosen {
-    const order = this.#freedInOrder(pool.family);
+  #pick({ pool, wanted }: Choice, taken: ReadonlySet<string>, freed: readonly Freed[]): Chosen {
+    const order = this.#freedInOrder(freed.filter(({ ip }) => familyOf(ip) === pool.family));
     const chosen = (ip: string): Chosen => ({ ip, wanted: wanted !== undefined, remembered: order.get(ip) ?? [] });
     if (wanted !== undefined) {
       if (taken.has(wanted)) throw new IpamTaken(wanted, this.#holderOf(wanted));
@@ -121,9 +123,8 @@ export class Ipam {
     throw new IpamExhausted(pool.label, poolSize(pool), used);
   }
 
-  /** Freed addresses, longest ago first, each with its entries; those beyond what is remembered are forgotten here. */
-  #freedInOrder(family: 4 | 6): Map<string, Freed[]> {
-    const all = this.#store.freed(family);
+  /** A family's freed addresses with their entries, longest ago first; those beyond what is remembered are forgotten. */
+  #freedInOrder(all: readonly Freed[]): Map<string, Freed[]> {
     const surplus = Math.max(0, all.length - FREED_REMEMBERED);
     for (const freed of all.slice(0, surplus)) this.#store.forget(freed);
     const order = new Map<string, Freed[]>();

@@ -43,7 +43,7 @@ export function formatRecord(record: OwnerRecord): string {
     containerId: owner.containerId,
     ifname: owner.ifname,
     ips,
-    since: new Date(since).toISOString(),
+    since,
     uptime: Math.round(uptime),
     boot: bootId,
     netns: owner.netns,
@@ -65,14 +65,13 @@ export function parseRecord(text: string): OwnerRecord | undefined {
   const { containerId, ifname, ips, since, uptime, boot, netns, ns, dir } = raw as Record<string, unknown>;
   if (typeof containerId !== "string" || typeof ifname !== "string" || typeof boot !== "string") return undefined;
   if (!Array.isArray(ips) || !ips.every((ip) => typeof ip === "string")) return undefined;
-  const time = typeof since === "string" ? Date.parse(since) : Number.NaN;
-  if (Number.isNaN(time) || typeof uptime !== "number") return undefined;
+  if (typeof since !== "number" || !Number.isFinite(since) || typeof uptime !== "number") return undefined;
   const netnsIdentity = identity(ns);
   const netnsDir = identity(dir);
   return {
     owner: { containerId, ifname, ...(typeof netns === "string" ? { netns } : {}) },
     ips,
-    since: time,
+    since,
     uptime,
     bootId: boot,
     ...(netnsIdentity && { netnsIdentity }),

@@ -25,7 +25,7 @@ import { type Entry, formatEntry, formatRecord, type OwnerRecord, parseEntry, pa
  * (an IPv6 /64) an address that this many were freed after counts as never used, and next-fit comes back to it
  * only after going round.
  */
-export const FREED_REMEMBERED = 2048;
+export const FREED_REMEMBERED = 1024;
 
 /** A freed address; the smaller stamp was freed earlier. */
 export interface Freed {
@@ -47,8 +47,9 @@ export class Store {
     this.lockFile = join(dir, "lock");
   }
 
-  /** Makes the directories where missing. */
+  /** Makes the directories where missing; the last one made says that all are there. */
   prepare(): void {
+    if (existsSync(join(this.dir, "next"))) return;
     for (const name of ["owners", "taken", "freed", "next"]) makeDirectory(join(this.dir, name));
   }
 
@@ -108,7 +109,8 @@ export class Store {
    * disk) the address is freed all the same and its place in the order is lost.
    */
   free(ip: string): void {
-    const newest = this.freed(familyOf(ip)).at(-1)?.stamp ?? 0;
+    let newest = 0;
+    for (const name of list(join(this.dir, "freed"))) newest = Math.max(newest, stampOf(name));
     // Behind the newest one even when the clock was set back.
     const stamp = Math.max(Date.now() * 1000, newest + 1);
     const name = `${String(stamp).padStart(STAMP_DIGITS, "0")},${ip}`;
@@ -120,14 +122,12 @@ export class Store {
     }
   }
 
-  /** The freed addresses of a family, the one freed longest ago first. */
-  freed(family: Family): Freed[] {
+  /** The freed addresses of both families, the one freed longest ago first. */
+  freed(): Freed[] {
     const found: Freed[] = [];
     for (const name of list(join(this.dir, "freed"))) {
-      const ip = name.slice(STAMP_DIGITS + 1);
-      const stamp = Number(name.slice(0, STAMP_DIGITS));
-      if (name[STAMP_DIGITS] !== "," || !Number.isSafeInteger(stamp) || familyOf(ip) !== family) continue;
-      found.push({ name, stamp, ip });
+      const stamp = stampOf(name);
+      if (stamp > 0) found.push({ name, stamp, ip: name.slice(STAMP_DIGITS + 1) });
     }
     return found.sort((a, b) => a.stamp - b.stamp);
   }
@@ -148,13 +148,20 @@ export class Store {
     const path = join(this.dir, "next", String(familyOf(ip)));
     const fresh = `${path}.new`;
     try {
-      remove(fresh);
+      // Left by a process that was killed between the two steps.
+      if (lstatSync(fresh, { throwIfNoEntry: false })) remove(fresh);
       symlinkSync(ip, fresh);
       renameSync(fresh, path);
     } catch (error) {
       if (errnoCode(error) === undefined) throw error;
     }
   }
+}
+
+/** The stamp in the name of a freed address, 0 where it has none. */
+function stampOf(name: string): number {
+  const stamp = name[STAMP_DIGITS] === "," ? Number(name.slice(0, STAMP_DIGITS)) : 0;
+  return Number.isSafeInteger(stamp) && stamp > 0 ? stamp : 0;
 }
 
 /** Whether a name is an address as we write them. */

@@ -32,7 +32,8 @@ function temporary(): string {
 const owner = (n: number | string, ifname = "eth0"): Owner => ({ containerId: `container-${n}`, ifname });
 const dual: ReserveRequest = { podCidrs: ["10.244.1.0/24", "fd00:1::/64"] };
 
-describe("address management on disk", () => {
+describe("address management on disk", function () {
+  this.timeout(20_000);
   after(() => {
     for (const dir of made) rmSync(dir, { recursive: true, force: true });
   });
@@ -251,7 +252,8 @@ describe("address management over any history of reserve, release, collect and c
     { weight: 1, arbitrary: fc.record({ do: fc.constant("freeHalf" as const), n }) },
   );
 
-  it("doubles no address, loses none, and gives the one freed longest ago", () => {
+  it("doubles no address, loses none, and gives the one freed longest ago", function () {
+    this.timeout(60_000);
     fc.assert(
       fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
         const dir = temporary();
