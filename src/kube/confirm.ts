@@ -16,6 +16,8 @@ export interface ConfirmOptions {
   onGone: (name: string) => void;
   /** A question that got no clear answer. */
   onError: (name: string, error: unknown) => void;
+  /** No doubt is left, and `wrongly` of them were about objects that are there, so the set that left them out was not complete. */
+  onSettled: (wrongly: number) => void;
   /** How many are in doubt, after every change of it. */
   onCount: (inDoubt: number) => void;
   backoff: BackoffOptions;
@@ -29,6 +31,7 @@ export class Confirmations {
   /** Name → the doubt itself; a newer doubt about the same name is another object. */
   private doubts = new Map<string, object>();
   private running: Promise<void> | undefined;
+  private wrongly = 0;
 
   constructor(options: ConfirmOptions) {
     this.options = options;
@@ -56,8 +59,9 @@ export class Confirmations {
   }
 
   private async run(): Promise<void> {
-    const { signal } = this.options;
+    const { signal, onSettled } = this.options;
     this.backoff.reset();
+    this.wrongly = 0;
     while (this.doubts.size > 0 && !signal.aborted) {
       const queue = [...this.doubts];
       const waits = await Promise.all(
@@ -65,6 +69,7 @@ export class Confirmations {
       );
       if (this.doubts.size > 0) await pause(this.backoff.next(Math.max(...waits)), signal);
     }
+    if (this.wrongly > 0 && !signal.aborted) onSettled(this.wrongly);
   }
 
   /** Works a queue off; the wait that a server asked for meanwhile, in milliseconds. */
@@ -79,6 +84,7 @@ export class Confirmations {
         const object = await get(name, signal);
         if (stale()) continue;
         onPresent(object);
+        this.wrongly++;
         this.settle(name);
       } catch (error) {
         if (stale() || signal.aborted) continue;

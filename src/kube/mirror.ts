@@ -29,6 +29,8 @@ export interface MirrorOptions<T> {
   state: WatchState;
   log: KubeLog | undefined;
   backoff: BackoffOptions;
+  /** A set that was taken for complete was not. */
+  onDoubt: () => void;
   /** Ends everything. */
   signal: AbortSignal;
 }
@@ -53,6 +55,11 @@ export class Mirror<T extends Identified> {
       onError: (name, error) => {
         options.state.errors++;
         options.log?.warn(`cannot confirm that one of ${options.what} is gone; keeping it`, { name, error });
+      },
+      onSettled: (wrongly) => {
+        this.doubtful = true;
+        options.log?.warn(`a list of ${options.what} was not complete; taking it anew`, { leftOut: wrongly });
+        options.onDoubt();
       },
       onCount: (inDoubt) => {
         options.state.unconfirmed = inDoubt;

@@ -3,8 +3,9 @@
  * status), and this machine's own in full.
  */
 import type { KubeClient } from "./client.ts";
-import { Reflector, type ReflectorOptions } from "./reflector.ts";
+import { Reflector } from "./reflector.ts";
 import { sameNode, sameOwnNode, slimNode, slimOwnNode } from "./slim.ts";
+import type { ReflectorOptions } from "./source.ts";
 import type { Changes, NodeMeta, OwnNodeInfo, WatchState } from "./types.ts";
 
 /** Path of the Nodes, and of one of them. */

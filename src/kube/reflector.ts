@@ -10,32 +10,15 @@ import type { Identified } from "./changes.ts";
 import type { KubeClient } from "./client.ts";
 import { endsInitialEvents, goesBack, listPages, NoWatchList, versionOf, WATCH_LIST_QUERY } from "./list.ts";
 import { type KubeLog, Mirror } from "./mirror.ts";
+import type { ReflectorOptions, Source } from "./source.ts";
 import { type ReflectorTimings, TIMINGS } from "./timings.ts";
 import type { Changes, WatchState } from "./types.ts";
 import { followWatch, type WatchEvent, WatchStalled } from "./watch.ts";
 
-/** What is watched and how it is read. */
-export interface Source<T> {
-  /** For messages: "nodes". */
-  what: string;
-  path: string;
-  query: Readonly<Record<string, string>>;
-  /** Content types to ask for: of one object (also in a watch), and of a list. */
-  accept: { object: string; list: string };
-  /** Cuts an object down. @throws TypeError when it makes no sense */
-  slim: (object: unknown) => T;
-  same: (a: T, b: T) => boolean;
-}
-
-export interface ReflectorOptions {
-  log?: KubeLog;
-  timings?: Partial<ReflectorTimings>;
-}
-
 /** How a watch differs from the usual one. */
 interface Follow {
   query: Readonly<Record<string, string>>;
-  onEvent: (event: WatchEvent, end: () => void) => void;
+  onEvent: (event: WatchEvent) => void;
   /** Limit of silence that takes precedence, in milliseconds. */
   limit?: () => number | undefined;
 }
@@ -57,6 +40,8 @@ export class Reflector<T extends Identified> {
   private version: string | undefined;
   private watchListKnown = true;
   private openedAt: number | undefined;
+  /** Ends the watch under way, to begin the next cycle. */
+  private endWatch: () => void = () => undefined;
 
   constructor(client: KubeClient, source: Source<T>, options: ReflectorOptions = {}) {
     this.client = client;
@@ -79,6 +64,10 @@ export class Reflector<T extends Identified> {
       ...source,
       get: (name, signal) =>
         client.json({ path: `${source.path}/${encodeURIComponent(name)}`, accept: source.accept.object, signal }),
+      onDoubt: () => {
+        this.version = undefined;
+        this.endWatch();
+      },
       state: this.state,
       log: options.log,
       backoff: this.timings,
@@ -186,7 +175,7 @@ export class Reflector<T extends Identified> {
     this.version ??= await this.list();
     await this.follow({
       query: { resourceVersion: this.version },
-      onEvent: (event, end) => this.applied(event, end),
+      onEvent: (event) => this.applied(event),
     });
   }
 
@@ -209,8 +198,8 @@ export class Reflector<T extends Identified> {
   private async watchList(): Promise<void> {
     const incoming = new Map<string, T>();
     let complete = false;
-    const onEvent = (event: WatchEvent, end: () => void): void => {
-      if (complete) return this.applied(event, end);
+    const onEvent = (event: WatchEvent): void => {
+      if (complete) return this.applied(event);
       if (event.type !== "BOOKMARK") {
         const object = this.mirror.read(event.object);
         if (object && event.type === "DELETED") incoming.delete(object.name);
@@ -243,7 +232,7 @@ export class Reflector<T extends Identified> {
   }
 
   /** One event after a complete set. */
-  private applied(event: WatchEvent, end: () => void): void {
+  private applied(event: WatchEvent): void {
     const version = versionOf(event.object);
     if (event.type === "BOOKMARK" && this.version !== undefined && goesBack(this.version, version)) {
       // Restored from a backup: a watch from our version would stay silent until the server has caught up with it.
@@ -252,7 +241,7 @@ export class Reflector<T extends Identified> {
         version,
       });
       this.mirror.doubtful = true;
-      return end();
+      return this.endWatch();
     }
     if (version !== "") this.version = version;
     if (event.type !== "BOOKMARK") this.mirror.apply(event);
@@ -265,6 +254,7 @@ export class Reflector<T extends Identified> {
     const seconds = Math.round(timeoutSeconds * (1 + random()));
     const usual = { watch: "true", allowWatchBookmarks: "true", timeoutSeconds: `${seconds}` };
     const ending = new AbortController();
+    this.endWatch = () => ending.abort();
     let bookmarks = false;
     await followWatch(this.client, {
       request: { path, query: { ...this.source.query, ...query, ...usual }, accept: accept.object },
@@ -278,7 +268,7 @@ export class Reflector<T extends Identified> {
         this.state.lastEvent = now();
         if (event.type === "BOOKMARK") bookmarks = true;
         else this.state.events++;
-        this.mirror.guarded(() => onEvent(event, () => ending.abort()));
+        this.mirror.guarded(() => onEvent(event));
       },
       onGarbage: (why) => this.mirror.malformed(why),
     });

@@ -264,16 +264,19 @@ describe("kube: the reflector of Nodes", () => {
     assert.equal(reflector.state.unconfirmed, 2);
   });
 
-  it("takes over what a partial list left out as the server gives it when asked", async () => {
+  it("takes over what a partial list left out as the server gives it when asked, and takes the list anew", async () => {
     api.objects = (name) => answer(node(name, { version: "19", ...vtep("new") }));
     begin({}, watchList([node("a"), node("b", vtep("old"))], "10"), watchList([node("a")], "20"));
+    // What else the bad list hid, nobody could have asked for: a node that was never heard of.
+    api.script.push(watchList([node("a"), node("b", { version: "19", ...vtep("new") }), node("new")], "21"));
     await batch(1);
     api.stream.write(event("ERROR", status(410, "Expired")));
     await eventually(() => batches.some((one) => one.changed.length === 1));
-    assert.deepEqual(known(), ["a", "b"]);
     assert.equal(reflector.nodes().get("b")?.annotations["skylane.dev/vtep"], "new");
+    await eventually(() => reflector.nodes().has("new"));
+    assert.deepEqual(known(), ["a", "b", "new"]);
     assert.equal(batches.flatMap((one) => one.removed).length, 0);
-    await eventually(() => reflector.state.unconfirmed === 0);
+    assert.deepEqual([reflector.state.unconfirmed, reflector.state.relists], [0, 3]);
   });
 
   it("does not let an old answer undo a newer event", async () => {

@@ -1,0 +1,21 @@
+/** What a reflector is told about the objects that it keeps, and how it may behave. */
+import type { KubeLog } from "./mirror.ts";
+import type { ReflectorTimings } from "./timings.ts";
+
+/** What is watched and how it is read. */
+export interface Source<T> {
+  /** For messages: "nodes". */
+  what: string;
+  path: string;
+  query: Readonly<Record<string, string>>;
+  /** Content types to ask for: of one object (also in a watch), and of a list. */
+  accept: { object: string; list: string };
+  /** Cuts an object down. @throws TypeError when it makes no sense */
+  slim: (object: unknown) => T;
+  same: (a: T, b: T) => boolean;
+}
+
+export interface ReflectorOptions {
+  log?: KubeLog;
+  timings?: Partial<ReflectorTimings>;
+}
