@@ -78,7 +78,7 @@ export class Connection implements Disposable {
 
   /**
    * Sends what is in the writer and hands over each message that answers one of the sequence numbers `first` to `last`,
-   * until `handle` returns true.
+   * until `handle` returns true. The timeout counts from the last answer, since a long list may take its time.
    * @throws NetlinkTimeout, NetlinkError (sending failed, or answers were lost), MalformedMessage
    */
   exchange(doing: string, first: number, last: number, handle: (message: NetlinkMessage) => boolean): void {
@@ -90,9 +90,17 @@ export class Connection implements Disposable {
         if (error instanceof SysError) throw new NetlinkError({ errno: error.errno, doing });
         throw error;
       }
-      const deadline = monotonicMs() + this.timeoutMs;
-      while (!this.#readOne(socket, doing, first, last, handle)) {
-        if (monotonicMs() > deadline) throw new NetlinkTimeout(doing, this.timeoutMs);
+      let deadline = monotonicMs() + this.timeoutMs;
+      for (;;) {
+        let answers = 0;
+        for (const message of this.#receive(socket, doing)) {
+          if (message.port !== socket.port || message.seq < first || message.seq > last) continue;
+          if (handle(message)) return;
+          answers++;
+        }
+        const now = monotonicMs();
+        if (answers > 0) deadline = now + this.timeoutMs;
+        else if (now > deadline) throw new NetlinkTimeout(doing, this.timeoutMs);
       }
     } catch (error) {
       this.#stale = true;
@@ -100,31 +108,18 @@ export class Connection implements Disposable {
     }
   }
 
-  /** A datagram read and handed over; true when the last answer has come. */
-  #readOne(
-    socket: KernelSocket,
-    doing: string,
-    first: number,
-    last: number,
-    handle: (message: NetlinkMessage) => boolean,
-  ): boolean {
+  /** The messages of the next datagram of the kernel's; none when it was somebody else's. */
+  #receive(socket: KernelSocket, doing: string): readonly NetlinkMessage[] {
     const got = socket.receive(this.#datagram, true);
     if (typeof got === "number") {
       const code = errnoName(got);
-      if (code === "EINTR") return false;
+      if (code === "EINTR") return [];
       if (code === "EAGAIN") throw new NetlinkTimeout(doing, this.timeoutMs);
-      throw new NetlinkError({
-        errno: got,
-        doing: `${doing}, answers may be lost`,
-      });
+      throw new NetlinkError({ errno: got, doing: `${doing}, answers may be lost` });
     }
-    if (got.sender !== 0) return false;
+    if (got.sender !== 0) return [];
     if (got.truncated) throw new MalformedMessage(`an answer longer than ${DATAGRAM} bytes came when ${doing}`);
-    for (const message of splitMessages(this.#datagram.subarray(0, got.length))) {
-      if (message.port !== socket.port || message.seq < first || message.seq > last) continue;
-      if (handle(message)) return true;
-    }
-    return false;
+    return splitMessages(this.#datagram.subarray(0, got.length));
   }
 
   #usable(): KernelSocket {

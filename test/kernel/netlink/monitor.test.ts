@@ -1,7 +1,9 @@
 /** Notifications of every kind, and what becomes of them when nobody reads. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { Monitor, type MonitorOptions, type NetlinkEvent, type Operation, Rtnl } from "../../../src/netlink/index.ts";
+import { KernelSocket, withNetns } from "../../../src/sys/index.ts";
 import { eventually as bounded } from "../../support/eventually.ts";
 import { testNamespace } from "../support/netns.ts";
 
@@ -197,6 +199,24 @@ describe("Monitor", function () {
       return kernel.size === picture.size && kernel.isSubsetOf(picture);
     });
     assert.ok(resyncs > 0, "nothing was overrun");
+    await monitor.close();
+  });
+
+  it("calls for a resync when it is sent what nobody can read, and goes on", async () => {
+    const { events, resyncs, monitor } = recorder(ns.path);
+    using forger = withNetns(ns.path, () => KernelSocket.open(0));
+    const garbage = Buffer.from("0123456789abcdef0123456789abcdef");
+    const ports = withNetns(ns.path, () => readFileSync("/proc/thread-self/net/netlink", "utf8"))
+      .split("\n")
+      .map((line) => line.trim().split(/\s+/))
+      .filter((words) => words[1] === "0" && Number.parseInt(words[3] as string, 16) !== 0)
+      .map((words) => Number(words[2]));
+    assert.equal(ports.length, 1);
+    forger.send(garbage, garbage.length, ports[0]);
+    await eventually(() => resyncs.length > 0);
+    assert.match(resyncs[0] as string, /cannot be read/);
+    rtnl.execute({ op: "replace", kind: "address", address: { ifindex, ip: "10.7.2.1", prefix: 32 } });
+    await eventually(() => events.some((each) => each.kind === "address" && each.address.ip === "10.7.2.1"));
     await monitor.close();
   });
 
