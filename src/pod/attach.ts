@@ -6,7 +6,14 @@
  * batch, and the last question makes the kernel act at once on the carrier that came with it (see `settle`).
  */
 import { familyOf, parseIp, parseMac } from "../addr/index.ts";
-import { type Link, NetlinkError, type OperationFailure, POD_LINK_GROUP, Rtnl } from "../netlink/index.ts";
+import {
+  type Link,
+  NetlinkError,
+  NetlinkTimeout,
+  type OperationFailure,
+  POD_LINK_GROUP,
+  Rtnl,
+} from "../netlink/index.ts";
 import { closeFd, netnsIdentity, openNetns, readSysctl, withNetns, writeSysctl } from "../sys/index.ts";
 import { PodLinkError } from "./errors.ts";
 import { GATEWAY, HOST_MAC, hostIfname, podMacOf } from "./names.ts";
@@ -16,6 +23,12 @@ import type { PodLink, PodLinkSpec } from "./types.ts";
 const OWN_NETNS = "/proc/thread-self/ns/net";
 /** RFC 8200, section 5: a device with a smaller MTU has no IPv6. */
 const MIN_IPV6_MTU = 1280;
+
+/**
+ * How long to wait for the kernel, in milliseconds. All changes of a node's network go through one lock, and removing many
+ * pods at once holds it for seconds; giving up then would only make the runtime do everything again.
+ */
+export const PATIENCE_MS = 30_000;
 
 /** Everything that the steps need; `Rtnl` sockets of both namespaces. */
 interface Work {
@@ -53,8 +66,8 @@ function attach(spec: PodLinkSpec, hostFd: number, podFd: number): PodLink {
   if (own.dev === sandbox.dev && own.ino === sandbox.ino) {
     throw new PodLinkError("invalid", `sandbox ${spec.netns} is the host's own network namespace`);
   }
-  using host = Rtnl.open();
-  using pod = Rtnl.open({ netns: podFd });
+  using host = Rtnl.open({ timeoutMs: PATIENCE_MS });
+  using pod = Rtnl.open({ netns: podFd, timeoutMs: PATIENCE_MS });
   const hostName = spec.hostIfname ?? hostIfname(spec.containerId, spec.ifname);
   const podMac = spec.mac ?? podMacOf(spec.containerId, spec.ifname);
   const work: Work = { spec, hostName, podMac, hostFd, podFd, host, pod };
@@ -100,6 +113,8 @@ function makePair(work: Work): void {
   try {
     pod.execute(operation);
   } catch (error) {
+    // Without an answer the pair may have been made: nobody else could have made one by both names.
+    if (error instanceof NetlinkTimeout) throw takeBack(work, error);
     if (!(error instanceof NetlinkError) || error.code !== "EEXIST") throw error;
     makeRoom(work);
     pod.execute(operation);
@@ -216,10 +231,13 @@ function conflictOf(rtnl: Rtnl, { operation, error }: OperationFailure): string 
 }
 
 /** Removes the pair after a failure and returns the error to throw, which says so when even that failed. */
-function takeBack({ pod, spec }: Work, failure: unknown): unknown {
+function takeBack({ pod, host, spec, hostName }: Work, failure: unknown): unknown {
   try {
-    const index = pod.link(spec.ifname)?.index;
-    if (index !== undefined) pod.execute({ op: "del", kind: "link", link: { index, name: spec.ifname } });
+    const inPod = pod.link(spec.ifname);
+    const onHost = host.link(hostName);
+    if (inPod && onHost && isPair(inPod, onHost)) {
+      pod.execute({ op: "del", kind: "link", link: { index: inPod.index, name: spec.ifname } });
+    }
     return failure;
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);

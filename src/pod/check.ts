@@ -2,7 +2,7 @@
  * Compares a pod's link with what it should be and says each difference in words: what is wrong, where, and what was
  * expected. Things that others may add (further addresses, routes) are no difference.
  */
-import { addressBits, familyOf } from "../addr/index.ts";
+import { addressBits, type Family, familyOf } from "../addr/index.ts";
 import { type Link, type Route, ROUTE_PROTOCOL, Rtnl } from "../netlink/index.ts";
 import { closeFd, openNetns, readSysctl, SysError, withNetns } from "../sys/index.ts";
 import { isPair } from "./attach.ts";
@@ -75,19 +75,7 @@ function checkLinks({ ifname, mtu, mac }: PodLinkExpectation, inPod: Link, onHos
 
 function checkHostEnd({ addresses }: PodLinkExpectation, host: Rtnl, { index, name }: Link): string[] {
   const found: string[] = [];
-  for (const ip of addresses) {
-    const family = familyOf(ip);
-    const there = mainRoutes(host, family).filter(({ dst }) => dst === hostPrefix(ip));
-    const [other] = there;
-    if (!other) found.push(`the host has no route ${hostPrefix(ip)} to ${name}`);
-    else if (!there.some((route) => route.ifindex === index)) {
-      const device =
-        other.ifindex === undefined ? "nowhere" : (host.link(other.ifindex)?.name ?? `device ${other.ifindex}`);
-      found.push(`the host's route ${hostPrefix(ip)} leads to ${device}, expected ${name}`);
-    } else if (!there.some((route) => route.ifindex === index && route.protocol === ROUTE_PROTOCOL)) {
-      found.push(`the host's route ${hostPrefix(ip)} has protocol ${other.protocol ?? 0}, expected ${ROUTE_PROTOCOL}`);
-    }
-  }
+  for (const ip of addresses) found.push(...checkHostRoute(host, ip, index, name));
   for (const family of new Set(addresses.map(familyOf))) {
     const { prefix } = GATEWAY_ADDRESS[family];
     found.push(...checkAddress(host, index, `host interface ${name}`, GATEWAY[family], prefix));
@@ -103,13 +91,30 @@ function checkHostEnd({ addresses }: PodLinkExpectation, host: Rtnl, { index, na
   return found;
 }
 
-function checkPodEnd({ addresses, ifname, neighboursForgotten }: PodLinkExpectation, pod: Rtnl, { index }: Link): string[] {
+function checkHostRoute(host: Rtnl, ip: string, index: number, name: string): string[] {
+  const dst = hostPrefix(ip);
+  const here = mainRoutes(host, familyOf(ip), index).filter((route) => route.dst === dst);
+  if (here.some((route) => route.protocol === ROUTE_PROTOCOL)) return [];
+  const [other] = here;
+  if (other) return [`the host's route ${dst} has protocol ${other.protocol ?? 0}, expected ${ROUTE_PROTOCOL}`];
+  // All routes are listed only now: a node has as many as there are nodes.
+  const elsewhere = mainRoutes(host, familyOf(ip)).find((route) => route.dst === dst);
+  if (!elsewhere) return [`the host has no route ${dst} to ${name}`];
+  const device = elsewhere.ifindex === undefined ? undefined : host.link(elsewhere.ifindex)?.name;
+  return [`the host's route ${dst} leads to ${device ?? "no device"}, expected ${name}`];
+}
+
+function checkPodEnd(
+  { addresses, ifname, neighboursForgotten }: PodLinkExpectation,
+  pod: Rtnl,
+  { index }: Link,
+): string[] {
   const found: string[] = [];
   for (const ip of addresses) {
     const family = familyOf(ip);
     const gateway = GATEWAY[family];
     found.push(...checkAddress(pod, index, `${ifname} in the sandbox`, ip, addressBits(family)));
-    const routes = mainRoutes(pod, family).filter((route) => route.ifindex === index);
+    const routes = mainRoutes(pod, family, index);
     if (family === 4 && !routes.some(({ dst }) => dst === hostPrefix(gateway))) {
       found.push(`the sandbox has no route to its gateway ${gateway} on ${ifname}`);
     }
@@ -121,13 +126,11 @@ function checkPodEnd({ addresses, ifname, neighboursForgotten }: PodLinkExpectat
       );
     }
     const neighbour = pod.neighbours({ family, ifindex: index }).find((entry) => entry.ip === gateway);
-    if (neighboursForgotten && (!neighbour?.mac || neighbour.mac === HOST_MAC)) continue;
-    if (!neighbour) found.push(`the sandbox has no neighbour entry for its gateway ${gateway} on ${ifname}`);
-    else if (neighbour.mac !== HOST_MAC) {
-      found.push(
-        `the sandbox's neighbour entry for ${gateway} has MAC address ${neighbour.mac ?? "none"}, expected ${HOST_MAC}`,
-      );
-    } else if (((neighbour.state ?? 0) & PERMANENT) === 0) {
+    if (neighbour?.mac !== undefined && neighbour.mac !== HOST_MAC) {
+      found.push(`the sandbox's neighbour entry for ${gateway} has MAC address ${neighbour.mac}, expected ${HOST_MAC}`);
+    } else if (!neighboursForgotten && !neighbour) {
+      found.push(`the sandbox has no neighbour entry for its gateway ${gateway} on ${ifname}`);
+    } else if (!neighboursForgotten && ((neighbour?.state ?? 0) & PERMANENT) === 0) {
       found.push(`the sandbox's neighbour entry for ${gateway} is not permanent`);
     }
   }
@@ -158,4 +161,5 @@ function checkSysctl(key: string, expected: string, meaning: string): string[] {
   return value === undefined || value === expected ? [] : [`${meaning} (${key} is ${value}, expected ${expected})`];
 }
 
-const mainRoutes = (rtnl: Rtnl, family: Route["family"]): Route[] => rtnl.routes({ family, table: MAIN_TABLE });
+const mainRoutes = (rtnl: Rtnl, family: Family, ifindex?: number): Route[] =>
+  rtnl.routes({ family, table: MAIN_TABLE, ...(ifindex !== undefined && { ifindex }) });

@@ -4,7 +4,7 @@
  */
 import { NetlinkError, Rtnl } from "../netlink/index.ts";
 import { SysError } from "../sys/index.ts";
-import { isHostEnd } from "./attach.ts";
+import { isHostEnd, PATIENCE_MS } from "./attach.ts";
 import { hostIfname, podMacOf } from "./names.ts";
 
 /** The kernel's words for a device that went away meanwhile. */
@@ -16,7 +16,7 @@ const GONE = new Set(["ENODEV", "ENOENT", "ESRCH"]);
  * @throws NetlinkError when the kernel refuses to remove what is there.
  */
 export function detachPod(o: { containerId: string; ifname: string; netns?: string; hostIfname?: string }): void {
-  using host = Rtnl.open();
+  using host = Rtnl.open({ timeoutMs: PATIENCE_MS });
   const name = o.hostIfname ?? hostIfname(o.containerId, o.ifname);
   const end = host.link(name);
   if (end) {
@@ -36,7 +36,7 @@ function removeFromSandbox(netns: string, ifname: string, mac: string): void {
 /** The sandbox's socket, `undefined` when it is gone or was never a namespace. */
 function openSandbox(netns: string): Rtnl | undefined {
   try {
-    return Rtnl.open({ netns });
+    return Rtnl.open({ netns, timeoutMs: PATIENCE_MS });
   } catch (error) {
     if (error instanceof SysError && ["ENOENT", "ENOTDIR", "EINVAL"].includes(error.code)) return undefined;
     throw error;

@@ -5,6 +5,7 @@ import {
   mkdtempSync,
   readdirSync,
   readlinkSync,
+  renameSync,
   rmSync,
   symlinkSync,
   unlinkSync,
@@ -145,6 +146,30 @@ describe("address management on disk", function () {
     ipam.release(owner(1));
     ipam.reserve(owner(2), request);
     assert.equal(readdirSync(join(dir, "freed")).length, FREED_REMEMBERED);
+  });
+
+  it("keeps the order of freeing when the clock is set back", () => {
+    const dir = temporary();
+    const ipam = new Ipam({ dir });
+    const request = { podCidrs: ["10.9.0.0/29"] };
+    for (let n = 0; n < 5; n++) ipam.reserve(owner(n), request);
+    ipam.release(owner(3));
+    const [name] = readdirSync(join(dir, "freed"));
+    renameSync(join(dir, "freed", name as string), join(dir, "freed", "8999999999999999,10.9.0.5"));
+    ipam.release(owner(0));
+    assert.deepEqual(
+      [10, 11].map((n) => ipam.reserve(owner(n), request)[0]),
+      ["10.9.0.5", "10.9.0.2"],
+    );
+  });
+
+  it("frees although the order of freeing cannot be noted", () => {
+    const dir = temporary();
+    const ipam = new Ipam({ dir });
+    ipam.reserve(owner(1), dual);
+    rmSync(join(dir, "freed"), { recursive: true });
+    assert.deepEqual(ipam.release(owner(1)), ["10.244.1.2", "fd00:1::2"]);
+    assert.deepEqual(readdirSync(join(dir, "taken")), []);
   });
 
   it("lets a damaged or foreign file harm only itself", () => {
