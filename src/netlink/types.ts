@@ -215,6 +215,9 @@ export interface LinkChange {
  * One change of the kernel. `add` fails with EEXIST where the object is there, `replace` creates or
  * overwrites it, `del` fails with the kernel's own error where it is not. The verbs of one object have the
  * same shape, so that a plan can be printed, compared and undone.
+ *
+ * `replace` of a route overwrites whatever has the same prefix, table and metric, also a route of somebody else's
+ * protocol; `add` is the verb that leaves those alone (EEXIST).
  */
 export type Operation =
   | { op: "add"; kind: "link"; link: LinkSpec }

@@ -163,6 +163,22 @@ describe("Monitor", function () {
     await monitor.close();
   });
 
+  it("hears what changes right after the call for a resync", async () => {
+    const ip = "10.8.8.8";
+    const { events, resyncs } = recorder(ns.path, {
+      kinds: ["neighbour"],
+      receiveBufferBytes: 1,
+      onResync: (reason) => {
+        resyncs.push(reason);
+        // Whoever looked at the kernel before this line has not seen it, so it must be announced.
+        rtnl.execute({ op: "add", kind: "neighbour", neighbour: { ifindex, ip, mac: "02:00:00:00:00:01" } });
+      },
+    });
+    rtnl.executeAll(Array.from({ length: 500 }, (_, i) => neighbour(2_000 + i)));
+    await eventually(() => events.some((each) => each.kind === "neighbour" && each.neighbour.ip === ip));
+    assert.equal(resyncs.length, 1);
+  });
+
   it("misses nothing between the call for a resync and the next event, under steady pressure", async () => {
     // A picture of the neighbours kept by events, and taken anew at each resync, must end equal to the kernel's own.
     const key = (n: { ip: string }) => n.ip;
