@@ -66,7 +66,7 @@ describe("an agent that ends", function () {
     const links = () =>
       n1.ns
         .json("ip", "-j", "link")
-        .map(({ ifname }) => ifname)
+        .map(({ ifname }) => String(ifname))
         .sort()
         .join();
     const devices = links();
