@@ -60,7 +60,7 @@ start_node() { # N [OCTET]
   mkdir -p "$d"/{lib,etc-cni,opt-cni,log}
   # the node's own view of the disk: /run fresh, /var/lib/*, /etc/cni and /opt/cni its own
   cat >"$d/boot.sh" <<B
-mount --make-rprivate /
+mount --make-rprivate /; umount -l /run/netns 2>/dev/null
 mount -t tmpfs run /run; mkdir -p /run/netns /run/lock
 mount --bind /run /run; mount --make-rshared /run
 mkdir -p /var/lib/kubelet /var/lib/containerd /var/lib/cni /var/lib/skylane /opt/cni/bin /etc/cni /var/log/pods /var/log/containers

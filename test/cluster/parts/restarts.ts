@@ -41,8 +41,18 @@ export function restartsPart(context: Context): void {
       await under(
         "agent-kill",
         async () => {
-          const out = (await machine.hardware?.at(node, ["cat", "/run/skylane/agent.pid"])) ?? "";
-          await machine.hardware?.at(node, ["kill", "-9", out.trim()]);
+          const agents = await kube.agentsReady(nodes.length);
+          const agent = agents.find((pod) => pod.spec.nodeName === node);
+          const [container] = agent?.status.containerStatuses ?? [];
+          const id = container?.containerID.replace(/^containerd:\/\//, "") ?? "";
+          await machine.hardware?.at(node, ["ctr", "-n", "k8s.io", "tasks", "kill", "-s", "SIGKILL", id]);
+          await eventually(
+            async () => {
+              const now = await kube.get("pod", agent?.metadata.name ?? "", "-n", SYSTEM_NAMESPACE);
+              return (now.status.containerStatuses?.[0]?.restartCount ?? 0) > (container?.restartCount ?? 0);
+            },
+            { timeoutMs: 60_000 },
+          );
           await kube.agentsReady(nodes.length);
         },
         node,

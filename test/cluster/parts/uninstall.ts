@@ -45,7 +45,7 @@ export function uninstallPart(context: Context, before: ReadonlyMap<string, Reco
       );
       for (const agent of agents) {
         const node = agent.spec.nodeName as string;
-        await machine.hardware?.at(node, ["/opt/cni/bin/.skylane/current/skylanectl", "uninstall"]);
+        await machine.hardware?.at(node, ["/opt/cni/bin/.skylane/current/skylanectl", "uninstall", "--executable"]);
         const now = await snapshot(machine, node);
         const then = before.get(node);
         if (then) assert.deepEqual(now, then, node);

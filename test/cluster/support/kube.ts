@@ -31,6 +31,7 @@ export interface KubeObject {
     phase?: string;
     podIPs?: { ip: string }[];
     podIP?: string;
+    containerStatuses?: { containerID: string; restartCount: number }[];
     conditions?: { type: string; status: string; reason?: string; message?: string }[];
     addresses?: { type: string; address: string }[];
   };
