@@ -38,8 +38,10 @@ mkdirSync(lib, { recursive: true });
 const entries = Object.entries(EXECUTABLES)
   .map(([name, folder]) => ({ name, main: join(root, "cmd", folder, "main.ts") }))
   .filter(({ main }) => existsSync(main));
+// skylane.cjs only starts skylane-plugin.cjs with its cache
+const plugin = { "skylane-plugin": join(root, "cmd", "skylane-cni", "plugin.ts") };
 const { metafile } = await build({
-  entryPoints: Object.fromEntries(entries.map(({ name, main }) => [name, main])),
+  entryPoints: { ...Object.fromEntries(entries.map(({ name, main }) => [name, main])), ...plugin },
   outdir: lib,
   outExtension: { ".js": ".cjs" },
   bundle: true,
@@ -85,9 +87,8 @@ rmSync(old, { recursive: true, force: true });
 
 // One run of each bundle fills the compile cache that later starts only read.
 for (const { name } of entries) {
-  spawnSync(join(dist, "bin", name), name === "skylane" ? [] : ["--version"], {
-    env: { PATH: process.env.PATH, CNI_COMMAND: "VERSION", SKYLANE_BUILD_CACHE: "1" },
-    input: '{"cniVersion":"1.1.0"}',
+  spawnSync(join(dist, "bin", name), name === "skylane" ? ["--build-cache"] : ["--version"], {
+    env: { PATH: process.env.PATH },
     stdio: ["pipe", "ignore", "ignore"],
     timeout: 30_000,
   });

@@ -1,67 +1,75 @@
 /**
- * The CNI plugin as an executable: environment and stdin in, stdout and exit status out. All of the work is
- * `handle`; here is only what a process adds to it.
+ * The first thing that Node runs for the CNI plugin: the plugin itself is the script beside this one, and this one
+ * starts it with the bytecode that V8 made of it when it was built. A plugin's process lives for some
+ * 50 ms, of which parsing and compiling would be 20, again for every pod.
+ *
+ * The cache belongs to one build of the script (a stamp in both says which) and to one version of Node with the flags
+ * that the launcher gives it (V8 checks that). Whatever does not fit is not used, and costs only time.
  */
-import { readSync, writeSync } from "node:fs";
-import { type CniAnswer, handle } from "../../src/cni/index.ts";
-import { monotonicMs } from "../../src/sys/index.ts";
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { Script } from "node:vm";
 
-/** One byte more than is accepted, so that a larger request is seen to be one. */
-const MAX_STDIN = 1024 * 1024 + 1;
+const PLUGIN = `${(process.argv[1] ?? "").replace(/[^/]*$/, "")}skylane-plugin.cjs`;
+const CACHE = PLUGIN.replace(/\.cjs$/, ".cache");
+/** Ends the script and begins the cache: "//" and 16 hexadecimal digits. */
+const STAMP = /\/\/[0-9a-f]{16}$/;
+const STAMP_LENGTH = 18;
 
-/** All of stdin, read to its end or to the limit; a runtime's pipe or file, so reading blocks and may. */
-function readStdin(): Buffer {
-  const chunks: Buffer[] = [];
-  for (let size = 0; size < MAX_STDIN; ) {
-    const chunk = Buffer.allocUnsafe(64 * 1024);
-    let length: number;
-    try {
-      length = readSync(0, chunk, 0, chunk.length, null);
-    } catch (error) {
-      // A closed stdin, or a terminal set to non-blocking with nothing to say, is an empty request.
-      if (error instanceof Error && "code" in error && (error.code === "EBADF" || error.code === "EAGAIN")) break;
-      throw error;
-    }
-    if (length === 0) break;
-    chunks.push(chunk.subarray(0, length));
-    size += length;
-  }
-  return Buffer.concat(chunks);
-}
+/** The script as a function; it is one bundle, so all that it requires are modules of Node itself. */
+type Main = (require: (id: string) => object | undefined, exports: object, module: object, filename: string) => void;
 
-/** Writes the whole answer; a pipe that another process made non-blocking is waited for a little. @throws EPIPE and others */
-function writeStdout(text: string): void {
-  const bytes = Buffer.from(text);
-  const giveUpAt = monotonicMs() + 5000;
-  for (let written = 0; written < bytes.length; ) {
-    try {
-      written += writeSync(1, bytes, written);
-    } catch (error) {
-      const full = error instanceof Error && "code" in error && error.code === "EAGAIN";
-      if (!full || monotonicMs() > giveUpAt) throw error;
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
-    }
-  }
-}
+/** The bundle is plain ASCII, so that it may be read as Latin-1: one byte a character, as V8 then keeps it. */
+const wrap = (source: string): string => `(function (require, exports, module, __filename) {${source}\n})`;
 
-async function main(): Promise<void> {
-  const answer: CniAnswer = await handle({
-    env: process.env,
-    stdin: readStdin(),
-    startedAt: monotonicMs() - process.uptime() * 1000,
-  });
-  process.exitCode = answer.exitCode;
+function cacheFor(source: string): Buffer | undefined {
+  const stamp = source.slice(-STAMP_LENGTH);
+  if (!STAMP.test(stamp)) return undefined;
   try {
-    writeStdout(answer.stdout);
-  } catch (error) {
-    // Nobody will ever know of an attachment whose result nobody read.
-    process.exitCode = 1;
-    process.stderr.write(`skylane: the answer could not be written: ${String(error)}; taking everything back\n`);
-    await answer.undo?.();
+    const cache = readFileSync(CACHE);
+    return cache.toString("latin1", 0, STAMP_LENGTH) === stamp ? cache.subarray(STAMP_LENGTH) : undefined;
+  } catch {
+    return undefined; // started without one
   }
 }
 
-main().catch((error: unknown) => {
-  process.exitCode = 1;
-  process.stderr.write(`skylane: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
-});
+/** Whole or not at all: a plugin may be starting while it is built anew. */
+function replace(file: string, data: string | Buffer): void {
+  writeFileSync(`${file}.new`, data);
+  renameSync(`${file}.new`, file);
+}
+
+/** At build time: stamps the script and compiles all of it, what runs seldom too. */
+function makeCache(): void {
+  const source = readFileSync(PLUGIN, "latin1").replace(STAMP, "");
+  const { createHash } = process.getBuiltinModule("node:crypto");
+  const stamp = `//${createHash("sha256").update(source).digest("hex").slice(0, 16)}`;
+  const stamped = `${source}${stamp}`;
+  const { setFlagsFromString } = process.getBuiltinModule("node:v8");
+  setFlagsFromString("--no-lazy");
+  const script = new Script(wrap(stamped), { filename: PLUGIN });
+  // The cache names the flags that it was made under, which must be those of every later start.
+  setFlagsFromString("--lazy");
+  replace(CACHE, Buffer.concat([Buffer.from(stamp), script.createCachedData()]));
+  replace(PLUGIN, stamped);
+}
+
+function start(): void {
+  const source = readFileSync(PLUGIN, "latin1");
+  const cachedData = cacheFor(source);
+  const script = new Script(wrap(source), { filename: PLUGIN, ...(cachedData && { cachedData }) });
+  const main = script.runInThisContext() as Main;
+  main((id) => process.getBuiltinModule(id), {}, {}, PLUGIN);
+}
+
+// A runtime passes no arguments.
+if (process.argv[2] === "--build-cache") makeCache();
+else {
+  try {
+    start();
+  } catch (error) {
+    const details = "Skylane's installation on this node is incomplete; install it again.";
+    const msg = `Cannot start ${PLUGIN}: ${error instanceof Error ? error.message : String(error)}`;
+    process.stdout.write(`${JSON.stringify({ cniVersion: "1.1.0", code: 100, msg, details })}\n`);
+    process.exitCode = 1;
+  }
+}

@@ -1,5 +1,15 @@
 import assert from "node:assert/strict";
-import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runProcess } from "../support/runtime.ts";
@@ -49,7 +59,7 @@ describe("the launcher", () => {
 
   it("lets nothing that is meant for another Node change the plugin", async () => {
     const hostile = { NODE_OPTIONS: "--require /tmp/x.js", NODE_PATH: "/tmp", NODE_DEBUG: "fs", NODE_NAME: "n1" };
-    assert.deepEqual((await start("skylane", [], hostile)).lines.slice(2), ["NODE_NAME=n1"]);
+    assert.deepEqual((await start("skylane", [], hostile)).lines.slice(3), ["NODE_NAME=n1"]);
     assert.ok((await start("skylanectl", [], hostile)).lines.includes("NODE_OPTIONS=--require /tmp/x.js"));
   });
 
@@ -76,6 +86,32 @@ describe("the launcher", () => {
     const { lines } = await start("skylane");
     assert.equal(lines[0], "arg --library-path");
     assert.ok(lines[1]?.endsWith("/lib/skylane/so") && lines[2]?.endsWith("/lib/skylane/node"));
+  });
+
+  it("the plugin was built with a cache that belongs to it and that Node takes", () => {
+    const built = join(BIN, "..", "lib", "skylane");
+    const source = readFileSync(join(built, "skylane-plugin.cjs"), "latin1");
+    const cache = readFileSync(join(built, "skylane-plugin.cache"));
+    assert.equal(cache.toString("latin1", 0, 18), source.slice(-18));
+    const script = `const { Script } = require("node:vm"), { readFileSync } = require("node:fs");
+      const s = new Script("(function (require, exports, module, __filename) {" + readFileSync("skylane-plugin.cjs", "latin1") + "\\n})",
+        { cachedData: readFileSync("skylane-plugin.cache").subarray(18) });
+      process.stdout.write(String(s.cachedDataRejected));`;
+    const flags = ["--disable-warning=ExperimentalWarning", "--min-semi-space-size=8"];
+    assert.equal(
+      execFileSync(join(built, "node"), [...flags, "-e", script], { cwd: built, encoding: "utf8" }),
+      "false",
+    );
+  });
+
+  it("answers with a CNI error when the plugin's own script is missing", async () => {
+    copyFileSync(join(BIN, "..", "lib", "skylane", "skylane.cjs"), join(lib(), "skylane.cjs"));
+    rmSync(join(lib(), "node"));
+    symlinkSync(join(BIN, "..", "lib", "skylane", "node"), join(lib(), "node"));
+    const { exitCode, stdout } = await start("skylane");
+    const error = JSON.parse(stdout) as Record<string, unknown>;
+    assert.deepEqual([exitCode, error.code], [1, 100]);
+    assert.match(String(error.msg), /skylane-plugin\.cjs: ENOENT/);
   });
 
   for (const missing of ["node", "skylane.cjs"]) {
