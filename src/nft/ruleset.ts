@@ -13,7 +13,7 @@
  *   that race for the same port would lose a packet. A pod that talks to another node's own address leaves the
  *   cluster's pod CIDRs and is masqueraded too, as with flannel and Calico.
  */
-import { cidrCovers, FAMILIES, type Family, familyOf, parseCidr, parseIp } from "../addr/index.ts";
+import { cidrOf, FAMILIES, type Family, familyOf, parseCidr, parseIp } from "../addr/index.ts";
 import { POD_LINK_GROUP } from "../netlink/index.ts";
 
 /** Name of the table, of family inet. */
@@ -114,8 +114,19 @@ const ofFamily = (cidrs: readonly string[], family: Family): string[] =>
 
 /** Interval sets may not overlap; a prefix inside another one says nothing new. */
 function withoutCovered(cidrs: readonly string[]): string[] {
-  const distinct = [...new Set(cidrs)].sort();
-  return distinct.filter((cidr) => !distinct.some((other) => other !== cidr && cidrCovers(other, cidr)));
+  // Prefixes nest or are apart, so one that is covered follows, by first address, the one that covers it.
+  const inOrder = [...new Set(cidrs)].sort((a, b) => {
+    const [x, y] = [cidrOf(a), cidrOf(b)];
+    return x.first === y.first ? x.prefix - y.prefix : x.first < y.first ? -1 : 1;
+  });
+  let end = -1n;
+  const kept = inOrder.filter((cidr) => {
+    const { last } = cidrOf(cidr);
+    if (last <= end) return false;
+    end = last;
+    return true;
+  });
+  return kept.sort();
 }
 
 function chain(name: string, hook: string | undefined, rules: readonly string[]): string[] {
