@@ -3,40 +3,10 @@
  * a Unix socket: no port to guard, and the file's permissions say who may ask.
  */
 import { request } from "node:http";
+import type { AgentStatus, NetworkStatus } from "../agent/index.ts";
 import { CommandError } from "./command.ts";
 
-/** Number of entries of one kind that should be in the kernel, and that are. */
-export interface EntryCount {
-  expected: number;
-  present: number;
-}
-
-/** One pod network in the agent's answer. */
-export interface NetworkStatus {
-  network: string;
-  vni: number;
-  device: string;
-  mtu: number;
-  mac: string;
-  underlayIp: string;
-  port: number;
-  podCidrs: string[];
-  ready: boolean;
-  peers: { node: string; mac: string; underlayIp: string; podCidrs: string[]; state: string; error?: string }[];
-  refused: { node: string; reason: string; message: string }[];
-  entries: Record<string, EntryCount>;
-  repairs: { total: number; byKind: Record<string, number> };
-}
-
-/** The agent's answer to GET /status. */
-export interface AgentStatus {
-  version: string;
-  node: string;
-  networks: NetworkStatus[];
-  api: { state: string; lastSync?: string | number | null } & Record<string, unknown>;
-  ready: { ready: boolean; checks: { name: string; ok: boolean; message: string }[] };
-  uptimeSeconds: number;
-}
+export type { AgentStatus, NetworkStatus };
 
 /** Where the agent listens on a node. */
 export const AGENT_SOCKET = "/run/skylane/agent.sock";

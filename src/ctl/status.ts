@@ -60,9 +60,9 @@ export function renderStatus(status: AgentStatus): string {
   ].join("");
 }
 
-function lastSync(when: string | number): string {
-  const time = typeof when === "number" ? when : Date.parse(when);
-  return Number.isFinite(time) ? `${age((Date.now() - time) / 1000)} ago` : String(when);
+function lastSync(when: string): string {
+  const time = Date.parse(when);
+  return Number.isFinite(time) ? `${age((Date.now() - time) / 1000)} ago` : when;
 }
 
 /** The command; exit status 1 when the agent is there but not ready. */

@@ -14,6 +14,7 @@ import {
   UNDERLAY_PREFIX,
   underlayFamilies,
   underlayIp,
+  SWITCH_MAC,
   underlayMac,
 } from "./names.ts";
 import { isRunning, type ProcessId, processId } from "./processes.ts";
@@ -60,8 +61,10 @@ export async function startFabric(env: NodeJS.ProcessEnv, record: (holder: Proce
 export async function buildSwitch(fabric: number, addressing: Addressing): Promise<void> {
   await ipBatch(fabric, [
     "link set lo up",
+    // An address of its own: a bridge otherwise takes its lowest port's, and with every node that comes or goes the
+    // others would talk to an address that nobody has any more until their ARP entries expire.
     // No snooping: without a querier it would in the end hold back neighbour solicitations.
-    `link add ${SWITCH} type bridge stp_state 0 forward_delay 0 mcast_snooping 0`,
+    `link add ${SWITCH} address ${SWITCH_MAC} type bridge stp_state 0 forward_delay 0 mcast_snooping 0`,
     ...underlayFamilies(addressing).map(
       (family) =>
         `address add ${GATEWAY[family]}/${UNDERLAY_PREFIX[family]} dev ${SWITCH}${family === 6 ? " nodad" : ""}`,

@@ -50,6 +50,9 @@ export const underlayMac = (n: number): string => derivedMac(`lab underlay ${n}`
 export const podCidr = (n: number, family: Family): string =>
   family === 4 ? `10.244.${n}.0/24` : `fd00:10:244:${n}::/64`;
 
+/** MAC address of the switch itself. */
+export const SWITCH_MAC = derivedMac("lab switch");
+
 /** Name of the switch's port for node N. */
 export const portName = (n: number): string => `port${n}`;
 
