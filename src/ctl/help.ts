@@ -1,12 +1,20 @@
 /** The help texts, made from the commands themselves. */
 import type { Command } from "./command.ts";
 
+const LINE = 110;
 const PROGRAM = "skylanectl";
 
 function columns(rows: readonly (readonly [string, string])[]): string {
   const widest = Math.max(0, ...rows.map(([left]) => left.length));
   return rows.map(([left, right]) => `  ${left.padEnd(widest)}  ${right}\n`).join("");
 }
+
+/** Breaks lines that are too long for a terminal between words. */
+const wrapped = (text: string): string =>
+  text
+    .split("\n")
+    .map((line) => `${line.replace(new RegExp(`(.{1,${LINE}})( +|$)`, "g"), "$1\n").trimEnd()}\n`)
+    .join("");
 
 /** The usage line of a command. */
 export function usage({ words, operands, options }: Command): string {
@@ -24,7 +32,7 @@ export function commandHelp(command: Command): string {
   return [
     `${command.summary}\n\nUsage: ${usage(command)}\n`,
     options.length > 0 ? `\nOptions:\n${columns(options)}` : "",
-    command.details ? `\n${command.details.trim()}\n` : "",
+    command.details ? `\n${wrapped(command.details.trim())}` : "",
   ].join("");
 }
 

@@ -1,0 +1,144 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { age, type AgentStatus, agentStatus, askAgent, duration, properties, table } from "../../../src/ctl/index.ts";
+import { renderStatus } from "../../../src/ctl/status.ts";
+
+const status: AgentStatus = {
+  version: "0.1.0",
+  node: "node1",
+  networks: [
+    {
+      network: "default",
+      vni: 4096,
+      device: "sky.4096",
+      mtu: 1450,
+      mac: "02:00:00:00:00:01",
+      underlayIp: "172.30.0.11",
+      port: 4789,
+      podCidrs: ["10.244.1.0/24", "fd00:10:244:1::/64"],
+      ready: true,
+      peers: [
+        {
+          node: "node2",
+          mac: "02:00:00:00:00:02",
+          underlayIp: "172.30.0.12",
+          podCidrs: ["10.244.2.0/24"],
+          state: "programmed",
+        },
+        {
+          node: "node3",
+          mac: "02:00:00:00:00:03",
+          underlayIp: "172.30.0.13",
+          podCidrs: [],
+          state: "error",
+          error: "ENOBUFS",
+        },
+      ],
+      refused: [{ node: "evil\u001b[2J", reason: "BadAnnotation", message: "not JSON\nat all" }],
+      entries: { fdb: { expected: 2, present: 1 }, route: { expected: 4, present: 4 } },
+      repairs: { total: 3, byKind: { route: 2, fdb: 1, address: 0 } },
+    },
+  ] as AgentStatus["networks"],
+  api: { state: "synced", lastSync: new Date(Date.now() - 65_000).toISOString() },
+  ready: { ready: false, checks: [{ name: "entries", ok: false, message: "1 FDB entry is missing" }] },
+  uptimeSeconds: 3700,
+};
+
+describe("the status for people", () => {
+  it("answers what an operator asks first", () => {
+    const text = renderStatus(status);
+    for (const line of [
+      /^Node: +node1$/m,
+      /^Agent: +0\.1\.0, up 1h1m$/m,
+      /^Ready: +no$/m,
+      /^API server: +synced, last in step 1m5s ago$/m,
+      /^entries +1 FDB entry is missing$/m,
+      /^VXLAN: +VNI 4096, UDP port 4789, from 172\.30\.0\.11$/m,
+      /^fdb +2 +1$/m,
+      /^node2 +programmed +172\.30\.0\.12/m,
+      /^node3 +error .* ENOBUFS$/m,
+      /^Repairs: +3 \(route 2, fdb 1\)$/m,
+    ])
+      assert.match(text, line);
+  });
+
+  it("lets nothing from outside move the cursor or begin a line", () => {
+    const text = renderStatus(status);
+    assert.ok(!text.includes("\u001b"));
+    assert.match(text, /^evil\\x1b\[2J +BadAnnotation +not JSON\\x0aat all$/m);
+  });
+
+  it("has something to say of a node without a network", () => {
+    const text = renderStatus({ ...status, networks: [], api: { state: "connecting", lastSync: null } });
+    assert.match(text, /^API server: +connecting$/m);
+  });
+});
+
+describe("tables", () => {
+  it("align columns, numbers to the right, with nothing at the ends of lines", () => {
+    assert.equal(
+      table(
+        ["A", "LONG", "N"],
+        [
+          ["x", "y", 5],
+          ["xxx", undefined, 10],
+        ],
+      ),
+      "A    LONG   N\nx    y      5\nxxx  -     10\n",
+    );
+    assert.equal(table(["A"], []), "A\n");
+    assert.equal(
+      properties([
+        ["a", 1],
+        ["long", "x"],
+      ]),
+      "a:     1\nlong:  x\n",
+    );
+  });
+
+  it("say times as people do", () => {
+    assert.deepEqual([0, 59, 61, 3700, 90_000, -5].map(age), ["0s", "59s", "1m1s", "1h1m", "1d1h", "0s"]);
+    assert.deepEqual([0.081, 1.23, 24.6, 3400].map(duration), ["0.08 ms", "1.2 ms", "25 ms", "3.4 s"]);
+  });
+});
+
+describe("asking the agent", () => {
+  let dir = "";
+  let server: Server | undefined;
+  beforeEach(() => {
+    dir = mkdtempSync(join(tmpdir(), "skylane-ctl-"));
+  });
+  afterEach(async () => {
+    server?.closeAllConnections();
+    await new Promise<void>((resolve) => (server?.listening ? server.close(() => resolve()) : resolve()));
+    rmSync(dir, { recursive: true, force: true });
+  });
+  const serve = async (answer: (path: string) => [number, string] | undefined): Promise<string> => {
+    const path = join(dir, "s");
+    server = createServer((request, response) => {
+      const found = answer(request.url ?? "");
+      if (found) response.writeHead(found[0]).end(found[1]);
+    });
+    await new Promise<void>((resolve) => server?.listen(path, () => resolve()));
+    return path;
+  };
+
+  it("returns its status", async () => {
+    const path = await serve((url) => (url === "/status" ? [200, JSON.stringify(status)] : [404, "no"]));
+    assert.deepEqual(await agentStatus(path), status);
+    await assert.rejects(askAgent("/else", path), /answered 404 to \/else: no/);
+  });
+
+  it("says that no agent listens, that it is silent, that it talks nonsense", async () => {
+    await assert.rejects(agentStatus(join(dir, "none")), /no agent listens on .*none; is skylane-agent running/);
+    const path = await serve((url) => (url === "/silent" ? undefined : [200, "<html>"]));
+    await assert.rejects(
+      askAgent("/silent", path, 50),
+      /does not answer on .*: no answer within 50 ms|does not answer/,
+    );
+    await assert.rejects(agentStatus(path), /not JSON \(6 bytes\)/);
+  });
+});
