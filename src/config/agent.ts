@@ -32,33 +32,19 @@ const chainedPlugin = v.pipe(
 
 const underlay = v.pipe(
   v.object({
-    interface: v.optional(
-      v.pipe(
-        interfaceName,
-        v.description("Interface whose address is this node's VXLAN source address (`local`), by its exact name."),
-      ),
-    ),
+    interface: v.optional(v.pipe(interfaceName, v.description("Take an address of the interface of this name."))),
     interfaceRegexp: v.optional(
       v.pipe(
         interfacePattern,
-        v.description(
-          "Same, by a regular expression that must match the whole name; the interface of the lowest index wins among several.",
-        ),
+        v.description("Take an address of an interface whose whole name matches this regular expression."),
       ),
     ),
-    cidr: v.optional(v.pipe(cidr, v.description("Take the node's address that lies in this CIDR."))),
-    canReach: v.optional(
-      v.pipe(ip, v.description("Take the source address that the kernel would use to reach this address.")),
-    ),
+    cidr: v.optional(v.pipe(cidr, v.description("Take an address in this CIDR."))),
+    canReach: v.optional(v.pipe(ip, v.description("Take the address from which the kernel would reach this one."))),
   }),
-  v.check(
-    (chosen) => Object.values(chosen).filter((value) => value !== undefined).length <= 1,
-    "names more than one way to choose the address",
-  ),
   v.description(
-    "How this node's underlay address is chosen. With none of these keys: the Node's `InternalIP`. The annotation `skylane.dev/underlay-ip` on the Node overrides all of them.",
+    "How this node's underlay address is chosen. With none of these keys: the Node's `InternalIP`. Several together: the address must fit them all. Among addresses that fit, an `InternalIP` of the Node comes first, then the one in use, then the one on the interface of the lowest index. The annotation `skylane.dev/underlay-ip` on the Node overrides everything here.",
   ),
-  v.metadata({ allowed: "at most one of `interface`, `interfaceRegexp`, `cidr`, `canReach`" }),
 );
 
 const masquerade = v.pipe(

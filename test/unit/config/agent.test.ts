@@ -160,7 +160,6 @@ cni:
   });
 
   for (const [yaml, expected] of [
-    ["underlay: {interface: eth0, cidr: 10.0.0.0/8}", /underlay: names more than one way/],
     ["underlay: {interface: a/b}", /underlay\.interface: "a\/b" is not allowed/],
     ["underlay: {interfaceRegexp: '('}", /interfaceRegexp: .*Unterminated group/],
     ["underlay: {interfaceRegexp: ')|('}", /interfaceRegexp: .*Unmatched/],
