@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import type { TestNamespace } from "../support/netns.ts";
 import { devicesIn, NOTHING, TestNode } from "./node.ts";
 
@@ -64,6 +65,42 @@ describe("many at once, and killed at any point", () => {
     assert.deepEqual(node.remains(), NOTHING);
     for (const { ns } of pods) ns.delete();
   });
+
+  const strace = "/usr/bin/strace";
+  if (!existsSync(strace))
+    it("killed before each system call that changes something (skipped: strace is not installed)");
+  else
+    it("killed before each system call that changes something, ADD and DEL leave nothing that DEL or GC does not find", async function () {
+      this.timeout(300_000);
+      const ns = node.sandbox("traced");
+      const pod = { containerId: "traced", netns: ns.path };
+      let kills = 0;
+      for (const verb of ["ADD", "DEL"]) {
+        for (const call of ["symlink", "sendto", "rename", "unlink", "flock", "setns", "bind", "write"]) {
+          for (let n = 1; ; n++) {
+            if (verb === "DEL") assert.equal((await run("ADD", pod)).exitCode, 0);
+            const inject = `inject=${call}:signal=KILL:when=${n}`;
+            const { signal, exitCode, stdout } = await node.runtime.exec("skylane", verb, node.config(), pod, {
+              through: [strace, "-f", "-qq", "-o", "/dev/null", "-e", inject],
+            });
+            const point = `${verb} killed at ${call} ${n}`;
+            const last =
+              n % 2 === 0
+                ? await run("GC", { containerId: "" }, { "cni.dev/valid-attachments": [] })
+                : await run("DEL", pod);
+            assert.equal(last.exitCode, 0, `${point}: ${last.stdout}`);
+            assert.deepEqual(node.remains(), NOTHING, point);
+            assert.deepEqual(devicesIn(ns), [], point);
+            if (signal === null) {
+              assert.equal(exitCode, 0, stdout);
+              break;
+            }
+            kills++;
+          }
+        }
+      }
+      assert.ok(kills > 20, `only ${kills} points were reached`);
+    });
 
   it("200 kills at random points: DEL or GC always finds what is left, no address is lost or doubled", async function () {
     this.timeout(600_000);

@@ -95,13 +95,13 @@ export class Runtime {
     return file;
   }
 
-  /** One call of one plugin. `env` overrides; an empty value leaves the variable out. */
+  /** One call of one plugin, perhaps through another program. `env` overrides; an empty value leaves the variable out. */
   exec(
     type: string,
     command: string,
     config: Json | string,
     pod: Partial<PodRequest> = {},
-    o: { env?: Record<string, string>; killAfterMs?: number } = {},
+    o: { env?: Record<string, string>; killAfterMs?: number; through?: readonly string[] } = {},
   ): Promise<Outcome> {
     const all: Record<string, string> = {
       PATH: process.env.PATH ?? "",
@@ -116,7 +116,7 @@ export class Runtime {
     const env = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== ""));
     const stdin = typeof config === "string" ? config : JSON.stringify(config);
     // nsenter replaces itself by the plugin, so that a kill hits the plugin.
-    return runProcess("nsenter", [`--net=${this.node.path}`, "--", this.find(type)], {
+    return runProcess("nsenter", [`--net=${this.node.path}`, "--", ...(o.through ?? []), this.find(type)], {
       env,
       stdin,
       ...(o.killAfterMs !== undefined && { killAfterMs: o.killAfterMs }),
