@@ -59,7 +59,12 @@ export function assumedActual(
   };
   return {
     ...device,
-    addresses: there("address", state.addresses).map(({ ip }) => ({ ifindex, ip, prefix: addressBits(familyOf(ip)) })),
+    addresses: there("address", state.addresses).map(({ ip }) => ({
+      ifindex,
+      ip,
+      prefix: addressBits(familyOf(ip)),
+      permanent: true,
+    })),
     fdb: there("fdb", state.fdb).map((entry) => ({ ifindex, state: PERMANENT, ...entry })),
     neighbours: there("neighbour", state.neighbours).map((entry) => ({ ifindex, state: PERMANENT, ...entry })),
     routes: there("route", state.routes).map((entry) => ({

@@ -8,7 +8,6 @@ import { MAIN_TABLE } from "./actual.ts";
 import {
   fixedDifferences,
   hasPlaceOf,
-  isKernelAddress,
   isMadeNeighbour,
   isOwnRoute,
   isRightAddress,
@@ -43,8 +42,7 @@ export function doubtOf(desired: DesiredState, ifindex: number | undefined, even
   if (event.kind === "address") {
     const { address } = event;
     if (address.ifindex !== ifindex) return undefined;
-    if (!desired.addresses.has(address.ip))
-      return gone || isKernelAddress(address) ? undefined : doubt("address", address.ip);
+    if (!desired.addresses.has(address.ip)) return gone ? undefined : doubt("address", address.ip);
     return !gone && isRightAddress(address) ? undefined : doubt("address", address.ip);
   }
   if (event.kind === "neighbour") {

@@ -10,22 +10,17 @@ import type { DesiredDevice, DesiredFdb, DesiredNeighbour, DesiredRoute } from "
 
 /** rtm_type RTN_UNICAST. */
 const UNICAST = 1;
-/** RT_SCOPE_LINK: link-local addresses, which the kernel makes by itself. */
-const SCOPE_LINK = 253;
 
 /** Whether an address has the length that ours have: no network behind it. */
 export const hasHostPrefix = ({ ip, prefix }: Address): boolean => prefix === addressBits(familyOf(ip));
 
 /** Whether an address that should be ours is as it should be. */
 export const isRightAddress = (actual: Address): boolean =>
-  hasHostPrefix(actual) && actual.permanent !== false && actual.dadFailed !== true && actual.tentative !== true;
+  hasHostPrefix(actual) && actual.permanent === true && actual.dadFailed !== true && actual.tentative !== true;
 
 /** Whether a wrong address cannot be made right in place. */
 export const isStubborn = (actual: Address): boolean =>
   familyOf(actual.ip) === 6 && (!hasHostPrefix(actual) || actual.dadFailed === true || actual.tentative === true);
-
-/** Whether an address on our device is the kernel's own, which is left alone. */
-export const isKernelAddress = (actual: Address): boolean => actual.scope === SCOPE_LINK;
 
 export const addressObject = (ifindex: number, ip: string): Address => {
   const family = familyOf(ip);

@@ -65,57 +65,61 @@ const TOLD = 5;
  * Runs a pass.
  * @throws DeviceConflict, NetlinkError and others when the device cannot be made or the kernel not be read
  */
-export async function runPass({
-  rtnl,
-  netns,
-  desired,
-  known,
-  trusted,
-  backoff,
-  logger,
-}: PassInput): Promise<PassOutcome> {
+export async function runPass(input: PassInput): Promise<PassOutcome> {
+  const { rtnl, desired, known, trusted, backoff, logger } = input;
   const start = performance.now();
-  const repairs = new Map<RepairKind, number>();
   const { device } = desired;
-  let { ifindex, problems } = known ?? { ifindex: 0, problems: [] as readonly string[] };
-  const dumped = !(trusted && known && sameDevice(known.desired.device, device));
-  if (dumped) {
-    const ipv6 = [...desired.addresses.keys()].some((ip) => familyOf(ip) === 6);
-    const ensured = ensureDevice(rtnl, device, { netns, ipv6 });
-    const repaired = ensured.changed && known !== undefined && sameDevice(known.desired.device, device);
-    if (ensured.changed)
-      logger[repaired ? "warn" : "info"](`VXLAN device ${device.name}: ${ensured.did.join("; ")}`, { repaired });
-    if (repaired) repairs.set("device", 1);
-    ifindex = ensured.link.index;
-    problems = ensured.problems;
-  }
+  const wantedBefore = known !== undefined && sameDevice(known.desired.device, device);
+  const dumped = !(trusted && wantedBefore);
+  const look = dumped || !known ? lookAtDevice(input, wantedBefore) : { ...known, changed: false };
+  const { ifindex, problems } = look;
   const on = { ifindex, vni: device.vni, port: device.port };
   const actual = dumped || !known ? await readActual(rtnl, on) : assumedActual(known.desired, on, known.missing);
   const planned = plan(desired, actual);
   const tried = planned.filter((operation) => backoff.due(operationKey(operation)));
-  const planned_at = performance.now();
+  const plannedAt = performance.now();
   await nextTurn();
   const { failures, replaced } = takeOver(rtnl, await applyPlan(rtnl, tried));
   const end = performance.now();
   for (const route of replaced) logger.warn("replaced a route that was not Skylane's", { route });
-  const found = repairsIn(tried, known?.desired, desired, known?.missing ?? new Set());
-  for (const { kind } of found.values()) repairs.set(kind, (repairs.get(kind) ?? 0) + 1);
+  // On a device that was made otherwise because that was wanted, everything else is made anew for the same reason.
+  const before = look.changed && !wantedBefore ? undefined : known?.desired;
+  const found = repairsIn(tried, before, desired, known?.missing ?? new Set());
   tell(logger, device.name, found);
   const missing = settle({ desired, planned, tried, failures, backoff, logger });
   return {
     known: { desired, ifindex, missing, problems },
+    // An address that goes may take routes along; a removal that failed leaves something that nobody remembers.
     trusted:
       !tried.some(({ kind, op }) => kind === "address" && op === "del") &&
       !failures.some(({ operation }) => operation.op === "del"),
-    repairs,
+    repairs: count(found, look.changed && wantedBefore),
     report: {
       dumped,
       operations: tried.length,
       failures: failures.length,
-      planSeconds: (planned_at - start) / 1000,
-      applySeconds: (end - planned_at) / 1000,
+      planSeconds: (plannedAt - start) / 1000,
+      applySeconds: (end - plannedAt) / 1000,
     },
   };
+}
+
+function lookAtDevice({ rtnl, netns, desired, logger }: PassInput, wantedBefore: boolean) {
+  const ipv6 = [...desired.addresses.keys()].some((ip) => familyOf(ip) === 6);
+  const { link, changed, did, problems } = ensureDevice(rtnl, desired.device, { netns, ipv6 });
+  if (changed) {
+    const [level, what] = wantedBefore
+      ? (["warn", "repaired VXLAN device"] as const)
+      : (["info", "VXLAN device"] as const);
+    logger[level](`${what} ${link.name}: ${did.join("; ")}`);
+  }
+  return { ifindex: link.index, problems, changed };
+}
+
+function count(found: ReturnType<typeof repairsIn>, device: boolean): Map<RepairKind, number> {
+  const repairs = new Map<RepairKind, number>(device ? [["device", 1]] : []);
+  for (const { kind } of found.values()) repairs.set(kind, (repairs.get(kind) ?? 0) + 1);
+  return repairs;
 }
 
 function tell(logger: Logger, device: string, found: Map<string, { operation: Operation }>): void {

@@ -7,7 +7,7 @@
  * replaced route must have left an address before the address goes. Entries that change are replaced in place,
  * never deleted and added.
  *
- * Ours to remove on our device: every address that is not link-local, every FDB entry, every permanent
+ * Ours to remove on our device: every address, every FDB entry, every permanent
  * neighbour, every route of our protocol number. A route of another protocol stays, unless it stands
  * exactly where one of ours belongs.
  */
@@ -18,7 +18,6 @@ import {
   addressObject,
   hasHostPrefix,
   hasPlaceOf,
-  isKernelAddress,
   isMadeNeighbour,
   isOwnRoute,
   isRightAddress,
@@ -60,9 +59,8 @@ function planAddresses(desired: DesiredState, { ifindex, addresses }: ActualStat
   for (const address of addresses) {
     const { ip, prefix } = address;
     const remove: Operation = { op: "del", kind: "address", address: { ifindex, ip, prefix } };
-    if (!desired.addresses.has(ip)) {
-      if (!isKernelAddress(address)) part.remove.push(remove);
-    } else if (isRightAddress(address)) missing.delete(ip);
+    if (!desired.addresses.has(ip)) part.remove.push(remove);
+    else if (isRightAddress(address)) missing.delete(ip);
     // IPv6 has one entry an address, whatever its length, so a wrong one must go before the right one can come. IPv4
     // has both at once, and the routes that rely on the address stay when the wrong one goes last.
     else if (isStubborn(address)) part.put.push(remove);

@@ -84,8 +84,7 @@ describe("the vtep annotation", () => {
       ]) {
         assert.throws(
           () => parseVtepAnnotation(annotation),
-          (error) =>
-            error instanceof AnnotationError && !/\p{Cc}/u.test(error.message) && error.message.length < 600,
+          (error) => error instanceof AnnotationError && !/\p{Cc}/u.test(error.message) && error.message.length < 600,
         );
       }
     }

@@ -50,7 +50,7 @@ describe("a notification", () => {
     for (const event of eventsOf(kernelOf(desired), "new")) {
       const other =
         event.kind === "address"
-          ? { ...event, address: { ...event.address, permanent: false } }
+          ? { ...event, address: { ...event.address, permanent: undefined } }
           : event.kind === "fdb"
             ? { ...event, fdb: { ...event.fdb, dst: "172.30.9.9" } }
             : event.kind === "neighbour"
@@ -70,7 +70,6 @@ describe("a notification", () => {
       { event: "new", kind: "route", route: { family: 4, dst: "10.244.1.0/24", ifindex: 3, metric: 50 } },
       { event: "new", kind: "neighbour", neighbour: { ifindex: 3, ip: "10.244.1.0", mac: "02:00:00:00:00:09" } },
       { event: "new", kind: "neighbour", neighbour: { ifindex: IFINDEX, ip: "ff02::16", state: 0x40 } },
-      { event: "new", kind: "address", address: { ifindex: IFINDEX, ip: "fe80::1", prefix: 64, scope: 253 } },
       { event: "new", kind: "address", address: { ifindex: 3, ip: "10.9.9.9", prefix: 24 } },
       { event: "del", kind: "fdb", fdb: { ifindex: IFINDEX, mac: "02:00:00:00:00:77", dst: "172.30.0.9" } },
     ];
