@@ -96,27 +96,31 @@ function layout(spec: RootSpec): string[] {
   return lines;
 }
 
-/** Builds the root file system and makes it this mount namespace's. @throws Error with what mount(8) said */
+/**
+ * Builds the root file system and makes it this mount namespace's. mount(8) keeps no notes of it, which would be left in the
+ * machine's /run.
+ * @throws Error with what mount(8) said
+ */
 export async function enterRoot(spec: RootSpec): Promise<void> {
   const { root } = spec;
   prepareDisk(spec);
-  await run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", root]);
+  await run(["mount", "--no-mtab", "-t", "tmpfs", "-o", "mode=755", "tmpfs", root]);
   const lines = layout(spec);
   const fstab = join(root, "fstab");
   writeFileSync(fstab, `${lines.join("\n")}\n`);
-  await run(["mount", "--all", "--fstab", fstab]);
+  await run(["mount", "--no-mtab", "--all", "--fstab", fstab]);
   for (const dir of spec.visible.filter((path) => OWN.has(path.split("/")[1] ?? ""))) {
     // Under a directory that is the node's own: shown at its place nevertheless.
     mkdirSync(join(root, dir), { recursive: true });
-    await run(["mount", "--bind", dir, join(root, dir)]);
+    await run(["mount", "--no-mtab", "--bind", dir, join(root, dir)]);
   }
   const bootId = join(root, "run/boot_id");
   writeFileSync(bootId, `${spec.bootId}\n`);
-  await run(["mount", "--bind", bootId, join(root, "proc/sys/kernel/random/boot_id")]);
+  await run(["mount", "--no-mtab", "--bind", bootId, join(root, "proc/sys/kernel/random/boot_id")]);
   // pivot_root(8) onto itself puts the old root on top of the new one, from where it is unmounted.
   process.chdir(root);
   await run(["pivot_root", ".", "."]);
-  await run(["umount", "--lazy", "."]);
+  await run(["umount", "--no-mtab", "--lazy", "."]);
   process.chdir("/");
   writeFileSync("/proc/sys/kernel/hostname", spec.hostname);
   mkdirSync(dirname("/run/netns"), { recursive: true });

@@ -1,88 +1,78 @@
 import assert from "node:assert/strict";
-import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { findBinDir } from "../../../src/lab/context.ts";
 import { Lab, LabFiles, type LabRecord } from "../../../src/lab/index.ts";
 import { markedProcesses } from "../../../src/lab/processes.ts";
+import { quietMachine } from "./quiet-machine.ts";
 import { labBase } from "./support.ts";
 
-/** What a lab might leave on the machine. */
-function world(): Record<string, string[]> {
-  const ip = (...args: string[]): string[] => execFileSync("ip", args, { encoding: "utf8" }).split("\n");
-  const ours = (lines: string[]): string[] => lines.filter((line) => !line.includes("skytest"));
-  return {
-    namespaces: ours(existsSync("/run/netns") ? readdirSync("/run/netns") : []),
-    mounts: ours(readFileSync("/proc/self/mountinfo", "utf8").split("\n")),
-    links: ip("-br", "link"),
-    addresses: ip("-br", "address"),
-    routes: [...ip("route", "show", "table", "all"), ...ip("-6", "route", "show", "table", "all")].sort(),
-    forwarding: ["ipv4/ip_forward", "ipv6/conf/all/forwarding"].map((key) =>
-      readFileSync(`/proc/sys/net/${key}`, "utf8"),
-    ),
-  };
-}
-
 describe("a lab's beginning and end", () => {
+  const on = quietMachine();
   const base = labBase();
+  const runIdOf = (name: string): string | undefined => {
+    const text = on().read(`/run/skylane-lab/${name}/lab.json`);
+    return text === undefined ? undefined : (JSON.parse(text) as LabRecord).runId;
+  };
+  const ctl = async (...args: string[]): Promise<number> => {
+    const [status] = (await once(on().start(...args), "close")) as [number];
+    return status;
+  };
 
-  it("leaves nothing on the machine", async () => {
-    const before = world();
-    const lab = await Lab.up({ name: "whole", nodes: 2, base: base() });
-    const { runId } = lab.context.record;
-    const [pod] = await Promise.all([lab.addPod("node1"), lab.addPod("node2")]);
-    assert.equal(pod.ips.length, 2);
-    assert.deepEqual(world(), before, "while it is up");
-    assert.ok(markedProcesses(runId).length >= 6);
-    await lab.down();
-    assert.deepEqual(world(), before);
+  it("touches nothing of the machine while it is up, and leaves nothing", async () => {
+    const before = on().world();
+    assert.equal(await ctl("lab", "up", "--nodes", "2"), 0);
+    const runId = runIdOf("lab") as string;
+    assert.equal(await ctl("lab", "pod", "add", "node1"), 0);
+    assert.equal(await ctl("lab", "pod", "add", "node2"), 0);
+    assert.deepEqual({ ...on().world(), run: "" }, { ...before, run: "" });
+    assert.ok(markedProcesses(runId).length >= 8);
+    assert.equal(await ctl("lab", "down"), 0);
+    assert.deepEqual(on().world(), before);
     assert.deepEqual(markedProcesses(runId), []);
-    assert.equal(existsSync(join(base(), "whole")), false);
   });
 
   it("leaves nothing after kill -9 of `up` at any point, once it is taken down", async () => {
-    const before = world();
-    const files = new LabFiles("crash", base());
-    const env = { ...process.env, SKYLANE_LAB_DIR: base() };
+    const before = on().world();
     // From before the first process exists to after the last has started.
     for (const ms of [40, 90, 150, 250, 400, 700, 1200]) {
-      const up = spawn(join(findBinDir(), "skylanectl"), ["lab", "up", "--name", "crash", "--nodes", "2"], {
-        env,
-        stdio: "ignore",
-      });
+      const up = on().start("lab", "up", "--nodes", "2");
+      const closed = once(up, "close");
       await delay(ms);
       up.kill("SIGKILL");
-      await once(up, "close");
-      const record = files.read("lab.json") as LabRecord | undefined;
-      await Lab.down("crash", base());
-      assert.equal(files.exists, false, `killed after ${ms} ms`);
-      if (record) assert.deepEqual(markedProcesses(record.runId), [], `killed after ${ms} ms`);
-      assert.deepEqual(world(), before, `killed after ${ms} ms`);
+      await closed;
+      const runId = runIdOf("lab");
+      assert.equal(await ctl("lab", "down"), 0);
+      assert.deepEqual(on().world(), before, `killed after ${ms} ms`);
+      if (runId !== undefined) assert.deepEqual(markedProcesses(runId), [], `killed after ${ms} ms`);
     }
   });
 
-  it("cleans up by itself when `up` is interrupted or fails", async () => {
-    const before = world();
+  it("cleans up by itself when `up` is interrupted", async () => {
+    const before = on().world();
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+      const up = on().start("lab", "up", "--nodes", "2");
+      const closed = once(up, "close");
+      await delay(600);
+      const runId = runIdOf("lab");
+      up.kill(signal);
+      assert.deepEqual(await closed, [1, null], signal);
+      assert.deepEqual(on().world(), before, signal);
+      if (runId !== undefined) assert.deepEqual(markedProcesses(runId), [], signal);
+    }
+  });
+
+  it("cleans up by itself when `up` is told to stop, or a node does not get ready", async () => {
     const stop = new AbortController();
-    const failed = Lab.up({
-      name: "stopped",
-      nodes: 3,
-      base: base(),
-      signal: stop.signal,
-      progress: (text) => {
-        if (text === "node1 is up") stop.abort(new Error("enough"));
-      },
-    });
-    await assert.rejects(failed, /enough/);
+    const progress = (text: string): void => {
+      if (text === "node1 is up") stop.abort(new Error("enough"));
+    };
+    await assert.rejects(Lab.up({ name: "stopped", base: base(), signal: stop.signal, progress }), /enough/);
     assert.equal(existsSync(join(base(), "stopped")), false);
-    await assert.rejects(
-      Lab.up({ name: "broken", nodes: 1, base: base(), agentConfig: { vni: 4096, mtu: 1 }, readyMs: 3000 }),
-      /node1/,
-    );
+    const broken = Lab.up({ name: "broken", nodes: 1, base: base(), agentConfig: { mtu: 1 }, readyMs: 2000 });
+    await assert.rejects(broken, /after 2 s: node1: no agent listens/);
     assert.equal(existsSync(join(base(), "broken")), false);
-    assert.deepEqual(world(), before);
   });
 
   it("refuses a second lab of the same name, and takes down one that is not there without complaint", async () => {
