@@ -33,7 +33,7 @@ const FAULTS = 8;
 /** What can be watched; neighbours include FDB entries. */
 export type MonitorKind = "link" | "address" | "route" | "neighbour";
 
-const GROUPS: Readonly<Record<MonitorKind, number>> = {
+export const GROUPS: Readonly<Record<MonitorKind, number>> = {
   link: GROUP.LINK,
   address: GROUP.IPV4_IFADDR | GROUP.IPV6_IFADDR,
   route: GROUP.IPV4_ROUTE | GROUP.IPV6_ROUTE,

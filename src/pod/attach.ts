@@ -3,13 +3,14 @@
  * on any failure takes the pair away, and with it everything that was put on it.
  *
  * ADD is what a pod's start waits for: one message makes the pair, one asks for its indexes, each end is set up by one
- * batch, and the last question makes the kernel act at once on the carrier that came with it (see `settle`).
+ * batch; then the kernel is given the moment that it needs to carry the first packet (ready.ts).
  */
 import { familyOf, parseIp, parseMac } from "../addr/index.ts";
 import {
   type Link,
   NetlinkError,
   NetlinkTimeout,
+  type Operation,
   type OperationFailure,
   POD_LINK_GROUP,
   Rtnl,
@@ -18,6 +19,7 @@ import { closeFd, netnsIdentity, openNetns, readSysctl, withNetns, writeSysctl }
 import { PodLinkError } from "./errors.ts";
 import { GATEWAY, HOST_MAC, hostIfname, podMacOf } from "./names.ts";
 import { hostOperations, pairOperation, podOperations } from "./plan.ts";
+import { AddressWatch, settleCarrier } from "./ready.ts";
 import type { PodLink, PodLinkSpec } from "./types.ts";
 
 const OWN_NETNS = "/proc/thread-self/ns/net";
@@ -173,19 +175,14 @@ function setUp(work: Work): void {
   if (wantsIpv6 && !(hostIpv6 && podIpv6)) {
     throw new PodLinkError("invalid", `this node's kernel has no IPv6, but the pod is to have ${addresses.join(", ")}`);
   }
-  mustSucceed(
-    work,
-    host,
-    "the host",
-    host.executeAll(hostOperations({ index: peer, addresses, alias, ipv6: hostIpv6 })),
-  );
-  mustSucceed(
-    work,
-    pod,
-    `sandbox ${spec.netns}`,
-    pod.executeAll(podOperations({ index, addresses, mac: podMac, ipv6: podIpv6 })),
-  );
-  settle(host, peer);
+  using onHost = wantsIpv6 ? new AddressWatch() : undefined;
+  using inPod = wantsIpv6 ? new AddressWatch(podFd) : undefined;
+  apply(work, host, "the host", hostOperations({ index: peer, addresses, alias, ipv6: hostIpv6 }));
+  const sandbox = `sandbox ${spec.netns}`;
+  apply(work, pod, sandbox, podOperations({ index, addresses, mac: podMac, ipv6: podIpv6 }));
+  onHost?.usable(GATEWAY[6], peer);
+  for (const ip of addresses) if (familyOf(ip) === 6) inPod?.usable(ip, index);
+  settleCarrier(host, peer);
 }
 
 /**
@@ -200,18 +197,9 @@ function prepareIpv6(ifname: string, wanted: boolean): boolean {
   return true;
 }
 
-/**
- * The end that went up first got its carrier from the other, and a worker of the kernel (linkwatch) would only later
- * let it send: packets until then are dropped. Asking for the link makes the kernel (since 6.8) do it now; older ones
- * do it within about a millisecond.
- */
-function settle(host: Rtnl, index: number): void {
-  host.link(index);
-}
-
 /** @throws PodLinkError when the kernel refused one of the steps in the namespace that `rtnl` talks to. */
-function mustSucceed({ spec }: Work, rtnl: Rtnl, where: string, failures: readonly OperationFailure[]): void {
-  const [first] = failures;
+function apply({ spec }: Work, rtnl: Rtnl, where: string, operations: readonly Operation[]): void {
+  const [first] = rtnl.executeAll(operations);
   if (!first) return;
   const what = `interface ${spec.ifname} of ${spec.alias} could not be set up`;
   const conflict = conflictOf(rtnl, first);

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { Rtnl } from "../../../src/netlink/index.ts";
 import { hostIfname, type PodLink, podMacOf } from "../../../src/pod/index.ts";
 import type { TestNamespace } from "../support/netns.ts";
 import { attach, detach, NODE_IPS, pingOnce, testNode, testPod } from "./support.ts";
@@ -129,6 +130,21 @@ describe("a pod's link", () => {
       );
       assert.equal(pod.sandbox.exec("sysctl", "-n", "net.ipv6.conf.eth0.accept_ra").trim(), "0");
     });
+  });
+
+  it("is usable the moment that it is given out, although the kernel makes IPv6 addresses usable later", () => {
+    const pod = testPod();
+    using host = Rtnl.open({ netns: node.path });
+    using inside = Rtnl.open({ netns: pod.netns });
+    const local = (rtnl: Rtnl) =>
+      rtnl.routes({ family: 6, table: 255 }).flatMap(({ dst, type }) => (type === 2 ? [dst] : []));
+    for (let round = 0; round < 25; round++) {
+      const { hostIfname } = attach(node, pod);
+      assert.ok(local(inside).includes(`${pod.addresses[1]}/128`), "the pod's address");
+      assert.ok(local(host).includes("fe80::1/128"), "the gateway's address");
+      assert.equal(host.link(hostIfname)?.lowerUp, true);
+      detach(node, pod);
+    }
   });
 
   it("lets the pod send without asking for anybody's MAC, from the first packet on", async () => {

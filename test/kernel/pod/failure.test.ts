@@ -46,6 +46,8 @@ describe("a pod's link that cannot be made", () => {
   it("leaves nothing when the pod's end is refused", () => {
     const pod = testPod();
     pod.sandbox.exec("ip", "link", "add", "net1", "type", "bridge");
+    // The kernel would add a link-local address in its own time.
+    pod.sandbox.exec("ip", "link", "set", "net1", "addrgenmode", "none");
     pod.sandbox.exec("ip", "link", "set", "net1", "up");
     pod.sandbox.exec("ip", "route", "add", "default", "dev", "net1");
     leavesNothing(node, pod, () =>

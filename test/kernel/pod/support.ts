@@ -56,7 +56,7 @@ export function everything(namespace: TestNamespace): unknown {
     links: namespace.json("ip", "-j", "link").map(({ ifname }) => ifname),
     addresses: namespace.json("ip", "-j", "address").map(({ addr_info }) => addr_info),
     routes: [4, 6].map((family) => namespace.json("ip", "-j", `-${family}`, "route", "show", "table", "all")),
-    neighbours: namespace.json("ip", "-j", "neigh", "show", "nud", "all").filter(({ dev }) => dev !== "lo"),
+    neighbours: namespace.json("ip", "-j", "neigh", "show", "nud", "permanent"),
   };
 }
 
