@@ -45,9 +45,11 @@ function writeStdout(text: string): void {
 }
 
 async function main(): Promise<void> {
+  // Somebody at a terminal is told what this is rather than waited for.
+  const stdin = process.env.CNI_COMMAND ? readStdin() : "";
   const answer: CniAnswer = await handle({
     env: process.env,
-    stdin: readStdin(),
+    stdin,
     startedAt: monotonicMs() - process.uptime() * 1000,
   });
   process.exitCode = answer.exitCode;

@@ -32,9 +32,19 @@ export function refuse(path: string, value: unknown, expected: string, code: num
 export const isObject = (value: unknown): value is JsonObject =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** The own property of an object; null counts as absent, as Go's decoder has it. */
-export const get = (object: JsonObject, key: string): unknown =>
-  Object.hasOwn(object, key) && object[key] !== null ? object[key] : undefined;
+/**
+ * The own property of an object, as Go's decoder would find it, since runtimes and other plugins are written for
+ * that: null counts as absent, and where no key is spelled exactly so, one in other case will do (containerd
+ * sends `runtimeConfig.dns` as "Servers", "Searches", "Options").
+ */
+export function get(object: JsonObject, key: string): unknown {
+  let found = Object.hasOwn(object, key) ? key : undefined;
+  if (found === undefined) {
+    const lower = key.toLowerCase();
+    found = Object.keys(object).findLast((other) => other.length === key.length && other.toLowerCase() === lower);
+  }
+  return found === undefined ? undefined : (object[found] ?? undefined);
+}
 
 /** An optional text. @throws CniError 7 */
 export function optionalString(object: JsonObject, key: string, path = key): string | undefined {

@@ -23,6 +23,9 @@ export interface AttachOptions {
   dns: Dns;
 }
 
+/** Only passed on, never used: whatever a resolv.conf may have, a link-local address with its zone too. */
+const NAMESERVER = /^[0-9A-Fa-f.:]{2,45}(%[\w.-]{1,15})?$/;
+
 const withoutPrefix = (text: string): string => (text.includes("/") ? parseInterfaceAddress(text).ip : parseIp(text));
 
 function addresses(texts: readonly string[], path: string): string[] | undefined {
@@ -117,7 +120,9 @@ function dnsOf(raw: JsonObject, runtime: JsonObject): Dns {
     ["dns.nameservers", nameservers],
     ["runtimeConfig.dns.servers", runtimeStrings("servers")],
   ] as const) {
-    list?.forEach((server, i) => parsed(`${path}[${i}]`, server, parseIp));
+    list?.forEach((server, i) => {
+      if (!NAMESERVER.test(server)) throw refuse(`${path}[${i}]`, server, "an IP address");
+    });
   }
   set("nameservers", nonEmpty(runtimeStrings("servers")) ?? nameservers);
   set("domain", optionalString(config, "domain", "dns.domain"));

@@ -123,6 +123,14 @@ export class FakeHost implements Host {
     this.routes.push(...routes);
   };
 
+  /** Whether the sandbox's loopback interface is up. */
+  lo = false;
+
+  loopback(_netns: string, up = this.lo): { up: boolean; addresses: string[] } {
+    this.lo = up;
+    return { up, addresses: up ? ["127.0.0.1/8", "::1/128"] : [] };
+  }
+
   deviceUp = (name: string): boolean => this.devices.has(name);
 
   /** Everything that an attachment consists of. */

@@ -249,6 +249,17 @@ describe("the verbs", () => {
       assert.deepEqual(json.dns, { nameservers: ["10.0.0.11"], domain: "d", search: ["s"], options: ["ndots:1"] });
     });
 
+    it("reads keys in any case, as runtimes written in Go send them", async () => {
+      const dns = { Servers: ["fe80::1%eth0", "10.0.0.11"], Searches: null, Options: ["ndots:1"] };
+      const ipRanges = [[{ Subnet: "10.244.1.0/29", RangeStart: "10.244.1.3" }]];
+      const { json } = await call("ADD", { config: { runtimeConfig: { dns, ipRanges } } });
+      assert.deepEqual(json.dns, { nameservers: ["fe80::1%eth0", "10.0.0.11"], options: ["ndots:1"] });
+      await failure(7, /ipRanges\[0\]\[0\]\.rangeStart/, "ADD", {
+        config: { runtimeConfig: { ipRanges: [[{ Subnet: "10.244.1.0/29", RangeStart: "10.0.0.1" }]] } },
+        env: { CNI_CONTAINERID: "c2" },
+      });
+    });
+
     it("leaves empty DNS out from 1.0.0 on, as the reference does", async () => {
       assert.equal((await call("ADD")).json.dns, undefined);
     });
