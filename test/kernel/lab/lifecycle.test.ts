@@ -15,20 +15,23 @@ describe("a lab's beginning and end", () => {
     const text = on().read(`/run/skylane-lab/${name}/lab.json`);
     return text === undefined ? undefined : (JSON.parse(text) as LabRecord).runId;
   };
-  const ctl = async (...args: string[]): Promise<number> => {
-    const [status] = (await once(on().start(...args), "close")) as [number];
-    return status;
+  const ctl = async (...args: string[]): Promise<void> => {
+    const child = on().start(...args);
+    let said = "";
+    child.stderr?.on("data", (text: Buffer) => (said += text.toString()));
+    const [status] = (await once(child, "close")) as [number];
+    assert.equal(status, 0, said);
   };
 
   it("touches nothing of the machine while it is up, and leaves nothing", async () => {
     const before = on().world();
-    assert.equal(await ctl("lab", "up", "--nodes", "2"), 0);
+    await ctl("lab", "up", "--nodes", "2");
     const runId = runIdOf("lab") as string;
-    assert.equal(await ctl("lab", "pod", "add", "node1"), 0);
-    assert.equal(await ctl("lab", "pod", "add", "node2"), 0);
+    await ctl("lab", "pod", "add", "node1");
+    await ctl("lab", "pod", "add", "node2");
     assert.deepEqual({ ...on().world(), run: "" }, { ...before, run: "" });
     assert.ok(markedProcesses(runId).length >= 8);
-    assert.equal(await ctl("lab", "down"), 0);
+    await ctl("lab", "down");
     assert.deepEqual(on().world(), before);
     assert.deepEqual(markedProcesses(runId), []);
   });
@@ -43,7 +46,7 @@ describe("a lab's beginning and end", () => {
       up.kill("SIGKILL");
       await closed;
       const runId = runIdOf("lab");
-      assert.equal(await ctl("lab", "down"), 0);
+      await ctl("lab", "down");
       assert.deepEqual(on().world(), before, `killed after ${ms} ms`);
       if (runId !== undefined) assert.deepEqual(markedProcesses(runId), [], `killed after ${ms} ms`);
     }
@@ -54,7 +57,11 @@ describe("a lab's beginning and end", () => {
     for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
       const up = on().start("lab", "up", "--nodes", "2");
       const closed = once(up, "close");
-      await delay(600);
+      await new Promise<void>((resolve) => {
+        up.stderr?.on("data", (text: Buffer) => {
+          if (text.includes("each with an agent")) resolve();
+        });
+      });
       const runId = runIdOf("lab");
       up.kill(signal);
       assert.deepEqual(await closed, [1, null], signal);

@@ -41,6 +41,10 @@ export function quietMachine(): () => QuietMachine {
       const [program, ...rest] = enter(command, args);
       return execFileSync(program, rest, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
     };
+    // Namespaces that others have named there: when such a name goes, the kernel takes its mount here too.
+    const mounts = readFileSync(`/proc/${pid}/mountinfo`, "utf8").split("\n");
+    const named = mounts.map((line) => line.split(" ")[4] ?? "").filter((path) => path.startsWith("/run/netns"));
+    if (named.length > 0) exec("umount", "--lazy", ...named.toReversed());
     exec("mount", "-t", "tmpfs", "tmpfs", "/run");
     exec("ip", "link", "set", "lo", "up");
     const lines = (...argv: [string, ...string[]]): string[] => exec(...argv).split("\n");
@@ -48,7 +52,7 @@ export function quietMachine(): () => QuietMachine {
       exec,
       start: (...args) => {
         const [program, ...rest] = enter(join(findBinDir(), "skylanectl"), args);
-        return spawn(program, rest, { stdio: "ignore" });
+        return spawn(program, rest, { stdio: ["ignore", "ignore", "pipe"] });
       },
       read: (path) => {
         try {
