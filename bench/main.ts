@@ -1,0 +1,56 @@
+/**
+ * `npm run bench`: everything that is claimed of Skylane's speed, measured side by side in one run.
+ *
+ *     npm run bench                              all of it, in under ten minutes; writes results.md and the picture
+ *     npm run bench -- quick                     the same with few samples, in under two: does everything run?
+ *     npm run bench -- cni peers                 some measurements only
+ *     npm run bench -- scale --nodes 5000        the simulator with so many nodes
+ */
+import { parseArgs } from "node:util";
+import { cni } from "./rows/cni.ts";
+import { peers } from "./rows/peers.ts";
+import { type Measurement, measured } from "./support/context.ts";
+import { met, type Row } from "./support/row.ts";
+import { plainTable } from "./support/text.ts";
+
+/** In the order of the report. One more measurement is one more entry. */
+const MEASUREMENTS: readonly Measurement[] = [cni, peers];
+
+const names = MEASUREMENTS.map(({ name }) => name);
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { nodes: { type: "string" }, json: { type: "boolean" } },
+});
+const quick = positionals.includes("quick");
+const asked = positionals.filter((word) => word !== "quick");
+const unknown = asked.filter((word) => !names.includes(word));
+const nodes = values.nodes === undefined ? undefined : Number(values.nodes);
+
+if (unknown.length > 0 || (nodes !== undefined && !(Number.isInteger(nodes) && nodes >= 10 && nodes <= 60_000))) {
+  console.error(`usage: npm run bench -- [quick] [${names.join("] [")}] [--nodes 10…60000] [--json]`);
+  process.exitCode = 2;
+} else if (process.getuid?.() !== 0) {
+  console.error("bench: network namespaces need root");
+  process.exitCode = 1;
+} else {
+  const rows: Row[] = [];
+  const say = (text: string): void => console.error(`bench: ${text}`);
+  const start = performance.now();
+  for (const measurement of MEASUREMENTS.filter(({ name }) => asked.length === 0 || asked.includes(name))) {
+    say(measurement.title);
+    try {
+      const more = await measured(measurement, { quick, say, nodes });
+      rows.push(...more);
+      if (!values.json) console.log(`\n${plainTable(more)}\n`);
+    } catch (error) {
+      console.error(`bench: ${measurement.name} failed:`, error);
+      process.exitCode = 1;
+    }
+  }
+  const judged = rows.filter((row) => met(row) !== undefined);
+  say(
+    `${judged.filter((row) => met(row)).length} of ${judged.length} targets met, ` +
+      `${Math.round((performance.now() - start) / 1000)} s`,
+  );
+  if (values.json) console.log(JSON.stringify(rows));
+}

@@ -1,0 +1,89 @@
+/*
+ * Traffic between two namespaces over TCP, measured where it is received.
+ *
+ *     flow serve <address> <port>                       answers until it is killed
+ *     flow stream <address> <port> <milliseconds>       prints "<bytes the other side received> <nanoseconds>"
+ *     flow request <address> <port> <milliseconds>      prints "<round trips of one byte> <nanoseconds>"
+ *
+ * The mode is the first byte of a connection. Own program, because iperf3 has no request/response and netperf is
+ * in no Debian's main archive.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+static char buffer[128 * 1024];
+
+static void die(const char *what) {
+  perror(what);
+  exit(1);
+}
+
+static long long now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+static void answer(int peer) {
+  char mode;
+  long long bytes = 0;
+  ssize_t got;
+  if (read(peer, &mode, 1) != 1) exit(0);
+  if (mode == 'r') {
+    while (read(peer, buffer, 1) == 1)
+      if (write(peer, buffer, 1) != 1) break;
+    exit(0);
+  }
+  while ((got = read(peer, buffer, sizeof buffer)) > 0) bytes += got;
+  if (write(peer, &bytes, sizeof bytes) != sizeof bytes) die("the count");
+  exit(0);
+}
+
+static void serve(struct sockaddr_in *at) {
+  int yes = 1, listener = socket(AF_INET, SOCK_STREAM, 0);
+  signal(SIGCHLD, SIG_IGN);
+  setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+  if (bind(listener, (struct sockaddr *)at, sizeof *at) != 0 || listen(listener, 8) != 0) die("listen");
+  puts("listening");
+  fflush(stdout);
+  for (;;) {
+    int peer = accept(listener, NULL, NULL);
+    if (peer < 0) die("accept");
+    setsockopt(peer, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+    if (fork() == 0) answer(peer);
+    close(peer);
+  }
+}
+
+int main(int argc, char **argv) {
+  struct sockaddr_in at = {.sin_family = AF_INET};
+  if (argc < 4 || inet_pton(AF_INET, argv[2], &at.sin_addr) != 1) die("arguments");
+  at.sin_port = htons(atoi(argv[3]));
+  if (strcmp(argv[1], "serve") == 0) serve(&at);
+  long long length = (argc > 4 ? atoll(argv[4]) : 1000) * 1000000, total = 0;
+  int yes = 1, request = strcmp(argv[1], "request") == 0, to = socket(AF_INET, SOCK_STREAM, 0);
+  if (connect(to, (struct sockaddr *)&at, sizeof at) != 0) die("connect");
+  setsockopt(to, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+  if (write(to, request ? "r" : "s", 1) != 1) die("the mode");
+  long long begin = now();
+  while (now() - begin < length) {
+    if (write(to, buffer, request ? 1 : sizeof buffer) < 1) die("write");
+    if (request && read(to, buffer, 1) != 1) die("read");
+    total++;
+  }
+  if (!request) {
+    shutdown(to, SHUT_WR);
+    if (read(to, &total, sizeof total) != sizeof total) die("the count");
+  }
+  printf("%lld %lld\n", total, now() - begin);
+  return 0;
+}
