@@ -27,6 +27,8 @@
 
 static const char PLUGIN[] = "skylane";
 static const char AGENT[] = "skylane-agent";
+/* Another name of the plugin: runtimes call it for every pod, and hosts without any CNI plugin have none. */
+static const char LOOPBACK[] = "loopback";
 
 extern char **environ;
 
@@ -121,5 +123,6 @@ int main(int argc, char **argv) {
   char *slash = strrchr(self, '/');
   if (!slash) return fail(PLUGIN, "Cannot find the installation from", argc > 0 ? argv[0] : "an empty name", ENOENT);
   *slash = '\0';
-  return run(self, slash + 1, argc, argv);
+  const char *name = slash + 1;
+  return run(self, strcmp(name, LOOPBACK) == 0 ? PLUGIN : name, argc, argv);
 }

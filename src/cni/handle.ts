@@ -11,7 +11,8 @@ import { readVerb, requireVariables } from "./environment.ts";
 import { errorJson } from "./errors.ts";
 import { gc } from "./gc.ts";
 import { type Host, realHost } from "./host.ts";
-import { decodeObject } from "./json.ts";
+import { decodeObject, get } from "./json.ts";
+import { LOOPBACK, LOOPBACK_VERBS } from "./loopback.ts";
 import type { CniAnswer, CniRequest, VerbInput, VerbOutput } from "./request.ts";
 import { monotonicMs } from "../sys/index.ts";
 import { status } from "./status.ts";
@@ -58,7 +59,9 @@ export async function handle(request: CniRequest, host: Host = realHost): Promis
     requireVariables(request.env, verb);
     if (verb === "VERSION") return { exitCode: 0, stdout: version(request.stdin) };
     config = decodeConfig(request.stdin, verb);
-    answer = { exitCode: 0, ...(await RUN[verb]({ env: request.env, config, host })) };
+    const isLoopback = get(config.raw, "type") === LOOPBACK;
+    answer = { exitCode: 0, ...(await (isLoopback ? LOOPBACK_VERBS : RUN)[verb]({ env: request.env, config, host })) };
+    if (isLoopback) return answer;
   } catch (error) {
     const failure = toCniError(error);
     result = String(failure.code);

@@ -32,6 +32,8 @@ export interface Host {
   podMacOf: typeof podMacOf;
   /** Adds routes through an interface of the sandbox. @throws NetlinkError */
   addRoutes(netns: string, ifname: string, routes: readonly Omit<Route, "ifindex">[]): void;
+  /** The sandbox's loopback interface, set up or down first if asked to. @throws NetlinkError, SysError */
+  loopback(netns: string, up?: boolean): { up: boolean; addresses: string[] };
   /** Whether a device of the host exists and is up. */
   deviceUp(name: string): boolean;
 }
@@ -68,6 +70,14 @@ export const realHost: Host = {
     const ifindex = rtnl.link(ifname)?.index;
     if (ifindex === undefined) throw new Error(`interface ${ifname} is no longer in sandbox ${netns}`);
     for (const route of routes) rtnl.execute({ op: "add", kind: "route", route: { ...route, ifindex } });
+  },
+  loopback(netns, up) {
+    using rtnl = Rtnl.open({ netns });
+    const { index } = rtnl.link("lo") ?? {};
+    if (index === undefined) throw new Error(`sandbox ${netns} has no loopback interface`);
+    if (up !== undefined) rtnl.execute({ op: "set", kind: "link", link: { index, up } });
+    const addresses = rtnl.addresses({ ifindex: index }).map(({ ip, prefix }) => `${ip}/${prefix}`);
+    return { up: rtnl.link(index)?.up === true, addresses };
   },
   deviceUp(name) {
     using rtnl = Rtnl.open();

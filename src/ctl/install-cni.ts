@@ -5,6 +5,7 @@
  * Node comes with the libraries and the loader that it was built with.
  *
  *     <binDir>/skylane                    the launcher, which runtimes call
+ *     <binDir>/loopback                   the same, where the host has no loopback plugin: no pod starts without one
  *     <binDir>/.skylane/<id>/             Node, its libraries, the bundles
  *     <binDir>/.skylane/current  ->  <id>
  */
@@ -102,11 +103,15 @@ export function installCni(from: Installation, binDir: string): { id: string; ch
       replace(temporary, join(support, "current"));
       changed = true;
     }
-    const there = existsSync(executable) && lstatSync(executable).isFile() && readFileSync(executable);
-    if (!there || !there.equals(readFileSync(launcher))) {
+    const ours = readFileSync(launcher);
+    const loopback = join(binDir, "loopback");
+    // somebody else's loopback plugin stays; one of ours moves on with the version
+    const wanted = !existsSync(loopback) || isLauncher(loopback) ? [executable, loopback] : [executable];
+    for (const path of wanted) {
+      if (existsSync(path) && lstatSync(path).isFile() && readFileSync(path).equals(ours)) continue;
       cpSync(launcher, temporary);
       chmodSync(temporary, 0o755);
-      replace(temporary, executable);
+      replace(temporary, path);
       changed = true;
     }
   } finally {
@@ -119,9 +124,15 @@ export function installCni(from: Installation, binDir: string): { id: string; ch
   return { id, changed };
 }
 
+/** Whether a file is the launcher, of any version: it names the folder that it looks for. */
+const isLauncher = (path: string): boolean => readFileSync(path).includes(`/${SUPPORT}/current`);
+
 /** Removes the executable and all that came with it; says what was there. */
 export function uninstallCni(binDir: string): string[] {
-  const found = [join(binDir, "skylane"), join(binDir, SUPPORT)].filter((path) => existsSync(path));
+  const loopback = join(binDir, "loopback");
+  const own = [join(binDir, "skylane"), join(binDir, SUPPORT)];
+  if (existsSync(loopback) && isLauncher(loopback)) own.push(loopback);
+  const found = own.filter((path) => existsSync(path));
   for (const path of found) rmSync(path, { recursive: true, force: true });
   return found;
 }

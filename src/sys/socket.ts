@@ -101,8 +101,10 @@ export class KernelSocket implements Disposable {
   setReceiveTimeout(ms: number): void {
     const { call, errno } = libc();
     const timeval = Buffer.alloc(16);
-    timeval.writeBigInt64LE(BigInt(Math.trunc(ms / 1000)), 0);
-    timeval.writeBigInt64LE(BigInt(Math.round((ms % 1000) * 1000)), 8);
+    // rounded before it is split: 1999.9996 ms must not become 1 s and 1,000,000 µs, which the kernel refuses
+    const us = Math.round(ms * 1000);
+    timeval.writeBigInt64LE(BigInt(Math.trunc(us / 1_000_000)), 0);
+    timeval.writeBigInt64LE(BigInt(us % 1_000_000), 8);
     if (call.setsockopt(this.fd, SOL_SOCKET, SO_RCVTIMEO, timeval, timeval.length) !== 0) {
       throw new SysError(errno(), "setsockopt", "setting a netlink socket's receive timeout");
     }

@@ -25,8 +25,14 @@ describe("on a real cluster", () => {
       for (const node of context.nodes) asTheyWere.set(node, await snapshot(context.machine, node));
   });
 
+  afterEach(async function () {
+    if (this.currentTest?.state !== "failed") return;
+    console.log(await context.kube.whatIsWrong());
+  });
+
   after(async () => {
-    await context.machine?.down();
+    // SKYLANE_TEST_KEEP leaves the cluster up, to look around in it after a failure
+    if (process.env["SKYLANE_TEST_KEEP"] === undefined) await context.machine?.down();
   });
 
   installPart(context);

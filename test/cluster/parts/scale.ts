@@ -70,7 +70,7 @@ export function scalePart(context: Context): void {
             const reserved = (
               (await machine.hardware?.at(node, [
                 "find",
-                "/var/lib/cni/skylane/ipam/default",
+                "/var/lib/cni/skylane/ipam/default/taken",
                 "-maxdepth",
                 "1",
                 "-type",

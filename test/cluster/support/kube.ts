@@ -109,6 +109,17 @@ export class Kube {
     );
   }
 
+  /** What one would look at first after a failure: pods, the last events, the agents' last words. */
+  async whatIsWrong(): Promise<string> {
+    const looks = [
+      ["get", "nodes,pods", "-A", "-o", "wide"],
+      ["get", "events", "-A", "--sort-by=.lastTimestamp", "--field-selector=type=Warning"],
+      ["logs", "-n", SYSTEM_NAMESPACE, "-l", "app.kubernetes.io/name=skylane", "-c", "agent", "--tail=15", "--prefix"],
+    ];
+    const texts = looks.map((look) => this.kubectl(...look).catch((error: unknown) => String(error)));
+    return (await Promise.all(texts)).map((text) => text.split("\n").slice(-40).join("\n")).join("\n");
+  }
+
   /** The namespace of the tests, with the probe that their pods run. */
   async prepare(): Promise<void> {
     const probe = readFileSync(fileURLToPath(new URL("./probe.cjs", import.meta.url)), "utf8");

@@ -1,0 +1,96 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { BIN, TestNode } from "./node.ts";
+
+const ctl = (...args: string[]) => execFileSync(join(BIN, "skylanectl"), args, { encoding: "utf8" });
+
+describe("the CNI executable on a host", () => {
+  let node: TestNode;
+  let dir: string;
+
+  before(() => {
+    node = new TestNode();
+    dir = mkdtempSync(join(tmpdir(), "skylane-host-"));
+  });
+  after(() => {
+    node.remove();
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  const call = (name: string, verb: string, config: object, netns = "") =>
+    execFileSync("ip", ["netns", "exec", node.ns.name, join(dir, name)], {
+      input: JSON.stringify(config),
+      encoding: "utf8",
+      env: {
+        PATH: process.env["PATH"],
+        CNI_COMMAND: verb,
+        CNI_CONTAINERID: "installed",
+        CNI_IFNAME: "eth0",
+        CNI_NETNS: netns,
+        CNI_PATH: dir,
+      },
+    });
+
+  it("is installed with all that it needs, and a second time without a change", () => {
+    assert.match(ctl("install-cni", "--bin-dir", dir), /installed in/);
+    assert.deepEqual(readdirSync(dir).sort(), [".skylane", "loopback", "skylane"]);
+    assert.equal(lstatSync(join(dir, "skylane")).mode & 0o7777, 0o755);
+    assert.equal(lstatSync(join(dir, "skylane")).uid, 0);
+    assert.match(ctl("install-cni", "--bin-dir", dir), /was already in/);
+    const versions = readdirSync(join(dir, ".skylane")).filter((name) => name !== "current");
+    assert.equal(versions.length, 1, "no version or draft beside the current one");
+  });
+
+  it("serves pods from there", () => {
+    const pod = node.sandbox();
+    const result = JSON.parse(call("skylane", "ADD", node.config(), pod.path)) as { ips: unknown[] };
+    assert.equal(result.ips.length, 2);
+    call("skylane", "DEL", node.config(), pod.path);
+  });
+
+  it("serves as loopback plugin where the host has none", () => {
+    const pod = node.sandbox();
+    const config = { cniVersion: "0.3.1", name: "cni-loopback", type: "loopback" };
+    const result = JSON.parse(call("loopback", "ADD", config, pod.path)) as {
+      interfaces: { name: string; sandbox: string }[];
+      ips: { address: string }[];
+    };
+    assert.deepEqual(
+      result.ips.map(({ address }) => address),
+      ["127.0.0.1/8", "::1/128"],
+    );
+    assert.deepEqual(
+      result.interfaces.map(({ name, sandbox }) => [name, sandbox]),
+      [["lo", pod.path]],
+    );
+    pod.exec("ping", "-c", "1", "-W", "1", "127.0.0.1");
+    const checked = { ...config, cniVersion: "1.0.0", prevResult: { ...result, cniVersion: "1.0.0" } };
+    call("loopback", "CHECK", checked, pod.path);
+    pod.exec("ip", "link", "set", "lo", "down");
+    assert.throws(() => call("loopback", "CHECK", checked, pod.path), /interface lo is down|status 1|failed/i);
+    call("loopback", "DEL", config, "/run/netns/gone");
+    call("loopback", "DEL", config, pod.path);
+  });
+
+  it("leaves another loopback plugin alone, also when uninstalled", () => {
+    const other = join(dir, "loopback");
+    rmSync(other);
+    writeFileSync(other, "#!/bin/false\n");
+    chmodSync(other, 0o755);
+    ctl("install-cni", "--bin-dir", dir);
+    assert.equal(readFileSync(other, "utf8"), "#!/bin/false\n");
+    assert.ok(existsSync(join(dir, "skylane")));
+  });
+});
