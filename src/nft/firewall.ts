@@ -94,7 +94,8 @@ export class Firewall {
     const text = renderRuleset(networks);
     this.#networks = networks;
     this.#text = text;
-    if (text !== this.#applied && this.#watch) this.#table.want();
+    // What is being put in place at this moment is not in #applied yet.
+    if ((text !== this.#applied || this.#table.running) && this.#watch) this.#table.want();
   }
 
   /** Starts watching and puts the table in place; resolves after the first attempt (see {@link status}). @throws SysError */
@@ -125,7 +126,7 @@ export class Firewall {
     const lacking = (Object.keys(WITHOUT) as (keyof NftFeatures)[]).filter((feature) => !this.#features[feature]);
     const error = [...this.#errors.values()].join("; ");
     return {
-      ready: this.#applied !== undefined,
+      ready: this.#applied !== undefined && this.#applied === this.#text,
       ...(error !== "" && { error }),
       degraded: lacking.map((feature) => WITHOUT[feature]),
       acceptedForward: this.#acceptedForward,
