@@ -177,13 +177,15 @@ export class Agent {
 
   async #sample(): Promise<void> {
     const { own, nodes } = this.#cluster.watches;
+    this.#metrics.apiRelists.reset();
+    this.#metrics.apiErrors.reset();
     for (const [watch, state] of [
       ["own_node", own],
       ["nodes", nodes],
     ] as const) {
       this.#metrics.apiSynced.set({ watch }, state.synced && state.connected ? 1 : 0);
-      this.#metrics.apiRelists.set({ watch }, state.relists);
-      this.#metrics.apiErrors.set({ watch }, state.errors);
+      this.#metrics.apiRelists.inc({ watch }, state.relists);
+      this.#metrics.apiErrors.inc({ watch }, state.errors);
     }
     for (const { name, ok } of this.readiness().checks) this.#metrics.ready.set({ check: name }, ok ? 1 : 0);
     this.#network.sample();

@@ -1,9 +1,10 @@
 /**
- * Notices that this machine's links or addresses changed, so that the underlay is chosen anew at once. What happens
- * to pods' own links, the bulk of all notifications on a busy node, is passed over.
+ * This machine's links and addresses: how they are, and that they have changed, so that the underlay is chosen anew
+ * at once. What happens to pods' own links, the bulk of all notifications on a busy node, is passed over.
  */
 import { ipScope } from "../addr/index.ts";
-import { Monitor, type NetlinkEvent, POD_LINK_GROUP } from "../netlink/index.ts";
+import { Monitor, NetlinkError, type NetlinkEvent, POD_LINK_GROUP, type Rtnl } from "../netlink/index.ts";
+import type { Machine } from "./local.ts";
 
 /** A burst of notifications is one change: this long after its first, in milliseconds. */
 const SETTLE_MS = 20;
@@ -34,6 +35,22 @@ export function watchMachine(onChange: () => void): { close(): Promise<void> } {
     close: async () => {
       await monitor.close();
       clearTimeout(timer);
+    },
+  };
+}
+
+/** The machine as it is now. @throws NetlinkError when the kernel cannot be read */
+export function lookAt(rtnl: Rtnl): Machine {
+  return {
+    links: rtnl.links(),
+    addresses: rtnl.addresses(),
+    routeTo: (ip) => {
+      try {
+        return rtnl.routeTo(ip);
+      } catch (error) {
+        if (error instanceof NetlinkError) return undefined; // no route there
+        throw error;
+      }
     },
   };
 }

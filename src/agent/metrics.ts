@@ -77,13 +77,13 @@ export class Metrics {
     labelNames: ["watch"] as const,
     ...this.#in,
   });
-  readonly apiRelists = new Gauge({
+  readonly apiRelists = new Counter({
     name: "skylane_api_relists_total",
     help: "Full lists taken from the API server",
     labelNames: ["watch"] as const,
     ...this.#in,
   });
-  readonly apiErrors = new Gauge({
+  readonly apiErrors = new Counter({
     name: "skylane_api_errors_total",
     help: "Failed requests and broken watches",
     labelNames: ["watch"] as const,

@@ -7,13 +7,14 @@
  */
 import type { AgentConfig } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
-import { NetlinkError, type Rtnl } from "../netlink/index.ts";
+import type { Rtnl } from "../netlink/index.ts";
 import { type LocalNetwork, OverlayReconciler, type Peer, selectPeers } from "../overlay/index.ts";
 import { ensureFiles } from "./files.ts";
 import { type NodeFirewall, rulesOf } from "./firewall.ts";
 import type { Inputs } from "./inputs.ts";
 import { LatestTask } from "./latest.ts";
-import { localChanges, type Machine, resolveLocal } from "./local.ts";
+import { localChanges, resolveLocal } from "./local.ts";
+import { lookAt } from "./machine.ts";
 import type { Metrics } from "./metrics.ts";
 import { Publisher, type Publication } from "./publisher.ts";
 import type { Question } from "./readiness.ts";
@@ -55,6 +56,8 @@ export class PodNetwork {
   #local: LocalNetwork | undefined;
   #underlay: Underlay | undefined;
   #peers: readonly Peer[] = [];
+  /** What the peers were chosen from. */
+  #selected: { local: LocalNetwork; nodes: Inputs["nodes"] } | undefined;
   #overlay: OverlayReconciler | undefined;
   /** The reconciler has finished a pass: its status is of the kernel. */
   #looked = false;
@@ -185,15 +188,22 @@ export class PodNetwork {
     }
     // With something of our own missing for now, the data path goes on as it was, and peers come and go.
     if (!this.#local) return;
-    const { peers, refused } = selectPeers(this.#local, inputs.nodes);
+    this.#select(this.#local, inputs.nodes);
+    if (!this.#overlay) this.#start.poke();
+    this.#publisher.poke();
+  }
+
+  /** Most looks find the Nodes as they were, and with thousands of them choosing anew takes a while. */
+  #select(local: LocalNetwork, nodes: Inputs["nodes"]): void {
+    if (this.#selected?.nodes === nodes && this.#selected.local === local) return;
+    this.#selected = { local, nodes };
+    const { peers, refused } = selectPeers(local, nodes);
     this.#tell(this.#refusals.update(refused));
     if (JSON.stringify(peers) !== JSON.stringify(this.#peers)) {
       this.#peers = peers;
       this.#overlay?.setPeers(peers);
     }
-    this.#options.firewall.set(rulesOf(this.#local, this.#peers, config));
-    if (!this.#overlay) this.#start.poke();
-    this.#publisher.poke();
+    this.#options.firewall.set(rulesOf(local, this.#peers, this.#options.config));
   }
 
   #adopt(local: LocalNetwork, warnings: readonly string[]): void {
@@ -201,14 +211,15 @@ export class PodNetwork {
     if (text !== this.#warned) for (const warning of warnings) this.#log.warn(warning);
     this.#warned = text;
     const before = this.#local;
-    this.#local = local;
     if (!before) {
+      this.#local = local;
       const { device, mtu, mac, underlayIp, podCidrs } = local;
       this.#log.info("this node's part of the pod network", { device, mtu, mac, underlayIp, podCidrs });
       return;
     }
     const changes = localChanges(before, local);
     if (changes.length === 0) return;
+    this.#local = local;
     this.#log.info(`this node's part of the pod network has changed: ${changes.join(", ")}`);
     this.#overlay?.setLocal(local);
   }
@@ -276,20 +287,4 @@ export class PodNetwork {
     }
     ensureFiles(this.#options.config, local, this.#log);
   }
-}
-
-/** The machine's links, addresses and routes as they are now. */
-function lookAt(rtnl: Rtnl): Machine {
-  return {
-    links: rtnl.links(),
-    addresses: rtnl.addresses(),
-    routeTo: (ip) => {
-      try {
-        return rtnl.routeTo(ip);
-      } catch (error) {
-        if (error instanceof NetlinkError) return undefined; // no route there
-        throw error;
-      }
-    },
-  };
 }

@@ -1,0 +1,66 @@
+import assert from "node:assert/strict";
+import type { OwnFacts } from "../../../src/agent/inputs.ts";
+import { localChanges, resolveLocal } from "../../../src/agent/local.ts";
+import { loadAgentConfig } from "../../../src/config/index.ts";
+
+const config = (...argv: string[]) => loadAgentConfig({ argv: ["--node-name", "n1", ...argv], env: {} });
+const link = { index: 2, name: "eth0", mtu: 1500, up: true, lowerUp: true, loopback: false, group: 0 };
+const machine = {
+  links: [link],
+  addresses: [{ ifindex: 2, ip: "172.30.0.11", prefix: 24 }],
+  routeTo: () => undefined,
+};
+const own: OwnFacts = { name: "n1", podCidrs: ["10.244.1.0/24"], internalIps: ["172.30.0.11"] };
+
+describe("this node's part of a pod network", () => {
+  it("follows from Node, configuration and machine", () => {
+    const result = resolveLocal(config("--vni", "77"), own, machine, undefined);
+    assert.ok("local" in result);
+    const { mac, ...rest } = result.local;
+    assert.match(mac, /^.[26ae]:/);
+    assert.deepEqual(rest, {
+      network: "default",
+      node: "n1",
+      vni: 77,
+      device: "sky.77",
+      port: 4789,
+      mtu: 1450,
+      underlayIp: "172.30.0.11",
+      podCidrs: ["10.244.1.0/24"],
+      clusterCidrs: [],
+      txChecksum: "auto",
+    });
+    assert.deepEqual(result.warnings, []);
+  });
+
+  it("is waited for by what is missing, and says who gives it", () => {
+    const without = resolveLocal(config(), { ...own, podCidrs: [] }, machine, undefined);
+    assert.ok("missing" in without && without.missing === "podCidr");
+    assert.match(without.message, /Node n1 has no pod CIDR.*allocate-node-cidrs/);
+    const nowhere = resolveLocal(config(), { ...own, internalIps: ["192.0.2.1"] }, machine, undefined);
+    assert.ok("missing" in nowhere && nowhere.missing === "underlay");
+  });
+
+  it("warns of a pod CIDR that the other nodes will refuse", () => {
+    const result = resolveLocal(config("--cluster-cidrs", "10.0.0.0/16"), own, machine, undefined);
+    assert.ok("local" in result);
+    assert.match(result.warnings.join(), /10\.244\.1\.0\/24 is outside.*10\.0\.0\.0\/16/);
+  });
+
+  it("has the same MAC after every start, and another one on another node or network", () => {
+    const macOf = (name: string, ...argv: string[]) => {
+      const result = resolveLocal(config(...argv), { ...own, name }, machine, undefined);
+      return "local" in result ? result.local.mac : "";
+    };
+    assert.equal(macOf("n1"), macOf("n1"));
+    assert.notEqual(macOf("n1"), macOf("n2"));
+    assert.notEqual(macOf("n1"), macOf("n1", "--vni", "77"));
+  });
+
+  it("says what has changed in it", () => {
+    const result = resolveLocal(config(), own, machine, undefined);
+    assert.ok("local" in result);
+    assert.deepEqual(localChanges(result.local, result.local), []);
+    assert.deepEqual(localChanges(result.local, { ...result.local, mtu: 1400 }), ["mtu 1450 → 1400"]);
+  });
+});
