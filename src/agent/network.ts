@@ -156,7 +156,7 @@ export class PodNetwork {
   #view(): NetworkView {
     const failing = this.#files.failures > 0;
     return {
-      waiting: this.#waiting.current?.message,
+      waiting: this.#waiting.current?.message ?? (this.#inputs ? undefined : "nothing is known of the cluster yet"),
       local: this.#local,
       overlay: this.#looked ? this.#overlay?.status() : undefined,
       worked: this.#worked,

@@ -79,7 +79,7 @@ export async function uninstall(options: UninstallOptions): Promise<UninstallRep
     await attempt("overlay", () => {
       const { removed, failures } = removeOverlay(rtnl, { podLinks });
       for (const { error } of failures) report.problems.push(error.message);
-      return removed.map((operation) => describeOperation(operation));
+      return removed.map((operation) => describeOperation(operation).replace(/^deleting /, ""));
     });
     await attempt("packet filter", () => removeFirewall());
     for (const name of DATA) await attempt("state", () => removeTree(join(options.dataDir, name)));
