@@ -1,5 +1,6 @@
 /** The commands that look after Skylane on one node. */
 import type { Command } from "./command.ts";
+import { doctorCommand } from "./doctor/index.ts";
 import { installCniCommand } from "./install-cni.ts";
 import { statusCommand } from "./status.ts";
 import { uninstallCommand } from "./uninstall.ts";
@@ -17,4 +18,10 @@ const versionCommand: Command = {
 };
 
 /** All of them. */
-export const nodeCommands: readonly Command[] = [statusCommand, installCniCommand, uninstallCommand, versionCommand];
+export const nodeCommands: readonly Command[] = [
+  statusCommand,
+  doctorCommand,
+  installCniCommand,
+  uninstallCommand,
+  versionCommand,
+];

@@ -10,7 +10,7 @@ export type Cell = string | number | undefined;
 const width = (text: string): number => Array.from(text).length;
 
 /** Control characters of text from outside (annotations, names) made visible, so that no cell can move the cursor. */
-function harmless(text: string): string {
+export function harmless(text: string): string {
   // oxlint-disable-next-line no-control-regex
   return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`);
 }

@@ -13,6 +13,7 @@
 import { readFileSync } from "node:fs";
 import type { Family } from "../addr/index.ts";
 import { withNetns } from "../sys/index.ts";
+import { LEGACY, LEGACY_NAMES, LOCK_WAIT } from "./legacy.ts";
 import type { RunTool } from "./run.ts";
 
 /** The chain that is ours, in somebody else's table. */
@@ -44,12 +45,8 @@ export interface ForwardReport {
 }
 
 const NFT_FAMILY: Record<Family, string> = { 4: "ip", 6: "ip6" };
-const LEGACY: Record<Family, string> = { 4: "iptables-legacy", 6: "ip6tables-legacy" };
-const LEGACY_NAMES: Record<Family, string> = { 4: "ip_tables_names", 6: "ip6_tables_names" };
 /** Rules of our chain, as iptables -S shows them and as its input takes them. */
 const LEGACY_RULES = [`-A ${FORWARD_CHAIN} -i sky+ -j ACCEPT`, `-A ${FORWARD_CHAIN} -o sky+ -j ACCEPT`];
-/** Seconds to wait for the lock of legacy iptables. */
-const LOCK_WAIT = "5";
 
 /** Makes every FORWARD chain whose policy is drop accept our traffic, and takes back what is not needed. @throws NftError */
 export async function ensureForwarding(run: RunTool, netns?: number | string): Promise<ForwardReport> {

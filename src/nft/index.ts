@@ -1,7 +1,15 @@
 /** The packet filter: one nftables table of ours, and acceptance where a FORWARD policy drops; the only folder that runs nft and iptables. */
 export { Firewall, type FirewallOptions, type FirewallStatus } from "./firewall.ts";
-export { ensureForwarding, FORWARD_CHAIN, type ForwardReport, removeForwarding } from "./forward-policy.ts";
+export {
+  ensureForwarding,
+  FORWARD_CHAIN,
+  type ForwardChain,
+  forwardChains,
+  type ForwardReport,
+  removeForwarding,
+} from "./forward-policy.ts";
 export { removeFirewall } from "./remove.ts";
 export { ALL_FEATURES, type NetworkRules, type NftFeatures, renderRuleset, TABLE } from "./ruleset.ts";
 export { NftError, type RunTool, toolRunner, type ToolOptions } from "./run.ts";
+export { type SurveyedChain, surveyChains } from "./survey.ts";
 export { applyRuleset, probeFeatures, removeTable } from "./table.ts";

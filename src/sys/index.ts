@@ -3,6 +3,7 @@ export * from "./boot.ts";
 export { monotonicMs } from "./clock.ts";
 export { makeDirectory } from "./directory.ts";
 export { errnoName, errnoText, SysError } from "./errors.ts";
+export { Echo, type EchoAnswer, type EchoRequest } from "./echo.ts";
 export * from "./ethtool.ts";
 export * from "./files.ts";
 export * from "./lock.ts";

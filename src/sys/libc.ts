@@ -18,6 +18,7 @@ const SYMBOLS = {
   sendto: { arguments: ["i32", "buffer", "u64", "i32", "buffer", "u32"], return: "i64" },
   recvfrom: { arguments: ["i32", "buffer", "u64", "i32", "buffer", "buffer"], return: "i64" },
   setns: { arguments: ["i32", "i32"], return: "i32" },
+  unshare: { arguments: ["i32"], return: "i32" },
   flock: { arguments: ["i32", "i32"], return: "i32" },
   ioctl: { arguments: ["i32", "u64", "buffer"], return: "i32" },
 } as const satisfies FFI.FunctionDefinitions;

@@ -88,6 +88,28 @@ export function withNetns<T>(netns: number | string, fn: () => T): T {
   }
 }
 
+/**
+ * Makes a network namespace that has no name, to try things in, and returns a file descriptor of it; the process stays
+ * where it is. The namespace goes, with all that is in it, when the caller closes the descriptor and what was opened
+ * inside, or the process ends, however that happens.
+ * @throws SysError EPERM without CAP_SYS_ADMIN
+ */
+export function newNetns(): number {
+  startThreadPool();
+  const home = openSync("/proc/thread-self/ns/net", "r");
+  try {
+    const { call, errno } = libc();
+    if (call.unshare(CLONE_NEWNET) !== 0) throw new SysError(errno(), "unshare", "making a network namespace");
+    try {
+      return openSync("/proc/thread-self/ns/net", "r");
+    } finally {
+      leaveTo(home);
+    }
+  } finally {
+    closeSync(home);
+  }
+}
+
 function enter(fd: number, what: string): void {
   const { call, errno } = libc();
   if (call.setns(fd, CLONE_NEWNET) !== 0) throw new SysError(errno(), "setns", `entering network namespace ${what}`);

@@ -1,5 +1,5 @@
 /** What the doctor says about one thing, and how it is shown. */
-import { table } from "../table.ts";
+import { harmless, table } from "../table.ts";
 
 /**
  * ok; warn: works, but something may go wrong, or is a leftover; fail: pods or their packets suffer; skip: could not
@@ -66,8 +66,3 @@ export function render(findings: readonly Finding[]): string {
     `\n${fine} ok, ${warnings} warnings, ${failures} failures, ${skipped} not looked at\n`,
   ].join("");
 }
-
-/** Names come from other machines: none of them may move the cursor. */
-const harmless = (text: string): string =>
-  // oxlint-disable-next-line no-control-regex
-  text.replace(/[\u0000-\u001f\u007f-\u009f]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`);
