@@ -4,10 +4,10 @@
  * peers), so there is no difference to work out and nothing to remember about the last one. Any transaction
  * of somebody else's that touches it is answered by putting it in place again: the kernel announces it.
  *
- * Legacy iptables announces nothing, so FORWARD chains are also looked at on a timer.
+ * Legacy iptables announces nothing, so where the kernel has such a table its FORWARD chain is looked at on a timer.
  */
 import type { Logger } from "../log/index.ts";
-import { ensureForwarding, FORWARD_CHAIN } from "./forward-policy.ts";
+import { ensureForwarding, FORWARD_CHAIN, hasLegacyTable } from "./forward-policy.ts";
 import { type RunTool, toolRunner } from "./run.ts";
 import { ALL_FEATURES, type NetworkRules, type NftFeatures, renderRuleset, TABLE } from "./ruleset.ts";
 import { applyNetworks, WITHOUT } from "./table.ts";
@@ -22,7 +22,7 @@ const CONCERNS_FORWARD: ReadonlySet<string> = new Set(
 /** Transactions come in bursts; this long after the first of one the rules are looked at, in milliseconds. */
 const SETTLE_MS = 20;
 /** Longest rest while somebody keeps changing our table: well under a second. */
-const LONGEST_REST_MS = 400;
+const LONGEST_REST_MS = 250;
 /** A repair this long after the last one is nobody's habit. */
 const CALM_MS = 2_000;
 const LEGACY_LOOK_MS = 10_000;
@@ -37,6 +37,8 @@ export interface FirewallOptions {
   onRepair?: (kind: "nft" | "forward") => void;
   /** A transaction of our table ended. */
   onApply?: (result: "ok" | "error", seconds: number) => void;
+  /** How often FORWARD chains of legacy iptables are looked at, in milliseconds; 10,000 by default. */
+  legacyLookMs?: number;
   /** Runs tools; for tests. */
   run?: RunTool;
 }
@@ -113,7 +115,8 @@ export class Firewall {
     this.#text ||= renderRuleset(this.#networks);
     this.#table.want();
     this.#wantForward(0);
-    this.#legacyTimer = setInterval(() => this.#wantForward(0), LEGACY_LOOK_MS);
+    const { legacyLookMs = LEGACY_LOOK_MS } = this.#options;
+    this.#legacyTimer = setInterval(() => this.#lookAtLegacy(), legacyLookMs);
     await this.settled();
   }
 
@@ -203,6 +206,11 @@ export class Firewall {
 
   #wantForward(delayMs: number): void {
     if (this.#options.forwardPolicy !== false) this.#forward.want(delayMs);
+  }
+
+  #lookAtLegacy(): void {
+    const { netns } = this.#options;
+    if (hasLegacyTable(4, netns) || hasLegacyTable(6, netns)) this.#wantForward(0);
   }
 
   async #lookAtForward(): Promise<void> {

@@ -14,7 +14,7 @@ import { readFileSync } from "node:fs";
 import type { Family } from "../addr/index.ts";
 import { withNetns } from "../sys/index.ts";
 import { LEGACY, LEGACY_NAMES, LOCK_WAIT } from "./legacy.ts";
-import type { RunTool } from "./run.ts";
+import { NftError, type RunTool } from "./run.ts";
 
 /** The chain that is ours, in somebody else's table. */
 export const FORWARD_CHAIN = "SKYLANE-FORWARD";
@@ -106,30 +106,31 @@ export async function forwardChains(run: RunTool, netns?: number | string): Prom
 }
 
 interface NftObject {
-  chain?: { family: string; table: string; name: string; hook?: string; policy?: string };
+  chain?: { policy?: string };
   rule?: { handle: number; expr?: Record<string, unknown>[] };
 }
 
-async function nftObjects(run: RunTool, ...args: string[]): Promise<NftObject[]> {
-  const { nftables } = JSON.parse(await run("nft", ["-j", "-a", ...args])) as { nftables: NftObject[] };
-  return nftables;
+/** A chain of a filter table with its rules; undefined where there is none. Only this chain is read: others have thousands. */
+async function nftChain(run: RunTool, family: Family, chain: string): Promise<NftObject[] | undefined> {
+  try {
+    const text = await run("nft", ["-j", "-a", "list", "chain", NFT_FAMILY[family], "filter", chain]);
+    return (JSON.parse(text) as { nftables: NftObject[] }).nftables;
+  } catch (error) {
+    if (error instanceof NftError && error.stderr.includes("No such file or directory")) return undefined;
+    throw error;
+  }
 }
 
 async function nftChains(run: RunTool): Promise<ForwardChain[]> {
-  const all = (await nftObjects(run, "list", "chains")).flatMap(({ chain }) => chain ?? []);
   const found: ForwardChain[] = [];
   for (const family of [4, 6] as const) {
-    const ofTable = all.filter((chain) => chain.family === NFT_FAMILY[family] && chain.table === "filter");
-    const forward = ofTable.find(({ name, hook }) => name === "FORWARD" && hook === "forward");
-    const ours = ofTable.some(({ name }) => name === FORWARD_CHAIN);
+    const forward = await nftChain(run, family, "FORWARD");
     if (!forward) continue;
-    const policyDrop = forward.policy === "drop";
-    if (!policyDrop && !ours) continue;
-    const jumps = (await nftObjects(run, "list", "chain", NFT_FAMILY[family], "filter", "FORWARD")).flatMap(
-      ({ rule }) => (rule?.expr?.some(jumpsToUs) ? [rule.handle] : []),
-    );
-    const right = ours && (await nftAccepts(run, family));
-    found.push({ backend: "nft", family, policyDrop, accepts: right && jumps.length === 1, touched: ours, jumps });
+    const ours = await nftChain(run, family, FORWARD_CHAIN);
+    const policyDrop = forward.some(({ chain }) => chain?.policy === "drop");
+    const jumps = forward.flatMap(({ rule }) => (rule?.expr?.some(jumpsToUs) ? [rule.handle] : []));
+    const accepts = ours !== undefined && nftAccepts(ours) && jumps.length === 1;
+    found.push({ backend: "nft", family, policyDrop, accepts, touched: ours !== undefined, jumps });
   }
   return found;
 }
@@ -137,8 +138,7 @@ async function nftChains(run: RunTool): Promise<ForwardChain[]> {
 const jumpsToUs = (expr: Record<string, unknown>): boolean =>
   (expr["jump"] as { target?: string } | undefined)?.target === FORWARD_CHAIN;
 
-async function nftAccepts(run: RunTool, family: Family): Promise<boolean> {
-  const objects = await nftObjects(run, "list", "chain", NFT_FAMILY[family], "filter", FORWARD_CHAIN);
+function nftAccepts(objects: readonly NftObject[]): boolean {
   const rules = objects.flatMap(({ rule }) => (rule ? [rule.expr ?? []] : []));
   // Counters are left out of the comparison: they count.
   const shapes = rules.map((expr) => JSON.stringify(expr.filter((part) => !("counter" in part))));

@@ -147,11 +147,11 @@ export function shown(ns: TestNamespace, device = "sky.4096"): Record<string, st
   const list = (value: unknown): string => (Array.isArray(value) ? value.join() : "");
   return {
     link: [
-      `${link["address"]} mtu ${link["mtu"]} ${list(link["flags"]).includes("UP") ? "up" : "down"}`,
-      `id ${info["id"]} local ${info["local"] ?? info["local6"]} dstport ${info["port"]}`,
-      `learning ${info["learning"]} alias ${link["ifalias"]}`,
+      `${String(link["address"])} mtu ${String(link["mtu"])} ${list(link["flags"]).includes("UP") ? "up" : "down"}`,
+      `id ${String(info["id"])} local ${String(info["local"] ?? info["local6"])} dstport ${String(info["port"])}`,
+      `learning ${String(info["learning"])} alias ${String(link["ifalias"])}`,
     ],
-    addresses: addresses.map((a) => `${a["local"]}/${a["prefixlen"]}`).sort(),
+    addresses: addresses.map((a) => `${String(a["local"])}/${String(a["prefixlen"])}`).sort(),
     fdb: ns
       .exec("bridge", "fdb", "show", "dev", device)
       .split("\n")
@@ -159,10 +159,13 @@ export function shown(ns: TestNamespace, device = "sky.4096"): Record<string, st
       .filter((line) => line !== "")
       .sort(),
     neighbours: both("neigh", "show", "dev", device, "nud", "permanent")
-      .map((n) => `${n["dst"]} ${n["lladdr"]} ${list(n["state"])}`)
+      .map((n) => `${String(n["dst"])} ${String(n["lladdr"])} ${list(n["state"])}`)
       .sort(),
     routes: both("route", "show", "dev", device)
-      .map((r) => `${r["dst"]} via ${r["gateway"]} proto ${r["protocol"]} src ${r["prefsrc"]} ${list(r["flags"])}`)
+      .map(
+        (r) =>
+          `${String(r["dst"])} via ${String(r["gateway"])} proto ${String(r["protocol"])} src ${String(r["prefsrc"])} ${list(r["flags"])}`,
+      )
       .sort(),
   };
 }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { ensureForwarding, type RunTool } from "../../../src/nft/index.ts";
+import { ensureForwarding, NftError, type RunTool } from "../../../src/nft/index.ts";
 
 const accept = (key: string, extra: object[] = [{ counter: { packets: 5, bytes: 500 } }]) => ({
   rule: {
@@ -14,13 +14,8 @@ const theirs = { rule: { handle: 3, expr: [{ xt: null }, { jump: { target: "DOCK
 
 /** An nft that lists what it is given and remembers what it is told to do. */
 function fake(host: { policy?: string; forward?: object[]; own?: object[] }, told: string[]): RunTool {
-  const chains = [
-    ...(host.policy
-      ? [{ chain: { family: "ip", table: "filter", name: "FORWARD", hook: "forward", policy: host.policy } }]
-      : []),
-    ...(host.own ? [{ chain: { family: "ip", table: "filter", name: "SKYLANE-FORWARD" } }] : []),
-    { chain: { family: "inet", table: "firewalld", name: "filter_FORWARD", hook: "forward", policy: "drop" } },
-  ];
+  const forward = host.policy && [{ chain: { name: "FORWARD", policy: host.policy } }, ...(host.forward ?? [])];
+  const own = host.own && [{ chain: { name: "SKYLANE-FORWARD" } }, ...host.own];
   return async (program, args, input = "") => {
     // The machine that runs this test may have legacy tables of its own.
     if (program !== "nft") return "";
@@ -28,8 +23,9 @@ function fake(host: { policy?: string; forward?: object[]; own?: object[] }, tol
       told.push(...input.trimEnd().split("\n"));
       return "";
     }
-    const nftables = args.includes("chains") ? chains : args.includes("FORWARD") ? host.forward : host.own;
-    return JSON.stringify({ nftables: [{ metainfo: {} }, ...(nftables ?? [])] });
+    const chain = args.includes("ip6") ? undefined : args.includes("FORWARD") ? forward : own;
+    if (!chain) throw new NftError("nft", "refused", "Error: No such file or directory", "nft failed");
+    return JSON.stringify({ nftables: [{ metainfo: {} }, ...chain] });
   };
 }
 
