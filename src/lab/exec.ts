@@ -37,7 +37,7 @@ export function entering(inside: Inside, command: string, args: readonly string[
     "nsenter",
     ...(pid === undefined ? [] : [`--target=${pid}`]),
     netns === undefined ? "--net" : `--net=${netns}`,
-    ...(whole ? ["--mount", "--pid", "--uts", "--ipc", "--wd=/"] : []),
+    ...(whole ? ["--mount", "--pid", "--uts", "--ipc"] : []),
     "--",
     command,
     ...args,

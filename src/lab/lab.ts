@@ -288,9 +288,11 @@ export class Lab {
     return entering({ pid: initOf(this.node(name)), whole: true }, command, args);
   }
 
-  /** The command line that runs a command in a pod's network. */
+  /** The command line that runs a command in a pod's network, with the files and processes of its node. */
   enterPod(name: string, command: string, ...args: string[]): string[] {
-    return entering({ netns: pods.podNetns(this.context, this.pod(name)) }, command, args);
+    const pod = this.pod(name);
+    const pid = initOf(this.node(pod.node));
+    return entering({ pid, whole: true, netns: pods.podNetns(this.context, pod) }, command, args);
   }
 
   /** The command line that runs a command in the fabric's network, where the underlay's packets are. */

@@ -1,6 +1,6 @@
 /** `lab pod …` and `lab ping`. */
 import { FAMILIES, type Family } from "../../addr/index.ts";
-import { type Command, duration, table } from "../../ctl/index.ts";
+import { type Command, duration, type Input, table, UsageError } from "../../ctl/index.ts";
 import type { Echo } from "../ping.ts";
 import type { PodRecord } from "../records.ts";
 import { ANSWER, answer, NAME, print, withLab } from "./common.ts";
@@ -14,18 +14,40 @@ export const podTable = (pods: readonly PodRecord[]): string =>
         pods.map((pod) => [pod.name, pod.node, pod.ips.join(" "), pod.netns]),
       );
 
+/** What the options ask of the plugins, by capability. @throws UsageError */
+function runtimeConfigOf(input: Input): Record<string, unknown> {
+  const [ip, mac, port] = [input.text("ip"), input.text("mac"), input.text("host-port")];
+  const ports = port === undefined ? undefined : /^(\d{1,5}):(\d{1,5})$/.exec(port);
+  if (ports === null) throw new UsageError(`--host-port must be PORT:PORT, not "${port}"`);
+  return {
+    ...(ip === undefined ? {} : { ips: ip.split(",") }),
+    ...(mac === undefined ? {} : { mac }),
+    ...(ports
+      ? { portMappings: [{ hostPort: Number(ports[1]), containerPort: Number(ports[2]), protocol: "tcp" }] }
+      : {}),
+  };
+}
+
 const add: Command = {
   words: ["lab", "pod", "add"],
   summary: "Makes a pod on a node, as kubelet and its runtime would",
   operands: "NODE [NAME]",
   count: [1, 2],
-  options: { ...ANSWER, count: { value: "N", help: "make that many, with names of their own (1)" } },
+  options: {
+    ...ANSWER,
+    count: { value: "N", help: "make that many, with names of their own (1)" },
+    ip: { value: "IPS", help: "ask for these addresses, separated by a comma" },
+    mac: { value: "MAC", help: "ask for this MAC address" },
+    "host-port": { value: "PORT:PORT", help: "lead a TCP port of the node to one of the pod" },
+  },
   run: (input) =>
     withLab(input, async (lab) => {
       const [node, name] = input.operands as [string, string | undefined];
       const count = input.number("count", 1, 250) ?? 1;
       const made: PodRecord[] = [];
-      for (let i = 0; i < count; i++) made.push(await lab.addPod(node, count === 1 ? name : undefined));
+      const runtimeConfig = runtimeConfigOf(input);
+      for (let i = 0; i < count; i++)
+        made.push(await lab.addPod(node, count === 1 ? name : undefined, { runtimeConfig }));
       await answer(input, made, () => podTable(made));
       return 0;
     }),

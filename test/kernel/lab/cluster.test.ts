@@ -1,5 +1,12 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { capture } from "../../../src/lab/capture.ts";
+import { run } from "../../../src/lab/exec.ts";
+import { SWITCH } from "../../../src/lab/fabric.ts";
 import { DRIFT_KINDS, forgotten, joined, type KubeObject } from "../../../src/lab/index.ts";
+import { GATEWAY } from "../../../src/lab/names.ts";
 import { eventually } from "../../support/eventually.ts";
 import { inStep, lost, useLab } from "./support.ts";
 
@@ -29,6 +36,58 @@ describe("a cluster of three nodes", () => {
       const { received, same } = await the().transfer(from, to, ip, 5_000_000);
       assert.equal(received.bytes, 5_000_000);
       assert.equal(same, true);
+    }
+  });
+
+  it("lets pods reach the world outside, under their node's address", async () => {
+    const [gateway4, gateway6] = [GATEWAY[4], GATEWAY[6]];
+    const wire = await capture(the(), SWITCH, ["icmp", "or", "icmp6"]);
+    for (const ip of [gateway4, gateway6]) {
+      const { rttMs, error } = await the().pingFrom(the().pod("n2-a"), ip);
+      assert.ok(rttMs !== undefined, `${ip}: ${error}`);
+    }
+    const asked = (await wire.stop()).filter((line) => line.includes("echo request"));
+    assert.ok(
+      asked.some((line) => line.includes(`172.30.0.12 > ${gateway4}`)),
+      asked.join("\n"),
+    );
+    assert.ok(
+      asked.some((line) => line.includes(`fd30::12 > ${gateway6}`)),
+      asked.join("\n"),
+    );
+  });
+
+  it("gives a pod the address, the MAC and the host port that it asks for, reachable from everywhere", async () => {
+    const ip = "10.244.1.77";
+    const pod = await the().addPod("node1", "web", {
+      runtimeConfig: {
+        ips: [ip],
+        mac: "02:aa:bb:cc:dd:ee",
+        portMappings: [{ hostPort: 8080, containerPort: 80, protocol: "tcp" }],
+      },
+    });
+    assert.ok(pod.ips.includes(ip), pod.ips.join(" "));
+    const node = join(the().context.binDir, "../lib/skylane/node");
+    const serve = "require('net').createServer((s) => s.end('hello')).listen(80, '::', () => console.log('up'))";
+    const [program, ...args] = the().enterPod("web", node, "-e", serve) as [string, ...string[]];
+    const server = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });
+    try {
+      await once(server.stdout, "data");
+      const ask = "require('net').connect(process.argv[2], process.argv[1]).pipe(process.stdout)";
+      const hello = (from: string[]): Promise<string> => run(from, { timeoutMs: 5000 });
+      for (const [to, port] of [
+        [ip, "80"],
+        ["172.30.0.11", "8080"],
+        ["fd30::11", "8080"],
+      ] as const) {
+        assert.equal(await hello(the().enterPod("n2-a", node, "-e", ask, to, port)), "hello", to);
+        assert.equal(await hello(the().enter("node3", node, "-e", ask, to, port)), "hello", `${to} from a node`);
+      }
+      assert.equal(await hello(the().enterFabric(node, "-e", ask, "172.30.0.11", "8080")), "hello", "from outside");
+      assert.match(await run(the().enterPod("web", "ip", "link", "show", "eth0")), /02:aa:bb:cc:dd:ee/);
+    } finally {
+      server.kill("SIGKILL");
+      await the().deletePod("web");
     }
   });
 
