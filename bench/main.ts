@@ -9,12 +9,13 @@
 import { parseArgs } from "node:util";
 import { cni } from "./rows/cni.ts";
 import { peers } from "./rows/peers.ts";
+import { scale, scaleReal } from "./rows/scale.ts";
 import { type Measurement, measured } from "./support/context.ts";
 import { met, type Row } from "./support/row.ts";
 import { plainTable } from "./support/text.ts";
 
 /** In the order of the report. One more measurement is one more entry. */
-const MEASUREMENTS: readonly Measurement[] = [cni, peers];
+const MEASUREMENTS: readonly Measurement[] = [cni, peers, scale, scaleReal];
 
 const names = MEASUREMENTS.map(({ name }) => name);
 const { values, positionals } = parseArgs({
@@ -35,16 +36,19 @@ if (unknown.length > 0 || (nodes !== undefined && !(Number.isInteger(nodes) && n
 } else {
   const rows: Row[] = [];
   const say = (text: string): void => console.error(`bench: ${text}`);
+  const failed = (error: unknown): void => {
+    console.error("bench: failed:", error);
+    process.exitCode = 1;
+  };
   const start = performance.now();
   for (const measurement of MEASUREMENTS.filter(({ name }) => asked.length === 0 || asked.includes(name))) {
     say(measurement.title);
     try {
-      const more = await measured(measurement, { quick, say, nodes });
+      const more = await measured(measurement, { quick, say, failed, nodes });
       rows.push(...more);
       if (!values.json) console.log(`\n${plainTable(more)}\n`);
     } catch (error) {
-      console.error(`bench: ${measurement.name} failed:`, error);
-      process.exitCode = 1;
+      failed(error);
     }
   }
   const judged = rows.filter((row) => met(row) !== undefined);

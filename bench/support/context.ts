@@ -22,6 +22,8 @@ export interface Context {
   dir: string;
   /** A line for the one who waits. */
   say(text: string): void;
+  /** Something could not be measured: the run goes on, and ends as a failure. */
+  failed(error: unknown): void;
   /** Releases what was made, last first, when the measurement has ended, however it ends. */
   onEnd(release: () => void | Promise<void>): void;
 }
@@ -44,7 +46,7 @@ export function native(context: Context, name: string): string {
 /** Runs one measurement and cleans up after it. */
 export async function measured(
   measurement: Measurement,
-  options: Pick<Context, "quick" | "say"> & { nodes?: number | undefined },
+  options: Pick<Context, "quick" | "say" | "failed"> & { nodes?: number | undefined },
 ): Promise<Row[]> {
   const { nodes, ...rest } = options;
   const releases: (() => void | Promise<void>)[] = [];

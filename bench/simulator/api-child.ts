@@ -1,0 +1,140 @@
+/**
+ * The API server's side of the simulator, in a namespace of its own: the embedded server itself, or the clients that
+ * make Nodes and heartbeats on a real one. The bench tells it over IPC what to do.
+ *
+ *     api-child.ts embedded <address>         api-child.ts real <URL> <CA file> <token>
+ */
+import { readFileSync } from "node:fs";
+import { setTimeout as pause } from "node:timers/promises";
+import { ApiClient } from "../../src/lab/api-client.ts";
+import { startApiServer } from "../../src/lab/api/index.ts";
+import { conditions, nodeName, nodeObject } from "./node-object.ts";
+
+/** What the bench may ask. */
+export type Ask =
+  | { id: number; what: "put" | "remove"; from: number; count: number }
+  | { id: number; what: "own"; name: string; ip: string; podCidr: string }
+  | { id: number; what: "heartbeats"; nodes: number; count: number; perSecond: number }
+  | { id: number; what: "away"; ms: number };
+
+/** How to reach the server. */
+export interface Access {
+  url: string;
+  caPem: string;
+  token: string;
+}
+
+/** Answers; `at` is the moment of each write on the clock of process.hrtime, in nanoseconds. */
+export interface Answer {
+  id: number;
+  at?: string[];
+  access?: Access;
+  error?: string;
+}
+
+/** How to write Nodes. */
+interface Writer {
+  access: Access;
+  /** Many at once go as fast as the server takes them. */
+  atATime: number;
+  put: (n: number) => Promise<void>;
+  own: (name: string, ip: string, podCidr: string) => Promise<void>;
+  remove: (n: number) => Promise<void>;
+  heartbeat: (n: number, time: string) => Promise<void>;
+  away: (ms: number) => Promise<void>;
+}
+
+const ownNode = (name: string, ip: string, podCidr: string): ReturnType<typeof nodeObject> => {
+  const node = nodeObject(0, false);
+  const metadata = { ...node.metadata, name, uid: "00000000-0000-4000-8000-999999999999", annotations: {} };
+  const status = { addresses: [{ type: "InternalIP", address: ip }] };
+  return { ...node, metadata, spec: { podCIDR: podCidr, podCIDRs: [podCidr] }, status };
+};
+
+async function embedded(host: string): Promise<Writer> {
+  const server = await startApiServer({ host, port: 6443, historyLimit: 50_000 });
+  const { store, faults } = server;
+  const type = server.type("nodes");
+  return {
+    access: { url: server.url, caPem: server.caPem, token: server.adminToken },
+    atATime: 1,
+    put: async (n) => void store.put(type, nodeName(n), nodeObject(n, true)),
+    own: async (name, ip, podCidr) => void store.put(type, name, ownNode(name, ip, podCidr)),
+    remove: async (n) => void store.remove(type, nodeName(n)),
+    heartbeat: async (n, time) => {
+      const node = store.get(type, nodeName(n))?.object;
+      if (!node) return;
+      const status = { ...(node["status"] as object), conditions: conditions(time) ?? [] };
+      store.put(type, nodeName(n), { ...node, status });
+    },
+    away: async (ms) => {
+      await faults.set({ away: { ms } });
+      // What happens meanwhile is forgotten before anybody can ask for it: the next watch is told to take a list.
+      store.put(type, nodeName(0), nodeObject(0, true));
+      await faults.set({ compact: true });
+      await pause(ms);
+    },
+  };
+}
+
+async function real(url: string, caFile: string, token: string): Promise<Writer> {
+  const api = new ApiClient({ url, caPem: readFileSync(caFile, "utf8"), token });
+  const patch = "application/merge-patch+json";
+  return {
+    access: { url, caPem: readFileSync(caFile, "utf8"), token },
+    atATime: 4,
+    put: async (n) => void (await api.call("POST", "/api/v1/nodes?fieldManager=kubelet", nodeObject(n, false))),
+    own: async (name, ip, podCidr) => void (await api.call("POST", "/api/v1/nodes", ownNode(name, ip, podCidr))),
+    remove: async (n) => void (await api.call("DELETE", `/api/v1/nodes/${nodeName(n)}`)),
+    heartbeat: async (n, time) => {
+      const path = `/api/v1/nodes/${nodeName(n)}/status?fieldManager=kubelet`;
+      await api.call("PATCH", path, { status: { conditions: conditions(time) } }, patch);
+    },
+    away: async () => undefined,
+  };
+}
+
+const [mode = "", where = "", caFile = "", token = ""] = process.argv.slice(2);
+const writer = mode === "embedded" ? await embedded(where) : await real(where, caFile, token);
+
+/** Does something to nodes from … from + count, some at a time. @returns when each was written */
+async function each(from: number, count: number, work: (n: number) => Promise<void>): Promise<string[]> {
+  const at: string[] = [];
+  let next = 0;
+  const worker = async (): Promise<void> => {
+    while (next < count) {
+      const n = next++;
+      const before = process.hrtime.bigint();
+      await work(from + n);
+      // A write to the embedded server is sent from within it; the real one answers after it has told the watches.
+      at[n] = String(mode === "embedded" ? before : process.hrtime.bigint());
+    }
+  };
+  await Promise.all(Array.from({ length: count > 8 ? writer.atATime : 1 }, worker));
+  return at;
+}
+
+async function heartbeats(nodes: number, count: number, perSecond: number): Promise<void> {
+  const start = performance.now();
+  for (let beat = 0; beat < count; beat++) {
+    await pause(Math.max(0, start + (beat * 1000) / perSecond - performance.now()));
+    await writer.heartbeat(beat % nodes, new Date().toISOString().replace(/\.\d+/, ""));
+  }
+}
+
+async function serve(ask: Ask): Promise<Partial<Answer>> {
+  if (ask.what === "away") await writer.away(ask.ms);
+  else if (ask.what === "own") await writer.own(ask.name, ask.ip, ask.podCidr);
+  else if (ask.what === "heartbeats") await heartbeats(ask.nodes, ask.count, ask.perSecond);
+  else return { at: await each(ask.from, ask.count, writer[ask.what]) };
+  return {};
+}
+
+process.on("message", (ask: Ask) => {
+  void serve(ask).then(
+    (answer) => process.send?.({ id: ask.id, ...answer } satisfies Answer),
+    (error: Error) => process.send?.({ id: ask.id, error: error.message } satisfies Answer),
+  );
+});
+process.on("disconnect", () => process.exit(0));
+process.send?.({ id: 0, access: writer.access } satisfies Answer);

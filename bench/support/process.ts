@@ -1,0 +1,44 @@
+/** Processes that are measured, and the ends of those that are not. */
+import type { ChildProcess } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { setTimeout as pause } from "node:timers/promises";
+
+/** Ends a process and waits for it. */
+export async function ended(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const end = new Promise((resolve) => child.once("exit", resolve));
+  child.kill(signal);
+  await end;
+}
+
+/** Waits for something, looking often. @throws Error when it does not come */
+export async function until<T>(what: string, timeoutMs: number, look: () => T | Promise<T>, everyMs = 20): Promise<T> {
+  for (const start = performance.now(); ; await pause(everyMs)) {
+    const found = await look();
+    if (found) return found;
+    if (performance.now() - start > timeoutMs) throw new Error(`after ${timeoutMs} ms: not yet so: ${what}`);
+  }
+}
+
+/** Milliseconds of processor time that a process has used, ended threads included, in steps of 10. */
+export function cpuOf(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
+    .replace(/^.*\) /, "")
+    .split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}
+
+/** The same to the nanosecond, of the threads that it has now: for differences over a short time. */
+export function fineCpuOf(pid: number): number {
+  let sum = 0;
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    sum += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0]) / 1e6;
+  }
+  return sum;
+}
+
+/** Resident memory in MB (10⁶ bytes). */
+export function memoryOf(pid: number): number {
+  const [, kilobytes] = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
+  return (Number(kilobytes) * 1024) / 1e6;
+}
