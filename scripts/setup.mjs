@@ -1,31 +1,62 @@
 // Makes a fresh machine ready for the npm scripts: the npm packages of the lock file (Node 26 among them)
 // and, on Debian, the system packages that this task needs. Runs on whatever Node came with the machine
 // (20 or later) and does nothing, in a few milliseconds, where everything is there.
+//
+//   node scripts/setup.mjs [cluster]     with what the test on a real cluster needs, too
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { accessSync, constants, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { accessSync, constants, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 
-/** Commands that building, testing and the lab use, and the Debian package that brings each. */
-const COMMANDS = {
-  cc: "gcc",
-  ip: "iproute2",
-  bridge: "iproute2",
-  nft: "nftables",
-  nsenter: "util-linux",
-  openssl: "openssl",
-  ping: "iputils-ping",
-  tcpdump: "tcpdump",
-  iptables: "iptables",
+/**
+ * Commands of each task and the Debian package that brings each; files without which a command is of no use; services
+ * that a package would start, although the test starts its own.
+ * @type {Record<string, { commands: Record<string, string>, files: Record<string, string> }>}
+ */
+const TASKS = {
+  // building, testing, the lab
+  "": {
+    commands: {
+      cc: "gcc",
+      ip: "iproute2",
+      bridge: "iproute2",
+      nft: "nftables",
+      nsenter: "util-linux",
+      openssl: "openssl",
+      ping: "iputils-ping",
+      tcpdump: "tcpdump",
+      iptables: "iptables",
+    },
+    files: {
+      "/usr/include/stdio.h": "libc6-dev",
+      "/usr/lib/cni/portmap": "containernetworking-plugins",
+    },
+  },
+  // test/cluster/machine; Kubernetes itself is built there, with the tools that this takes
+  cluster: {
+    commands: {
+      etcd: "etcd-server",
+      containerd: "containerd",
+      ctr: "containerd",
+      runc: "runc",
+      kubectl: "kubernetes-client",
+      buildah: "buildah",
+      debootstrap: "debootstrap",
+      gcc: "gcc",
+      sysctl: "procps",
+    },
+    files: {
+      "/usr/share/doc/busybox-static": "busybox-static",
+      "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
+    },
+  },
 };
-/** Files without which a command above is of no use. */
-const FILES = {
-  "/usr/include/stdio.h": "libc6-dev",
-  "/usr/lib/cni/portmap": "containernetworking-plugins",
-};
+/** Services of packages that the test runs by itself, in namespaces: they must not start on the machine. */
+const SERVICES = { "etcd-server": "etcd.service", containerd: "containerd.service" };
+const POLICY = "/usr/sbin/policy-rc.d";
 
 const run = (command, args, options = {}) =>
   execFileSync(command, args, { cwd: root, stdio: ["ignore", "inherit", "inherit"], ...options });
@@ -42,10 +73,12 @@ function onPath(command) {
   });
 }
 
-function debianPackages() {
+function debianPackages(tasks) {
   const missing = new Set();
-  for (const [command, name] of Object.entries(COMMANDS)) if (!onPath(command)) missing.add(name);
-  for (const [file, name] of Object.entries(FILES)) if (!existsSync(file)) missing.add(name);
+  for (const { commands, files } of tasks) {
+    for (const [command, name] of Object.entries(commands)) if (!onPath(command)) missing.add(name);
+    for (const [file, name] of Object.entries(files)) if (!existsSync(file)) missing.add(name);
+  }
   if (missing.size === 0) return;
   const names = [...missing];
   if (!onPath("apt-get") || process.getuid?.() !== 0) {
@@ -54,7 +87,33 @@ function debianPackages() {
   console.error(`setup: installing ${names.join(", ")}`);
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
   run("apt-get", ["-qq", "update"], { env });
-  run("apt-get", ["-qq", "install", "-y", "--no-install-recommends", ...names], { env, stdio: ["ignore", 2, 2] });
+  withoutServices(names, () =>
+    run("apt-get", ["-qq", "install", "-y", "--no-install-recommends", ...names], { env, stdio: ["ignore", 2, 2] }),
+  );
+}
+
+/**
+ * Installs without the packages' services being started, now or at the next boot. Debian asks policy-rc.d about each
+ * start (101: forbidden); one that the machine already has is the operator's and stays in charge.
+ */
+function withoutServices(names, install) {
+  const units = names.flatMap((name) => SERVICES[name] ?? []);
+  if (units.length === 0) {
+    install();
+    return;
+  }
+  const own = !existsSync(POLICY);
+  const remove = () => rmSync(POLICY, { force: true });
+  if (own) {
+    writeFileSync(POLICY, "#!/bin/sh\nexit 101\n", { mode: 0o755, flag: "wx" });
+    process.once("exit", remove);
+  }
+  try {
+    install();
+  } finally {
+    if (own) remove();
+  }
+  if (onPath("systemctl")) run("systemctl", ["--quiet", "disable", ...units], { stdio: ["ignore", 2, 2] });
 }
 
 function npmPackages() {
@@ -72,8 +131,11 @@ function npmPackages() {
 }
 
 try {
+  const asked = process.argv.slice(2);
+  const unknown = asked.find((task) => !Object.hasOwn(TASKS, task));
+  if (unknown !== undefined) throw new Error(`no task "${unknown}"; there is cluster`);
   npmPackages();
-  debianPackages();
+  debianPackages([TASKS[""], ...asked.map((task) => TASKS[task])]);
 } catch (error) {
   console.error(`setup: ${error instanceof Error ? error.message : String(error)}`);
   process.exitCode = 1;
