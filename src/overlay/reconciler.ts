@@ -118,10 +118,12 @@ export class OverlayReconciler {
   }
 
   status(): OverlayStatus {
-    const missing = new Set(this.#known?.missing);
+    // While the kernel cannot be read, or the device not be made, nothing is claimed to be there.
+    const known = this.#error === undefined ? this.#known : undefined;
+    const missing = new Set(known?.missing);
     for (const key of missing) if (!isDesired(this.#desired, key)) missing.delete(key);
-    if (this.#known?.desired !== this.#desired) {
-      for (const key of changedKeys(this.#known?.desired, this.#desired)) missing.add(key);
+    if (known?.desired !== this.#desired) {
+      for (const key of changedKeys(known?.desired, this.#desired)) missing.add(key);
     }
     return overlayStatus({
       local: this.#local,
@@ -130,7 +132,7 @@ export class OverlayReconciler {
       missing,
       errors: this.#backoff.errors(),
       error: this.#error,
-      problems: this.#known?.problems ?? [],
+      problems: known?.problems ?? [],
       repairs: this.#repairs,
     });
   }
