@@ -14,7 +14,7 @@ export interface Backoff {
 
 /** Runs one task, always for the latest state of affairs. */
 export class LatestTask {
-  readonly #run: () => Promise<void>;
+  readonly #run: () => void | Promise<void>;
   readonly #onError: (error: unknown, attempt: number) => void;
   readonly #backoff: Backoff;
   #wanted = false;
@@ -24,7 +24,7 @@ export class LatestTask {
   #stopped = false;
 
   /** @param run makes it true by the state that it finds when it is called. */
-  constructor(run: () => Promise<void>, backoff: Backoff, onError: (error: unknown, attempt: number) => void) {
+  constructor(run: () => void | Promise<void>, backoff: Backoff, onError: (error: unknown, attempt: number) => void) {
     this.#run = run;
     this.#backoff = backoff;
     this.#onError = onError;

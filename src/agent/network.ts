@@ -273,17 +273,19 @@ export class PodNetwork {
   }
 
   /** The plugin's and the runtime's files: first once the data path works, then whenever they should say something else. */
-  async #writeFiles(): Promise<void> {
+  #writeFiles(): void {
     const local = this.#local;
     const overlay = this.#overlay?.status();
     if (!local || !overlay || !this.#looked || overlay.error !== undefined) return;
     if (!this.#worked) {
       // A peer that the kernel refuses must not keep this node from having pods; one that is not tried yet may.
       if (overlay.peers.some(({ state }) => state === "pending") || !this.#options.firewall.verdict.ok) return;
-      const { ok, message } = await this.#selfTest.run(local, this.#peers);
+      const { ok, message } = this.#selfTest.check(local, this.#peers);
       if (!ok) throw new Error(`the self-test of the data path failed: ${message}`);
       this.#log.info("the data path works", { peers: this.#peers.length, selfTest: message });
       this.#worked = true;
+      // Whether a peer answers is worth knowing, and nothing to wait for.
+      void this.#selfTest.run(local, this.#peers);
     }
     ensureFiles(this.#options.config, local, this.#log);
   }

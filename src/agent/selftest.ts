@@ -4,7 +4,7 @@
  * - Local: the kernel's own view. The VXLAN port is bound, and for some peers a route lookup to their VTEP
  *   address leads over our device with our VTEP address as its source. A failure here is ours and makes the
  *   node unready.
- * - Remote: one UDP datagram from our VTEP address to a peer's, to a port that nobody listens on. The peer's
+ * - Remote: a UDP datagram from our VTEP address to a peer's, to a port that nobody listens on. The peer's
  *   kernel answers "port unreachable" through its own tunnel, which we see as ECONNREFUSED: encapsulation, underlay,
  *   decapsulation, addresses and routes are right in both directions, with no process involved on the peer.
  *   One answering peer proves our half of the mesh. Silence proves nothing (peers may be down, or drop
@@ -49,12 +49,24 @@ export function probePaths(
   return paths;
 }
 
-/** Sends one datagram and tells whether anything came back. Never throws; what fails locally is silence with a reason. */
-export function probe(path: ProbePath, timeoutMs: number): Promise<{ answered: boolean; error?: Error }> {
+/** The datagram is sent again after this long, in milliseconds: a peer may be about to learn of us. */
+const RESEND_MS = 150;
+
+/** Asks one peer and tells whether anything came back. Never throws; what fails locally is silence with a reason. */
+export function probe(
+  path: ProbePath,
+  timeoutMs: number,
+  port = PROBE_PORT,
+): Promise<{ answered: boolean; error?: Error }> {
   return new Promise((resolve) => {
     const socket = createSocket(familyOf(path.to) === 4 ? "udp4" : "udp6");
+    let again: NodeJS.Timeout | undefined;
+    let done = false;
     const finish = (answered: boolean, error?: Error): void => {
+      if (done) return; // a datagram's own callback may come after the verdict
+      done = true;
       clearTimeout(timer);
+      clearInterval(again);
       socket.removeAllListeners();
       socket.on("error", () => undefined); // one that comes after the verdict changes nothing
       socket.close();
@@ -68,7 +80,12 @@ export function probe(path: ProbePath, timeoutMs: number): Promise<{ answered: b
     socket.on("error", verdict);
     socket.on("message", () => finish(true));
     socket.bind({ address: path.from, port: 0 }, () => {
-      socket.connect(PROBE_PORT, path.to, () => socket.send(Buffer.from("skylane self-test"), verdict));
+      socket.connect(port, path.to, () => {
+        if (done) return;
+        const ask = (): void => socket.send(Buffer.from("skylane self-test"), verdict);
+        again = setInterval(ask, RESEND_MS);
+        ask();
+      });
     });
   });
 }

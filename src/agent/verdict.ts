@@ -31,22 +31,36 @@ export class SelfTest {
     return this.#verdict;
   }
 
-  /** Runs both halves. Never throws: what goes wrong is the verdict. */
-  async run(local: LocalNetwork, peers: readonly Peer[]): Promise<{ ok: boolean; message: string }> {
+  /** Runs the local half alone, which is what decides. Never throws: what goes wrong is the verdict. */
+  check(local: LocalNetwork, peers: readonly Peer[]): { ok: boolean; message: string } {
     const paths = probePaths(local.podCidrs, peers);
-    const complaint = this.#local(local, paths);
+    const complaint = this.#complaint(local, paths);
     if (complaint !== undefined) {
       this.#answered = undefined;
       this.#metrics.selfTests.inc({ outcome: "failed" });
       this.#verdict = { ok: false, message: complaint };
-      return this.#verdict;
+    } else if (!this.#verdict.ok || paths.length === 0) {
+      const peers = paths.length === 0 ? "there is no peer to ask" : "no peer has been asked yet";
+      this.#verdict = { ok: true, message: `device, port and routes are right; ${peers}` };
     }
-    if (paths.length === 0) {
-      this.#verdict = { ok: true, message: "device, port and routes are right; there is no peer to ask" };
-      return this.#verdict;
-    }
-    this.#verdict = { ok: true, message: await this.#remote(paths) };
     return this.#verdict;
+  }
+
+  /** Runs both halves. Never throws. */
+  async run(local: LocalNetwork, peers: readonly Peer[]): Promise<{ ok: boolean; message: string }> {
+    const paths = probePaths(local.podCidrs, peers);
+    if (!this.check(local, peers).ok || paths.length === 0) return this.#verdict;
+    const message = await this.#remote(paths);
+    if (this.#verdict.ok) this.#verdict = { ok: true, message };
+    return this.#verdict;
+  }
+
+  #complaint(local: LocalNetwork, paths: readonly ProbePath[]): string | undefined {
+    try {
+      return this.#local(local, paths);
+    } catch (error) {
+      return `the kernel cannot be asked: ${(error as Error).message}`;
+    }
   }
 
   #local({ device, port, underlayIp }: LocalNetwork, paths: readonly ProbePath[]): string | undefined {
