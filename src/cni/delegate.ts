@@ -59,14 +59,18 @@ function run(file: string, env: Environment, stdin: string, timeoutMs: number): 
     const out: Buffer[] = [];
     const err: Buffer[] = [];
     let size = 0;
-    let timedOut = false;
-    const timer = setTimeout(() => {
-      timedOut = true;
+    // Its own children may hold the pipes open: they are not waited for.
+    const giveUp = (why: string): void => {
+      clearTimeout(timer);
       child.kill("SIGKILL");
-    }, timeoutMs);
+      child.stdout.destroy();
+      child.stderr.destroy();
+      reject(new Error(why));
+    };
+    const timer = setTimeout(() => giveUp(`did not end within ${timeoutMs / 1000} s and was killed`), timeoutMs);
     const collect = (into: Buffer[]) => (chunk: Buffer) => {
       size += chunk.length;
-      if (size > MAX_OUTPUT) child.kill("SIGKILL");
+      if (size > MAX_OUTPUT) giveUp(`wrote more than ${MAX_OUTPUT} bytes and was killed`);
       else into.push(chunk);
     };
     child.stdout.on("data", collect(out));
@@ -79,8 +83,6 @@ function run(file: string, env: Environment, stdin: string, timeoutMs: number): 
     });
     child.on("close", (status, signal) => {
       clearTimeout(timer);
-      if (timedOut) return reject(new Error(`did not end within ${timeoutMs / 1000} s and was killed`));
-      if (size > MAX_OUTPUT) return reject(new Error(`wrote more than ${MAX_OUTPUT} bytes and was killed`));
       const text = (chunks: Buffer[]) => Buffer.concat(chunks).toString("utf8");
       resolve({ status, signal, stdout: text(out), stderr: text(err) });
     });

@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { decodeConfig } from "../../../src/cni/config.ts";
+import { Delegate } from "../../../src/cni/delegate.ts";
+import { CniError, CODE } from "../../../src/cni/index.ts";
 import type { TestNamespace } from "../support/netns.ts";
 import { type Outcome, Runtime } from "../support/runtime.ts";
 import { BIN, devicesIn, missingPlugin, NOTHING, TestNode, VERSIONS } from "./node.ts";
@@ -187,8 +190,20 @@ describe("delegated IPAM", () => {
       });
     }
 
-    it("never ends: it is not waited for for ever (the limit is the plugin's own)", async () => {
-      install(`[ "$CNI_COMMAND" = DEL ] && exit 0\nyes | head -c 3000000`);
+    it("never ends: it is killed, and what it started is not waited for", async () => {
+      install("sleep 15");
+      const dir = join(node.dir, "plugins");
+      const text = JSON.stringify(node.config({ ipam: { type: "odd-ipam" } }));
+      const delegate = new Delegate(decodeConfig(text, "ADD"), { CNI_PATH: dir, PATH: process.env.PATH }, 300);
+      await assert.rejects(delegate.add(), (error: unknown) => {
+        assert.ok(error instanceof CniError && error.code === CODE.delegate);
+        assert.match(error.message, /odd-ipam.*did not end within 0\.3 s/);
+        return true;
+      });
+    });
+
+    it("writes without end", async () => {
+      install(`[ "$CNI_COMMAND" = DEL ] && exit 0\nyes`);
       failed(await call("ADD"), 104, /wrote more than/);
     });
 
