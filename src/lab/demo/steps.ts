@@ -22,7 +22,7 @@ export interface Step {
   run(lab: Lab, print: Print): Promise<void>;
 }
 
-const TRANSFER_BYTES = 64 << 20;
+const TRANSFER_BYTES = 32 << 20;
 /** An agent that was never told of a node must know it within this time; generous, for a loaded machine. */
 const JOIN_MS = 30_000;
 

@@ -53,7 +53,7 @@ describe("skylanectl lab", () => {
       /[0-9a-f:]{17} dst 172\.30\.0\.12 self permanent/,
       /60 of 60 echo requests answered/,
       /VXLAN, flags \[I\] \(0x08\), vni 4096/,
-      /64 MiB .* same/,
+      /32 MiB .* same/,
       /after its Node object appeared/,
       /node2 +device +sky\.4096/,
       /All 8 steps held/,
