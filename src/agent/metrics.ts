@@ -117,7 +117,7 @@ export class Metrics {
 
   /** @param version Skylane's own. */
   constructor(version: string) {
-    collectDefaultMetrics({ register: this.registry, eventLoopMonitoringPrecision: 500 });
+    collectDefaultMetrics({ register: this.registry, eventLoopMonitoringPrecision: 20 });
     this.buildInfo.set({ version, node_version: process.version }, 1);
   }
 
