@@ -6,7 +6,7 @@ import { eventually, isReady, TEST_NAMESPACE } from "../support/kube.ts";
 
 const PODS = 100;
 const ROUNDS = 3;
-const PATIENCE = { timeoutMs: 6 * 60_000, intervalMs: 1_000 };
+const PATIENCE = { timeoutMs: 8 * 60_000, intervalMs: 3_000 };
 
 export function scalePart(context: Context): void {
   describe(`a Deployment of ${PODS} pods`, () => {

@@ -2,9 +2,7 @@
  * The API as the tests see it: objects applied and awaited, probes run inside pods. Everything waits for a condition
  * of the cluster, never for a time.
  */
-import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { eventually as look } from "../../support/eventually.ts";
 import type { Machine } from "./machine.ts";
@@ -136,15 +134,11 @@ export class Kube {
   }
 
   /** The object of a pod that serves the probe, on a node of choice. */
-  podObject(
-    name: string,
-    node: string,
-    options: { hostNetwork?: boolean; labels?: Record<string, string> } = {},
-  ): object {
+  podObject(name: string, node: string, options: { hostNetwork?: boolean; command?: string[] } = {}): object {
     return {
       apiVersion: "v1",
       kind: "Pod",
-      metadata: { name, namespace: TEST_NAMESPACE, labels: { app: "probe", ...options.labels } },
+      metadata: { name, namespace: TEST_NAMESPACE, labels: { app: "probe" } },
       spec: {
         nodeName: node,
         hostNetwork: options.hostNetwork ?? false,
@@ -155,7 +149,7 @@ export class Kube {
             name: "probe",
             image: this.#machine.image,
             imagePullPolicy: "Never",
-            command: [NODE, PROBE, "serve"],
+            command: [NODE, PROBE, ...(options.command ?? ["serve"])],
             volumeMounts: [{ name: "probe", mountPath: "/probe" }],
           },
         ],
@@ -197,42 +191,41 @@ export class Kube {
     return JSON.parse(await this.exec(pod, NODE, PROBE, kind, address, String(port), String(bytes))) as ProbeResult;
   }
 
-  /** An open connection with traffic on it, from inside a pod; ends with its longest gap. */
-  async stream(pod: string, address: string): Promise<Stream> {
-    const [command, ...args] = this.#machine.kubectlCommand as [string, ...string[]];
-    const child = spawn(
-      command,
-      [...args, "exec", "-i", "-n", TEST_NAMESPACE, pod, "--", NODE, PROBE, "stream", address, "7000"],
-      { stdio: ["pipe", "pipe", "inherit"] },
+  /**
+   * Pods with open connections between all nodes, one pod a node, each to the pods of all others. They run by
+   * themselves, so that neither the API server nor a kubelet need be there while they measure.
+   */
+  async startWatchers(pods: readonly TestPod[]): Promise<void> {
+    const watchers = pods.map((pod) => {
+      const others = pods.filter((other) => other !== pod).flatMap(({ ips }) => ips);
+      return this.podObject(`watch-${pod.node}`, pod.node, { command: ["watch", ...others] });
+    });
+    await this.apply(...watchers);
+    await Promise.all(pods.map((pod) => this.podReady(`watch-${pod.node}`)));
+  }
+
+  /** What the watchers saw since a moment: the longest time without an answer, and connections that broke. */
+  async watched(
+    pods: readonly TestPod[],
+    since: Date,
+  ): Promise<{ longestGapMs: number; connections: number; broken: string[] }> {
+    const texts = await Promise.all(
+      pods.map(({ node }) =>
+        this.kubectl("logs", "-n", TEST_NAMESPACE, `watch-${node}`, `--since-time=${since.toISOString()}`),
+      ),
     );
-    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-    const first = await lines.next();
-    if (first.done) throw new Error(`the stream from ${pod} to ${address} did not connect`);
-    return new Stream(child, lines);
-  }
-}
-
-/** A running stream of {@link Kube.stream}. */
-export class Stream {
-  readonly #child: ChildProcess;
-  readonly #lines: AsyncIterator<string>;
-
-  constructor(child: ChildProcess, lines: AsyncIterator<string>) {
-    this.#child = child;
-    this.#lines = lines;
-  }
-
-  /** Ends it. @throws when the connection broke meanwhile */
-  async end(): Promise<{ longestGapMs: number; echoes: number; sent: number }> {
-    this.#child.stdin?.end();
-    const { value } = (await this.#lines.next()) as { value?: string };
-    const result = JSON.parse(value ?? '{"error":"no result"}') as {
-      longestGapMs: number;
-      echoes: number;
-      sent: number;
-      error?: string;
+    const lines = texts.map((text) =>
+      text
+        .split("\n")
+        .filter(Boolean)
+        .map((line) => JSON.parse(line) as { connections: { address: string; gapMs: number; closed: boolean }[] }),
+    );
+    const seen = lines.flat().flatMap(({ connections }) => connections);
+    if (lines.some((own) => own.length === 0)) throw new Error("a watcher said nothing meanwhile");
+    return {
+      longestGapMs: Math.max(...seen.map(({ gapMs }) => gapMs)),
+      connections: lines.reduce((sum, own) => sum + (own.at(-1)?.connections.length ?? 0), 0),
+      broken: [...new Set(seen.filter(({ closed }) => closed).map(({ address }) => address))],
     };
-    if (result.error) throw new Error(`the connection did not survive: ${result.error}`);
-    return result;
   }
 }

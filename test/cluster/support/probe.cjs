@@ -4,7 +4,8 @@
 //   probe.cjs serve                          TCP and UDP echo on port 7000, both families
 //   probe.cjs tcp ADDRESS PORT [BYTES]       sends, compares what comes back; prints JSON
 //   probe.cjs udp ADDRESS PORT [BYTES] [COUNT]
-//   probe.cjs stream ADDRESS PORT            one connection, a line every 100 ms until stdin ends; prints its longest gap
+//   probe.cjs watch ADDRESS…                 a connection to each, with a line every 100 ms; twice a second prints how
+//                                            long each was without an answer, and whether it broke
 const net = require("node:net");
 const dgram = require("node:dgram");
 const { randomBytes } = require("node:crypto");
@@ -68,29 +69,31 @@ const commands = {
     send();
   },
 
-  stream(address, port) {
-    const socket = net.connect({ host: address, port: Number(port), noDelay: true });
-    let last = Date.now();
-    let longest = 0;
-    let echoes = 0;
-    let sent = 0;
-    const tick = setInterval(() => socket.write(`${sent++}\n`), 100);
-    socket.on("connect", () => print({ connected: true }));
-    socket.on("error", (error) => fail(error.message));
-    socket.on("close", () => fail("the connection was closed"));
-    socket.on("data", () => {
-      echoes++;
-      longest = Math.max(longest, Date.now() - last);
-      last = Date.now();
-    });
-    process.stdin.on("end", () => {
-      clearInterval(tick);
-      socket.removeAllListeners("close");
-      longest = Math.max(longest, Date.now() - last);
-      print({ longestGapMs: longest, echoes, sent });
-      socket.destroy();
-    });
-    process.stdin.resume();
+  watch(...addresses) {
+    const windows = new Map();
+    const open = (address) => {
+      const state = { sent: 0, echoes: 0, last: Date.now(), longest: 0, closed: 0 };
+      windows.set(address, state);
+      const socket = net.connect({ host: address, port: 7000, noDelay: true });
+      socket.on("connect", () => setInterval(() => socket.write(`${state.sent++}\n`), 100));
+      socket.on("error", () => state.closed++);
+      socket.on("close", () => state.closed++);
+      socket.on("data", () => {
+        state.echoes++;
+        state.longest = Math.max(state.longest, Date.now() - state.last);
+        state.last = Date.now();
+      });
+    };
+    for (const address of addresses) open(address);
+    setInterval(() => {
+      const connections = [...windows].map(([address, state]) => {
+        const gapMs = Math.max(state.longest, Date.now() - state.last);
+        state.longest = 0;
+        return { address, gapMs, closed: state.closed > 0 };
+      });
+      print({ at: Date.now(), connections });
+    }, 500);
+    process.on("SIGTERM", () => process.exit(0));
   },
 };
 
