@@ -52,7 +52,7 @@ export async function gather(options: GatherOptions): Promise<Facts> {
     installed:
       "value" in agent ||
       existsSync(join(settings.confDir, settings.confName)) ||
-      existsSync(join(runDir, "agent.pid")) ||
+      existsSync(join(runDir, "agent.lock")) ||
       links.some(({ name, kind }) => kind === "vxlan" && /^sky\.\d+$/.test(name)),
     settings,
     agent,

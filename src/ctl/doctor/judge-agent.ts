@@ -191,10 +191,10 @@ function files({ settings, confFiles, executable, agent: looked }: Facts): Findi
     found.push(
       executable
         ? ok("cni.executable", `${binDir}/skylane is there`)
-        : fail(
+        : warn(
             "cni.executable",
             `${binDir}/skylane is missing`,
-            'No pod starts: failed to find plugin "skylane" in path.',
+            'Unless the runtime looks in another directory, no pod starts: failed to find plugin "skylane" in path.',
             "Delete this node's pod of the DaemonSet (its init container installs it), or run skylanectl install-cni.",
           ),
     );

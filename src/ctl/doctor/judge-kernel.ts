@@ -78,7 +78,7 @@ function forwarding({ sysctls, agent, installed }: Facts): Finding {
     name,
     found,
     "Pods reach nothing outside their node, or the node loses its IPv6 default route.",
-    "The agent sets this at its start and looks every minute, so something sets it back: look in /etc/sysctl.conf, /etc/sysctl.d and what runs sysctl --system.",
+    "The agent sets this at its start and looks again every 10 seconds, so something sets it back: look in /etc/sysctl.conf, /etc/sysctl.d and what runs sysctl --system.",
   );
 }
 

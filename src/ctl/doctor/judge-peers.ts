@@ -71,7 +71,7 @@ function sizes(facts: Facts): Finding[] {
         `${names(narrow)}: packets of ${wanted} bytes are lost in the tunnel${passes ? `, ${passes} pass` : ""}`,
         "Small packets pass and large ones hang: connections of pods open and then stall.",
         passes
-          ? `Let the underlay carry ${wanted + overhead(network?.underlayIp)} bytes, or set mtu: ${passes} on all nodes.`
+          ? `Let the underlay carry ${wanted + overhead(network?.underlayIp)} bytes, or set mtu: ${rounded(passes)} on all nodes.`
           : `Let the underlay carry ${wanted + overhead(network?.underlayIp)} bytes, or set a smaller mtu on all nodes.`,
       ),
     ];
@@ -85,13 +85,16 @@ function sizes(facts: Facts): Finding[] {
         `${names(fragmented)}: packets of ${fragmented[0]?.outside.wanted} bytes pass in fragments only${passes ? ` (${passes} pass whole)` : ""}`,
         "Every full packet of a pod becomes two on the way: slow, and firewalls may drop fragments.",
         passes
-          ? `Raise the MTU on the path, or set mtu: ${passes - overhead(network?.underlayIp)} on all nodes.`
+          ? `Raise the MTU on the path, or set mtu: ${rounded(passes - overhead(network?.underlayIp))} on all nodes.`
           : "Raise the MTU on the path, or set a smaller mtu on all nodes.",
       ),
     ];
   }
   const asked = peers.filter(({ inside }) => inside.passes);
-  if (asked.length === 0) return [skip("peers.mtu", "no peer answers ICMP echo through the tunnel")];
+  if (asked.length === 0)
+    return [
+      skip("peers.mtu", `no peer answers ${peers.some(({ tunnel }) => tunnel) ? "ICMP echo " : ""}through the tunnel`),
+    ];
   return [
     ok(
       "peers.mtu",
@@ -99,6 +102,9 @@ function sizes(facts: Facts): Finding[] {
     ),
   ];
 }
+
+/** A value to configure: a round one, since the search is that exact only. */
+const rounded = (bytes: number): number => Math.floor(bytes / 10) * 10;
 
 const overhead = (underlayIp = ""): number => (underlayIp.includes(":") ? 70 : 50);
 

@@ -1,0 +1,317 @@
+import assert from "node:assert/strict";
+import type { Facts } from "../../../src/ctl/doctor/facts.ts";
+import { type Finding, type Level, render } from "../../../src/ctl/doctor/finding.ts";
+import { judge } from "../../../src/ctl/doctor/judge.ts";
+import { healthy, link, probe } from "./doctor-facts.ts";
+
+/** The findings that are not ok. */
+const troubles = (facts: Facts): Finding[] => judge(facts).filter(({ level }) => level !== "ok");
+
+/** The only trouble of these facts, as its check and level. */
+function only(more: Partial<Facts>, check: string, level: Level): Finding {
+  const found = troubles(healthy(more));
+  assert.deepEqual(
+    found.map((finding) => `${finding.check} ${finding.level}`),
+    [`${check} ${level}`],
+  );
+  return found[0] as Finding;
+}
+
+const noAgent: Partial<Facts> = { agent: { error: "no agent listens" }, peers: [] };
+
+describe("doctor: a healthy node", () => {
+  it("has no trouble", () => assert.deepEqual(troubles(healthy()), []));
+
+  it("names each check once, and says meaning and cure of every trouble and of nothing else", () => {
+    const all = [
+      ...judge(healthy()),
+      ...judge(
+        healthy({ ...noAgent, release: "4.9.0", chains: { error: "x" }, peers: [probe("a", { tunnel: false })] }),
+      ),
+    ];
+    for (const { check, level, meaning, cure } of all) {
+      assert.match(check, /^[a-z]+(\.[a-z_-]+)*$/);
+      const trouble = level === "warn" || level === "fail";
+      assert.equal(meaning !== undefined && cure !== undefined, trouble, check);
+    }
+    const names = judge(healthy()).map(({ check }) => check);
+    assert.equal(new Set(names).size, names.length);
+  });
+});
+
+describe("doctor: the kernel", () => {
+  it("is too old before 5.2", () => {
+    only({ release: "5.1.21" }, "kernel.version", "fail");
+    only({ release: "4.19.0-27-amd64" }, "kernel.version", "fail");
+    assert.deepEqual(troubles(healthy({ release: "5.2.0" })), []);
+    assert.deepEqual(troubles(healthy({ release: "strange" })), []);
+  });
+
+  const kernel = { vxlan: { works: true }, veth: { works: true }, nftables: { works: true } } as const;
+  const lacking = { works: false, error: "EOPNOTSUPP adding device" } as const;
+
+  it("lacks VXLAN, veth or nf_tables", () => {
+    const rest = { fib: true, fullyRandom: true };
+    const found = only({ kernel: { value: { ...kernel, ...rest, vxlan: lacking } } }, "kernel.vxlan", "fail");
+    assert.match(found.found, /EOPNOTSUPP/);
+    assert.match(found.cure ?? "", /modprobe vxlan/);
+    only({ kernel: { value: { ...kernel, ...rest, veth: lacking } } }, "kernel.veth", "fail");
+    only({ kernel: { value: { ...kernel, ...rest, nftables: lacking } } }, "kernel.nftables", "fail");
+  });
+
+  it("has nf_tables without fib or fully random masquerading", () => {
+    const without = (fib: boolean, fullyRandom: boolean): Finding =>
+      only({ kernel: { value: { ...kernel, fib, fullyRandom } } }, "kernel.nftables.features", "warn");
+    assert.match(without(false, true).meaning ?? "", /not theirs/);
+    assert.match(without(true, false).meaning ?? "", /first packet/);
+  });
+
+  it("cannot be tried without the right to make a namespace", () => {
+    const levels = troubles(healthy({ kernel: { error: "EPERM" } }));
+    assert.deepEqual(
+      levels.map(({ check, level }) => `${check} ${level}`),
+      ["kernel.veth skip", "kernel.nftables skip"],
+      "our device shows that VXLAN works",
+    );
+  });
+});
+
+describe("doctor: parameters", () => {
+  const sysctls = healthy().sysctls;
+  const pending = [{ key: "net.ipv4.ip_forward", value: "1" }];
+
+  it("forwarding is off: fails with an agent, waits for one without", () => {
+    only({ sysctls: { ...sysctls, pending } }, "sysctl.forwarding", "fail");
+    const found = troubles(healthy({ ...noAgent, sysctls: { ...sysctls, pending } }));
+    assert.ok(found.some(({ check, level }) => check === "sysctl.forwarding" && level === "warn"));
+    const before = judge(healthy({ ...noAgent, installed: false, sysctls: { ...sysctls, pending } }));
+    assert.equal(before.find(({ check }) => check === "sysctl.forwarding")?.level, "ok");
+  });
+
+  it("rp_filter is strict: matters only where peers are reached by several devices or another one", () => {
+    const strict = { ...sysctls, rpFilter: { eth0: "1", eth1: "0" } };
+    assert.deepEqual(troubles(healthy({ sysctls: strict })), []);
+    only({ sysctls: strict, peers: [probe("a"), probe("b", { device: "eth1" })] }, "sysctl.rp_filter", "warn");
+    only({ sysctls: strict, peers: [probe("b", { device: "eth1" })] }, "sysctl.rp_filter", "warn");
+  });
+
+  it("connection tracking and the neighbour table are nearly full", () => {
+    const at = (conntrackCount: string): Partial<Facts> => ({ sysctls: { ...sysctls, conntrackCount } });
+    assert.deepEqual(troubles(healthy(at("200000"))), []);
+    only(at("220000"), "sysctl.conntrack", "warn");
+    const { cure } = only({ neighbours: { 4: 900, 6: 0 } }, "sysctl.neighbours", "warn");
+    assert.match(cure ?? "", /net\.ipv4\.neigh\.default\.gc_thresh3=3600/);
+    const many = Array.from({ length: 1000 }, (_, i) => probe(`n${i}`));
+    only({ peers: many }, "sysctl.neighbours", "warn");
+    assert.deepEqual(troubles(healthy({ peers: many.map((peer) => ({ ...peer, onLink: false })) })), []);
+  });
+
+  it("limits that this namespace does not show are skipped", () => {
+    only({ sysctls: { ...sysctls, gcThresh3: { 4: undefined, 6: undefined } } }, "sysctl.neighbours", "skip");
+    only({ sysctls: { ...sysctls, conntrackMax: undefined } }, "sysctl.conntrack", "skip");
+  });
+});
+
+describe("doctor: the agent", () => {
+  it("does not run: fails where Skylane is installed, says so where it is not", () => {
+    const found = troubles(healthy({ ...noAgent, listen: "nobody" }));
+    assert.deepEqual(
+      found.map(({ check, level }) => `${check} ${level}`),
+      ["agent fail", "peers skip"],
+    );
+    const fresh = healthy({
+      ...noAgent,
+      installed: false,
+      listen: "nobody",
+      confFiles: { value: [] },
+      executable: false,
+    });
+    assert.deepEqual(
+      troubles(fresh).map(({ check, level }) => `${check} ${level}`),
+      ["agent skip", "peers skip"],
+    );
+  });
+
+  it("is not ready, has refused a Node, cannot program a peer, is cut off from the API server", () => {
+    const { agent } = healthy();
+    assert.ok("value" in agent);
+    const { value } = agent;
+    const [network] = value.networks;
+    assert.ok(network);
+    only(
+      {
+        agent: { value: { ...value, ready: { ready: false, checks: [{ name: "files", ok: false, message: "no" }] } } },
+      },
+      "agent",
+      "fail",
+    );
+    only({ agent: { value: { ...value, api: { state: "away", lastSync: null } } } }, "agent.api", "warn");
+    const refused = [{ node: "evil", reason: "BadAnnotation" as const, message: "no JSON" }];
+    only({ agent: { value: { ...value, networks: [{ ...network, refused }] } } }, "agent.refused", "warn");
+    const peers = network.peers.map((peer) => ({ ...peer, state: "error" as const, error: "EEXIST" }));
+    only({ agent: { value: { ...value, networks: [{ ...network, peers }] } } }, "agent.peers", "fail");
+  });
+
+  it("has lost its device, or a device of a wrong MTU", () => {
+    const { links } = healthy();
+    const without = links.filter(({ name }) => name !== "sky.4096");
+    only({ links: without, udpHolders: [] }, "device", "fail");
+    const wide = links.map((one) => (one.name === "sky.4096" ? { ...one, mtu: 1500 } : one));
+    assert.match(only({ links: wide }, "device", "warn").cure ?? "", /1450/);
+  });
+
+  it("finds its VXLAN port with others", () => {
+    const { links } = healthy();
+    const vxlan = (vni: number) => ({ kind: "vxlan", vxlan: { vni, port: 4789, learning: true } });
+    only({ links: [...links, link(9, "vx9", vxlan(7))] }, "port.vxlan", "warn");
+    assert.match(only({ links: [...links, link(9, "vx9", vxlan(4096))] }, "port.vxlan", "fail").found, /vx9/);
+    const before = healthy({
+      ...noAgent,
+      installed: false,
+      links: [link(1, "lo", { loopback: true })],
+      udpHolders: [{ family: 4, process: "dnsd (pid 7)" }],
+      listen: "nobody",
+    });
+    const found = troubles(before).find(({ check }) => check === "port.vxlan");
+    assert.match(found?.found ?? "", /taken by dnsd \(pid 7\)/);
+  });
+
+  it("finds another process on its TCP port", () => {
+    only({ listen: "other" }, "port.listen", "fail");
+    only({ listen: "nobody" }, "port.listen", "fail");
+    only({ listen: undefined }, "port.listen", "skip");
+  });
+
+  it("finds another plugin's configuration before or after its own, or none", () => {
+    const files = (...value: string[]): Partial<Facts> => ({ confFiles: { value } });
+    const { found, cure } = only(files("05-cilium.conflist", "10-skylane.conflist"), "cni.configuration", "fail");
+    assert.match(found, /05-cilium\.conflist/);
+    assert.match(cure ?? "", /mv /);
+    only(files("10-skylane.conflist", "10-zzz.conflist"), "cni.configuration", "warn");
+    only(files(), "cni.configuration", "fail");
+    only(files("10-flannel.conflist"), "cni.configuration", "fail");
+    only({ confFiles: { error: "EACCES" } }, "cni.configuration", "skip");
+    only({ executable: false }, "cni.executable", "warn");
+  });
+});
+
+describe("doctor: others on the node", () => {
+  it("knows other plugins' devices and chains by name, and takes nobody else's for them", () => {
+    const { links } = healthy();
+    for (const [name, plugin] of [
+      ["flannel.1", "flannel"],
+      ["flannel-v6.1", "flannel"],
+      ["cni0", "bridge"],
+      ["vxlan.calico", "Calico"],
+      ["cali0123456789a", "Calico"],
+      ["cilium_host", "Cilium"],
+      ["weave", "Weave Net"],
+      ["kube-bridge", "kube-router"],
+      ["antrea-gw0", "Antrea"],
+    ] as const) {
+      const { found } = only({ links: [...links, link(9, name)] }, "others.devices", "warn");
+      assert.ok(found.includes(plugin) && found.includes(name), found);
+    }
+    for (const name of ["docker0", "lxcbr0", "kube-ipvs0", "veth1234", "sky0123456789a", "calibration"])
+      assert.deepEqual(troubles(healthy({ links: [...links, link(9, name)] })), [], name);
+    const chains = (name: string): Partial<Facts> => ({ chains: { value: [{ table: "ip filter", name }] } });
+    for (const name of ["FLANNEL-FWD", "cali-FORWARD", "CILIUM_FORWARD", "WEAVE-NPC", "KUBE-ROUTER-FORWARD"])
+      only(chains(name), "others.chains", "warn");
+    for (const name of ["KUBE-SERVICES", "SKYLANE-FORWARD", "CNI-HOSTPORT-DNAT", "DOCKER-USER"])
+      assert.deepEqual(troubles(healthy(chains(name))), [], name);
+  });
+
+  it("finds routes of others to pods, and leaves wider ones, pods' own and the kernel's alone", () => {
+    const route = (dst: string, ifindex: number, protocol: number): Partial<Facts> => ({
+      routes: [...healthy().routes, { family: dst.includes(":") ? 6 : 4, dst, ifindex, protocol }],
+    });
+    only(route("10.244.1.0/24", 2, 2), "others.routes", "fail");
+    only(route("10.244.2.128/25", 2, 3), "others.routes", "fail");
+    assert.deepEqual(troubles(healthy(route("10.244.0.0/16", 2, 3))), []);
+    assert.deepEqual(troubles(healthy(route("fd00:10:244:1::/128", 3, 2))), []);
+    assert.deepEqual(troubles(healthy(route("192.168.0.0/24", 2, 2))), []);
+  });
+
+  it("finds rules that take pods' packets elsewhere, and leaves those of several uplinks alone", () => {
+    const rule = (more: object): Partial<Facts> => ({
+      rules: [...healthy().rules, { family: 4, priority: 100, table: 100, ...more }],
+    });
+    only(rule({ table: 2004, fwmark: 0x200 }), "others.rules", "warn");
+    only(rule({}), "others.rules", "warn");
+    only(rule({ src: "10.244.1.7/32" }), "others.rules", "warn");
+    assert.deepEqual(troubles(healthy(rule({ src: "172.31.0.11/32" }))), []);
+    assert.deepEqual(troubles(healthy(rule({ table: 51_820, fwmark: 0xca6c, invert: true }))), []);
+  });
+
+  it("finds packet filters that drop what is forwarded", () => {
+    const dropping = { backend: "nft" as const, family: 4 as const, policyDrop: true, touched: false, jumps: [] };
+    only({ forward: { value: [{ ...dropping, accepts: false }] } }, "forward.policy", "fail");
+    assert.deepEqual(troubles(healthy({ forward: { value: [{ ...dropping, accepts: true }] } })), []);
+    const own = { table: "inet own", name: "fwd", hook: "forward", policy: "drop" as const };
+    only({ chains: { value: [own] } }, "others.forward", "warn");
+    only({ chains: { value: [{ table: "inet firewalld", name: "filter_FORWARD" }] } }, "others.firewalld", "warn");
+    only({ chains: { error: "nft is not installed" } }, "others.chains", "skip");
+  });
+
+  it("finds our devices managed by others", () => {
+    const managers = healthy().managers;
+    const managed = [{ manager: "NetworkManager" as const, device: "sky.4096", detail: "managed=true" }];
+    assert.match(only({ managers: { ...managers, managed } }, "managers", "warn").cure ?? "", /unmanaged-devices/);
+    only({ managers: { ...managers, networkd: false, visible: false } }, "managers", "skip");
+  });
+});
+
+describe("doctor: peers", () => {
+  const unknown = { inside: { wanted: 1450 } };
+
+  it("tells a blocked port from a dead node", () => {
+    const silent = { tunnel: false, ...unknown };
+    const blocked = troubles(
+      healthy({ peers: [probe("a", silent), probe("b", { ...silent, beside: "tcp" }), probe("c")] }),
+    );
+    assert.deepEqual(
+      blocked.map(({ check, level }) => `${check} ${level}`),
+      ["peers.udp fail"],
+    );
+    assert.match(blocked[0]?.found ?? "", /^a, b:/);
+    assert.match(blocked[0]?.cure ?? "", /UDP 4789/);
+    const down = troubles(healthy({ peers: [probe("a", { ...silent, beside: "no" }), probe("c")] }));
+    assert.deepEqual(
+      down.map(({ check }) => check),
+      ["peers.down"],
+    );
+    const local = troubles(healthy({ peers: [probe("a", { ...silent, tunnelError: "ENETUNREACH" }), probe("c")] }));
+    assert.deepEqual(
+      local.map(({ check }) => check),
+      ["peers.local"],
+    );
+  });
+
+  it("minds no filtered echo where the tunnel answers", () => {
+    assert.deepEqual(troubles(healthy({ peers: [probe("a", { beside: "no", outside: { wanted: 1500 } })] })), []);
+  });
+
+  it("tells a narrow path from a fragmenting one, and names what passes", () => {
+    const inside = { wanted: 1450, passes: false, largest: 1353 };
+    assert.match(only({ peers: [probe("a", { inside })] }, "peers.mtu", "fail").cure ?? "", /mtu: 1350/);
+    const outside = { wanted: 1500, passes: false, largest: 1404 };
+    assert.match(only({ peers: [probe("a", { outside })] }, "peers.mtu", "warn").cure ?? "", /mtu: 1350/);
+    only({ peers: [probe("a", unknown)] }, "peers.mtu", "skip");
+  });
+});
+
+describe("doctor: its report", () => {
+  it("shows every check, the failures first below, and what comes from outside without control characters", () => {
+    const text = render([
+      { check: "a", level: "ok", found: "fine" },
+      { check: "b", level: "warn", found: "so so", meaning: "slow", cure: "hurry" },
+      { check: "c", level: "fail", found: "evil\u001b[2J", meaning: "bad", cure: "good" },
+      { check: "d", level: "skip", found: "unseen" },
+    ]);
+    assert.match(text, /^CHECK {2}RESULT {2}FOUND\na {6}ok {6}fine\n/);
+    assert.ok(text.indexOf("FAIL c:") < text.indexOf("warn b:"));
+    assert.match(text, / {2}means: bad\n {2}cure: {2}good\n/);
+    assert.ok(!text.includes("\u001b"));
+    assert.match(text, /1 ok, 1 warnings, 1 failures, 1 not looked at\n$/);
+  });
+});
