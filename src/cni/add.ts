@@ -23,8 +23,8 @@ import { takeBack } from "./take-back.ts";
 import { toCniError } from "./translate.ts";
 
 const DEFAULT_ROUTE = { 4: "0.0.0.0/0", 6: "::/0" } as const;
-/** Longest alias that the kernel keeps (IFALIASZ without its end). */
-const MAX_ALIAS = 255;
+/** Longest alias that every kernel takes, its end counted or not (IFALIASZ is 256); Kubernetes names may be longer together. */
+const MAX_ALIAS = 254;
 /** Smallest MTU over which IPv6 works (RFC 8200, section 5). */
 const MIN_IPV6_MTU = 1280;
 

@@ -26,6 +26,9 @@ export interface AttachOptions {
 /** Only passed on, never used: whatever a resolv.conf may have, a link-local address with its zone too. */
 const NAMESERVER = /^[0-9A-Fa-f.:]{2,45}(%[\w.-]{1,15})?$/;
 
+/** A runtime writes these into the container's resolv.conf, where a line break would begin a setting of its own. */
+const WORD = /^[^\s\p{Cc}]+$/u;
+
 const withoutPrefix = (text: string): string => (text.includes("/") ? parseInterfaceAddress(text).ip : parseIp(text));
 
 function addresses(texts: readonly string[], path: string): string[] | undefined {
@@ -112,8 +115,14 @@ function dnsOf(raw: JsonObject, runtime: JsonObject): Dns {
   };
   const config = optionalObject(raw, "dns") ?? {};
   const capability = optionalObject(runtime, "dns", "runtimeConfig.dns") ?? {};
-  const runtimeStrings = (key: string): string[] | undefined =>
-    optionalStrings(capability, key, `runtimeConfig.dns.${key}`);
+  const words = (object: JsonObject, key: string, path: string): string[] | undefined => {
+    const list = optionalStrings(object, key, path);
+    list?.forEach((word, i) => {
+      if (!WORD.test(word)) throw refuse(`${path}[${i}]`, word, "one word of a resolv.conf");
+    });
+    return list;
+  };
+  const runtimeStrings = (key: string): string[] | undefined => words(capability, key, `runtimeConfig.dns.${key}`);
   const nonEmpty = (list: string[] | undefined): string[] | undefined => (list && list.length > 0 ? list : undefined);
   const nameservers = optionalStrings(config, "nameservers", "dns.nameservers");
   for (const [path, list] of [
@@ -125,9 +134,11 @@ function dnsOf(raw: JsonObject, runtime: JsonObject): Dns {
     });
   }
   set("nameservers", nonEmpty(runtimeStrings("servers")) ?? nameservers);
-  set("domain", optionalString(config, "domain", "dns.domain"));
-  set("search", nonEmpty(runtimeStrings("searches")) ?? optionalStrings(config, "search", "dns.search"));
-  set("options", nonEmpty(runtimeStrings("options")) ?? optionalStrings(config, "options", "dns.options"));
+  const domain = optionalString(config, "domain", "dns.domain");
+  if (domain && !WORD.test(domain)) throw refuse("dns.domain", domain, "one word of a resolv.conf");
+  set("domain", domain);
+  set("search", nonEmpty(runtimeStrings("searches")) ?? words(config, "search", "dns.search"));
+  set("options", nonEmpty(runtimeStrings("options")) ?? words(config, "options", "dns.options"));
   return dns;
 }
 

@@ -7,8 +7,8 @@
  * asynchronous file or DNS call; made inside a pod's namespace, it would do the agent's work there for ever. So
  * the pool is made before the first entry, and functions that return a promise are refused.
  */
-import { closeSync, fstatSync, openSync, stat, statSync, writeSync } from "node:fs";
-import { constants } from "node:os";
+import { closeSync, constants, fstatSync, openSync, stat, statSync, writeSync } from "node:fs";
+import { constants as os } from "node:os";
 import { SysError } from "./errors.ts";
 import { libc } from "./libc.ts";
 
@@ -37,13 +37,14 @@ function startThreadPool(): void {
 export function openNetns(path: string): number {
   let fd: number;
   try {
-    fd = openSync(path, "r");
+    // A path from a request may lead to anything: opening a FIFO would wait for somebody to write into it.
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (error) {
     throw SysError.from(error, `opening network namespace ${path}`);
   }
   if (libc().call.ioctl(fd, NS_GET_NSTYPE, NOTHING) !== CLONE_NEWNET) {
     closeSync(fd);
-    throw new SysError(constants.errno.EINVAL, "ioctl", `opening ${path}, which is not a network namespace`);
+    throw new SysError(os.errno.EINVAL, "ioctl", `opening ${path}, which is not a network namespace`);
   }
   return fd;
 }

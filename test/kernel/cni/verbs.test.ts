@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -214,6 +215,25 @@ describe("the executable, as a runtime calls it", () => {
     const [link] = node.ns.json("ip", "-j", "link", "show", node.hostLinks()[0] as string);
     assert.equal(link?.ifalias, "shop/web-0/eth0");
     succeeded(await call("DEL"));
+  });
+
+  it("takes the longest names that Kubernetes and the kernel allow", async () => {
+    const args = `K8S_POD_NAMESPACE=${"n".repeat(63)};K8S_POD_NAME=${"p".repeat(253)}`;
+    const long = { containerId: "c".repeat(1024), netns: pod.path, ifname: "i".repeat(15), args };
+    const outcome = await node.runtime.exec("skylane", "ADD", node.config(), long);
+    assert.equal(outcome.exitCode, 0, outcome.stdout);
+    const [link] = node.ns.json("ip", "-j", "link", "show", node.hostLinks()[0] as string);
+    assert.ok(String(link?.ifalias).startsWith(`${"n".repeat(63)}/ppp`), String(link?.ifalias));
+    succeeded(await node.runtime.exec("skylane", "DEL", node.config(), long));
+    assert.deepEqual(node.remains(), NOTHING);
+  });
+
+  it("refuses a sandbox that is a FIFO without waiting for its writer, and removes what is left without it", async () => {
+    const fifo = join(node.dir, "fifo");
+    execFileSync("mkfifo", [fifo]);
+    const wrong = { containerId: "c1", netns: fifo };
+    failed(await node.runtime.exec("skylane", "ADD", node.config(), wrong), 4, /CNI_NETNS.*not a network namespace/);
+    succeeded(await node.runtime.exec("skylane", "DEL", node.config(), wrong));
   });
 
   it("without published state ADD says what to wait for, STATUS answers 50, DEL works", async () => {

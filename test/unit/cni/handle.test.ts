@@ -81,7 +81,19 @@ describe("the verbs", () => {
       it(`refuses container ID ${JSON.stringify(id)}`, () =>
         failure(4, /CNI_CONTAINERID/, "ADD", { env: { CNI_CONTAINERID: id } }));
     }
-    for (const name of ["abcdefghijklmnop", ".", "..", "a/b", "a:b", "a b", "a\tb", "éééééééé"]) {
+    for (const name of [
+      "abcdefghijklmnop",
+      ".",
+      "..",
+      "a/b",
+      "a:b",
+      "a b",
+      "a\tb",
+      "éééééééé",
+      "eth%d",
+      "all",
+      "default",
+    ]) {
       it(`refuses interface name ${JSON.stringify(name)}`, () =>
         failure(4, /CNI_IFNAME/, "ADD", { env: { CNI_IFNAME: name } }));
     }
@@ -138,6 +150,14 @@ describe("the verbs", () => {
       ["an mtu above the overlay's", 7, /at most 1450/, { mtu: 9000 }],
       ["an mtu too small for IPv6", 7, /at least 1280/, { mtu: 1000 }],
       ["dns", 7, /"dns\.search"/, { dns: { search: "x" } }],
+      ["dns", 7, /"dns\.domain"/, { dns: { domain: "a b" } }],
+      ["dns", 7, /"dns\.options\[0\]"/, { dns: { options: [""] } }],
+      [
+        "a search domain that would be a line of its own",
+        7,
+        /"runtimeConfig\.dns\.searches\[1\]"/,
+        { runtimeConfig: { dns: { searches: ["a", "b\nnameserver 192.0.2.1"] } } },
+      ],
       ["prevResult", 7, /"prevResult\.ips\[0\]\.address"/, { prevResult: { ips: [{ address: "x" }] } }],
       [
         "a prevResult index",
