@@ -6,44 +6,22 @@ import { randomBytes } from "node:crypto";
 import { type AgentStatus, agentStatus, CommandError } from "../ctl/index.ts";
 import type { ApiClient } from "./api-client.ts";
 import { build, takeDown } from "./build.ts";
-import { apiClient, fabricPid, findBinDir, initOf, type LabContext, labEnv, type Progress } from "./context.ts";
+import { apiClient, fabricPid, findBinDir, initOf, type LabContext, labEnv } from "./context.ts";
 import type { Faults, FaultSettings } from "./api/index.ts";
 import { callControl } from "./control/client.ts";
 import { joined } from "./convergence.ts";
 import { type Drift, drift, type DriftOptions } from "./drift.ts";
 import { entering, run } from "./exec.ts";
-import { type Addressing, MAX_NODES, nodeName, nodeNumber } from "./names.ts";
+import { MAX_NODES, nodeName, nodeNumber } from "./names.ts";
 import * as nodes from "./nodes.ts";
 import { type Echo, pingAll, pingFrom } from "./ping.ts";
+import type { LabOptions } from "./options.ts";
 import * as pods from "./pods.ts";
 import { LabFiles, type LabRecord, type NodeRecord, type PodRecord } from "./records.ts";
 import { type Transfer, transfer } from "./transfer.ts";
 
 /** What the API server was told, as it says itself. */
 export type FaultState = ReturnType<Faults["state"]>;
-
-/** What a lab may be made with. */
-export interface LabOptions {
-  /** "lab" by default. */
-  name?: string;
-  /** Number of nodes, 3 by default. */
-  nodes?: number;
-  addressing?: Addressing;
-  vni?: number;
-  /** UDP port of VXLAN. */
-  port?: number;
-  /** Further keys of every node's agent configuration. */
-  agentConfig?: Record<string, unknown>;
-  /** Directory of all labs. */
-  base?: string;
-  /** Return as soon as the nodes run, not when every peer is programmed. */
-  dontWait?: boolean;
-  /** How long to wait for that, in milliseconds (60,000). */
-  readyMs?: number;
-  progress?: Progress;
-  /** Stops `up` between two steps. */
-  signal?: AbortSignal;
-}
 
 const READY_MS = 60_000;
 

@@ -1,6 +1,7 @@
 /** `lab up`, `lab down`, `lab status`, `lab list`. */
 import { age, type AgentStatus, type Command, properties, table } from "../../ctl/index.ts";
-import { Lab, type LabOptions } from "../lab.ts";
+import { Lab } from "../lab.ts";
+import type { LabOptions } from "../options.ts";
 import type { Addressing } from "../names.ts";
 import { labNames, type NodeRecord } from "../records.ts";
 import { type Input, UsageError } from "../../ctl/index.ts";
