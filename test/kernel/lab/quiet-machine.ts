@@ -78,6 +78,8 @@ export function quietMachine(): () => QuietMachine {
     };
   });
   after(() => {
+    // a lab that a failed test left
+    machine?.exec(join(findBinDir(), "skylanectl"), "lab", "down", "--all");
     holder?.kill("SIGKILL");
   });
   return () => {
