@@ -136,6 +136,8 @@ export function whoListens(listen: string, timeoutMs = 2_000): Promise<ListenAns
 
 /** NetworkManager and systemd-networkd, by the state that they keep under /run of the host. */
 export function gatherManagers(links: readonly Link[], run = "/run"): ManagerFacts {
+  // these files name devices by index, which says nothing in another namespace than the managers' own
+  if (!ofFirstProcess()) return { networkManager: false, networkd: false, managed: [], visible: false };
   const networkManager = existsSync(join(run, "NetworkManager"));
   const networkd = existsSync(join(run, "systemd/netif/links"));
   const managed: ManagerFacts["managed"][number][] = [];
@@ -149,6 +151,16 @@ export function gatherManagers(links: readonly Link[], run = "/run"): ManagerFac
       managed.push({ manager: "systemd-networkd", device: name, detail: nd["NETWORK_FILE"] ?? nd["ADMIN_STATE"] });
   }
   return { networkManager, networkd, managed, visible: existsSync(join(run, "systemd")) };
+}
+
+/** Whether this process has the network of the first one: the host's, or that of a lab's or container's own host. */
+function ofFirstProcess(): boolean {
+  try {
+    return readlinkSync("/proc/1/ns/net") === readlinkSync("/proc/self/ns/net");
+  } catch (error) {
+    if (gone(error)) return true;
+    throw error;
+  }
 }
 
 function keys(path: string): Record<string, string> | undefined {

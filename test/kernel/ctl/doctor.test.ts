@@ -1,0 +1,210 @@
+/**
+ * `skylanectl doctor` as an operator runs it, on nodes that really have the trouble: three agents in namespaces on one
+ * switch, and each test breaks something between or on them.
+ */
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { existsSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { PeerProbe } from "../../../src/ctl/doctor/facts.ts";
+import type { Finding } from "../../../src/ctl/doctor/finding.ts";
+import { eventually } from "../../support/eventually.ts";
+import { Fabric, type TestNode } from "../agent/harness.ts";
+import { testNamespace } from "../support/netns.ts";
+
+const root = fileURLToPath(new URL("../../..", import.meta.url));
+const built = join(root, "dist/bin/skylanectl");
+const COMMAND = existsSync(built)
+  ? [built]
+  : [process.execPath, "--disable-warning=ExperimentalWarning", join(root, "cmd/skylanectl/main.ts")];
+
+interface Report {
+  status: number;
+  ok: boolean;
+  findings: Finding[];
+  peers: PeerProbe[];
+}
+
+/** Runs the doctor in a namespace. */
+function doctorIn(netns: string, args: readonly string[]): Promise<Report> {
+  return new Promise((resolve, reject) => {
+    const argv = [`--net=${netns}`, "--", ...COMMAND, "doctor", "-o", "json", ...args];
+    execFile("nsenter", argv, { maxBuffer: 1 << 26 }, (error, stdout, stderr) => {
+      const status = error ? Number(error.code) : 0;
+      try {
+        resolve({ status, ...(JSON.parse(stdout) as Omit<Report, "status">) });
+      } catch (cause) {
+        reject(new Error(`doctor: status ${status}: ${stderr}`, { cause }));
+      }
+    });
+  });
+}
+
+const examine = (node: TestNode): Promise<Report> =>
+  doctorIn(node.ns.path, ["--config", join(node.dir, "agent.yaml"), "--timeout", "700"]);
+
+const levels = ({ findings }: Report, ...checks: string[]): string[] =>
+  findings
+    .filter(({ check }) => checks.some((one) => check.startsWith(one)))
+    .map(({ check, level }) => `${check} ${level}`);
+
+/** What a namespace holds, for telling whether something was left in it. */
+const contents = (node: TestNode): string[] =>
+  [
+    ["ip", "-o", "link"],
+    ["ip", "-o", "addr"],
+    ["ip", "route", "show", "table", "all"],
+    ["nft", "list", "tables"],
+  ].map(([command, ...args]) =>
+    node.ns.exec(command as string, ...args).replaceAll(/ (expires|valid_lft|preferred_lft) \S+/g, ""),
+  );
+
+describe("skylanectl doctor", function () {
+  this.timeout(180_000);
+  let fabric: Fabric;
+  let n1: TestNode;
+  let n2: TestNode;
+  let n3: TestNode;
+
+  before(async () => {
+    fabric = new Fabric();
+    await fabric.start();
+    const nodes = [1, 2, 3].map((number) => fabric.node(number));
+    [n1, n2, n3] = nodes as [TestNode, TestNode, TestNode];
+    for (const node of nodes) {
+      await node.register();
+      node.start();
+    }
+    await n1.ready(["n2", "n3"]);
+    await n2.ready(["n1", "n3"]);
+    await n3.ready(["n1", "n2"]);
+  });
+  after(() => fabric.stop());
+
+  it("finds nothing on a healthy node, and leaves nothing on it", async () => {
+    const before = contents(n1);
+    const report = await examine(n1);
+    assert.deepEqual(
+      report.findings.filter(
+        ({ level, check }) => level === "fail" || (level === "warn" && check !== "cni.executable"),
+      ),
+      [],
+    );
+    assert.equal(report.status, 0);
+    assert.equal(report.ok, true);
+    assert.deepEqual(
+      report.peers.map(({ node, tunnel, beside, inside, outside }) => [node, tunnel, beside, inside, outside]),
+      ["n2", "n3"].map((name) => [name, true, "echo", { wanted: 1450, passes: true }, { wanted: 1500, passes: true }]),
+    );
+    assert.deepEqual(contents(n1), before);
+  });
+
+  it("tells UDP that is blocked from a node that is down, and asks the others all the same", async () => {
+    n2.ns.exec(
+      "nft",
+      "add table inet closed; add chain inet closed c { type filter hook input priority 0; }; add rule inet closed c udp dport 4789 drop",
+    );
+    fabric.ns.exec("ip", "link", "set", "to-n3", "down");
+    try {
+      const report = await examine(n1);
+      assert.equal(report.status, 1);
+      assert.deepEqual(levels(report, "peers."), ["peers.udp fail", "peers.down fail", "peers.mtu skip"]);
+      assert.match(report.findings.find(({ check }) => check === "peers.udp")?.found ?? "", /^n2:/);
+      assert.match(report.findings.find(({ check }) => check === "peers.down")?.found ?? "", /^n3:/);
+    } finally {
+      fabric.ns.exec("ip", "link", "set", "to-n3", "up");
+      n2.ns.exec("nft", "delete", "table", "inet", "closed");
+    }
+    await eventually(async () => (await examine(n1)).status === 0, { timeoutMs: 30_000 });
+  });
+
+  it("finds a path that is narrower than its devices say, and what passes", async () => {
+    n2.ns.exec("ip", "link", "set", "eth0", "mtu", "1300");
+    try {
+      const report = await examine(n1);
+      assert.deepEqual(levels(report, "peers"), ["peers ok", "peers.mtu fail"]);
+      const narrow = report.peers.find(({ node }) => node === "n2");
+      assert.equal(narrow?.inside.passes, false);
+      // a veth lets a VLAN header's bytes over its MTU pass
+      const { largest = 0 } = narrow.inside;
+      assert.ok(largest >= 1240 && largest <= 1254, String(largest));
+      assert.equal(report.peers.find(({ node }) => node === "n3")?.inside.passes, true);
+    } finally {
+      n2.ns.exec("ip", "link", "set", "eth0", "mtu", "1500");
+    }
+  });
+
+  it("finds a foreign VXLAN device on our port, another plugin's device, route, rule, chain and configuration", async () => {
+    const before = await examine(n3);
+    n3.ns.exec("ip", "link", "add", "flannel.1", "type", "vxlan", "id", "1", "dstport", "4789", "dev", "eth0");
+    n3.ns.exec("ip", "link", "set", "flannel.1", "up");
+    n3.ns.exec("ip", "route", "add", "10.244.2.128/25", "dev", "flannel.1");
+    n3.ns.exec("ip", "rule", "add", "priority", "100", "from", "10.244.3.0/24", "lookup", "100");
+    n3.ns.exec("nft", "add table ip filter; add chain ip filter FLANNEL-FWD");
+    writeFileSync(join(n3.dir, "conf", "05-flannel.conflist"), "{}");
+    const checks = ["port.vxlan", "others.", "cni.configuration"];
+    try {
+      const report = await examine(n3);
+      assert.equal(report.status, 1);
+      assert.deepEqual(
+        levels(report, ...checks).filter((line) => !line.endsWith(" ok")),
+        [
+          "port.vxlan warn",
+          "cni.configuration fail",
+          "others.devices warn",
+          "others.routes fail",
+          "others.rules warn",
+          "others.chains warn",
+        ],
+      );
+    } finally {
+      n3.ns.exec("nft", "delete", "table", "ip", "filter");
+      n3.ns.exec("ip", "rule", "del", "priority", "100");
+      n3.ns.exec("ip", "link", "del", "flannel.1");
+      rmSync(join(n3.dir, "conf", "05-flannel.conflist"));
+    }
+    assert.deepEqual(levels(await examine(n3), ...checks), levels(before, ...checks));
+  });
+
+  it("works on a host without Skylane: what could be, who has the port, and no failure for its absence", async () => {
+    using host = testNamespace("bare");
+    const nothing = join(fabric.dir, "nothing");
+    const config = join(fabric.dir, "bare.yaml");
+    const at = { runDir: nothing, dataDir: nothing, cni: { confDir: nothing, binDir: nothing } };
+    writeFileSync(config, JSON.stringify({ nodeName: "bare", listen: "", ...at }));
+    const free = await doctorIn(host.path, ["--config", config]);
+    assert.equal(free.status, 0);
+    assert.deepEqual(levels(free, "agent", "kernel.", "port."), [
+      "kernel.version ok",
+      "kernel.vxlan ok",
+      "kernel.veth ok",
+      "kernel.nftables ok",
+      "agent skip",
+      "port.vxlan ok",
+      "port.listen skip",
+    ]);
+    const script = "const s=require('dgram').createSocket('udp4');s.bind(4789,()=>console.log('bound'))";
+    const holder = host.spawn(process.execPath, ["-e", script], { stdio: ["ignore", "pipe", "inherit"] });
+    try {
+      await new Promise((resolve) => holder.stdout?.once("data", resolve));
+      const taken = await doctorIn(host.path, ["--config", config]);
+      assert.equal(taken.status, 1);
+      const finding = taken.findings.find(({ check }) => check === "port.vxlan");
+      assert.equal(finding?.level, "fail");
+      assert.match(finding.found, new RegExp(`pid ${holder.pid}\\)`));
+    } finally {
+      const ended = new Promise((resolve) => holder.once("exit", resolve));
+      holder.kill("SIGKILL");
+      await ended;
+    }
+  });
+
+  it("says so when the agent is gone, and refuses a wrong command line", async () => {
+    await n2.stop();
+    const report = await examine(n2);
+    assert.equal(report.status, 1);
+    assert.deepEqual(levels(report, "agent", "peers"), ["agent fail", "peers skip"]);
+    await assert.rejects(doctorIn(n2.ns.path, ["--timeout", "1"]), /status 2/);
+  });
+});
