@@ -3,14 +3,16 @@
 //   dist/bin/{skylane,skylane-agent,skylanectl}   the launcher, once a name
 //   dist/lib/skylane/<name>.cjs                   the bundles
 //   dist/lib/skylane/node                         Node, linked from the npm package
-//   dist/lib/skylane/cache/                       V8's compile cache of the bundles
+//   dist/lib/skylane/*.cache                      V8's bytecode of bundles
 import { execFileSync, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import {
   chmodSync,
   copyFileSync,
   existsSync,
   linkSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -30,6 +32,26 @@ const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
 
 /** Executable name → its folder in cmd/. */
 const EXECUTABLES = { skylane: "skylane-cni", "skylane-agent": "skylane-agent", skylanectl: "skylanectl" };
+
+/** A digest of everything that the build reads, so that one which would make the same again is left out. */
+function inputs() {
+  const hash = createHash("sha256");
+  const files = ["cmd", "src"].flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name)),
+  );
+  for (const file of [
+    ...files.sort((a, b) => (a < b ? -1 : 1)),
+    ...["package.json", "package-lock.json", "scripts/build.mjs"].map((f) => join(root, f)),
+  ])
+    hash.update(`${file}\0`).update(readFileSync(file));
+  return hash.digest("hex");
+}
+
+const stamp = inputs();
+const stampFile = join(dist, "inputs");
+if (existsSync(stampFile) && readFileSync(stampFile, "utf8") === stamp) process.exit(0);
 
 process.on("exit", () => rmSync(fresh, { recursive: true, force: true }));
 mkdirSync(bin, { recursive: true });
@@ -93,3 +115,5 @@ for (const { name } of entries) {
     timeout: 30_000,
   });
 }
+// last, so that a build that was cut short is made again
+writeFileSync(stampFile, stamp);
