@@ -54,6 +54,13 @@ function decode(text: string): AttachmentRecord | undefined {
   }
 }
 
+/** Without Node's own message, which quotes the whole record. */
+function notRecorded(dir: string, error: unknown): CniError {
+  const reason = errnoOf(error) ?? String(error);
+  const details = "Skylane keeps its records of attachments there; see that the directory is writable and not full.";
+  return new CniError(CODE.io, `cannot record the attachment in ${dir}: ${reason}`, details, { cause: error });
+}
+
 /** The records of one pod network on this node. */
 export class Attachments {
   readonly #dir: string;
@@ -72,10 +79,18 @@ export class Attachments {
   /**
    * Records a new attachment.
    * @returns the record that is there already, with nothing written; undefined when it was written.
-   * @throws Error with a POSIX `code` when it cannot be written.
+   * @throws CniError 5 when it cannot be written.
    */
   begin(record: AttachmentRecord): AttachmentRecord | undefined {
     const target = encode(record);
+    try {
+      return this.#create(record, target);
+    } catch (error) {
+      throw notRecorded(this.#dir, error);
+    }
+  }
+
+  #create(record: AttachmentRecord, target: string): AttachmentRecord | undefined {
     for (let attempt = 0; ; attempt++) {
       try {
         symlinkSync(target, this.#path(record.owner));

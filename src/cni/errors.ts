@@ -67,11 +67,12 @@ export function errnoOf(error: unknown): string | undefined {
   return typeof error.code === "string" ? error.code : undefined;
 }
 
-/** The messages of an error and its causes, outermost first, as one line. */
+/** The messages of an error and its causes, outermost first, as one line; a cause that was quoted already is left out. */
 export function describeError(error: unknown): string {
   const parts: string[] = [];
   for (let e = error, depth = 0; e !== undefined && e !== null && depth < 5; depth++) {
-    parts.push(e instanceof Error ? e.message || e.name : inspect(e));
+    const text = e instanceof Error ? e.message || e.name : inspect(e);
+    if (!parts.some((part) => part.includes(text))) parts.push(text);
     e = e instanceof Error ? e.cause : undefined;
   }
   return parts.join(": ");

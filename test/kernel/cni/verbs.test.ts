@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync, rmSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { TestNamespace } from "../support/netns.ts";
 import type { Outcome } from "../support/runtime.ts";
@@ -226,6 +226,15 @@ describe("the executable, as a runtime calls it", () => {
     assert.ok(String(link?.ifalias).startsWith(`${"n".repeat(63)}/ppp`), String(link?.ifalias));
     succeeded(await node.runtime.exec("skylane", "DEL", node.config(), long));
     assert.deepEqual(node.remains(), NOTHING);
+  });
+
+  it("says where it cannot keep its records, not what they are", async () => {
+    const dataDir = join(node.dir, "file");
+    writeFileSync(dataDir, "");
+    const outcome = await call("ADD", { dataDir });
+    failed(outcome, 5, /cannot record the attachment in .*\/file\/attachments\/default: ENOTDIR/);
+    assert.doesNotMatch(outcome.stdout, /bootId/);
+    assert.deepEqual(devicesIn(pod), []);
   });
 
   it("refuses a sandbox that is a FIFO without waiting for its writer, and removes what is left without it", async () => {

@@ -470,6 +470,12 @@ describe("the verbs", () => {
       host.published = undefined;
       await failure(50, /not ready/, "STATUS");
     });
+    it("names a cause once", async () => {
+      const cause = new SyntaxError("Unexpected end of JSON input");
+      host.publishedError = new Error(`default.json: is not JSON: ${cause.message}`, { cause });
+      const { json } = await call("STATUS");
+      assert.equal(String(json.msg).match(/Unexpected end/g)?.length, 1, String(json.msg));
+    });
     it("50 with a file that cannot be used", async () => {
       host.publishedError = new Error("layout version 2 is unknown");
       await failure(50, /layout version 2/, "STATUS");
