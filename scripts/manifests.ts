@@ -88,7 +88,7 @@ const INSTALL = ["namespace", "rbac", "configmap", "daemonset"];
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const files = {
-    "skylane.yaml": HEAD + renderChart({}, NAMESPACE, INSTALL),
+    "skylane.yaml": HEAD + renderChart({ createNamespace: true }, NAMESPACE, INSTALL),
     "admission-policy.yaml": HEAD + renderChart({ admissionPolicy: true }, NAMESPACE, ["admission-policy"]),
   };
   for (const [file, text] of Object.entries(files)) {
