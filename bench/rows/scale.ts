@@ -18,7 +18,7 @@ const EXTRA = 50_000;
 const ms = (from: bigint, to: bigint): number => Number(to - from) / 1e6;
 
 /** A run of the simulator against one server. */
-class Simulation {
+export class Simulation {
   readonly context: Context;
   readonly cluster: Cluster;
   readonly agent: BenchAgent;

@@ -6,7 +6,7 @@
  */
 import { readFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
-import { ApiClient } from "../../src/lab/api-client.ts";
+import { ApiClient, ApiError } from "../../src/lab/api-client.ts";
 import { startApiServer } from "../../src/lab/api/index.ts";
 import { conditions, nodeName, nodeObject } from "./node-object.ts";
 
@@ -80,12 +80,23 @@ async function embedded(host: string): Promise<Writer> {
 async function real(url: string, caFile: string, token: string): Promise<Writer> {
   const api = new ApiClient({ url, caPem: readFileSync(caFile, "utf8"), token });
   const patch = "application/merge-patch+json";
+  // A kept connection may be closed by the server just as it is used; then it is tried once more, and may have been done.
+  const insist = async (method: string, path: string, body?: unknown): Promise<void> => {
+    try {
+      await api.call(method, path, body);
+    } catch (first) {
+      if (first instanceof ApiError) throw first;
+      await api.call(method, path, body).catch((error: unknown) => {
+        if (!(error instanceof ApiError && (error.status === 409 || error.status === 404))) throw error;
+      });
+    }
+  };
   return {
     access: { url, caPem: readFileSync(caFile, "utf8"), token },
     atATime: 4,
-    put: async (n) => void (await api.call("POST", "/api/v1/nodes?fieldManager=kubelet", nodeObject(n, false))),
+    put: (n) => insist("POST", "/api/v1/nodes?fieldManager=kubelet", nodeObject(n, false)),
     own: async (name, ip, podCidr) => void (await api.call("POST", "/api/v1/nodes", ownNode(name, ip, podCidr))),
-    remove: async (n) => void (await api.call("DELETE", `/api/v1/nodes/${nodeName(n)}`)),
+    remove: (n) => insist("DELETE", `/api/v1/nodes/${nodeName(n)}`),
     heartbeat: async (n, time) => {
       const path = `/api/v1/nodes/${nodeName(n)}/status?fieldManager=kubelet`;
       await api.call("PATCH", path, { status: { conditions: conditions(time) } }, patch);

@@ -42,5 +42,5 @@ export const alone = (head: RowHead, ours: readonly number[]): Row => ({ ...head
 export function met({ target, ours, ratio }: Row): boolean | undefined {
   const value = target?.of === "ratio" ? ratio?.median : ours.median;
   if (!target || value === undefined) return undefined;
-  return value <= (target.atMost ?? Number.POSITIVE_INFINITY) && value >= (target.atLeast ?? 0);
+  return value <= (target.atMost ?? Number.POSITIVE_INFINITY) && value >= (target.atLeast ?? Number.NEGATIVE_INFINITY);
 }

@@ -45,7 +45,7 @@ describe("agents of a cluster", function () {
       ),
       [
         `10.244.2.0 lladdr ${mac} PERMANENT`,
-        `10.244.2.0/24 via 10.244.2.0 dev sky.4096 src 10.244.1.0 onlink`,
+        `10.244.2.0/24 via 10.244.2.0 dev sky.4096 scope 147 src 10.244.1.0 onlink`,
         `${mac} dst 172.30.0.12 permanent`,
         `fd00:10:244:2:: lladdr ${mac} PERMANENT`,
         `fd00:10:244:2::/64 via fd00:10:244:2:: dev sky.4096 src fd00:10:244:1:: onlink`,

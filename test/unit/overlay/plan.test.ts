@@ -146,8 +146,21 @@ describe("the plan", () => {
         ifindex: IFINDEX,
         onlink: true,
         protocol: 83,
+        scope: 73,
       },
     });
+  });
+
+  it("spreads IPv4 routes over the scopes that are free to use, each prefix always to the same", () => {
+    const many = Array.from({ length: 200 }, (_, at) => peer(at + 1));
+    const scopesOf = (): (number | undefined)[] =>
+      plan(desiredState(local, many), empty).flatMap((operation) =>
+        operation.kind === "route" && operation.route.family === 4 ? [operation.route.scope] : [],
+      );
+    const scopes = scopesOf();
+    assert.deepEqual(scopes, scopesOf());
+    assert.ok(scopes.every((scope = -1) => scope >= 0 && scope < 200));
+    assert.ok(new Set(scopes).size > 100);
   });
 
   it("is empty where everything is right, so a restart does nothing", () => {
