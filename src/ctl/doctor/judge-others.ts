@@ -76,12 +76,22 @@ function routes(facts: Facts): Finding {
   const found = foreignRoutes(facts);
   if (found.length === 0) return ok("others.routes", "no route of others inside the pods' networks");
   const text = found.map(({ route, link }) => `${route.dst} dev ${link?.name ?? "?"}`);
-  return fail(
-    "others.routes",
-    some(text),
-    "These routes take packets to pods away from where Skylane would send them.",
-    `Remove them with the device that they came with, or one by one: ip route delete ${text[0]}.`,
-  );
+  const own = networkOf(facts)?.podCidrs ?? [];
+  const harmful = found.some(({ route }) => !own.some((cidr) => cidrsOverlap(cidr, route.dst)));
+  const cure = `Remove them with the device that they came with, or one by one: ip route delete ${text[0]}.`;
+  return harmful
+    ? fail(
+        "others.routes",
+        some(text),
+        "These routes take packets to pods of other nodes away from where Skylane would send them.",
+        cure,
+      )
+    : warn(
+        "others.routes",
+        some(text),
+        "Routes of another plugin for this node's own pods: its pods still use them; Skylane's have routes of their own, which win.",
+        cure,
+      );
 }
 
 /** Cilium's tables of its proxy; a rule without a selector, or for pods' addresses, that is asked before the main table. */
