@@ -3,6 +3,7 @@
  * Nothing is touched before the first network knows its peers, so that an agent that restarts does not lock
  * out, for a moment, the peers that are there.
  */
+import { familyOf } from "../addr/index.ts";
 import type { AgentConfig } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
 import { Firewall, type NetworkRules } from "../nft/index.ts";
@@ -14,6 +15,10 @@ import type { Metrics } from "./metrics.ts";
 /** What a network's rules are made of. */
 export function rulesOf(local: LocalNetwork, peers: readonly Peer[], config: AgentConfig): NetworkRules {
   const { network, vni, device, port, podCidrs, clusterCidrs } = local;
+  // Of a family without configured cluster CIDRs, what is known of the cluster are the nodes in it.
+  const known = peers
+    .flatMap((peer) => peer.podCidrs)
+    .filter((cidr) => !clusterCidrs.some((one) => familyOf(one) === familyOf(cidr)));
   const ports = peers.flatMap((peer) => (peer.port === undefined ? [] : [peer.port]));
   return {
     network,
@@ -23,8 +28,7 @@ export function rulesOf(local: LocalNetwork, peers: readonly Peer[], config: Age
     peers: peers.map(({ underlayIp }) => underlayIp),
     peerPorts: [...new Set(ports)],
     podCidrs,
-    // Without configured cluster CIDRs, what is known of the cluster are the nodes in it.
-    clusterCidrs: clusterCidrs.length > 0 ? clusterCidrs : aggregate(peers.flatMap((peer) => peer.podCidrs)),
+    clusterCidrs: [...clusterCidrs, ...aggregate(known)],
     masquerade: config.masquerade,
   };
 }

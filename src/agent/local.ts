@@ -2,9 +2,9 @@
  * From our own Node's facts, the configuration and this machine's addresses to the network that this node takes
  * part in, or to the one thing that is missing for it. Pure, so that a start and every later change are the same.
  */
-import { cidrCovers, derivedMac, familyOf } from "../addr/index.ts";
+import { derivedMac, familyOf } from "../addr/index.ts";
 import type { AgentConfig } from "../config/index.ts";
-import type { LocalNetwork } from "../overlay/index.ts";
+import { isClusterCidr, type LocalNetwork } from "../overlay/index.ts";
 import type { OwnFacts } from "./inputs.ts";
 import { overlayMtu } from "./mtu.ts";
 import { selectUnderlay, type Underlay, type UnderlayInput } from "./underlay.ts";
@@ -44,7 +44,7 @@ export function resolveLocal(
   const { underlay } = result;
   const { mtu, warnings } = overlayMtu(config.mtu, underlay, own.podCidrs.map(familyOf));
   for (const cidr of own.podCidrs) {
-    if (config.clusterCidrs.length === 0 || config.clusterCidrs.some((cluster) => cidrCovers(cluster, cidr))) continue;
+    if (isClusterCidr(config.clusterCidrs, cidr)) continue;
     warnings.push(
       `this node's pod CIDR ${cidr} is outside the configured clusterCidrs (${config.clusterCidrs.join(", ")}): ` +
         "the other nodes refuse it; correct clusterCidrs on all nodes",

@@ -142,7 +142,7 @@ export const AgentSchema = v.object({
     v.pipe(
       cidrList,
       v.description(
-        "Pod CIDRs of the whole cluster, both families. Traffic to them is never masqueraded, and peers outside them are refused. Empty: every peer's own pod CIDRs count.",
+        "Pod CIDRs of the whole cluster, both families. Traffic to them is never masqueraded, and peers outside them are refused. A family without one is not restricted, and every peer's own pod CIDRs count.",
       ),
     ),
     [],

@@ -65,7 +65,7 @@ function judge(local: LocalNetwork, node: string, entry: VtepAnnotation, claims:
     const ours = local.podCidrs.join(", ") || "none";
     return refuse("NoCommonFamily", `its pod CIDRs are ${entry.podCidrs.join(", ")}, this node's ${ours}`);
   }
-  const foreign = local.clusterCidrs.length > 0 && entry.podCidrs.find((cidr) => !insideCluster(local, cidr));
+  const foreign = entry.podCidrs.find((cidr) => !isClusterCidr(local.clusterCidrs, cidr));
   if (foreign) {
     return refuse(
       "ForeignPodCidr",
@@ -85,8 +85,11 @@ function judge(local: LocalNetwork, node: string, entry: VtepAnnotation, claims:
   return claims.conflict(peer) ?? peer;
 }
 
-const insideCluster = (local: LocalNetwork, cidr: string): boolean =>
-  local.clusterCidrs.some((cluster) => cidrCovers(cluster, cidr));
+/** Whether a pod CIDR may be one of the cluster's; a family for which no cluster CIDR is configured is not restricted. */
+export function isClusterCidr(clusterCidrs: readonly string[], podCidr: string): boolean {
+  const configured = clusterCidrs.filter((cluster) => familyOf(cluster) === familyOf(podCidr));
+  return configured.length === 0 || configured.some((cluster) => cidrCovers(cluster, podCidr));
+}
 
 /** What is taken, and by whom. */
 class Claims {

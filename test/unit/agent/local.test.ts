@@ -45,6 +45,8 @@ describe("this node's part of a pod network", () => {
     const result = resolveLocal(config("--cluster-cidrs", "10.0.0.0/16"), own, machine, undefined);
     assert.ok("local" in result);
     assert.match(result.warnings.join(), /10\.244\.1\.0\/24 is outside.*10\.0\.0\.0\/16/);
+    const other = resolveLocal(config("--cluster-cidrs", "fd00::/16"), own, machine, undefined);
+    assert.ok("local" in other && other.warnings.length === 0);
   });
 
   it("has the same MAC after every start, and another one on another node or network", () => {

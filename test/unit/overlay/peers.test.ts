@@ -77,6 +77,11 @@ describe("the selection of peers", () => {
     assert.equal(selectPeers(only4, [nodeOf(1, { podCidrs: ["fd00:9::/64"] })]).refused[0]?.reason, "NoCommonFamily");
   });
 
+  it("restricts only the family that cluster CIDRs are configured for", () => {
+    const configured = { ...local, clusterCidrs: ["10.244.0.0/16"] };
+    assert.deepEqual(selectPeers(configured, [nodeOf(1)]), { peers: [peer(1)], refused: [] });
+  });
+
   it("lets a refused node claim nothing", () => {
     const bad = nodeOf(1, { mac: local.mac });
     assert.deepEqual(verdicts(bad, nodeOf(2, { podCidrs: peer(1).podCidrs, ips: [peer(1).underlayIp] })), {
