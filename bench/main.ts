@@ -10,12 +10,14 @@ import { parseArgs } from "node:util";
 import { cni } from "./rows/cni.ts";
 import { peers } from "./rows/peers.ts";
 import { scale, scaleReal } from "./rows/scale.ts";
+import { traffic } from "./rows/traffic.ts";
 import { type Measurement, measured } from "./support/context.ts";
+import { report } from "./support/report.ts";
 import { met, type Row } from "./support/row.ts";
 import { plainTable } from "./support/text.ts";
 
 /** In the order of the report. One more measurement is one more entry. */
-const MEASUREMENTS: readonly Measurement[] = [cni, peers, scale, scaleReal];
+const MEASUREMENTS: readonly Measurement[] = [cni, peers, traffic, scale, scaleReal];
 
 const names = MEASUREMENTS.map(({ name }) => name);
 const { values, positionals } = parseArgs({
@@ -40,6 +42,7 @@ if (unknown.length > 0 || (nodes !== undefined && !(Number.isInteger(nodes) && n
     console.error("bench: failed:", error);
     process.exitCode = 1;
   };
+  const write = report();
   const start = performance.now();
   for (const measurement of MEASUREMENTS.filter(({ name }) => asked.length === 0 || asked.includes(name))) {
     say(measurement.title);
@@ -52,9 +55,8 @@ if (unknown.length > 0 || (nodes !== undefined && !(Number.isInteger(nodes) && n
     }
   }
   const judged = rows.filter((row) => met(row) !== undefined);
-  say(
-    `${judged.filter((row) => met(row)).length} of ${judged.length} targets met, ` +
-      `${Math.round((performance.now() - start) / 1000)} s`,
-  );
+  const seconds = (performance.now() - start) / 1000;
+  if (!quick && asked.length === 0 && nodes === undefined) write(rows, seconds);
+  say(`${judged.filter((row) => met(row)).length} of ${judged.length} targets met, ` + `${Math.round(seconds)} s`);
   if (values.json) console.log(JSON.stringify(rows));
 }
