@@ -73,7 +73,7 @@ export function readForwarding(
 ): ForwardingState {
   const ra = new Set<number | undefined>();
   for (const { ip, ifindex, permanent } of addresses)
-    if (familyOf(ip) === 6 && permanent === false && ipScope(ip) === "unicast") ra.add(ifindex);
+    if (familyOf(ip) === 6 && !permanent && ipScope(ip) === "unicast") ra.add(ifindex);
   for (const { protocol, ifindex } of routes6) if (protocol === PROTOCOL_RA) ra.add(ifindex);
   return {
     ipv4: readSysctl("net.ipv4.ip_forward"),

@@ -87,7 +87,7 @@ function usableAddresses(links: readonly Link[], addresses: readonly Address[]):
   for (const address of addresses) {
     const link = byIndex.get(address.ifindex);
     if (!link || isOurs(link) || address.tentative || address.dadFailed) continue;
-    if (ipScope(address.ip) === "unicast") out.push({ ip: address.ip, link, permanent: address.permanent !== false });
+    if (ipScope(address.ip) === "unicast") out.push({ ip: address.ip, link, permanent: address.permanent === true });
   }
   return out.sort((a, b) => a.link.index - b.link.index);
 }

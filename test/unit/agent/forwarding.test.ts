@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { type ForwardingLink, planForwarding } from "../../../src/agent/forwarding.ts";
+import { type ForwardingLink, planForwarding, readForwarding } from "../../../src/agent/forwarding.ts";
+import type { Link } from "../../../src/netlink/index.ts";
 
 const uplink: ForwardingLink = {
   name: "eth0",
@@ -52,5 +53,30 @@ describe("forwarding", () => {
       { key: "net.ipv4.conf.sky.4096.forwarding", value: "1" },
       { key: "net.ipv6.conf.sky.4096.forwarding", value: "1" },
     ]);
+  });
+
+  it("takes an address for one from advertisements when nobody made it permanent, as dumps tell by leaving that out", () => {
+    const link = (index: number, name: string): Link => ({
+      index,
+      name,
+      mtu: 1500,
+      up: true,
+      lowerUp: true,
+      loopback: false,
+      group: 0,
+    });
+    const links = [link(2, "skyra0"), link(3, "skyra1"), link(4, "skyra2"), link(5, "skyra3")];
+    const addresses = [
+      { ifindex: 2, ip: "fd30::11", prefix: 64 },
+      { ifindex: 3, ip: "fd30::12", prefix: 64, permanent: true },
+      { ifindex: 4, ip: "172.30.0.11", prefix: 24 },
+      { ifindex: 5, ip: "fe80::1", prefix: 64 },
+    ];
+    assert.deepEqual(
+      readForwarding(links, addresses, []).links.map(({ usesRa }) => usesRa),
+      [true, false, false, false],
+    );
+    const learned = { family: 6, dst: "default", ifindex: 3, protocol: 9 } as const;
+    assert.equal(readForwarding(links, addresses, [learned]).links[1]?.usesRa, true);
   });
 });

@@ -110,7 +110,7 @@ describe("the underlay address", () => {
     assert.equal(chosen({ addresses, selection }).ip, "172.30.0.11");
     assert.equal(chosen({ addresses, selection, internalIps: [] }).ip, "172.30.0.250");
     assert.equal(chosen({ addresses, selection, internalIps: [], current: "172.30.0.11" }).ip, "172.30.0.11");
-    const temporary = [{ ...addresses[0]!, permanent: false }, addresses[1]!];
+    const temporary = [addresses[0]!, { ...addresses[1]!, permanent: true }];
     assert.equal(chosen({ addresses: temporary, selection, internalIps: [] }).ip, "172.30.0.11");
   });
 
