@@ -1,0 +1,130 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseAllDocuments } from "yaml";
+import { render, renderChart } from "../../../scripts/manifests.ts";
+import { type AgentConfig, loadAgentConfig } from "../../../src/config/index.ts";
+
+interface Manifest {
+  kind: string;
+  metadata: { name: string };
+  data?: Record<string, string>;
+  rules?: { resources: string[]; verbs: string[] }[];
+  spec?: {
+    template: {
+      spec: {
+        containers: Container[];
+        initContainers: Container[];
+        volumes: { name: string; hostPath?: { path: string } }[];
+      };
+    };
+  };
+}
+interface Container {
+  name: string;
+  securityContext: {
+    privileged?: boolean;
+    readOnlyRootFilesystem: boolean;
+    capabilities: { drop: string[]; add: string[] };
+  };
+  volumeMounts: { name: string; mountPath: string }[];
+}
+
+const TEMPLATES = ["namespace", "rbac", "configmap", "daemonset"];
+const documents = (text: string): Manifest[] => parseAllDocuments(text).map((document) => document.toJS() as Manifest);
+const manifest = (file: string) =>
+  readFileSync(fileURLToPath(new URL(`../../../manifests/${file}`, import.meta.url)), "utf8");
+
+describe("the manifest", () => {
+  let dir: string;
+  before(() => {
+    dir = mkdtempSync(join(tmpdir(), "skylane-manifest-"));
+  });
+  after(() => rmSync(dir, { recursive: true, force: true }));
+
+  const configured = (values: Record<string, unknown>): AgentConfig => {
+    const map = documents(renderChart(values, "skylane-system", TEMPLATES)).find(({ kind }) => kind === "ConfigMap");
+    const file = join(dir, "agent.yaml");
+    writeFileSync(file, map?.data?.["agent.yaml"] ?? "");
+    return loadAgentConfig({ argv: ["--config", file], env: { NODE_NAME: "node1" } });
+  };
+
+  it("configures the agent with its defaults", () => {
+    const { vni, port, mtu, clusterCidrs, masquerade, listen, underlay } = configured({});
+    assert.deepEqual(
+      { vni, port, mtu, clusterCidrs, masquerade, listen, underlay },
+      {
+        vni: 4096,
+        port: 4789,
+        mtu: "auto",
+        clusterCidrs: [],
+        masquerade: { enabled: true, exclude: [] },
+        listen: ":9473",
+        underlay: {},
+      },
+    );
+  });
+
+  it("passes every value of the chart on to the agent", () => {
+    const values = {
+      podCidr: "10.1.0.0/16",
+      podCidrv6: "fd01::/56",
+      vni: 1,
+      backendPort: 8472,
+      mtu: 1400,
+      masquerade: false,
+      masqueradeExclude: ["192.168.0.0/16"],
+      underlay: { interface: "eth1" },
+      listenPort: 9999,
+      logLevel: "debug",
+      logFormat: "json",
+    };
+    const config = configured(values);
+    assert.deepEqual(config.clusterCidrs, ["10.1.0.0/16", "fd01::/56"]);
+    assert.deepEqual(
+      [config.vni, config.port, config.mtu, config.listen, config.logLevel, config.logFormat],
+      [1, 8472, 1400, ":9999", "debug", "json"],
+    );
+    assert.deepEqual(config.masquerade, { enabled: false, exclude: ["192.168.0.0/16"] });
+    assert.equal(config.underlay.interface, "eth1");
+    assert.deepEqual(configured({ podCidrv6: "fd01::/56" }).clusterCidrs, ["fd01::/56"]);
+  });
+
+  it("gives the agent no more than it names: no privileged container, a read-only root, capabilities one by one", () => {
+    const set = documents(manifest("skylane.yaml")).find(({ kind }) => kind === "DaemonSet");
+    const { containers = [], initContainers = [], volumes = [] } = set?.spec?.template.spec ?? {};
+    assert.deepEqual(
+      [...initContainers, ...containers].map(({ name }) => name),
+      ["install-cni", "agent"],
+    );
+    for (const { name, securityContext } of [...initContainers, ...containers]) {
+      assert.equal(securityContext.privileged, undefined, name);
+      assert.equal(securityContext.readOnlyRootFilesystem, true, name);
+      assert.deepEqual(securityContext.capabilities.drop, ["ALL"], name);
+    }
+    const mounted = new Set(
+      [...initContainers, ...containers].flatMap(({ volumeMounts }) => volumeMounts.map((m) => m.name)),
+    );
+    assert.deepEqual(
+      [...mounted].sort(),
+      volumes.map(({ name }) => name).sort(),
+      "each volume is mounted, and none is missing",
+    );
+  });
+
+  it("lets the agent read and annotate Nodes and write Events, and nothing else", () => {
+    const rules = documents(manifest("skylane.yaml")).flatMap(({ rules = [] }) => rules);
+    assert.deepEqual(
+      rules.map(({ resources, verbs }) => `${resources.join()}: ${verbs.join()}`),
+      ["nodes: get,list,watch", "nodes: patch", "events: create,patch,update"],
+    );
+  });
+
+  it("refuses what the renderer does not understand rather than render it wrongly", () => {
+    assert.throws(() => render("{{ range .Values.x }}", { Values: { x: [] } }), /not understood/);
+    assert.throws(() => render("{{ .Values.missing }}", { Values: {} }), /no \.Values\.missing/);
+    assert.throws(() => render("{{ if .Values.x }}", { Values: { x: 1 } }), /no \{\{ end \}\}/);
+  });
+});
