@@ -90,10 +90,16 @@ export const inFile =
     return { file: line === undefined ? file : `${file}:${line}`, key: keyOf(path) };
   };
 
+/** What is allowed where a whole section is wrong. */
+function sectionRule(schema: AnySchema): string {
+  const entries = entriesOf(schema);
+  return entries ? `keys of its own: ${Object.keys(entries).join(", ")}` : "";
+}
+
 function problemOf(schema: AnySchema, issue: v.BaseIssue<unknown>, where: Where): ConfigProblem {
   const path = (issue.path ?? []).map((item) => (typeof item.key === "number" ? item.key : String(item.key)));
   const at = schemaAt(schema, path);
-  const allowed = allowedBy(at);
+  const allowed = allowedBy(at) || sectionRule(at);
   const missing = issue.input === undefined;
   // Messages of our own parsers say more than "not allowed"; valibot's words ("Invalid type: …") say less.
   const own = issue.kind === "transformation" || issue.type === "check" || issue.type === "raw_transform";

@@ -96,6 +96,13 @@ cni:
     assert.equal(config.cni.binDir, "/opt/cni/bin");
   });
 
+  it("says what a section takes where it is something else", () => {
+    assert.throws(
+      () => load("masquerade: yes\n"),
+      /masquerade: "yes" is not allowed; allowed: keys of its own: enabled, exclude/,
+    );
+  });
+
   it("lets flags win over the environment, that over the file", () => {
     const yaml = "nodeName: from-file\nvni: 1\nport: 1\n";
     assert.equal(load(yaml, [], {}).nodeName, "from-file");
