@@ -70,7 +70,7 @@ static int find_home(const char *dir, const char *name, char *home, size_t size)
 
 /* Becomes Node on the script of that name; returns only on failure. */
 static int run(const char *dir, const char *name, int argc, char **argv) {
-  static char home[PATH_MAX], node[PATH_MAX], script[PATH_MAX], libraries[PATH_MAX], loader[PATH_MAX];
+  static char home[PATH_MAX], node[PATH_MAX], script[PATH_MAX], libraries[PATH_MAX], loader[PATH_MAX], cache[PATH_MAX];
   static char *arguments[MAX_ARGUMENTS + 8];
   int n = 0;
 
@@ -104,7 +104,14 @@ static int run(const char *dir, const char *name, int argc, char **argv) {
     unsetenv("NODE_PATH");
     unsetenv("NODE_DEBUG");
     unsetenv("NODE_V8_COVERAGE");
-  } else if (strcmp(name, AGENT) == 0) {
+  } else {
+    /* What V8 made of the script when it was built, or the first time that it ran: a third of the start is compiling. */
+    if (snprintf(cache, sizeof cache, "%s/cache", home) < (int)sizeof cache) {
+      setenv("NODE_COMPILE_CACHE", cache, 0);
+      setenv("NODE_COMPILE_CACHE_PORTABLE", "1", 0);
+    }
+  }
+  if (strcmp(name, AGENT) == 0) {
     setenv("MALLOC_ARENA_MAX", "1", 0);
     setenv("UV_THREADPOOL_SIZE", "8", 0);
   }
