@@ -57,6 +57,6 @@ if (unknown.length > 0 || (nodes !== undefined && !(Number.isInteger(nodes) && n
   const judged = rows.filter((row) => met(row) !== undefined);
   const seconds = (performance.now() - start) / 1000;
   if (!quick && asked.length === 0 && nodes === undefined) write(rows, seconds);
-  say(`${judged.filter((row) => met(row)).length} of ${judged.length} targets met, ` + `${Math.round(seconds)} s`);
+  say(`${judged.filter((row) => met(row)).length} of ${judged.length} targets met, ${Math.round(seconds)} s`);
   if (values.json) console.log(JSON.stringify(rows));
 }
