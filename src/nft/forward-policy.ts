@@ -10,10 +10,8 @@
  * legacy iptables (reached through its own tools, and only where the kernel has such a table, since asking
  * iptables-legacy for one would make it).
  */
-import { readFileSync } from "node:fs";
 import type { Family } from "../addr/index.ts";
-import { withNetns } from "../sys/index.ts";
-import { LEGACY, LEGACY_NAMES, LOCK_WAIT } from "./legacy.ts";
+import { LEGACY, legacyTables, LOCK_WAIT } from "./legacy.ts";
 import { NftError, type RunTool } from "./run.ts";
 
 /** The chain that is ours, in somebody else's table. */
@@ -80,18 +78,8 @@ export async function removeForwarding(run: RunTool, netns?: number | string): P
 }
 
 /** Whether the kernel has a filter table of legacy iptables in this namespace, without making one. */
-export function hasLegacyTable(family: Family, netns?: number | string): boolean {
-  const look = (): boolean => {
-    try {
-      // Of the thread: the process's own /proc/net would be that of another namespace.
-      return readFileSync(`/proc/thread-self/net/${LEGACY_NAMES[family]}`, "utf8").split("\n").includes("filter");
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
-      throw error;
-    }
-  };
-  return netns === undefined ? look() : withNetns(netns, look);
-}
+export const hasLegacyTable = (family: Family, netns?: number | string): boolean =>
+  legacyTables(family, netns).includes("filter");
 
 /**
  * All FORWARD chains that there are.

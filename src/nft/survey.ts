@@ -3,9 +3,8 @@
  * that no rule decided. Looks only; a legacy table is asked for only where the kernel already has it, since asking
  * iptables-legacy for one would make it.
  */
-import { readFileSync } from "node:fs";
 import { type Family, FAMILIES } from "../addr/index.ts";
-import { LEGACY, LEGACY_NAMES, LOCK_WAIT } from "./legacy.ts";
+import { LEGACY, legacyTables, LOCK_WAIT } from "./legacy.ts";
 import type { RunTool } from "./run.ts";
 
 /** A chain of anybody's. */
@@ -20,8 +19,8 @@ export interface SurveyedChain {
 
 const LEGACY_HOOKS = new Set(["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"]);
 
-/** All chains in the namespace of this process. @throws NftError */
-export async function surveyChains(run: RunTool): Promise<SurveyedChain[]> {
+/** All chains of the namespace in which `run` runs; `netns` names it where it is not this process's own. @throws NftError */
+export async function surveyChains(run: RunTool, netns?: number | string): Promise<SurveyedChain[]> {
   const chains: SurveyedChain[] = [];
   const { nftables } = JSON.parse(await run("nft", ["-j", "list", "chains"])) as {
     nftables: { chain?: { family: string; table: string; name: string; hook?: string; policy?: string } }[];
@@ -37,17 +36,8 @@ export async function surveyChains(run: RunTool): Promise<SurveyedChain[]> {
     });
   }
   for (const family of FAMILIES)
-    for (const table of legacyTables(family)) chains.push(...(await legacyChains(run, family, table)));
+    for (const table of legacyTables(family, netns)) chains.push(...(await legacyChains(run, family, table)));
   return chains;
-}
-
-function legacyTables(family: Family): string[] {
-  try {
-    return readFileSync(`/proc/thread-self/net/${LEGACY_NAMES[family]}`, "utf8").split("\n").filter(Boolean);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
-    throw error;
-  }
 }
 
 async function legacyChains(run: RunTool, family: Family, table: string): Promise<SurveyedChain[]> {
