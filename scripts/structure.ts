@@ -17,7 +17,7 @@ const LAYERS = [
   ["cni", "overlay"],
   ["pod", "ipam", "kube", "nft"],
   ["netlink", "config"],
-  ["log", "sys"],
+  ["log", "sys", "task"],
   ["addr"],
 ];
 /** Packages that one folder alone may import. */

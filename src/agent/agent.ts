@@ -8,13 +8,13 @@ import type { Logger } from "../log/index.ts";
 import { Rtnl } from "../netlink/index.ts";
 import { VTEP_ANNOTATION } from "../overlay/index.ts";
 import type { HeldLock } from "../sys/index.ts";
+import { Task } from "../task/index.ts";
 import { type CachedInputs, cachePath, CacheWriter, readCache } from "./cache.ts";
 import { ClusterView } from "./cluster.ts";
 import { Housekeeping } from "./housekeeping.ts";
 import { type Listener, listenTcp, listenUnix } from "./http.ts";
 import { NodeFirewall } from "./firewall.ts";
 import { claimNode, removeDrafts } from "./instance.ts";
-import { LatestTask } from "./latest.ts";
 import { watchMachine } from "./machine.ts";
 import { Metrics } from "./metrics.ts";
 import { PodNetwork } from "./network.ts";
@@ -158,7 +158,7 @@ export class Agent {
   /** A port that is taken is no reason to leave the data path alone: it is tried again. */
   #serve(listen: string, routes: Parameters<typeof listenTcp>[1]): void {
     let listener: Listener | undefined;
-    const task = new LatestTask(
+    const task = new Task(
       async () => {
         listener = await listenTcp(parseListen(listen), routes);
         this.#log.info(`health and metrics are served on ${listener.address}`);
@@ -168,7 +168,7 @@ export class Agent {
         if (attempt === 1) this.#log.error(`cannot listen on ${listen}; trying again`, { error });
       },
     );
-    task.poke();
+    task.want();
     this.#closers.push(async () => {
       await task.stop();
       await listener?.close();

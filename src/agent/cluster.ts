@@ -20,9 +20,9 @@ import {
 } from "../kube/index.ts";
 import type { Logger } from "../log/index.ts";
 import { VTEP_ANNOTATION } from "../overlay/index.ts";
+import { Task } from "../task/index.ts";
 import { CACHE_OLD_MS, type CacheWriter, type CachedInputs } from "./cache.ts";
 import type { Inputs, NodeFacts, OwnFacts } from "./inputs.ts";
-import { LatestTask } from "./latest.ts";
 import type { ApiStatus } from "./status.ts";
 
 /** The operator's override of the underlay address, on a Node. */
@@ -54,7 +54,7 @@ export class ClusterView {
   readonly #options: ClusterOptions;
   readonly #own: OwnNode;
   readonly #nodes: NodeReflector;
-  readonly #save: LatestTask;
+  readonly #save: Task;
   #ownFacts: OwnFacts | undefined;
   #usingCache = false;
   #grace: NodeJS.Timeout | undefined;
@@ -66,7 +66,7 @@ export class ClusterView {
     this.#nodes = new NodeReflector(client, { log });
     this.#ownFacts = cached?.inputs.own;
     this.#nodes.remember((cached?.inputs.nodes ?? []).map(cachedMeta));
-    this.#save = new LatestTask(
+    this.#save = new Task(
       async () => void (await writer.save(this.#inputs())),
       { baseMs: 5_000, maxMs: 300_000 },
       (error) =>
@@ -135,7 +135,7 @@ export class ClusterView {
     if (this.#usingCache) this.#options.log.info("in step with the API server; the cache is no longer used");
     this.#usingCache = false;
     this.#options.onInputs(this.#inputs(), true);
-    this.#save.poke(SAVE_DELAY_MS);
+    this.#save.want(SAVE_DELAY_MS);
   }
 
   #fallBack(): void {

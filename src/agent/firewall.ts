@@ -8,8 +8,8 @@ import type { AgentConfig } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
 import { Firewall, type NetworkRules } from "../nft/index.ts";
 import type { LocalNetwork, Peer } from "../overlay/index.ts";
+import { Task } from "../task/index.ts";
 import { aggregate } from "./aggregate.ts";
-import { LatestTask } from "./latest.ts";
 import type { Metrics } from "./metrics.ts";
 
 /** What a network's rules are made of. */
@@ -36,7 +36,7 @@ export function rulesOf(local: LocalNetwork, peers: readonly Peer[], config: Age
 /** The rules of all networks of the node. */
 export class NodeFirewall {
   readonly #firewall: Firewall;
-  readonly #start: LatestTask;
+  readonly #start: Task;
   readonly #networks = new Map<string, NetworkRules>();
   #started = false;
 
@@ -50,7 +50,7 @@ export class NodeFirewall {
         setImmediate(onApplied);
       },
     });
-    this.#start = new LatestTask(
+    this.#start = new Task(
       async () => {
         if (this.#started) return;
         await this.#firewall.start();
@@ -68,7 +68,7 @@ export class NodeFirewall {
   set(rules: NetworkRules): void {
     this.#networks.set(rules.network, rules);
     this.#firewall.set([...this.#networks.values()]);
-    if (!this.#started) this.#start.poke();
+    if (!this.#started) this.#start.want();
   }
 
   /** Whether the rules in force are those of the networks as they are now. */

@@ -9,10 +9,10 @@ import type { AgentConfig } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
 import { type LocalNetwork, OverlayReconciler, type Peer, selectPeers } from "../overlay/index.ts";
+import { Task } from "../task/index.ts";
 import { ensureFiles } from "./files.ts";
 import { type NodeFirewall, rulesOf } from "./firewall.ts";
 import type { Inputs } from "./inputs.ts";
-import { LatestTask } from "./latest.ts";
 import { localChanges, resolveLocal } from "./local.ts";
 import { lookAt } from "./machine.ts";
 import type { Metrics } from "./metrics.ts";
@@ -48,9 +48,9 @@ export class PodNetwork {
   readonly #waiting: Waiting;
   readonly #refusals = new RefusalBook();
   readonly #selfTest: SelfTest;
-  readonly #start: LatestTask;
+  readonly #start: Task;
   readonly #publisher: Publisher;
-  readonly #files: LatestTask;
+  readonly #files: Task;
   #inputs: Inputs | undefined;
   #live = false;
   #local: LocalNetwork | undefined;
@@ -73,7 +73,7 @@ export class PodNetwork {
     this.#log = log;
     this.#waiting = new Waiting(log, (reason, message) => event("Warning", reason, message));
     this.#selfTest = new SelfTest(rtnl, metrics);
-    this.#start = new LatestTask(
+    this.#start = new Task(
       () => this.#startOverlay(),
       RETRY,
       (error, attempt) => {
@@ -81,7 +81,7 @@ export class PodNetwork {
       },
     );
     this.#publisher = new Publisher(log, annotate, () => this.#publication());
-    this.#files = new LatestTask(
+    this.#files = new Task(
       () => this.#writeFiles(),
       RETRY,
       (error, attempt) => {
@@ -118,14 +118,14 @@ export class PodNetwork {
 
   /** The node's rules are in place, or are no longer: pods may come once they are. */
   firewallChanged(): void {
-    this.#files.poke();
+    this.#files.want();
   }
 
   /** What is looked at from time to time without any event: the files, and the data path itself. */
   async maintain(): Promise<void> {
     this.look();
     if (this.#worked && this.#local) await this.#selfTest.run(this.#local, this.#peers);
-    this.#files.poke();
+    this.#files.want();
     this.#publisher.poke();
   }
 
@@ -189,7 +189,7 @@ export class PodNetwork {
     // With something of our own missing for now, the data path goes on as it was, and peers come and go.
     if (!this.#local) return;
     this.#select(this.#local, inputs.nodes);
-    if (!this.#overlay) this.#start.poke();
+    if (!this.#overlay) this.#start.want();
     this.#publisher.poke();
   }
 
@@ -249,7 +249,7 @@ export class PodNetwork {
         metrics.applySeconds.observe({ network }, applySeconds);
         if (failures > 0) metrics.kernelErrors.inc({ network }, failures);
         this.#looked = true;
-        this.#files.poke();
+        this.#files.want();
         this.#publisher.poke();
       },
     });

@@ -4,8 +4,8 @@
  */
 import type { Logger } from "../log/index.ts";
 import type { LocalNetwork } from "../overlay/index.ts";
+import { Task } from "../task/index.ts";
 import type { OwnFacts } from "./inputs.ts";
-import { LatestTask } from "./latest.ts";
 import { mergeAnnotation, ownEntry } from "./publish.ts";
 
 /** What to publish now; undefined while there is nothing to publish or nobody to tell. */
@@ -13,7 +13,7 @@ export type Publication = { own: OwnFacts; local: LocalNetwork; ips: readonly st
 
 /** Publishes one network's entry. */
 export class Publisher {
-  readonly #task: LatestTask;
+  readonly #task: Task;
   #done: { text: string } | { error: string } | undefined;
 
   /** @param annotate writes the annotation; @param wanted says what to publish whenever it is asked. */
@@ -30,7 +30,7 @@ export class Publisher {
       }
       this.#done = { text };
     };
-    this.#task = new LatestTask(publish, { baseMs: 500, maxMs: 30_000 }, (error, attempt) => {
+    this.#task = new Task(publish, { baseMs: 500, maxMs: 30_000 }, (error, attempt) => {
       this.#done = { error: error instanceof Error ? error.message : String(error) };
       if (attempt === 1) log.warn("this node's VTEP cannot be published; trying again", { error });
     });
@@ -38,7 +38,7 @@ export class Publisher {
 
   /** Something may have changed. */
   poke(): void {
-    this.#task.poke();
+    this.#task.want();
   }
 
   /** Whether the Node says what it should. */

@@ -7,11 +7,11 @@
  * Legacy iptables announces nothing, so where the kernel has such a table its FORWARD chain is looked at on a timer.
  */
 import type { Logger } from "../log/index.ts";
+import { Task } from "../task/index.ts";
 import { ensureForwarding, FORWARD_CHAIN, hasLegacyTable } from "./forward-policy.ts";
 import { type RunTool, toolRunner } from "./run.ts";
 import { ALL_FEATURES, type NetworkRules, type NftFeatures, renderRuleset, TABLE } from "./ruleset.ts";
 import { applyNetworks, WITHOUT } from "./table.ts";
-import { Task } from "./task.ts";
 import { type NftTransaction, NftWatch, recordTransactions } from "./watch.ts";
 
 const OWN_TABLE = `inet ${TABLE}`;
@@ -26,6 +26,7 @@ const LONGEST_REST_MS = 250;
 /** A repair this long after the last one is nobody's habit. */
 const CALM_MS = 2_000;
 const LEGACY_LOOK_MS = 10_000;
+const RETRY = { baseMs: 250, maxMs: 30_000 } as const;
 
 export interface FirewallOptions {
   /** Namespace to work in; the process's own when absent. */
@@ -61,10 +62,12 @@ export class Firewall {
   readonly #run: RunTool;
   readonly #table = new Task(
     () => this.#applyTable(),
+    RETRY,
     (error) => this.#failed("table", error),
   );
   readonly #forward = new Task(
     () => this.#lookAtForward(),
+    RETRY,
     (error) => this.#failed("forward", error),
   );
   readonly #errors = new Map<"table" | "forward", string>();

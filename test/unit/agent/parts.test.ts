@@ -1,7 +1,5 @@
 import assert from "node:assert/strict";
-import { setTimeout as delay } from "node:timers/promises";
 import { aggregate } from "../../../src/agent/aggregate.ts";
-import { LatestTask } from "../../../src/agent/latest.ts";
 import { mergeAnnotation } from "../../../src/agent/publish.ts";
 import { assess } from "../../../src/agent/readiness.ts";
 import { RefusalBook } from "../../../src/agent/refusals.ts";
@@ -9,71 +7,6 @@ import { pathComplaint, probePaths, udpPortBound } from "../../../src/agent/self
 import { Waiting } from "../../../src/agent/waiting.ts";
 import { parseVtepAnnotation } from "../../../src/overlay/annotation.ts";
 import type { Refusal } from "../../../src/overlay/types.ts";
-import { eventually } from "../../support/eventually.ts";
-
-describe("a task for the latest state", () => {
-  const quick = { baseMs: 1, maxMs: 8 };
-
-  it("never overlaps itself, and runs once more for any number of pokes meanwhile", async () => {
-    let running = 0;
-    let runs = 0;
-    const started = Promise.withResolvers<void>();
-    const goOn = Promise.withResolvers<void>();
-    const task = new LatestTask(
-      async () => {
-        assert.equal(++running, 1);
-        started.resolve();
-        await goOn.promise;
-        running--;
-        runs++;
-      },
-      quick,
-      (error) => assert.fail(String(error)),
-    );
-    task.poke();
-    await started.promise;
-    for (let i = 0; i < 100; i++) task.poke();
-    goOn.resolve();
-    await eventually(() => task.settled);
-    assert.equal(runs, 2);
-    await task.stop();
-  });
-
-  it("is tried again after a failure until it succeeds, with the number of the attempt", async () => {
-    const attempts: number[] = [];
-    let left = 3;
-    const task = new LatestTask(
-      async () => {
-        if (left-- > 0) throw new Error("not yet");
-      },
-      quick,
-      (_error, attempt) => attempts.push(attempt),
-    );
-    task.poke();
-    await eventually(() => task.settled);
-    assert.deepEqual(attempts, [1, 2, 3]);
-    await task.stop();
-  });
-
-  it("counts pokes within a delay as one, and runs no more once stopped", async () => {
-    let runs = 0;
-    const task = new LatestTask(
-      async () => {
-        runs++;
-      },
-      quick,
-      (error) => assert.fail(String(error)),
-    );
-    task.poke(5);
-    task.poke(5);
-    await eventually(() => task.settled);
-    assert.equal(runs, 1);
-    await task.stop();
-    task.poke();
-    await delay(10);
-    assert.equal(runs, 1);
-  });
-});
 
 describe("refusals", () => {
   const refusal = (node: string, message = "m"): Refusal => ({ node, reason: "BadAnnotation", message });

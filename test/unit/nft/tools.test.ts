@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { applyNetworks, probeFeatures } from "../../../src/nft/table.ts";
 import { ALL_FEATURES, NftError, type RunTool, toolRunner } from "../../../src/nft/index.ts";
-import { Task } from "../../../src/nft/task.ts";
 
 describe("running a tool", () => {
   const run = toolRunner({ timeoutMs: 2_000 });
@@ -68,52 +67,5 @@ describe("a kernel that lacks a feature", () => {
       throw new NftError(program, "missing", "", "nft is not installed");
     };
     await assert.rejects(applyNetworks(broken, [], ALL_FEATURES), /not installed/);
-  });
-});
-
-describe("a task", () => {
-  it("runs once for many requests, once more for those that come meanwhile, and never twice at a time", async () => {
-    let runs = 0;
-    let active = 0;
-    const task: Task = new Task(
-      async () => {
-        assert.equal(++active, 1);
-        runs++;
-        if (runs === 1) for (let i = 0; i < 5; i++) task.want();
-        await new Promise((resolve) => setImmediate(resolve));
-        active--;
-      },
-      (error) => assert.fail(String(error)),
-    );
-    for (let i = 0; i < 5; i++) task.want();
-    await task.settled();
-    assert.equal(runs, 2);
-    await task.stop();
-    task.want();
-    await task.settled();
-    assert.equal(runs, 2);
-  });
-
-  it("tries again what failed, and is settled meanwhile", async () => {
-    const errors: unknown[] = [];
-    let runs = 0;
-    let done = (): void => undefined;
-    const succeeded = new Promise<void>((resolve) => {
-      done = resolve;
-    });
-    const task = new Task(
-      async () => {
-        if (++runs < 2) throw new Error("not yet");
-        done();
-      },
-      (error) => errors.push(error),
-    );
-    task.want();
-    await task.settled();
-    assert.equal(errors.length, 1);
-    await succeeded;
-    await task.settled();
-    assert.equal(runs, 2);
-    await task.stop();
   });
 });
