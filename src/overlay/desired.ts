@@ -18,7 +18,9 @@ import {
 } from "./types.ts";
 
 /** The alias by which a VXLAN device says to which pod network it belongs. */
-export const deviceAlias = (network: string): string => `skylane network ${network}`;
+export const deviceAlias = (network: string): string => `${DEVICE_ALIAS_PREFIX}${network}`;
+/** What the alias of every VXLAN device of Skylane's begins with. */
+export const DEVICE_ALIAS_PREFIX = "skylane network ";
 
 /** The network address of a canonical prefix: its text says it, and this is asked for every peer at every change. */
 const networkAddress = (cidr: string): string => cidr.slice(0, cidr.indexOf("/"));

@@ -2,10 +2,12 @@
  * The VXLAN device. Compared setting by setting: MTU, MAC and alias are set in place, everything else belongs to the
  * device's making, so a device that differs there is made anew, once, and what lay on it is planned anew.
  *
- * A device is ours by name and kind. One of our name but another kind is somebody's, and so is another VXLAN
- * device with our VNI on our port, which the kernel would not let us make a second one of: both are named, not touched.
+ * A device is ours by kind, and by name or alias: whoever renames ours leaves the alias, and the kernel would let us
+ * make no second one beside it. One of our name but another kind is somebody's, and so is a VXLAN device with our VNI
+ * on our port that does not carry our alias: both are named, not touched.
  */
 import type { Link, Operation, Rtnl } from "../netlink/index.ts";
+import { DEVICE_ALIAS_PREFIX } from "./desired.ts";
 import { DeviceConflict } from "./errors.ts";
 import { fixedDifferences, liveDifferences } from "./match.ts";
 import { prepareDevice, type Preparation } from "./prepare.ts";
@@ -15,7 +17,8 @@ import type { DesiredDevice } from "./types.ts";
 const OURS = /^sky\.(\d+)$/;
 
 /** Whether a link is a VXLAN device of Skylane's, of whatever network. */
-export const isOverlayDevice = (link: Link): boolean => link.kind === "vxlan" && OURS.test(link.name);
+export const isOverlayDevice = (link: Link): boolean =>
+  link.kind === "vxlan" && (OURS.test(link.name) || (link.alias?.startsWith(DEVICE_ALIAS_PREFIX) ?? false));
 
 /** What has to be done about the device itself, but for setting it up. */
 export interface DevicePlan {

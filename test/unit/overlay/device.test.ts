@@ -99,6 +99,13 @@ describe("the VXLAN device", () => {
     assert.deepEqual(operations, [{ op: "del", kind: "link", link: { index: 4, name: "sky.77" } }]);
   });
 
+  it("is made anew where somebody renamed it: the renamed one has our VNI and port", () => {
+    const renamed: Link = { ...right, name: "renamed0" };
+    const { operations } = planDevice(desired, [uplink, renamed]);
+    assert.deepEqual(shape(operations), ["del link", "add link"]);
+    assert.deepEqual(operations[0], { op: "del", kind: "link", link: { index: 9, name: "renamed0" } });
+  });
+
   it("names what of others is in the way and touches none of it", () => {
     const flannel: Link = { ...right, index: 3, name: "flannel.1", vxlan: { ...info } };
     delete flannel.alias;
