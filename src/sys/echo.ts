@@ -16,7 +16,9 @@ import { libc } from "./libc.ts";
 const SOCK_RAW = 3;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
+const SO_RCVBUF = 8;
 const SO_RCVTIMEO = 20;
+const SO_RCVBUFFORCE = 33;
 /** IP_PMTUDISC_PROBE: set DF, ignore the path MTU that is known. */
 const PMTUDISC_PROBE = 3;
 /** What differs between the families, from linux/in.h, linux/in6.h, linux/icmp.h and linux/icmpv6.h. */
@@ -46,6 +48,8 @@ const IPV6_DONTFRAG = [41, 62] as const;
 /** The reader looks this often whether it was closed, in milliseconds. */
 const LOOK_UP_MS = 100;
 const COOKIE = 12;
+/** Room for the answers of hundreds of hosts that come at once. */
+const RECEIVE_BUFFER = 4 * 1024 * 1024;
 
 /** One request. */
 export interface EchoRequest {
@@ -110,6 +114,9 @@ export class Echo {
       set(types.level, types.option, types.value);
       set(discover[0], discover[1], whole(PMTUDISC_PROBE));
       if (family === 6) set(IPV6_DONTFRAG[0], IPV6_DONTFRAG[1], whole(1));
+      // without CAP_NET_ADMIN as much as the system's limit allows
+      const room = whole(RECEIVE_BUFFER);
+      if (call.setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, room, room.length) !== 0) set(SOL_SOCKET, SO_RCVBUF, room);
       const wait = Buffer.alloc(16);
       wait.writeBigInt64LE(BigInt(LOOK_UP_MS * 1000), 8);
       set(SOL_SOCKET, SO_RCVTIMEO, wait);

@@ -12,7 +12,7 @@ import { describeError } from "../main.ts";
 import type { PeerProbe, SizeProbe } from "./facts.ts";
 
 /** Peers asked at once. */
-const AT_ONCE = 64;
+const AT_ONCE = 256;
 /** A lost packet is no verdict. */
 const TRIES = 2;
 const KUBELET_PORT = 10_250;
