@@ -4,9 +4,8 @@
  */
 import { errnoName, KernelSocket, monotonicMs, withNetns } from "../sys/index.ts";
 import { Protocol } from "./constants.ts";
-import { decodeEvent, splitMessages } from "./decode/message.ts";
 import { MalformedMessage } from "./errors.ts";
-import { GROUPS, type MonitorKind } from "./monitor.ts";
+import { eventsOf, groupsOf, type MonitorKind } from "./monitor.ts";
 import type { NetlinkEvent } from "./types.ts";
 
 const DATAGRAM = 64 * 1024;
@@ -28,8 +27,7 @@ export class EventWait implements Disposable {
 
   /** @throws SysError when the namespace cannot be entered or the socket not be opened */
   static open({ netns, kinds }: EventWaitOptions): EventWait {
-    const groups = kinds.reduce((bits, kind) => bits | GROUPS[kind], 0);
-    const open = () => KernelSocket.open(Protocol.ROUTE, groups);
+    const open = () => KernelSocket.open(Protocol.ROUTE, groupsOf(kinds));
     return new EventWait(netns === undefined ? open() : withNetns(netns, open));
   }
 
@@ -54,7 +52,7 @@ export class EventWait implements Disposable {
 
   #events(length: number): NetlinkEvent[] {
     try {
-      return splitMessages(this.#buffer.subarray(0, length)).flatMap((message) => decodeEvent(message) ?? []);
+      return eventsOf(this.#buffer.subarray(0, length));
     } catch (error) {
       if (error instanceof MalformedMessage) return [];
       throw error;

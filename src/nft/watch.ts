@@ -6,9 +6,8 @@
  * kernel announces a transaction before nft's system call returns, so a second socket that is open while our nft
  * runs has its generation when nft has ended. No process id is compared: a container's are not the kernel's.
  */
-import { read } from "node:fs";
 import { constants } from "node:os";
-import { errnoText, KernelSocket, SysError, withNetns } from "../sys/index.ts";
+import { type MulticastGroups, MulticastReader, openMulticast } from "../sys/index.ts";
 
 /** linux/netlink.h, linux/netfilter/nfnetlink.h, linux/netfilter/nf_tables.h */
 const NETLINK_NETFILTER = 12;
@@ -16,16 +15,11 @@ const GROUP_NFTABLES = 1 << (7 - 1);
 const SUBSYSTEM_NFTABLES = 10;
 const MSG = { NEWTABLE: 0, DELTABLE: 2, NEWCHAIN: 3, DELCHAIN: 5, NEWRULE: 6, DELRULE: 8, NEWGEN: 15 } as const;
 const FAMILY_NAMES: Record<number, string> = { 1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6" };
-const NOOP = 1;
 const NETLINK_HEADER = 16;
 const GENERIC_HEADER = 4;
 const ATTRIBUTE_TYPE = 0x3fff;
 
 const DATAGRAM = 256 * 1024;
-const RECEIVE_BUFFER = 8 * 1024 * 1024;
-/** The reader looks this often by itself whether it was closed (milliseconds). */
-const LOOK_UP = 1_000;
-const FAULTS = 8;
 
 /** A transaction, as far as it matters here. */
 export interface NftTransaction {
@@ -96,17 +90,11 @@ function attributesOf(bytes: Buffer): Map<number, Buffer> {
   return attributes;
 }
 
-function openSocket(netns: number | string | undefined): KernelSocket {
-  const open = () => KernelSocket.open(NETLINK_NETFILTER, GROUP_NFTABLES);
-  const socket = netns === undefined ? open() : withNetns(netns, open);
-  try {
-    socket.setReceiveBuffer(RECEIVE_BUFFER);
-    return socket;
-  } catch (error) {
-    socket.close();
-    throw error;
-  }
-}
+const groupsIn = (netns: number | string | undefined): MulticastGroups => ({
+  protocol: NETLINK_NETFILTER,
+  groups: GROUP_NFTABLES,
+  netns,
+});
 
 /**
  * Runs something and tells which transactions were made meanwhile, by it or by others; undefined when the kernel had to
@@ -117,7 +105,7 @@ export async function recordTransactions(
   netns: number | string | undefined,
   action: () => Promise<void>,
 ): Promise<NftTransaction[] | undefined> {
-  using socket = openSocket(netns);
+  using socket = openMulticast(groupsIn(netns));
   await action();
   const reader = new TransactionReader();
   const seen: NftTransaction[] = [];
@@ -138,88 +126,40 @@ export interface WatchOptions {
   onLost: (reason: string) => void;
 }
 
-/** Watches nftables of a namespace until it is closed. Waits in a thread of libuv's pool, as src/netlink's Monitor does. */
+/** Watches nftables of a namespace until it is closed. */
 export class NftWatch {
-  readonly #socket: KernelSocket;
-  readonly #options: WatchOptions;
-  readonly #reader = new TransactionReader();
-  readonly #buffer = Buffer.allocUnsafeSlow(DATAGRAM);
-  readonly #ended: Promise<void>;
-  #closing = false;
+  readonly #reader: MulticastReader;
 
-  private constructor(socket: KernelSocket, options: WatchOptions) {
-    this.#socket = socket;
-    this.#options = options;
-    this.#ended = this.#run();
+  private constructor(reader: MulticastReader) {
+    this.#reader = reader;
   }
 
   /** Starts to watch. @throws SysError */
-  static open(options: WatchOptions): NftWatch {
-    const socket = openSocket(options.netns);
-    try {
-      socket.setReceiveTimeout(LOOK_UP);
-      return new NftWatch(socket, options);
-    } catch (error) {
-      socket.close();
-      throw error;
-    }
+  static open({ netns, onTransactions, onLost }: WatchOptions): NftWatch {
+    let reader = new TransactionReader();
+    let transactions: NftTransaction[] = [];
+    return new NftWatch(
+      MulticastReader.open("nftables", groupsIn(netns), {
+        onDatagram(datagram) {
+          transactions.push(...reader.take(datagram));
+          return undefined;
+        },
+        onDrained() {
+          const done = transactions;
+          transactions = [];
+          if (done.length > 0) onTransactions(done);
+        },
+        onLost(reason) {
+          reader = new TransactionReader();
+          transactions = [];
+          onLost(reason);
+        },
+      }),
+    );
   }
 
   /** Stops; no handler is called after this. Resolves when the reader has left and the socket is closed. */
-  async close(): Promise<void> {
-    if (!this.#closing) {
-      this.#closing = true;
-      this.#wake();
-    }
-    await this.#ended;
-  }
-
-  /** Ends the reader's wait by a message to its own port; where that is not permitted it looks up by itself soon. */
-  #wake(): void {
-    const nothing = Buffer.alloc(NETLINK_HEADER);
-    nothing.writeUInt32LE(NETLINK_HEADER, 0);
-    nothing.writeUInt16LE(NOOP, 4);
-    try {
-      this.#socket.send(nothing, nothing.length, this.#socket.port, false);
-    } catch (error) {
-      if (!(error instanceof SysError)) throw error;
-    }
-  }
-
-  async #run(): Promise<void> {
-    let faults = 0;
-    try {
-      while (!this.#closing) {
-        const { errno, bytes } = await this.#read();
-        if (this.#closing) return;
-        if (errno === 0) {
-          faults = 0;
-          const transactions = this.#reader.take(this.#buffer.subarray(0, bytes));
-          if (bytes === DATAGRAM) this.#options.onLost("a notification was too long");
-          if (transactions.length > 0) this.#options.onTransactions(transactions);
-        } else if (errno === constants.errno.ENOBUFS) {
-          this.#options.onLost("notifications came faster than they were read (ENOBUFS)");
-        } else if (errno !== constants.errno.EAGAIN && errno !== constants.errno.EINTR) {
-          this.#options.onLost(`reading notifications failed: ${errnoText(errno)}`);
-          if (++faults >= FAULTS) throw new SysError(errno, "read", "watching nftables");
-        }
-      }
-    } catch (error) {
-      // Nobody awaits the reader: the process's own policy for uncaught exceptions applies.
-      setImmediate(() => {
-        throw error;
-      });
-    } finally {
-      this.#closing = true;
-      this.#socket.close();
-    }
-  }
-
-  #read(): Promise<{ errno: number; bytes: number }> {
-    return new Promise((resolve) => {
-      read(this.#socket.fd, this.#buffer, 0, DATAGRAM, null, (error, bytes) => {
-        resolve({ errno: error ? Math.abs(error.errno ?? constants.errno.EIO) : 0, bytes });
-      });
-    });
+  close(): Promise<void> {
+    return this.#reader.close();
   }
 }

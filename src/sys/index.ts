@@ -7,6 +7,7 @@ export { Echo, type EchoAnswer, type EchoRequest } from "./echo.ts";
 export * from "./ethtool.ts";
 export * from "./files.ts";
 export * from "./lock.ts";
+export * from "./multicast.ts";
 export * from "./netns.ts";
 export * from "./socket.ts";
 export * from "./sysctl.ts";
