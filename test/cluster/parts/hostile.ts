@@ -14,7 +14,7 @@ export function hostilePart(context: Context): void {
     const annotations = (victim: string): Record<string, string> => ({
       "no JSON": "{",
       "a shell's food": "$(reboot); `reboot`",
-      "a huge one": `{"default":{"vni":4096,"mac":"02:00:00:00:00:09","ips":["${"1".repeat(200_000)}"]}}`,
+      "a huge one": `{"default":{"vni":4096,"mac":"02:00:00:00:00:09","ips":["${"1".repeat(100_000)}"]}}`,
       "another node's address": `{"default":{"vni":4096,"mac":"02:00:00:00:00:09","ips":["${victim}"],"podCidrs":["10.244.200.0/24"],"port":4789}}`,
       "everybody's pods": `{"default":{"vni":4096,"mac":"02:00:00:00:00:09","ips":["172.30.0.99"],"podCidrs":["10.244.0.0/16"],"port":4789}}`,
       "the default route": `{"default":{"vni":4096,"mac":"02:00:00:00:00:09","ips":["172.30.0.99"],"podCidrs":["0.0.0.0/0"],"port":4789}}`,

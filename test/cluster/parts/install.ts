@@ -161,6 +161,22 @@ export function installPart(context: Context): void {
         );
       }
     });
+
+    it("gives a clean bill of health by skylanectl doctor on every node", async () => {
+      const { kube, nodes } = context;
+      for (const agent of await kube.agentsReady(nodes.length)) {
+        const exec = ["exec", "-n", SYSTEM_NAMESPACE, agent.metadata.name, "-c", "agent", "--"];
+        // its exit status is 1 when a check fails, which kubectl passes on
+        const { findings } = JSON.parse(await kube.kubectl(...exec, "skylanectl", "doctor", "-o", "json")) as {
+          findings: { check: string; level: string; found: string }[];
+        };
+        assert.deepEqual(
+          findings.filter(({ level }) => level === "fail"),
+          [],
+        );
+        assert.ok(findings.some(({ level }) => level === "ok"));
+      }
+    });
   });
 }
 
