@@ -5,6 +5,7 @@
 import { agentUsage, ConfigError, loadAgentConfig, wantsHelp } from "../config/index.ts";
 import { createLogger, errorText, type RootLogger } from "../log/index.ts";
 import { Agent } from "./agent.ts";
+import { returnMemory } from "./memory.ts";
 
 /** Longest time that stopping may take, in milliseconds; what is not closed by then is left to the kernel. */
 const STOP_MS = 1_500;
@@ -29,7 +30,9 @@ export async function runAgent({ argv, env, version }: Process): Promise<number>
     log = createLogger({ level: config.logLevel, format: config.logFormat, base: { node: config.nodeName } });
     const told = stopSignal();
     const agent = await Agent.start(config, log, version);
+    const endReturning = returnMemory();
     const signal = await told;
+    endReturning();
     log.info(`${signal}: stopping; the data path stays as it is`);
     await Promise.race([agent.stop(), new Promise((resolve) => setTimeout(resolve, STOP_MS).unref())]);
     await log.drain(400);
