@@ -1,5 +1,5 @@
 /** How a pod network stands, for readiness, status and metrics, from what its parts say. Pure. */
-import type { LocalNetwork, OverlayStatus, Refusal } from "../overlay/index.ts";
+import { identityOf, type LocalNetwork, type OverlayStatus, type Refusal } from "../overlay/index.ts";
 import type { Metrics } from "./metrics.ts";
 import type { Question } from "./readiness.ts";
 import type { NetworkStatus } from "./status.ts";
@@ -52,17 +52,9 @@ export function questionsOf(view: NetworkView): Question[] {
 /** The network's part of `/status`; undefined until there is something to tell. */
 export function statusOf({ local, overlay, worked, refused }: NetworkView): NetworkStatus | undefined {
   if (!local || !overlay) return undefined;
-  const { network, vni, device, mtu, mac, underlayIp, port, podCidrs } = local;
   const { ready, peers, entries, repairs, error } = overlay;
   return {
-    network,
-    vni,
-    device,
-    mtu,
-    mac,
-    underlayIp,
-    port,
-    podCidrs,
+    ...identityOf(local),
     ready: ready && worked,
     ...(error === undefined ? {} : { error }),
     peers: peers.map(({ node, mac, underlayIp, podCidrs, state, error }) => ({

@@ -2,32 +2,15 @@
  * The agent's answer to `GET /status` on its Unix socket, for skylanectl and the lab: what is, in one
  * document that a script can read without knowing how the agent works.
  */
-import type { Peer, Refusal } from "../overlay/index.ts";
+import type { EntryCount, NetworkIdentity, PeerStatus as PeerOfOverlay, Refusal } from "../overlay/index.ts";
 import type { Readiness } from "./readiness.ts";
 
 /** A peer and whether the kernel has it. */
-export interface PeerStatus extends Pick<Peer, "node" | "mac" | "underlayIp" | "podCidrs"> {
-  state: "programmed" | "pending" | "error";
-  error?: string;
-}
-
-/** Entries of one kind. */
-export interface EntryCount {
-  expected: number;
-  present: number;
-}
+export type PeerStatus = Pick<PeerOfOverlay, "node" | "mac" | "underlayIp" | "podCidrs" | "state" | "error">;
 
 /** One pod network. */
-export interface NetworkStatus {
-  network: string;
-  vni: number;
-  device: string;
-  /** Bytes. */
-  mtu: number;
-  mac: string;
-  underlayIp: string;
-  port: number;
-  podCidrs: string[];
+export interface NetworkStatus extends NetworkIdentity {
+  /** Everything expected is in the kernel, and the data path has worked since the agent started. */
   ready: boolean;
   /** Why there is no device, or why the kernel cannot be read. */
   error?: string;

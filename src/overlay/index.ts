@@ -17,5 +17,12 @@ export { checksumOffloadWorks } from "./prepare.ts";
 export { OverlayReconciler, type ReconcilerOptions } from "./reconciler.ts";
 export { removeOverlay, type Removal, type RemovalOptions } from "./remove.ts";
 export { type RepairCounts, type RepairKind } from "./repairs.ts";
-export type { EntryCount, OverlayStatus, PeerState, PeerStatus } from "./status.ts";
+export {
+  type EntryCount,
+  identityOf,
+  type NetworkIdentity,
+  type OverlayStatus,
+  type PeerState,
+  type PeerStatus,
+} from "./status.ts";
 export * from "./types.ts";

@@ -5,6 +5,7 @@ import { type DesiredState, ENTRY_KINDS, type EntryKind, entryKey, type LocalNet
 /** `programmed`: all its entries are in the kernel; `pending`: not yet; `error`: the kernel refuses one. */
 export type PeerState = "programmed" | "pending" | "error";
 
+/** A peer and whether the kernel has it. */
 export interface PeerStatus extends Peer {
   state: PeerState;
   /** What the kernel said, in state `error`. */
@@ -17,15 +18,20 @@ export interface EntryCount {
   present: number;
 }
 
-export interface OverlayStatus {
-  network: string;
-  vni: number;
-  device: string;
-  mtu: number;
-  mac: string;
-  underlayIp: string;
-  port: number;
-  podCidrs: string[];
+/** What tells one network's end on this node from others. */
+export type NetworkIdentity = Pick<
+  LocalNetwork,
+  "network" | "vni" | "device" | "mtu" | "mac" | "underlayIp" | "port" | "podCidrs"
+>;
+
+/** Takes that much out of all that is known of a network, in the order in which it is shown. */
+export function identityOf(local: LocalNetwork): NetworkIdentity {
+  const { network, vni, device, mtu, mac, underlayIp, port, podCidrs } = local;
+  return { network, vni, device, mtu, mac, underlayIp, port, podCidrs };
+}
+
+/** How one network stands. */
+export interface OverlayStatus extends NetworkIdentity {
   /** The device is up and every entry expected is present. */
   ready: boolean;
   /** Why there is no device, or why the kernel could not be read. */
@@ -67,16 +73,8 @@ export function overlayStatus(known: Knowledge): OverlayStatus {
     if (said !== undefined) states.set(node, { state: "error", error: said });
     else if (!states.has(node)) states.set(node, { state: "pending" });
   }
-  const { network, vni, device, mtu, mac, underlayIp, port, podCidrs } = local;
   return {
-    network,
-    vni,
-    device,
-    mtu,
-    mac,
-    underlayIp,
-    port,
-    podCidrs,
+    ...identityOf(local),
     ready: error === undefined && missing.size === 0,
     ...(error !== undefined && { error }),
     problems: [...problems],

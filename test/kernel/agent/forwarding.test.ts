@@ -22,8 +22,7 @@ describe("an uplink that learns its default route from router advertisements", f
   this.timeout(60_000);
   let fabric: Fabric;
   before(async () => {
-    fabric = new Fabric();
-    await fabric.start();
+    fabric = await Fabric.started();
   });
   after(() => fabric.stop());
 

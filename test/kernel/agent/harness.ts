@@ -37,7 +37,7 @@ export class Fabric {
   #lastId = 0;
   readonly #nodes: TestNode[] = [];
 
-  constructor() {
+  private constructor() {
     this.ns = testNamespace("fabric");
     this.ns.exec("ip", "link", "add", "br0", "type", "bridge");
     this.ns.exec("ip", "addr", "add", "172.30.0.1/24", "dev", "br0");
@@ -45,8 +45,29 @@ export class Fabric {
     this.ns.exec("ip", "link", "set", "br0", "up");
   }
 
-  /** Starts the API server. */
-  async start(): Promise<void> {
+  /** A fabric whose API server answers. */
+  static async started(): Promise<Fabric> {
+    const fabric = new Fabric();
+    try {
+      await fabric.#start();
+      return fabric;
+    } catch (error) {
+      await fabric.stop();
+      throw error;
+    }
+  }
+
+  /** Nodes 1 and 2, whose agents run and have each other for a peer. */
+  async pair(): Promise<[n1: TestNode, n2: TestNode]> {
+    const nodes: [TestNode, TestNode] = [this.node(1), this.node(2)];
+    for (const node of nodes) await node.register();
+    for (const node of nodes) node.start();
+    await nodes[0].ready([nodes[1].name]);
+    await nodes[1].ready([nodes[0].name]);
+    return nodes;
+  }
+
+  async #start(): Promise<void> {
     const child = this.ns.spawn(
       process.execPath,
       [...QUIET, fileURLToPath(new URL("api-child.ts", import.meta.url)), "172.30.0.1"],
@@ -134,8 +155,8 @@ export class Fabric {
   }
 
   /** A machine with a cable to the bridge; its Node object is made separately, see {@link TestNode.register}. */
-  node(number: number, options: { register?: false } = {}): TestNode {
-    const node = new TestNode(this, number, options);
+  node(number: number): TestNode {
+    const node = new TestNode(this, number);
     this.#nodes.push(node);
     return node;
   }
@@ -170,7 +191,7 @@ export class TestNode {
   #agent: ChildProcess | undefined;
   #config: Json;
 
-  constructor(fabric: Fabric, number: number, _options: object) {
+  constructor(fabric: Fabric, number: number) {
     this.fabric = fabric;
     this.name = `n${number}`;
     this.ips = [`172.30.0.${10 + number}`, `fd30::${10 + number}`];

@@ -3,21 +3,11 @@ import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from
 import { setTimeout as delay } from "node:timers/promises";
 import { formatEntry, formatRecord, ownerKey } from "../../../src/ipam/record.ts";
 import { eventually } from "../../support/eventually.ts";
+import { seededRandom } from "../../support/random.ts";
 import { Fabric, type TestNode } from "./harness.ts";
 
 const KILLS = 60;
 const SEED = Number(process.env["SKYLANE_TEST_SEED"] ?? Date.now() % 100_000);
-
-/** Numbers from 0 to 1 that a seed repeats (mulberry32). */
-function random(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
 
 describe("an agent that ends", function () {
   this.timeout(300_000);
@@ -25,16 +15,8 @@ describe("an agent that ends", function () {
   let n1: TestNode;
   let n2: TestNode;
   before(async () => {
-    fabric = new Fabric();
-    await fabric.start();
-    n1 = fabric.node(1);
-    n2 = fabric.node(2);
-    await n1.register();
-    await n2.register();
-    n1.start();
-    n2.start();
-    await n1.ready(["n2"]);
-    await n2.ready(["n1"]);
+    fabric = await Fabric.started();
+    [n1, n2] = await fabric.pair();
   });
   after(() => fabric.stop());
 
@@ -70,7 +52,7 @@ describe("an agent that ends", function () {
         .sort()
         .join();
     const devices = links();
-    const chance = random(SEED);
+    const chance = seededRandom(SEED);
     await n1.stop("SIGKILL");
     for (let round = 0; round < KILLS; round++) {
       // Something to do for each start: a third of them find nothing of the overlay, the others half of it.

@@ -7,8 +7,7 @@ describe("the agent", function () {
   this.timeout(60_000);
   let fabric: Fabric;
   before(async () => {
-    fabric = new Fabric();
-    await fabric.start();
+    fabric = await Fabric.started();
   });
   after(() => fabric.stop());
 

@@ -21,16 +21,8 @@ describe("agents of a cluster", function () {
   let n1: TestNode;
   let n2: TestNode;
   before(async () => {
-    fabric = new Fabric();
-    await fabric.start();
-    n1 = fabric.node(1);
-    n2 = fabric.node(2);
-    await n1.register();
-    await n2.register();
-    n1.start();
-    n2.start();
-    await n1.ready(["n2"]);
-    await n2.ready(["n1"]);
+    fabric = await Fabric.started();
+    [n1, n2] = await fabric.pair();
   });
   after(() => fabric.stop());
 

@@ -6,8 +6,7 @@ describe("the underlay of agents", function () {
   this.timeout(120_000);
   let fabric: Fabric;
   before(async () => {
-    fabric = new Fabric();
-    await fabric.start();
+    fabric = await Fabric.started();
   });
   after(() => fabric.stop());
 

@@ -11,8 +11,7 @@ describe("uninstalling", function () {
   this.timeout(120_000);
   let fabric: Fabric;
   before(async () => {
-    fabric = new Fabric();
-    await fabric.start();
+    fabric = await Fabric.started();
   });
   after(() => fabric.stop());
 

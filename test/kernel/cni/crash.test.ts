@@ -1,20 +1,10 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
+import { seededRandom } from "../../support/random.ts";
 import type { TestNamespace } from "../support/netns.ts";
 import { devicesIn, NOTHING, TestNode } from "./node.ts";
 
 type Json = Record<string, unknown>;
-
-/** A seeded generator (mulberry32): the run that failed can be had again. */
-function random(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 const addressesOf = (result: Json): string[] =>
   ((result.ips as Json[] | undefined) ?? []).map(({ address }) => String(address).split("/")[0] as string);
@@ -154,7 +144,7 @@ describe("many at once, and killed at any point", () => {
 
     await Promise.all(
       sandboxes.map(async (_, lane) => {
-        const next = random(seed + lane);
+        const next = seededRandom(seed + lane);
         for (let i = 0; i < 200 / lanes; i++) await round(lane, i, next);
       }),
     );

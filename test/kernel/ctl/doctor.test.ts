@@ -68,8 +68,7 @@ describe("skylanectl doctor", function () {
   let n3: TestNode;
 
   before(async () => {
-    fabric = new Fabric();
-    await fabric.start();
+    fabric = await Fabric.started();
     const nodes = [1, 2, 3].map((number) => fabric.node(number));
     [n1, n2, n3] = nodes as [TestNode, TestNode, TestNode];
     for (const node of nodes) {

@@ -46,8 +46,7 @@ describe("moving from flannel", function () {
   let [p1, p2]: TestNamespace[] = [];
 
   before(async () => {
-    fabric = new Fabric();
-    await fabric.start();
+    fabric = await Fabric.started();
     [n1, n2] = [fabric.node(1), fabric.node(2)];
     p1 = flannel(n1, 1, 2);
     p2 = flannel(n2, 2, 1);

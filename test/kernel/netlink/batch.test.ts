@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { type Neighbour, NetlinkError, type Operation, Rtnl } from "../../../src/netlink/index.ts";
 import { testNamespace } from "../support/netns.ts";
+import { makeVxlan } from "./support.ts";
 
 const ENTRIES = 2_000;
 const mac = (i: number) =>
@@ -17,14 +18,7 @@ describe("batches", () => {
 
   before(() => {
     rtnl = Rtnl.open({ netns: ns.path });
-    rtnl.execute({
-      op: "add",
-      kind: "link",
-      link: { kind: "vxlan", name: "sky.1", vni: 1, port: 4789, local: "172.30.0.1" },
-    });
-    ifindex = rtnl.link("sky.1")?.index as number;
-    rtnl.execute({ op: "set", kind: "link", link: { index: ifindex, up: true } });
-    rtnl.execute({ op: "add", kind: "address", address: { ifindex, ip: "10.244.1.0", prefix: 32 } });
+    ifindex = makeVxlan(rtnl);
   });
   after(() => rtnl.close());
 

@@ -6,6 +6,7 @@ import { Monitor, type MonitorOptions, type NetlinkEvent, type Operation, Rtnl }
 import { KernelSocket, withNetns } from "../../../src/sys/index.ts";
 import { eventually as bounded } from "../../support/eventually.ts";
 import { testNamespace } from "../support/netns.ts";
+import { makeVxlan } from "./support.ts";
 
 const ALL = ["link", "address", "route", "neighbour"] as const;
 
@@ -41,14 +42,7 @@ describe("Monitor", function () {
 
   before(() => {
     rtnl = Rtnl.open({ netns: ns.path });
-    rtnl.execute({
-      op: "add",
-      kind: "link",
-      link: { kind: "vxlan", name: "sky.1", vni: 1, port: 4789, local: "172.30.0.1" },
-    });
-    ifindex = rtnl.link("sky.1")?.index as number;
-    rtnl.execute({ op: "set", kind: "link", link: { index: ifindex, up: true } });
-    rtnl.execute({ op: "add", kind: "address", address: { ifindex, ip: "10.244.1.0", prefix: 32 } });
+    ifindex = makeVxlan(rtnl);
   });
   afterEach(async () => {
     for (const monitor of open.splice(0)) await monitor.close();

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { type ForwardingLink, planForwarding, readForwarding } from "../../../src/agent/forwarding.ts";
-import type { Link } from "../../../src/netlink/index.ts";
+import { linkOf } from "../../support/link.ts";
 
 const uplink: ForwardingLink = {
   name: "eth0",
@@ -56,16 +56,7 @@ describe("forwarding", () => {
   });
 
   it("takes an address for one from advertisements when nobody made it permanent, as dumps tell by leaving that out", () => {
-    const link = (index: number, name: string): Link => ({
-      index,
-      name,
-      mtu: 1500,
-      up: true,
-      lowerUp: true,
-      loopback: false,
-      group: 0,
-    });
-    const links = [link(2, "skyra0"), link(3, "skyra1"), link(4, "skyra2"), link(5, "skyra3")];
+    const links = ["skyra0", "skyra1", "skyra2", "skyra3"].map((name, i) => linkOf(i + 2, name));
     const addresses = [
       { ifindex: 2, ip: "fd30::11", prefix: 64 },
       { ifindex: 3, ip: "fd30::12", prefix: 64, permanent: true },

@@ -1,28 +1,18 @@
 import assert from "node:assert/strict";
 import { overlayMtu } from "../../../src/agent/mtu.ts";
 import { selectUnderlay, type UnderlayInput } from "../../../src/agent/underlay.ts";
-import { type Link, POD_LINK_GROUP } from "../../../src/netlink/types.ts";
-
-const link = (index: number, name: string, more: Partial<Link> = {}): Link => ({
-  index,
-  name,
-  mtu: 1500,
-  up: true,
-  lowerUp: true,
-  loopback: false,
-  group: 0,
-  ...more,
-});
+import { POD_LINK_GROUP } from "../../../src/netlink/types.ts";
+import { linkOf } from "../../support/link.ts";
 
 const input = (more: Partial<UnderlayInput> = {}): UnderlayInput => ({
   selection: {},
   internalIps: ["172.30.0.11"],
   links: [
-    link(1, "lo", { loopback: true, mtu: 65536 }),
-    link(2, "eth0"),
-    link(3, "eth1", { mtu: 9000 }),
-    link(4, "sky.4096", { kind: "vxlan" }),
-    link(5, "sky0123456789a", { kind: "veth", group: POD_LINK_GROUP }),
+    linkOf(1, "lo", { loopback: true, mtu: 65536 }),
+    linkOf(2, "eth0"),
+    linkOf(3, "eth1", { mtu: 9000 }),
+    linkOf(4, "sky.4096", { kind: "vxlan" }),
+    linkOf(5, "sky0123456789a", { kind: "veth", group: POD_LINK_GROUP }),
   ],
   addresses: [
     { ifindex: 1, ip: "127.0.0.1", prefix: 8 },

@@ -1,17 +1,6 @@
 /** Facts of a node on which everything is well; a test changes what it is about. */
 import type { Facts, PeerProbe } from "../../../src/ctl/doctor/facts.ts";
-import type { Link } from "../../../src/netlink/index.ts";
-
-export const link = (index: number, name: string, more: Partial<Link> = {}): Link => ({
-  index,
-  name,
-  mtu: 1500,
-  up: true,
-  lowerUp: true,
-  loopback: false,
-  group: 0,
-  ...more,
-});
+import { linkOf } from "../../support/link.ts";
 
 export const probe = (node: string, more: Partial<PeerProbe> = {}): PeerProbe => ({
   node,
@@ -81,9 +70,9 @@ export const healthy = (more: Partial<Facts> = {}): Facts => ({
     },
   },
   links: [
-    link(1, "lo", { loopback: true }),
-    link(2, "eth0"),
-    link(3, "sky.4096", { kind: "vxlan", mtu: 1450, vxlan: { vni: 4096, port: 4789, learning: false } }),
+    linkOf(1, "lo", { loopback: true }),
+    linkOf(2, "eth0"),
+    linkOf(3, "sky.4096", { kind: "vxlan", mtu: 1450, vxlan: { vni: 4096, port: 4789, learning: false } }),
   ],
   addresses: [{ ifindex: 2, ip: "172.30.0.11", prefix: 24 }],
   routes: [

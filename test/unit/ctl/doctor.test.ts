@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import type { Facts } from "../../../src/ctl/doctor/facts.ts";
 import { type Finding, type Level, render } from "../../../src/ctl/doctor/finding.ts";
 import { judge } from "../../../src/ctl/doctor/judge.ts";
-import { healthy, link, probe } from "./doctor-facts.ts";
+import { linkOf } from "../../support/link.ts";
+import { healthy, probe } from "./doctor-facts.ts";
 
 /** The findings that are not ok. */
 const troubles = (facts: Facts): Finding[] => judge(facts).filter(({ level }) => level !== "ok");
@@ -163,12 +164,12 @@ describe("doctor: the agent", () => {
   it("finds its VXLAN port with others", () => {
     const { links } = healthy();
     const vxlan = (vni: number) => ({ kind: "vxlan", vxlan: { vni, port: 4789, learning: true } });
-    only({ links: [...links, link(9, "vx9", vxlan(7))] }, "port.vxlan", "warn");
-    assert.match(only({ links: [...links, link(9, "vx9", vxlan(4096))] }, "port.vxlan", "fail").found, /vx9/);
+    only({ links: [...links, linkOf(9, "vx9", vxlan(7))] }, "port.vxlan", "warn");
+    assert.match(only({ links: [...links, linkOf(9, "vx9", vxlan(4096))] }, "port.vxlan", "fail").found, /vx9/);
     const before = healthy({
       ...noAgent,
       installed: false,
-      links: [link(1, "lo", { loopback: true })],
+      links: [linkOf(1, "lo", { loopback: true })],
       udpHolders: [{ family: 4, process: "dnsd (pid 7)" }],
       listen: "nobody",
     });
@@ -209,11 +210,11 @@ describe("doctor: others on the node", () => {
       ["kube-bridge", "kube-router"],
       ["antrea-gw0", "Antrea"],
     ] as const) {
-      const { found } = only({ links: [...links, link(9, name)] }, "others.devices", "warn");
+      const { found } = only({ links: [...links, linkOf(9, name)] }, "others.devices", "warn");
       assert.ok(found.includes(plugin) && found.includes(name), found);
     }
     for (const name of ["docker0", "lxcbr0", "kube-ipvs0", "veth1234", "sky0123456789a", "calibration"])
-      assert.deepEqual(troubles(healthy({ links: [...links, link(9, name)] })), [], name);
+      assert.deepEqual(troubles(healthy({ links: [...links, linkOf(9, name)] })), [], name);
     const chains = (name: string): Partial<Facts> => ({ chains: { value: [{ table: "ip filter", name }] } });
     for (const name of ["FLANNEL-FWD", "cali-FORWARD", "CILIUM_FORWARD", "WEAVE-NPC", "KUBE-ROUTER-FORWARD"])
       only(chains(name), "others.chains", "warn");

@@ -7,22 +7,9 @@ import {
   ensureDevice,
   planDevice,
 } from "../../../src/overlay/index.ts";
-import { local } from "./support.ts";
+import { local, ownDevice as right } from "./support.ts";
 
 const desired = desiredState(local, []).device;
-const right: Link = {
-  index: 9,
-  name: "sky.4096",
-  kind: "vxlan",
-  mac: local.mac,
-  mtu: local.mtu,
-  up: true,
-  lowerUp: true,
-  loopback: false,
-  alias: "skylane network default",
-  group: 0,
-  vxlan: { vni: 4096, port: 4789, local: local.underlayIp, learning: false },
-};
 const info = right.vxlan as NonNullable<Link["vxlan"]>;
 const uplink: Link = { ...right, index: 2, name: "eth0", kind: "veth" };
 delete uplink.vxlan;

@@ -7,7 +7,7 @@ import { repairsIn, changedKeys } from "../../../src/overlay/repairs.ts";
 import { Backoff } from "../../../src/overlay/backoff.ts";
 import { assumedActual } from "../../../src/overlay/actual.ts";
 import { ModelKernel } from "./model-kernel.ts";
-import { anyPeers, local, peer } from "./support.ts";
+import { anyPeers, local, ownDevice, peer } from "./support.ts";
 
 const IFINDEX = 7;
 const device = { ifindex: IFINDEX, vni: local.vni, port: local.port };
@@ -87,19 +87,7 @@ describe("a notification", () => {
   });
 
   it("about the device is a doubt when it went or is another, and about others only while they may be in the way", () => {
-    const link: Link = {
-      index: IFINDEX,
-      name: "sky.4096",
-      kind: "vxlan",
-      mac: local.mac,
-      mtu: local.mtu,
-      up: true,
-      lowerUp: true,
-      loopback: false,
-      alias: "skylane network default",
-      group: 0,
-      vxlan: { vni: 4096, port: 4789, local: local.underlayIp, learning: false },
-    };
+    const link = { ...ownDevice, index: IFINDEX };
     const of = (event: "new" | "del", other: Partial<Link> = {}, ifindex: number | undefined = IFINDEX) =>
       doubtOf(desired, ifindex, { event, kind: "link", link: { ...link, ...other } })?.kind;
     assert.equal(of("new"), undefined);

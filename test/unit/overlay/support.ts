@@ -1,6 +1,7 @@
 /** Values for the overlay's tests: a node of a small cluster by its number, and arbitrary ones. */
 import fc from "fast-check";
-import { formatVtepAnnotation, type LocalNetwork, type NodeVtep, type Peer } from "../../../src/overlay/index.ts";
+import type { Link } from "../../../src/netlink/index.ts";
+import type { LocalNetwork, NodeVtep, Peer } from "../../../src/overlay/index.ts";
 
 /** This node, number 0 of the cluster. */
 export const local: LocalNetwork = {
@@ -14,6 +15,21 @@ export const local: LocalNetwork = {
   underlayIp: "172.30.0.100",
   podCidrs: ["10.244.0.0/24", "fd00:10:244::/64"],
   clusterCidrs: [],
+};
+
+/** This node's device as the kernel shows it when all is well. */
+export const ownDevice: Link = {
+  index: 9,
+  name: "sky.4096",
+  kind: "vxlan",
+  mac: local.mac,
+  mtu: local.mtu,
+  up: true,
+  lowerUp: true,
+  loopback: false,
+  alias: "skylane network default",
+  group: 0,
+  vxlan: { vni: 4096, port: 4789, local: local.underlayIp, learning: false },
 };
 
 /** Another node by its number. */
@@ -51,5 +67,3 @@ export const anyPeers: fc.Arbitrary<Peer[]> = fc
       ),
     ),
   );
-
-export { formatVtepAnnotation };
