@@ -18,6 +18,12 @@ const LOOKS: Record<string, readonly string[]> = {
 /** Noise: what the kernel or kube-proxy changes by itself. */
 const NOISE = [/ (expires|users|age|used|mtu|pref|metric)\S* \S+/g, /^\d+: /gm, /link-netns\S* \S+/g, /qlen \d+/g];
 
+/**
+ * What is there afterwards and is not Skylane's: the anycast addresses of a host that forwards IPv6 (forwarding stays
+ * on, since others may rely on it by now), and the directory in which the runtime's own library keeps results.
+ */
+const NOT_OURS = /^anycast |^\/var\/lib\/cni\/results$/;
+
 export async function snapshot(machine: Machine, node: string): Promise<Record<string, string[]>> {
   const out: Record<string, string[]> = {};
   for (const [name, command] of Object.entries(LOOKS)) {
@@ -25,7 +31,7 @@ export async function snapshot(machine: Machine, node: string): Promise<Record<s
     const text = (await machine.hardware?.at(node, ["sh", "-c", `${command.join(" ")} 2>/dev/null || true`])) ?? "";
     out[name] = NOISE.reduce((rest, pattern) => rest.replace(pattern, ""), text)
       .split("\n")
-      .filter(Boolean)
+      .filter((line) => line !== "" && !NOT_OURS.test(line))
       .sort();
   }
   return out;
