@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { Firewall, removeFirewall } from "../../../src/nft/index.ts";
-import { OverlayReconciler } from "../../../src/overlay/index.ts";
+import type { OverlayReconciler } from "../../../src/overlay/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import {
   pings,
   reaches,
   recordingLogger,
+  startOverlay,
   testCluster,
   type TestCluster,
   type TestNode,
@@ -20,6 +21,7 @@ const REPAIR_MS = 3_000;
 const SPOOFED = "not the address of this pod";
 const STRANGER = "VXLAN from no known peer";
 const FROM_POD = "VXLAN from a pod";
+const NOBODY = "no pod has this address";
 const FROM_OUTSIDE = "a pod of this node, from outside";
 
 describe("the packet filter on a real kernel", () => {
@@ -38,11 +40,8 @@ describe("the packet filter on a real kernel", () => {
     stranger = cluster.machine("stranger", 66);
     pods = cluster.nodes.map((node) => node.pod(2));
     for (const node of cluster.nodes) {
+      overlays.push(await startOverlay(cluster, node));
       const common = { netns: node.ns.path, logger: recordingLogger() };
-      const overlay = new OverlayReconciler({ local: node.local, ...common });
-      overlay.setPeers(cluster.nodes.filter((other) => other !== node).map(({ peer }) => peer));
-      await overlay.start();
-      overlays.push(overlay);
       const firewall = new Firewall({ ...common, onRepair: (kind) => repairs.push(kind) });
       firewall.set([rulesOf(cluster, node)]);
       await firewall.start();
@@ -143,6 +142,31 @@ describe("the packet filter on a real kernel", () => {
     for (const ip of pod(2).ips) send(ns, ip, 4789, vxlan(4096));
     send(ns, "172.30.0.2", 4790, vxlan(4096));
     assert.equal(counted(at, FROM_POD), before);
+  });
+
+  it("lets nothing for an address that no pod has out by the default route, and reaches what is on another device", () => {
+    const at = node(1).ns;
+    const nobody = ["10.244.1.200", "fd00:10:244:1::200"] as const;
+    at.exec("ip", "route", "add", "default", "via", "172.30.0.66");
+    at.exec("ip", "route", "add", "default", "via", "fd30::66");
+    try {
+      for (const [i, ip] of nobody.entries()) {
+        for (const from of [pod(1), pod(2)]) {
+          const before = counted(at, NOBODY);
+          assert.ok(!pings(from.ns, ip), ip);
+          assert.ok(counted(at, NOBODY) > before, `${ip} from ${from.ips[i]} went elsewhere`);
+        }
+      }
+      // As a plugin before ours may still have pods in this CIDR, behind a bridge of its own.
+      const before = counted(at, NOBODY);
+      at.exec("ip", "link", "add", "cni0", "type", "bridge");
+      at.exec("ip", "link", "set", "cni0", "up");
+      at.exec("ip", "route", "add", "10.244.1.192/26", "dev", "cni0");
+      assert.ok(!pings(pod(1).ns, nobody[0]));
+      assert.equal(counted(at, NOBODY), before);
+    } finally {
+      at.exec("sh", "-c", "ip link del cni0; ip route del default; ip -6 route del default");
+    }
   });
 
   describe("masquerading", () => {

@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { Firewall, removeFirewall } from "../../../src/nft/index.ts";
 import { hasLegacyTable } from "../../../src/nft/forward-policy.ts";
-import { OverlayReconciler } from "../../../src/overlay/index.ts";
+import type { OverlayReconciler } from "../../../src/overlay/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import {
   pings,
   reaches,
   recordingLogger,
+  startOverlay,
   testCluster,
   type TestCluster,
   type TestNode,
@@ -46,12 +47,7 @@ for (const backend of ["nft", "legacy"] as const) {
       cluster = testCluster(2);
       here = cluster.nodes[0] as TestNode;
       [near, far] = cluster.nodes.map((node) => node.pod(2)) as [TestPod, TestPod];
-      for (const node of cluster.nodes) {
-        const overlay = new OverlayReconciler({ local: node.local, netns: node.ns.path, logger: recordingLogger() });
-        overlay.setPeers(cluster.nodes.filter((other) => other !== node).map(({ peer }) => peer));
-        await overlay.start();
-        overlays.push(overlay);
-      }
+      for (const node of cluster.nodes) overlays.push(await startOverlay(cluster, node));
       for (const ip of far.ips) await reaches(near.ns, ip);
       // A host with a rule of its own, whose policy then becomes drop.
       tables(here.ns, "-A", "FORWARD", "-p", "tcp", "--dport", "25", "-j", "DROP");

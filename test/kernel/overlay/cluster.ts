@@ -5,7 +5,7 @@
 import type { Fields, Logger } from "../../../src/log/index.ts";
 import { POD_LINK_GROUP } from "../../../src/netlink/index.ts";
 import { derivedMac } from "../../../src/addr/index.ts";
-import type { LocalNetwork, Peer } from "../../../src/overlay/index.ts";
+import { type LocalNetwork, OverlayReconciler, type Peer, type ReconcilerOptions } from "../../../src/overlay/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import { testNamespace, type TestNamespace } from "../support/netns.ts";
 
@@ -56,7 +56,7 @@ export interface TestCluster {
   machine(label: string, n: number): TestNamespace;
 }
 
-export const underlayIp = (n: number): string => `172.30.0.${n}`;
+const underlayIp = (n: number): string => `172.30.0.${n}`;
 
 /** Makes an underlay with so many nodes, numbered from 1. Call it in a hook of the suite. */
 export function testCluster(count: number): TestCluster {
@@ -134,6 +134,23 @@ function pod(host: TestNamespace, node: number, n: number): TestPod {
     host.exec("ip", "route", "add", `${ip}/${prefix}`, "dev", hostIfname, "proto", "83");
   }
   return { ns, ips, hostIfname };
+}
+
+/** Starts a node's overlay with all other nodes for peers; the caller stops it. */
+export async function startOverlay(
+  { nodes }: TestCluster,
+  { local, ns }: TestNode,
+  more: Partial<ReconcilerOptions> = {},
+): Promise<OverlayReconciler> {
+  const overlay = new OverlayReconciler({ local, netns: ns.path, logger: recordingLogger(), ...more });
+  try {
+    overlay.setPeers(nodes.filter((other) => other.local !== local).map(({ peer }) => peer));
+    await overlay.start();
+    return overlay;
+  } catch (error) {
+    await overlay.stop();
+    throw error;
+  }
 }
 
 /** Everything that iproute2 shows of a device, as text that can be compared; without what only counts or ages. */

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { OverlayReconciler, type OverlayStatus } from "../../../src/overlay/index.ts";
 import { eventually } from "../../support/eventually.ts";
-import { recordingLogger, shown, testCluster, type TestCluster, type TestNode } from "./cluster.ts";
+import { recordingLogger, shown, startOverlay, testCluster, type TestCluster, type TestNode } from "./cluster.ts";
 
 /** Under a second is promised; a loaded machine gets some more to show it. */
 const REPAIR_MS = 3_000;
@@ -18,14 +18,10 @@ describe("drift on a real kernel", () => {
   before(async () => {
     cluster = testCluster(3);
     node = cluster.nodes[0] as TestNode;
-    overlay = new OverlayReconciler({
-      local: node.local,
-      netns: node.ns.path,
+    overlay = await startOverlay(cluster, node, {
       logger,
       onRepair: (kind, count) => repaired.push(`${count} ${kind}`),
     });
-    overlay.setPeers(cluster.nodes.slice(1).map(({ peer }) => peer));
-    await overlay.start();
   });
 
   after(() => overlay.stop());

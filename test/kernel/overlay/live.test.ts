@@ -6,6 +6,7 @@ import {
   reaches,
   recordingLogger,
   shown,
+  startOverlay,
   testCluster,
   type TestCluster,
   type TestNode,
@@ -56,11 +57,7 @@ describe("live changes on a real kernel", () => {
     cluster = testCluster(2);
     pods = cluster.nodes.map((node) => node.pod(2));
     [here, there] = [a().local, b().local];
-    for (const node of cluster.nodes) {
-      const overlay = new OverlayReconciler({ local: node.local, netns: node.ns.path, logger: recordingLogger() });
-      overlays.push(overlay);
-      await overlay.start();
-    }
+    for (const node of cluster.nodes) overlays.push(await startOverlay(cluster, node));
     await become(here, there);
   });
 

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { setTxChecksum, txChecksum, withNetns } from "../../../src/sys/index.ts";
-import { OverlayReconciler } from "../../../src/overlay/index.ts";
+import type { OverlayReconciler } from "../../../src/overlay/index.ts";
 import { eventually } from "../../support/eventually.ts";
-import { reaches, recordingLogger, testCluster, type TestCluster, type TestNode, type TestPod } from "./cluster.ts";
+import { reaches, startOverlay, testCluster, type TestCluster, type TestNode, type TestPod } from "./cluster.ts";
 import type { TestNamespace } from "../support/netns.ts";
 
 /** What a service proxy does for a NodePort, the way that once stalled: the mark stays on the packet around the packet. */
@@ -36,10 +36,7 @@ describe("NodePort traffic over the overlay", () => {
     for (const node of cluster.nodes) {
       // Checksums are then worked out in the packet, as on a wire, and looked at by the receiver.
       withNetns(node.ns.path, () => setTxChecksum("eth0", false));
-      const overlay = new OverlayReconciler({ local: node.local, netns: node.ns.path, logger: recordingLogger() });
-      overlay.setPeers(cluster.nodes.filter((other) => other !== node).map(({ peer }) => peer));
-      await overlay.start();
-      overlays.push(overlay);
+      overlays.push(await startOverlay(cluster, node));
     }
     for (const ip of pod.ips) await reaches(first().ns, ip);
     first().ns.exec("sh", "-c", `printf '%s' "$1" | nft -f -`, "nft", PROXY);

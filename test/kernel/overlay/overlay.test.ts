@@ -7,6 +7,7 @@ import {
   reaches,
   recordingLogger,
   shown,
+  startOverlay,
   testCluster,
   type TestCluster,
   type TestNode,
@@ -24,12 +25,7 @@ describe("the overlay on a real kernel", () => {
   before(async () => {
     cluster = testCluster(3);
     pods = cluster.nodes.map((node) => node.pod(2));
-    for (const node of cluster.nodes) {
-      const overlay = new OverlayReconciler({ local: node.local, netns: node.ns.path, logger: recordingLogger() });
-      overlay.setPeers(others(node));
-      overlays.push(overlay);
-      await overlay.start();
-    }
+    for (const node of cluster.nodes) overlays.push(await startOverlay(cluster, node));
   });
 
   after(async () => {
