@@ -38,8 +38,8 @@ function network(n: NetworkStatus): string {
   ].join("");
 }
 
-/** The whole status for people. */
-export function renderStatus(status: AgentStatus): string {
+/** The whole status for people, who read it at `now` (milliseconds since 1970). */
+export function renderStatus(status: AgentStatus, now = Date.now()): string {
   const { api, ready } = status;
   const sync = api.lastSync;
   const failed = ready.checks.filter(({ ok }) => !ok);
@@ -48,7 +48,7 @@ export function renderStatus(status: AgentStatus): string {
       ["Node", status.node],
       ["Agent", `${status.version}, up ${age(status.uptimeSeconds)}`],
       ["Ready", ready.ready ? "yes" : "no"],
-      ["API server", sync ? `${api.state}, last in step ${lastSync(sync)}` : api.state],
+      ["API server", sync ? `${api.state}, last in step ${lastSync(sync, now)}` : api.state],
     ]),
     failed.length > 0
       ? `\n${table(
@@ -60,9 +60,9 @@ export function renderStatus(status: AgentStatus): string {
   ].join("");
 }
 
-function lastSync(when: string): string {
+function lastSync(when: string, now: number): string {
   const time = Date.parse(when);
-  return Number.isFinite(time) ? `${age((Date.now() - time) / 1000)} ago` : when;
+  return Number.isFinite(time) ? `${age((now - time) / 1000)} ago` : when;
 }
 
 /** The command; exit status 1 when the agent is there but not ready. */

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { age, type AgentStatus, agentStatus, askAgent, duration, properties, table } from "../../../src/ctl/index.ts";
 import { renderStatus } from "../../../src/ctl/status.ts";
 
+const NOW = Date.UTC(2026, 0, 1);
 const status: AgentStatus = {
   version: "0.1.0",
   node: "node1",
@@ -42,14 +43,14 @@ const status: AgentStatus = {
       repairs: { total: 3, byKind: { route: 2, fdb: 1, address: 0 } },
     },
   ] as AgentStatus["networks"],
-  api: { state: "synced", lastSync: new Date(Date.now() - 65_000).toISOString() },
+  api: { state: "synced", lastSync: new Date(NOW - 65_000).toISOString() },
   ready: { ready: false, checks: [{ name: "entries", ok: false, message: "1 FDB entry is missing" }] },
   uptimeSeconds: 3700,
 };
 
 describe("the status for people", () => {
   it("answers what an operator asks first", () => {
-    const text = renderStatus(status);
+    const text = renderStatus(status, NOW);
     for (const line of [
       /^Node: +node1$/m,
       /^Agent: +0\.1\.0, up 1h1m$/m,
