@@ -49,7 +49,7 @@ if (unknown.length > 0 || (nodes !== undefined && !(Number.isInteger(nodes) && n
     try {
       const more = await measured(measurement, { quick, say, failed, nodes });
       rows.push(...more);
-      if (!values.json) console.log(`\n${plainTable(more)}\n`);
+      if (!values.json && more.length > 0) console.log(`\n${plainTable(more)}\n`);
     } catch (error) {
       failed(error);
     }
