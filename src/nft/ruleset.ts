@@ -9,6 +9,9 @@
  *   costs forwarded traffic nothing. Pods may not send VXLAN to this node at all.
  * - forward: nor to another one: masqueraded, it would look like ours and be let in there. VXLAN between pods is
  *   their own business.
+ *   A packet to an address of our pod CIDRs that no pod has would leave by the default route, and a router that sends
+ *   pod CIDRs back to their nodes would return it until its hops are used up: what would go through a gateway
+ *   there is dropped. Pods that another plugin still has in the same CIDR are reached without a gateway and are left alone.
  * - postrouting: pod traffic that leaves the cluster gets the node's address, with random ports, since two pods
  *   that race for the same port would lose a packet. A pod that talks to another node's own address leaves the
  *   cluster's pod CIDRs and is masqueraded too, as with flannel and Calico.
@@ -178,6 +181,12 @@ function forward(networks: readonly NetworkRules[]): string[] {
     networks.length > 0
       ? [
           `iifgroup ${PODS} oifgroup != ${PODS} oifname != { ${devices} } udp dport { ${portsOf(networks)} } counter drop comment "VXLAN from a pod"`,
+          ...networks.flatMap((network) =>
+            FAMILIES.map((family) => {
+              const pods = setName("pods", network, family);
+              return `oifname != { ${devices} } ${IP[family]} daddr @${pods} rt ${IP[family]} nexthop != @${pods} counter drop comment "no pod has this address"`;
+            }),
+          ),
         ]
       : [];
   return chain("forward", "type filter hook forward priority raw; policy accept;", rules);

@@ -58,6 +58,19 @@ describe("the ruleset", () => {
     );
   });
 
+  it("keeps packets to addresses that no pod has from the default route", () => {
+    const text = renderRuleset([rules]);
+    for (const [ip, pods] of [
+      ["ip", "pods4_4096"],
+      ["ip6", "pods6_4096"],
+    ]) {
+      has(
+        text,
+        `oifname != { "sky.4096" } ${ip} daddr @${pods} rt ${ip} nexthop != @${pods} counter drop comment "no pod has this address"`,
+      );
+    }
+  });
+
   it("has no masquerading where that is switched off", () => {
     const text = renderRuleset([{ ...rules, masquerade: { enabled: false, exclude: [] } }]);
     assert.doesNotMatch(text, /masquerade|postrouting/);
