@@ -12,6 +12,7 @@ import { peers } from "./rows/peers.ts";
 import { scale, scaleReal } from "./rows/scale.ts";
 import { traffic } from "./rows/traffic.ts";
 import { type Measurement, measured } from "./support/context.ts";
+import { sweep } from "./support/namespace.ts";
 import { report } from "./support/report.ts";
 import { met, type Row } from "./support/row.ts";
 import { plainTable } from "./support/text.ts";
@@ -42,6 +43,7 @@ if (unknown.length > 0 || (nodes !== undefined && !(Number.isInteger(nodes) && n
     console.error("bench: failed:", error);
     process.exitCode = 1;
   };
+  sweep();
   const write = report();
   const start = performance.now();
   for (const measurement of MEASUREMENTS.filter(({ name }) => asked.length === 0 || asked.includes(name))) {

@@ -1,6 +1,6 @@
 /** Network namespaces of a run: named after it, gone with it. Nothing is done to the namespace that the bench runs in. */
 import { type ChildProcess, execFileSync, spawn, type SpawnOptions } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import type { Context } from "./context.ts";
 
 let made = 0;
@@ -12,6 +12,17 @@ export interface Namespace {
   exec(command: string, ...args: string[]): string;
   /** Starts a command inside. */
   spawn(command: string, args: readonly string[], options?: SpawnOptions): ChildProcess;
+}
+
+/** Takes away what runs that were killed have left: processes in their namespaces, and these. */
+export function sweep(): void {
+  for (const name of existsSync("/run/netns") ? readdirSync("/run/netns") : []) {
+    const [, pid] = /^skybench(\d+)-/.exec(name) ?? [];
+    if (pid === undefined || existsSync(`/proc/${pid}`)) continue;
+    const inside = execFileSync("ip", ["netns", "pids", name], { encoding: "utf8" }).split("\n").filter(Boolean);
+    for (const one of inside) if (existsSync(`/proc/${one}`)) process.kill(Number(one), "SIGKILL");
+    execFileSync("ip", ["netns", "delete", name]);
+  }
 }
 
 /** Makes a namespace with its loopback up. */
