@@ -2,20 +2,19 @@
  * A whole cluster on one machine, as an object: what `skylanectl lab` and the tests do, they do with this. A lab is
  * its directory; any number of processes may open it.
  */
-import { randomBytes } from "node:crypto";
 import { type AgentStatus, agentStatus, CommandError } from "../ctl/index.ts";
 import type { ApiClient } from "./api-client.ts";
 import { build, takeDown } from "./build.ts";
 import { apiClient, fabricPid, findBinDir, initOf, type LabContext, labEnv } from "./context.ts";
 import type { Faults, FaultSettings } from "./api/index.ts";
 import { callControl } from "./control/client.ts";
-import { joined } from "./convergence.ts";
 import { type Drift, drift, type DriftOptions } from "./drift.ts";
 import { entering, run } from "./exec.ts";
-import { MAX_NODES, nodeName, nodeNumber } from "./names.ts";
+import { type AddOptions, addNode, removeNode } from "./membership.ts";
+import { MAX_NODES, nodeNumber } from "./names.ts";
 import * as nodes from "./nodes.ts";
 import { type Echo, pingAll, pingFrom } from "./ping.ts";
-import type { LabOptions } from "./options.ts";
+import { type LabOptions, newRecord } from "./options.ts";
 import * as pods from "./pods.ts";
 import { LabFiles, type LabRecord, type NodeRecord, type PodRecord } from "./records.ts";
 import { type Transfer, transfer } from "./transfer.ts";
@@ -23,8 +22,7 @@ import { type Transfer, transfer } from "./transfer.ts";
 /** What the API server was told, as it says itself. */
 export type FaultState = ReturnType<Faults["state"]>;
 
-const READY_MS = 60_000;
-
+/** One lab that is up, whoever made it. */
 export class Lab {
   readonly context: LabContext;
   #api: ApiClient | undefined;
@@ -49,7 +47,7 @@ export class Lab {
 
   /** Makes a lab. Whatever fails, nothing is left of it. @throws CommandError when there is one of that name */
   static async up(options: LabOptions = {}): Promise<Lab> {
-    const { name = "lab", nodes: count = 3, addressing = "dual-stack", vni = 4096, port = 4789 } = options;
+    const { name = "lab", nodes: count = 3 } = options;
     if (process.getuid?.() !== 0) throw new CommandError("a lab makes network namespaces: run this as root");
     if (count > MAX_NODES) throw new CommandError(`a lab has at most ${MAX_NODES} nodes`);
     findBinDir();
@@ -58,16 +56,7 @@ export class Lab {
       throw new CommandError(
         `there is a lab "${name}" already; take it down first: skylanectl lab down --name ${name}`,
       );
-    const record: LabRecord = {
-      version: 1,
-      name,
-      runId: randomBytes(16).toString("hex"),
-      addressing,
-      vni,
-      port,
-      agentConfig: options.agentConfig ?? {},
-      created: new Date().toISOString(),
-    };
+    const record = newRecord(name, options);
     files.write(record, "lab.json");
     const lab = new Lab(files, record);
     try {
@@ -134,37 +123,14 @@ export class Lab {
     return agentStatus(`/proc/${initOf(node)}/root/run/skylane/agent.sock`, timeoutMs);
   }
 
-  /** Adds a node, with the next free number by default; resolves when every other node has it as a peer. */
-  async addNode(options: { number?: number; onRegistered?(): void; dontWait?: boolean } = {}): Promise<NodeRecord> {
-    const number = options.number ?? Math.max(0, ...this.nodes().map((node) => node.number)) + 1;
-    if (number > MAX_NODES) throw new CommandError(`a lab has at most ${MAX_NODES} nodes`);
-    if (!this.context.files.claim(nodes.newNode(number), "nodes", `${nodeName(number)}.json`))
-      throw new CommandError(`there is a ${nodeName(number)} already`);
-    try {
-      const node = await nodes.boot(this.context, nodes.newNode(number), {
-        register: async () => {
-          await nodes.register(this.context, this.api, number);
-          options.onRegistered?.();
-        },
-      });
-      if (!options.dontWait) await joined(this, node, { timeoutMs: READY_MS });
-      return node;
-    } catch (error) {
-      await this.removeNode(nodeName(number));
-      throw error;
-    }
+  /** Adds a node; resolves when every other node has it as a peer. @throws CommandError when there is one of that number */
+  addNode(options: AddOptions = {}): Promise<NodeRecord> {
+    return addNode(this, options);
   }
 
-  /** Removes a node for good: its pods, its Node object, its power and its disk. */
+  /** Removes a node for good. */
   async removeNode(name: string): Promise<void> {
-    const node = this.node(name);
-    for (const pod of this.pods().filter((pod) => pod.node === node.name))
-      this.context.files.delete("pods", `${pod.name}.json`);
-    await nodes.powerOff(this.context, node);
-    await nodes.deregister(this.api, node.name);
-    this.context.files.delete("disks", node.name);
-    this.context.files.delete("roots", node.name);
-    this.context.files.delete("nodes", `${node.name}.json`);
+    await removeNode(this, this.node(name));
   }
 
   /** Cuts a node's power. */

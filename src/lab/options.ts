@@ -1,6 +1,8 @@
 /** What a lab is like: the choices of whoever makes one. */
+import { randomBytes } from "node:crypto";
 import type { Progress } from "./context.ts";
 import type { Addressing } from "./names.ts";
+import type { LabRecord } from "./records.ts";
 
 /** What a lab may be made with. */
 export interface LabOptions {
@@ -23,4 +25,11 @@ export interface LabOptions {
   progress?: Progress;
   /** Stops `up` between two steps. */
   signal?: AbortSignal;
+}
+
+/** What is written down of a new lab: its choices, and a run of its own by which its processes are known. */
+export function newRecord(name: string, options: LabOptions): LabRecord {
+  const { addressing = "dual-stack", vni = 4096, port = 4789, agentConfig = {} } = options;
+  const runId = randomBytes(16).toString("hex");
+  return { version: 1, name, runId, addressing, vni, port, agentConfig, created: new Date().toISOString() };
 }
