@@ -26,7 +26,7 @@ import type { Inputs, NodeFacts, OwnFacts } from "./inputs.ts";
 import type { ApiStatus } from "./status.ts";
 
 /** The operator's override of the underlay address, on a Node. */
-export const UNDERLAY_ANNOTATION = "skylane.dev/underlay-ip";
+const UNDERLAY_ANNOTATION = "skylane.dev/underlay-ip";
 
 /** How long a machine that still has its data path waits for the API server before it plans from the cache. */
 const CACHE_GRACE_MS = 10_000;

@@ -22,7 +22,7 @@ export interface ConflistInput {
 }
 
 /** The plugins chained behind Skylane: those configured, or portmap (host ports) where it is installed. */
-export function chainedPlugins(input: Pick<ConflistInput, "chained" | "binDir">): readonly Record<string, unknown>[] {
+function chainedPlugins(input: Pick<ConflistInput, "chained" | "binDir">): readonly Record<string, unknown>[] {
   if (input.chained !== "auto") return input.chained;
   try {
     accessSync(join(input.binDir, "portmap"), constants.X_OK);

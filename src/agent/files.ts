@@ -42,7 +42,7 @@ export function ensureFiles(config: AgentConfig, local: LocalNetwork, log: Logge
 }
 
 /** @returns whether it had to be written. */
-export function ensurePublished(runDir: string, wanted: PublishedNetwork): boolean {
+function ensurePublished(runDir: string, wanted: PublishedNetwork): boolean {
   if (JSON.stringify(present(runDir, wanted)) === JSON.stringify(wanted)) return false;
   makeDirectory(runDir);
   writePublished(runDir, wanted);

@@ -10,7 +10,7 @@ import type { Machine } from "./local.ts";
 const SETTLE_MS = 20;
 
 /** Whether a notification can bear on the choice of the underlay. */
-export function concernsUnderlay(event: NetlinkEvent): boolean {
+function concernsUnderlay(event: NetlinkEvent): boolean {
   if (event.kind === "link") return event.link.group !== POD_LINK_GROUP && !/^sky\.\d+$/.test(event.link.name);
   return event.kind === "address" && ipScope(event.address.ip) === "unicast";
 }

@@ -9,7 +9,7 @@ import { type Family, familyOf } from "../addr/index.ts";
 export const vxlanOverhead = (family: Family): 50 | 70 => (family === 4 ? 50 : 70);
 
 /** The least MTU of a link that carries IPv6 (RFC 8200, section 5); the kernel takes IPv6 off a device below it. */
-export const IPV6_MIN_MTU = 1280;
+const IPV6_MIN_MTU = 1280;
 
 /** The MTU for the VXLAN device and the pods, with what an operator should know about it. */
 export interface OverlayMtu {

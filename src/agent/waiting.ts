@@ -6,7 +6,7 @@
 import type { Logger } from "../log/index.ts";
 
 /** What may be waited for, and the Event's reason for it. */
-export const WAIT_REASONS = {
+const WAIT_REASONS = {
   node: "SkylaneWaitingForNode",
   podCidr: "SkylaneWaitingForPodCIDR",
   underlay: "SkylaneWaitingForUnderlay",

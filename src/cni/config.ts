@@ -18,7 +18,7 @@ export const DEFAULT_DATA_DIR = "/var/lib/cni/skylane";
 export const DEFAULT_NETWORK = "default";
 
 /** Largest request that is read, in bytes: a GC list of thousands of attachments stays far below. */
-export const MAX_REQUEST_BYTES = 1024 * 1024;
+const MAX_REQUEST_BYTES = 1024 * 1024;
 
 /** What every verb needs of the network configuration. */
 export interface NetConfig {
@@ -58,7 +58,7 @@ export function requestedVersion(raw: JsonObject): string {
 }
 
 /** @throws CniError 1 when the version is none of ours or does not have the verb. */
-export function requireVersion(version: string, verb: Verb): void {
+function requireVersion(version: string, verb: Verb): void {
   if (!SUPPORTED_VERSIONS.includes(version)) {
     throw new CniError(
       CODE.incompatibleVersion,
@@ -102,7 +102,7 @@ function ipamPlugin(raw: JsonObject): string | undefined {
 }
 
 /** Reads what every verb needs. @throws CniError 1, 2, 6 or 7, naming the key. */
-export function readConfig(raw: JsonObject, text: string, verb: Verb): NetConfig {
+function readConfig(raw: JsonObject, text: string, verb: Verb): NetConfig {
   const cniVersion = requestedVersion(raw);
   requireVersion(cniVersion, verb);
   const name = plainName(raw, "name");

@@ -28,7 +28,7 @@ interface Finished {
 }
 
 /** The executable of that name in the runtime's plugin directories. @throws CniError 4 or 50 saying where was looked. */
-export function findPlugin(type: string, env: Environment): string {
+function findPlugin(type: string, env: Environment): string {
   const path = env.CNI_PATH ?? "";
   if (path === "") {
     throw new CniError(

@@ -38,7 +38,7 @@ function invalid(name: string, value: string, rule: string): CniError {
 }
 
 /** Why a text is no interface name; undefined when it is one (the kernel's dev_valid_name). */
-export function interfaceNameFault(name: string): string | undefined {
+function interfaceNameFault(name: string): string | undefined {
   if (name === "") return "must not be empty";
   if (Buffer.byteLength(name) > MAX_IFNAME) return `must not be longer than ${MAX_IFNAME} bytes`;
   if (name === "." || name === "..") return 'must not be "." or ".."';

@@ -24,7 +24,7 @@ const keyOf = ({ containerId, ifname }: Attachment): string => `${containerId}/$
  * The attachments that are still valid; undefined when the runtime named none at all (an absent key or null).
  * @throws CniError 7 when a list is there but cannot be read: guessing would free living pods' addresses.
  */
-export function validAttachments(raw: JsonObject): ReadonlySet<string> | undefined {
+function validAttachments(raw: JsonObject): ReadonlySet<string> | undefined {
   let valid: Set<string> | undefined;
   for (const key of LIST_KEYS) {
     const list = get(raw, key);
@@ -58,7 +58,7 @@ export interface Collected {
  * whose sandbox is provably dead. An attachment with a delegated IPAM plugin is left alone unless `delegateFor`
  * gives that plugin: its addresses could not be given back.
  */
-export async function collect(
+async function collect(
   host: Host,
   config: Pick<NetConfig, "dataDir" | "network">,
   isGarbage: (record: AttachmentRecord) => boolean,

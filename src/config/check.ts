@@ -46,7 +46,7 @@ function schemaAt(schema: AnySchema, path: Path): AnySchema {
 }
 
 /** All dotted keys of a schema. */
-export function keysOf(schema: AnySchema, prefix = ""): string[] {
+function keysOf(schema: AnySchema, prefix = ""): string[] {
   return Object.entries(entriesOf(schema) ?? {}).flatMap(([name, inner]) =>
     entriesOf(inner) ? keysOf(inner, `${prefix}${name}.`) : [`${prefix}${name}`],
   );

@@ -28,7 +28,7 @@ import { syncDirectory } from "../sys/index.ts";
 import { type Command, CommandError } from "./command.ts";
 
 /** Folder beside the executable that holds all that it needs. */
-export const SUPPORT = ".skylane";
+const SUPPORT = ".skylane";
 
 /** Where this program's own files are: `<root>/bin` and `<root>/lib/skylane`. */
 export interface Installation {
@@ -76,7 +76,7 @@ function currentId(support: string): string | undefined {
  * @returns the version's name and whether anything changed
  * @throws Error of fs: no space, a read-only file system …; the old version stays then
  */
-export function installCni(from: Installation, binDir: string): { id: string; changed: boolean } {
+function installCni(from: Installation, binDir: string): { id: string; changed: boolean } {
   const launcher = join(from.bin, "skylane");
   const support = join(binDir, SUPPORT);
   const executable = join(binDir, "skylane");

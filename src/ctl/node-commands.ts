@@ -6,7 +6,7 @@ import { statusCommand } from "./status.ts";
 import { uninstallCommand } from "./uninstall.ts";
 
 /** Version of this program; "dev" when it runs from its source. */
-export const VERSION = process.env["SKYLANE_VERSION"] ?? "dev";
+const VERSION = process.env["SKYLANE_VERSION"] ?? "dev";
 
 const versionCommand: Command = {
   words: ["version"],

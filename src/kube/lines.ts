@@ -4,7 +4,7 @@
  */
 
 /** Longest line kept: etcd holds objects of at most 1.5 MiB, which JSON escapes can make several times longer. */
-export const MAX_LINE_BYTES = 16 << 20;
+const MAX_LINE_BYTES = 16 << 20;
 
 /** Takes chunks and hands on whole lines. */
 export class LineSplitter {

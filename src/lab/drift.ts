@@ -31,7 +31,7 @@ interface Entry {
 }
 
 /** Everything of the overlay that is in a node's kernel. */
-export function overlayEntries(rtnl: Rtnl, device: string): Entry[] {
+function overlayEntries(rtnl: Rtnl, device: string): Entry[] {
   const link: Link | undefined = rtnl.link(device);
   if (!link) return [];
   const ifindex = link.index;

@@ -23,7 +23,7 @@ import { isRunning, type ProcessId, processId } from "./processes.ts";
 export const SWITCH = "switch0";
 
 /** Runs ip(8) with a list of commands, in order, inside a process's network. @throws Error with the command that failed */
-export async function ipBatch(pid: number, commands: readonly string[]): Promise<void> {
+async function ipBatch(pid: number, commands: readonly string[]): Promise<void> {
   await run(entering({ pid }, "ip", ["-batch", "-"]), { input: commands.map((line) => `${line}\n`).join("") });
 }
 

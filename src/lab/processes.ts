@@ -65,9 +65,6 @@ export function childrenOf(pid: number): number[] {
   return (text ?? "").split(" ").filter(Boolean).map(Number);
 }
 
-/** The words of a process's command line. */
-export const commandLine = (pid: number): string[] => (readProc(`/proc/${pid}/cmdline`) ?? "").split("\0").slice(0, -1);
-
 /** All processes whose environment carries a run's mark, this process excepted. */
 export function markedProcesses(runId: string): ProcessId[] {
   const needle = `${MARK}=${runId}`;

@@ -27,7 +27,7 @@ import type { Addressing } from "./names.ts";
 import type { ProcessId } from "./processes.ts";
 
 /** Where labs are, unless SKYLANE_LAB_DIR says otherwise. */
-export const BASE = "/run/skylane-lab";
+const BASE = "/run/skylane-lab";
 
 /** What a lab was made with. */
 export interface LabRecord {

@@ -28,7 +28,7 @@ const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066
 const SHORT: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
 
 /** Text with every control character written out (`\n`, `\u001b`). */
-export const escapeControls = (text: string): string =>
+const escapeControls = (text: string): string =>
   text.replace(UNSAFE, (c) => SHORT[c] ?? `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
 const cut = (text: string): string =>

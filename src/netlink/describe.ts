@@ -1,7 +1,7 @@
 /**
  * Operations in words, in the order in which iproute2 would take them, for errors and logs.
  */
-import type { Address, FdbEntry, Link, LinkChange, LinkSpec, Neighbour, Operation, Route, Rule } from "./types.ts";
+import type { Address, FdbEntry, LinkChange, LinkSpec, Neighbour, Operation, Route, Rule } from "./types.ts";
 
 /** Names an interface by its index; `undefined` when the name is not known. */
 export type NameOf = (ifindex: number) => string | undefined;
@@ -100,7 +100,3 @@ function rule(r: Rule): string {
   if (r.family === 6) words.push("(IPv6)");
   return words.join(" ");
 }
-
-/** A link in one line for logs: "sky.4096 (vxlan, index 5)". */
-export const describeLink = (link: Link): string =>
-  `${link.name} (${link.kind ? `${link.kind}, ` : ""}index ${link.index})`;

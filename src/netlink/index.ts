@@ -1,5 +1,5 @@
 /** rtnetlink in Skylane's words; the only folder that imports the `netlink` package. */
-export { describeLink, describeOperation, type NameOf } from "./describe.ts";
+export { describeOperation, type NameOf } from "./describe.ts";
 export { DumpInterrupted, MalformedMessage, NetlinkError, NetlinkTimeout } from "./errors.ts";
 export { EventWait, type EventWaitOptions } from "./event-wait.ts";
 export { Monitor, type MonitorKind, type MonitorOptions } from "./monitor.ts";

@@ -42,7 +42,7 @@ export function checksumOffloadWorks(kernel: string): boolean {
 }
 
 /** The device's kernel parameters, in the order in which they are set. */
-export function deviceSysctls(name: string, ipv6: boolean): [key: string, value: string][] {
+function deviceSysctls(name: string, ipv6: boolean): [key: string, value: string][] {
   return [
     [`net.ipv4.conf.${name}.rp_filter`, "2"],
     ...(ipv6 ? [[`net.ipv6.conf.${name}.disable_ipv6`, "0"] as [string, string]] : []),

@@ -8,7 +8,7 @@ import { badRequest, requestTooLarge, unsupportedMediaType } from "./errors.ts";
 import type { Json } from "./types.ts";
 
 /** Largest body (apiserver's MaxRequestBodyBytes). */
-export const BODY_LIMIT_BYTES = 3 * 1024 * 1024;
+const BODY_LIMIT_BYTES = 3 * 1024 * 1024;
 
 /** The media type of a request without its parameters, lower case; "" when there is none. */
 export function mediaType(request: IncomingMessage): string {

@@ -46,7 +46,7 @@ export class ApiError extends Error {
 }
 
 /** `nodes`, or `leases.coordination.k8s.io`: how messages name a resource. */
-export function qualified(type: Named): string {
+function qualified(type: Named): string {
   return type.group === "" ? type.plural : `${type.plural}.${type.group}`;
 }
 

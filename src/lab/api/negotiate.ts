@@ -13,7 +13,7 @@ import type { Projection, Version } from "./version.ts";
 const compress = promisify(gzip);
 
 /** From this size on answers are compressed for those who accept it (apiserver's defaultGzipThresholdBytes). */
-export const GZIP_THRESHOLD_BYTES = 128 * 1024;
+const GZIP_THRESHOLD_BYTES = 128 * 1024;
 
 /** What is asked about: decides which projection fits. */
 export type AnswerShape = "object" | "list" | "watch" | "plain";

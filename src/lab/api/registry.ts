@@ -227,6 +227,6 @@ function nameIn(key: string): string {
 }
 
 /** Now as the API writes times: RFC 3339, whole seconds, UTC. */
-export function timestamp(): string {
+function timestamp(): string {
   return new Date().toISOString().replace(/\.\d+Z$/, "Z");
 }

@@ -17,7 +17,7 @@ import {
 } from "./types.ts";
 
 /** All annotations of an object together, keys and values (apimachinery's TotalAnnotationSizeLimitB). */
-export const ANNOTATIONS_LIMIT_BYTES = 256 * 1024;
+const ANNOTATIONS_LIMIT_BYTES = 256 * 1024;
 
 const TEXT_FIELDS = ["name", "namespace", "generateName", "uid", "resourceVersion"] as const;
 

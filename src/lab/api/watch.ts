@@ -13,7 +13,7 @@ import { apiVersionOf, type JsonObject, type Metadata, type ResourceType } from 
 import { type Projection, Version } from "./version.ts";
 
 /** Marks the bookmark that ends the initial events (meta/v1 InitialEventsAnnotationKey). */
-export const INITIAL_EVENTS_END = "k8s.io/initial-events-end";
+const INITIAL_EVENTS_END = "k8s.io/initial-events-end";
 
 /** Bytes that one write gathers. */
 const WRITE_BYTES = 64 * 1024;

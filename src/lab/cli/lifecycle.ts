@@ -8,7 +8,7 @@ import { type Input, UsageError } from "../../ctl/index.ts";
 import { ANSWER, answer, interruptible, NAME, print, progress, withLab } from "./common.ts";
 
 /** Options that say what a lab is like. */
-export const SHAPE = {
+const SHAPE = {
   nodes: { value: "N", help: "number of nodes (3)" },
   vni: { value: "N", help: "VXLAN network identifier (4096)" },
   port: { value: "N", help: "UDP port of VXLAN (4789)" },
@@ -17,7 +17,7 @@ export const SHAPE = {
 };
 
 /** Reads them. @throws UsageError */
-export function labOptions(input: Input): LabOptions {
+function labOptions(input: Input): LabOptions {
   if (input.flag("ipv4-only") && input.flag("ipv6-underlay"))
     throw new UsageError("--ipv4-only and --ipv6-underlay exclude each other");
   const addressing: Addressing = input.flag("ipv4-only")

@@ -6,7 +6,7 @@ import type { PodRecord } from "../records.ts";
 import { ANSWER, answer, NAME, print, withLab } from "./common.ts";
 
 /** Pods as a table. */
-export const podTable = (pods: readonly PodRecord[]): string =>
+const podTable = (pods: readonly PodRecord[]): string =>
   pods.length === 0
     ? "no pods\n"
     : table(

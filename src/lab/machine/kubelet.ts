@@ -6,7 +6,7 @@
 import { ApiClient, type ApiAccess, ApiError } from "../api-client.ts";
 
 /** Kubelet's node-status-update-frequency and lease renew interval (10 s each by default). */
-export const HEARTBEAT_MS = 10_000;
+const HEARTBEAT_MS = 10_000;
 const RETRY_MS = 1000;
 
 const LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";

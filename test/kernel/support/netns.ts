@@ -58,7 +58,7 @@ function sweep(): void {
 }
 
 /** A name no other run uses, also for devices' or files' sake: `skytest<pid>-<n>-<label>`. */
-export const uniqueName = (label: string): string => `${PREFIX}${process.pid}-${++made}-${label}`;
+const uniqueName = (label: string): string => `${PREFIX}${process.pid}-${++made}-${label}`;
 
 /**
  * Makes a namespace. Call it in a `describe` body or a hook (it goes after that suite, or after the whole run when

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { describeLink, describeOperation } from "../../../src/netlink/describe.ts";
+import { describeOperation } from "../../../src/netlink/describe.ts";
 import { DumpInterrupted, NetlinkError, NetlinkTimeout } from "../../../src/netlink/errors.ts";
 import type { Operation } from "../../../src/netlink/types.ts";
 
@@ -69,12 +69,6 @@ describe("describeOperation", () => {
   for (const [text, operation] of cases) {
     it(text, () => assert.equal(describeOperation(operation, nameOf), text));
   }
-
-  it("names devices for logs", () => {
-    const link = { index: 7, name: "sky.1", mtu: 1450, up: true, lowerUp: true, loopback: false, group: 0 };
-    assert.equal(describeLink({ ...link, kind: "vxlan" }), "sky.1 (vxlan, index 7)");
-    assert.equal(describeLink(link), "sky.1 (index 7)");
-  });
 });
 
 describe("netlink errors", () => {
