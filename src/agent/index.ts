@@ -5,4 +5,4 @@ export { uninstall, type UninstallOptions, UninstallRefused, type UninstallRepor
 /** For skylanectl doctor, which looks at a node the way the agent does. */
 export { planForwarding, readForwarding, type SysctlWrite } from "./forwarding.ts";
 export { vxlanOverhead } from "./mtu.ts";
-export { probe, type ProbePath, probePaths } from "./selftest.ts";
+export { probe, type ProbePath, probePaths } from "./probes.ts";

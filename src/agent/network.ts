@@ -22,7 +22,7 @@ import { RefusalBook } from "./refusals.ts";
 import { type NetworkView, questionsOf, sampleInto, statusOf } from "./report.ts";
 import type { NetworkStatus } from "./status.ts";
 import type { Underlay } from "./underlay.ts";
-import { SelfTest } from "./verdict.ts";
+import { SelfTest } from "./selftest.ts";
 import { Waiting } from "./waiting.ts";
 
 const RETRY = { baseMs: 500, maxMs: 30_000 };

@@ -1,135 +1,99 @@
 /**
- * The self-test behind "ready means that the data path works". Two halves:
- *
- * - Local: the kernel's own view. The VXLAN port is bound, and for some peers a route lookup to their VTEP
- *   address leads over our device with our VTEP address as its source. A failure here is ours and makes the
- *   node unready.
- * - Remote: a UDP datagram from our VTEP address to a peer's, to a port that nobody listens on. The peer's
- *   kernel answers "port unreachable" through its own tunnel, which we see as ECONNREFUSED: encapsulation, underlay,
- *   decapsulation, addresses and routes are right in both directions, with no process involved on the peer.
- *   One answering peer proves our half of the mesh. Silence proves nothing (peers may be down, or drop
- *   what they do not expect), so it is reported and does not make the node unready.
+ * Runs the self-test (probes.ts) against the live kernel and remembers what came of it, for readiness.
  */
-import { createSocket } from "node:dgram";
-import { readFileSync } from "node:fs";
-import { type Family, familyOf, networkAddress } from "../addr/index.ts";
+import { familyOf } from "../addr/index.ts";
+import type { Rtnl } from "../netlink/index.ts";
+import { NetlinkError } from "../netlink/index.ts";
+import type { LocalNetwork, Peer } from "../overlay/index.ts";
+import type { Metrics } from "./metrics.ts";
+import { pathComplaint, probePaths, probeSome, type ProbePath, udpPortBound } from "./probes.ts";
 
-/** A peer's VTEP address and ours of the same family. */
-export interface ProbePath {
-  node: string;
-  from: string;
-  to: string;
-}
+/** Paths whose route is looked up in one run; each run takes the next ones. */
+const ROUTE_SAMPLE = 16;
+/** An answer of a peer is worth this long, in milliseconds; until then nobody is asked again. */
+const ANSWER_LASTS_MS = 60_000;
 
-/** Outcome of the remote half. */
-export interface ProbeResult {
-  /** The first peer that answered. */
-  answered?: string;
-  /** How many were asked. */
-  asked: number;
-}
+/** The self-test of one network. */
+export class SelfTest {
+  readonly #rtnl: Pick<Rtnl, "link" | "routeTo">;
+  readonly #metrics: Metrics;
+  #offset = 0;
+  #verdict = { ok: false, message: "not run yet" };
+  #answered: { node: string; at: number } | undefined;
 
-/** The "discard" port less one: assigned to nobody (IANA, 10/udp is unassigned). */
-const PROBE_PORT = 10;
+  constructor(rtnl: Pick<Rtnl, "link" | "routeTo">, metrics: Metrics) {
+    this.#rtnl = rtnl;
+    this.#metrics = metrics;
+  }
 
-/** The paths to every peer: one per peer, in the first family that both sides have. */
-export function probePaths(
-  own: readonly string[],
-  peers: readonly { node: string; podCidrs: readonly string[] }[],
-): ProbePath[] {
-  const paths: ProbePath[] = [];
-  for (const peer of peers) {
-    for (const cidr of own) {
-      const theirs = peer.podCidrs.find((other) => familyOf(other) === familyOf(cidr));
-      if (!theirs) continue;
-      paths.push({ node: peer.node, from: networkAddress(cidr), to: networkAddress(theirs) });
-      break;
+  /** What the last run found. */
+  get verdict(): { ok: boolean; message: string } {
+    return this.#verdict;
+  }
+
+  /** Runs the local half alone, which is what decides. Never throws: what goes wrong is the verdict. */
+  check(local: LocalNetwork, peers: readonly Peer[]): { ok: boolean; message: string } {
+    const paths = probePaths(local.podCidrs, peers);
+    const complaint = this.#complaint(local, paths);
+    if (complaint !== undefined) {
+      this.#answered = undefined;
+      this.#metrics.selfTests.inc({ outcome: "failed" });
+      this.#verdict = { ok: false, message: complaint };
+    } else if (!this.#verdict.ok || paths.length === 0) {
+      const peers = paths.length === 0 ? "there is no peer to ask" : "no peer has been asked yet";
+      this.#verdict = { ok: true, message: `device, port and routes are right; ${peers}` };
+    }
+    return this.#verdict;
+  }
+
+  /** Runs both halves. Never throws. */
+  async run(local: LocalNetwork, peers: readonly Peer[]): Promise<{ ok: boolean; message: string }> {
+    const paths = probePaths(local.podCidrs, peers);
+    if (!this.check(local, peers).ok || paths.length === 0) return this.#verdict;
+    const message = await this.#remote(paths);
+    if (this.#verdict.ok) this.#verdict = { ok: true, message };
+    return this.#verdict;
+  }
+
+  #complaint(local: LocalNetwork, paths: readonly ProbePath[]): string | undefined {
+    try {
+      return this.#local(local, paths);
+    } catch (error) {
+      return `the kernel cannot be asked: ${(error as Error).message}`;
     }
   }
-  return paths;
-}
 
-/** The datagram is sent again after this long, in milliseconds: a peer may be about to learn of us. */
-const RESEND_MS = 150;
+  #local({ device, port, underlayIp }: LocalNetwork, paths: readonly ProbePath[]): string | undefined {
+    const link = this.#rtnl.link(device);
+    if (!link?.up) return `device ${device} is ${link ? "down" : "missing"}`;
+    if (!udpPortBound(port, familyOf(underlayIp))) return `nothing receives VXLAN on UDP port ${port}`;
+    for (let i = 0; i < Math.min(ROUTE_SAMPLE, paths.length); i++) {
+      const path = paths[(this.#offset + i) % paths.length] as ProbePath;
+      const complaint = pathComplaint(path, { ifindex: link.index, name: device }, (ip) => this.#routeTo(ip));
+      if (complaint !== undefined) return complaint;
+    }
+    return undefined;
+  }
 
-/** Asks one peer and tells whether anything came back. Never throws; what fails locally is silence with a reason. */
-export function probe(
-  path: ProbePath,
-  timeoutMs: number,
-  port = PROBE_PORT,
-): Promise<{ answered: boolean; error?: Error }> {
-  return new Promise((resolve) => {
-    const socket = createSocket(familyOf(path.to) === 4 ? "udp4" : "udp6");
-    let again: NodeJS.Timeout | undefined;
-    let done = false;
-    const finish = (answered: boolean, error?: Error): void => {
-      if (done) return; // a datagram's own callback may come after the verdict
-      done = true;
-      clearTimeout(timer);
-      clearInterval(again);
-      socket.removeAllListeners();
-      socket.on("error", () => undefined); // one that comes after the verdict changes nothing
-      socket.close();
-      resolve(error ? { answered, error } : { answered });
-    };
-    const verdict = (error: NodeJS.ErrnoException | null): void => {
-      if (error?.code === "ECONNREFUSED") finish(true);
-      else if (error) finish(false, error);
-    };
-    const timer = setTimeout(() => finish(false), timeoutMs);
-    socket.on("error", verdict);
-    socket.on("message", () => finish(true));
-    socket.bind({ address: path.from, port: 0 }, () => {
-      socket.connect(port, path.to, () => {
-        if (done) return;
-        const ask = (): void => socket.send(Buffer.from("skylane self-test"), verdict);
-        again = setInterval(ask, RESEND_MS);
-        ask();
-      });
-    });
-  });
-}
+  #routeTo(ip: string): ReturnType<Rtnl["routeTo"]> | undefined {
+    try {
+      return this.#rtnl.routeTo(ip);
+    } catch (error) {
+      if (error instanceof NetlinkError) return undefined;
+      throw error;
+    }
+  }
 
-/**
- * Asks up to `count` peers at once, starting at `offset` in the list so that every peer gets its turn over time.
- */
-export async function probeSome(
-  paths: readonly ProbePath[],
-  offset: number,
-  count = 3,
-  timeoutMs = 1_000,
-): Promise<ProbeResult> {
-  const some =
-    paths.length <= count ? paths : Array.from({ length: count }, (_, i) => paths[(offset + i) % paths.length]);
-  const results = await Promise.all(
-    some.map(async (path) => ({ path, ...(await probe(path as ProbePath, timeoutMs)) })),
-  );
-  const first = results.find(({ answered }) => answered)?.path;
-  return { asked: some.length, ...(first ? { answered: first.node } : {}) };
-}
-
-/** Whether the kernel's VXLAN socket is bound: /proc/net/udp lists kernel sockets too, ports in hexadecimal. */
-export function udpPortBound(port: number, family: Family, read = readProc): boolean {
-  const wanted = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
-  return read(family === 4 ? "/proc/self/net/udp" : "/proc/self/net/udp6")
-    .split("\n")
-    .slice(1)
-    .some((line) => line.trimStart().split(/\s+/)[1]?.endsWith(wanted));
-}
-
-const readProc = (path: string): string => readFileSync(path, "utf8");
-
-/** What the kernel's route lookup must say about a peer's VTEP address; the complaint where it says something else. */
-export function pathComplaint(
-  path: ProbePath,
-  device: { ifindex: number; name: string },
-  routeTo: (ip: string) => { ifindex?: number; prefSrc?: string } | undefined,
-): string | undefined {
-  const route = routeTo(path.to);
-  if (route?.ifindex === undefined) return `the kernel has no route to ${path.to}, the VTEP of ${path.node}`;
-  if (route.ifindex !== device.ifindex)
-    return `the kernel sends packets for ${path.to}, the VTEP of ${path.node}, to another device than ${device.name}`;
-  if (route.prefSrc && route.prefSrc !== path.from)
-    return `the kernel would use ${route.prefSrc} instead of ${path.from} as its source to ${path.to}, the VTEP of ${path.node}`;
-  return undefined;
+  async #remote(paths: readonly ProbePath[]): Promise<string> {
+    const last = this.#answered;
+    if (last && Date.now() - last.at < ANSWER_LASTS_MS && paths.some(({ node }) => node === last.node))
+      return `${last.node} answered through the tunnel`;
+    const { asked, answered } = await probeSome(paths, this.#offset);
+    this.#offset = (this.#offset + asked) % paths.length;
+    this.#metrics.selfTests.inc({ outcome: answered === undefined ? "unanswered" : "answered" });
+    this.#answered = answered === undefined ? undefined : { node: answered, at: Date.now() };
+    return answered === undefined
+      ? `device, port and routes are right; none of ${asked} peers asked through the tunnel has answered`
+      : `${answered} answered through the tunnel`;
+  }
 }
