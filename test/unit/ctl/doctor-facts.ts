@@ -1,6 +1,7 @@
 /** Facts of a node on which everything is well; a test changes what it is about. */
 import type { Facts, PeerProbe } from "../../../src/ctl/doctor/facts.ts";
 import { linkOf } from "../../support/link.ts";
+import { agentStatus } from "./agent-status.ts";
 
 export const probe = (node: string, more: Partial<PeerProbe> = {}): PeerProbe => ({
   node,
@@ -15,39 +16,6 @@ export const probe = (node: string, more: Partial<PeerProbe> = {}): PeerProbe =>
   ...more,
 });
 
-const status = {
-  version: "0.1.0",
-  node: "node1",
-  networks: [
-    {
-      network: "default",
-      vni: 4096,
-      device: "sky.4096",
-      mtu: 1450,
-      mac: "02:00:00:00:00:01",
-      underlayIp: "172.30.0.11",
-      port: 4789,
-      podCidrs: ["10.244.1.0/24", "fd00:10:244:1::/64"],
-      ready: true,
-      peers: [
-        {
-          node: "node2",
-          mac: "02:00:00:00:00:02",
-          underlayIp: "172.30.0.12",
-          podCidrs: ["10.244.2.0/24"],
-          state: "programmed" as const,
-        },
-      ],
-      refused: [],
-      entries: {},
-      repairs: { total: 0, byKind: {} },
-    },
-  ],
-  api: { state: "synced" as const, lastSync: null },
-  ready: { ready: true, checks: [{ name: "device", ok: true, message: "up" }] },
-  uptimeSeconds: 1,
-};
-
 export const healthy = (more: Partial<Facts> = {}): Facts => ({
   installed: true,
   settings: {
@@ -58,7 +26,7 @@ export const healthy = (more: Partial<Facts> = {}): Facts => ({
     confName: "10-skylane.conflist",
     binDir: "/opt/cni/bin",
   },
-  agent: { value: structuredClone(status) },
+  agent: { value: structuredClone(agentStatus) },
   release: "6.1.0-42-amd64",
   kernel: {
     value: {

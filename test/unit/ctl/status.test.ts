@@ -5,30 +5,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { age, type AgentStatus, agentStatus, askAgent, duration, properties, table } from "../../../src/ctl/index.ts";
 import { renderStatus } from "../../../src/ctl/status.ts";
+import { agentStatus as healthy, networkStatus } from "./agent-status.ts";
 
 const NOW = Date.UTC(2026, 0, 1);
 const status: AgentStatus = {
-  version: "0.1.0",
-  node: "node1",
+  ...healthy,
   networks: [
     {
-      network: "default",
-      vni: 4096,
-      device: "sky.4096",
-      mtu: 1450,
-      mac: "02:00:00:00:00:01",
-      underlayIp: "172.30.0.11",
-      port: 4789,
-      podCidrs: ["10.244.1.0/24", "fd00:10:244:1::/64"],
-      ready: true,
+      ...networkStatus,
       peers: [
-        {
-          node: "node2",
-          mac: "02:00:00:00:00:02",
-          underlayIp: "172.30.0.12",
-          podCidrs: ["10.244.2.0/24"],
-          state: "programmed",
-        },
+        ...networkStatus.peers,
         {
           node: "node3",
           mac: "02:00:00:00:00:03",
@@ -42,7 +28,7 @@ const status: AgentStatus = {
       entries: { fdb: { expected: 2, present: 1 }, route: { expected: 4, present: 4 } },
       repairs: { total: 3, byKind: { route: 2, fdb: 1, address: 0 } },
     },
-  ] as AgentStatus["networks"],
+  ],
   api: { state: "synced", lastSync: new Date(NOW - 65_000).toISOString() },
   ready: { ready: false, checks: [{ name: "entries", ok: false, message: "1 FDB entry is missing" }] },
   uptimeSeconds: 3700,
