@@ -44,7 +44,7 @@ function openSandbox(netns: string): Rtnl | undefined {
 }
 
 /** Removes a device by index, tolerating that it went away meanwhile. */
-export function remove(rtnl: Rtnl, index: number, name: string): void {
+function remove(rtnl: Rtnl, index: number, name: string): void {
   try {
     rtnl.execute({ op: "del", kind: "link", link: { index, name } });
   } catch (error) {

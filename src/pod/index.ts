@@ -3,6 +3,6 @@ export { attachPod } from "./attach.ts";
 export { checkPod } from "./check.ts";
 export { detachPod } from "./detach.ts";
 export { PodLinkError, type PodLinkReason } from "./errors.ts";
-export { listPodLinks, removeStalePodLinks } from "./host-ends.ts";
+export { listPodLinks } from "./host-ends.ts";
 export { GATEWAY, HOST_MAC, hostIfname, podMacOf } from "./names.ts";
 export type { PodLink, PodLinkExpectation, PodLinkSpec } from "./types.ts";
