@@ -16,6 +16,7 @@ import { type Listener, listenTcp, listenUnix } from "./http.ts";
 import { NodeFirewall } from "./firewall.ts";
 import { claimNode, removeDrafts } from "./instance.ts";
 import { watchMachine } from "./machine.ts";
+import { PodEnds } from "./pod-ends.ts";
 import { Metrics } from "./metrics.ts";
 import { PodNetwork } from "./network.ts";
 import { assess, type Readiness } from "./readiness.ts";
@@ -34,6 +35,7 @@ export class Agent {
   readonly #network: PodNetwork;
   readonly #cluster: ClusterView;
   readonly #housekeeping: Housekeeping;
+  readonly #podEnds: PodEnds;
   readonly #startedAt = performance.now();
   /** What to close, the last one first. */
   readonly #closers: (() => Promise<void> | void)[] = [];
@@ -71,6 +73,8 @@ export class Agent {
     this.#closers.push(() => this.#network.stop());
     this.#housekeeping = new Housekeeping({ config, log, metrics, rtnl, networks: [this.#network] });
     this.#closers.push(() => this.#housekeeping.stop());
+    this.#podEnds = new PodEnds({ config, log, metrics, rtnl });
+    this.#closers.push(() => this.#podEnds.stop());
     this.#cluster = new ClusterView({
       client,
       nodeName: node,
@@ -138,7 +142,11 @@ export class Agent {
   async #run(): Promise<void> {
     const { nodeName, network, runDir, listen } = this.#config;
     this.#log.info("skylane-agent starts", { version: this.#version, network });
-    const machine = watchMachine(() => this.#network.look());
+    const machine = watchMachine({
+      changed: () => this.#network.look(),
+      heard: (events) => this.#podEnds.notice(events),
+      lost: () => this.#podEnds.look(),
+    });
     this.#closers.push(() => machine.close());
     this.#metrics.beforeScrape(() => this.#sample());
     const { tcp, unix } = agentRoutes({
@@ -150,6 +158,7 @@ export class Agent {
     const socket = await listenUnix(join(runDir, SOCKET_NAME), unix);
     this.#closers.push(() => socket.close());
     if (listen !== "") this.#serve(listen, tcp);
+    this.#podEnds.look();
     this.#housekeeping.start();
     this.#cluster.start();
     this.#log.debug("watching", { node: nodeName });

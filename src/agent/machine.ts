@@ -1,6 +1,6 @@
 /**
  * This machine's links and addresses: how they are, and that they have changed, so that the underlay is chosen anew
- * at once. What happens to pods' own links, the bulk of all notifications on a busy node, is passed over.
+ * at once. What happens to pods' own links, the bulk of all notifications on a busy node, is passed over there.
  */
 import { ipScope } from "../addr/index.ts";
 import { Monitor, NetlinkError, type NetlinkEvent, POD_LINK_GROUP, type Rtnl } from "../netlink/index.ts";
@@ -15,21 +15,35 @@ function concernsUnderlay(event: NetlinkEvent): boolean {
   return event.kind === "address" && ipScope(event.address.ip) === "unicast";
 }
 
-/** Calls back some time after changes; the caller looks for itself what they are. @throws SysError when no socket can be opened */
-export function watchMachine(onChange: () => void): { close(): Promise<void> } {
+/** Who is told of what. */
+export interface MachineListener {
+  /** Some time after a change that can bear on the underlay; the listener looks for itself what it is. */
+  changed(): void;
+  /** Everything, at once. */
+  heard(events: readonly NetlinkEvent[]): void;
+  /** Notifications were lost. */
+  lost(): void;
+}
+
+/** Watches links, addresses and routes. @throws SysError when no socket can be opened */
+export function watchMachine(listener: MachineListener): { close(): Promise<void> } {
   let timer: NodeJS.Timeout | undefined;
   const changed = (): void => {
     timer ??= setTimeout(() => {
       timer = undefined;
-      onChange();
+      listener.changed();
     }, SETTLE_MS);
   };
   const monitor = Monitor.open({
-    kinds: ["link", "address"],
+    kinds: ["link", "address", "route"],
     onEvents: (events) => {
       if (events.some(concernsUnderlay)) changed();
+      listener.heard(events);
     },
-    onResync: changed,
+    onResync: () => {
+      changed();
+      listener.lost();
+    },
   });
   return {
     close: async () => {

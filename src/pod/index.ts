@@ -5,4 +5,5 @@ export { detachPod } from "./detach.ts";
 export { PodLinkError, type PodLinkReason } from "./errors.ts";
 export { listPodLinks } from "./host-ends.ts";
 export { GATEWAY, HOST_MAC, hostIfname, podMacOf } from "./names.ts";
+export { type AttachedPod, hostEndRepairs, repairHostEnds } from "./repair.ts";
 export type { PodLink, PodLinkExpectation, PodLinkSpec } from "./types.ts";

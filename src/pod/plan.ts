@@ -17,7 +17,7 @@ import { type Operation, POD_LINK_GROUP, ROUTE_PROTOCOL } from "../netlink/index
 import { GATEWAY, HOST_MAC } from "./names.ts";
 
 /** rtnetlink scopes (rtnetlink(7)). */
-const SCOPE_LINK = 253;
+export const SCOPE_LINK = 253;
 const SCOPE_HOST = 254;
 
 /** What both ends' operations depend on. */

@@ -102,6 +102,38 @@ describe("a cluster of three nodes", () => {
     });
   }
 
+  const HARM: Record<string, (device: string, ips: readonly string[]) => string[][]> = {
+    "its routes were deleted": (device, ips) => ips.map((ip) => ["route", "del", ip, "dev", device]),
+    "its host end was set down and up": (device) => [
+      ["link", "set", device, "down"],
+      ["link", "set", device, "up"],
+    ],
+    "its host end was set down": (device) => [["link", "set", device, "down"]],
+    "its gateways' addresses were flushed": (device) => [["addr", "flush", "dev", device]],
+    "another route took its place": (_, ips) => ips.map((ip) => ["route", "replace", ip, "dev", "lo"]),
+  };
+  for (const [what, commands] of Object.entries(HARM)) {
+    it(`puts a pod's link right when ${what}`, async () => {
+      const pod = the().pod("n1-a");
+      const [ip] = pod.ips as [string];
+      const [, device] = / dev (\S+)/.exec(await the().exec("node1", "ip", "route", "show", ip)) ?? [];
+      assert.match(device ?? "", /^sky[0-9a-f]{11}$/);
+      for (const command of commands(device as string, pod.ips)) await the().exec("node1", "ip", ...command);
+      // an attachment younger than some seconds is still the plugin's
+      await eventually(
+        async () => {
+          await the().checkPod("n1-a");
+          return true;
+        },
+        { timeoutMs: 10_000, message: "the pod's link was not put right" },
+      );
+      for (const to of pod.ips) {
+        const { error } = await the().pingFrom(the().pod("n2-a"), to);
+        assert.equal(error, undefined, `n2-a → ${to}`);
+      }
+    });
+  }
+
   it("takes in a node that joins, and forgets one that is removed", async () => {
     const node = await the().addNode();
     assert.equal(node.name, "node4");

@@ -1,0 +1,127 @@
+/**
+ * Keeps the host ends of pods as the plugin made them. The plugin itself is long gone when somebody deletes a pod's
+ * route or sets its link down; the kernel tells the agent, and the agent looks up in the reservations what the pod
+ * holds. Addresses that another IPAM plugin gave are not known here, so those pods are left to their runtime.
+ */
+import { ipamDir } from "../cni/index.ts";
+import type { AgentConfig } from "../config/index.ts";
+import { Ipam, uptime } from "../ipam/index.ts";
+import type { Logger } from "../log/index.ts";
+import { describeOperation, type NetlinkEvent, POD_LINK_GROUP, ROUTE_PROTOCOL, type Rtnl } from "../netlink/index.ts";
+import { type AttachedPod, GATEWAY, listPodLinks, repairHostEnds } from "../pod/index.ts";
+import { bootId } from "../sys/index.ts";
+import { Task } from "../task/index.ts";
+import type { Metrics } from "./metrics.ts";
+
+/** A burst of notifications is one look, this long after its first, in milliseconds. */
+const SETTLE_MS = 100;
+/** Younger attachments may still be in the making, in seconds: the plugin's hands are on them. */
+const YOUNG_SECONDS = 5;
+const GATEWAYS: ReadonlySet<string> = new Set(Object.values(GATEWAY));
+
+/** What it works on. */
+export interface PodEndsOptions {
+  config: AgentConfig;
+  log: Logger;
+  metrics: Metrics;
+  rtnl: Rtnl;
+}
+
+/** Looks after the host ends of one pod network's pods. */
+export class PodEnds {
+  readonly #options: PodEndsOptions;
+  readonly #ipam: Ipam;
+  readonly #task: Task;
+  /** Indexes of host ends that were seen up: only those can be set down. */
+  readonly #up = new Set<number>();
+  /** Another look, for attachments that were too young for the last one. */
+  #later: NodeJS.Timeout | undefined;
+
+  constructor(options: PodEndsOptions) {
+    const { config, log } = options;
+    this.#options = options;
+    this.#ipam = new Ipam({ dir: ipamDir(config), warn: (message) => log.debug(message) });
+    this.#task = new Task(
+      () => this.#repair(),
+      { baseMs: 1_000, maxMs: 60_000 },
+      (error, attempt) => {
+        if (attempt === 1) log.error("pods' links on this node cannot be looked after", { error });
+      },
+    );
+  }
+
+  /** Looks at everything now: at start, and after notifications were lost. */
+  look(): void {
+    this.#task.want();
+  }
+
+  /** Takes note of what the kernel tells; looks for itself when an entry of a pod went. */
+  notice(events: readonly NetlinkEvent[]): void {
+    let wrong = false;
+    for (const event of events) wrong = this.#concerns(event) || wrong;
+    if (wrong) this.#task.want(SETTLE_MS);
+  }
+
+  /** Waits for a look that is under way and looks no more. */
+  stop(): Promise<void> {
+    clearTimeout(this.#later);
+    return this.#task.stop();
+  }
+
+  #concerns(event: NetlinkEvent): boolean {
+    switch (event.kind) {
+      case "link": {
+        const { index, group, up } = event.link;
+        if (group !== POD_LINK_GROUP) return false;
+        const wasUp = this.#up.delete(index);
+        if (event.event === "new" && up) this.#up.add(index);
+        return event.event === "new" && wasUp && !up;
+      }
+      case "address":
+        return event.event === "del" && GATEWAYS.has(event.address.ip);
+      case "route": {
+        const { protocol, gateway, dst } = event.route;
+        const host = /\/(32|128)$/.test(dst) && gateway === undefined;
+        // one of ours that went, or another in its place
+        return host && (event.event === "del" ? protocol === ROUTE_PROTOCOL : protocol !== ROUTE_PROTOCOL);
+      }
+      default:
+        return false;
+    }
+  }
+
+  #repair(): void {
+    const { config, log, metrics, rtnl } = this.#options;
+    for (const { index, up } of listPodLinks(rtnl)) if (up) this.#up.add(index);
+    const { done, failures } = repairHostEnds(rtnl, this.#attached());
+    const names = new Map(rtnl.links().map(({ index, name }) => [index, name]));
+    for (const operation of done) {
+      metrics.repairs.inc({ network: config.network, kind: `pod-${operation.kind}` });
+      log.warn("put a pod's link right that somebody had changed", {
+        operation: describeOperation(operation, (index) => names.get(index)),
+      });
+    }
+    if (failures.length > 0) throw new AggregateError(failures.map(({ error }) => error));
+  }
+
+  /** Pods by the addresses that they hold, those aside that are still being made. */
+  #attached(): AttachedPod[] {
+    const boot = bootId();
+    const pods = new Map<string, AttachedPod & { addresses: string[] }>();
+    let young = false;
+    for (const { ip, owner, uptime: since, bootId: then } of this.#ipam.list()) {
+      if (then !== boot) continue;
+      if (uptime() - since < YOUNG_SECONDS) {
+        young = true;
+        continue;
+      }
+      const key = `${owner.containerId}/${owner.ifname}`;
+      const pod = pods.get(key) ?? { containerId: owner.containerId, ifname: owner.ifname, addresses: [] };
+      pod.addresses.push(ip);
+      pods.set(key, pod);
+    }
+    clearTimeout(this.#later);
+    if (young) this.#later = setTimeout(() => this.look(), YOUNG_SECONDS * 1_000);
+    return [...pods.values()];
+  }
+}

@@ -1,0 +1,83 @@
+/**
+ * Host ends of pods that somebody changed by hand, made right again: a link that was set down loses its routes and
+ * its IPv6 address, and a deleted route cuts its pod off without a word. What belongs there follows from the addresses
+ * that the pod holds, so nothing needs to be remembered.
+ */
+import { familyOf } from "../addr/index.ts";
+import {
+  type Address,
+  type Link,
+  type Operation,
+  type OperationFailure,
+  ROUTE_PROTOCOL,
+  type Route,
+  type Rtnl,
+} from "../netlink/index.ts";
+import { isHostEnd } from "./attach.ts";
+import { GATEWAY, hostIfname } from "./names.ts";
+import { GATEWAY_ADDRESS, hostPrefix, SCOPE_LINK } from "./plan.ts";
+
+/** An attachment and the addresses that its pod holds. */
+export interface AttachedPod {
+  containerId: string;
+  ifname: string;
+  addresses: readonly string[];
+}
+
+/** What was found wrong and put right. */
+export interface HostEndRepairs {
+  done: Operation[];
+  /** What the kernel refused; an end whose pod went away meanwhile is not among them. */
+  failures: OperationFailure[];
+}
+
+/** The kernel's words for a device that is no longer there. */
+const GONE = new Set(["ENODEV", "ENXIO", "ENOENT", "ENETDOWN"]);
+
+/** What is missing of one host end. Pure. */
+export function hostEndRepairs(
+  link: Pick<Link, "index" | "up">,
+  pod: AttachedPod,
+  actual: { addresses: readonly Address[]; routes: readonly Route[] },
+): Operation[] {
+  const operations: Operation[] = [];
+  const { index } = link;
+  if (!link.up) operations.push({ op: "set", kind: "link", link: { index, up: true } });
+  for (const ip of pod.addresses) {
+    const family = familyOf(ip);
+    const gateway = GATEWAY[family];
+    if (!actual.addresses.some((address) => address.ifindex === index && address.ip === gateway)) {
+      const address = { ifindex: index, ip: gateway, ...GATEWAY_ADDRESS[family] };
+      operations.push({ op: "replace", kind: "address", address });
+    }
+    const dst = hostPrefix(ip);
+    if (!actual.routes.some((route) => route.ifindex === index && route.dst === dst)) {
+      const route = { family, dst, ifindex: index, scope: SCOPE_LINK, protocol: ROUTE_PROTOCOL };
+      operations.push({ op: "replace", kind: "route", route });
+    }
+  }
+  return operations;
+}
+
+/** Puts right what is missing of the given pods' host ends; pods without one are left alone. @throws NetlinkError when the kernel cannot be read */
+export function repairHostEnds(rtnl: Rtnl, pods: readonly AttachedPod[]): HostEndRepairs {
+  const ends = new Map(
+    rtnl
+      .links()
+      .filter(isHostEnd)
+      .map((link) => [link.name, link]),
+  );
+  if (ends.size === 0 || pods.length === 0) return { done: [], failures: [] };
+  const actual = { addresses: rtnl.addresses(), routes: rtnl.routes({ protocol: ROUTE_PROTOCOL }) };
+  const operations = pods.flatMap((pod) => {
+    const link = ends.get(hostIfname(pod.containerId, pod.ifname));
+    return link ? hostEndRepairs(link, pod, actual) : [];
+  });
+  if (operations.length === 0) return { done: [], failures: [] };
+  const refused = rtnl.executeAll(operations);
+  const undone = new Set(refused.map(({ index }) => index));
+  return {
+    done: operations.filter((_, index) => !undone.has(index)),
+    failures: refused.filter(({ error }) => !GONE.has(error.code)),
+  };
+}
