@@ -12,6 +12,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { BIN, TestNode } from "./node.ts";
 
 const ctl = (...args: string[]) => execFileSync(join(BIN, "skylanectl"), args, { encoding: "utf8" });
@@ -92,5 +93,22 @@ describe("the CNI executable on a host", () => {
     ctl("install-cni", "--bin-dir", dir);
     assert.equal(readFileSync(other, "utf8"), "#!/bin/false\n");
     assert.ok(existsSync(join(dir, "skylane")));
+  });
+
+  it("runs, laid out as in the image, on a host without any C library", () => {
+    const image = join(dir, "image");
+    const host = join(dir, "bare");
+    const stage = fileURLToPath(new URL("../../../scripts/stage.mjs", import.meta.url));
+    execFileSync("node", [stage, image]);
+    for (const path of ["cni", "proc"]) mkdirSync(join(host, path), { recursive: true });
+    execFileSync(join(image, "opt/skylane/bin/skylanectl"), ["install-cni", "--bin-dir", join(host, "cni")]);
+    // a mount namespace of its own, so that the proc mount goes with the process
+    const script = 'mount -t proc proc "$1/proc" && exec chroot "$1" /cni/skylane';
+    const out = execFileSync("unshare", ["--mount", "sh", "-c", script, "sh", host], {
+      input: '{"cniVersion":"1.0.0"}',
+      env: { PATH: process.env["PATH"], CNI_COMMAND: "VERSION" },
+      encoding: "utf8",
+    });
+    assert.deepEqual((JSON.parse(out) as { cniVersion: string }).cniVersion, "1.0.0");
   });
 });
