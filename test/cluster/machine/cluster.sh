@@ -108,6 +108,8 @@ registerNode: true
 fileCheckFrequency: 5s
 nodeStatusUpdateFrequency: 4s
 serializeImagePulls: false
+kubeAPIQPS: 50   # the default of recent versions; old ones take minutes for the status of 30 pods
+kubeAPIBurst: 100
 L
   local extra=(); case "$("$KUBE_BIN/kubelet" --version)" in
     *v1.2[0-3].*) extra=(--container-runtime=remote --container-runtime-endpoint=unix:///run/containerd/containerd.sock);;
@@ -155,7 +157,7 @@ up() {
   for _ in $(seq 240); do k get --raw /readyz >/dev/null 2>&1 && break; sleep .5; done; k get --raw /readyz >/dev/null
   spawn kcm $P-cp "$KUBE_BIN/kube-controller-manager" --kubeconfig "$DIR/kcm.kubeconfig" --allocate-node-cidrs --cluster-cidr "$PODS" --service-cluster-ip-range "$SVCS" \
     --service-account-private-key-file "$DIR/pki/sa.key" --root-ca-file "$DIR/pki/ca.crt" --use-service-account-credentials --leader-elect=false \
-    --node-monitor-grace-period 20s "${GATES[@]}" ${KCM_ARGS:-}
+    --node-monitor-grace-period 20s --kube-api-qps 100 --kube-api-burst 200 "${GATES[@]}" ${KCM_ARGS:-}
   spawn sched $P-cp "$KUBE_BIN/kube-scheduler" --kubeconfig "$DIR/sched.kubeconfig" --leader-elect=false
   base_images; for n in $(seq "$nodes"); do say "node$n"; start_node "$n"; done
   for _ in $(seq 120); do [ "$(k get nodes -o name 2>/dev/null | wc -l)" = "$nodes" ] && break; sleep .5; done
