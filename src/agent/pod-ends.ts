@@ -94,7 +94,7 @@ export class PodEnds {
     const { config, log, metrics, rtnl } = this.#options;
     for (const { index, up } of listPodLinks(rtnl)) if (up) this.#up.add(index);
     const { done, failures } = repairHostEnds(rtnl, this.#attached());
-    const names = new Map(rtnl.links().map(({ index, name }) => [index, name]));
+    const names = new Map(done.length > 0 ? rtnl.links().map(({ index, name }) => [index, name]) : []);
     for (const operation of done) {
       metrics.repairs.inc({ network: config.network, kind: `pod-${operation.kind}` });
       log.warn("put a pod's link right that somebody had changed", {
