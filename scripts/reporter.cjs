@@ -1,18 +1,22 @@
 // Mocha's own spec reporter, which also names every skipped test with its reason at the end and leaves the
-// counts where scripts/test.mjs reads them.
+// counts, and what failed in a line each, where scripts/test.mjs reads them.
 const { writeFileSync } = require("node:fs");
 const Mocha = require("mocha");
+
+const firstLine = (error) => String(error?.message ?? error).split("\n", 1)[0].slice(0, 300);
 
 class Reporter extends Mocha.reporters.Spec {
   constructor(runner, options) {
     super(runner, options);
     const skipped = [];
+    const failed = [];
     runner.on("pending", (test) => skipped.push(test.fullTitle()));
+    runner.on("fail", (test, error) => failed.push(`${test.fullTitle()}: ${firstLine(error)}`));
     runner.once("end", () => {
       for (const title of skipped) console.log(`  skipped: ${title}`);
       const { passes, failures, pending } = runner.stats;
       const report = process.env.SKYLANE_TEST_REPORT;
-      if (report) writeFileSync(report, JSON.stringify({ passed: passes, failed: failures, skipped: pending }));
+      if (report) writeFileSync(report, JSON.stringify({ passed: passes, failed: failures, skipped: pending, names: failed }));
     });
   }
 }

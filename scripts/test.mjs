@@ -1,5 +1,6 @@
 // Runs test suites one after the other and prints the sum of them as the last line:
-// `N passed, N failed, N skipped`. A suite that ends without a report counts as a failure.
+// `N passed, N failed, N skipped`, and before it what failed, a line each, since the end of a long log is what is
+// read first. A suite that ends without a report counts as a failure.
 //
 //   node scripts/test.mjs unit kernel [-- mocha options]
 import { spawnSync } from "node:child_process";
@@ -20,14 +21,20 @@ const names = process.argv.slice(2, dashes < 0 ? undefined : dashes);
 const passOn = dashes < 0 ? [] : process.argv.slice(dashes + 1);
 const out = mkdtempSync(join(tmpdir(), "skylane-test-"));
 const sum = { passed: 0, failed: 0, skipped: 0 };
+/** What failed, in words. @type {string[]} */
+const failures = [];
+const fail = (what) => {
+  console.error(what);
+  failures.push(what);
+  sum.failed++;
+};
 
 for (const name of names) {
   const suite = SUITES[name];
   if (!suite) throw new Error(`no suite "${name}"; there are ${Object.keys(SUITES).join(", ")}`);
   const elsewhere = name === "cluster" && process.env.SKYLANE_TEST_KUBECONFIG;
   if (name !== "unit" && !elsewhere && process.getuid?.() !== 0) {
-    console.error(`the ${name} tests make network namespaces: run them as root`);
-    sum.failed++;
+    fail(`the ${name} tests make network namespaces: run them as root`);
     continue;
   }
   const report = join(out, `${name}.json`);
@@ -47,18 +54,17 @@ for (const name of names) {
     env: { ...process.env, SKYLANE_TEST_REPORT: report, NODE_ENV: "test" },
   });
   if (!existsSync(report)) {
-    console.error(`the ${name} suite ended without a report (${signal ?? `status ${status}`})`);
-    sum.failed++;
+    fail(`the ${name} suite ended without a report (${signal ?? `status ${status}`})`);
     continue;
   }
   const stats = JSON.parse(readFileSync(report, "utf8"));
   for (const key of Object.keys(sum)) sum[key] += stats[key];
-  if (status !== 0 && stats.failed === 0) {
-    console.error(`the ${name} suite ended with ${signal ?? `status ${status}`} although no test failed`);
-    sum.failed++;
-  }
+  failures.push(...stats.names.map((title) => `${name}: ${title}`));
+  if (status !== 0 && stats.failed === 0)
+    fail(`the ${name} suite ended with ${signal ?? `status ${status}`} although no test failed`);
 }
 
 rmSync(out, { recursive: true, force: true });
+for (const what of failures) console.log(`failed: ${what}`);
 console.log(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped`);
 process.exitCode = sum.failed === 0 && sum.passed > 0 ? 0 : 1;
