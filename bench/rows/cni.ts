@@ -1,92 +1,34 @@
 /**
- * ADD and DEL of one pod at a time, against the reference plugins. Every plugin works in a node of its own (a namespace
- * with forwarding on), on pods whose namespaces are there already, and takes its turn with the others, so that
+ * ADD and DEL of one pod at a time, against the reference plugins: by the agent that runs on every node, and by the plugin
+ * alone, as it works while the agent is stopped. Pods' namespaces are there already, and the plugins take turns, so that
  * all of them see the same machine. IPv4 alone: with IPv6 the reference plugins wait for duplicate address
  * detection, for over a second, which would make any ratio look good.
  */
-import { mkdirSync } from "node:fs";
-import { join } from "node:path";
-import { writePublished } from "../../src/config/index.ts";
-import { BIN, type Context, type Measurement, native } from "../support/context.ts";
+import { alone, type Contestant, reference, served } from "../support/contestants.ts";
+import { type Context, type Measurement, native } from "../support/context.ts";
 import { namespace } from "../support/namespace.ts";
 import { type Call, type CallResult, runCalls } from "../support/plugins.ts";
-import { compared, type Row, type Target } from "../support/row.ts";
+import { alone as single, compared, type Row, type Target } from "../support/row.ts";
 
-const REFERENCE = "/usr/lib/cni";
-const SUBNET = "10.244.1.0/24";
-
-/** A plugin and its configuration. */
-interface Contestant {
-  name: string;
-  path: string;
-  config: object;
-  /** Namespace of the node that it works in. */
-  node: string;
-}
-
-/** A node for one plugin. */
-function nodeFor(context: Context, label: string): string {
-  const node = namespace(context, label);
-  node.exec("sysctl", "-qw", "net.ipv4.ip_forward=1");
-  return node.path;
-}
-
-/** Skylane, as an agent left its node. */
-export function skylane(context: Context, label: string): Contestant {
-  const dir = join(context.dir, label);
-  mkdirSync(join(dir, "run"), { recursive: true });
-  writePublished(join(dir, "run"), {
-    version: 1,
-    network: "default",
-    node: "bench",
-    vni: 4096,
-    device: "sky.4096",
-    mtu: 1450,
-    podCidrs: [SUBNET],
-    clusterCidrs: [],
-  });
-  const config = {
-    cniVersion: "1.0.0",
-    name: "skylane",
-    type: "skylane",
-    runDir: join(dir, "run"),
-    dataDir: join(dir, "data"),
-  };
-  return { name: "skylane", path: join(BIN, "skylane"), config, node: nodeFor(context, label) };
-}
-
-/**
- * bridge or ptp with host-local: what a node does whose routes to other nodes somebody else makes. `ipMasq` is the
- * masquerading of traffic that leaves the cluster, by rules for each pod; Skylane's agent does it for all pods at once.
- */
-export function reference(context: Context, type: "bridge" | "ptp", label: string, ipMasq = false): Contestant {
-  const dataDir = join(context.dir, label);
-  const ipam = { type: "host-local", dataDir, ranges: [[{ subnet: SUBNET }]], routes: [{ dst: "0.0.0.0/0" }] };
-  const more = type === "bridge" ? { bridge: "cni0", isGateway: true } : {};
-  const config = { cniVersion: "1.0.0", name: label, type, mtu: 1450, ipMasq, ipam, ...more };
-  return {
-    name: `${type} + host-local${ipMasq ? ", ipMasq" : ""}`,
-    path: join(REFERENCE, type),
-    config,
-    node: nodeFor(context, label),
-  };
-}
+type Series = Map<Contestant, Record<"ADD" | "DEL", CallResult[]>>;
 
 /** Times of every contestant, each round with a new pod for each. */
-function rounds(context: Context, contestants: readonly Contestant[], count: number): Map<Contestant, CallResult[][]> {
+async function rounds(context: Context, contestants: readonly Contestant[], count: number): Promise<Series> {
   const meter = native(context, "meter");
-  const times = new Map<Contestant, CallResult[][]>(contestants.map((one) => [one, [[], []]]));
+  const times: Series = new Map(contestants.map((one) => [one, { ADD: [], DEL: [] }]));
   const pods = contestants.map((_, at) => namespace(context, `pod${at}`).path);
-  for (let round = 0; round < count; round++) {
+  // the first two of each fill caches and make the bridge
+  for (let round = -2; round < count; round++) {
     for (const [at, contestant] of contestants.entries()) {
       const { path, config, node } = contestant;
-      const pod = { path, containerId: `round${round}`, netns: pods[at] ?? "", config };
-      const calls: Call[] = [
+      const pod = { path, containerId: `round${round + 2}`, netns: pods[at] ?? "", config };
+      const calls: [Call, Call] = [
         { ...pod, command: "ADD" },
         { ...pod, command: "DEL" },
       ];
-      const series = times.get(contestant);
-      for (const [verb, result] of runCalls(meter, node, calls).results.entries()) series?.[verb]?.push(result);
+      const { results } = await runCalls(meter, node, calls);
+      for (const [verb, result] of results.entries())
+        if (round >= 0) times.get(contestant)?.[calls[verb]?.command as "ADD" | "DEL"].push(result);
     }
   }
   return times;
@@ -96,37 +38,59 @@ export const cni: Measurement = {
   name: "cni",
   title: "A pod's ADD and DEL",
   async run(context) {
-    const ours = skylane(context, "ours");
-    const bridge = reference(context, "bridge", "bridge");
-    const ptp = reference(context, "ptp", "ptp");
-    const masquerading = reference(context, "bridge", "masquerading", true);
+    const [agent, plugin] = [await served(context), alone(context)];
+    const [bridge, ptp, masquerading] = [
+      reference(context, "bridge"),
+      reference(context, "ptp"),
+      reference(context, "bridge", true),
+    ];
     const count = context.quick ? 15 : 60;
     context.say(`${count} rounds of ADD and DEL with each plugin`);
-    const times = rounds(context, [ours, bridge, ptp, masquerading], count + 2);
-    // the first two of each fill caches and make the bridge
-    const series = (who: Contestant, verb: 0 | 1, of: "wall" | "cpu"): number[] =>
-      (times.get(who)?.[verb] ?? []).slice(2).map((result) => result[of]);
-    const row = (verb: 0 | 1, of: "wall" | "cpu", peer: Contestant, target?: Target): Row =>
-      compared(
-        {
-          group: "cni",
-          measure: `${verb === 0 ? "ADD" : "DEL"} stand-alone${of === "cpu" ? ", CPU time" : ""}`,
-          unit: "ms",
-          ...(target && { target }),
-        },
-        series(ours, verb, of),
-        peer.name,
-        series(peer, verb, of),
-      );
+    const times = await rounds(context, [agent, bridge, ptp, plugin, masquerading], count);
+    const series = (who: Contestant, verb: "ADD" | "DEL", of: "wall" | "cpu"): number[] =>
+      times.get(who)?.[verb].map((result) => result[of]) ?? [];
+    const row = (
+      who: Contestant,
+      verb: "ADD" | "DEL",
+      peer: Contestant,
+      atMost?: number,
+      of: "wall" | "cpu" = "wall",
+    ): Row => {
+      const measure = `${verb} ${who === agent ? "by the agent" : "stand-alone"}${of === "cpu" ? ", CPU time" : ""}`;
+      const target: Target | undefined = atMost === undefined ? undefined : { of: "ratio", atMost };
+      const head = { group: "cni", measure, unit: "ms" as const, ...(target && { target }) };
+      return compared(head, series(who, verb, of), peer.name, series(peer, verb, of));
+    };
+    const meter = native(context, "meter");
+    const status: Call = {
+      path: agent.path,
+      command: "STATUS",
+      containerId: "",
+      netns: "",
+      config: { ...agent.config, cniVersion: "1.1.0" },
+    };
+    const { results } = await runCalls(
+      meter,
+      agent.node,
+      Array.from({ length: count }, () => status),
+    );
     return [
-      row(0, "wall", bridge, { of: "ratio", atMost: 1.5 }),
-      row(0, "wall", masquerading, { of: "ratio", atMost: 1.5 }),
-      row(0, "wall", ptp),
-      row(1, "wall", bridge),
-      row(1, "wall", masquerading),
-      row(1, "wall", ptp),
-      row(0, "cpu", bridge),
-      row(1, "cpu", bridge),
+      row(agent, "ADD", bridge, 0.35),
+      row(agent, "ADD", masquerading),
+      row(agent, "ADD", ptp, 0.5),
+      row(agent, "DEL", bridge, 0.5),
+      row(agent, "DEL", masquerading),
+      row(agent, "DEL", ptp, 0.5),
+      single(
+        { group: "cni", measure: "STATUS by the agent", unit: "ms" },
+        results.map(({ wall }) => wall),
+      ),
+      row(plugin, "ADD", bridge, 1.5),
+      row(plugin, "ADD", masquerading),
+      row(plugin, "DEL", bridge),
+      row(plugin, "DEL", masquerading),
+      row(plugin, "ADD", bridge, undefined, "cpu"),
+      row(plugin, "DEL", bridge, undefined, "cpu"),
     ];
   },
 };

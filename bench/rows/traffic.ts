@@ -37,7 +37,8 @@ async function skylane(context: Context, cluster: Cluster): Promise<Path> {
   const [first, second] = agents as [BenchAgent, BenchAgent];
   for (const [one, other] of [[first, second] as const, [second, first] as const])
     await until("a route between the nodes", 20_000, () => one.ns.exec("ip", "route").includes(other.podCidr));
-  const pods = agents.map((agent, at) => {
+  const pods: { ns: Namespace; address: string }[] = [];
+  for (const [at, agent] of agents.entries()) {
     const pod = namespace(context, `pod${at}`);
     const config = {
       cniVersion: "1.0.0",
@@ -48,10 +49,10 @@ async function skylane(context: Context, cluster: Cluster): Promise<Path> {
     };
     const path = join(BIN, "skylane");
     const call = { path, command: "ADD" as const, containerId: "pod", netns: pod.path, config };
-    const [result] = runCalls(meter, agent.ns.path, [call]).results;
+    const [result] = (await runCalls(meter, agent.ns.path, [call])).results;
     const { ips } = JSON.parse(result?.stdout ?? "{}") as { ips: { address: string }[] };
-    return { ns: pod, address: (ips[0]?.address ?? "").replace(/\/.*/, "") };
-  });
+    pods.push({ ns: pod, address: (ips[0]?.address ?? "").replace(/\/.*/, "") });
+  }
   const [from, to] = pods as [(typeof pods)[0], (typeof pods)[0]];
   return { name: "skylane", from: from.ns, to: to.ns, address: to.address };
 }

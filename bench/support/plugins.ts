@@ -1,10 +1,10 @@
 /** Calls CNI plugins through bench/native/meter.c, as a runtime does: one process a call, configuration on stdin. */
-import { execFileSync } from "node:child_process";
+import { spawn } from "node:child_process";
 
 /** One call of a plugin. */
 export interface Call {
   path: string;
-  command: "ADD" | "DEL";
+  command: "ADD" | "DEL" | "STATUS";
   containerId: string;
   netns: string;
   config: object;
@@ -19,27 +19,31 @@ export interface CallResult {
   stdout: string;
 }
 
-/** Runs calls in their order inside a namespace. @throws Error when one fails */
-export function runCalls(
+/** What some calls took, each and all together (milliseconds). */
+export interface CallResults {
+  results: CallResult[];
+  all: number;
+}
+
+/** Runs calls in their order inside a namespace, so many at a time. @throws Error when one fails */
+export async function runCalls(
   meter: string,
   netns: string,
   calls: readonly Call[],
   atATime = 1,
-): { results: CallResult[]; all: number } {
+): Promise<CallResults> {
   const input = calls.map(({ path, command, containerId, netns, config }) => {
     const folders = new Set([path.replace(/\/[^/]*$/, ""), "/usr/lib/cni"]);
     const environment = [
       `CNI_COMMAND=${command}`,
-      `CNI_CONTAINERID=${containerId}`,
-      `CNI_NETNS=${netns}`,
-      "CNI_IFNAME=eth0",
+      ...(command === "STATUS" ? [] : [`CNI_CONTAINERID=${containerId}`, `CNI_NETNS=${netns}`, "CNI_IFNAME=eth0"]),
       `CNI_PATH=${[...folders].join(":")}`,
       `PATH=${process.env["PATH"] ?? ""}`,
     ];
     const stdin = JSON.stringify(config);
     return `${environment.length} ${Buffer.byteLength(stdin)} ${path}\n${environment.join("\n")}\n${stdin}`;
   });
-  const out = execFileSync(meter, [netns, String(atATime)], { input: input.join(""), maxBuffer: 1 << 28 });
+  const out = await outputOf(meter, [netns, String(atATime)], input.join(""));
   let at = 0;
   const line = (): number[] => {
     const end = out.indexOf(10, at);
@@ -55,4 +59,18 @@ export function runCalls(
     return { wall: wall / 1e6, cpu: cpu / 1e3, stdout };
   });
   return { results, all: (line()[0] ?? 0) / 1e6 };
+}
+
+function outputOf(command: string, args: readonly string[], input: string): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"] });
+    const chunks: Buffer[] = [];
+    child.stdout.on("data", (chunk: Buffer) => chunks.push(chunk));
+    child.once("error", reject);
+    child.once("close", (status) => {
+      if (status === 0) resolve(Buffer.concat(chunks));
+      else reject(new Error(`${command} ${args.join(" ")}: exit ${status}`));
+    });
+    child.stdin.end(input);
+  });
 }

@@ -12,15 +12,26 @@
  * Where they bring their own dynamic loader and libraries (so/, laid out for an image), Node is started through that
  * loader, so that it runs on a host with another C library, or none.
  *
- * It allocates nothing, opens nothing and takes well under a millisecond. `run` is the only way out so far;
- * a plugin that first asks a listening agent would be tried before it, in main().
+ * The plugin first asks the node's agent, which is Node already running, over a Unix socket (ask(), at the end): a start of
+ * Node is ten times the work of an ADD. Whatever the agent does not answer, the plugin does by itself, with the same code.
+ *
+ * It allocates nothing and takes well under a millisecond.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MAX_ARGUMENTS 1024
@@ -34,6 +45,9 @@ extern char **environ;
 
 /* The CNI error code of a broken installation: codes from 100 are the plugin's own (CNI 1.1.0, section 5). */
 static const int CODE_INSTALLATION = 100;
+
+/* "Try again later" (CNI 1.1.0, section 5). */
+static const int CODE_TRY_AGAIN = 11;
 
 /* Ends with a message: for the plugin as a CNI error on stdout, which is all that a runtime reads. */
 static int fail(const char *name, const char *what, const char *file, int error) {
@@ -124,6 +138,243 @@ static int run(const char *dir, const char *name, int argc, char **argv) {
   return fail(name, "Cannot start", program, errno);
 }
 
+/*
+ * Asking the agent. A request is a head, the CNI_* variables (each ended by a zero byte) and the configuration; the agent
+ * says at once whether it takes it, and later the exit status, the length of the answer, and the answer:
+ *
+ *     launcher  "skylane1" u32 u32 u64 u64 u64 u64 variables configuration     lengths; our and the sandbox's namespace
+ *     agent     'A' | 'D'                                                      accepted, or declined: do it yourself
+ *     agent     u32 u32 answer                                                 exit status, length
+ *     launcher  'K'                                                            the runtime has the answer
+ *
+ * Numbers are in the byte order of the machine, which both ends share. Namespaces go by device and inode number, since the
+ * agent, in a container, may see another one or none under the same path. Without the 'K' the agent takes an ADD back,
+ * as the plugin does when it cannot write. When the agent dies in the middle, the request is served here under the same
+ * SKYLANE_REQUEST, by which the plugin knows a half-made attachment for its own and takes it back first.
+ */
+#define MAX_CONFIGURATION (1024 * 1024)
+#define MAX_VARIABLES (64 * 1024)
+/* How long the agent may take until it has accepted; a stuck one must not keep pods waiting. */
+static const long long ACCEPT_MS = 2000;
+/* How long it may take from then on. Nobody else may work on the attachment meanwhile, so this is an error, not a detour. */
+static const long long ANSWER_MS = 110 * 1000;
+/* How long a runtime may leave our answer unread. */
+static const long long WRITE_MS = 5000;
+
+static const char DEFAULT_RUN_DIR[] = "/run/skylane";
+static const char REQUEST[] = "SKYLANE_REQUEST";
+
+struct head {
+  char magic[8];
+  uint32_t variables, configuration;
+  uint64_t own_device, own_inode, sandbox_device, sandbox_inode;
+};
+
+/* What stdin held, and one byte more than is accepted so that a larger request is seen to be one. */
+static char configuration[MAX_CONFIGURATION + 1];
+static size_t configuration_length;
+
+static long long now_ms(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
+}
+
+/* Whether a descriptor became ready, or hung up, in time. */
+static int ready(int fd, short events, long long until) {
+  for (;;) {
+    long long left = until - now_ms();
+    if (left <= 0) return 0;
+    struct pollfd one = {.fd = fd, .events = events};
+    int n = poll(&one, 1, (int)left);
+    if (n > 0) return 1;
+    if (n < 0 && errno != EINTR) return 0;
+  }
+}
+
+static int send_all(int fd, const void *data, size_t length, long long until) {
+  for (const char *at = data; length > 0;) {
+    ssize_t n = send(fd, at, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n > 0) at += n, length -= n;
+    else if (errno == EAGAIN ? !ready(fd, POLLOUT, until) : errno != EINTR) return 0;
+  }
+  return 1;
+}
+
+/* Reads so many bytes. Returns 0 with errno ETIMEDOUT when they did not come in time, ECONNRESET when they never will. */
+static int receive_all(int fd, void *data, size_t length, long long until) {
+  for (char *at = data; length > 0;) {
+    ssize_t n = recv(fd, at, length, MSG_DONTWAIT);
+    if (n > 0) at += n, length -= n;
+    else if (n < 0 && errno == EINTR) continue;
+    else if (n < 0 && errno == EAGAIN) {
+      if (ready(fd, POLLIN, until)) continue;
+      errno = ETIMEDOUT;
+      return 0;
+    } else {
+      errno = ECONNRESET;
+      return 0;
+    }
+  }
+  return 1;
+}
+
+static void read_configuration(void) {
+  while (configuration_length < sizeof configuration) {
+    ssize_t n = read(0, configuration + configuration_length, sizeof configuration - configuration_length);
+    if (n > 0) configuration_length += n;
+    else if (n == 0 || errno != EINTR) return;
+  }
+}
+
+/* Gives the plugin behind us the stdin that was read, from its beginning. */
+static int restore_stdin(void) {
+  int fd = memfd_create("stdin", 0);
+  if (fd < 0) return 0;
+  for (size_t at = 0; at < configuration_length;) {
+    ssize_t n = write(fd, configuration + at, configuration_length - at);
+    if (n > 0) at += n;
+    else if (errno != EINTR) return 0;
+  }
+  return lseek(fd, 0, SEEK_SET) == 0 && dup2(fd, 0) == 0 && (fd == 0 || close(fd) == 0);
+}
+
+/*
+ * Where the agent listens, by the runDir of the configuration. This only looks for the key; the agent reads the
+ * configuration for what it says and declines one that is not its own.
+ */
+static int find_socket(struct sockaddr_un *address) {
+  static const char KEY[] = "\"runDir\"";
+  const char *dir = DEFAULT_RUN_DIR, *end = configuration + configuration_length;
+  size_t length = strlen(dir);
+  const char *at = memmem(configuration, configuration_length, KEY, strlen(KEY));
+  if (at) {
+    at += strlen(KEY);
+    while (at < end && (*at == ':' || *at == ' ' || *at == '\t' || *at == '\n' || *at == '\r')) at++;
+    if (at < end && *at++ == '"') {
+      const char *close = memchr(at, '"', end - at);
+      if (!close || memchr(at, '\\', close - at)) return 0;
+      if (close > at) dir = at, length = close - at;
+    }
+  }
+  address->sun_family = AF_UNIX;
+  int n = snprintf(address->sun_path, sizeof address->sun_path, "%.*s/cni.sock", (int)length, dir);
+  return *dir == '/' && n < (int)sizeof address->sun_path;
+}
+
+static void identify(const char *path, uint64_t *device, uint64_t *inode) {
+  struct stat there;
+  if (!path || stat(path, &there) != 0) return;
+  *device = there.st_dev;
+  *inode = there.st_ino;
+}
+
+/* Sends the request. Returns the connection, or -1 where nobody listens. */
+static int send_request(long long until) {
+  static char variables[MAX_VARIABLES];
+  struct sockaddr_un address = {0};
+  struct head head = {.magic = {'s', 'k', 'y', 'l', 'a', 'n', 'e', '1'}, .configuration = configuration_length};
+  for (char **one = environ; *one; one++) {
+    if (strncmp(*one, "CNI_", 4) != 0 && strncmp(*one, REQUEST, strlen(REQUEST)) != 0) continue;
+    size_t length = strlen(*one) + 1;
+    if (length > sizeof variables - head.variables) return -1;
+    memcpy(variables + head.variables, *one, length);
+    head.variables += length;
+  }
+  identify("/proc/self/ns/net", &head.own_device, &head.own_inode);
+  identify(getenv("CNI_NETNS"), &head.sandbox_device, &head.sandbox_inode);
+  if (!find_socket(&address)) return -1;
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return -1;
+  struct ucred peer;
+  socklen_t size = sizeof peer;
+  /* The configuration may hold secrets of other plugins, and the answer decides about a pod. */
+  if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0 &&
+      getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && (peer.uid == 0 || peer.uid == geteuid()) &&
+      send_all(fd, &head, sizeof head, until) && send_all(fd, variables, head.variables, until) &&
+      send_all(fd, configuration, configuration_length, until))
+    return fd;
+  close(fd);
+  return -1;
+}
+
+/* Whether the agent took the request. Once this has said no, the agent can no longer begin. */
+static int accepted(int fd, long long until) {
+  char verdict = 0;
+  if (receive_all(fd, &verdict, 1, until)) return verdict == 'A';
+  if (errno != ETIMEDOUT) return 0;
+  /* From here on the agent's 'A' cannot be sent any more, but one may have been on its way. */
+  shutdown(fd, SHUT_RD);
+  if (recv(fd, &verdict, 1, MSG_DONTWAIT) != 1 || verdict != 'A') return 0;
+  /* It finds out that nobody takes its answer, takes everything back and hangs up. */
+  ready(fd, 0, now_ms() + ANSWER_MS);
+  return 0;
+}
+
+/* Writes to stdout, which may be a pipe that somebody else made non-blocking. */
+static int write_answer(const char *data, size_t length) {
+  long long until = now_ms() + WRITE_MS;
+  while (length > 0) {
+    ssize_t n = write(1, data, length);
+    if (n > 0) data += n, length -= n;
+    else if (n < 0 && errno == EAGAIN ? !ready(1, POLLOUT, until) : errno != EINTR) return 0;
+  }
+  return 1;
+}
+
+/* The agent works on the attachment, and will until the kernel lets it: the runtime must come again. */
+static int still_working(void) {
+  printf("{\"cniVersion\":\"1.1.0\",\"code\":%d,\"msg\":\"skylane-agent on this node accepted %s but did not finish it within %lld "
+         "seconds\",\"details\":\"See the agent's log and whether the node's kernel is overloaded. What was begun is taken back.\"}\n",
+         CODE_TRY_AGAIN, getenv("CNI_COMMAND"), ANSWER_MS / 1000);
+  return 1;
+}
+
+/* Has the agent serve the request. Returns the exit status, or -1 when the plugin has to. */
+static int ask(void) {
+  char id[17];
+  uint64_t random;
+  struct {
+    uint32_t status, length;
+  } answer;
+  long long until = now_ms() + ACCEPT_MS;
+  if (getrandom(&random, sizeof random, 0) != sizeof random) return -1;
+  snprintf(id, sizeof id, "%016llx", (unsigned long long)random);
+  setenv(REQUEST, id, 1);
+  int fd = send_request(until), status = -1;
+  if (fd < 0) return -1;
+  if (!accepted(fd, until)) {
+    close(fd);
+    return -1;
+  }
+  until = now_ms() + ANSWER_MS;
+  if (receive_all(fd, &answer, sizeof answer, until)) {
+    char *text = answer.length == 0 ? NULL
+                                    : mmap(NULL, answer.length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (text == MAP_FAILED) {
+      close(fd);
+      return fail(PLUGIN, "Cannot hold the answer of skylane-agent from", "its socket", ENOMEM);
+    }
+    if (receive_all(fd, text, answer.length, until)) {
+      /* A runtime that is gone is an error to write to, not a signal. */
+      signal(SIGPIPE, SIG_IGN);
+      if (write_answer(text, answer.length)) {
+        send_all(fd, "K", 1, until);
+        status = (int)answer.status;
+      } else {
+        fprintf(stderr, "skylane: the answer could not be written: %s; taking everything back\n", strerror(errno));
+        char byte;
+        shutdown(fd, SHUT_WR);
+        receive_all(fd, &byte, 1, until);
+        status = 1;
+      }
+    }
+  }
+  if (status < 0 && errno == ETIMEDOUT) status = still_working();
+  close(fd);
+  return status;
+}
+
 int main(int argc, char **argv) {
   static char self[PATH_MAX];
   ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
@@ -133,6 +384,16 @@ int main(int argc, char **argv) {
   char *slash = strrchr(self, '/');
   if (!slash) return fail(PLUGIN, "Cannot find the installation from", argc > 0 ? argv[0] : "an empty name", ENOENT);
   *slash = '\0';
-  const char *name = slash + 1;
-  return run(self, strcmp(name, LOOPBACK) == 0 ? PLUGIN : name, argc, argv);
+  const char *name = strcmp(slash + 1, LOOPBACK) == 0 ? PLUGIN : slash + 1;
+  if (strcmp(name, PLUGIN) == 0) {
+    unsetenv(REQUEST);
+    /* A runtime passes no arguments. */
+    if (argc == 1 && getenv("CNI_COMMAND")) {
+      read_configuration();
+      int status = configuration_length <= MAX_CONFIGURATION ? ask() : -1;
+      if (status >= 0) return status;
+      if (!restore_stdin()) return fail(name, "Cannot pass on", "the network configuration", errno);
+    }
+  }
+  return run(self, name, argc, argv);
 }

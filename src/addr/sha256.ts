@@ -68,5 +68,11 @@ export function sha256(text: string): Uint8Array {
   return new Uint8Array(out.buffer);
 }
 
+/** Names and addresses of one attachment come from one text, which is asked for many times in a row. */
+let last = { text: "", hex: "" };
+
 /** The digest as 64 hexadecimal digits. */
-export const sha256Hex = (text: string): string => Buffer.from(sha256(text)).toString("hex");
+export function sha256Hex(text: string): string {
+  if (last.hex === "" || last.text !== text) last = { text, hex: Buffer.from(sha256(text)).toString("hex") };
+  return last.hex;
+}

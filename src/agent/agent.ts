@@ -7,6 +7,7 @@ import { connect, NodeEvents, patchNodeAnnotations } from "../kube/index.ts";
 import type { Logger } from "../log/index.ts";
 import { Rtnl } from "../netlink/index.ts";
 import { VTEP_ANNOTATION } from "../overlay/index.ts";
+import { DetachQueue, PATIENCE_MS } from "../pod/index.ts";
 import type { HeldLock } from "../sys/index.ts";
 import { Task } from "../task/index.ts";
 import { type CachedInputs, cachePath, CacheWriter, readCache } from "./cache.ts";
@@ -14,6 +15,8 @@ import { ClusterView } from "./cluster.ts";
 import { Housekeeping } from "./housekeeping.ts";
 import { type Listener, listenTcp, listenUnix } from "./http.ts";
 import { NodeFirewall } from "./firewall.ts";
+import { servingHost } from "./cni-host.ts";
+import { CNI_SOCKET, CniServer } from "./cni-server.ts";
 import { claimNode, removeDrafts } from "./instance.ts";
 import { watchMachine } from "./machine.ts";
 import { PodEnds } from "./pod-ends.ts";
@@ -36,6 +39,9 @@ export class Agent {
   readonly #cluster: ClusterView;
   readonly #housekeeping: Housekeeping;
   readonly #podEnds: PodEnds;
+  readonly #detachQueue: DetachQueue;
+  /** For pods' links, whose changes may have to wait for many others. */
+  readonly #podRtnl = Rtnl.open({ timeoutMs: PATIENCE_MS });
   readonly #startedAt = performance.now();
   /** What to close, the last one first. */
   readonly #closers: (() => Promise<void> | void)[] = [];
@@ -73,6 +79,8 @@ export class Agent {
     this.#closers.push(() => this.#network.stop());
     this.#housekeeping = new Housekeeping({ config, log, metrics, rtnl, networks: [this.#network] });
     this.#closers.push(() => this.#housekeeping.stop());
+    this.#closers.push(() => this.#podRtnl.close());
+    this.#detachQueue = new DetachQueue(this.#podRtnl);
     this.#podEnds = new PodEnds({ config, log, metrics, rtnl });
     this.#closers.push(() => this.#podEnds.stop());
     this.#cluster = new ClusterView({
@@ -95,7 +103,7 @@ export class Agent {
    */
   static async start(config: AgentConfig, log: Logger, version: string): Promise<Agent> {
     const lock = claimNode(config.runDir);
-    removeDrafts(config.runDir, (name) => name === SOCKET_NAME || name.endsWith(".json"));
+    removeDrafts(config.runDir, (name) => name === SOCKET_NAME || name === CNI_SOCKET || name.endsWith(".json"));
     removeDrafts(join(config.dataDir, "cache"), (name) => name.endsWith(".json"));
     removeDrafts(config.cni.confDir, (name) => name === config.cni.confName);
     const cached = await loadCache(config, log);
@@ -140,11 +148,14 @@ export class Agent {
   }
 
   async #run(): Promise<void> {
-    const { nodeName, network, runDir, listen } = this.#config;
+    const { nodeName, network, runDir, dataDir, listen } = this.#config;
     this.#log.info("skylane-agent starts", { version: this.#version, network });
     const machine = watchMachine({
       changed: () => this.#network.look(),
-      heard: (events) => this.#podEnds.notice(events),
+      heard: (events) => {
+        this.#detachQueue.notice(events);
+        this.#podEnds.notice(events, (index) => this.#detachQueue.isRemoving(index));
+      },
       lost: () => this.#podEnds.look(),
     });
     this.#closers.push(() => machine.close());
@@ -157,11 +168,23 @@ export class Agent {
     });
     const socket = await listenUnix(join(runDir, SOCKET_NAME), unix);
     this.#closers.push(() => socket.close());
+    const cni = await CniServer.listen({ runDir, dataDir, log: this.#log, host: this.#cniHost() });
+    this.#closers.push(() => cni.close());
     if (listen !== "") this.#serve(listen, tcp);
     this.#podEnds.look();
     this.#housekeeping.start();
     this.#cluster.start();
     this.#log.debug("watching", { node: nodeName });
+  }
+
+  #cniHost(): ReturnType<typeof servingHost> {
+    const { cniSeconds } = this.#metrics;
+    return servingHost({
+      rtnl: this.#podRtnl,
+      queue: this.#detachQueue,
+      log: this.#log,
+      observe: ({ verb, result, ms }) => cniSeconds.observe({ verb, result, by: "agent" }, ms / 1_000),
+    });
   }
 
   /** A port that is taken is no reason to leave the data path alone: it is tried again. */

@@ -7,7 +7,7 @@
  * a timer repairs what somebody else's sysctl --system put back.
  */
 import type { Address, Link, Route } from "../netlink/index.ts";
-import { POD_LINK_GROUP } from "../netlink/index.ts";
+import { isPodLinkGroup } from "../netlink/index.ts";
 import { familyOf, ipScope } from "../addr/index.ts";
 import { readSysctl, writeSysctl } from "../sys/index.ts";
 
@@ -79,7 +79,7 @@ export function readForwarding(
     ipv4: readSysctl("net.ipv4.ip_forward"),
     ipv6: readSysctl("net.ipv6.conf.all.forwarding"),
     links: links
-      .filter((link) => !link.loopback && link.group !== POD_LINK_GROUP)
+      .filter((link) => !link.loopback && !isPodLinkGroup(link.group))
       .map((link) => ({
         name: link.name,
         usesRa: ra.has(link.index),

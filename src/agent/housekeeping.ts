@@ -86,7 +86,7 @@ export class Housekeeping {
   async countDurations(): Promise<void> {
     await this.#guarded("the plugin's timings cannot be read", () => {
       for (const { verb, result, ms } of this.#spool.drain())
-        this.#options.metrics.cniSeconds.observe({ verb, result }, ms / 1_000);
+        this.#options.metrics.cniSeconds.observe({ verb, result, by: "plugin" }, ms / 1_000);
     });
   }
 

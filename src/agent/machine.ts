@@ -3,7 +3,7 @@
  * at once. What happens to pods' own links, the bulk of all notifications on a busy node, is passed over there.
  */
 import { ipScope } from "../addr/index.ts";
-import { Monitor, NetlinkError, type NetlinkEvent, POD_LINK_GROUP, type Rtnl } from "../netlink/index.ts";
+import { Monitor, NetlinkError, type NetlinkEvent, isPodLinkGroup, type Rtnl } from "../netlink/index.ts";
 import type { Machine } from "./local.ts";
 
 /** A burst of notifications is one change: this long after its first, in milliseconds. */
@@ -11,7 +11,7 @@ const SETTLE_MS = 20;
 
 /** Whether a notification can bear on the choice of the underlay. */
 function concernsUnderlay(event: NetlinkEvent): boolean {
-  if (event.kind === "link") return event.link.group !== POD_LINK_GROUP && !/^sky\.\d+$/.test(event.link.name);
+  if (event.kind === "link") return !isPodLinkGroup(event.link.group) && !/^sky\.\d+$/.test(event.link.name);
   return event.kind === "address" && ipScope(event.address.ip) === "unicast";
 }
 

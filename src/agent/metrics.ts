@@ -6,8 +6,8 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom
 
 /** Buckets for work on the kernel: 0.1 ms to 10 s. */
 const WORK_BUCKETS = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10];
-/** Buckets for a run of the plugin: 5 ms to 10 s. */
-const CNI_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
+/** Buckets for a CNI request, by the agent or by a plugin of its own: 1 ms to 10 s. */
+const CNI_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
 
 /** All of the agent's metrics. */
 export class Metrics {
@@ -91,8 +91,8 @@ export class Metrics {
   });
   readonly cniSeconds = new Histogram({
     name: "skylane_cni_duration_seconds",
-    help: "Runs of the CNI plugin on this node by verb and result (ok, or the CNI error code)",
-    labelNames: ["verb", "result"] as const,
+    help: "CNI requests served on this node by verb and result (ok, or the CNI error code), by the agent or by a plugin of their own",
+    labelNames: ["verb", "result", "by"] as const,
     buckets: CNI_BUCKETS,
     ...this.#in,
   });

@@ -7,7 +7,7 @@ import { ipamDir } from "../cni/index.ts";
 import type { AgentConfig } from "../config/index.ts";
 import { Ipam, uptime } from "../ipam/index.ts";
 import type { Logger } from "../log/index.ts";
-import { describeOperation, type NetlinkEvent, POD_LINK_GROUP, ROUTE_PROTOCOL, type Rtnl } from "../netlink/index.ts";
+import { describeOperation, type NetlinkEvent, isPodLinkGroup, ROUTE_PROTOCOL, type Rtnl } from "../netlink/index.ts";
 import { type AttachedPod, GATEWAY, listPodLinks, repairHostEnds } from "../pod/index.ts";
 import { bootId } from "../sys/index.ts";
 import { Task } from "../task/index.ts";
@@ -25,6 +25,20 @@ export interface PodEndsOptions {
   log: Logger;
   metrics: Metrics;
   rtnl: Rtnl;
+}
+
+/** The device that a notification is about; 0 where it is about none. */
+function indexOf(event: NetlinkEvent): number {
+  switch (event.kind) {
+    case "link":
+      return event.link.index;
+    case "address":
+      return event.address.ifindex;
+    case "route":
+      return event.route.ifindex ?? 0;
+    default:
+      return 0;
+  }
 }
 
 /** Looks after the host ends of one pod network's pods. */
@@ -55,10 +69,16 @@ export class PodEnds {
     this.#task.want();
   }
 
-  /** Takes note of what the kernel tells; looks for itself when an entry of a pod went. */
-  notice(events: readonly NetlinkEvent[]): void {
+  /**
+   * Takes note of what the kernel tells; looks for itself when an entry of a pod went.
+   * @param leaving whether a device is one that we are removing.
+   */
+  notice(events: readonly NetlinkEvent[], leaving: (ifindex: number) => boolean): void {
     let wrong = false;
-    for (const event of events) wrong = this.#concerns(event) || wrong;
+    for (const event of events) {
+      const concerns = this.#concerns(event);
+      wrong = (concerns && !leaving(indexOf(event))) || wrong;
+    }
     if (wrong) this.#task.want(SETTLE_MS);
   }
 
@@ -72,7 +92,7 @@ export class PodEnds {
     switch (event.kind) {
       case "link": {
         const { index, group, up } = event.link;
-        if (group !== POD_LINK_GROUP) return false;
+        if (!isPodLinkGroup(group)) return false;
         const wasUp = this.#up.delete(index);
         if (event.event === "new" && up) this.#up.add(index);
         return event.event === "new" && wasUp && !up;

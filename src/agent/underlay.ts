@@ -10,7 +10,7 @@
 import { cidrContains, type Family, familyOf, ipScope, parseIp } from "../addr/index.ts";
 import { matchInterfaces } from "../config/index.ts";
 import type { Address, Link } from "../netlink/index.ts";
-import { POD_LINK_GROUP } from "../netlink/index.ts";
+import { isPodLinkGroup } from "../netlink/index.ts";
 
 /** How the configuration selects the underlay; nothing given means the Node's InternalIPs. */
 export interface UnderlaySelection {
@@ -92,7 +92,7 @@ function usableAddresses(links: readonly Link[], addresses: readonly Address[]):
   return out.sort((a, b) => a.link.index - b.link.index);
 }
 
-const isOurs = (link: Link): boolean => link.group === POD_LINK_GROUP || /^sky\.\d+$/.test(link.name);
+const isOurs = (link: Link): boolean => isPodLinkGroup(link.group) || /^sky\.\d+$/.test(link.name);
 
 function fromOverride(text: string, candidates: Candidate[], links: readonly Link[]): UnderlayResult {
   const ips: string[] = [];

@@ -17,6 +17,7 @@ import { removeOverlay, VTEP_ANNOTATION } from "../overlay/index.ts";
 import { listPodLinks } from "../pod/index.ts";
 import { type HeldLock, tryLock } from "../sys/index.ts";
 import { SOCKET_NAME } from "./agent.ts";
+import { CNI_SOCKET } from "./cni-server.ts";
 import { isOurConflist } from "./conflist.ts";
 import { lockPath, removeDrafts } from "./instance.ts";
 
@@ -112,7 +113,7 @@ function removeConflist({ confDir, confName }: UninstallOptions["cni"]): string[
 
 function removePublished(runDir: string): string[] {
   if (!existsSync(runDir)) return [];
-  removeDrafts(runDir, (name) => name === SOCKET_NAME || name.endsWith(".json"));
+  removeDrafts(runDir, (name) => name === SOCKET_NAME || name === CNI_SOCKET || name.endsWith(".json"));
   const removed: string[] = [];
   for (const name of readdirSync(runDir).filter((file) => file.endsWith(".json"))) {
     const path = join(runDir, name);
@@ -146,7 +147,7 @@ function removeTree(path: string): string[] {
 /** What is left of our directories, and they themselves where nobody else has put anything there. */
 function removeRest({ runDir, dataDir }: UninstallOptions): string[] {
   const removed: string[] = [];
-  for (const name of [SOCKET_NAME, DURATIONS_FILE, `${DURATIONS_FILE}.taken`])
+  for (const name of [SOCKET_NAME, CNI_SOCKET, DURATIONS_FILE, `${DURATIONS_FILE}.taken`])
     rmSync(join(runDir, name), { force: true });
   rmSync(lockPath(runDir), { force: true });
   for (const directory of [runDir, dataDir]) {

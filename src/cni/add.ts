@@ -10,7 +10,7 @@ import { parseArgs } from "./args.ts";
 import type { AttachmentRecord } from "./attachments.ts";
 import type { NetConfig } from "./config.ts";
 import { Delegate } from "./delegate.ts";
-import { type Attachment, readAttachment, readNetns } from "./environment.ts";
+import { type Attachment, readAttachment, readNetns, requestOf } from "./environment.ts";
 import { CniError, CODE, describeError } from "./errors.ts";
 import type { Host } from "./host.ts";
 import { get, refuse } from "./json.ts";
@@ -109,14 +109,18 @@ function resultOf(link: PodLink, netns: string, mtu: number, extra: ResultRoute[
   };
 }
 
-/** Writes the attachment's record; what is left of the same attachment from before a reboot is taken back first. */
+/**
+ * Writes the attachment's record. What is left of the same attachment from before a reboot, or was begun for this very
+ * request by an agent that died over it, is taken back first.
+ */
 async function begin(input: VerbInput, record: AttachmentRecord, delegate: Delegate | undefined): Promise<void> {
   const { config, host } = input;
   const { containerId, ifname } = record.owner;
   for (let attempt = 0; attempt < 2; attempt++) {
     const earlier = host.attachments(config).begin(record);
     if (!earlier) return;
-    if (earlier.bootId === record.bootId) break;
+    const ours = record.request !== undefined && earlier.request === record.request;
+    if (earlier.bootId === record.bootId && !ours) break;
     await takeBack({ host, config, attachment: record.owner, ...(delegate && { delegate: () => delegate }) });
   }
   throw new CniError(
@@ -159,10 +163,15 @@ export async function add(input: VerbInput): Promise<VerbOutput> {
 
   const owner = { ...attachment, netns };
   const origin = host.origin(netns);
-  await begin(input, { owner, name: config.name, ...(config.ipam && { ipam: config.ipam }), ...origin }, delegate);
+  const request = requestOf(env);
+  const identity = { ...(config.ipam && { ipam: config.ipam }), ...(request && { request }) };
+  await begin(input, { owner, name: config.name, ...identity, ...origin }, delegate);
   let link: PodLink | undefined;
-  const undo = () =>
-    takeBack({
+  const undo = async (): Promise<void> => {
+    // By the time that nobody took the answer, a DEL and another ADD may have come: theirs is not ours to take back.
+    const now = host.attachments(config).find(attachment);
+    if (now && now.request !== request) return;
+    await takeBack({
       host,
       config,
       attachment,
@@ -170,11 +179,12 @@ export async function add(input: VerbInput): Promise<VerbOutput> {
       keepLink: !link,
       ...(delegate && { delegate: () => delegate }),
     });
+  };
   try {
     const given = await giveAddresses(input, owner, options, published, delegate);
     const { mac } = options;
     const { ips: addresses } = given;
-    link = host.attachPod({ netns, ...attachment, alias, mtu, addresses, ...(mac && { mac }) });
+    link = await host.attachPod({ netns, ...attachment, alias, mtu, addresses, ...(mac && { mac }) });
     const extra = extraRoutes(given, link);
     addExtraRoutes(host, netns, link.ifname, extra);
     const ours = resultOf(link, netns, mtu, extra, { ...given.dns, ...options.dns });

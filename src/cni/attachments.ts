@@ -24,6 +24,8 @@ export interface AttachmentRecord extends Omit<Reservation, "ip"> {
   name: string;
   /** The IPAM plugin that gave its addresses; absent: our own IPAM. */
   ipam?: string;
+  /** The launcher's name for the request that made it (see `requestOf`), if it has one. */
+  request?: string;
 }
 
 /** Kernel limit of a symbolic link's target (PATH_MAX with its end). */

@@ -92,6 +92,15 @@ export function readAttachment(env: Environment): Attachment {
   return { containerId, ifname };
 }
 
+/**
+ * The launcher's own name for this request, the same when the agent died over it and the plugin serves it again:
+ * what an ADD of that name has begun is the request's own. Undefined where nobody gave it one.
+ */
+export function requestOf(env: Environment): string | undefined {
+  const id = env.SKYLANE_REQUEST;
+  return id !== undefined && /^[0-9a-f]{16}$/.test(id) ? id : undefined;
+}
+
 /** The sandbox's path for ADD and CHECK. @throws CniError 4 when it is not an absolute path. */
 export function readNetns(env: Environment): string {
   const path = env.CNI_NETNS ?? "";

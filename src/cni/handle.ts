@@ -4,11 +4,10 @@
  */
 import { add } from "./add.ts";
 import { check } from "./check.ts";
-import { decodeConfig, type NetConfig, requestedVersion, requestText } from "./config.ts";
+import { decodeConfig, requestedVersion, requestText } from "./config.ts";
 import { del } from "./del.ts";
-import { recordDuration } from "./durations.ts";
 import { readVerb, requireVariables } from "./environment.ts";
-import { errorJson } from "./errors.ts";
+import { type CniError, errorJson } from "./errors.ts";
 import { gc } from "./gc.ts";
 import { type Host, realHost } from "./host.ts";
 import { decodeObject, get } from "./json.ts";
@@ -44,29 +43,59 @@ function errorVersion(stdin: string | Uint8Array): string {
   }
 }
 
+/** A request that can be served: its verb and its configuration are known. */
+export interface CniCall extends Omit<VerbInput, "host"> {
+  verb: Exclude<Verb, "VERSION">;
+  /** When it began, on the clock of `monotonicMs()`. */
+  startedAt: number;
+}
+
+const failed = (error: CniError, stdin: CniRequest["stdin"]): CniAnswer => ({
+  exitCode: 1,
+  stdout: errorJson(error, errorVersion(stdin)),
+});
+
 /**
- * Serves one CNI request. Never throws: a failure is an answer with exit code 1 and an error of the spec's shape.
- * @param host the machine that it acts on; tests give another one.
+ * Reads a request: either what is to be done, so that a server can see whether it is the one to do it, or, where nothing is
+ * left to do (VERSION, a request that cannot be read), the answer. Never throws.
  */
-export async function handle(request: CniRequest, host: Host = realHost): Promise<CniAnswer> {
-  const startedAt = request.startedAt ?? monotonicMs();
-  let verb: Verb | undefined;
-  let config: NetConfig | undefined;
+export function readCall({ env, stdin, startedAt = monotonicMs() }: CniRequest): CniCall | CniAnswer {
+  try {
+    const verb = readVerb(env);
+    requireVariables(env, verb);
+    if (verb === "VERSION") return { exitCode: 0, stdout: version(stdin) };
+    return { verb, env, config: decodeConfig(stdin, verb), startedAt };
+  } catch (error) {
+    return failed(toCniError(error), stdin);
+  }
+}
+
+/** Whether a request that was read needs no serving. */
+export const isAnswer = (read: CniCall | CniAnswer): read is CniAnswer => "exitCode" in read;
+
+/** Serves a request that was read. Never throws: a failure is an answer with exit code 1 and an error of the spec's shape. */
+export async function serveCall(call: CniCall, host: Host): Promise<CniAnswer> {
+  const { verb, env, config, startedAt } = call;
+  const isLoopback = get(config.raw, "type") === LOOPBACK;
   let answer: CniAnswer;
   let result = "ok";
   try {
-    verb = readVerb(request.env);
-    requireVariables(request.env, verb);
-    if (verb === "VERSION") return { exitCode: 0, stdout: version(request.stdin) };
-    config = decodeConfig(request.stdin, verb);
-    const isLoopback = get(config.raw, "type") === LOOPBACK;
-    answer = { exitCode: 0, ...(await (isLoopback ? LOOPBACK_VERBS : RUN)[verb]({ env: request.env, config, host })) };
-    if (isLoopback) return answer;
+    answer = { exitCode: 0, ...(await (isLoopback ? LOOPBACK_VERBS : RUN)[verb]({ env, config, host })) };
   } catch (error) {
     const failure = toCniError(error);
     result = String(failure.code);
-    answer = { exitCode: 1, stdout: errorJson(failure, errorVersion(request.stdin)) };
+    answer = failed(failure, config.text);
   }
-  if (verb && config) recordDuration(config.runDir, { verb, result, ms: monotonicMs() - startedAt });
+  if (!isLoopback || answer.exitCode !== 0)
+    host.recordDuration(config.runDir, { verb, result, ms: monotonicMs() - startedAt });
   return answer;
+}
+
+/**
+ * Reads and serves one CNI request. Never throws.
+ * @param host the machine that it acts on; tests give another one.
+ */
+export async function handle(request: CniRequest, host: Host = realHost): Promise<CniAnswer> {
+  const call = readCall(request);
+  return isAnswer(call) ? call : await serveCall(call, host);
 }

@@ -6,10 +6,11 @@ import { join } from "node:path";
 import { readPublished } from "../config/index.ts";
 import { Ipam, sandboxOf, uptime } from "../ipam/index.ts";
 import { type Route, Rtnl } from "../netlink/index.ts";
-import { attachPod, checkPod, detachPod, hostIfname, podMacOf } from "../pod/index.ts";
+import { attachPod, checkPod, detachPod, hostIfname, type PodLink, type PodLinkSpec, podMacOf } from "../pod/index.ts";
 import { bootId, closeFd, netnsIdentity, openNetns } from "../sys/index.ts";
 import { type AttachmentRecord, Attachments } from "./attachments.ts";
 import type { NetConfig } from "./config.ts";
+import { type Duration, recordDuration } from "./durations.ts";
 import type { Attachment } from "./environment.ts";
 
 /** What the verbs need of a machine. */
@@ -25,8 +26,10 @@ export interface Host {
   attachments(config: Pick<NetConfig, "dataDir" | "network">): Attachments;
   /** What proves later that this sandbox is dead. */
   origin(netns: string): Pick<AttachmentRecord, "since" | "uptime" | "bootId" | "netnsIdentity" | "netnsDir">;
-  attachPod: typeof attachPod;
-  detachPod: typeof detachPod;
+  /** @throws PodLinkError, SysError, NetlinkError; nothing is left behind then. */
+  attachPod(spec: PodLinkSpec): PodLink | Promise<PodLink>;
+  /** Returns, or resolves, when nothing of the link is reachable any more. @throws NetlinkError */
+  detachPod(attachment: Parameters<typeof detachPod>[0]): void | Promise<void>;
   checkPod: typeof checkPod;
   hostIfname: typeof hostIfname;
   podMacOf: typeof podMacOf;
@@ -36,6 +39,8 @@ export interface Host {
   loopback(netns: string, up?: boolean): { up: boolean; addresses: string[] };
   /** Whether a device of the host exists and is up. */
   deviceUp(name: string): boolean;
+  /** Notes how long a verb took, for the metrics; never throws. */
+  recordDuration(runDir: string, duration: Duration): void;
 }
 
 /** The directory of a pod network's reservations. */
@@ -83,4 +88,5 @@ export const realHost: Host = {
     using rtnl = Rtnl.open();
     return rtnl.link(name)?.up === true;
   },
+  recordDuration,
 };

@@ -3,27 +3,20 @@
  *
  * The order of those steps is what makes a kill at any instruction harmless. Giving writes the owner's record,
  * then one entry an address; freeing removes the entries, then the record. Between any two of them each address is
- * either free or has an entry, an entry leads to its owner, and the owner's DEL, GC or the collector frees it.
+ * either free or has an entry, an entry says whose it is, and the owner's DEL, GC or the collector frees it.
  */
-import { familyOf } from "../addr/index.ts";
 import { bootId, withLock } from "../sys/index.ts";
 import { errnoCode, IpamDuplicate, IpamError, IpamExhausted, IpamStorageError, IpamTaken } from "./errors.ts";
 import { readReservations, sweep, type Warn } from "./inventory.ts";
 import { sandboxOf, uptime } from "./liveness.ts";
 import { nextFit, poolContains, poolSize } from "./pool.ts";
+import { type Memory } from "./history.ts";
 import { type OwnerRecord, ownerKey } from "./record.ts";
 import { type Choice, choicesOf } from "./request.ts";
-import { FREED_REMEMBERED, type Freed, isAddress, Store } from "./store.ts";
+import { isAddress, Store } from "./store.ts";
 import type { Owner, Reservation, ReserveRequest } from "./types.ts";
 
 type Attachment = Pick<Owner, "containerId" | "ifname">;
-
-/** A chosen address, and what is remembered of its being freed. */
-interface Chosen {
-  ip: string;
-  wanted: boolean;
-  remembered: readonly Freed[];
-}
 
 /** The addresses of one pod network on this node. Any number of processes may have one at the same time. */
 export class Ipam {
@@ -91,55 +84,37 @@ export class Ipam {
       store.removeRecord(key);
     }
     const taken = new Set(store.takenNames());
-    const freed = store.freed();
-    const picks = choices.map((choice) => this.#pick(choice, taken, freed));
-    const ips = picks.map(({ ip }) => ip);
+    const memories = store.history.read();
+    const ips = choices.map((choice) => this.#pick(choice, taken, memories[choice.pool.family]));
     store.addRecord(key, { ...draft, ips });
     try {
-      for (const ip of ips) store.take(ip, { key, bootId: draft.bootId });
-      for (const { remembered } of picks) for (const freed of remembered) store.forget(freed);
+      for (const ip of ips) store.take(ip, key);
     } catch (error) {
       for (const ip of ips) if (store.holds(key, ip)) store.untake(ip);
       store.removeRecord(key);
       throw error;
     }
-    for (const { ip, wanted } of picks) if (!wanted) store.noteGiven(ip);
+    store.history.given(ips.filter((_, at) => choices[at]?.wanted === undefined));
     return ips;
   }
 
-  #pick({ pool, wanted }: Choice, taken: ReadonlySet<string>, freed: readonly Freed[]): Chosen {
-    const order = this.#freedInOrder(freed.filter(({ ip }) => familyOf(ip) === pool.family));
-    const chosen = (ip: string): Chosen => ({ ip, wanted: wanted !== undefined, remembered: order.get(ip) ?? [] });
+  #pick({ pool, wanted }: Choice, taken: ReadonlySet<string>, { freed, last }: Memory): string {
     if (wanted !== undefined) {
       if (taken.has(wanted)) throw new IpamTaken(wanted, this.#holderOf(wanted));
-      return chosen(wanted);
+      return wanted;
     }
-    const last = this.#store.lastGiven(pool.family);
-    const fresh = nextFit(pool, last, (ip) => taken.has(ip) || order.has(ip));
-    if (fresh !== undefined) return chosen(fresh);
-    for (const ip of order.keys()) if (!taken.has(ip) && poolContains(pool, ip)) return chosen(ip);
+    const from = last !== undefined && isAddress(last) ? last : undefined;
+    const fresh = nextFit(pool, from, (ip) => taken.has(ip) || freed.has(ip));
+    if (fresh !== undefined) return fresh;
+    for (const ip of freed) if (!taken.has(ip) && isAddress(ip) && poolContains(pool, ip)) return ip;
     let used = 0n;
     for (const name of taken) if (isAddress(name) && poolContains(pool, name)) used++;
     throw new IpamExhausted(pool.label, poolSize(pool), used);
   }
 
-  /** A family's freed addresses with their entries, longest ago first; those beyond what is remembered are forgotten. */
-  #freedInOrder(all: readonly Freed[]): Map<string, Freed[]> {
-    const surplus = Math.max(0, all.length - FREED_REMEMBERED);
-    for (const freed of all.slice(0, surplus)) this.#store.forget(freed);
-    const order = new Map<string, Freed[]>();
-    for (const freed of all.slice(surplus)) {
-      const earlier = order.get(freed.ip) ?? [];
-      // Moved to the end: an address killed between being taken and being forgotten is freed twice over.
-      order.delete(freed.ip);
-      order.set(freed.ip, [...earlier, freed]);
-    }
-    return order;
-  }
-
   #release(key: string): string[] {
     const ips = this.#entriesOf(key);
-    for (const ip of ips) this.#store.free(ip);
+    this.#store.free(ips);
     this.#store.removeRecord(key);
     return ips;
   }
@@ -152,12 +127,10 @@ export class Ipam {
   }
 
   #holderOf(ip: string): string {
-    const entry = this.#store.entryOf(ip);
-    if (entry === undefined || entry === "damaged")
+    const holder = this.#store.holderOf(ip);
+    if (holder === undefined || holder === "damaged")
       return `a file that is no reservation, ${this.#store.dir}/taken/${ip}`;
-    const record = this.#store.recordOf(entry.key);
-    if (record === undefined || record === "damaged") return `an owner whose record ${entry.key} cannot be read`;
-    const { owner, since } = record;
+    const { owner, since } = holder;
     return `container ${owner.containerId} interface ${owner.ifname} since ${new Date(since).toISOString()}`;
   }
 

@@ -1,11 +1,6 @@
 /**
- * The text of an owner's record and of an address's entry, both kept as targets of symbolic links: symlink(2)
- * creates name and content in one step, so that no reader and no kill can ever meet half a record. The kernel
- * never follows them; they lead nowhere.
- *
- * An address's entry names its owner's record and the boot in which it was given ("<key>@<boot ID>", short
- * enough to lie in the inode itself, which keeps thousands of remembered addresses from costing a disk block
- * each). The record says the rest, once an attachment.
+ * The text of an owner's record, kept as the target of a symbolic link: symlink(2) creates name and content in one step,
+ * so that no reader and no kill can ever meet half a record. The kernel never follows it; it leads nowhere.
  */
 import { sha256Hex } from "../addr/index.ts";
 import type { FileIdentity, Owner, Reservation } from "./types.ts";
@@ -15,27 +10,9 @@ export interface OwnerRecord extends Omit<Reservation, "ip"> {
   ips: string[];
 }
 
-/** What an address's entry says. */
-export interface Entry {
-  key: string;
-  bootId: string;
-}
-
-const KEY = /^[0-9a-f]{20}$/;
-
 /** The name of an attachment's record: 80 bits of a hash, since container IDs may be longer than file names. */
 export const ownerKey = ({ containerId, ifname }: Pick<Owner, "containerId" | "ifname">): string =>
   sha256Hex(`${containerId}/${ifname}`).slice(0, 20);
-
-export const formatEntry = ({ key, bootId }: Entry): string => `${key}@${bootId}`;
-
-/** The parts of an entry, `undefined` when the text is not one of ours. */
-export function parseEntry(text: string): Entry | undefined {
-  const at = text.indexOf("@");
-  const key = text.slice(0, at);
-  const bootId = text.slice(at + 1);
-  return at > 0 && KEY.test(key) && bootId !== "" ? { key, bootId } : undefined;
-}
 
 export function formatRecord(record: OwnerRecord): string {
   const { owner, ips, since, uptime, bootId, netnsIdentity, netnsDir } = record;

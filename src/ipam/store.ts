@@ -1,56 +1,39 @@
 /**
- * The state on disk: names in directories and nothing else, so that each step is one system call that happens
- * wholly or not at all.
+ * The state on disk: names in directories, so that each step is one system call that happens wholly or not at all.
  *
- *   owners/<key>            the attachment's record, with the addresses it is about to have (written first,
- *                           removed last: whoever finds an address finds its record)
- *   taken/<address>         an address in use → its owner's key and the boot ID; a name exists once, so an
- *                           address can be given once, whatever else goes wrong
- *   freed/<stamp>,<address> an address in the order in which it was freed, renamed from taken/
- *   next/<family>           the address given last, where next-fit goes on; losing it costs nothing
- *   lock                    flock(2) of whoever reads and then writes
+ *   owners/<key>     the attachment's record, with the addresses it is about to have (written first, removed last)
+ *   taken/<address>  an address in use: a hard link to its owner's record; a name exists once, so an address can be
+ *                    given once, whatever else goes wrong
+ *   history          the order in which addresses were given and freed (history.ts); losing it costs nothing
+ *   lock             flock(2) of whoever reads and then writes
  *
- * Nothing is synced to disk: a power cut ends all sandboxes too, and an entry of another boot is free. An entry
- * that we cannot read keeps its address and is reported.
+ * So an attachment costs one inode, however many addresses it has. Nothing is synced to disk: a power cut ends all
+ * sandboxes too, and an entry of another boot is free. An entry that we cannot read keeps its address and is reported.
  */
-import { existsSync, lstatSync, readdirSync, readlinkSync, renameSync, symlinkSync, unlinkSync } from "node:fs";
+import { existsSync, linkSync, lstatSync, readdirSync, readlinkSync, symlinkSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
-import { type Family, familyOf, parseIp } from "../addr/index.ts";
+import { parseIp } from "../addr/index.ts";
 import { makeDirectory } from "../sys/index.ts";
 import { errnoCode } from "./errors.ts";
-import { type Entry, formatEntry, formatRecord, type OwnerRecord, parseEntry, parseRecord } from "./record.ts";
-
-/**
- * How many freed addresses a family remembers in their order. Small ranges are remembered whole; in a large one
- * (an IPv6 /64) an address that this many were freed after counts as never used, and next-fit comes back to it
- * only after going round.
- */
-export const FREED_REMEMBERED = 1024;
-
-/** A freed address; the smaller stamp was freed earlier. */
-export interface Freed {
-  name: string;
-  stamp: number;
-  ip: string;
-}
-
-/** Digits of a stamp (microseconds since the epoch until the year 2286): names sort as their numbers do. */
-const STAMP_DIGITS = 16;
+import { History } from "./history.ts";
+import { formatRecord, type OwnerRecord, ownerKey, parseRecord } from "./record.ts";
 
 /** The directories and names of one pod network's reservations. No method locks. */
 export class Store {
   readonly dir: string;
   readonly lockFile: string;
+  readonly history: History;
 
   constructor(dir: string) {
     this.dir = dir;
     this.lockFile = join(dir, "lock");
+    this.history = new History(join(dir, "history"));
   }
 
   /** Makes the directories where missing; the last one made says that all are there. */
   prepare(): void {
-    if (existsSync(join(this.dir, "next"))) return;
-    for (const name of ["owners", "taken", "freed", "next"]) makeDirectory(join(this.dir, name));
+    if (existsSync(join(this.dir, "taken"))) return;
+    for (const name of ["owners", "taken"]) makeDirectory(join(this.dir, name));
   }
 
   /** Whether anything was ever reserved here. */
@@ -63,22 +46,20 @@ export class Store {
     return list(join(this.dir, "taken"));
   }
 
-  /** The entry of an address: `undefined` when it is free, "damaged" when something there is no entry. */
-  entryOf(ip: string): Entry | "damaged" | undefined {
-    const text = readLink(join(this.dir, "taken", ip));
-    return text === undefined ? undefined : (parseEntry(text) ?? "damaged");
+  /** The record of the one who has an address: `undefined` when it is free, "damaged" when something there is no record. */
+  holderOf(ip: string): OwnerRecord | "damaged" | undefined {
+    return recordAt(join(this.dir, "taken", ip));
   }
 
   /** Whether an address is taken by the owner of a key. */
   holds(key: string, ip: string): boolean {
-    const entry = this.entryOf(ip);
-    return typeof entry === "object" && entry.key === key;
+    const holder = this.holderOf(ip);
+    return typeof holder === "object" && ownerKey(holder.owner) === key;
   }
 
   /** The record of a key: `undefined` when there is none, "damaged" when something there is no record. */
   recordOf(key: string): OwnerRecord | "damaged" | undefined {
-    const text = readLink(join(this.dir, "owners", key));
-    return text === undefined ? undefined : (parseRecord(text) ?? "damaged");
+    return recordAt(join(this.dir, "owners", key));
   }
 
   ownerKeys(): string[] {
@@ -94,9 +75,9 @@ export class Store {
     remove(join(this.dir, "owners", key));
   }
 
-  /** Takes an address. @throws Error with code EEXIST when it is taken. */
-  take(ip: string, entry: Entry): void {
-    symlinkSync(formatEntry(entry), join(this.dir, "taken", ip));
+  /** Takes an address for the owner of a key, whose record is there. @throws Error with code EEXIST when it is taken. */
+  take(ip: string, key: string): void {
+    linkSync(join(this.dir, "owners", key), join(this.dir, "taken", ip));
   }
 
   /** Gives an address back as never given: for a reservation that did not come about. */
@@ -104,64 +85,11 @@ export class Store {
     remove(join(this.dir, "taken", ip));
   }
 
-  /**
-   * Frees an address and remembers it as the one freed last. Where the directory of freed ones cannot grow (a full
-   * disk) the address is freed all the same and its place in the order is lost.
-   */
-  free(ip: string): void {
-    let newest = 0;
-    for (const name of list(join(this.dir, "freed"))) newest = Math.max(newest, stampOf(name));
-    // Behind the newest one even when the clock was set back.
-    const stamp = Math.max(Date.now() * 1000, newest + 1);
-    const name = `${String(stamp).padStart(STAMP_DIGITS, "0")},${ip}`;
-    try {
-      renameSync(join(this.dir, "taken", ip), join(this.dir, "freed", name));
-    } catch (error) {
-      if (errnoCode(error) === "ENOENT" && this.entryOf(ip) === undefined) return;
-      remove(join(this.dir, "taken", ip));
-    }
+  /** Frees addresses and remembers them as those freed last. */
+  free(ips: readonly string[]): void {
+    this.history.freed(ips);
+    for (const ip of ips) remove(join(this.dir, "taken", ip));
   }
-
-  /** The freed addresses of both families, the one freed longest ago first. */
-  freed(): Freed[] {
-    const found: Freed[] = [];
-    for (const name of list(join(this.dir, "freed"))) {
-      const stamp = stampOf(name);
-      if (stamp > 0) found.push({ name, stamp, ip: name.slice(STAMP_DIGITS + 1) });
-    }
-    return found.sort((a, b) => a.stamp - b.stamp);
-  }
-
-  /** Forgets that an address was freed. */
-  forget(freed: Freed): void {
-    remove(join(this.dir, "freed", freed.name));
-  }
-
-  /** The address of a family that was given last, as far as it is known. */
-  lastGiven(family: Family): string | undefined {
-    const text = readLink(join(this.dir, "next", String(family)));
-    return text !== undefined && isAddress(text) ? text : undefined;
-  }
-
-  /** Notes the address given last. It only guides the search, so a failure is no failure of the reservation. */
-  noteGiven(ip: string): void {
-    const path = join(this.dir, "next", String(familyOf(ip)));
-    const fresh = `${path}.new`;
-    try {
-      // Left by a process that was killed between the two steps.
-      if (lstatSync(fresh, { throwIfNoEntry: false })) remove(fresh);
-      symlinkSync(ip, fresh);
-      renameSync(fresh, path);
-    } catch (error) {
-      if (errnoCode(error) === undefined) throw error;
-    }
-  }
-}
-
-/** The stamp in the name of a freed address, 0 where it has none. */
-function stampOf(name: string): number {
-  const stamp = name[STAMP_DIGITS] === "," ? Number(name.slice(0, STAMP_DIGITS)) : 0;
-  return Number.isSafeInteger(stamp) && stamp > 0 ? stamp : 0;
 }
 
 /** Whether a name is an address as we write them. */
@@ -192,6 +120,11 @@ function readLink(path: string): string | undefined {
     if (errnoCode(error) === "EINVAL" || lstatSync(path, { throwIfNoEntry: false }) !== undefined) return "";
     throw error;
   }
+}
+
+function recordAt(path: string): OwnerRecord | "damaged" | undefined {
+  const text = readLink(path);
+  return text === undefined ? undefined : (parseRecord(text) ?? "damaged");
 }
 
 function remove(path: string): void {

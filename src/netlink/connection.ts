@@ -24,7 +24,8 @@ export interface ConnectionOptions {
   timeoutMs: number;
 }
 
-function openSocket(timeoutMs: number): KernelSocket {
+/** A socket for requests in the calling thread's namespace. @throws SysError */
+export function openSocket(timeoutMs: number): KernelSocket {
   const socket = KernelSocket.open(Protocol.ROUTE);
   try {
     socket.setReceiveBuffer(RECEIVE_BUFFER);
@@ -40,12 +41,17 @@ function openSocket(timeoutMs: number): KernelSocket {
   }
 }
 
+/**
+ * Where answers are read into. Exchanges hardly ever nest, so all connections share one: an agent opens two for every pod,
+ * and memory of that size is mapped and cleared anew each time.
+ */
+let spare: Buffer | undefined;
+
 /** A socket for requests, with the buffers that it needs. */
 export class Connection implements Disposable {
   readonly writer = new MessageWriter();
   /** How long to wait for an answer, in milliseconds. */
   readonly timeoutMs: number;
-  readonly #datagram = Buffer.allocUnsafeSlow(DATAGRAM);
   #socket: KernelSocket;
   #seq = 0;
   #stale = false;
@@ -83,6 +89,8 @@ export class Connection implements Disposable {
    */
   exchange(doing: string, first: number, last: number, handle: (message: NetlinkMessage) => boolean): void {
     const socket = this.#usable();
+    const datagram = spare ?? Buffer.allocUnsafeSlow(DATAGRAM);
+    spare = undefined;
     try {
       try {
         socket.send(this.writer.buffer, this.writer.length);
@@ -93,7 +101,7 @@ export class Connection implements Disposable {
       let deadline = monotonicMs() + this.timeoutMs;
       for (;;) {
         let answers = 0;
-        for (const message of this.#receive(socket, doing)) {
+        for (const message of this.#receive(socket, datagram, doing)) {
           if (message.port !== socket.port || message.seq < first || message.seq > last) continue;
           if (handle(message)) return;
           answers++;
@@ -105,12 +113,14 @@ export class Connection implements Disposable {
     } catch (error) {
       this.#stale = true;
       throw error;
+    } finally {
+      spare = datagram;
     }
   }
 
   /** The messages of the next datagram of the kernel's; none when it was somebody else's. */
-  #receive(socket: KernelSocket, doing: string): readonly NetlinkMessage[] {
-    const got = socket.receive(this.#datagram, true);
+  #receive(socket: KernelSocket, datagram: Buffer, doing: string): readonly NetlinkMessage[] {
+    const got = socket.receive(datagram, true);
     if (typeof got === "number") {
       const code = errnoName(got);
       if (code === "EINTR") return [];
@@ -119,7 +129,7 @@ export class Connection implements Disposable {
     }
     if (got.sender !== 0) return [];
     if (got.truncated) throw new MalformedMessage(`an answer longer than ${DATAGRAM} bytes came when ${doing}`);
-    return splitMessages(this.#datagram.subarray(0, got.length));
+    return splitMessages(datagram.subarray(0, got.length));
   }
 
   #usable(): KernelSocket {

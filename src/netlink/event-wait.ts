@@ -1,7 +1,10 @@
 /**
  * Waiting for what the kernel does after it has acknowledged a change: workers of its own make an IPv6 address usable,
- * for one, and announce it. Synchronous, for programs that have nothing else to do meanwhile; others use the Monitor.
+ * for one, and announce it. For a moment's wait, by programs that have nothing else to do meanwhile and by those that have;
+ * who watches for long uses the Monitor.
  */
+import { read } from "node:fs";
+import { promisify } from "node:util";
 import { errnoName, KernelSocket, monotonicMs, withNetns } from "../sys/index.ts";
 import { Protocol } from "./constants.ts";
 import { MalformedMessage } from "./errors.ts";
@@ -9,6 +12,7 @@ import { eventsOf, groupsOf, type MonitorKind } from "./monitor.ts";
 import type { NetlinkEvent } from "./types.ts";
 
 const DATAGRAM = 64 * 1024;
+const readFd = promisify(read);
 
 export interface EventWaitOptions {
   /** Namespace (path or file descriptor) to watch; the process's own by default. */
@@ -45,6 +49,27 @@ export class EventWait implements Disposable {
       if (typeof got === "number") {
         if (errnoName(got) === "EINTR") continue;
         return false;
+      }
+      if (got.sender === 0 && this.#events(got.length).some(seen)) return true;
+    }
+  }
+
+  /** The same without keeping the process from anything else: one of libuv's threads waits. */
+  async untilAsync(seen: (event: NetlinkEvent) => boolean, timeoutMs: number): Promise<boolean> {
+    const deadline = monotonicMs() + timeoutMs;
+    for (;;) {
+      let got = this.#socket.receive(this.#buffer, false);
+      if (typeof got === "number") {
+        if (errnoName(got) !== "EAGAIN") return false;
+        const left = deadline - monotonicMs();
+        if (left <= 0) return false;
+        this.#socket.setReceiveTimeout(Math.ceil(left));
+        try {
+          const { bytesRead } = await readFd(this.#socket.fd, this.#buffer, 0, this.#buffer.length, null);
+          got = { length: bytesRead, truncated: false, sender: 0 };
+        } catch {
+          return false; // in time it did not come, or notifications were lost
+        }
       }
       if (got.sender === 0 && this.#events(got.length).some(seen)) return true;
     }

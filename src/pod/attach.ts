@@ -7,19 +7,19 @@
  */
 import { familyOf, parseIp, parseMac } from "../addr/index.ts";
 import {
+  isPodLinkGroup,
   type Link,
   NetlinkError,
   NetlinkTimeout,
   type Operation,
   type OperationFailure,
-  POD_LINK_GROUP,
   Rtnl,
 } from "../netlink/index.ts";
-import { closeFd, netnsIdentity, openNetns, readSysctl, withNetns, writeSysctl } from "../sys/index.ts";
+import { closeFd, netnsIdentity, openNetns, withNetns, writeSysctl, writeSysctlIfAny } from "../sys/index.ts";
 import { PodLinkError } from "./errors.ts";
 import { GATEWAY, HOST_MAC, hostIfname, podMacOf } from "./names.ts";
 import { hostOperations, pairOperation, podOperations } from "./plan.ts";
-import { AddressWatch, settleCarrier } from "./ready.ts";
+import { Arrival, settleCarrier } from "./ready.ts";
 import type { PodLink, PodLinkSpec } from "./types.ts";
 
 const OWN_NETNS = "/proc/thread-self/ns/net";
@@ -48,12 +48,32 @@ interface Work {
  * @throws PodLinkError, with nothing left behind; SysError when the sandbox cannot be opened; NetlinkError.
  */
 export function attachPod(spec: PodLinkSpec): PodLink {
+  using arrival = new Arrival();
+  const link = make(spec, arrival);
+  arrival.wait();
+  return link;
+}
+
+/**
+ * The same for a process that makes many and has other things to do: the kernel's own time is waited for in the
+ * background. @param host a conversation with the namespace of the calling thread, as patient as {@link PATIENCE_MS}.
+ */
+export async function attachPodAsync(spec: PodLinkSpec, host: Rtnl): Promise<PodLink> {
+  using arrival = new Arrival();
+  const link = make(spec, arrival, host);
+  await arrival.come();
+  return link;
+}
+
+function make(spec: PodLinkSpec, arrival: Arrival, host?: Rtnl): PodLink {
   validate(spec);
   const hostFd = openNetns(OWN_NETNS);
   try {
     const podFd = openNetns(spec.netns);
     try {
-      return attach(spec, hostFd, podFd);
+      if (host) return attach(spec, hostFd, podFd, arrival, host);
+      using own = Rtnl.open({ timeoutMs: PATIENCE_MS });
+      return attach(spec, hostFd, podFd, arrival, own);
     } finally {
       closeFd(podFd);
     }
@@ -62,20 +82,19 @@ export function attachPod(spec: PodLinkSpec): PodLink {
   }
 }
 
-function attach(spec: PodLinkSpec, hostFd: number, podFd: number): PodLink {
+function attach(spec: PodLinkSpec, hostFd: number, podFd: number, arrival: Arrival, host: Rtnl): PodLink {
   const own = netnsIdentity(hostFd);
   const sandbox = netnsIdentity(podFd);
   if (own.dev === sandbox.dev && own.ino === sandbox.ino) {
     throw new PodLinkError("invalid", `sandbox ${spec.netns} is the host's own network namespace`);
   }
-  using host = Rtnl.open({ timeoutMs: PATIENCE_MS });
   using pod = Rtnl.open({ netns: podFd, timeoutMs: PATIENCE_MS });
   const hostName = spec.hostIfname ?? hostIfname(spec.containerId, spec.ifname);
   const podMac = spec.mac ?? podMacOf(spec.containerId, spec.ifname);
   const work: Work = { spec, hostName, podMac, hostFd, podFd, host, pod };
   makePair(work);
   try {
-    setUp(work);
+    setUp(work, arrival);
   } catch (error) {
     throw takeBack(work, error);
   }
@@ -157,12 +176,12 @@ export const isPair = (inPod: Link, onHost: Link): boolean =>
   inPod.peerIndex === onHost.index &&
   onHost.peerIndex === inPod.index;
 
-/** Whether a device of the host is the end of a pod's link. */
-export const isHostEnd = (link: Link): boolean => link.kind === "veth" && link.group === POD_LINK_GROUP;
+/** Whether a device of the host is the end of a pod's link, one whose removal was cut short included. */
+export const isHostEnd = ({ kind, group }: Link): boolean => kind === "veth" && isPodLinkGroup(group);
 
 const describeLink = ({ kind, mac }: Link): string => [kind ?? "physical", mac].filter(Boolean).join(" ");
 
-function setUp(work: Work): void {
+function setUp(work: Work, arrival: Arrival): void {
   const { spec, hostName, podMac, podFd, host, pod } = work;
   const { addresses, alias, ifname } = spec;
   const { index, peerIndex: peer } = pod.link(ifname) ?? {};
@@ -175,13 +194,11 @@ function setUp(work: Work): void {
   if (wantsIpv6 && !(hostIpv6 && podIpv6)) {
     throw new PodLinkError("invalid", `this node's kernel has no IPv6, but the pod is to have ${addresses.join(", ")}`);
   }
-  using onHost = wantsIpv6 ? new AddressWatch() : undefined;
-  using inPod = wantsIpv6 ? new AddressWatch(podFd) : undefined;
+  if (wantsIpv6) arrival.expect(GATEWAY[6], peer);
+  for (const ip of addresses) if (familyOf(ip) === 6) arrival.expect(ip, index, podFd);
   apply(work, host, "the host", hostOperations({ index: peer, addresses, alias, ipv6: hostIpv6 }));
   const sandbox = `sandbox ${spec.netns}`;
   apply(work, pod, sandbox, podOperations({ index, addresses, mac: podMac, ipv6: podIpv6 }));
-  onHost?.usable(GATEWAY[6], peer);
-  for (const ip of addresses) if (familyOf(ip) === 6) inPod?.usable(ip, index);
   settleCarrier(host, peer);
 }
 
@@ -191,8 +208,7 @@ function setUp(work: Work): void {
  */
 function prepareIpv6(ifname: string, wanted: boolean): boolean {
   const conf = `net.ipv6.conf.${ifname}`;
-  if (readSysctl(`${conf}.accept_ra`) === undefined) return false;
-  writeSysctl(`${conf}.accept_ra`, 0);
+  if (!writeSysctlIfAny(`${conf}.accept_ra`, 0)) return false;
   if (wanted) writeSysctl(`${conf}.disable_ipv6`, 0);
   return true;
 }

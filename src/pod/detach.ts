@@ -10,12 +10,21 @@ import { hostIfname, podMacOf } from "./names.ts";
 /** The kernel's words for a device that went away meanwhile. */
 const GONE = new Set(["ENODEV", "ENOENT", "ESRCH"]);
 
+/** Which link to remove. */
+export interface DetachRequest {
+  containerId: string;
+  ifname: string;
+  /** The sandbox, if it may be entered. */
+  netns?: string;
+  hostIfname?: string;
+}
+
 /**
  * Removes the link of an attachment, if there is one. An interface that is not ours is never touched: neither one of
  * the same name in the sandbox nor one on the host.
  * @throws NetlinkError when the kernel refuses to remove what is there.
  */
-export function detachPod(o: { containerId: string; ifname: string; netns?: string; hostIfname?: string }): void {
+export function detachPod(o: DetachRequest): void {
   using host = Rtnl.open({ timeoutMs: PATIENCE_MS });
   const name = o.hostIfname ?? hostIfname(o.containerId, o.ifname);
   const end = host.link(name);
@@ -23,11 +32,13 @@ export function detachPod(o: { containerId: string; ifname: string; netns?: stri
     if (isHostEnd(end)) remove(host, end.index, name);
     return;
   }
-  // A host end that somebody renamed is found by the MAC that only this attachment's pod end has.
-  if (o.netns !== undefined) removeFromSandbox(o.netns, o.ifname, podMacOf(o.containerId, o.ifname));
+  detachFromSandbox(o);
 }
 
-function removeFromSandbox(netns: string, ifname: string, mac: string): void {
+/** A host end that somebody renamed is found by the MAC that only this attachment's pod end has. @throws NetlinkError */
+export function detachFromSandbox({ containerId, ifname, netns }: DetachRequest): void {
+  if (netns === undefined) return;
+  const mac = podMacOf(containerId, ifname);
   using pod = openSandbox(netns);
   const link = pod?.link(ifname);
   if (pod && link?.kind === "veth" && link.mac === mac) remove(pod, link.index, ifname);

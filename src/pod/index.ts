@@ -1,7 +1,8 @@
 /** What a pod gets: a veth pair, its addresses, routes and neighbours. */
-export { attachPod } from "./attach.ts";
+export { attachPod, attachPodAsync, PATIENCE_MS } from "./attach.ts";
 export { checkPod } from "./check.ts";
 export { detachPod } from "./detach.ts";
+export { DetachQueue } from "./detach-queue.ts";
 export { PodLinkError, type PodLinkReason } from "./errors.ts";
 export { listPodLinks } from "./host-ends.ts";
 export { GATEWAY, HOST_MAC, hostIfname, podMacOf } from "./names.ts";

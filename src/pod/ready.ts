@@ -18,27 +18,36 @@ const RTN_LOCAL = 2;
  */
 const PATIENCE_MS = 2_000;
 
-/** Watches a namespace for an IPv6 address's becoming usable; opened before the address is added. */
-export class AddressWatch implements Disposable {
-  readonly #events: EventWait;
+/** The IPv6 addresses of a new link that the kernel has yet to make usable. */
+export class Arrival implements Disposable {
+  readonly #expected: { events: EventWait; isIt: (event: NetlinkEvent) => boolean }[] = [];
 
-  /** @param netns path or descriptor of the namespace; the process's own by default. @throws SysError */
-  constructor(netns?: number) {
-    this.#events = EventWait.open({ kinds: ["route"], ...(netns !== undefined && { netns }) });
-  }
-
-  /** Returns when packets to the address are received, or after a bounded time. */
-  usable(ip: string, ifindex: number): void {
+  /**
+   * Watches for an address, which is added only after this.
+   * @param netns descriptor of its namespace; the process's own by default. @throws SysError
+   */
+  expect(ip: string, ifindex: number, netns?: number): void {
+    const events = EventWait.open({ kinds: ["route"], ...(netns !== undefined && { netns }) });
     const isIt = ({ kind, event, ...rest }: NetlinkEvent): boolean => {
       if (kind !== "route" || event !== "new" || !("route" in rest)) return false;
       const { route } = rest;
       return route.type === RTN_LOCAL && route.ifindex === ifindex && route.dst === hostPrefix(ip);
     };
-    this.#events.until(isIt, PATIENCE_MS);
+    this.#expected.push({ events, isIt });
+  }
+
+  /** Returns when packets to all addresses are received, or after a bounded time. */
+  wait(): void {
+    for (const { events, isIt } of this.#expected) events.until(isIt, PATIENCE_MS);
+  }
+
+  /** Resolves then, without keeping the process from anything else. */
+  async come(): Promise<void> {
+    for (const { events, isIt } of this.#expected) await events.untilAsync(isIt, PATIENCE_MS);
   }
 
   [Symbol.dispose](): void {
-    this.#events[Symbol.dispose]();
+    for (const { events } of this.#expected) events[Symbol.dispose]();
   }
 }
 

@@ -11,3 +11,4 @@ export * from "./multicast.ts";
 export * from "./netns.ts";
 export * from "./socket.ts";
 export * from "./sysctl.ts";
+export { type PeerCredentials, peerCredentials, sendNow } from "./unix-socket.ts";

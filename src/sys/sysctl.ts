@@ -3,6 +3,7 @@
  * same functions serve inside `withNetns`.
  */
 import { readFileSync, writeFileSync } from "node:fs";
+import { constants } from "node:os";
 import { SysError } from "./errors.ts";
 
 /** Where parameters are. A container's own /proc/sys is read-only: its manifest mounts the host's network part elsewhere. */
@@ -29,19 +30,30 @@ export function readSysctl(key: string): string | undefined {
   }
 }
 
+const setting = (key: string, value: string | number): string =>
+  `setting kernel parameter ${key} to ${JSON.stringify(String(value))}`;
+
 /**
  * Sets a parameter. One that has the value already is left alone, which also serves containers whose /proc/sys is
  * read-only.
  * @throws SysError ENOENT where this kernel has none, EROFS, EINVAL …; RangeError when the key cannot be a parameter.
  */
 export function writeSysctl(key: string, value: string | number): void {
+  if (!writeSysctlIfAny(key, value))
+    throw new SysError(constants.errno.ENOENT, "open", `setting kernel parameter ${key}`);
+}
+
+/** The same, but a parameter that this kernel does not have is not set: returns whether it has it. @throws SysError, RangeError */
+export function writeSysctlIfAny(key: string, value: string | number): boolean {
   const path = sysctlPath(key);
   const text = String(value);
-  if (readSysctl(key) === text) return;
+  const now = readSysctl(key);
+  if (now === undefined || now === text) return now !== undefined;
   try {
     // "r+" and not "w": a parameter that is not there must not be taken for a file to create.
     writeFileSync(path, text, { flag: "r+" });
+    return true;
   } catch (error) {
-    throw SysError.from(error, `setting kernel parameter ${key} to ${JSON.stringify(text)}`);
+    throw SysError.from(error, setting(key, value));
   }
 }

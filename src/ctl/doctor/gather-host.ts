@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { type Family, FAMILIES } from "../../addr/index.ts";
 import { planForwarding, readForwarding } from "../../agent/index.ts";
 import { parseListen } from "../../config/index.ts";
-import { type Address, type Link, POD_LINK_GROUP, type Route, type Rtnl } from "../../netlink/index.ts";
+import { type Address, type Link, isPodLinkGroup, type Route, type Rtnl } from "../../netlink/index.ts";
 import { readSysctl } from "../../sys/index.ts";
 import { describeError } from "../main.ts";
 import type { ListenAnswer, Looked, ManagerFacts, SysctlFacts, UdpHolder } from "./facts.ts";
@@ -25,7 +25,7 @@ export function gatherSysctls(
   const uplinks = links.filter(
     ({ index, loopback, group, name }) =>
       !loopback &&
-      group !== POD_LINK_GROUP &&
+      !isPodLinkGroup(group) &&
       !name.startsWith("sky") &&
       addresses.some(({ ifindex }) => ifindex === index),
   );
@@ -142,7 +142,7 @@ export function gatherManagers(links: readonly Link[], run = "/run"): ManagerFac
   const networkd = existsSync(join(run, "systemd/netif/links"));
   const managed: ManagerFacts["managed"][number][] = [];
   for (const { index, name, group } of links) {
-    if (!name.startsWith("sky") || (group !== POD_LINK_GROUP && !/^sky\.\d+$/.test(name))) continue;
+    if (!name.startsWith("sky") || (!isPodLinkGroup(group) && !/^sky\.\d+$/.test(name))) continue;
     const nm = keys(join(run, "NetworkManager/devices", String(index)));
     if (nm?.["managed"] === "true" || nm?.["connection-uuid"])
       managed.push({ manager: "NetworkManager", device: name, detail: nm["connection-uuid"] ?? "managed=true" });

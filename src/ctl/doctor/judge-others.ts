@@ -1,6 +1,6 @@
 /** Others on this node: leftovers of CNI plugins, packet filters, and programs that manage interfaces. */
 import { cidrsOverlap } from "../../addr/index.ts";
-import { type Link, POD_LINK_GROUP, ROUTE_PROTOCOL, type Route, type Rule } from "../../netlink/index.ts";
+import { type Link, isPodLinkGroup, ROUTE_PROTOCOL, type Route, type Rule } from "../../netlink/index.ts";
 import { type Facts, networkOf } from "./facts.ts";
 import { fail, type Finding, ok, skip, some, warn } from "./finding.ts";
 
@@ -62,7 +62,10 @@ function foreignRoutes(facts: Facts): { route: Route; link: Link | undefined }[]
   return facts.routes.flatMap((route) => {
     const { dst, protocol, ifindex, type = UNICAST, table = MAIN } = route;
     const link = facts.links.find(({ index }) => index === ifindex);
-    const ours = protocol === ROUTE_PROTOCOL || link?.group === POD_LINK_GROUP || link?.name === network.device;
+    const ours =
+      protocol === ROUTE_PROTOCOL ||
+      (link !== undefined && isPodLinkGroup(link.group)) ||
+      link?.name === network.device;
     if (ours || dst === "default" || type !== UNICAST || table !== MAIN) return [];
     return cidrs.some((cidr) => cidrsOverlap(cidr, dst)) && !covers(dst, cidrs) ? [{ route, link }] : [];
   });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { linkSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
-import { formatEntry, formatRecord, ownerKey } from "../../../src/ipam/record.ts";
+import { formatRecord, ownerKey } from "../../../src/ipam/record.ts";
 import { eventually } from "../../support/eventually.ts";
 import { seededRandom } from "../../support/random.ts";
 import { Fabric, type TestNode } from "./harness.ts";
@@ -70,7 +70,7 @@ describe("an agent that ends", function () {
     assert.equal(links(), devices);
     assert.deepEqual(
       readdirSync(`${n1.dir}/run`).filter(
-        (name) => !/^(agent\.(sock|lock)|default\.json|cni-durations\.jsonl)$/.test(name),
+        (name) => !/^((agent|cni)\.sock|agent\.lock|default\.json|cni-durations\.jsonl)$/.test(name),
       ),
       [],
     );
@@ -85,7 +85,7 @@ describe("an agent that ends", function () {
     writeFileSync(`${n1.dir}/run/cni-durations.jsonl`, line("ADD") + line("ADD") + line("DEL"));
     await eventually(async () => {
       const { body } = await n1.get("/metrics");
-      return body.includes('skylane_cni_duration_seconds_count{verb="ADD",result="ok"} 2');
+      return body.includes('skylane_cni_duration_seconds_count{verb="ADD",result="ok",by="plugin"} 2');
     });
     await n1.stop("SIGKILL");
     n1.start();
@@ -96,13 +96,13 @@ describe("an agent that ends", function () {
   it("frees at its start the addresses of an earlier boot, and no other", async () => {
     await n1.stop();
     const ipam = `${n1.dir}/data/ipam/default`;
-    for (const name of ["owners", "taken", "freed", "next"]) mkdirSync(`${ipam}/${name}`, { recursive: true });
+    for (const name of ["owners", "taken"]) mkdirSync(`${ipam}/${name}`, { recursive: true });
     const boot = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
     const reserve = (containerId: string, ip: string, bootId: string): void => {
       const owner = { containerId, ifname: "eth0" };
       const key = ownerKey(owner);
       symlinkSync(formatRecord({ owner, ips: [ip], since: Date.now(), uptime: 1, bootId }), `${ipam}/owners/${key}`);
-      symlinkSync(formatEntry({ key, bootId }), `${ipam}/taken/${ip}`);
+      linkSync(`${ipam}/owners/${key}`, `${ipam}/taken/${ip}`);
     };
     reserve("before", "10.244.1.7", "00000000-0000-0000-0000-000000000000");
     reserve("since", "10.244.1.8", boot);

@@ -139,7 +139,7 @@ describe("address management by many processes at once", function () {
     await Promise.all([...Array(PARALLEL).keys()].map(series));
     collect();
     assert.ok(held > 0, "no process died holding an address");
-    assert.ok(existsSync(join(where.dir, "freed")));
+    assert.ok(existsSync(join(where.dir, "taken")));
     assertWhole(where, podCidrs, 29);
   });
 });

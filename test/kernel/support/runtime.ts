@@ -101,7 +101,7 @@ export class Runtime {
     command: string,
     config: Json | string,
     pod: Partial<PodRequest> = {},
-    o: { env?: Record<string, string>; killAfterMs?: number; through?: readonly string[] } = {},
+    o: { env?: Record<string, string>; killAfterMs?: number; through?: readonly string[]; raw?: boolean } = {},
   ): Promise<Outcome> {
     const all: Record<string, string> = {
       PATH: process.env.PATH ?? "",
@@ -119,6 +119,7 @@ export class Runtime {
     return runProcess("nsenter", [`--net=${this.node.path}`, "--", ...(o.through ?? []), this.find(type)], {
       env,
       stdin,
+      ...(o.raw && { raw: true }),
       ...(o.killAfterMs !== undefined && { killAfterMs: o.killAfterMs }),
     });
   }

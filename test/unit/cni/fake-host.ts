@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Attachments } from "../../../src/cni/attachments.ts";
-import type { Host } from "../../../src/cni/index.ts";
+import type { Duration, Host } from "../../../src/cni/index.ts";
 import { IpamExhausted, type Reservation } from "../../../src/ipam/index.ts";
 import type { PodLink } from "../../../src/pod/index.ts";
 import { bootId } from "../../../src/sys/index.ts";
@@ -132,6 +132,12 @@ export class FakeHost implements Host {
   }
 
   deviceUp = (name: string): boolean => this.devices.has(name);
+
+  durations: Duration[] = [];
+
+  recordDuration(_runDir: string, duration: Duration): void {
+    this.durations.push(duration);
+  }
 
   /** Everything that an attachment consists of. */
   remains(): unknown[] {

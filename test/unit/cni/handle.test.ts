@@ -454,7 +454,7 @@ describe("the verbs", () => {
       const detach = host.detachPod;
       host.detachPod = (o) => {
         if (o.containerId === "a") throw new Error("stuck");
-        detach(o);
+        return detach(o);
       };
       await failure(100, /container a.*stuck/, "GC", { config: { "cni.dev/valid-attachments": [] } });
       assert.deepEqual(left(), ["a"]);

@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import {
+  appendFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   readlinkSync,
-  renameSync,
   rmSync,
   symlinkSync,
   unlinkSync,
@@ -22,7 +23,7 @@ import {
   type Owner,
   type ReserveRequest,
 } from "../../../src/ipam/index.ts";
-import { FREED_REMEMBERED } from "../../../src/ipam/store.ts";
+import { FREED_REMEMBERED } from "../../../src/ipam/history.ts";
 
 const made: string[] = [];
 function temporary(): string {
@@ -31,6 +32,7 @@ function temporary(): string {
   return join(dir, "default");
 }
 const owner = (n: number | string, ifname = "eth0"): Owner => ({ containerId: `container-${n}`, ifname });
+const range = (rangeStart: string, rangeEnd: string) => ({ subnet: "fd00:9::/64", rangeStart, rangeEnd });
 const dual: ReserveRequest = { podCidrs: ["10.244.1.0/24", "fd00:1::/64"] };
 
 describe("address management on disk", function () {
@@ -138,28 +140,45 @@ describe("address management on disk", function () {
     const ipam = new Ipam({ dir });
     const request = { podCidrs: ["fd00:9::/64"] };
     ipam.reserve(owner("seed"), request);
-    for (let n = 0; n < FREED_REMEMBERED + 50; n++) {
-      symlinkSync("old", join(dir, "freed", `${String(1000 + n).padStart(16, "0")},fd00:9::1:${n.toString(16)}`));
-    }
-    ipam.reserve(owner(1), request);
-    assert.equal(readdirSync(join(dir, "freed")).length, FREED_REMEMBERED);
-    ipam.release(owner(1));
-    ipam.reserve(owner(2), request);
-    assert.equal(readdirSync(join(dir, "freed")).length, FREED_REMEMBERED);
+    const old = Array.from({ length: FREED_REMEMBERED + 50 }, (_, n) => `fd00:9::1:${n.toString(16)}`);
+    const lines = (sign: string) =>
+      readFileSync(join(dir, "history"), "utf8")
+        .split("\n")
+        .filter((l) => l.startsWith(sign));
+    writeFileSync(join(dir, "history"), `+fd00:9::1:40\n${old.map((ip) => `-${ip}\n`).join("")}`);
+    // Those that were freed longest ago count as never given: next-fit goes on where the remembered ones end.
+    assert.deepEqual(ipam.reserve(owner(1), request), [`fd00:9::1:${(FREED_REMEMBERED + 50).toString(16)}`]);
+    assert.deepEqual(ipam.reserve(owner(2), { ...request, ranges: [[range("fd00:9::1:0", "fd00:9::1:31")]] }), [
+      "fd00:9::1:0",
+    ]);
+    assert.ok(lines("-").length <= FREED_REMEMBERED + 50);
   });
 
-  it("keeps the order of freeing when the clock is set back", () => {
+  it("keeps no more lines of the past than it has use for", () => {
     const dir = temporary();
     const ipam = new Ipam({ dir });
-    const request = { podCidrs: ["10.9.0.0/29"] };
-    for (let n = 0; n < 5; n++) ipam.reserve(owner(n), request);
-    ipam.release(owner(3));
-    const [name] = readdirSync(join(dir, "freed"));
-    renameSync(join(dir, "freed", name as string), join(dir, "freed", "8999999999999999,10.9.0.5"));
-    ipam.release(owner(0));
+    const request = { podCidrs: ["10.9.0.0/28"] };
+    for (let n = 0; n < 400; n++) {
+      ipam.reserve(owner(n), request);
+      ipam.release(owner(n));
+    }
+    assert.ok(readFileSync(join(dir, "history"), "utf8").split("\n").length < 400);
     assert.deepEqual(
-      [10, 11].map((n) => ipam.reserve(owner(n), request)[0]),
-      ["10.9.0.5", "10.9.0.2"],
+      ipam.reserve(owner(1), request),
+      ["10.9.0.12"],
+      "the one freed longest ago, of 13 in turn 400 times",
+    );
+  });
+
+  it("goes on with a past that a full disk or a hand has cut short", () => {
+    const dir = temporary();
+    const ipam = new Ipam({ dir });
+    const request = { podCidrs: ["10.9.0.0/28"] };
+    ipam.reserve(owner(0), request);
+    writeFileSync(join(dir, "history"), "+10.9.0.\n-nonsense\n-10.9.0.3\n-300.1.1.1\n\0\n+10.9");
+    assert.deepEqual(
+      [1, 2, 3].map((n) => ipam.reserve(owner(n), request)[0]),
+      ["10.9.0.4", "10.9.0.5", "10.9.0.6"],
     );
   });
 
@@ -167,7 +186,8 @@ describe("address management on disk", function () {
     const dir = temporary();
     const ipam = new Ipam({ dir });
     ipam.reserve(owner(1), dual);
-    rmSync(join(dir, "freed"), { recursive: true });
+    rmSync(join(dir, "history"));
+    mkdirSync(join(dir, "history"));
     assert.deepEqual(ipam.release(owner(1)), ["10.244.1.2", "fd00:1::2"]);
     assert.deepEqual(readdirSync(join(dir, "taken")), []);
   });
@@ -184,22 +204,19 @@ describe("address management on disk", function () {
     symlinkSync("nonsense", join(dir, "taken", "10.9.0.6"));
     symlinkSync("nonsense", join(dir, "taken", "notes.txt"));
     writeFileSync(join(dir, "owners", "stray"), "");
-    writeFileSync(join(dir, "freed", "stray"), "");
-    mkdirSync(join(dir, "next", "4.new"));
     const [record] = readdirSync(join(dir, "owners")).filter((key) => key !== "stray");
     const damaged = join(dir, "owners", record as string);
     const victim = readlinkSync(damaged).includes("container-1") ? owner(1) : owner(2);
     unlinkSync(damaged);
     symlinkSync("{", damaged);
 
-    assert.equal(ipam.list().length, 1);
+    assert.equal(ipam.list().length, 2, "an address says by itself whose it is");
     for (const name of ["10.9.0.4", "10.9.0.5", "10.9.0.6", "notes.txt"]) {
       assert.ok(
         warnings.some((text) => text.includes(`taken/${name} `)),
         name,
       );
     }
-    assert.ok(warnings.some((text) => text.includes("is damaged")));
     assert.deepEqual(ipam.reserve(owner(3), request), ["10.9.0.7"]);
     assert.throws(
       () => ipam.reserve(owner(4), { ...request, ips: ["10.9.0.4"] }),
@@ -234,17 +251,6 @@ describe("address management on disk", function () {
     );
     assert.deepEqual(ipam.reservationsOf(owner(1)), ["10.244.1.2", "fd00:1::2"]);
     assert.equal(ipam.reservationsOf(owner(2)).length, 2);
-  });
-
-  it("frees what a boot that is over left behind without a readable owner", () => {
-    const dir = temporary();
-    const warnings: string[] = [];
-    const ipam = new Ipam({ dir, warn: (message) => warnings.push(message) });
-    ipam.reserve(owner(1), dual);
-    symlinkSync("0123456789abcdef0123@an-earlier-boot", join(dir, "taken", "10.244.1.9"));
-    ipam.collect(() => false);
-    assert.deepEqual(readdirSync(join(dir, "taken")).sort(), ["10.244.1.2", "fd00:1::2"]);
-    assert.ok(warnings.some((text) => /10\.244\.1\.9.*earlier boot.*freed/.test(text)));
   });
 });
 
@@ -340,10 +346,8 @@ describe("address management over any history of reserve, release, collect and c
             const who = owner(action.n);
             const [first, ...rest] = holds.get(who.containerId) ?? [];
             if (first === undefined) continue;
-            const key = readlinkSync(join(dir, "taken", first));
+            appendFileSync(join(dir, "history"), `-${first}\n`);
             unlinkSync(join(dir, "taken", first));
-            const stamp = String(Math.round((performance.timeOrigin + performance.now()) * 1000)).padStart(16, "0");
-            symlinkSync(key, join(dir, "freed", `${stamp},${first}`));
             freed([first]);
             if (rest.length > 0) holds.set(who.containerId, rest);
             else holds.delete(who.containerId);
@@ -367,8 +371,8 @@ describe("address management over any history of reserve, release, collect and c
     dir: string,
     request: ReserveRequest,
   ): string[] {
-    const freed = links(join(dir, "freed"));
-    const next = links(join(dir, "next"));
+    const history = join(dir, "history");
+    const before = existsSync(history) ? readFileSync(history) : undefined;
     let got: string[];
     try {
       got = ipam.reserve(owner(action.n), request);
@@ -378,18 +382,12 @@ describe("address management over any history of reserve, release, collect and c
     }
     const kept = got.slice(0, { record: 0, first: 1, both: 2 }[action.left]);
     for (const ip of got) if (!kept.includes(ip)) unlinkSync(join(dir, "taken", ip));
-    // What was freed is forgotten, and next-fit's place noted, only after both addresses are taken.
-    for (const [name, target] of freed)
-      if (!links(join(dir, "freed")).has(name)) symlinkSync(target, join(dir, "freed", name));
-    for (const name of links(join(dir, "next")).keys()) unlinkSync(join(dir, "next", name));
-    for (const [name, target] of next) symlinkSync(target, join(dir, "next", name));
+    // Next-fit's place is noted only after both addresses are taken.
+    if (before) writeFileSync(history, before);
+    else rmSync(history, { force: true });
     return kept;
   }
 });
-
-function links(dir: string): Map<string, string> {
-  return new Map(names(dir).map((name) => [name, readlinkSync(join(dir, name))]));
-}
 
 function names(dir: string): string[] {
   return existsSync(dir) ? readdirSync(dir).sort() : [];

@@ -1,0 +1,200 @@
+/**
+ * Serves CNI requests that the launcher hands over, with the plugin's own verbs. A request is accepted only when this
+ * process sees the machine as the plugin would: the same directories, the same network namespace, the same sandbox
+ * under the same path, no IPAM plugin to start. Everything else is declined, and the launcher starts the plugin itself.
+ *
+ * "Accepted" is sent within the call in which the work begins. A launcher that has given up by then cannot be told any
+ * more, and its request is dropped: it is never served here and by the plugin at once. One request begins in a turn of the
+ * event loop, so that however many come, watches and probes have their turns between them; requests about the same
+ * attachment wait for each other.
+ */
+import { chmodSync, renameSync, rmSync } from "node:fs";
+import { createServer, type Server, type Socket } from "node:net";
+import { type CniAnswer, type CniCall, type Host, isAnswer, readCall, serveCall } from "../cni/index.ts";
+import type { Logger } from "../log/index.ts";
+import { monotonicMs, netnsIdentity, type NetnsIdentity, peerCredentials, sendNow } from "../sys/index.ts";
+import { ACCEPTED, DECLINED, DELIVERED, encodeAnswer, type LauncherRequest, RequestReader } from "./cni-wire.ts";
+
+/** Name of the socket in the run directory; the launcher looks for it there. */
+export const CNI_SOCKET = "cni.sock";
+/** More launchers at once than this are turned away, and start the plugin. */
+const MAX_CONNECTIONS = 256;
+/** How long a launcher may take to send a request, or leave an answer unread, in milliseconds. */
+const IDLE_MS = 10_000;
+
+export interface CniServerOptions {
+  runDir: string;
+  dataDir: string;
+  host: Host;
+  log: Logger;
+}
+
+interface Waiting {
+  socket: Socket;
+  request: LauncherRequest;
+  startedAt: number;
+}
+
+/** A listening server. */
+export class CniServer {
+  readonly #options: CniServerOptions;
+  readonly #server: Server;
+  readonly #path: string;
+  readonly #own: NetnsIdentity;
+  readonly #waiting: Waiting[] = [];
+  /** The last request of each attachment that is under way. */
+  readonly #underWay = new Map<string, Promise<void>>();
+  #turn: NodeJS.Immediate | undefined;
+
+  private constructor(options: CniServerOptions) {
+    this.#options = options;
+    this.#path = `${options.runDir}/${CNI_SOCKET}`;
+    this.#own = netnsIdentity("/proc/thread-self/ns/net");
+    this.#server = createServer({ allowHalfOpen: true }, (socket) => this.#connected(socket));
+    this.#server.maxConnections = MAX_CONNECTIONS;
+  }
+
+  /**
+   * Listens on a socket that only its owner may use, made aside and renamed into place; a stale one is replaced. The
+   * caller holds the lock that makes it the only agent. @throws Error with `code` when it cannot listen
+   */
+  static async listen(options: CniServerOptions): Promise<CniServer> {
+    const server = new CniServer(options);
+    await server.#listen();
+    return server;
+  }
+
+  /** Takes no more requests, drops those that have not begun (their launchers serve them) and waits for the others. */
+  async close(): Promise<void> {
+    rmSync(this.#path, { force: true });
+    this.#server.close();
+    clearImmediate(this.#turn);
+    for (const { socket } of this.#waiting.splice(0)) socket.destroy();
+    await Promise.all(this.#underWay.values());
+  }
+
+  async #listen(): Promise<void> {
+    const aside = `${this.#path}.${process.pid}`;
+    rmSync(aside, { force: true });
+    const umask = process.umask(0o177); // a path is bound within the call, so nobody else's files see this mask
+    const listening = new Promise<void>((resolve, reject) => {
+      this.#server.once("error", reject);
+      this.#server.listen(aside, () => resolve());
+    });
+    process.umask(umask);
+    await listening;
+    this.#server.removeAllListeners("error");
+    this.#server.on("error", (error) => this.#options.log.warn("a CNI request could not be taken", { error }));
+    chmodSync(aside, 0o600);
+    renameSync(aside, this.#path);
+  }
+
+  #connected(socket: Socket): void {
+    const reader = new RequestReader();
+    const startedAt = monotonicMs();
+    // A launcher that goes away is noticed where it matters: when it is told something, and when it should answer.
+    socket.on("error", () => undefined);
+    socket.setTimeout(IDLE_MS, () => socket.destroy());
+    socket.once("end", () => socket.destroy());
+    if (!this.#isRoot(socket)) {
+      socket.destroy();
+      return;
+    }
+    const take = (chunk: Buffer): void => {
+      try {
+        const request = reader.push(chunk);
+        if (!request) return;
+        socket.off("data", take).removeAllListeners("end").pause();
+        this.#waiting.push({ socket, request, startedAt });
+        this.#schedule();
+      } catch (error) {
+        if (!(error instanceof RangeError)) throw error;
+        this.#options.log.warn("refused something that is no CNI request", { error });
+        socket.destroy();
+      }
+    };
+    socket.on("data", take);
+  }
+
+  /** The socket's permissions say the same; this holds even where somebody changed them. */
+  #isRoot(socket: Socket): boolean {
+    const peer = peerCredentials(socket);
+    if (!peer || peer.uid === 0 || peer.uid === process.geteuid?.()) return peer !== undefined;
+    this.#options.log.warn("refused a CNI request from a user other than root", { uid: peer.uid, pid: peer.pid });
+    return false;
+  }
+
+  #schedule(): void {
+    this.#turn ??= setImmediate(() => {
+      this.#turn = undefined;
+      const next = this.#waiting.shift();
+      if (!next) return;
+      this.#schedule();
+      void this.#begin(next);
+    });
+  }
+
+  /** Serves a request once those about the same attachment that came before it are over. */
+  async #begin(next: Waiting): Promise<void> {
+    const { CNI_CONTAINERID: container = "", CNI_IFNAME: ifname = "" } = next.request.env;
+    const key = `${container}/${ifname}`;
+    const before = this.#underWay.get(key);
+    const mine = (before ?? Promise.resolve()).then(() => this.#serve(next));
+    this.#underWay.set(key, mine);
+    await mine;
+    if (this.#underWay.get(key) === mine) this.#underWay.delete(key);
+  }
+
+  async #serve({ socket, request, startedAt }: Waiting): Promise<void> {
+    const { log, host } = this.#options;
+    try {
+      const { env, configuration: stdin } = request;
+      const read = readCall({ env, stdin, startedAt });
+      const ours = isAnswer(read) || this.#sees(read, request);
+      if (!sendNow(socket, ours ? ACCEPTED : DECLINED) || !ours) return;
+      await this.#answer(socket, isAnswer(read) ? read : await serveCall(read, host));
+    } catch (error) {
+      log.error("a CNI request could not be served", { error });
+    } finally {
+      socket.destroy();
+    }
+  }
+
+  /** Whether this process sees what the request is about as the plugin would. */
+  #sees({ config, env }: CniCall, { own, sandbox }: LauncherRequest): boolean {
+    const { runDir, dataDir } = this.#options;
+    if (config.ipam !== undefined || config.runDir !== runDir || config.dataDir !== dataDir) return false;
+    return same(own, this.#own) && same(sandbox, identityOf(env.CNI_NETNS));
+  }
+
+  /** Hands over an answer; an ADD that nobody heard of is taken back before the connection is closed. */
+  async #answer(socket: Socket, answer: CniAnswer): Promise<void> {
+    const delivered = new Promise<boolean>((resolve) => {
+      socket.once("data", (chunk: Buffer) => resolve(chunk[0] === DELIVERED));
+      for (const event of ["end", "close", "timeout", "error"]) socket.once(event, () => resolve(false));
+    });
+    if (socket.destroyed) {
+      await answer.undo?.();
+      return;
+    }
+    socket.setTimeout(IDLE_MS);
+    socket.write(encodeAnswer(answer));
+    socket.resume();
+    if ((await delivered) || !answer.undo) return;
+    this.#options.log.warn("a runtime did not take the answer to its ADD; taking the attachment back");
+    await answer.undo();
+  }
+}
+
+const NOTHING: NetnsIdentity = { dev: 0, ino: 0 };
+const same = (a: NetnsIdentity, b: NetnsIdentity): boolean => a.dev === b.dev && a.ino === b.ino;
+
+/** What a sandbox's path leads to here; zeros when to nothing. */
+function identityOf(path: string | undefined): NetnsIdentity {
+  if (!path) return NOTHING;
+  try {
+    return netnsIdentity(path);
+  } catch {
+    return NOTHING; // as the launcher's stat(2), which only asks whether it is the same there
+  }
+}

@@ -1,0 +1,94 @@
+/**
+ * How the launcher (cmd/launcher) hands a CNI request to the agent and gets its answer, as bytes and as plain data. The
+ * launcher's source says what each side sends when; numbers are in the byte order of the machine.
+ */
+import { endianness } from "node:os";
+import type { NetnsIdentity } from "../sys/index.ts";
+
+const MAGIC = Buffer.from("skylane1");
+/** magic, two lengths, two namespaces of device and inode. */
+const HEAD = MAGIC.length + 2 * 4 + 4 * 8;
+/** Largest sizes that are read, in bytes: the launcher's own limits, which the plugin has for the configuration as well. */
+const MAX_VARIABLES = 64 * 1024;
+const MAX_CONFIGURATION = 1024 * 1024;
+
+/** Verdicts of the agent on a request, and the launcher's word that the runtime has the answer. */
+export const ACCEPTED = Buffer.from("A");
+export const DECLINED = Buffer.from("D");
+export const DELIVERED = "K".charCodeAt(0);
+
+const little = endianness() === "LE";
+const u32 = (b: Buffer, at: number): number => (little ? b.readUInt32LE(at) : b.readUInt32BE(at));
+// Inode and device numbers of namespaces are far below 2^53; what is not can be no namespace.
+const u64 = (b: Buffer, at: number): number => Number(little ? b.readBigUInt64LE(at) : b.readBigUInt64BE(at));
+
+/** A request as the launcher sent it. */
+export interface LauncherRequest {
+  /** The CNI_* variables and SKYLANE_REQUEST. */
+  env: Record<string, string>;
+  configuration: Buffer;
+  /** The namespace that the launcher ran in, and what CNI_NETNS led to there; zeros where to nothing. */
+  own: NetnsIdentity;
+  sandbox: NetnsIdentity;
+}
+
+/** Puts a request together from what arrives; one for each connection. */
+export class RequestReader {
+  #chunks: Buffer[] = [];
+  #length = 0;
+  #expected = HEAD;
+  #headRead = false;
+
+  /**
+   * Takes the next bytes. Returns the request once it is whole.
+   * @throws RangeError when they cannot be one: then nothing more may be read
+   */
+  push(chunk: Buffer): LauncherRequest | undefined {
+    this.#chunks.push(chunk);
+    this.#length += chunk.length;
+    if (this.#length < this.#expected) return undefined;
+    const all = this.#chunks.length === 1 ? chunk : Buffer.concat(this.#chunks);
+    this.#chunks = [all];
+    if (!this.#headRead) {
+      this.#headRead = true;
+      this.#expected += lengths(all).reduce((sum, length) => sum + length, 0);
+      if (this.#length < this.#expected) return undefined;
+    }
+    if (this.#length > this.#expected) throw new RangeError(`${this.#length - this.#expected} bytes after the request`);
+    return decode(all);
+  }
+}
+
+function lengths(all: Buffer): [variables: number, configuration: number] {
+  if (!all.subarray(0, MAGIC.length).equals(MAGIC)) throw new RangeError("not a request of Skylane's launcher");
+  const [variables, configuration] = [u32(all, MAGIC.length), u32(all, MAGIC.length + 4)];
+  if (variables > MAX_VARIABLES || configuration > MAX_CONFIGURATION)
+    throw new RangeError(`a request of ${variables} and ${configuration} bytes is too large`);
+  return [variables, configuration];
+}
+
+function decode(all: Buffer): LauncherRequest {
+  const [variables] = lengths(all);
+  const identity = (at: number): NetnsIdentity => ({ dev: u64(all, at), ino: u64(all, at + 8) });
+  const ids = MAGIC.length + 8;
+  const env: Record<string, string> = {};
+  const text = all.toString("utf8", HEAD, HEAD + variables);
+  for (const variable of text.split("\0")) {
+    const equals = variable.indexOf("=");
+    // Nothing but what a launcher sends: a name of the prototype's cannot come in.
+    if (equals > 0 && /^(CNI_[A-Z]+|SKYLANE_REQUEST)$/.test(variable.slice(0, equals)))
+      env[variable.slice(0, equals)] = variable.slice(equals + 1);
+  }
+  return { env, configuration: all.subarray(HEAD + variables), own: identity(ids), sandbox: identity(ids + 16) };
+}
+
+/** An answer as the launcher reads it. */
+export function encodeAnswer({ exitCode, stdout }: { exitCode: number; stdout: string }): Buffer {
+  const length = Buffer.byteLength(stdout);
+  const out = Buffer.allocUnsafe(8 + length);
+  const put = (value: number, at: number) => (little ? out.writeUInt32LE(value, at) : out.writeUInt32BE(value, at));
+  put(exitCode, 0);
+  put(length, 4);
+  out.write(stdout, 8);
+  return out;
+}
