@@ -6,13 +6,12 @@
  */
 import { read, write } from "node:fs";
 import { promisify } from "node:util";
-import { errnoName, SysError } from "../sys/index.ts";
-import { openSocket } from "./connection.ts";
+import { errnoName, type KernelSocket, SysError } from "../sys/index.ts";
 import { Flags, IFLA, NLMSG, RTM } from "./constants.ts";
-import { type Acknowledgement, decodeError, splitMessages } from "./decode/message.ts";
+import { decodeError, splitMessages } from "./decode/message.ts";
 import { ifinfomsg, setLink } from "./encode/link.ts";
 import { NetlinkError, NetlinkTimeout } from "./errors.ts";
-import { DOOMED_LINK_GROUP, type Operation } from "./types.ts";
+import { DOOMED_LINK_GROUPS, type Operation } from "./types.ts";
 import { MessageWriter } from "./writer.ts";
 
 const [readFd, writeFd] = [promisify(read), promisify(write)];
@@ -32,65 +31,78 @@ export interface LinkFailure {
   error: NetlinkError;
 }
 
+let requests = 0;
+
 /** The messages, one sequence number each from 1 on; the last one is the removal. */
-function request(links: readonly Deletion["link"][]): MessageWriter {
+function request(links: readonly Deletion["link"][]): { writer: MessageWriter; last: number } {
   const writer = new MessageWriter();
   const [only] = links;
-  const group = links.length > 1;
-  if (group) {
-    for (const [at, { index }] of links.entries()) {
-      writer.message(RTM.NEWLINK, Flags.REQUEST, at + 1, () => setLink(writer, { index, group: DOOMED_LINK_GROUP }));
-    }
+  const together = links.length > 1;
+  const group = ((DOOMED_LINK_GROUPS << 16) | (++requests & 0xffff)) >>> 0;
+  let seq = 0;
+  if (together) {
+    for (const { index } of links)
+      writer.message(RTM.NEWLINK, Flags.REQUEST, ++seq, () => setLink(writer, { index, group }));
   }
-  writer.message(RTM.DELLINK, Flags.REQUEST, group ? links.length + 1 : 1, () => {
-    ifinfomsg(writer, group ? 0 : (only?.index ?? 0));
-    if (group) writer.attributeU32(IFLA.GROUP, DOOMED_LINK_GROUP);
+  writer.message(RTM.DELLINK, Flags.REQUEST, ++seq, () => {
+    ifinfomsg(writer, together ? 0 : (only?.index ?? 0));
+    if (together) writer.attributeU32(IFLA.GROUP, group);
   });
   writer.addFlags(Flags.ACK);
-  return writer;
+  return { writer, last: seq };
 }
 
 /**
- * Removes up to {@link MAX_LINKS_AT_ONCE} devices of the calling thread's namespace. Resolves when the kernel is done with
- * all of them, with those that are still there; one that was gone already is fine. The namespace is the one at the call.
+ * Removes up to {@link MAX_LINKS_AT_ONCE} devices through a socket of its own, which is closed then. Resolves when the kernel
+ * is done with all of them, with those that are still there; one that was gone already is fine.
  * @throws SysError, NetlinkTimeout when the conversation itself fails: then it is not known what was removed.
  */
-export async function deleteLinks(links: readonly Deletion["link"][], timeoutMs: number): Promise<LinkFailure[]> {
-  if (links.length === 0) return [];
+export async function deleteLinks(
+  socket: KernelSocket,
+  links: readonly Deletion["link"][],
+  timeoutMs: number,
+): Promise<LinkFailure[]> {
+  using _ = socket;
   if (links.length > MAX_LINKS_AT_ONCE) throw new RangeError(`${links.length} devices are too many for one request`);
-  const doing = `deleting ${links.length} links`;
-  using socket = openSocket(timeoutMs);
-  const { buffer, length } = request(links);
-  const last = links.length > 1 ? links.length + 1 : 1;
+  if (links.length === 0) return [];
+  const refused = await ask(socket, links, timeoutMs);
+  if (refused.length === 0 || links.length === 1) return refused;
+  // One that cannot be removed keeps its whole group: then each for itself.
+  const failures: LinkFailure[] = [];
+  for (const link of links) failures.push(...(await ask(socket, [link], timeoutMs)));
+  return failures;
+}
+
+async function ask(
+  { fd }: KernelSocket,
+  links: readonly Deletion["link"][],
+  timeoutMs: number,
+): Promise<LinkFailure[]> {
+  const doing = `deleting ${links.map(({ name, index }) => name ?? `if${index}`).join(", ")}`;
+  const { writer, last } = request(links);
   try {
     // A socket without a destination talks to the kernel, which does the work within the call.
-    await writeFd(socket.fd, buffer, 0, length, null);
-    return await answers(socket.fd, links, last);
+    await writeFd(fd, writer.buffer, 0, writer.length, null);
+    return await answers(fd, links, last);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "EAGAIN") throw new NetlinkTimeout(doing, timeoutMs);
     throw SysError.from(error, doing);
   }
 }
 
+/** What the kernel refused, until the answer to the last message has come. */
 async function answers(fd: number, links: readonly Deletion["link"][], last: number): Promise<LinkFailure[]> {
   const buffer = Buffer.allocUnsafe(ANSWERS);
-  const failures: LinkFailure[] = [];
-  const fail = (link: Deletion["link"], { errno, extack }: Acknowledgement): void => {
-    const operation: Deletion = { op: "del", kind: "link", link };
-    failures.push({ operation, error: new NetlinkError({ errno, extack, operation }) });
-  };
   for (;;) {
     const { bytesRead } = await readFd(fd, buffer, 0, buffer.length, null);
     for (const message of splitMessages(buffer.subarray(0, bytesRead))) {
-      if (message.type !== NLMSG.ERROR) continue;
-      const answer = decodeError(message);
-      const failed = answer.errno !== 0 && !GONE.has(errnoName(answer.errno));
-      if (failed && message.seq < last) fail(links[message.seq - 1] as Deletion["link"], answer);
-      else if (failed) {
-        const named = new Set(failures.map(({ operation }) => operation.link.index));
-        for (const link of links) if (!named.has(link.index)) fail(link, answer);
-      }
-      if (message.seq === last) return failures;
+      if (message.type !== NLMSG.ERROR || message.seq !== last) continue;
+      const { errno, extack } = decodeError(message);
+      if (errno === 0 || GONE.has(errnoName(errno))) return [];
+      return links.map((link) => {
+        const operation: Deletion = { op: "del", kind: "link", link };
+        return { operation, error: new NetlinkError({ errno, extack, operation }) };
+      });
     }
   }
 }

@@ -24,9 +24,10 @@ export interface ConnectionOptions {
   timeoutMs: number;
 }
 
-/** A socket for requests in the calling thread's namespace. @throws SysError */
-export function openSocket(timeoutMs: number): KernelSocket {
-  const socket = KernelSocket.open(Protocol.ROUTE);
+/** @throws SysError when the namespace cannot be entered or the socket not be opened */
+function openSocket({ netns, timeoutMs }: ConnectionOptions): KernelSocket {
+  const open = () => KernelSocket.open(Protocol.ROUTE);
+  const socket = netns === undefined ? open() : withNetns(netns, open);
   try {
     socket.setReceiveBuffer(RECEIVE_BUFFER);
     socket.setReceiveTimeout(timeoutMs);
@@ -64,9 +65,7 @@ export class Connection implements Disposable {
 
   /** @throws SysError when the namespace cannot be entered or the socket not be opened */
   static open(options: ConnectionOptions): Connection {
-    const { netns, timeoutMs } = options;
-    const open = () => openSocket(timeoutMs);
-    return new Connection(netns === undefined ? open() : withNetns(netns, open), timeoutMs);
+    return new Connection(openSocket(options), options.timeoutMs);
   }
 
   /** The next sequence number; those of one exchange follow one another. */
@@ -132,16 +131,21 @@ export class Connection implements Disposable {
     return splitMessages(datagram.subarray(0, got.length));
   }
 
+  /** Another socket in the same namespace; the caller closes it. @throws SysError */
+  another(): KernelSocket {
+    const netns = this.#socket.netns();
+    try {
+      return openSocket({ netns, timeoutMs: this.timeoutMs });
+    } finally {
+      closeFd(netns);
+    }
+  }
+
   #usable(): KernelSocket {
     if (this.#closed) throw new Error("this netlink connection is closed");
     if (!this.#stale) return this.#socket;
     const old = this.#socket;
-    const netns = old.netns();
-    try {
-      this.#socket = withNetns(netns, () => openSocket(this.timeoutMs));
-    } finally {
-      closeFd(netns);
-    }
+    this.#socket = this.another();
     old.close();
     this.#stale = false;
     return this.#socket;

@@ -1,5 +1,5 @@
 /** rtnetlink in Skylane's words; the only folder that imports the `netlink` package. */
-export { deleteLinks, type LinkFailure, MAX_LINKS_AT_ONCE } from "./background.ts";
+export { type LinkFailure, MAX_LINKS_AT_ONCE } from "./background.ts";
 export { describeOperation, type NameOf } from "./describe.ts";
 export { DumpInterrupted, MalformedMessage, NetlinkError, NetlinkTimeout } from "./errors.ts";
 export { EventWait, type EventWaitOptions } from "./event-wait.ts";

@@ -3,6 +3,7 @@
  * question at a time, synchronous.
  */
 import type { Family } from "../addr/index.ts";
+import { deleteLinks, type LinkFailure } from "./background.ts";
 import { sendPacket } from "./batch.ts";
 import { Connection } from "./connection.ts";
 import { createLink, isCreatedAlone } from "./create-link.ts";
@@ -126,6 +127,14 @@ export class Rtnl implements Disposable {
       }
     }
     return failures;
+  }
+
+  /**
+   * Removes up to {@link MAX_LINKS_AT_ONCE} devices together, in the background. Resolves when the kernel is done with all of
+   * them, with those that are still there; they are unreachable long before, as soon as the kernel announces it.
+   */
+  deleteLinks(links: readonly { index: number; name?: string }[]): Promise<LinkFailure[]> {
+    return deleteLinks(this.#connection.another(), links, this.#connection.timeoutMs);
   }
 
   /** Closes the socket; a second call does nothing. */

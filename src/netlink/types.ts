@@ -11,10 +11,14 @@ import type { NetlinkError } from "./errors.ts";
 export const ROUTE_PROTOCOL = 83;
 /** Group of the host ends of pods (IFLA_GROUP): rules name all of them at once, and they can be deleted as one. */
 export const POD_LINK_GROUP = 0x534b;
-/** Group of host ends that are being removed together; one is in it for the length of one request only. */
-export const DOOMED_LINK_GROUP = 0x534c;
+/**
+ * Groups of host ends that are being removed together, a group a request: this number in the upper half, the request's in the
+ * lower. A device is in one for the length of that request only.
+ */
+export const DOOMED_LINK_GROUPS = 0x534c;
 /** Whether a device is in a group of pods' host ends. */
-export const isPodLinkGroup = (group: number): boolean => group === POD_LINK_GROUP || group === DOOMED_LINK_GROUP;
+export const isPodLinkGroup = (group: number): boolean =>
+  group === POD_LINK_GROUP || group >>> 16 === DOOMED_LINK_GROUPS;
 
 /** What Skylane reads of a VXLAN device (IFLA_INFO_DATA, linux/if_link.h IFLA_VXLAN_*). */
 export interface VxlanInfo {

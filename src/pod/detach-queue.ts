@@ -3,8 +3,8 @@
  * the kernel announces so; its system call returns only some 20 ms later (see netlink/background.ts). So a removal is
  * over with the announcement, and those that come while another one is under way go together as the next.
  */
-import { deleteLinks, MAX_LINKS_AT_ONCE, type NetlinkEvent, type Rtnl } from "../netlink/index.ts";
-import { isHostEnd, PATIENCE_MS } from "./attach.ts";
+import { MAX_LINKS_AT_ONCE, type NetlinkEvent, type Rtnl } from "../netlink/index.ts";
+import { isHostEnd } from "./attach.ts";
 import { type DetachRequest, detachFromSandbox } from "./detach.ts";
 import { hostIfname } from "./names.ts";
 
@@ -17,9 +17,9 @@ interface Removal {
   failed: (error: unknown) => void;
 }
 
-/** Removes pods' links of the namespace that it is made in. */
+/** Removes pods' links of one namespace. */
 export class DetachQueue {
-  readonly #rtnl: Pick<Rtnl, "link">;
+  readonly #rtnl: Pick<Rtnl, "link" | "deleteLinks">;
   #waiting: Removal[] = [];
   /** By index: under way, and not announced yet. */
   readonly #removing = new Map<number, Removal>();
@@ -28,7 +28,8 @@ export class DetachQueue {
   #underWay = 0;
   #scheduled = false;
 
-  constructor(rtnl: Pick<Rtnl, "link">) {
+  /** @param rtnl a conversation with the namespace of the host ends, with patience for many changes of others. */
+  constructor(rtnl: Pick<Rtnl, "link" | "deleteLinks">) {
     this.#rtnl = rtnl;
   }
 
@@ -77,10 +78,7 @@ export class DetachQueue {
       this.#leaving.add(removal.link.index);
     }
     try {
-      const failures = await deleteLinks(
-        removals.map(({ link }) => link),
-        PATIENCE_MS,
-      );
+      const failures = await this.#rtnl.deleteLinks(removals.map(({ link }) => link));
       const refused = new Map(failures.map(({ operation, error }) => [operation.link.index, error]));
       for (const { link, done, failed } of removals) {
         const error = refused.get(link.index);

@@ -39,8 +39,7 @@ const setting = (key: string, value: string | number): string =>
  * @throws SysError ENOENT where this kernel has none, EROFS, EINVAL …; RangeError when the key cannot be a parameter.
  */
 export function writeSysctl(key: string, value: string | number): void {
-  if (!writeSysctlIfAny(key, value))
-    throw new SysError(constants.errno.ENOENT, "open", `setting kernel parameter ${key}`);
+  if (!writeSysctlIfAny(key, value)) throw new SysError(constants.errno.ENOENT, "open", setting(key, value));
 }
 
 /** The same, but a parameter that this kernel does not have is not set: returns whether it has it. @throws SysError, RangeError */

@@ -1,0 +1,99 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { encodeAnswer, RequestReader } from "../../../src/agent/cni-wire.ts";
+
+/** A request as the launcher sends it. */
+function encode(variables: string[], configuration: Buffer, ids: bigint[] = [4n, 11n, 4n, 12n]): Buffer {
+  const block = Buffer.from(variables.map((variable) => `${variable}\0`).join(""));
+  const head = Buffer.alloc(48);
+  head.write("skylane1");
+  head.writeUInt32LE(block.length, 8);
+  head.writeUInt32LE(configuration.length, 12);
+  for (const [at, id] of ids.entries()) head.writeBigUInt64LE(id, 16 + 8 * at);
+  return Buffer.concat([head, block, configuration]);
+}
+
+describe("a launcher's request", () => {
+  it("is read whole, in whatever pieces it comes", () => {
+    const variable = fc.tuple(fc.constantFrom("CNI_ARGS", "CNI_PATH", "CNI_NETNS"), fc.string({ unit: "binary" }));
+    fc.assert(
+      fc.property(
+        fc.array(variable, { maxLength: 5 }),
+        fc.uint8Array({ maxLength: 500 }),
+        fc.array(fc.nat({ max: 700 }), { maxLength: 6 }),
+        (variables, bytes, cuts) => {
+          const env = Object.fromEntries(variables.map(([name, value]) => [name, value.replaceAll("\0", "")]));
+          const all = encode(
+            Object.entries(env).map(([name, value]) => `${name}=${value}`),
+            Buffer.from(bytes),
+          );
+          const reader = new RequestReader();
+          const ends = [...cuts.map((cut) => cut % all.length).sort((a, b) => a - b), all.length];
+          let got: ReturnType<RequestReader["push"]>;
+          let from = 0;
+          for (const end of ends) {
+            if (end === from) continue;
+            assert.equal(got, undefined, "whole before its end");
+            got = reader.push(all.subarray(from, end));
+            from = end;
+          }
+          assert.deepEqual(
+            got?.env,
+            Object.fromEntries(Object.entries(env).map(([k, v]) => [k, Buffer.from(v).toString()])),
+          );
+          assert.deepEqual(got?.configuration, Buffer.from(bytes));
+          assert.deepEqual(
+            [got?.own, got?.sandbox],
+            [
+              { dev: 4, ino: 11 },
+              { dev: 4, ino: 12 },
+            ],
+          );
+        },
+      ),
+    );
+  });
+
+  it("takes no variable but the protocol's", () => {
+    const read = new RequestReader().push(
+      encode(
+        ["CNI_COMMAND=ADD", "PATH=/bin", "__proto__=x", "CNI_x=1", "=", "CNI_ARGS", "SKYLANE_REQUEST=0"],
+        Buffer.alloc(0),
+      ),
+    );
+    assert.deepEqual(read?.env, { CNI_COMMAND: "ADD", SKYLANE_REQUEST: "0" });
+  });
+
+  it("is refused by name when it is none, too large, or followed by more", () => {
+    const whole = encode([], Buffer.from("{}"));
+    assert.throws(() => new RequestReader().push(Buffer.alloc(48)), /^RangeError: not a request/);
+    assert.throws(
+      () => new RequestReader().push(Buffer.concat([whole, Buffer.from("x")])),
+      /1 bytes after the request/,
+    );
+    for (const at of [8, 12]) {
+      const large = Buffer.from(whole);
+      large.writeUInt32LE(0xffff_ffff, at);
+      assert.throws(() => new RequestReader().push(large), /too large/);
+    }
+  });
+
+  it("never makes the reader do anything but wait, answer or refuse", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 200 }), fc.boolean(), (bytes, magic) => {
+        try {
+          new RequestReader().push(Buffer.concat([Buffer.from(magic ? "skylane1" : ""), Buffer.from(bytes)]));
+        } catch (error) {
+          assert.ok(error instanceof RangeError);
+        }
+      }),
+    );
+  });
+});
+
+describe("an answer to the launcher", () => {
+  it("is its status, its length in bytes, and itself", () => {
+    const bytes = encodeAnswer({ exitCode: 1, stdout: "é\n" });
+    assert.deepEqual([bytes.readUInt32LE(0), bytes.readUInt32LE(4), bytes.toString("utf8", 8)], [1, 3, "é\n"]);
+  });
+});
