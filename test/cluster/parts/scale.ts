@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import type { Context } from "../support/context.ts";
 import { needs } from "../support/context.ts";
-import { eventually, isReady, TEST_NAMESPACE } from "../support/kube.ts";
+import { eventually, isReady, SYSTEM_NAMESPACE, TEST_NAMESPACE } from "../support/kube.ts";
 
 const PODS = 100;
 const ROUNDS = 3;
@@ -50,6 +50,24 @@ export function scalePart(context: Context): void {
         }, PATIENCE);
       }
       await kube.kubectl("delete", "deployment", "many", "-n", TEST_NAMESPACE);
+    });
+
+    it("has the agent of each node serve what kubelet asks for, without a process of Node for each pod", async () => {
+      const { kube } = context;
+      for (const agent of await kube.list("pods", "-n", SYSTEM_NAMESPACE, "-l", "app.kubernetes.io/name=skylane")) {
+        const path = `/api/v1/namespaces/${SYSTEM_NAMESPACE}/pods/${agent.metadata.name}:9473/proxy/metrics`;
+        const metrics = await kube.kubectl("get", "--raw", path);
+        for (const verb of ["ADD", "DEL"]) {
+          const count = (by: string): number => {
+            const line = `^skylane_cni_duration_seconds_count\\{verb="${verb}",result="ok",by="${by}"\\} (\\d+)$`;
+            return Number(new RegExp(line, "m").exec(metrics)?.[1] ?? 0);
+          };
+          console.log(
+            `      ${agent.metadata.name}: ${count("agent")} ${verb} by the agent, ${count("plugin")} by the plugin`,
+          );
+          assert.ok(count("agent") >= PODS / 10, `${agent.metadata.name} served ${count("agent")} ${verb}`);
+        }
+      }
     });
 
     it("leaves no device and no reservation behind", async function () {
