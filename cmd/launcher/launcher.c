@@ -19,6 +19,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -142,13 +143,15 @@ static int run(const char *dir, const char *name, int argc, char **argv) {
  * Asking the agent. A request is a head, the CNI_* variables (each ended by a zero byte) and the configuration; the agent
  * says at once whether it takes it, and later the exit status, the length of the answer, and the answer:
  *
- *     launcher  "skylane1" u32 u32 u64 u64 u64 u64 variables configuration     lengths; our and the sandbox's namespace
+ *     launcher  'S' and the open sandbox, where there is one                   SCM_RIGHTS
+ *     launcher  "skylane1" u32 u32 u64 u64 variables configuration             lengths; our network namespace
  *     agent     'A' | 'D'                                                      accepted, or declined: do it yourself
  *     agent     u32 u32 answer                                                 exit status, length
  *     launcher  'K'                                                            the runtime has the answer
  *
- * Numbers are in the byte order of the machine, which both ends share. Namespaces go by device and inode number, since the
- * agent, in a container, may see another one or none under the same path. Without the 'K' the agent takes an ADD back,
+ * Numbers are in the byte order of the machine, which both ends share. The agent, in a container, may see another namespace
+ * or none under the path of the sandbox, so it is given the sandbox itself; ours goes by device and inode number, and must be the
+ * agent's. Without the 'K' the agent takes an ADD back,
  * as the plugin does when it cannot write. When the agent dies in the middle, the request is served here under the same
  * SKYLANE_REQUEST, by which the plugin knows a half-made attachment for its own and takes it back first.
  */
@@ -167,7 +170,7 @@ static const char REQUEST[] = "SKYLANE_REQUEST";
 struct head {
   char magic[8];
   uint32_t variables, configuration;
-  uint64_t own_device, own_inode, sandbox_device, sandbox_inode;
+  uint64_t own_device, own_inode;
 };
 
 /* What stdin held, and one byte more than is accepted so that a larger request is seen to be one. */
@@ -262,11 +265,27 @@ static int find_socket(struct sockaddr_un *address) {
   return *dir == '/' && n < (int)sizeof address->sun_path;
 }
 
-static void identify(const char *path, uint64_t *device, uint64_t *inode) {
-  struct stat there;
-  if (!path || stat(path, &there) != 0) return;
-  *device = there.st_dev;
-  *inode = there.st_ino;
+/* Sends one byte, and the sandbox with it if it can be opened: a path from a request may lead to anything. */
+static int send_sandbox(int fd) {
+  const char *path = getenv("CNI_NETNS");
+  int sandbox = path && *path ? open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC) : -1;
+  union {
+    struct cmsghdr header;
+    char space[CMSG_SPACE(sizeof sandbox)];
+  } control = {0};
+  struct iovec byte = {.iov_base = "S", .iov_len = 1};
+  struct msghdr message = {.msg_iov = &byte, .msg_iovlen = 1};
+  if (sandbox >= 0) {
+    message.msg_control = &control;
+    message.msg_controllen = sizeof control.space;
+    control.header.cmsg_level = SOL_SOCKET;
+    control.header.cmsg_type = SCM_RIGHTS;
+    control.header.cmsg_len = CMSG_LEN(sizeof sandbox);
+    memcpy(CMSG_DATA(&control.header), &sandbox, sizeof sandbox);
+  }
+  int sent = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) == 1;
+  if (sandbox >= 0) close(sandbox);
+  return sent;
 }
 
 /* Sends the request. Returns the connection, or -1 where nobody listens. */
@@ -281,8 +300,10 @@ static int send_request(long long until) {
     memcpy(variables + head.variables, *one, length);
     head.variables += length;
   }
-  identify("/proc/self/ns/net", &head.own_device, &head.own_inode);
-  identify(getenv("CNI_NETNS"), &head.sandbox_device, &head.sandbox_inode);
+  struct stat own;
+  if (stat("/proc/self/ns/net", &own) != 0) return -1;
+  head.own_device = own.st_dev;
+  head.own_inode = own.st_ino;
   if (!find_socket(&address)) return -1;
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return -1;
@@ -291,7 +312,7 @@ static int send_request(long long until) {
   /* The configuration may hold secrets of other plugins, and the answer decides about a pod. */
   if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0 &&
       getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && (peer.uid == 0 || peer.uid == geteuid()) &&
-      send_all(fd, &head, sizeof head, until) && send_all(fd, variables, head.variables, until) &&
+      send_sandbox(fd) && send_all(fd, &head, sizeof head, until) && send_all(fd, variables, head.variables, until) &&
       send_all(fd, configuration, configuration_length, until))
     return fd;
   close(fd);

@@ -1,7 +1,7 @@
 /**
  * Serves CNI requests that the launcher hands over, with the plugin's own verbs. A request is accepted only when this
- * process sees the machine as the plugin would: the same directories, the same network namespace, the same sandbox
- * under the same path, no IPAM plugin to start. Everything else is declined, and the launcher starts the plugin itself.
+ * process sees the machine as the plugin would: the same directories, the same network namespace, no IPAM plugin to start. The
+ * sandbox comes open from the launcher. Everything else is declined, and the launcher starts the plugin itself.
  *
  * "Accepted" is sent within the call in which the work begins. A launcher that has given up by then cannot be told any
  * more, and its request is dropped: it is never served here and by the plugin at once. One request begins in a turn of the
@@ -12,7 +12,18 @@ import { chmodSync, renameSync, rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { type CniAnswer, type CniCall, type Host, isAnswer, readCall, serveCall } from "../cni/index.ts";
 import type { Logger } from "../log/index.ts";
-import { monotonicMs, netnsIdentity, type NetnsIdentity, peerCredentials, sendNow } from "../sys/index.ts";
+import {
+  closeFd,
+  isNetns,
+  lendNetns,
+  monotonicMs,
+  netnsIdentity,
+  type NetnsIdentity,
+  peerCredentials,
+  receiveDescriptor,
+  sameNetns,
+  sendNow,
+} from "../sys/index.ts";
 import { ACCEPTED, DECLINED, DELIVERED, encodeAnswer, type LauncherRequest, RequestReader } from "./cni-wire.ts";
 
 /** Name of the socket in the run directory; the launcher looks for it there. */
@@ -31,6 +42,8 @@ export interface CniServerOptions {
 
 interface Waiting {
   socket: Socket;
+  /** The open sandbox, if there is one. */
+  sandbox: number | undefined;
   request: LauncherRequest;
   startedAt: number;
 }
@@ -50,7 +63,7 @@ export class CniServer {
     this.#options = options;
     this.#path = `${options.runDir}/${CNI_SOCKET}`;
     this.#own = netnsIdentity("/proc/thread-self/ns/net");
-    this.#server = createServer({ allowHalfOpen: true }, (socket) => this.#connected(socket));
+    this.#server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => this.#connected(socket));
     this.#server.maxConnections = MAX_CONNECTIONS;
   }
 
@@ -90,22 +103,43 @@ export class CniServer {
   }
 
   #connected(socket: Socket): void {
-    const reader = new RequestReader();
     const startedAt = monotonicMs();
     // A launcher that goes away is noticed where it matters: when it is told something, and when it should answer.
     socket.on("error", () => undefined);
     socket.setTimeout(IDLE_MS, () => socket.destroy());
-    socket.once("end", () => socket.destroy());
-    if (!this.#isRoot(socket)) {
+    if (this.#isRoot(socket)) this.#receive(socket, startedAt);
+    else socket.destroy();
+  }
+
+  /**
+   * The sandbox first, which only recvmsg(2) can receive. A launcher sends it with its first system call after connect(2), so
+   * it is nearly always there; Node has nothing that could wait for it.
+   */
+  #receive(socket: Socket, startedAt: number): void {
+    const handed = receiveDescriptor(socket);
+    if (handed === "nothing yet" && monotonicMs() - startedAt < IDLE_MS) {
+      setTimeout(() => this.#receive(socket, startedAt), 1);
+      return;
+    }
+    if (typeof handed !== "object") {
       socket.destroy();
       return;
     }
+    const { fd: sandbox } = handed;
+    if (sandbox !== undefined) socket.once("close", () => closeFd(sandbox));
+    this.#read(socket, sandbox, startedAt);
+  }
+
+  /** Then the request, as it comes. */
+  #read(socket: Socket, sandbox: number | undefined, startedAt: number): void {
+    const reader = new RequestReader();
+    socket.once("end", () => socket.destroy());
     const take = (chunk: Buffer): void => {
       try {
         const request = reader.push(chunk);
         if (!request) return;
         socket.off("data", take).removeAllListeners("end").pause();
-        this.#waiting.push({ socket, request, startedAt });
+        this.#waiting.push({ socket, sandbox, request, startedAt });
         this.#schedule();
       } catch (error) {
         if (!(error instanceof RangeError)) throw error;
@@ -113,7 +147,7 @@ export class CniServer {
         socket.destroy();
       }
     };
-    socket.on("data", take);
+    socket.on("data", take).resume();
   }
 
   /** The socket's permissions say the same; this holds even where somebody changed them. */
@@ -145,12 +179,13 @@ export class CniServer {
     if (this.#underWay.get(key) === mine) this.#underWay.delete(key);
   }
 
-  async #serve({ socket, request, startedAt }: Waiting): Promise<void> {
+  async #serve({ socket, sandbox, request, startedAt }: Waiting): Promise<void> {
     const { log, host } = this.#options;
     try {
       const { env, configuration: stdin } = request;
       const read = readCall({ env, stdin, startedAt });
-      const ours = isAnswer(read) || this.#sees(read, request);
+      using path = sandbox !== undefined && isNetns(sandbox) ? lendNetns(env["CNI_NETNS"] ?? "", sandbox) : undefined;
+      const ours = isAnswer(read) || this.#sees(read, request, path !== undefined);
       if (!sendNow(socket, ours ? ACCEPTED : DECLINED) || !ours) return;
       await this.#answer(socket, isAnswer(read) ? read : await serveCall(read, host));
     } catch (error) {
@@ -161,10 +196,11 @@ export class CniServer {
   }
 
   /** Whether this process sees what the request is about as the plugin would. */
-  #sees({ config, env }: CniCall, { own, sandbox }: LauncherRequest): boolean {
+  #sees({ config, env, verb }: CniCall, { own }: LauncherRequest, sandbox: boolean): boolean {
     const { runDir, dataDir } = this.#options;
     if (config.ipam !== undefined || config.runDir !== runDir || config.dataDir !== dataDir) return false;
-    return same(own, this.#own) && same(sandbox, identityOf(env.CNI_NETNS));
+    // A sandbox that the launcher could not open is gone for a DEL, and the plugin's to name in every other case.
+    return sameNetns(own, this.#own) && (sandbox || verb === "DEL" || !env["CNI_NETNS"]);
   }
 
   /** Hands over an answer; an ADD that nobody heard of is taken back before the connection is closed. */
@@ -183,18 +219,5 @@ export class CniServer {
     if ((await delivered) || !answer.undo) return;
     this.#options.log.warn("a runtime did not take the answer to its ADD; taking the attachment back");
     await answer.undo();
-  }
-}
-
-const NOTHING: NetnsIdentity = { dev: 0, ino: 0 };
-const same = (a: NetnsIdentity, b: NetnsIdentity): boolean => a.dev === b.dev && a.ino === b.ino;
-
-/** What a sandbox's path leads to here; zeros when to nothing. */
-function identityOf(path: string | undefined): NetnsIdentity {
-  if (!path) return NOTHING;
-  try {
-    return netnsIdentity(path);
-  } catch {
-    return NOTHING; // as the launcher's stat(2), which only asks whether it is the same there
   }
 }

@@ -6,8 +6,8 @@ import { endianness } from "node:os";
 import type { NetnsIdentity } from "../sys/index.ts";
 
 const MAGIC = Buffer.from("skylane1");
-/** magic, two lengths, two namespaces of device and inode. */
-const HEAD = MAGIC.length + 2 * 4 + 4 * 8;
+/** magic, two lengths, a namespace's device and inode. */
+const HEAD = MAGIC.length + 2 * 4 + 2 * 8;
 /** Largest sizes that are read, in bytes: the launcher's own limits, which the plugin has for the configuration as well. */
 const MAX_VARIABLES = 64 * 1024;
 const MAX_CONFIGURATION = 1024 * 1024;
@@ -27,9 +27,8 @@ export interface LauncherRequest {
   /** The CNI_* variables and SKYLANE_REQUEST. */
   env: Record<string, string>;
   configuration: Buffer;
-  /** The namespace that the launcher ran in, and what CNI_NETNS led to there; zeros where to nothing. */
+  /** The network namespace that the launcher ran in. */
   own: NetnsIdentity;
-  sandbox: NetnsIdentity;
 }
 
 /** Puts a request together from what arrives; one for each connection. */
@@ -69,8 +68,7 @@ function lengths(all: Buffer): [variables: number, configuration: number] {
 
 function decode(all: Buffer): LauncherRequest {
   const [variables] = lengths(all);
-  const identity = (at: number): NetnsIdentity => ({ dev: u64(all, at), ino: u64(all, at + 8) });
-  const ids = MAGIC.length + 8;
+  const id = MAGIC.length + 8;
   const env: Record<string, string> = {};
   const text = all.toString("utf8", HEAD, HEAD + variables);
   for (const variable of text.split("\0")) {
@@ -79,7 +77,7 @@ function decode(all: Buffer): LauncherRequest {
     if (equals > 0 && /^(CNI_[A-Z]+|SKYLANE_REQUEST)$/.test(variable.slice(0, equals)))
       env[variable.slice(0, equals)] = variable.slice(equals + 1);
   }
-  return { env, configuration: all.subarray(HEAD + variables), own: identity(ids), sandbox: identity(ids + 16) };
+  return { env, configuration: all.subarray(HEAD + variables), own: { dev: u64(all, id), ino: u64(all, id + 8) } };
 }
 
 /** An answer as the launcher reads it. */

@@ -10,7 +10,7 @@
  */
 import { statfsSync, statSync } from "node:fs";
 import { dirname } from "node:path";
-import { bootId } from "../sys/index.ts";
+import { bootId, visibleNetns } from "../sys/index.ts";
 import { errnoCode } from "./errors.ts";
 import type { FileIdentity, Reservation } from "./types.ts";
 
@@ -51,8 +51,9 @@ const same = (a: FileIdentity, b: FileIdentity): boolean => a.dev === b.dev && a
 /** The network namespace at a path; "gone" when nothing has that name, "unknown" when something else or unreadable. */
 function namespaceAt(path: string): FileIdentity | "gone" | "unknown" {
   try {
-    const { dev, ino } = statSync(path);
-    return statfsSync(path).type === NSFS_MAGIC ? { dev, ino } : "unknown";
+    const visible = visibleNetns(path);
+    const { dev, ino } = statSync(visible);
+    return statfsSync(visible).type === NSFS_MAGIC ? { dev, ino } : "unknown";
   } catch (error) {
     return errnoCode(error) === "ENOENT" ? "gone" : "unknown";
   }

@@ -29,6 +29,38 @@ function startThreadPool(): void {
   stat("/proc/self", () => undefined);
 }
 
+/** Namespaces that somebody else has opened for us, by the paths that they go by. */
+const lent = new Map<string, { fd: number; uses: number }>();
+
+/**
+ * Lets a path stand for an open namespace, until it is disposed of, instead of for what it leads to here: in a container it
+ * may lead to another file or none. The descriptor stays the caller's and must stay open for so long.
+ * @returns undefined when the path stands for another open namespace at present. @throws SysError of fstat(2)
+ */
+export function lendNetns(path: string, fd: number): Disposable | undefined {
+  const there = lent.get(path);
+  if (there && !sameNetns(netnsIdentity(there.fd), netnsIdentity(fd))) return undefined;
+  const entry = there ?? { fd: openSync(`/proc/self/fd/${fd}`, "r"), uses: 0 };
+  entry.uses++;
+  lent.set(path, entry);
+  return {
+    [Symbol.dispose]: () => {
+      if (--entry.uses > 0) return;
+      lent.delete(path);
+      closeSync(entry.fd);
+    },
+  };
+}
+
+/** Where the namespace of that path is found: the path itself, unless it was lent. */
+export function visibleNetns(path: string): string {
+  const there = lent.get(path);
+  return there ? `/proc/self/fd/${there.fd}` : path;
+}
+
+/** Whether a descriptor is one of a network namespace. */
+export const isNetns = (fd: number): boolean => libc().call.ioctl(fd, NS_GET_NSTYPE, NOTHING) === CLONE_NEWNET;
+
 /**
  * Opens a network namespace by path and returns a file descriptor, closed on exec; the caller closes it.
  * @throws SysError ENOENT where there is no such file; EINVAL where the file is no network namespace (an
@@ -38,11 +70,11 @@ export function openNetns(path: string): number {
   let fd: number;
   try {
     // A path from a request may lead to anything: opening a FIFO would wait for somebody to write into it.
-    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    fd = openSync(visibleNetns(path), constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (error) {
     throw SysError.from(error, `opening network namespace ${path}`);
   }
-  if (libc().call.ioctl(fd, NS_GET_NSTYPE, NOTHING) !== CLONE_NEWNET) {
+  if (!isNetns(fd)) {
     closeSync(fd);
     throw new SysError(os.errno.EINVAL, "ioctl", `opening ${path}, which is not a network namespace`);
   }
@@ -133,10 +165,13 @@ export interface NetnsIdentity {
   ino: number;
 }
 
+/** Whether two identities are one namespace's. */
+export const sameNetns = (a: NetnsIdentity, b: NetnsIdentity): boolean => a.dev === b.dev && a.ino === b.ino;
+
 /** The identity of a namespace given by path or descriptor. @throws SysError ENOENT and others of stat(2). */
 export function netnsIdentity(netns: number | string): NetnsIdentity {
   try {
-    const { dev, ino } = typeof netns === "number" ? fstatSync(netns) : statSync(netns);
+    const { dev, ino } = typeof netns === "number" ? fstatSync(netns) : statSync(visibleNetns(netns));
     return { dev, ino };
   } catch (error) {
     throw SysError.from(error, `looking at network namespace ${netns}`);

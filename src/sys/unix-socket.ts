@@ -1,6 +1,6 @@
 /**
- * What Node's Unix sockets lack: who is at the other end, and a send that says at once whether the other end is still
- * there. Both work on the descriptor of a connection of `node:net`.
+ * What Node's Unix sockets lack: who is at the other end, open files that it hands over, and a send that says at once
+ * whether it is still there. All work on the descriptor of a connection of `node:net`.
  */
 import type { Socket } from "node:net";
 import { errnoName, SysError } from "./errors.ts";
@@ -12,7 +12,14 @@ const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 /** struct ucred: pid, uid, gid, 32 bits each (unix(7)). */
 const UCRED_LENGTH = 12;
+const MSG_CMSG_CLOEXEC = 0x4000_0000;
+const SCM_RIGHTS = 1;
 const NOBODY = Buffer.alloc(0);
+/** struct msghdr, struct iovec and room for one struct cmsghdr with a descriptor, on 64-bit machines (recvmsg(2), cmsg(3)). */
+const MSGHDR = 56;
+const IOVEC = 16;
+const CMSGHDR = 16;
+const CONTROL = CMSGHDR + 8;
 
 /** A process as the kernel saw it when it connected. */
 export interface PeerCredentials {
@@ -55,4 +62,40 @@ export function sendNow(socket: Socket, data: Buffer): boolean {
   const number = sent < 0n ? errno() : 0;
   if (["EPIPE", "ECONNRESET", "ENOTCONN", "EBADF"].includes(errnoName(number))) return false;
   throw new SysError(number, "sendto", "sending on a Unix socket");
+}
+
+/** What {@link receiveDescriptor} found. */
+export type Handed = { fd: number | undefined } | "nothing yet" | "closed";
+
+/**
+ * Reads one byte and the open file that came with it, if one did; the caller closes that. Only for a connection from which Node
+ * reads nothing yet (`pauseOnConnect`): its own reading drops open files. @throws SysError
+ */
+export function receiveDescriptor(socket: Socket): Handed {
+  const connection = descriptorOf(socket);
+  if (connection === undefined) return "closed";
+  const { call, errno, addressOf } = libc();
+  const byte = Buffer.alloc(1);
+  const vector = Buffer.alloc(IOVEC);
+  const control = Buffer.alloc(CONTROL);
+  const message = Buffer.alloc(MSGHDR);
+  vector.writeBigUInt64LE(addressOf(byte), 0);
+  vector.writeBigUInt64LE(1n, 8);
+  message.writeBigUInt64LE(addressOf(vector), 16);
+  message.writeBigUInt64LE(1n, 24);
+  message.writeBigUInt64LE(addressOf(control), 32);
+  message.writeBigUInt64LE(BigInt(CONTROL), 40);
+  const got = call.recvmsg(connection, message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  if (got < 0n) {
+    const number = errno();
+    if (errnoName(number) === "EAGAIN") return "nothing yet";
+    if (errnoName(number) === "ECONNRESET") return "closed";
+    throw new SysError(number, "recvmsg", "receiving on a Unix socket");
+  }
+  if (got === 0n) return "closed";
+  const rights =
+    message.readBigUInt64LE(40) >= BigInt(CMSGHDR + 4) &&
+    control.readInt32LE(8) === SOL_SOCKET &&
+    control.readInt32LE(12) === SCM_RIGHTS;
+  return { fd: rights ? control.readInt32LE(CMSGHDR) : undefined };
 }

@@ -12,19 +12,19 @@ import { bootId, withNetns } from "../../../src/sys/index.ts";
 import type { TestNamespace } from "../support/netns.ts";
 import { NOTHING, TestNode } from "./node.ts";
 
-/** Reads a whole request: 48 bytes of head with two lengths, and what they say. */
+/** Reads a whole request: a byte that brings the sandbox, 32 bytes of head with two lengths, and what they say. */
 async function request(socket: Socket): Promise<{ env: Record<string, string>; configuration: string }> {
   const chunks: Buffer[] = [];
   for (let all = Buffer.alloc(0); ; all = Buffer.concat(chunks)) {
-    const [variables, configuration] = all.length < 48 ? [0, 0] : [all.readUInt32LE(8), all.readUInt32LE(12)];
-    if (all.length >= 48 && all.length === 48 + variables + configuration) {
-      assert.equal(all.toString("latin1", 0, 8), "skylane1");
+    const [variables, configuration] = all.length < 33 ? [0, 0] : [all.readUInt32LE(9), all.readUInt32LE(13)];
+    if (all.length >= 33 && all.length === 33 + variables + configuration) {
+      assert.equal(all.toString("latin1", 0, 9), "Sskylane1");
       const pairs = all
-        .toString("utf8", 48, 48 + variables)
+        .toString("utf8", 33, 33 + variables)
         .split("\0")
         .filter(Boolean);
       const env = Object.fromEntries(pairs.map((pair) => [pair.split("=", 1)[0], pair.slice(pair.indexOf("=") + 1)]));
-      return { env, configuration: all.toString("utf8", 48 + variables) };
+      return { env, configuration: all.toString("utf8", 33 + variables) };
     }
     const [chunk] = (await once(socket, "data")) as [Buffer];
     chunks.push(chunk);
