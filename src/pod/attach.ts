@@ -215,13 +215,26 @@ function prepareIpv6(ifname: string, wanted: boolean): boolean {
 
 /** @throws PodLinkError when the kernel refused one of the steps in the namespace that `rtnl` talks to. */
 function apply({ spec }: Work, rtnl: Rtnl, where: string, operations: readonly Operation[]): void {
-  const [first] = rtnl.executeAll(operations);
+  const [first] = rtnl.executeAll(operations).filter((failure) => !isThere(rtnl, failure));
   if (!first) return;
   const what = `interface ${spec.ifname} of ${spec.alias} could not be set up`;
   const conflict = conflictOf(rtnl, first);
   const options = { cause: first.error, code: first.error.code };
   if (conflict) throw new PodLinkError("occupied", `${what}: ${where} ${conflict}, which was left alone`, options);
   throw new PodLinkError("kernel", `${what} in ${where}`, options);
+}
+
+/**
+ * Whether what could not be added is on the very device already. On a node so busy that an ADD takes many seconds, the
+ * agent takes its half-made link for one that somebody has broken, and puts it right.
+ */
+function isThere(rtnl: Rtnl, { operation, error }: OperationFailure): boolean {
+  if (error.code !== "EEXIST") return false;
+  if (operation.kind === "address") return true;
+  if (operation.kind !== "route") return false;
+  const { dst, family, ifindex } = operation.route;
+  const there = rtnl.routes({ family }).filter((route) => route.dst === dst);
+  return there.length > 0 && there.every((route) => route.ifindex === ifindex);
 }
 
 /** Who has the route that we wanted to add: another pod with this address, another plugin, or the operator. */
