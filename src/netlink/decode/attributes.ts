@@ -2,19 +2,37 @@
  * Reading attributes with care: the kernel may be newer, older or (in a container's emulation) not Linux at all, so
  * sizes are checked before anything is read and attributes that nobody knows are passed over.
  */
-import { parseAttributes, readU16, readU32 } from "netlink/dist/structs.js";
+import { readU16, readU32 } from "netlink/dist/structs.js";
 import { bytesToIp, bytesToMac } from "../../addr/index.ts";
 import { MalformedMessage } from "../errors.ts";
 
 const MAC_LENGTH = 6;
+const NLA_HEADER = 4;
+/** linux/netlink.h: the upper two bits say that it is nested, or in network order. */
+const NLA_TYPE_MASK = 0x3fff;
 
 /**
- * Calls `visit` for each attribute from `offset` on.
+ * Calls `visit` for each attribute from `offset` on, or for those of the `wanted` types alone: links have fifty, of which a
+ * dozen are of use, and a view of each would be most of the work of reading one.
  * @throws MalformedMessage when a length points behind the end
  */
-export function eachAttribute(data: Buffer, offset: number, visit: (type: number, value: Buffer) => void): void {
-  if (offset > data.length) throw new MalformedMessage(`a message of ${data.length} bytes needs ${offset} or more`);
-  parseAttributes(data.subarray(offset), (attribute) => visit(attribute.type, attribute.data));
+export function eachAttribute(
+  data: Buffer,
+  offset: number,
+  visit: (type: number, value: Buffer) => void,
+  wanted?: ReadonlySet<number>,
+): void {
+  const end = data.length;
+  if (offset > end) throw new MalformedMessage(`a message of ${end} bytes needs ${offset} or more`);
+  for (let at = offset; at < end; ) {
+    if (end - at < NLA_HEADER) throw new MalformedMessage(`${end - at} bytes at the end are no attribute`);
+    const length = readU16.call(data, at);
+    if (length < NLA_HEADER || length > end - at)
+      throw new MalformedMessage(`an attribute of ${length} bytes where ${end - at} are left`);
+    const type = readU16.call(data, at + 2) & NLA_TYPE_MASK;
+    if (!wanted || wanted.has(type)) visit(type, data.subarray(at + NLA_HEADER, at + length));
+    at += (length + 3) & ~3;
+  }
 }
 
 /** Refuses a value that is shorter than what is about to be read. @throws MalformedMessage */

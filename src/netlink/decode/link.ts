@@ -7,6 +7,22 @@ import { eachAttribute, ip, mac, text, u8, u16be, u32, u32At } from "./attribute
 
 /** Length of struct ifinfomsg. */
 const HEADER = 16;
+/** The attributes that {@link attribute} reads. */
+const WANTED: ReadonlySet<number> = new Set([
+  IFLA.IFNAME,
+  IFLA.ADDRESS,
+  IFLA.MTU,
+  IFLA.LINK,
+  IFLA.LINK_NETNSID,
+  IFLA.MASTER,
+  IFLA.TXQLEN,
+  IFLA.IFALIAS,
+  IFLA.GROUP,
+  IFLA.LINKINFO,
+  IFLA.AF_SPEC,
+]);
+const INET6_ONLY: ReadonlySet<number> = new Set([AF_INET6]);
+const ADDR_GEN_MODE_ONLY: ReadonlySet<number> = new Set([IFLA_INET6_ADDR_GEN_MODE]);
 const UNSPECIFIED = new Set(["0.0.0.0", "::"]);
 
 /** @throws MalformedMessage */
@@ -21,7 +37,7 @@ export function decodeLink(data: Buffer): Link {
     loopback: (flags & IFF.LOOPBACK) !== 0,
     group: 0,
   };
-  eachAttribute(data, HEADER, (type, value) => attribute(link, type, value));
+  eachAttribute(data, HEADER, (type, value) => attribute(link, type, value), WANTED);
   return link;
 }
 
@@ -62,20 +78,18 @@ function attribute(link: Link, type: number, value: Buffer): void {
       linkInfo(link, value);
       break;
     case IFLA.AF_SPEC:
-      eachAttribute(value, 0, (family, options) => {
-        if (family === AF_INET6) inet6Options(link, options);
-      });
+      eachAttribute(value, 0, (_family, options) => inet6Options(link, options), INET6_ONLY);
       break;
     default:
   }
 }
 
 function inet6Options(link: Link, value: Buffer): void {
-  eachAttribute(value, 0, (type, option) => {
-    if (type !== IFLA_INET6_ADDR_GEN_MODE) return;
+  const read = (_type: number, option: Buffer): void => {
     const mode = u8(option);
     link.addrGenMode = mode === 0 ? "eui64" : mode === 1 ? "none" : "other";
-  });
+  };
+  eachAttribute(value, 0, read, ADDR_GEN_MODE_ONLY);
 }
 
 function linkInfo(link: Link, value: Buffer): void {
