@@ -11,6 +11,11 @@ import type { NetlinkError } from "./errors.ts";
 export const ROUTE_PROTOCOL = 83;
 /** Group of the host ends of pods (IFLA_GROUP): rules name all of them at once, and they can be deleted as one. */
 export const POD_LINK_GROUP = 0x534b;
+/**
+ * Group of the overlay devices. Rules compare a number for each packet where they would otherwise copy and compare an
+ * interface name, and it stays right when a device is made anew, which its index does not.
+ */
+export const OVERLAY_LINK_GROUP = 0x534c;
 
 /** What Skylane reads of a VXLAN device (IFLA_INFO_DATA, linux/if_link.h IFLA_VXLAN_*). */
 export interface VxlanInfo {
