@@ -5,17 +5,21 @@
  *     flow stream <address> <port> <milliseconds>       prints "<bytes the other side received> <nanoseconds>"
  *     flow request <address> <port> <milliseconds>      prints "<round trips of one byte> <nanoseconds>"
  *
- * The mode is the first byte of a connection. Own program, because iperf3 has no request/response and netperf is
+ * The mode is the first byte of a connection. Both ends run on the first processor and before other work, so that what is
+ * measured is the work that a byte or a request costs in all, not where the scheduler put whom. Congestion control is reno:
+ * it is in every kernel, and does not pace by the clock as bbr does. Own program, because iperf3 has no request/response and netperf is
  * in no Debian's main archive.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -31,6 +35,20 @@ static long long now(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+static void settle(void) {
+  cpu_set_t first;
+  CPU_ZERO(&first);
+  CPU_SET(0, &first);
+  if (sched_setaffinity(0, sizeof first, &first) != 0) die("the processor");
+  if (setpriority(PRIO_PROCESS, 0, -19) != 0) die("the priority");
+}
+
+static int tcp(void) {
+  int fd = socket(AF_INET, SOCK_STREAM, 0);
+  if (setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4) != 0) die("congestion control");
+  return fd;
 }
 
 static void answer(int peer) {
@@ -49,7 +67,7 @@ static void answer(int peer) {
 }
 
 static void serve(struct sockaddr_in *at) {
-  int yes = 1, listener = socket(AF_INET, SOCK_STREAM, 0);
+  int yes = 1, listener = tcp();
   signal(SIGCHLD, SIG_IGN);
   setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
   if (bind(listener, (struct sockaddr *)at, sizeof *at) != 0 || listen(listener, 8) != 0) die("listen");
@@ -68,9 +86,10 @@ int main(int argc, char **argv) {
   struct sockaddr_in at = {.sin_family = AF_INET};
   if (argc < 4 || inet_pton(AF_INET, argv[2], &at.sin_addr) != 1) die("arguments");
   at.sin_port = htons(atoi(argv[3]));
+  settle();
   if (strcmp(argv[1], "serve") == 0) serve(&at);
   long long length = (argc > 4 ? atoll(argv[4]) : 1000) * 1000000, total = 0;
-  int yes = 1, request = strcmp(argv[1], "request") == 0, to = socket(AF_INET, SOCK_STREAM, 0);
+  int yes = 1, request = strcmp(argv[1], "request") == 0, to = tcp();
   if (connect(to, (struct sockaddr *)&at, sizeof at) != 0) die("connect");
   setsockopt(to, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
   if (write(to, request ? "r" : "s", 1) != 1) die("the mode");

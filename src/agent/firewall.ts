@@ -14,7 +14,7 @@ import type { Metrics } from "./metrics.ts";
 
 /** What a network's rules are made of. */
 export function rulesOf(local: LocalNetwork, peers: readonly Peer[], config: AgentConfig): NetworkRules {
-  const { network, vni, device, port, podCidrs, clusterCidrs } = local;
+  const { network, vni, port, podCidrs, clusterCidrs } = local;
   // Of a family without configured cluster CIDRs, what is known of the cluster are the nodes in it.
   const known = peers
     .flatMap((peer) => peer.podCidrs)
@@ -23,7 +23,6 @@ export function rulesOf(local: LocalNetwork, peers: readonly Peer[], config: Age
   return {
     network,
     vni,
-    device,
     port,
     peers: peers.map(({ underlayIp }) => underlayIp),
     peerPorts: [...new Set(ports)],

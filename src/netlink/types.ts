@@ -19,6 +19,11 @@ export const DOOMED_LINK_GROUPS = 0x534c;
 /** Whether a device is in a group of pods' host ends. */
 export const isPodLinkGroup = (group: number): boolean =>
   group === POD_LINK_GROUP || group >>> 16 === DOOMED_LINK_GROUPS;
+/**
+ * Group of the overlay devices. Rules compare a number for each packet where they would otherwise copy and compare an
+ * interface name, and it stays right when a device is made anew, which its index does not.
+ */
+export const OVERLAY_LINK_GROUP = 0x534c;
 
 /** What Skylane reads of a VXLAN device (IFLA_INFO_DATA, linux/if_link.h IFLA_VXLAN_*). */
 export interface VxlanInfo {

@@ -15,9 +15,13 @@
  * - postrouting: pod traffic that leaves the cluster gets the node's address, with random ports, since two pods
  *   that race for the same port would lose a packet. A pod that talks to another node's own address leaves the
  *   cluster's pod CIDRs and is masqueraded too, as with flannel and Calico.
+ *
+ * A packet between pods on two nodes goes through these chains six times, so each chain lets go at once of what its
+ * later rules are not about. Devices of ours are told by link group, a number: to match a name the kernel copies it first,
+ * for every rule and packet (nft_meta_store_ifname).
  */
 import { cidrOf, FAMILIES, type Family, familyOf, parseCidr, parseIp } from "../addr/index.ts";
-import { POD_LINK_GROUP } from "../netlink/index.ts";
+import { OVERLAY_LINK_GROUP, POD_LINK_GROUP } from "../netlink/index.ts";
 
 /** Name of the table, of family inet. */
 export const TABLE = "skylane";
@@ -26,8 +30,6 @@ export const TABLE = "skylane";
 export interface NetworkRules {
   network: string;
   vni: number;
-  /** The VXLAN device. */
-  device: string;
   /** Our VXLAN port. */
   port: number;
   /** Underlay addresses of the peers. */
@@ -58,16 +60,16 @@ const NEVER: Record<Family, readonly string[]> = {
 };
 const IP: Record<Family, string> = { 4: "ip", 6: "ip6" };
 const PODS = `0x${POD_LINK_GROUP.toString(16)}`;
+const OVERLAY = `0x${OVERLAY_LINK_GROUP.toString(16)}`;
 /** What a pod sends from the unspecified address while it has none yet: duplicate detection and multicast reports. */
 const UNSPECIFIED = "nd-neighbor-solicit, mld-listener-report, mld-listener-done, mld2-listener-report";
 
 /**
  * The transaction that puts the table in place, whatever is there: nothing, an older one, one that somebody changed.
- * @throws RangeError when a value is no address, prefix or device name: nothing unparsed ever reaches nft.
+ * @throws RangeError when a value is no address, prefix or number in range: nothing unparsed ever reaches nft.
  */
 export function renderRuleset(networks: readonly NetworkRules[], features: NftFeatures = ALL_FEATURES): string {
-  for (const { device, vni, port, peerPorts = [] } of networks) {
-    if (!/^[a-zA-Z0-9._-]{1,15}$/.test(device)) throw new RangeError(`${JSON.stringify(device)} is no device name`);
+  for (const { vni, port, peerPorts = [] } of networks) {
     for (const number of [port, ...peerPorts]) assertWhole(number, 0xffff, "UDP port");
     assertWhole(vni, 0xff_ffff, "VNI");
   }
@@ -137,54 +139,65 @@ function chain(name: string, hook: string | undefined, rules: readonly string[])
 }
 
 function prerouting(networks: readonly NetworkRules[], { fib }: NftFeatures): string[] {
-  const fromOverlay = networks.flatMap((network) =>
-    FAMILIES.map((family) => {
-      const pods = setName("pods", network, family);
-      return `iifname "${network.device}" ${IP[family]} saddr @${pods} counter drop comment "a pod of this node, from outside"`;
-    }),
-  );
   const fromPod = [
     `ip6 saddr :: icmpv6 type { ${UNSPECIFIED} } accept`,
     ...(fib ? ['fib saddr . iif oif missing counter drop comment "not the address of this pod"'] : []),
   ];
+  const fromOverlay = networks.flatMap((network) =>
+    FAMILIES.filter((family) => ofFamily(network.podCidrs, family).length > 0).map(
+      (family) =>
+        `${IP[family]} saddr ${podsOf(network, family)} counter drop comment "a pod of this node, from outside"`,
+    ),
+  );
   return [
     ...chain("from_pod", undefined, fromPod),
+    ...chain("from_overlay", undefined, fromOverlay),
     ...chain("prerouting", "type filter hook prerouting priority raw; policy accept;", [
-      `iifgroup ${PODS} jump from_pod`,
-      ...fromOverlay,
+      `iifgroup ${PODS} goto from_pod`,
+      `iifgroup ${OVERLAY} goto from_overlay`,
     ]),
   ];
+}
+
+/** A node's pod CIDRs of a family, for a rule that every packet is asked: one prefix is compared faster than a set. */
+function podsOf(network: NetworkRules, family: Family): string {
+  const [first = "", ...others] = ofFamily(network.podCidrs, family);
+  return others.length === 0 ? first : `@${setName("pods", network, family)}`;
 }
 
 const portsOf = (networks: readonly NetworkRules[]): string =>
   [...new Set(networks.flatMap(({ port, peerPorts = [] }) => [port, ...peerPorts]))].sort((a, b) => a - b).join(", ");
 
 function input(networks: readonly NetworkRules[]): string[] {
-  const rules = networks.flatMap((network) =>
-    FAMILIES.map((family) => {
-      const peers = setName("peers", network, family);
-      // The VNI is 24 bits, 4 bytes into the VXLAN header, which follows 8 bytes of UDP (RFC 7348).
-      const ours = `udp dport ${network.port} @th,96,24 ${network.vni}`;
-      return `${ours} ${IP[family]} saddr != @${peers} counter drop comment "VXLAN from no known peer"`;
-    }),
+  const fromPeers = networks.flatMap((network) =>
+    chain(`vxlan_${network.vni}`, undefined, [
+      ...FAMILIES.map((family) => `${IP[family]} saddr @${setName("peers", network, family)} accept`),
+      'counter drop comment "VXLAN from no known peer"',
+    ]),
   );
+  // The VNI is 24 bits, 4 bytes into the VXLAN header, which follows 8 bytes of UDP (RFC 7348).
+  const ours = networks.map(({ port, vni }) => `udp dport ${port} @th,96,24 ${vni} goto vxlan_${vni}`);
   const fromPod =
     networks.length > 0
       ? [`iifgroup ${PODS} udp dport { ${portsOf(networks)} } counter drop comment "VXLAN from a pod"`]
       : [];
-  return chain("input", "type filter hook input priority raw; policy accept;", [...fromPod, ...rules]);
+  return [
+    ...fromPeers,
+    ...chain("input", "type filter hook input priority raw; policy accept;", [...fromPod, ...ours]),
+  ];
 }
 
 function forward(networks: readonly NetworkRules[]): string[] {
-  const devices = networks.map(({ device }) => `"${device}"`).join(", ");
   const rules =
     networks.length > 0
       ? [
-          `iifgroup ${PODS} oifgroup != ${PODS} oifname != { ${devices} } udp dport { ${portsOf(networks)} } counter drop comment "VXLAN from a pod"`,
+          `oifgroup ${PODS} accept`,
+          `oifgroup ${OVERLAY} accept`,
+          `iifgroup ${PODS} udp dport { ${portsOf(networks)} } counter drop comment "VXLAN from a pod"`,
           ...networks.flatMap((network) =>
             FAMILIES.map((family) => {
               const pods = setName("pods", network, family);
-              return `oifname != { ${devices} } ${IP[family]} daddr @${pods} rt ${IP[family]} nexthop != @${pods} counter drop comment "no pod has this address"`;
+              return `${IP[family]} daddr @${pods} rt ${IP[family]} nexthop != @${pods} counter drop comment "no pod has this address"`;
             }),
           ),
         ]
@@ -195,7 +208,6 @@ function forward(networks: readonly NetworkRules[]): string[] {
 function postrouting(networks: readonly NetworkRules[], { fullyRandom }: NftFeatures): string[] {
   const masqueraded = networks.filter(({ masquerade }) => masquerade.enabled);
   if (masqueraded.length === 0) return [];
-  const devices = networks.map(({ device }) => `"${device}"`).join(", ");
   const rules = masqueraded.flatMap((network) =>
     FAMILIES.map((family) => {
       const [pods, direct] = [setName("pods", network, family), setName("direct", network, family)];
@@ -203,7 +215,7 @@ function postrouting(networks: readonly NetworkRules[], { fullyRandom }: NftFeat
     }),
   );
   return chain("postrouting", "type nat hook postrouting priority srcnat; policy accept;", [
-    `oifname { ${devices} } return`,
+    `oifgroup ${OVERLAY} return`,
     `oifgroup ${PODS} return`,
     ...rules,
   ]);

@@ -1,12 +1,12 @@
 /**
- * The VXLAN device. Compared setting by setting: MTU, MAC and alias are set in place, everything else belongs to the
- * device's making, so a device that differs there is made anew, once, and what lay on it is planned anew.
+ * The VXLAN device. Compared setting by setting: MTU, MAC, alias and link group are set in place, everything else belongs
+ * to the device's making, so a device that differs there is made anew, once, and what lay on it is planned anew.
  *
  * A device is ours by kind, and by name or alias: whoever renames ours leaves the alias, and the kernel would let us
  * make no second one beside it. One of our name but another kind is somebody's, and so is a VXLAN device with our VNI
  * on our port that does not carry our alias: both are named, not touched.
  */
-import type { Link, Operation, Rtnl } from "../netlink/index.ts";
+import { type Link, type Operation, OVERLAY_LINK_GROUP, type Rtnl } from "../netlink/index.ts";
 import { DEVICE_ALIAS_PREFIX } from "./desired.ts";
 import { DeviceConflict } from "./errors.ts";
 import { fixedDifferences, liveDifferences } from "./match.ts";
@@ -43,7 +43,19 @@ export function planDevice(desired: DesiredDevice, links: readonly Link[]): Devi
   const add: Operation = {
     op: "add",
     kind: "link",
-    link: { kind: "vxlan", name, vni, port, local, mac, mtu, alias, learning: false, addrGenMode: "none" },
+    link: {
+      kind: "vxlan",
+      name,
+      vni,
+      port,
+      local,
+      mac,
+      mtu,
+      alias,
+      group: OVERLAY_LINK_GROUP,
+      learning: false,
+      addrGenMode: "none",
+    },
   };
   if (!existing) return { operations: [...operations, add], remade: [] };
   if (existing.kind !== "vxlan") {

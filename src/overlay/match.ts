@@ -3,8 +3,8 @@
  * detector ask here, so that they can never disagree: an entry that one thinks right is never repaired by the other.
  */
 import { addressBits, familyOf } from "../addr/index.ts";
-import type { Address, FdbEntry, Link, Neighbour, Route } from "../netlink/index.ts";
-import { ROUTE_PROTOCOL } from "../netlink/index.ts";
+import type { Address, FdbEntry, Link, LinkChange, Neighbour, Route } from "../netlink/index.ts";
+import { OVERLAY_LINK_GROUP, ROUTE_PROTOCOL } from "../netlink/index.ts";
 import { defaultMetric, MAIN_TABLE, PERMANENT } from "./actual.ts";
 import type { DesiredDevice, DesiredFdb, DesiredNeighbour, DesiredRoute } from "./types.ts";
 
@@ -101,10 +101,14 @@ export function fixedDifferences(desired: DesiredDevice, { vxlan, master }: Link
 }
 
 /** What of it can be set in place, and differs. */
-export function liveDifferences(desired: DesiredDevice, link: Link): { mac?: string; mtu?: number; alias?: string } {
+export function liveDifferences(
+  desired: DesiredDevice,
+  link: Link,
+): Pick<LinkChange, "mac" | "mtu" | "alias" | "group"> {
   return {
     ...(link.mac !== desired.mac && { mac: desired.mac }),
     ...(link.mtu !== desired.mtu && { mtu: desired.mtu }),
     ...(link.alias !== desired.alias && { alias: desired.alias }),
+    ...(link.group !== OVERLAY_LINK_GROUP && { group: OVERLAY_LINK_GROUP }),
   };
 }

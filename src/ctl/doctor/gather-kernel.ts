@@ -17,7 +17,6 @@ const DEVICES: Readonly<Record<"vxlan" | "veth", LinkSpec>> = {
 const SAMPLE = {
   network: "default",
   vni: 1,
-  device: "sky.1",
   port: 4789,
   peers: ["192.0.2.2"],
   podCidrs: ["198.51.100.0/24", "2001:db8::/64"],

@@ -11,7 +11,6 @@ export const rulesOf = (
 ): NetworkRules => ({
   network: local.network,
   vni: local.vni,
-  device: local.device,
   port: local.port,
   peers: nodes.filter((node) => node.local !== local).map(({ peer }) => peer.underlayIp),
   podCidrs: local.podCidrs,

@@ -166,7 +166,7 @@ export function shown(ns: TestNamespace, device = "sky.4096"): Record<string, st
     link: [
       `${String(link["address"])} mtu ${String(link["mtu"])} ${list(link["flags"]).includes("UP") ? "up" : "down"}`,
       `id ${String(info["id"])} local ${String(info["local"] ?? info["local6"])} dstport ${String(info["port"])}`,
-      `learning ${String(info["learning"])} alias ${String(link["ifalias"])}`,
+      `learning ${String(info["learning"])} alias ${String(link["ifalias"])} group ${String(link["group"])}`,
     ],
     addresses: addresses.map((a) => `${String(a["local"])}/${String(a["prefixlen"])}`).sort(),
     fdb: ns

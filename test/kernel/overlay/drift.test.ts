@@ -78,6 +78,7 @@ describe("drift on a real kernel", () => {
     ["the device goes down", () => ip("link", "set", "sky.4096", "down")],
     ["the device gets another MAC", () => ip("link", "set", "sky.4096", "address", "02:00:00:00:00:99")],
     ["the device gets another MTU", () => ip("link", "set", "sky.4096", "mtu", "1000")],
+    ["the device leaves its link group", () => ip("link", "set", "sky.4096", "group", "default")],
     ["the device learns", () => ip("link", "set", "sky.4096", "type", "vxlan", "learning")],
     [
       "the device is renamed",

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Rtnl } from "../../../src/netlink/index.ts";
+import { OVERLAY_LINK_GROUP, Rtnl } from "../../../src/netlink/index.ts";
 import { OverlayReconciler, removeOverlay, type Peer } from "../../../src/overlay/index.ts";
 import { capture } from "./capture.ts";
 import {
@@ -38,7 +38,7 @@ describe("the overlay on a real kernel", () => {
       link: [
         `${first().local.mac} mtu 1450 up`,
         "id 4096 local 172.30.0.1 dstport 4789",
-        "learning false alias skylane network default",
+        `learning false alias skylane network default group ${OVERLAY_LINK_GROUP}`,
       ],
       addresses: ["10.244.1.0/32", "fd00:10:244:1::/128"],
       fdb: [`${second?.mac} dst 172.30.0.2 self permanent`, `${third?.mac} dst 172.30.0.3 self permanent`].sort(),

@@ -4,7 +4,6 @@ import { type NetworkRules, renderRuleset } from "../../../src/nft/index.ts";
 const rules: NetworkRules = {
   network: "default",
   vni: 4096,
-  device: "sky.4096",
   port: 4789,
   peers: ["172.30.0.12", "172.30.0.11", "fd30::11", "172.30.0.12"],
   podCidrs: ["10.244.1.0/24", "fd00:10:244:1::/64"],
@@ -16,6 +15,13 @@ const has = (text: string, line: string): void =>
     text.split("\n").some((l) => l.trim() === line),
     `${line}\n${text}`,
   );
+
+/** The lines of a chain; the first of a base chain says where it stands. */
+const chainOf = (text: string, name: string): string[] =>
+  (text.split(`  chain ${name} {\n`)[1] ?? "")
+    .split("\n  }")[0]
+    ?.split("\n")
+    .map((line) => line.trim()) ?? [];
 
 describe("the ruleset", () => {
   it("is one transaction that replaces whatever table is there", () => {
@@ -42,33 +48,45 @@ describe("the ruleset", () => {
 
   it("drops VXLAN of its own VNI only, from anybody but the peers", () => {
     const text = renderRuleset([{ ...rules, port: 8472 }]);
-    has(text, 'udp dport 8472 @th,96,24 4096 ip saddr != @peers4_4096 counter drop comment "VXLAN from no known peer"');
-    has(
-      text,
-      'udp dport 8472 @th,96,24 4096 ip6 saddr != @peers6_4096 counter drop comment "VXLAN from no known peer"',
-    );
+    has(text, "udp dport 8472 @th,96,24 4096 goto vxlan_4096");
+    assert.deepEqual(chainOf(text, "vxlan_4096"), [
+      "ip saddr @peers4_4096 accept",
+      "ip6 saddr @peers6_4096 accept",
+      'counter drop comment "VXLAN from no known peer"',
+    ]);
   });
 
-  it("keeps pods from the VXLAN ports of nodes, those of peers with another port among them", () => {
-    const text = renderRuleset([{ ...rules, peerPorts: [8472] }]);
-    has(text, 'iifgroup 0x534b udp dport { 4789, 8472 } counter drop comment "VXLAN from a pod"');
-    has(
-      text,
-      'iifgroup 0x534b oifgroup != 0x534b oifname != { "sky.4096" } udp dport { 4789, 8472 } counter drop comment "VXLAN from a pod"',
-    );
+  it("lets nobody outside send from the addresses of pods here, over whatever network's device", () => {
+    const drop = 'counter drop comment "a pod of this node, from outside"';
+    const blue = { ...rules, network: "blue", vni: 77, podCidrs: ["10.8.0.0/24", "10.9.0.0/24"] };
+    const text = renderRuleset([rules, blue]);
+    assert.deepEqual(chainOf(text, "from_overlay"), [
+      `ip saddr 10.244.1.0/24 ${drop}`,
+      `ip6 saddr fd00:10:244:1::/64 ${drop}`,
+      `ip saddr @pods4_77 ${drop}`,
+    ]);
   });
 
-  it("keeps packets to addresses that no pod has from the default route", () => {
-    const text = renderRuleset([rules]);
-    for (const [ip, pods] of [
-      ["ip", "pods4_4096"],
-      ["ip6", "pods6_4096"],
-    ]) {
-      has(
-        text,
-        `oifname != { "sky.4096" } ${ip} daddr @${pods} rt ${ip} nexthop != @${pods} counter drop comment "no pod has this address"`,
-      );
-    }
+  it("lets go at once of what goes to a pod or into the overlay, and of nothing else", () => {
+    const [, ...lines] = chainOf(renderRuleset([{ ...rules, peerPorts: [8472] }]), "forward");
+    assert.deepEqual(lines, [
+      "oifgroup 0x534b accept",
+      "oifgroup 0x534c accept",
+      'iifgroup 0x534b udp dport { 4789, 8472 } counter drop comment "VXLAN from a pod"',
+      'ip daddr @pods4_4096 rt ip nexthop != @pods4_4096 counter drop comment "no pod has this address"',
+      'ip6 daddr @pods6_4096 rt ip6 nexthop != @pods6_4096 counter drop comment "no pod has this address"',
+    ]);
+  });
+
+  it("keeps pods from the VXLAN ports of their node before it asks who is a peer", () => {
+    assert.deepEqual(chainOf(renderRuleset([{ ...rules, peerPorts: [8472] }]), "input").slice(1), [
+      'iifgroup 0x534b udp dport { 4789, 8472 } counter drop comment "VXLAN from a pod"',
+      "udp dport 4789 @th,96,24 4096 goto vxlan_4096",
+    ]);
+  });
+
+  it("names no device: names are copied for every packet", () => {
+    assert.doesNotMatch(renderRuleset([rules]), /[io]ifname/);
   });
 
   it("has no masquerading where that is switched off", () => {
@@ -77,10 +95,9 @@ describe("the ruleset", () => {
   });
 
   it("serves several networks with sets of their own", () => {
-    const blue = { ...rules, network: "blue", vni: 77, device: "sky.77", peers: [], podCidrs: ["10.9.0.0/24"] };
+    const blue = { ...rules, network: "blue", vni: 77, peers: [], podCidrs: ["10.9.0.0/24"] };
     const text = renderRuleset([rules, blue]);
     has(text, "set peers4_77 {");
-    has(text, 'oifname { "sky.4096", "sky.77" } return');
     has(text, "ip saddr @pods4_77 ip daddr != @direct4_77 masquerade fully-random");
   });
 
@@ -92,7 +109,6 @@ describe("the ruleset", () => {
     for (const other of [
       { peers: ["1.2.3.4 } }\ndelete table inet x"] },
       { podCidrs: ["10.0.0.0/8; drop"] },
-      { device: 'x" accept' },
       { masquerade: { enabled: true, exclude: ["@x"] } },
       { clusterCidrs: ["0.0.0.0"] },
     ]) {

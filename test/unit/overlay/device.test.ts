@@ -35,6 +35,7 @@ describe("the VXLAN device", () => {
           mac: local.mac,
           mtu: 1450,
           alias: "skylane network default",
+          group: 0x534c,
           learning: false,
           addrGenMode: "none",
         },
@@ -42,14 +43,14 @@ describe("the VXLAN device", () => {
     ]);
   });
 
-  it("is changed in place in its MTU, MAC and alias", () => {
-    const other = { ...right, mtu: 1500, mac: "02:00:00:00:00:99", alias: "x" };
+  it("is changed in place in its MTU, MAC, alias and link group", () => {
+    const other = { ...right, mtu: 1500, mac: "02:00:00:00:00:99", alias: "x", group: 0 };
     assert.deepEqual(planDevice(desired, [other]), {
       operations: [
         {
           op: "set",
           kind: "link",
-          link: { index: 9, mac: local.mac, mtu: 1450, alias: "skylane network default" },
+          link: { index: 9, mac: local.mac, mtu: 1450, alias: "skylane network default", group: 0x534c },
         },
       ],
       remade: [],

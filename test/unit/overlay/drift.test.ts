@@ -98,6 +98,7 @@ describe("a notification", () => {
       { mac: "02:00:00:00:00:55" },
       { name: "renamed" },
       { alias: "x" },
+      { group: 0 },
     ]) {
       assert.equal(of("new", other), "device");
     }

@@ -1,6 +1,6 @@
 /** Values for the overlay's tests: a node of a small cluster by its number, and arbitrary ones. */
 import fc from "fast-check";
-import type { Link } from "../../../src/netlink/index.ts";
+import { type Link, OVERLAY_LINK_GROUP } from "../../../src/netlink/index.ts";
 import type { LocalNetwork, NodeVtep, Peer } from "../../../src/overlay/index.ts";
 
 /** This node, number 0 of the cluster. */
@@ -28,7 +28,7 @@ export const ownDevice: Link = {
   lowerUp: true,
   loopback: false,
   alias: "skylane network default",
-  group: 0,
+  group: OVERLAY_LINK_GROUP,
   vxlan: { vni: 4096, port: 4789, local: local.underlayIp, learning: false },
 };
 
