@@ -86,7 +86,8 @@ function assertWhole(value: number, most: number, what: string): void {
   if (!Number.isInteger(value) || value < 1 || value > most) throw new RangeError(`${String(value)} is no ${what}`);
 }
 
-const setName = (kind: "peers" | "pods" | "direct", { vni }: NetworkRules, family: Family): string =>
+/** The name of one of a network's sets. */
+export const setName = (kind: "peers" | "pods" | "direct", { vni }: NetworkRules, family: Family): string =>
   `${kind}${family}_${vni}`;
 
 function sets(network: NetworkRules): string[] {

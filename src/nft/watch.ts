@@ -10,9 +10,9 @@ import { constants } from "node:os";
 import { type MulticastGroups, MulticastReader, openMulticast } from "../sys/index.ts";
 
 /** linux/netlink.h, linux/netfilter/nfnetlink.h, linux/netfilter/nf_tables.h */
-const NETLINK_NETFILTER = 12;
+export const NETLINK_NETFILTER = 12;
 const GROUP_NFTABLES = 1 << (7 - 1);
-const SUBSYSTEM_NFTABLES = 10;
+export const SUBSYSTEM_NFTABLES = 10;
 const MSG = { NEWTABLE: 0, DELTABLE: 2, NEWCHAIN: 3, DELCHAIN: 5, NEWRULE: 6, DELRULE: 8, NEWGEN: 15 } as const;
 const FAMILY_NAMES: Record<number, string> = { 1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6" };
 const NETLINK_HEADER = 16;

@@ -23,6 +23,8 @@ export interface PeerSelection {
 export interface SelectionChange {
   /** By node: peers that are new or other than they were; undefined where a node is a peer no longer. */
   peers: Map<string, Peer | undefined>;
+  /** Those of them that were peers before, as they were. */
+  former: Peer[];
   /** Some refusal came, went or has another reason. */
   refusals: boolean;
 }
@@ -69,7 +71,7 @@ export class PeerSelector {
 
   /** Takes Nodes as they are now, by name; undefined for those that are gone. Never throws for what a Node says. */
   update(nodes: Iterable<readonly [name: string, node: NodeVtep | undefined]>): SelectionChange {
-    const change: SelectionChange = { peers: new Map(), refusals: false };
+    const change: SelectionChange = { peers: new Map(), former: [], refusals: false };
     const doubtful = new Set<Contender>();
     for (const [name, node] of nodes) {
       if (name === this.local.node) continue;
@@ -154,7 +156,9 @@ export class PeerSelector {
   }
 
   #accept(node: string, peer: Peer | undefined, change: SelectionChange): void {
-    if (this.#peers.get(node) === peer) return;
+    const before = this.#peers.get(node);
+    if (before === peer) return;
+    if (before && !change.peers.has(node)) change.former.push(before);
     if (peer) this.#peers.set(node, peer);
     else this.#peers.delete(node);
     change.peers.set(node, peer);

@@ -138,7 +138,7 @@ export class OverlayReconciler {
   status(): OverlayStatus {
     return overlayStatus({
       local: this.#desired.local,
-      peers: this.#desired.peers.values(),
+      peers: this.#desired.peers,
       desired: this.#desired.state,
       missing: new Set(this.#missing()),
       errors: this.#backoff.errors(),
