@@ -32,7 +32,7 @@ const UNDERLAY_ANNOTATION = "skylane.dev/underlay-ip";
 /** How long a machine that still has its data path waits for the API server before it plans from the cache. */
 const CACHE_GRACE_MS = 10_000;
 /** Changes within this time are written to the cache together. */
-const SAVE_DELAY_MS = 500;
+const SAVE_DELAY_MS = 2_000;
 
 /** What the view needs. */
 export interface ClusterOptions {

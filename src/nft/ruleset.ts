@@ -16,6 +16,7 @@
  *   that race for the same port would lose a packet. A pod that talks to another node's own address leaves the
  *   cluster's pod CIDRs and is masqueraded too, as with flannel and Calico.
  */
+import { isIP } from "node:net";
 import { cidrOf, FAMILIES, type Family, familyOf, parseCidr, parseIp } from "../addr/index.ts";
 import { POD_LINK_GROUP } from "../netlink/index.ts";
 
@@ -94,7 +95,7 @@ function sets(network: NetworkRules): string[] {
   return FAMILIES.flatMap((family) => {
     const own = ofFamily(network.podCidrs, family);
     const direct = ofFamily([...network.podCidrs, ...network.clusterCidrs, ...network.masquerade.exclude], family);
-    const peers = network.peers.filter((ip) => familyOf(ip) === family).map(parseIp);
+    const peers = network.peers.filter((ip) => familyOf(ip) === family).map(addressOf);
     return [
       ...set(setName("peers", network, family), family, false, [...new Set(peers)].sort()),
       ...set(setName("pods", network, family), family, true, own),
@@ -112,6 +113,9 @@ function set(name: string, family: Family, interval: boolean, elements: readonly
     "  }",
   ];
 }
+
+/** An address, checked by the quickest strict parser that there is: of peers there are thousands. @throws RangeError */
+const addressOf = (ip: string): string => (isIP(ip) === familyOf(ip) && !ip.includes("%") ? ip : parseIp(ip));
 
 const ofFamily = (cidrs: readonly string[], family: Family): string[] =>
   cidrs.filter((cidr) => familyOf(cidr) === family).map(parseCidr);
