@@ -7,6 +7,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { BenchAgent, RouteWatch } from "../simulator/agent.ts";
 import { Cluster, fullWatch, receivedBytes } from "../simulator/cluster.ts";
 import { addressesOf } from "../simulator/node-object.ts";
+import { Witness } from "../simulator/witness.ts";
 import type { Context, Measurement } from "../support/context.ts";
 import { until } from "../support/process.ts";
 import { alone, compared, type Row, type Target, type Unit } from "../support/row.ts";
@@ -103,16 +104,22 @@ export class Simulation {
   /** Single Nodes that come. */
   async joins(count: number): Promise<void> {
     const times: number[] = [];
+    const witness = await Witness.start(this.context, this.agent.ns);
+    const podCidrs = new Set<string>();
     for (let n = 0; n < count; n++) {
       const { podCidr } = addressesOf(EXTRA + n);
+      podCidrs.add(podCidr);
       const [written = 0n] = await this.cluster.ask({ what: "put", from: EXTRA + n, count: 1 });
       await until(`a route to ${podCidr}`, 20_000, () => this.routes.at.has(podCidr), 1);
       times.push(ms(written, this.routes.at.get(podCidr) ?? 0n));
       await pause(30);
     }
-    const of = (value: number): number[] => [value];
+    const arrived = await witness.stop(podCidrs);
+    if (arrived.length !== count) throw new Error(`the events of ${arrived.length} of ${count} Nodes were seen`);
+    this.add("one new Node, from its event's arrival to its entries in the kernel: median", "ms", arrived);
+    this.add("the same, 99th percentile", "ms", [quantile(arrived, 0.99)], { of: "value", atMost: 10 });
     this.add("one new Node, from its write to its entries in the kernel: median", "ms", times);
-    this.add("the same, 99th percentile", "ms", of(quantile(times, 0.99)), { of: "value", atMost: 10 });
+    this.add("the same, 99th percentile", "ms", [quantile(times, 0.99)]);
     await this.cluster.ask({ what: "remove", from: EXTRA, count });
     await this.#settle(this.#nodes);
   }

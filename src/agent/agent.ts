@@ -90,7 +90,7 @@ export class Agent {
       cached,
       writer: new CacheWriter(cachePath(config.dataDir, network)),
       dataPathExists: rtnl.link(`sky.${config.vni}`) !== undefined,
-      onInputs: (inputs, live) => this.#network.update(inputs, live),
+      onInputs: (inputs, live, changes) => this.#network.update(inputs, live, changes),
       onNoNode: () => this.#network.noNode(node),
     });
     this.#closers.push(() => this.#cluster.stop());

@@ -7,10 +7,13 @@
 import { createHash } from "node:crypto";
 import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { parseCidr, parseIp } from "../addr/index.ts";
 import type { Inputs, OwnFacts, NodeFacts } from "./inputs.ts";
 
 const VERSION = 1;
+/** Nodes between two turns of the event loop. */
+const AT_A_TIME = 250;
 /** Unchanged inputs are written again after this long, so that the file's age says when they were last true. */
 const REFRESH_MS = 3_600_000;
 /** A cache older than this is used all the same, since it is the best there is, but it is said loudly. */
@@ -20,7 +23,7 @@ export const CACHE_OLD_MS = 24 * 3_600_000;
 export interface CachedInputs {
   /** Milliseconds since the epoch. */
   savedAt: number;
-  inputs: Inputs;
+  inputs: Inputs & { nodes: NodeFacts[] };
 }
 
 /** Where the cache of a network is. */
@@ -93,6 +96,24 @@ function optional<K extends string>(key: K, from: Record<string, unknown>): { [k
   return value === undefined ? {} : ({ [key]: string(value, key) } as { [key in K]?: string });
 }
 
+/**
+ * The text behind the head of the file, in parts: that of thousands of Nodes takes ten milliseconds to make, for which an
+ * event would have to wait.
+ */
+async function bodyOf({ own, nodes }: Inputs): Promise<string[]> {
+  const parts = [`"own":${JSON.stringify(own)},"nodes":[`];
+  let part = "";
+  let count = 0;
+  for (const node of nodes) {
+    part += `${count === 0 ? "" : ","}${JSON.stringify(node)}`;
+    if (++count % AT_A_TIME !== 0) continue;
+    parts.push(part);
+    part = "";
+    await nextTurn();
+  }
+  return [...parts, `${part}]}\n`];
+}
+
 /** Writes a cache when its inputs changed or it grew old. */
 export class CacheWriter {
   readonly #path: string;
@@ -105,17 +126,18 @@ export class CacheWriter {
 
   /** @returns whether something was written. @throws Error with the system's code; the former file is then still whole. */
   async save(inputs: Inputs, now = Date.now()): Promise<boolean> {
-    const body = JSON.stringify({ own: inputs.own, nodes: inputs.nodes });
-    const hash = createHash("sha256").update(body).digest("base64");
+    const parts = await bodyOf(inputs);
+    const digest = createHash("sha256");
+    for (const part of parts) digest.update(part);
+    const hash = digest.digest("base64");
     if (hash === this.#hash && now - this.#savedAt < REFRESH_MS) return false;
-    const text = `{"version":${VERSION},"savedAt":${now},${body.slice(1)}\n`;
     const folder = dirname(this.#path);
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const draft = `${this.#path}.${process.pid}.tmp`;
     try {
       const file = await open(draft, "w", 0o600);
       try {
-        await file.writeFile(text);
+        await file.writeFile([`{"version":${VERSION},"savedAt":${now},`, ...parts]);
         await file.datasync();
       } finally {
         await file.close();

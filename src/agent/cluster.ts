@@ -11,6 +11,7 @@
  * peers that the cache knows before the API server has said about each of them that it is gone.
  */
 import {
+  type Changes,
   type KubeClient,
   type NodeMeta,
   NodeReflector,
@@ -22,7 +23,7 @@ import type { Logger } from "../log/index.ts";
 import { VTEP_ANNOTATION } from "../overlay/index.ts";
 import { Task } from "../task/index.ts";
 import { CACHE_OLD_MS, type CacheWriter, type CachedInputs } from "./cache.ts";
-import type { Inputs, NodeFacts, OwnFacts } from "./inputs.ts";
+import type { Inputs, NodeChanges, NodeFacts, OwnFacts } from "./inputs.ts";
 import type { ApiStatus } from "./status.ts";
 
 /** The operator's override of the underlay address, on a Node. */
@@ -31,7 +32,7 @@ const UNDERLAY_ANNOTATION = "skylane.dev/underlay-ip";
 /** How long a machine that still has its data path waits for the API server before it plans from the cache. */
 const CACHE_GRACE_MS = 10_000;
 /** Changes within this time are written to the cache together. */
-const SAVE_DELAY_MS = 500;
+const SAVE_DELAY_MS = 2_000;
 
 /** What the view needs. */
 export interface ClusterOptions {
@@ -43,8 +44,11 @@ export interface ClusterOptions {
   writer: CacheWriter;
   /** The kernel has our device: nothing is lost by waiting for the API server. */
   dataPathExists: boolean;
-  /** New inputs; `live` when they are the API server's. */
-  onInputs: (inputs: Inputs, live: boolean) => void;
+  /**
+   * New inputs; `live` when they are the API server's.
+   * @param changes of the Nodes since it was called last
+   */
+  onInputs: (inputs: Inputs, live: boolean, changes: NodeChanges) => void;
   /** Our own Node does not exist, and nothing is known of it. */
   onNoNode: () => void;
 }
@@ -76,8 +80,11 @@ export class ClusterView {
 
   /** Begins to watch. */
   start(): void {
-    this.#own.onChange(() => this.#changed());
-    this.#nodes.onChange(() => this.#changed());
+    this.#own.onChange((node) => {
+      if (node) this.#ownFacts = ownFacts(node);
+      this.#changed();
+    });
+    this.#nodes.onChange((changes) => this.#changed(nodeChanges(changes)));
     this.#own.start();
     this.#nodes.start();
     const { cached, dataPathExists } = this.#options;
@@ -123,18 +130,16 @@ export class ClusterView {
     if (this.live && this.#ownFacts) await this.#options.writer.save(this.#inputs());
   }
 
-  #changed(): void {
-    const { node } = this.#own;
-    if (node) this.#ownFacts = ownFacts(node);
+  #changed(changes: NodeChanges = new Map()): void {
     if (this.#own.synced && !this.#ownFacts) return this.#options.onNoNode();
     if (!this.live) {
-      if (this.#usingCache) this.#options.onInputs(this.#inputs(), false);
+      if (this.#usingCache) this.#options.onInputs(this.#inputs(), false, changes);
       return;
     }
     clearTimeout(this.#grace);
     if (this.#usingCache) this.#options.log.info("in step with the API server; the cache is no longer used");
     this.#usingCache = false;
-    this.#options.onInputs(this.#inputs(), true);
+    this.#options.onInputs(this.#inputs(), true, changes);
     this.#save.want(SAVE_DELAY_MS);
   }
 
@@ -150,12 +155,13 @@ export class ClusterView {
         fields,
       );
     else log.info("starting from last known peers: the API server has not answered yet", fields);
-    this.#options.onInputs(this.#inputs(), false);
+    this.#options.onInputs(this.#inputs(), false, new Map());
   }
 
   #inputs(): Inputs {
     if (!this.#ownFacts) throw new Error("inputs were asked for before our own Node is known");
-    return { own: this.#ownFacts, nodes: [...this.#nodes.nodes().values()].map(nodeFacts) };
+    const nodes = this.#nodes.nodes();
+    return { own: this.#ownFacts, nodes: { [Symbol.iterator]: () => nodes.values().map(nodeFacts) } };
   }
 }
 
@@ -175,6 +181,13 @@ function nodeFacts({ name, creationTimestamp, annotations }: NodeMeta): NodeFact
   const vtep = annotations[VTEP_ANNOTATION];
   return { name, creationTimestamp, ...(vtep === undefined ? {} : { vtepAnnotation: vtep }) };
 }
+
+const nodeChanges = ({ added, changed, removed }: Changes<NodeMeta>): NodeChanges =>
+  new Map([
+    ...removed.map(({ name }) => [name, undefined] as const),
+    ...added.map((node) => [node.name, nodeFacts(node)] as const),
+    ...changed.map(({ after }) => [after.name, nodeFacts(after)] as const),
+  ]);
 
 /** A Node as the cache knows it; no object of the API server has an empty uid, so its word replaces this one. */
 const cachedMeta = ({ name, creationTimestamp, vtepAnnotation }: NodeFacts): NodeMeta => ({

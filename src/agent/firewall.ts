@@ -12,25 +12,31 @@ import { Task } from "../task/index.ts";
 import { aggregate } from "./aggregate.ts";
 import type { Metrics } from "./metrics.ts";
 
-/** What a network's rules are made of. */
-export function rulesOf(local: LocalNetwork, peers: readonly Peer[], config: AgentConfig): NetworkRules {
+/** What a network's rules are made of, read whenever they are rendered: peers come and go in between. */
+export function rulesOf(local: LocalNetwork, peers: ReadonlyMap<string, Peer>, config: AgentConfig): NetworkRules {
   const { network, vni, port, podCidrs, clusterCidrs } = local;
-  // Of a family without configured cluster CIDRs, what is known of the cluster are the nodes in it.
-  const known = peers
-    .flatMap((peer) => peer.podCidrs)
-    .filter((cidr) => !clusterCidrs.some((one) => familyOf(one) === familyOf(cidr)));
-  const ports = peers.flatMap((peer) => (peer.port === undefined ? [] : [peer.port]));
   return {
     network,
     vni,
     port,
-    peers: peers.map(({ underlayIp }) => underlayIp),
-    peerPorts: [...new Set(ports)],
+    get peers() {
+      return Array.from(peers.values(), ({ underlayIp }) => underlayIp);
+    },
+    get peerPorts() {
+      return [...new Set(Array.from(peers.values()).flatMap((peer) => peer.port ?? []))];
+    },
     podCidrs,
-    clusterCidrs: [...clusterCidrs, ...aggregate(known)],
+    get clusterCidrs() {
+      const known = Array.from(peers.values()).flatMap((peer) => unconfigured(clusterCidrs, peer));
+      return [...clusterCidrs, ...aggregate(known)];
+    },
     masquerade: config.masquerade,
   };
 }
+
+/** A peer's pod CIDRs of families without configured cluster CIDRs: of those, what is known of the cluster are the nodes in it. */
+const unconfigured = (clusterCidrs: readonly string[], { podCidrs }: Peer): string[] =>
+  podCidrs.filter((cidr) => !clusterCidrs.some((one) => familyOf(one) === familyOf(cidr)));
 
 /** The rules of all networks of the node. */
 export class NodeFirewall {
@@ -68,6 +74,18 @@ export class NodeFirewall {
     this.#networks.set(rules.network, rules);
     this.#firewall.set([...this.#networks.values()]);
     if (!this.#started) this.#start.want();
+  }
+
+  /** Takes a change of a network's peers, of which the rules that were set know already. */
+  changePeers({ network, clusterCidrs }: LocalNetwork, former: readonly Peer[], now: readonly Peer[]): void {
+    const rules = this.#networks.get(network);
+    if (!rules) return;
+    const addresses = (peers: readonly Peer[]) => new Set(peers.map(({ underlayIp }) => underlayIp));
+    const [gone, come] = [addresses(former), addresses(now)];
+    const follows = [...former, ...now].some(
+      (peer) => peer.port !== undefined || unconfigured(clusterCidrs, peer).length > 0,
+    );
+    this.#firewall.changePeers(rules, { come: [...come.difference(gone)], gone: [...gone.difference(come)] }, follows);
   }
 
   /** Whether the rules in force are those of the networks as they are now. */

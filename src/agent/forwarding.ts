@@ -12,7 +12,7 @@ import { familyOf, ipScope } from "../addr/index.ts";
 import { readSysctl, writeSysctl } from "../sys/index.ts";
 
 /** RTPROT_RA, linux/rtnetlink.h: a route learned from a router advertisement. */
-const PROTOCOL_RA = 9;
+export const PROTOCOL_RA = 9;
 
 /** A device as far as forwarding is concerned; sysctl values as the kernel prints them, undefined where there is none. */
 export interface ForwardingLink {

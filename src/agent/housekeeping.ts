@@ -7,7 +7,7 @@ import type { AgentConfig } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
 import { DurationSpool } from "./durations.ts";
-import { ensureForwarding, readForwarding } from "./forwarding.ts";
+import { ensureForwarding, PROTOCOL_RA, readForwarding } from "./forwarding.ts";
 import type { Metrics } from "./metrics.ts";
 import type { PodNetwork } from "./network.ts";
 
@@ -71,7 +71,9 @@ export class Housekeeping {
     const { rtnl, log } = this.#options;
     await this.#guarded("forwarding cannot be switched on", () => {
       this.#forwarding = { ok: false, message: "the node's forwarding cannot be read" };
-      const state = readForwarding(rtnl.links(), rtnl.addresses({ family: 6 }), rtnl.routes({ family: 6 }));
+      // Those of thousands of peers are none of them.
+      const routes = rtnl.routes({ family: 6, protocol: PROTOCOL_RA });
+      const state = readForwarding(rtnl.links(), rtnl.addresses({ family: 6 }), routes);
       try {
         for (const { key, value } of ensureForwarding(state)) log.info(`set ${key} = ${value}`);
         this.#forwarding = { ok: true, message: "the node forwards" };

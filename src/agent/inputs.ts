@@ -28,7 +28,11 @@ export interface NodeFacts {
 
 /** All inputs of a network. */
 export interface Inputs {
+  /** Another object only when it says something else. */
   own: OwnFacts;
-  /** Every Node of the cluster, our own among them. */
-  nodes: NodeFacts[];
+  /** Every Node of the cluster as it is when this is gone through, our own among them. */
+  nodes: Iterable<NodeFacts>;
 }
+
+/** Nodes that have changed, by name; undefined for those that are gone. */
+export type NodeChanges = ReadonlyMap<string, NodeFacts | undefined>;

@@ -1,17 +1,19 @@
 /**
- * Gives memory back that a burst of work has left. Reading thousands of Nodes fills V8's heap with what is garbage right
- * afterwards, and a process that then does next to nothing never allocates enough for V8 to look at it again: at
- * 5,000 nodes an agent that has settled keeps 200 MB, and 120 after a collection. A DaemonSet pays that on every node, so
- * the heap is collected once it has grown far beyond what was in use, at a moment when nothing is waited for.
+ * Gives memory back that a burst of work has left. Reading thousands of Nodes, or hundreds that come and go, fills V8's
+ * heap with what is garbage right afterwards, and a process that then does next to nothing never allocates enough for V8
+ * to look at it again: at 5,000 nodes an agent kept 200 MB of which it used half. A DaemonSet pays that on every node, so
+ * a heap that has grown is collected as soon as it no longer grows, when nothing is waited for.
  */
 import { getHeapStatistics, setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 
-/** The first look, when the start is over; then every so often; in milliseconds. */
-const FIRST_MS = 5_000;
-const EVERY_MS = 600_000;
-/** A heap of fewer bytes is not worth a pause. */
-const SMALL = 48 << 20;
+/** How often the heap's size is looked at, in milliseconds: a matter of microseconds. */
+const LOOK_MS = 2_000;
+/** Growth since the last collection that is worth a pause, and growth between two looks that is none, in bytes. */
+const WORTH_IT = 4 << 20;
+const QUIET = 1 << 20;
+/** How much the heap may grow before V8 looks for garbage by itself, once the start is over. */
+const GROWTH_PERCENT = 25;
 
 type Collect = (options: { type: "major"; execution: "sync"; flavor: "last-resort" }) => void;
 
@@ -19,16 +21,18 @@ type Collect = (options: { type: "major"; execution: "sync"; flavor: "last-resor
 export function returnMemory(): () => void {
   setFlagsFromString("--expose-gc");
   const collect = runInNewContext("gc") as Collect;
-  let inUse = 0;
+  const size = (): number => getHeapStatistics().total_heap_size;
+  let collected: number | undefined;
+  let last = 0;
   const look = (): void => {
-    if (getHeapStatistics().total_heap_size < Math.max(SMALL, 2 * inUse)) return;
+    const now = size();
+    const quiet = now - last < QUIET;
+    last = now;
+    if (!quiet || now < (collected ?? 0) + WORTH_IT) return;
+    if (collected === undefined) setFlagsFromString(`--heap-growing-percent=${GROWTH_PERCENT}`);
     collect({ type: "major", execution: "sync", flavor: "last-resort" });
-    inUse = getHeapStatistics().used_heap_size;
+    last = collected = size();
   };
-  const first = setTimeout(look, FIRST_MS).unref();
-  const later = setInterval(look, EVERY_MS).unref();
-  return () => {
-    clearTimeout(first);
-    clearInterval(later);
-  };
+  const timer = setInterval(look, LOOK_MS).unref();
+  return () => clearInterval(timer);
 }

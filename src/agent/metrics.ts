@@ -9,6 +9,9 @@ const WORK_BUCKETS = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 
 /** Buckets for a CNI request, by the agent or by a plugin of its own: 1 ms to 10 s. */
 const CNI_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
 
+/** How often the event loop's lag is measured, in milliseconds: each time wakes a process that does nothing otherwise. */
+const LAG_PRECISION_MS = 500;
+
 /** All of the agent's metrics. */
 export class Metrics {
   readonly registry = new Registry();
@@ -117,7 +120,7 @@ export class Metrics {
 
   /** @param version Skylane's own. */
   constructor(version: string) {
-    collectDefaultMetrics({ register: this.registry, eventLoopMonitoringPrecision: 20 });
+    collectDefaultMetrics({ register: this.registry, eventLoopMonitoringPrecision: LAG_PRECISION_MS });
     this.buildInfo.set({ version, node_version: process.version }, 1);
   }
 

@@ -1,24 +1,24 @@
 /**
- * One pod network on this node, from inputs to a working data path. Everything is worked out anew from the latest
- * inputs and the machine's addresses whenever either changes, and handed to those who make it true: the overlay's
+ * One pod network on this node, from inputs to a working data path. What follows from the latest inputs and the
+ * machine's addresses is worked out whenever either changes, and handed to those who make it true: the overlay's
  * reconciler, the firewall, the Node's annotation, the files that the CNI plugin and the runtime read. There
  * is no other state than what was last worked out, so every change, from a first start to a moved address, is
- * the same event.
+ * the same event; one of other Nodes alone is the same for its peers alone.
  */
 import type { AgentConfig } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
-import { type LocalNetwork, OverlayReconciler, type Peer, selectPeers } from "../overlay/index.ts";
+import { type LocalNetwork, OverlayReconciler } from "../overlay/index.ts";
 import { Task } from "../task/index.ts";
 import { ensureFiles } from "./files.ts";
-import { type NodeFirewall, rulesOf } from "./firewall.ts";
-import type { Inputs } from "./inputs.ts";
+import type { NodeFirewall } from "./firewall.ts";
+import type { Inputs, NodeChanges } from "./inputs.ts";
 import { localChanges, resolveLocal } from "./local.ts";
 import { lookAt } from "./machine.ts";
 import type { Metrics } from "./metrics.ts";
+import { Peers } from "./peers.ts";
 import { Publisher, type Publication } from "./publisher.ts";
 import type { Question } from "./readiness.ts";
-import { RefusalBook } from "./refusals.ts";
 import { type NetworkView, questionsOf, sampleInto, statusOf } from "./report.ts";
 import type { NetworkStatus } from "./status.ts";
 import type { Underlay } from "./underlay.ts";
@@ -34,7 +34,7 @@ export interface NetworkOptions {
   metrics: Metrics;
   /** For looking at the machine; the reconciler has its own. */
   rtnl: Rtnl;
-  firewall: Pick<NodeFirewall, "set" | "verdict">;
+  firewall: Pick<NodeFirewall, "set" | "changePeers" | "verdict">;
   /** Writes our Node's `skylane.dev/vtep`. @throws ApiError */
   annotate: (text: string) => Promise<void>;
   /** Emits an Event on our Node. */
@@ -46,7 +46,7 @@ export class PodNetwork {
   readonly #options: NetworkOptions;
   readonly #log: Logger;
   readonly #waiting: Waiting;
-  readonly #refusals = new RefusalBook();
+  readonly #peers: Peers;
   readonly #selfTest: SelfTest;
   readonly #start: Task;
   readonly #publisher: Publisher;
@@ -55,14 +55,13 @@ export class PodNetwork {
   #live = false;
   #local: LocalNetwork | undefined;
   #underlay: Underlay | undefined;
-  #peers: readonly Peer[] = [];
-  /** What the peers were chosen from. */
-  #selected: { local: LocalNetwork; nodes: Inputs["nodes"] } | undefined;
   #overlay: OverlayReconciler | undefined;
   /** The reconciler has finished a pass: its status is of the kernel. */
   #looked = false;
   /** The data path has worked since this agent started: files may say so. */
   #worked = false;
+  /** What the files say. */
+  #written: LocalNetwork | undefined;
   #warned = "";
   #evaluation: NodeJS.Immediate | undefined;
   #stopped = false;
@@ -71,6 +70,12 @@ export class PodNetwork {
     this.#options = options;
     const { log, metrics, rtnl, event, annotate } = options;
     this.#log = log;
+    this.#peers = new Peers({
+      ...options,
+      overlay: () => this.#overlay,
+      onRefused: ({ node, reason, message }) =>
+        event("Warning", "SkylanePeerRefused", `${node}: ${reason}: ${message}`),
+    });
     this.#waiting = new Waiting(log, (reason, message) => event("Warning", reason, message));
     this.#selfTest = new SelfTest(rtnl, metrics);
     this.#start = new Task(
@@ -90,11 +95,15 @@ export class PodNetwork {
     );
   }
 
-  /** New inputs; `live` when they are the API server's. */
-  update(inputs: Inputs, live: boolean): void {
+  /** New inputs; `live` when they are the API server's. @param changes of the Nodes since the last call */
+  update(inputs: Inputs, live: boolean, changes: NodeChanges): void {
+    const others = this.#inputs?.own === inputs.own && this.#live === live && this.#peers.chosen;
     this.#inputs = inputs;
     this.#live = live;
-    this.look();
+    this.#peers.note(changes);
+    // Other Nodes have no bearing on what this one is.
+    if (others && this.#local && !this.#stopped) this.#peers.choose(this.#local, inputs.nodes);
+    else this.look();
   }
 
   /** Our own Node does not exist (yet). */
@@ -124,7 +133,7 @@ export class PodNetwork {
   /** What is looked at from time to time without any event: the files, and the data path itself. */
   async maintain(): Promise<void> {
     this.look();
-    if (this.#worked && this.#local) await this.#selfTest.run(this.#local, this.#peers);
+    if (this.#worked && this.#local) await this.#selfTest.run(this.#local, [...this.#peers.all.values()]);
     this.#files.want();
     this.#publisher.poke();
   }
@@ -158,6 +167,7 @@ export class PodNetwork {
     return {
       waiting: this.#waiting.current?.message ?? (this.#inputs ? undefined : "nothing is known of the cluster yet"),
       local: this.#local,
+      peers: this.#peers.all.size,
       overlay: this.#looked ? this.#overlay?.status() : undefined,
       worked: this.#worked,
       firewall: this.#options.firewall.verdict,
@@ -171,7 +181,7 @@ export class PodNetwork {
             message: failing ? "the CNI configuration cannot be written" : "the CNI configuration is there",
           }
         : { ok: false, message: "the CNI configuration waits for the data path" },
-      refused: this.#refusals.current,
+      refused: this.#peers.refused,
     };
   }
 
@@ -188,22 +198,9 @@ export class PodNetwork {
     }
     // With something of our own missing for now, the data path goes on as it was, and peers come and go.
     if (!this.#local) return;
-    this.#select(this.#local, inputs.nodes);
+    this.#peers.choose(this.#local, inputs.nodes);
     if (!this.#overlay) this.#start.want();
     this.#publisher.poke();
-  }
-
-  /** Most looks find the Nodes as they were, and with thousands of them choosing anew takes a while. */
-  #select(local: LocalNetwork, nodes: Inputs["nodes"]): void {
-    if (this.#selected?.nodes === nodes && this.#selected.local === local) return;
-    this.#selected = { local, nodes };
-    const { peers, refused } = selectPeers(local, nodes);
-    this.#tell(this.#refusals.update(refused));
-    if (JSON.stringify(peers) !== JSON.stringify(this.#peers)) {
-      this.#peers = peers;
-      this.#overlay?.setPeers(peers);
-    }
-    this.#options.firewall.set(rulesOf(local, this.#peers, this.#options.config));
   }
 
   #adopt(local: LocalNetwork, warnings: readonly string[]): void {
@@ -224,14 +221,6 @@ export class PodNetwork {
     this.#overlay?.setLocal(local);
   }
 
-  #tell({ fresh, lifted }: ReturnType<RefusalBook["update"]>): void {
-    for (const { node, reason, message } of fresh) {
-      this.#log.warn(`refused peer ${node}: ${message}`, { reason });
-      this.#options.event("Warning", "SkylanePeerRefused", `${node}: ${reason}: ${message}`);
-    }
-    for (const node of lifted) this.#log.info(`no longer refused: ${node}`);
-  }
-
   async #startOverlay(): Promise<void> {
     if (this.#overlay || !this.#local) return;
     const { metrics, config } = this.#options;
@@ -249,11 +238,11 @@ export class PodNetwork {
         metrics.applySeconds.observe({ network }, applySeconds);
         if (failures > 0) metrics.kernelErrors.inc({ network }, failures);
         this.#looked = true;
-        this.#files.want();
+        if (this.#written !== this.#local) this.#files.want();
         this.#publisher.poke();
       },
     });
-    overlay.setPeers(this.#peers);
+    overlay.setPeers(this.#peers.all.values());
     this.#overlay = overlay;
     try {
       await overlay.start();
@@ -268,25 +257,27 @@ export class PodNetwork {
   #publication(): Publication {
     const { own } = this.#inputs ?? {};
     if (!this.#live || !this.#looked || !own || !this.#local || !this.#underlay) return undefined;
-    if (this.#overlay?.status().error !== undefined) return undefined;
+    if (this.#overlay?.error !== undefined) return undefined;
     return { own, local: this.#local, ips: this.#underlay.ips };
   }
 
   /** The plugin's and the runtime's files: first once the data path works, then whenever they should say something else. */
   #writeFiles(): void {
     const local = this.#local;
-    const overlay = this.#overlay?.status();
+    const overlay = this.#overlay;
     if (!local || !overlay || !this.#looked || overlay.error !== undefined) return;
     if (!this.#worked) {
       // A peer that the kernel refuses must not keep this node from having pods; one that is not tried yet may.
-      if (overlay.peers.some(({ state }) => state === "pending") || !this.#options.firewall.verdict.ok) return;
-      const { ok, message } = this.#selfTest.check(local, this.#peers);
+      if (!overlay.tried || !this.#options.firewall.verdict.ok) return;
+      const peers = [...this.#peers.all.values()];
+      const { ok, message } = this.#selfTest.check(local, peers);
       if (!ok) throw new Error(`the self-test of the data path failed: ${message}`);
-      this.#log.info("the data path works", { peers: this.#peers.length, selfTest: message });
+      this.#log.info("the data path works", { peers: peers.length, selfTest: message });
       this.#worked = true;
       // Whether a peer answers is worth knowing, and nothing to wait for.
-      void this.#selfTest.run(local, this.#peers);
+      void this.#selfTest.run(local, peers);
     }
     ensureFiles(this.#options.config, local, this.#log);
+    this.#written = local;
   }
 }

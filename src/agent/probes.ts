@@ -90,20 +90,10 @@ export function probe(
   });
 }
 
-/**
- * Asks up to `count` peers at once, starting at `offset` in the list so that every peer gets its turn over time.
- */
-export async function probeSome(
-  paths: readonly ProbePath[],
-  offset: number,
-  count = 3,
-  timeoutMs = 1_000,
-): Promise<ProbeResult> {
-  const some =
-    paths.length <= count ? paths : Array.from({ length: count }, (_, i) => paths[(offset + i) % paths.length]);
-  const results = await Promise.all(
-    some.map(async (path) => ({ path, ...(await probe(path as ProbePath, timeoutMs)) })),
-  );
+/** Asks the first `count` peers at once. */
+export async function probeSome(paths: readonly ProbePath[], count = 3, timeoutMs = 1_000): Promise<ProbeResult> {
+  const some = paths.slice(0, count);
+  const results = await Promise.all(some.map(async (path) => ({ path, ...(await probe(path, timeoutMs)) })));
   const first = results.find(({ answered }) => answered)?.path;
   return { asked: some.length, ...(first ? { answered: first.node } : {}) };
 }

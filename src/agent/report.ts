@@ -15,6 +15,8 @@ export interface NetworkView {
   /** What is being waited for. */
   waiting: string | undefined;
   local: LocalNetwork | undefined;
+  /** How many are accepted. */
+  peers: number;
   /** Undefined until the kernel has been looked at. */
   overlay: OverlayStatus | undefined;
   /** The data path has worked since the agent's start. */
@@ -73,7 +75,7 @@ export function statusOf({ local, overlay, worked, refused }: NetworkView): Netw
 
 /** Sets the network's gauges. */
 export function sampleInto(metrics: Metrics, network: string, view: NetworkView): void {
-  metrics.peers.set({ network }, view.overlay?.peers.length ?? 0);
+  metrics.peers.set({ network }, view.peers);
   metrics.refusedPeers.reset();
   for (const { reason } of view.refused) metrics.refusedPeers.inc({ network, reason });
   for (const [kind, { expected, present }] of Object.entries(view.overlay?.entries ?? {})) {

@@ -8,8 +8,8 @@ import type { LocalNetwork, Peer } from "../overlay/index.ts";
 import type { Metrics } from "./metrics.ts";
 import { pathComplaint, probePaths, probeSome, type ProbePath, udpPortBound } from "./probes.ts";
 
-/** Paths whose route is looked up in one run; each run takes the next ones. */
-const ROUTE_SAMPLE = 16;
+/** Peers that one run looks at; each run takes the next ones. */
+const SAMPLE = 16;
 /** An answer of a peer is worth this long, in milliseconds; until then nobody is asked again. */
 const ANSWER_LASTS_MS = 60_000;
 
@@ -33,7 +33,7 @@ export class SelfTest {
 
   /** Runs the local half alone, which is what decides. Never throws: what goes wrong is the verdict. */
   check(local: LocalNetwork, peers: readonly Peer[]): { ok: boolean; message: string } {
-    const paths = probePaths(local.podCidrs, peers);
+    const paths = this.#paths(local, peers);
     const complaint = this.#complaint(local, paths);
     if (complaint !== undefined) {
       this.#answered = undefined;
@@ -48,9 +48,8 @@ export class SelfTest {
 
   /** Runs both halves. Never throws. */
   async run(local: LocalNetwork, peers: readonly Peer[]): Promise<{ ok: boolean; message: string }> {
-    const paths = probePaths(local.podCidrs, peers);
-    if (!this.check(local, peers).ok || paths.length === 0) return this.#verdict;
-    const message = await this.#remote(paths);
+    if (!this.check(local, peers).ok || peers.length === 0) return this.#verdict;
+    const message = await this.#remote(local, peers);
     if (this.#verdict.ok) this.#verdict = { ok: true, message };
     return this.#verdict;
   }
@@ -67,8 +66,7 @@ export class SelfTest {
     const link = this.#rtnl.link(device);
     if (!link?.up) return `device ${device} is ${link ? "down" : "missing"}`;
     if (!udpPortBound(port, familyOf(underlayIp))) return `nothing receives VXLAN on UDP port ${port}`;
-    for (let i = 0; i < Math.min(ROUTE_SAMPLE, paths.length); i++) {
-      const path = paths[(this.#offset + i) % paths.length] as ProbePath;
+    for (const path of paths) {
       const complaint = pathComplaint(path, { ifindex: link.index, name: device }, (ip) => this.#routeTo(ip));
       if (complaint !== undefined) return complaint;
     }
@@ -84,12 +82,19 @@ export class SelfTest {
     }
   }
 
-  async #remote(paths: readonly ProbePath[]): Promise<string> {
+  /** Paths to the peers whose turn it is. */
+  #paths({ podCidrs }: LocalNetwork, peers: readonly Peer[]): ProbePath[] {
+    const start = peers.length === 0 ? 0 : this.#offset % peers.length;
+    const turn = [...peers.slice(start, start + SAMPLE), ...peers.slice(0, Math.max(0, start + SAMPLE - peers.length))];
+    return probePaths(podCidrs, turn.slice(0, peers.length));
+  }
+
+  async #remote(local: LocalNetwork, peers: readonly Peer[]): Promise<string> {
     const last = this.#answered;
-    if (last && Date.now() - last.at < ANSWER_LASTS_MS && paths.some(({ node }) => node === last.node))
+    if (last && Date.now() - last.at < ANSWER_LASTS_MS && peers.some(({ node }) => node === last.node))
       return `${last.node} answered through the tunnel`;
-    const { asked, answered } = await probeSome(paths, this.#offset);
-    this.#offset = (this.#offset + asked) % paths.length;
+    const { asked, answered } = await probeSome(this.#paths(local, peers));
+    this.#offset = (this.#offset + asked) % peers.length;
     this.#metrics.selfTests.inc({ outcome: answered === undefined ? "unanswered" : "answered" });
     this.#answered = answered === undefined ? undefined : { node: answered, at: Date.now() };
     return answered === undefined

@@ -8,27 +8,28 @@ const MAX_LINE_BYTES = 16 << 20;
 
 /** Takes chunks and hands on whole lines. */
 export class LineSplitter {
-  private readonly onLine: (line: string) => void;
+  private readonly onLine: (line: Buffer) => void;
   private readonly onTooLong: () => void;
   private readonly maxBytes: number;
   private parts: Buffer[] = [];
   private length = 0;
   private skipping = false;
 
-  constructor(onLine: (line: string) => void, onTooLong: () => void, maxBytes = MAX_LINE_BYTES) {
+  constructor(onLine: (line: Buffer) => void, onTooLong: () => void, maxBytes = MAX_LINE_BYTES) {
     this.onLine = onLine;
     this.onTooLong = onTooLong;
     this.maxBytes = maxBytes;
   }
 
-  /** Hands on every line that is complete with this chunk; empty lines are left out. */
+  /** Hands on every line that is complete with this chunk, valid during the call; empty lines are left out. */
   push(chunk: Buffer): void {
     let start = 0;
     for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, start)) {
       this.keep(chunk.subarray(start, end));
       start = end + 1;
       if (this.skipping) this.skipping = false;
-      else if (this.length > 0) this.onLine(Buffer.concat(this.parts).toString("utf8"));
+      else if (this.length > 0)
+        this.onLine(this.parts.length === 1 ? (this.parts[0] as Buffer) : Buffer.concat(this.parts));
       this.parts = [];
       this.length = 0;
     }

@@ -2,8 +2,10 @@
  * One watch stream, from its request to its end. It knows nothing of what the events mean; it makes sure that
  * the stream cannot hang for ever, and that a broken line costs that line only.
  */
+import { finished } from "node:stream/promises";
 import { ApiError, statusOf } from "./api-error.ts";
 import type { ApiRequest, KubeClient } from "./client.ts";
+import { withoutManagedFields } from "./cut.ts";
 import { LineSplitter } from "./lines.ts";
 
 /** One line of a watch. */
@@ -35,8 +37,8 @@ export class WatchStalled extends Error {
   }
 }
 
-function parseEvent(line: string): WatchEvent {
-  const value: unknown = JSON.parse(line);
+function parseEvent(line: Buffer): WatchEvent {
+  const value: unknown = JSON.parse(withoutManagedFields(line));
   const { type, object } = (value ?? {}) as { type?: unknown; object?: unknown };
   if (typeof type !== "string" || typeof object !== "object" || object === null) {
     throw new SyntaxError("not a watch event");
@@ -56,7 +58,7 @@ export async function followWatch(client: KubeClient, options: WatchOptions): Pr
   options.onOpen();
 
   let reported: ApiError | undefined;
-  const onLine = (line: string): void => {
+  const onLine = (line: Buffer): void => {
     let event: WatchEvent;
     try {
       event = parseEvent(line);
@@ -69,25 +71,58 @@ export async function followWatch(client: KubeClient, options: WatchOptions): Pr
   };
   const splitter = new LineSplitter(onLine, () => onGarbage("a line without end"));
 
-  let stalled: WatchStalled | undefined;
-  const stall = (): void => {
-    stalled = new WatchStalled(options.inactivityMs());
-    body.destroy(stalled);
-  };
-  let timer = setTimeout(stall, options.inactivityMs());
+  const silence = new Silence(options.inactivityMs, (stalled) => body.destroy(stalled));
+  // A listener: going over the stream with "for await" costs as much again as what a heartbeat is.
+  body.on("data", (chunk: Buffer) => {
+    splitter.push(chunk);
+    // What came may have changed how long it may be silent.
+    silence.broken();
+    if (reported !== undefined) body.destroy(reported);
+  });
   try {
-    for await (const chunk of body as AsyncIterable<Buffer>) {
-      clearTimeout(timer);
-      splitter.push(chunk);
-      if (reported !== undefined) throw reported;
-      timer = setTimeout(stall, options.inactivityMs());
-    }
+    await finished(body);
   } catch (error) {
     if (signal.aborted) return;
-    if (error === reported || stalled !== undefined) throw stalled ?? error;
+    if (error === reported || error instanceof WatchStalled) throw error;
     throw new ApiError(what, 0, { message: `the connection broke: ${(error as Error).message}` }, { cause: error });
   } finally {
-    clearTimeout(timer);
+    silence.end();
     body.destroy();
+  }
+}
+
+/** Tells when nothing was heard for too long. Its timer is set anew when it fires, not at every sound. */
+class Silence {
+  readonly #limitMs: () => number;
+  readonly #onStall: (stalled: WatchStalled) => void;
+  #since = performance.now();
+  #set = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(limitMs: () => number, onStall: (stalled: WatchStalled) => void) {
+    this.#limitMs = limitMs;
+    this.#onStall = onStall;
+    this.broken();
+  }
+
+  /** Something was heard. */
+  broken(): void {
+    this.#since = performance.now();
+    const limit = this.#limitMs();
+    if (limit !== this.#set) this.#wait(limit, limit);
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
+  }
+
+  #wait(limit: number, ms: number): void {
+    clearTimeout(this.#timer);
+    this.#set = limit;
+    this.#timer = setTimeout(() => {
+      const left = this.#since + limit - performance.now();
+      if (left > 0) this.#wait(limit, left);
+      else this.#onStall(new WatchStalled(limit));
+    }, ms);
   }
 }

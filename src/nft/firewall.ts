@@ -1,14 +1,21 @@
 /**
  * Keeps what Skylane needs of the packet filter: its own table, and acceptance where a FORWARD policy would drop its
- * traffic. The table is always put in place whole, in one transaction (thirty milliseconds for five thousand
- * peers), so there is no difference to work out and nothing to remember about the last one. Any transaction
- * of somebody else's that touches it is answered by putting it in place again: the kernel announces it.
+ * traffic. The table is put in place whole, in one transaction (thirty milliseconds for five thousand peers), so
+ * there is no difference to work out and nothing to remember about the last one. Any transaction of somebody else's that
+ * touches it is answered by putting it in place again: the kernel announces it.
+ *
+ * Peers that come and go do not wait for that: their addresses are put into the table that is in place (elements.ts). Where
+ * that cannot be done, for whatever reason, it is put in place whole.
  *
  * Legacy iptables announces nothing, so where the kernel has such a table its FORWARD chain is looked at on a timer.
  */
+import { createHash } from "node:crypto";
 import type { Logger } from "../log/index.ts";
+import { SysError } from "../sys/index.ts";
 import { Task } from "../task/index.ts";
 import { ensureForwarding, FORWARD_CHAIN, hasLegacyTable } from "./forward-policy.ts";
+import { ElementsRefused } from "./elements.ts";
+import { type PeerChange, PeerChanges, setChanges } from "./peer-changes.ts";
 import { type RunTool, toolRunner } from "./run.ts";
 import { ALL_FEATURES, type NetworkRules, type NftFeatures, renderRuleset, TABLE } from "./ruleset.ts";
 import { applyNetworks, WITHOUT } from "./table.ts";
@@ -26,6 +33,8 @@ const LONGEST_REST_MS = 250;
 /** A repair this long after the last one is nobody's habit. */
 const CALM_MS = 2_000;
 const LEGACY_LOOK_MS = 10_000;
+/** How long rules may take that depend on peers besides letting them in; putting the table in place takes some processor time. */
+const FOLLOW_MS = 5_000;
 const RETRY = { baseMs: 250, maxMs: 30_000 } as const;
 
 export interface FirewallOptions {
@@ -73,9 +82,12 @@ export class Firewall {
   readonly #errors = new Map<"table" | "forward", string>();
   readonly #repairs = { nft: 0, forward: 0 };
   #networks: readonly NetworkRules[] = [];
-  #text = "";
-  /** The text that is in place. */
-  #applied: string | undefined;
+  /** Number of what is wanted, and of what is in place. */
+  #wanted = 0;
+  #applied: number | undefined;
+  /** Digest of the text that was wanted last; undefined when peers have changed since. */
+  #digest: string | undefined;
+  readonly #peers: PeerChanges;
   #features: NftFeatures = ALL_FEATURES;
   #watch: NftWatch | undefined;
   #legacyTimer: NodeJS.Timeout | undefined;
@@ -92,15 +104,28 @@ export class Firewall {
   constructor(options: FirewallOptions) {
     this.#options = options;
     this.#run = options.run ?? toolRunner({ netns: options.netns });
+    this.#peers = new PeerChanges(options.netns);
   }
 
   /** Sets what the rules are made of, for all pod networks of the node. @throws RangeError for values that are none */
   set(networks: readonly NetworkRules[]): void {
-    const text = renderRuleset(networks);
+    const digest = createHash("sha256").update(renderRuleset(networks)).digest("base64");
     this.#networks = networks;
-    this.#text = text;
-    // What is being put in place at this moment is not in #applied yet.
-    if ((text !== this.#applied || this.#table.running) && this.#watch) this.#table.want();
+    if (digest === this.#digest) return;
+    this.#digest = digest;
+    this.#wantTable();
+  }
+
+  /**
+   * Lets peers of a network in that came and shuts those out that went; what was given to {@link set} must say so too by now.
+   * @param follows other rules depend on these peers as well, and are put right some time later
+   */
+  changePeers(network: NetworkRules, change: PeerChange, follows: boolean): void {
+    this.#digest = undefined;
+    const changes = setChanges(network, change);
+    if (this.#table.running) this.#peers.wait(changes);
+    else if (this.#applied !== this.#wanted || !this.#changed(() => this.#peers.make(changes))) this.#wantTable();
+    if (follows && this.#watch) this.#table.want(FOLLOW_MS);
   }
 
   /** Starts watching and puts the table in place; resolves after the first attempt (see {@link status}). @throws SysError */
@@ -115,7 +140,6 @@ export class Firewall {
         this.#wantForward(LONGEST_REST_MS);
       },
     });
-    this.#text ||= renderRuleset(this.#networks);
     this.#table.want();
     this.#wantForward(0);
     const { legacyLookMs = LEGACY_LOOK_MS } = this.#options;
@@ -132,7 +156,7 @@ export class Firewall {
     const lacking = (Object.keys(WITHOUT) as (keyof NftFeatures)[]).filter((feature) => !this.#features[feature]);
     const error = [...this.#errors.values()].join("; ");
     return {
-      ready: this.#applied !== undefined && this.#applied === this.#text,
+      ready: this.#applied === this.#wanted,
       ...(error !== "" && { error }),
       degraded: lacking.map((feature) => WITHOUT[feature]),
       acceptedForward: this.#acceptedForward,
@@ -144,11 +168,12 @@ export class Firewall {
   async stop(): Promise<void> {
     clearInterval(this.#legacyTimer);
     await Promise.all([this.#table.stop(), this.#forward.stop(), this.#watch?.close()]);
+    this.#peers[Symbol.dispose]();
   }
 
   #onTransactions(transactions: readonly NftTransaction[]): void {
     for (const { generation, tables, chains } of transactions) {
-      if (tables.has(OWN_TABLE)) this.#touched.push(generation);
+      if (tables.has(OWN_TABLE) && !this.#peers.made(generation)) this.#touched.push(generation);
       for (const chain of chains) if (CONCERNS_FORWARD.has(chain)) this.#wantForward(SETTLE_MS);
     }
     if (!this.#table.running) this.#judge();
@@ -167,8 +192,9 @@ export class Firewall {
 
   async #applyTable(): Promise<void> {
     const start = performance.now();
-    const [text, networks, drifted] = [this.#text, this.#networks, this.#drifted];
+    const [wanted, networks, drifted] = [this.#wanted, this.#networks, this.#drifted];
     this.#drifted = false;
+    this.#peers.forget();
     let features = this.#features;
     try {
       const seen = await recordTransactions(this.#options.netns, async () => {
@@ -183,12 +209,30 @@ export class Firewall {
       this.#options.onApply?.("error", (performance.now() - start) / 1000);
       throw error;
     }
-    this.#applied = text;
+    this.#applied = wanted;
     this.#errors.delete("table");
     this.#learned(features);
     if (drifted) this.#repaired();
     if (this.#generation === undefined) this.#table.want(LONGEST_REST_MS);
     else this.#judge();
+    if (!this.#changed(() => this.#peers.flush())) this.#wantTable();
+  }
+
+  /** The table in place is not what it should be. */
+  #wantTable(): void {
+    this.#wanted++;
+    if (this.#watch) this.#table.want();
+  }
+
+  /** Runs a change of elements; false when it was not made. */
+  #changed(make: () => boolean): boolean {
+    try {
+      return make();
+    } catch (error) {
+      if (!(error instanceof ElementsRefused || error instanceof SysError)) throw error;
+      this.#options.logger.debug("peers cannot be changed in the table that is in place", { error });
+      return false;
+    }
   }
 
   #repaired(): void {

@@ -20,6 +20,7 @@
  * later rules are not about. Devices of ours are told by link group, a number: to match a name the kernel copies it first,
  * for every rule and packet (nft_meta_store_ifname).
  */
+import { isIP } from "node:net";
 import { cidrOf, FAMILIES, type Family, familyOf, parseCidr, parseIp } from "../addr/index.ts";
 import { OVERLAY_LINK_GROUP, POD_LINK_GROUP } from "../netlink/index.ts";
 
@@ -88,14 +89,15 @@ function assertWhole(value: number, most: number, what: string): void {
   if (!Number.isInteger(value) || value < 1 || value > most) throw new RangeError(`${String(value)} is no ${what}`);
 }
 
-const setName = (kind: "peers" | "pods" | "direct", { vni }: NetworkRules, family: Family): string =>
+/** The name of one of a network's sets. */
+export const setName = (kind: "peers" | "pods" | "direct", { vni }: NetworkRules, family: Family): string =>
   `${kind}${family}_${vni}`;
 
 function sets(network: NetworkRules): string[] {
   return FAMILIES.flatMap((family) => {
     const own = ofFamily(network.podCidrs, family);
     const direct = ofFamily([...network.podCidrs, ...network.clusterCidrs, ...network.masquerade.exclude], family);
-    const peers = network.peers.filter((ip) => familyOf(ip) === family).map(parseIp);
+    const peers = network.peers.filter((ip) => familyOf(ip) === family).map(addressOf);
     return [
       ...set(setName("peers", network, family), family, false, [...new Set(peers)].sort()),
       ...set(setName("pods", network, family), family, true, own),
@@ -113,6 +115,9 @@ function set(name: string, family: Family, interval: boolean, elements: readonly
     "  }",
   ];
 }
+
+/** An address, checked by the quickest strict parser that there is: of peers there are thousands. @throws RangeError */
+const addressOf = (ip: string): string => (isIP(ip) === familyOf(ip) && !ip.includes("%") ? ip : parseIp(ip));
 
 const ofFamily = (cidrs: readonly string[], family: Family): string[] =>
   cidrs.filter((cidr) => familyOf(cidr) === family).map(parseCidr);

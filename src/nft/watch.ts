@@ -10,9 +10,9 @@ import { constants } from "node:os";
 import { type MulticastGroups, MulticastReader, openMulticast } from "../sys/index.ts";
 
 /** linux/netlink.h, linux/netfilter/nfnetlink.h, linux/netfilter/nf_tables.h */
-const NETLINK_NETFILTER = 12;
+export const NETLINK_NETFILTER = 12;
 const GROUP_NFTABLES = 1 << (7 - 1);
-const SUBSYSTEM_NFTABLES = 10;
+export const SUBSYSTEM_NFTABLES = 10;
 const MSG = { NEWTABLE: 0, DELTABLE: 2, NEWCHAIN: 3, DELCHAIN: 5, NEWRULE: 6, DELRULE: 8, NEWGEN: 15 } as const;
 const FAMILY_NAMES: Record<number, string> = { 1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6" };
 const NETLINK_HEADER = 16;
@@ -35,6 +35,7 @@ export interface NftTransaction {
 export class TransactionReader {
   #tables = new Set<string>();
   #chains = new Set<string>();
+  #last: { family: number; name: Buffer; table: string } | undefined;
 
   /** Takes a datagram and returns the transactions that end in it. Bytes that make no sense end the datagram. */
   take(datagram: Buffer): NftTransaction[] {
@@ -44,9 +45,7 @@ export class TransactionReader {
       if (length < NETLINK_HEADER + GENERIC_HEADER || at + length > datagram.length) break;
       const type = datagram.readUInt16LE(at + 4);
       if (type >> 8 === SUBSYSTEM_NFTABLES) {
-        const family = FAMILY_NAMES[datagram[at + NETLINK_HEADER] as number] ?? "unknown";
-        const attributes = attributesOf(datagram.subarray(at + NETLINK_HEADER + GENERIC_HEADER, at + length));
-        const finished = this.#message(type & 0xff, family, attributes);
+        const finished = this.#message(type & 0xff, datagram.subarray(at + NETLINK_HEADER, at + length));
         if (finished) done.push(finished);
       }
       at += (length + 3) & ~3;
@@ -54,24 +53,34 @@ export class TransactionReader {
     return done;
   }
 
-  #message(kind: number, family: string, attributes: Map<number, Buffer>): NftTransaction | undefined {
-    const first = attributes.get(1);
+  #message(kind: number, body: Buffer): NftTransaction | undefined {
     if (kind === MSG.NEWGEN) {
-      const generation = first && first.length >= 4 ? first.readUInt32BE(0) : 0;
+      const id = attributeOf(body, 1);
+      const generation = id && id.length >= 4 ? id.readUInt32BE(0) : 0;
       const transaction = { generation, tables: this.#tables, chains: this.#chains };
       this.#tables = new Set();
       this.#chains = new Set();
       return transaction;
     }
-    if (!first) return undefined;
     // The first attribute of every other kind is the table's name.
-    const table = `${family} ${text(first)}`;
+    const first = attributeOf(body, 1);
+    if (!first) return undefined;
+    const table = this.#tableOf(body[0] as number, first);
     this.#tables.add(table);
     if (kind === MSG.NEWTABLE || kind === MSG.DELTABLE) this.#chains.add(table);
-    const chain =
-      kind === MSG.NEWCHAIN || kind === MSG.DELCHAIN ? attributes.get(3) : isRule(kind) ? attributes.get(2) : undefined;
+    const place = kind === MSG.NEWCHAIN || kind === MSG.DELCHAIN ? 3 : isRule(kind) ? 2 : undefined;
+    const chain = place === undefined ? undefined : attributeOf(body, place);
     if (chain) this.#chains.add(`${table} ${text(chain)}`);
     return undefined;
+  }
+
+  /** Thousands of elements of one table come one after the other: the name is made once. */
+  #tableOf(family: number, name: Buffer): string {
+    if (this.#last?.family !== family || !this.#last.name.equals(name)) {
+      const table = `${FAMILY_NAMES[family] ?? "unknown"} ${text(name)}`;
+      this.#last = { family, name: Buffer.from(name), table };
+    }
+    return this.#last.table;
   }
 }
 
@@ -79,15 +88,16 @@ const isRule = (kind: number): boolean => kind === MSG.NEWRULE || kind === MSG.D
 const text = (value: Buffer): string =>
   value.toString("utf8", 0, value.indexOf(0) < 0 ? value.length : value.indexOf(0));
 
-function attributesOf(bytes: Buffer): Map<number, Buffer> {
-  const attributes = new Map<number, Buffer>();
-  for (let at = 0; at + 4 <= bytes.length; ) {
-    const length = bytes.readUInt16LE(at);
-    if (length < 4 || at + length > bytes.length) break;
-    attributes.set(bytes.readUInt16LE(at + 2) & ATTRIBUTE_TYPE, bytes.subarray(at + 4, at + length));
+/** An attribute of a message's body; the last one of its type. */
+function attributeOf(body: Buffer, wanted: number): Buffer | undefined {
+  let found: Buffer | undefined;
+  for (let at = GENERIC_HEADER; at + 4 <= body.length; ) {
+    const length = body.readUInt16LE(at);
+    if (length < 4 || at + length > body.length) break;
+    if ((body.readUInt16LE(at + 2) & ATTRIBUTE_TYPE) === wanted) found = body.subarray(at + 4, at + length);
     at += (length + 3) & ~3;
   }
-  return attributes;
+  return found;
 }
 
 const groupsIn = (netns: number | string | undefined): MulticastGroups => ({

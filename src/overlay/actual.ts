@@ -45,7 +45,7 @@ export async function readActual(
 
 /**
  * What a dump would show after `state` was applied, but for the entries in `without`: lets the same planner work out
- * a change of peers without reading thousands of entries, while no notification has spoken against it.
+ * a change of peers without reading their entries, while no notification has spoken against it.
  */
 export function assumedActual(
   state: DesiredState,

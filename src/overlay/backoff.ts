@@ -57,6 +57,11 @@ export class Backoff {
     return failure === undefined || failure.retryAt <= this.#now();
   }
 
+  /** Whether a key failed and was not cleared since. */
+  failing(key: string): boolean {
+    return this.#failures.has(key);
+  }
+
   /** Milliseconds until the first retry is due; undefined when nothing failed. */
   nextIn(): number | undefined {
     if (this.#failures.size === 0) return undefined;

@@ -6,12 +6,13 @@
  * Only families in which this node has pods itself are programmed: without a VTEP address of our own there
  * would be no source address that a peer could answer to.
  */
-import { type Family, familyOf } from "../addr/index.ts";
+import { familyOf } from "../addr/index.ts";
+import { entryOf, mapsOf, sameEntry } from "./entries.ts";
 import {
-  type DesiredFdb,
-  type DesiredNeighbour,
-  type DesiredRoute,
+  type DesiredDevice,
+  type DesiredEntry,
   type DesiredState,
+  type EntryKind,
   entryKey,
   type LocalNetwork,
   type Peer,
@@ -22,41 +23,161 @@ export const deviceAlias = (network: string): string => `${DEVICE_ALIAS_PREFIX}$
 /** What the alias of every VXLAN device of Skylane's begins with. */
 export const DEVICE_ALIAS_PREFIX = "skylane network ";
 
-/** The network address of a canonical prefix: its text says it, and this is asked for every peer at every change. */
+/** An entry and its place. */
+type Placed = readonly [kind: EntryKind, id: string, entry: DesiredEntry];
+
+/** The network address of a canonical prefix: its text says it, and this is asked for every peer. */
 const networkAddress = (cidr: string): string => cidr.slice(0, cidr.indexOf("/"));
 
-/** Builds the desired state. Peers must not conflict with each other (see selectPeers). */
-export function desiredState(local: LocalNetwork, peers: readonly Peer[]): DesiredState {
-  const addresses = new Map<string, { ip: string }>();
-  const fdb = new Map<string, DesiredFdb>();
-  const neighbours = new Map<string, DesiredNeighbour>();
-  const routes = new Map<string, DesiredRoute>();
-  const owners = new Map<string, string>();
-  const source = new Map<Family, string>();
-  for (const cidr of local.podCidrs) {
-    const ip = networkAddress(cidr);
-    addresses.set(ip, { ip });
-    owners.set(entryKey("address", ip), local.node);
-    if (!source.has(familyOf(ip))) source.set(familyOf(ip), ip);
+/** Our own VTEP addresses. */
+const ownEntries = ({ podCidrs }: LocalNetwork): Placed[] =>
+  podCidrs.map(networkAddress).map((ip) => ["address", ip, { ip }]);
+
+/** What one peer needs. */
+function peerEntries(local: LocalNetwork, { mac, underlayIp, podCidrs, vni, port }: Peer): Placed[] {
+  const fdb = { mac, dst: underlayIp, ...differing("vni", vni, local.vni), ...differing("port", port, local.port) };
+  const entries: Placed[] = [["fdb", mac, fdb]];
+  for (const dst of podCidrs) {
+    const source = local.podCidrs.find((own) => familyOf(own) === familyOf(dst));
+    if (source === undefined) continue;
+    const gateway = networkAddress(dst);
+    entries.push(["neighbour", gateway, { ip: gateway, mac }]);
+    entries.push(["route", dst, { dst, gateway, prefSrc: networkAddress(source) }]);
   }
-  for (const { node, mac, underlayIp, podCidrs, vni, port } of peers) {
-    fdb.set(mac, { mac, dst: underlayIp, ...differing("vni", vni, local.vni), ...differing("port", port, local.port) });
-    owners.set(entryKey("fdb", mac), node);
-    for (const dst of podCidrs) {
-      const prefSrc = source.get(familyOf(dst));
-      if (prefSrc === undefined) continue;
-      const gateway = networkAddress(dst);
-      neighbours.set(gateway, { ip: gateway, mac });
-      routes.set(dst, { dst, gateway, prefSrc });
-      owners.set(entryKey("neighbour", gateway), node);
-      owners.set(entryKey("route", dst), node);
-    }
-  }
-  const { device: name, vni, port, mac, mtu, underlayIp, network, txChecksum = "auto" } = local;
-  const device = { name, vni, port, local: underlayIp, mac, mtu, alias: deviceAlias(network), txChecksum };
-  return { device, addresses, fdb, neighbours, routes, owners };
+  return entries;
 }
 
 function differing<K extends "vni" | "port">(key: K, value: number | undefined, own: number): { [key in K]?: number } {
   return value === undefined || value === own ? {} : ({ [key]: value } as { [key in K]?: number });
+}
+
+function deviceOf({ device: name, vni, port, mac, mtu, underlayIp, network, txChecksum }: LocalNetwork): DesiredDevice {
+  const alias = deviceAlias(network);
+  return { name, vni, port, local: underlayIp, mac, mtu, alias, txChecksum: txChecksum ?? "auto" };
+}
+
+/** Which node every entry is for, by key. */
+export function ownersOf(local: LocalNetwork, peers: Iterable<Peer>): Map<string, string> {
+  const owners = new Map(ownEntries(local).map(([kind, id]) => [entryKey(kind, id), local.node]));
+  for (const peer of peers) {
+    for (const [kind, id] of peerEntries(local, peer)) owners.set(entryKey(kind, id), peer.node);
+  }
+  return owners;
+}
+
+/** Entries by key as they were before they changed; undefined for those that were not wanted. */
+export type ChangedEntries = ReadonlyMap<string, DesiredEntry | undefined>;
+
+/**
+ * The desired state of a network, kept up to date peer by peer, and what changed of it since the kernel was last made
+ * right: so a change among thousands of peers is planned from its own few entries.
+ */
+export class Desired {
+  readonly state: DesiredState;
+  #local: LocalNetwork;
+  readonly #peers = new Map<string, Peer>();
+  /** What changed since the last {@link begin}. */
+  #changed = new Map<string, DesiredEntry | undefined>();
+  /** What the kernel is being made right for. */
+  #begun: ChangedEntries = new Map();
+
+  constructor(local: LocalNetwork) {
+    this.#local = local;
+    this.state = {
+      device: deviceOf(local),
+      addresses: new Map(),
+      fdb: new Map(),
+      neighbours: new Map(),
+      routes: new Map(),
+    };
+    for (const placed of ownEntries(local)) this.#put(placed);
+  }
+
+  get local(): LocalNetwork {
+    return this.#local;
+  }
+
+  get peers(): ReadonlyMap<string, Peer> {
+    return this.#peers;
+  }
+
+  /** Replaces what we are ourselves, which may concern every peer's entries. */
+  setLocal(local: LocalNetwork): void {
+    const peers = [...this.#peers];
+    this.change(peers.map(([node]) => [node, undefined]));
+    for (const placed of ownEntries(this.#local)) this.#drop(placed);
+    this.#local = local;
+    this.state.device = deviceOf(local);
+    for (const placed of ownEntries(local)) this.#put(placed);
+    this.change(peers);
+  }
+
+  /** Takes peers as they are now, by node; undefined for those that left. They must not conflict with each other. */
+  change(peers: Iterable<readonly [node: string, peer: Peer | undefined]>): void {
+    const changes = [...peers];
+    // First what goes: what one peer no longer has another one may have now.
+    for (const [node] of changes) {
+      const former = this.#peers.get(node);
+      if (former) for (const placed of peerEntries(this.#local, former)) this.#drop(placed);
+    }
+    for (const [node, peer] of changes) {
+      if (peer) this.#peers.set(node, peer);
+      else this.#peers.delete(node);
+      if (peer) for (const placed of peerEntries(this.#local, peer)) this.#put(placed);
+    }
+  }
+
+  /** Entries that are otherwise now than when {@link begin} was called last. */
+  get changed(): ChangedEntries {
+    for (const [key, before] of this.#changed) {
+      if (sameEntry(before, entryOf(this.state, key))) this.#changed.delete(key);
+    }
+    return this.#changed;
+  }
+
+  /** Entries of which the kernel is not known to be right. */
+  *unsettled(): Generator<string> {
+    yield* this.#begun.keys();
+    yield* this.changed.keys();
+  }
+
+  /** Hands over what changed, for the kernel to be made right; {@link settle} or {@link putBack} must follow. */
+  begin(): ChangedEntries {
+    this.#begun = this.changed;
+    this.#changed = new Map();
+    return this.#begun;
+  }
+
+  /** What was begun is done. */
+  settle(): void {
+    this.#begun = new Map();
+  }
+
+  /** What was begun was not done: it has still changed. */
+  putBack(): void {
+    for (const [key, before] of this.#begun) this.#changed.set(key, before);
+    this.#begun = new Map();
+  }
+
+  #put([kind, id, entry]: Placed): void {
+    this.#touch(kind, id);
+    mapsOf(this.state)[kind].set(id, entry);
+  }
+
+  #drop([kind, id]: Placed): void {
+    this.#touch(kind, id);
+    mapsOf(this.state)[kind].delete(id);
+  }
+
+  #touch(kind: EntryKind, id: string): void {
+    const key = entryKey(kind, id);
+    if (!this.#changed.has(key)) this.#changed.set(key, mapsOf(this.state)[kind].get(id));
+  }
+}
+
+/** The desired state of a network with these peers. Peers must not conflict with each other (see selectPeers). */
+export function desiredState(local: LocalNetwork, peers: readonly Peer[]): DesiredState {
+  const desired = new Desired(local);
+  desired.change(peers.map((peer) => [peer.node, peer]));
+  return desired.state;
 }

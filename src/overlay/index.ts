@@ -11,7 +11,7 @@ export { desiredState, deviceAlias } from "./desired.ts";
 export { ensureDevice, isOverlayDevice, planDevice } from "./device.ts";
 export { AnnotationError, DeviceConflict } from "./errors.ts";
 export { type PassReport } from "./pass.ts";
-export { isClusterCidr, selectPeers, type PeerSelection } from "./peers.ts";
+export { PeerSelector, selectPeers, type PeerSelection, type SelectionChange } from "./peers.ts";
 export { plan } from "./plan.ts";
 export { checksumOffloadWorks } from "./prepare.ts";
 export { OverlayReconciler, type ReconcilerOptions } from "./reconciler.ts";
@@ -26,3 +26,4 @@ export {
   type PeerStatus,
 } from "./status.ts";
 export * from "./types.ts";
+export { isClusterCidr } from "./verdict.ts";

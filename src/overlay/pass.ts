@@ -6,21 +6,24 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Logger } from "../log/index.ts";
 import { describeOperation, type Operation, type Rtnl } from "../netlink/index.ts";
 import { familyOf } from "../addr/index.ts";
-import { assumedActual, readActual } from "./actual.ts";
+import { readActual } from "./actual.ts";
 import { applyPlan, operationKey } from "./apply.ts";
 import type { Backoff } from "./backoff.ts";
 import { ensureDevice } from "./device.ts";
+import { type Desired, ownersOf } from "./desired.ts";
+import { isDesired } from "./entries.ts";
 import { plan } from "./plan.ts";
-import { isDesired, type RepairKind, repairsIn } from "./repairs.ts";
+import { planChanges } from "./plan-changes.ts";
+import { type RepairKind, repairsIn } from "./repairs.ts";
 import { takeOver } from "./takeover.ts";
-import { type DesiredState, sameDevice } from "./types.ts";
+import { type DesiredDevice, sameDevice } from "./types.ts";
 
 /** What the kernel holds as far as we know. */
 export interface Known {
-  /** What was desired when it was last made right. */
-  desired: DesiredState;
+  /** The device as it was desired when it was last made right. */
+  device: DesiredDevice;
   ifindex: number;
-  /** Entries of it that are not in place. */
+  /** Desired entries that are not in place. */
   missing: ReadonlySet<string>;
   /** Settings of the device that could not be made. */
   problems: readonly string[];
@@ -40,7 +43,7 @@ export interface PassReport {
 export interface PassInput {
   rtnl: Rtnl;
   netns: number | string | undefined;
-  desired: DesiredState;
+  desired: Desired;
   /** What the last pass left. */
   known: Known | undefined;
   /** Whether `known` still holds; a pass that cannot rely on it dumps. */
@@ -66,29 +69,43 @@ const TOLD = 5;
  * @throws DeviceConflict, NetlinkError and others when the device cannot be made or the kernel not be read
  */
 export async function runPass(input: PassInput): Promise<PassOutcome> {
+  try {
+    const outcome = await makeRight(input);
+    input.desired.settle();
+    return outcome;
+  } catch (error) {
+    input.desired.putBack();
+    throw error;
+  }
+}
+
+async function makeRight(input: PassInput): Promise<PassOutcome> {
   const { rtnl, desired, known, trusted, backoff, logger } = input;
   const start = performance.now();
-  const { device } = desired;
-  const wantedBefore = known !== undefined && sameDevice(known.desired.device, device);
+  const { state } = desired;
+  const { device } = state;
+  const wantedBefore = known !== undefined && sameDevice(known.device, device);
   const dumped = !(trusted && wantedBefore);
   const look = dumped || !known ? lookAtDevice(input, wantedBefore) : { ...known, changed: false };
   const { ifindex, problems } = look;
   const on = { ifindex, vni: device.vni, port: device.port };
-  const actual = dumped || !known ? await readActual(rtnl, on) : assumedActual(known.desired, on, known.missing);
-  const planned = plan(desired, actual);
+  const actual = dumped || !known ? await readActual(rtnl, on) : undefined;
+  // From here on up to the plan nothing may wait: what is desired goes on changing.
+  const changed = desired.begin();
+  const missing = known?.missing ?? new Set<string>();
+  const planned = actual ? plan(state, actual) : planChanges(state, changed, on, missing);
   const tried = planned.filter((operation) => backoff.due(operationKey(operation)));
   const plannedAt = performance.now();
-  await nextTurn();
+  if (actual) await nextTurn();
   const { failures, replaced } = takeOver(rtnl, await applyPlan(rtnl, tried));
   const end = performance.now();
   for (const route of replaced) logger.warn("replaced a route that was not Skylane's", { route });
   // On a device that was made otherwise because that was wanted, everything else is made anew for the same reason.
-  const before = look.changed && !wantedBefore ? undefined : known?.desired;
-  const found = repairsIn(tried, before, desired, known?.missing ?? new Set());
+  const before = !known || (look.changed && !wantedBefore) ? undefined : changed;
+  const found = repairsIn(tried, before, missing);
   tell(logger, device.name, found);
-  const missing = settle({ desired, planned, tried, failures, backoff, logger });
   return {
-    known: { desired, ifindex, missing, problems },
+    known: { device, ifindex, missing: settle({ desired, planned, tried, failures, backoff, logger }), problems },
     // An address that goes may take routes along; a removal that failed leaves something that nobody remembers.
     trusted:
       !tried.some(({ kind, op }) => kind === "address" && op === "del") &&
@@ -104,7 +121,7 @@ export async function runPass(input: PassInput): Promise<PassOutcome> {
   };
 }
 
-function lookAtDevice({ rtnl, netns, desired, logger }: PassInput, wantedBefore: boolean) {
+function lookAtDevice({ rtnl, netns, desired: { state: desired }, logger }: PassInput, wantedBefore: boolean) {
   const ipv6 = [...desired.addresses.keys()].some((ip) => familyOf(ip) === 6);
   const { link, changed, did, problems } = ensureDevice(rtnl, desired.device, { netns, ipv6 });
   if (changed) {
@@ -130,7 +147,7 @@ function tell(logger: Logger, device: string, found: Map<string, { operation: Op
 }
 
 interface Settling {
-  desired: DesiredState;
+  desired: Desired;
   planned: readonly Operation[];
   tried: readonly Operation[];
   failures: readonly { operation: Operation; message: string }[];
@@ -144,15 +161,16 @@ function settle({ desired, planned, tried, failures, backoff, logger }: Settling
   const missing = new Set<string>();
   for (const operation of planned) {
     const key = operationKey(operation);
-    if ((failed.has(key) || !backoff.due(key)) && isDesired(desired, key)) missing.add(key);
+    if ((failed.has(key) || !backoff.due(key)) && isDesired(desired.state, key)) missing.add(key);
   }
   if (backoff.size > 0)
     for (const operation of tried) if (!failed.has(operationKey(operation))) backoff.clear(operationKey(operation));
+  const owners = failed.size > 0 ? ownersOf(desired.local, desired.peers.values()) : undefined;
   for (const [key, message] of failed) {
     if (backoff.failed(key, message))
       logger.warn("the kernel refused an entry; it is tried again", {
         entry: key,
-        node: desired.owners.get(key),
+        node: owners?.get(key),
         reason: message,
       });
   }

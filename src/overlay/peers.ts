@@ -1,167 +1,182 @@
 /**
- * Which nodes become peers. Every node is judged by itself and against those that are older: Nodes are taken in
- * order of age, and whoever claims an address that is taken already is refused alone. A refused node claims
+ * Which nodes become peers. Every node is judged by itself (verdict.ts) and against those that are older: Nodes are
+ * taken in order of age, and whoever claims an address that is taken already is refused alone. A refused node takes
  * nothing, so it stands in nobody's way. What is ours is taken before all others.
  *
- * All nodes come to the same verdict about a pair of others, since age and name are the same everywhere. Cost
- * is a sort and one walk through a prefix tree a prefix, for clusters of thousands of nodes.
+ * All nodes come to the same verdict about a pair of others, since age and name are the same everywhere. A change costs
+ * a look at the nodes that it concerns: those that changed, and younger ones that claim the same, from the oldest to
+ * the youngest. The whole selection is that change that brings all Nodes.
  */
-import { addressBits, cidrCovers, cidrContains, familyOf } from "../addr/index.ts";
-import { readVtepAnnotation } from "./annotation.ts";
-import { AnnotationError } from "./errors.ts";
-import { PrefixTree } from "./prefix-tree.ts";
-import type { LocalNetwork, NodeVtep, Peer, Refusal, RefusalReason, VtepAnnotation } from "./types.ts";
+import { Claims, type Claim } from "./claims.ts";
+import type { LocalNetwork, NodeVtep, Peer, Refusal } from "./types.ts";
+import { judgeAlone } from "./verdict.ts";
 
 /** The outcome: nodes that have published nothing for the network are in neither list. */
 export interface PeerSelection {
   /** In order of age. */
   peers: Peer[];
+  /** In order of name. */
   refused: Refusal[];
 }
 
-/** Chooses the peers of a network among all Nodes; our own Node is skipped by its name. Never throws for what a Node says. */
-export function selectPeers(local: LocalNetwork, nodes: readonly NodeVtep[]): PeerSelection {
-  const claims = new Claims(local);
-  const selection: PeerSelection = { peers: [], refused: [] };
-  for (const node of [...nodes].sort(byAge)) {
-    if (node.name === local.node || node.vtepAnnotation === undefined) continue;
-    const { entry, error } = remembered(node.vtepAnnotation, local.network);
-    if (error) selection.refused.push(badAnnotation(node.name, error));
-    else if (entry) {
-      const verdict = judge(local, node.name, entry, claims);
-      if ("reason" in verdict) selection.refused.push(verdict);
-      else {
-        claims.take(verdict);
-        selection.peers.push(verdict);
-      }
-    }
-  }
-  return selection;
+/** What a change of Nodes has come to. */
+export interface SelectionChange {
+  /** By node: peers that are new or other than they were; undefined where a node is a peer no longer. */
+  peers: Map<string, Peer | undefined>;
+  /** Those of them that were peers before, as they were. */
+  former: Peer[];
+  /** Some refusal came, went or has another reason. */
+  refusals: boolean;
+}
+
+/** A node that would be a peer, if nobody older claimed the same. */
+interface Contender {
+  /** When its Node was made; "" is before all others. */
+  readonly since: string;
+  readonly claim: Claim;
+  readonly peer: Peer | undefined;
+  accepted: boolean;
 }
 
 /** Older first; the API server writes RFC 3339 in UTC, which sorts as text. */
-function byAge(a: NodeVtep, b: NodeVtep): number {
-  if (a.creationTimestamp !== b.creationTimestamp) return a.creationTimestamp < b.creationTimestamp ? -1 : 1;
-  return a.name < b.name ? -1 : Number(a.name > b.name);
+function byAge(a: Contender, b: Contender): number {
+  if (a.since !== b.since) return a.since < b.since ? -1 : 1;
+  return a.claim.node < b.claim.node ? -1 : Number(a.claim.node > b.claim.node);
 }
 
-function badAnnotation(node: string, error: AnnotationError): Refusal {
-  const message = `its skylane.dev/vtep annotation cannot be used: ${error.message}`;
-  return { node, reason: "BadAnnotation", message };
-}
-
-function judge(local: LocalNetwork, node: string, entry: VtepAnnotation, claims: Claims): Peer | Refusal {
-  const refuse = (reason: RefusalReason, message: string): Refusal => ({ node, reason, message });
-  const family = familyOf(local.underlayIp);
-  const underlayIp = entry.ips.find((ip) => familyOf(ip) === family);
-  if (underlayIp === undefined) {
-    return refuse(
-      "NoUnderlayAddress",
-      `it publishes ${entry.ips.join(", ")}, and this node's VXLAN device uses IPv${family} (${local.underlayIp})`,
-    );
-  }
-  const families = new Set(local.podCidrs.map(familyOf));
-  if (!entry.podCidrs.some((cidr) => families.has(familyOf(cidr)))) {
-    const ours = local.podCidrs.join(", ") || "none";
-    return refuse("NoCommonFamily", `its pod CIDRs are ${entry.podCidrs.join(", ")}, this node's ${ours}`);
-  }
-  const foreign = entry.podCidrs.find((cidr) => !isClusterCidr(local.clusterCidrs, cidr));
-  if (foreign) {
-    return refuse(
-      "ForeignPodCidr",
-      `its pod CIDR ${foreign} is outside the cluster CIDRs ${local.clusterCidrs.join(", ")}`,
-    );
-  }
-  const inOwn = entry.podCidrs.find((cidr) => cidrContains(cidr, underlayIp));
-  if (inOwn) return refuse("UnderlayInPodCidr", `its underlay address ${underlayIp} lies in its own pod CIDR ${inOwn}`);
-  const peer: Peer = {
-    node,
-    mac: entry.mac,
-    underlayIp,
-    podCidrs: entry.podCidrs,
-    ...(entry.vni !== local.vni && { vni: entry.vni }),
-    ...(entry.port !== local.port && { port: entry.port }),
-  };
-  return claims.conflict(peer) ?? peer;
-}
-
-/** Whether a pod CIDR may be one of the cluster's; a family for which no cluster CIDR is configured is not restricted. */
-export function isClusterCidr(clusterCidrs: readonly string[], podCidr: string): boolean {
-  const configured = clusterCidrs.filter((cluster) => familyOf(cluster) === familyOf(podCidr));
-  return configured.length === 0 || configured.some((cluster) => cidrCovers(cluster, podCidr));
-}
-
-/** What is taken, and by whom. */
-class Claims {
-  readonly #self: string;
-  readonly #ips = new Map<string, string>();
-  readonly #macs = new Map<string, string>();
-  readonly #cidrs = new PrefixTree();
-  readonly #underlay = new PrefixTree();
+/** The peers of one network, kept up to date as Nodes change; our own Node is skipped by its name. */
+export class PeerSelector {
+  readonly local: LocalNetwork;
+  readonly #self: Contender;
+  readonly #contenders = new Map<string, Contender>();
+  readonly #claims = new Claims<Contender>();
+  readonly #refused = new Map<string, Refusal>();
+  readonly #peers = new Map<string, Peer>();
 
   constructor(local: LocalNetwork) {
-    this.#self = local.node;
-    this.take(local);
+    this.local = local;
+    this.#self = { since: "", claim: local, peer: undefined, accepted: true };
+    this.#claims.add(this.#self);
   }
 
-  take({ node, underlayIp, mac, podCidrs }: Omit<Peer, "vni" | "port">): void {
-    this.#ips.set(underlayIp, node);
-    this.#macs.set(mac, node);
-    this.#underlay.add(host(underlayIp), node);
-    for (const cidr of podCidrs) this.#cidrs.add(cidr, node);
+  /** Those accepted, by node. */
+  get peers(): ReadonlyMap<string, Peer> {
+    return this.#peers;
   }
 
-  /** The first thing that this peer and an older one, or we, both claim. */
-  conflict({ node, underlayIp, mac, podCidrs }: Peer): Refusal | undefined {
-    const refuse = (reason: RefusalReason, other: string, what: string): Refusal =>
-      other === this.#self
-        ? { node, reason: "CollidesWithSelf", message: `${what} of this node itself` }
-        : { node, reason, message: `${what} of the older node ${other}` };
-    const ip = this.#ips.get(underlayIp);
-    if (ip !== undefined) return refuse("DuplicateVtepIp", ip, `its underlay address ${underlayIp} is that`);
-    const sameMac = this.#macs.get(mac);
-    if (sameMac !== undefined) return refuse("DuplicateVtepMac", sameMac, `its VTEP MAC ${mac} is that`);
-    for (const cidr of podCidrs) {
-      const overlapped = this.#cidrs.overlapping(cidr);
-      if (overlapped !== undefined)
-        return refuse("OverlappingPodCidr", overlapped, `its pod CIDR ${cidr} overlaps that`);
-      const covered = this.#underlay.overlapping(cidr);
-      if (covered !== undefined) {
-        return refuse("UnderlayInPodCidr", covered, `its pod CIDR ${cidr} covers the underlay address`);
+  /** Those refused, by node. */
+  get refused(): ReadonlyMap<string, Refusal> {
+    return this.#refused;
+  }
+
+  /** Takes Nodes as they are now, by name; undefined for those that are gone. Never throws for what a Node says. */
+  update(nodes: Iterable<readonly [name: string, node: NodeVtep | undefined]>): SelectionChange {
+    const change: SelectionChange = { peers: new Map(), former: [], refusals: false };
+    const doubtful = new Set<Contender>();
+    for (const [name, node] of nodes) {
+      if (name === this.local.node) continue;
+      const former = this.#contenders.get(name);
+      if (former) this.#leave(former, doubtful);
+      const verdict = node && judgeAlone(this.local, node);
+      const refusal = verdict && "reason" in verdict ? verdict : undefined;
+      const peer = verdict && !("reason" in verdict) ? verdict : undefined;
+      if (node && peer)
+        doubtful.add(this.#enter({ since: node.creationTimestamp, claim: peer, peer, accepted: false }));
+      else {
+        this.#refuse(name, refusal, change);
+        this.#accept(name, undefined, change);
       }
     }
-    const inside = this.#cidrs.overlapping(host(underlayIp));
-    if (inside !== undefined) {
-      return refuse("UnderlayInPodCidr", inside, `its underlay address ${underlayIp} lies in a pod CIDR`);
+    this.#settle(doubtful, change);
+    return change;
+  }
+
+  #enter(contender: Contender): Contender {
+    this.#contenders.set(contender.claim.node, contender);
+    this.#claims.add(contender);
+    return contender;
+  }
+
+  /** What it stood in the way of is looked at again. */
+  #leave(contender: Contender, doubtful: Set<Contender>): void {
+    if (contender.accepted) {
+      this.#claims.rivals(contender, (other) => {
+        if (byAge(other, contender) > 0) doubtful.add(other);
+      });
     }
-    return undefined;
+    this.#contenders.delete(contender.claim.node);
+    this.#claims.remove(contender);
+    doubtful.delete(contender);
+  }
+
+  /** Decides about contenders from the oldest to the youngest, and about those that hang on their fate. */
+  #settle(doubtful: ReadonlySet<Contender>, change: SelectionChange): void {
+    const queue = [...doubtful].sort(byAge);
+    const waiting = new Set(queue);
+    for (let at = 0; at < queue.length; at++) {
+      const one = queue[at] as Contender;
+      waiting.delete(one);
+      const { refusal, younger } = this.#against(one);
+      this.#refuse(one.claim.node, refusal, change);
+      this.#accept(one.claim.node, refusal ? undefined : one.peer, change);
+      const accepted = refusal === undefined;
+      if (accepted === one.accepted) continue;
+      one.accepted = accepted;
+      for (const other of younger) {
+        if (waiting.has(other)) continue;
+        waiting.add(other);
+        let place = queue.length;
+        while (place > at + 1 && byAge(other, queue[place - 1] as Contender) < 0) place--;
+        queue.splice(place, 0, other);
+      }
+    }
+  }
+
+  /** Holds one against its rivals: what the older ones among them make of it, and those who depend on it. */
+  #against(one: Contender): { refusal: Refusal | undefined; younger: Contender[] } {
+    const { node } = one.claim;
+    const younger: Contender[] = [];
+    let refusal: Refusal | undefined;
+    this.#claims.rivals(one, (other, reason, what) => {
+      if (byAge(other, one) > 0) younger.push(other);
+      else if (!other.accepted || refusal) return;
+      else if (other === this.#self)
+        refusal = { node, reason: "CollidesWithSelf", message: `${what()} of this node itself` };
+      else refusal = { node, reason, message: `${what()} of the older node ${other.claim.node}` };
+    });
+    return { refusal, younger };
+  }
+
+  #refuse(node: string, refusal: Refusal | undefined, change: SelectionChange): void {
+    const before = this.#refused.get(node);
+    if (before?.reason === refusal?.reason && before?.message === refusal?.message) return;
+    if (refusal) this.#refused.set(node, refusal);
+    else this.#refused.delete(node);
+    change.refusals = true;
+  }
+
+  #accept(node: string, peer: Peer | undefined, change: SelectionChange): void {
+    const before = this.#peers.get(node);
+    if (before === peer) return;
+    if (before && !change.peers.has(node)) change.former.push(before);
+    if (peer) this.#peers.set(node, peer);
+    else this.#peers.delete(node);
+    change.peers.set(node, peer);
+  }
+
+  /** All verdicts in order of age. */
+  inOrder(): PeerSelection {
+    const peers = [...this.#contenders.values()]
+      .sort(byAge)
+      .flatMap(({ accepted, peer }) => (accepted && peer ? [peer] : []));
+    const refused = [...this.#refused.values()].sort((a, b) => (a.node < b.node ? -1 : 1));
+    return { peers, refused };
   }
 }
 
-const host = (ip: string): string => `${ip}/${addressBits(familyOf(ip))}`;
-
-type Reading = { entry?: VtepAnnotation; error?: AnnotationError };
-const readings = new Map<string, Reading>();
-const REMEMBERED = 16_384;
-
-/** What an annotation says; remembered by its text, since of thousands of Nodes only one changes at a time. */
-function remembered(text: string, network: string): Reading {
-  const key = `${network}\n${text}`;
-  let reading = readings.get(key);
-  if (!reading) {
-    reading = read(text, network);
-    if (readings.size >= REMEMBERED) readings.clear();
-    readings.set(key, reading);
-  }
-  return reading;
-}
-
-function read(text: string, network: string): Reading {
-  try {
-    const entry = readVtepAnnotation(text, network);
-    return entry ? { entry } : {};
-  } catch (error) {
-    if (error instanceof AnnotationError) return { error };
-    throw error;
-  }
+/** Chooses the peers of a network among all Nodes at once. */
+export function selectPeers(local: LocalNetwork, nodes: readonly NodeVtep[]): PeerSelection {
+  const selector = new PeerSelector(local);
+  selector.update(nodes.map((node) => [node.name, node]));
+  return selector.inOrder();
 }

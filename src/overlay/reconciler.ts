@@ -5,18 +5,19 @@
  * compares what the kernel holds with what it should hold and applies the difference. Notifications never say what
  * to do, only that a look is needed: one that fits the desired state (as the echo of our own work does) is no news, any
  * other makes the next pass begin with a dump. Between two dumps the planner may assume that the kernel holds what was
- * last applied, since a notification would have spoken against it; so one new peer among thousands costs its
- * own few operations. An overrun, a failure to read and a long time without a look all end in a dump as well.
+ * last applied, since a notification would have spoken against it, and looks at what changed since then alone; so one
+ * new peer among thousands costs its own few operations. An overrun, a failure to read and a long time without a look all end in a dump as well.
  */
 import type { Logger } from "../log/index.ts";
 import { Monitor, type NetlinkEvent, Rtnl } from "../netlink/index.ts";
 import { Backoff } from "./backoff.ts";
-import { desiredState } from "./desired.ts";
+import { Desired } from "./desired.ts";
 import { doubtOf } from "./drift.ts";
 import { type Known, type PassReport, runPass } from "./pass.ts";
-import { changedKeys, isDesired, type RepairCounts, type RepairKind } from "./repairs.ts";
+import { isDesired, keysOf } from "./entries.ts";
+import type { RepairCounts, RepairKind } from "./repairs.ts";
 import { type OverlayStatus, overlayStatus } from "./status.ts";
-import type { DesiredState, LocalNetwork, Peer } from "./types.ts";
+import type { LocalNetwork, Peer } from "./types.ts";
 
 /** Notifications come in bursts; this long after the first of one the kernel is looked at, in milliseconds. */
 const SETTLE_MS = 10;
@@ -49,9 +50,7 @@ export class OverlayReconciler {
   readonly #options: ReconcilerOptions;
   readonly #backoff: Backoff;
   readonly #repairs: RepairCounts = { total: 0, byKind: { device: 0, fdb: 0, neighbour: 0, route: 0, address: 0 } };
-  #local: LocalNetwork;
-  #peers: readonly Peer[] = [];
-  #desired: DesiredState;
+  readonly #desired: Desired;
   #known: Known | undefined;
   #trusted = false;
   #error: string | undefined;
@@ -62,15 +61,15 @@ export class OverlayReconciler {
   #wanted = false;
   #running: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #soon: NodeJS.Immediate | undefined;
   #timerDue = Number.POSITIVE_INFINITY;
   #lastPassMs = 0;
   #waiting: (() => void)[] = [];
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
-    this.#local = options.local;
     this.#backoff = new Backoff(options.backoff);
-    this.#desired = desiredState(this.#local, this.#peers);
+    this.#desired = new Desired(options.local);
   }
 
   /**
@@ -94,15 +93,22 @@ export class OverlayReconciler {
   }
 
   /** Replaces the peers. They must not conflict with each other: they come from selectPeers. */
-  setPeers(peers: readonly Peer[]): void {
-    this.#peers = peers;
+  setPeers(peers: Iterable<Peer>): void {
+    const changes = new Map<string, Peer | undefined>([...this.#desired.peers.keys()].map((node) => [node, undefined]));
+    for (const peer of peers) changes.set(peer.node, peer);
+    this.changePeers(changes);
+  }
+
+  /** Takes peers as they are now, by node; undefined for those that left. All others stay. */
+  changePeers(changes: Iterable<readonly [node: string, peer: Peer | undefined]>): void {
+    this.#desired.change(changes);
     this.#change();
   }
 
   /** Replaces what we are ourselves: underlay address, MTU, VNI, MAC, pod CIDRs … The network's name stays. */
   setLocal(local: LocalNetwork): void {
-    if (local.network !== this.#local.network) throw new Error("a reconciler serves one pod network");
-    this.#local = local;
+    if (local.network !== this.#desired.local.network) throw new Error("a reconciler serves one pod network");
+    this.#desired.setLocal(local);
     this.#change();
   }
 
@@ -117,22 +123,27 @@ export class OverlayReconciler {
     await new Promise<void>((resolve) => this.#waiting.push(resolve));
   }
 
+  /** Why there is no device, or why the kernel could not be read. */
+  get error(): string | undefined {
+    return this.#error;
+  }
+
+  /** Whether every entry has been tried: what is missing, the kernel has refused. */
+  get tried(): boolean {
+    if (!this.#known) return false;
+    for (const key of this.#missing()) if (!this.#backoff.failing(key)) return false;
+    return true;
+  }
+
   status(): OverlayStatus {
-    // While the kernel cannot be read, or the device not be made, nothing is claimed to be there.
-    const known = this.#error === undefined ? this.#known : undefined;
-    const missing = new Set(known?.missing);
-    for (const key of missing) if (!isDesired(this.#desired, key)) missing.delete(key);
-    if (known?.desired !== this.#desired) {
-      for (const key of changedKeys(known?.desired, this.#desired)) missing.add(key);
-    }
     return overlayStatus({
-      local: this.#local,
-      peers: this.#peers,
-      desired: this.#desired,
-      missing,
+      local: this.#desired.local,
+      peers: this.#desired.peers,
+      desired: this.#desired.state,
+      missing: new Set(this.#missing()),
       errors: this.#backoff.errors(),
       error: this.#error,
-      problems: known?.problems ?? [],
+      problems: (this.#error === undefined && this.#known?.problems) || [],
       repairs: this.#repairs,
     });
   }
@@ -141,6 +152,7 @@ export class OverlayReconciler {
   async stop(): Promise<void> {
     this.#state = "stopped";
     clearTimeout(this.#timer);
+    clearImmediate(this.#soon);
     await this.#running;
     await this.#monitor?.close();
     this.#rtnl?.close();
@@ -148,20 +160,27 @@ export class OverlayReconciler {
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
+  /** Desired entries that are not known to be in the kernel. */
+  *#missing(): Generator<string> {
+    const { state } = this.#desired;
+    // While the kernel cannot be read, or the device not be made, nothing is claimed to be there.
+    const lost = !this.#known || this.#error !== undefined;
+    const keys = lost ? keysOf(state) : new Set([...(this.#known?.missing ?? []), ...this.#desired.unsettled()]);
+    for (const key of keys) if (isDesired(state, key)) yield key;
+  }
+
   #change(): void {
-    const before = this.#desired;
-    this.#desired = desiredState(this.#local, this.#peers);
     if (this.#backoff.size > 0) {
       // What failed and has become something else deserves a new chance at once; what is not wanted, none.
-      const changed = new Set(changedKeys(before, this.#desired));
-      this.#backoff.keep((key) => key !== WHOLE && isDesired(this.#desired, key) && !changed.has(key));
+      const { changed, state } = this.#desired;
+      this.#backoff.keep((key) => key !== WHOLE && isDesired(state, key) && !changed.has(key));
     }
     this.#schedule(0);
   }
 
   #onEvents(events: readonly NetlinkEvent[]): void {
     for (const event of events) {
-      const doubt = doubtOf(this.#desired, this.#known?.ifindex, event);
+      const doubt = doubtOf(this.#desired.state, this.#known?.ifindex, event);
       if (!doubt) continue;
       // Whatever stood in its way may be gone now.
       if (event.event === "del") this.#backoff.clear(doubt.kind === "device" ? WHOLE : doubt.key);
@@ -183,10 +202,13 @@ export class OverlayReconciler {
     if (this.#running || due >= this.#timerDue) return;
     clearTimeout(this.#timer);
     this.#timerDue = due;
-    this.#timer = setTimeout(() => {
+    const run = (): void => {
       this.#timerDue = Number.POSITIVE_INFINITY;
       this.#running = this.#run();
-    }, delayMs);
+    };
+    // A timer takes a millisecond at least.
+    if (delayMs === 0) this.#soon = setImmediate(run);
+    else this.#timer = setTimeout(run, delayMs);
   }
 
   async #run(): Promise<void> {

@@ -1,5 +1,7 @@
 /** How the overlay of one network stands, as plain data for /status, readiness and metrics. */
-import { countEntries, type RepairCounts } from "./repairs.ts";
+import { ownersOf } from "./desired.ts";
+import { countEntries } from "./entries.ts";
+import type { RepairCounts } from "./repairs.ts";
 import { type DesiredState, ENTRY_KINDS, type EntryKind, entryKey, type LocalNetwork, type Peer } from "./types.ts";
 
 /** `programmed`: all its entries are in the kernel; `pending`: not yet; `error`: the kernel refuses one. */
@@ -46,7 +48,7 @@ export interface OverlayStatus extends NetworkIdentity {
 /** What the reconciler knows, from which a status is made. */
 export interface Knowledge {
   local: LocalNetwork;
-  peers: readonly Peer[];
+  peers: ReadonlyMap<string, Peer>;
   desired: DesiredState;
   /** Desired entries that were not in the kernel after the last pass. */
   missing: ReadonlySet<string>;
@@ -57,7 +59,9 @@ export interface Knowledge {
   repairs: RepairCounts;
 }
 
-/** Makes the status. */
+const PROGRAMMED: { state: PeerState } = { state: "programmed" };
+
+/** Makes the status; its list of peers is made when it is asked for, since readiness asks often and not for that. */
 export function overlayStatus(known: Knowledge): OverlayStatus {
   const { local, desired, missing, errors, error, problems, repairs } = known;
   const expected = countEntries(desired);
@@ -66,8 +70,9 @@ export function overlayStatus(known: Knowledge): OverlayStatus {
   for (const kind of ENTRY_KINDS) {
     for (const key of missing) if (key.startsWith(entryKey(kind, ""))) absent[kind]++;
   }
+  const owners = missing.size > 0 ? ownersOf(local, known.peers.values()) : new Map<string, string>();
   for (const key of missing) {
-    const node = desired.owners.get(key);
+    const node = owners.get(key);
     if (node === undefined) continue;
     const said = errors.get(key);
     if (said !== undefined) states.set(node, { state: "error", error: said });
@@ -78,7 +83,9 @@ export function overlayStatus(known: Knowledge): OverlayStatus {
     ready: error === undefined && missing.size === 0,
     ...(error !== undefined && { error }),
     problems: [...problems],
-    peers: known.peers.map((peer) => ({ ...peer, ...(states.get(peer.node) ?? { state: "programmed" as const }) })),
+    get peers() {
+      return Array.from(known.peers.values(), (peer) => ({ ...peer, ...(states.get(peer.node) ?? PROGRAMMED) }));
+    },
     entries: {
       fdb: { expected: expected.fdb, present: expected.fdb - absent.fdb },
       neighbour: { expected: expected.neighbour, present: expected.neighbour - absent.neighbour },

@@ -135,19 +135,20 @@ export interface DesiredRoute {
   prefSrc: string;
 }
 
+/** An entry of any kind. */
+export type DesiredEntry = { ip: string } | DesiredFdb | DesiredNeighbour | DesiredRoute;
+
 /** Everything that should be in the kernel for one network, each kind by its key in the kernel. */
 export interface DesiredState {
   device: DesiredDevice;
   /** By address: our VTEP addresses. */
-  addresses: ReadonlyMap<string, { ip: string }>;
+  addresses: Map<string, { ip: string }>;
   /** By MAC. */
-  fdb: ReadonlyMap<string, DesiredFdb>;
+  fdb: Map<string, DesiredFdb>;
   /** By address. */
-  neighbours: ReadonlyMap<string, DesiredNeighbour>;
+  neighbours: Map<string, DesiredNeighbour>;
   /** By destination. */
-  routes: ReadonlyMap<string, DesiredRoute>;
-  /** Which node an entry is for, by {@link entryKey}. */
-  owners: ReadonlyMap<string, string>;
+  routes: Map<string, DesiredRoute>;
 }
 
 /** One name for an entry of any kind, unique within a network. */

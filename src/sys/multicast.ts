@@ -19,7 +19,7 @@ import { KernelSocket } from "./socket.ts";
 const DATAGRAM = 256 * 1024;
 const RECEIVE_BUFFER = 8 * 1024 * 1024;
 /** The reader looks this often by itself whether it was closed, in case that waking it failed (milliseconds). */
-const LOOK_UP = 1_000;
+const LOOK_UP = 5_000;
 /** Datagrams handled in one go, so that a flood does not keep the event loop. */
 const DRAIN = 512;
 /** Errors in a row that nobody expects, after which reading is given up loudly. */

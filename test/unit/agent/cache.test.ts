@@ -3,10 +3,9 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { CacheWriter, cachePath, parseCache, readCache } from "../../../src/agent/cache.ts";
-import type { Inputs } from "../../../src/agent/inputs.ts";
+import { type CachedInputs, CacheWriter, cachePath, parseCache, readCache } from "../../../src/agent/cache.ts";
 
-const inputs = (): Inputs => ({
+const inputs = (): CachedInputs["inputs"] => ({
   own: { name: "a", podCidrs: ["10.244.1.0/24", "fd00:10:244:1::/64"], internalIps: ["172.30.0.11"] },
   nodes: [
     { name: "a", creationTimestamp: "2026-01-01T00:00:00Z" },

@@ -3,7 +3,9 @@ import fc from "fast-check";
 import type { Link, NetlinkEvent } from "../../../src/netlink/index.ts";
 import { desiredState, plan, type ActualState } from "../../../src/overlay/index.ts";
 import { doubtOf } from "../../../src/overlay/drift.ts";
-import { repairsIn, changedKeys } from "../../../src/overlay/repairs.ts";
+import { Desired } from "../../../src/overlay/desired.ts";
+import { keysOf } from "../../../src/overlay/entries.ts";
+import { repairsIn } from "../../../src/overlay/repairs.ts";
 import { Backoff } from "../../../src/overlay/backoff.ts";
 import { assumedActual } from "../../../src/overlay/actual.ts";
 import { ModelKernel } from "./model-kernel.ts";
@@ -117,7 +119,7 @@ describe("what is assumed after a plan was applied", () => {
       fc.property(anyPeers, (peers) => {
         const state = desiredState(local, peers);
         assert.deepEqual(plan(state, assumedActual(state, device, new Set())), []);
-        const [first] = changedKeys(undefined, state);
+        const [first] = keysOf(state);
         assert.equal(plan(state, assumedActual(state, device, new Set([first as string]))).length, 1);
       }),
       { numRuns: 50 },
@@ -127,16 +129,23 @@ describe("what is assumed after a plan was applied", () => {
 
 describe("a repair", () => {
   it("restores what was in place and is still wanted, or removes what nobody wanted; nothing else counts", () => {
-    const before = desiredState(local, [peer(1), peer(2)]);
-    const now = desiredState(local, [peer(1), { ...peer(2), underlayIp: "172.30.9.9" }, peer(3)]);
-    const kernel = kernelOf(before);
+    const wanted = new Desired(local);
+    wanted.change([1, 2].map((n) => [`node${n}`, peer(n)]));
+    wanted.begin();
+    wanted.settle();
+    const kernel = kernelOf(wanted.state);
+    wanted.change([
+      ["node2", { ...peer(2), underlayIp: "172.30.9.9" }],
+      ["node3", peer(3)],
+    ]);
     kernel.apply({ op: "del", kind: "route", route: { ...kernel.routes[0], family: 4, dst: "10.244.1.0/24" } });
     kernel.apply({ op: "add", kind: "fdb", fdb: { ifindex: IFINDEX, mac: "02:00:00:00:00:77", dst: "172.30.0.9" } });
-    const operations = plan(now, kernel.dump());
-    const repairs = repairsIn(operations, before, now, new Set());
+    const operations = plan(wanted.state, kernel.dump());
+    const changed = wanted.begin();
+    const repairs = repairsIn(operations, changed, new Set());
     assert.deepEqual([...repairs.keys()].sort(), ["fdb 02:00:00:00:00:77", "route 10.244.1.0/24"]);
-    assert.equal(repairsIn(operations, undefined, now, new Set()).size, 0);
-    assert.equal(repairsIn(operations, before, now, new Set(["route 10.244.1.0/24"])).size, 1);
+    assert.equal(repairsIn(operations, undefined, new Set()).size, 0);
+    assert.equal(repairsIn(operations, changed, new Set(["route 10.244.1.0/24"])).size, 1);
   });
 });
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { REFUSAL_REASONS, selectPeers } from "../../../src/overlay/index.ts";
+import { type NodeVtep, type Peer, PeerSelector, REFUSAL_REASONS, selectPeers } from "../../../src/overlay/index.ts";
 import { cidrsOverlap } from "../../../src/addr/index.ts";
 import { createdAt, local, nodeOf, peer } from "./support.ts";
 
@@ -8,6 +8,15 @@ const verdicts = (...nodes: ReturnType<typeof nodeOf>[]) => {
   const { peers, refused } = selectPeers(local, nodes);
   return { peers: peers.map(({ node }) => node), refused: refused.map(({ node, reason }) => `${node} ${reason}`) };
 };
+
+const byName = (peers: Iterable<Peer>): Peer[] => [...peers].sort((a, b) => (a.node < b.node ? -1 : 1));
+
+function take<T>(into: Map<string, T>, changes: ReadonlyMap<string, T | undefined>): void {
+  for (const [name, one] of changes) {
+    if (one) into.set(name, one);
+    else into.delete(name);
+  }
+}
 
 describe("the selection of peers", () => {
   it("takes every node that published its VTEP, and leaves out this one and those that did not", () => {
@@ -134,6 +143,11 @@ describe("the selection of peers", () => {
           for (const { underlayIp } of claims) assert.ok(!cidrsOverlap(a, `${underlayIp}/32`), `${a} ${underlayIp}`);
         }
         for (const { reason } of refused) assert.ok(REFUSAL_REASONS.includes(reason));
+        const accepted = new Set(peers.map(({ node }) => node));
+        for (const { message } of refused) {
+          const [, other] = / of the older node (node\d+)$/.exec(message) ?? [];
+          assert.ok(other === undefined || accepted.has(other), message);
+        }
         const judged = [...peers, ...refused].map(({ node }) => node);
         assert.equal(new Set(judged).size, judged.length);
         assert.ok(!judged.includes(local.node));
@@ -157,6 +171,54 @@ describe("the selection of peers", () => {
       }),
       { numRuns: 100 },
     );
+  });
+
+  it("comes to the same by changes, in whatever steps Nodes come, change and go", () => {
+    const step = fc.array(fc.oneof(anyNode, hostile), { maxLength: 4 });
+    const going = fc.array(fc.nat({ max: 14 }), { maxLength: 3 });
+    fc.assert(
+      fc.property(fc.array(fc.tuple(step, going), { minLength: 1, maxLength: 12 }), (steps) => {
+        const selector = new PeerSelector(local);
+        const now = new Map<string, NodeVtep>();
+        const told = new Map<string, Peer>();
+        for (const [coming, going] of steps) {
+          const changes = new Map<string, NodeVtep | undefined>(coming.map((node) => [node.name, node]));
+          for (const n of going) changes.set([...now.keys()][n] ?? "nobody", undefined);
+          take(now, changes);
+          const before = new Map(selector.refused);
+          const { peers, refusals } = selector.update(changes);
+          take(told, peers);
+          const whole = selectPeers(local, [...now.values()]);
+          assert.deepEqual(selector.inOrder(), whole);
+          assert.deepEqual(byName(told.values()), byName(whole.peers));
+          assert.deepEqual(byName(selector.peers.values()), byName(whole.peers));
+          if (!refusals) assert.deepEqual(new Map(selector.refused), before);
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it("takes a refused node as soon as what refused it has gone, and refuses it again when that comes back", () => {
+    const selector = new PeerSelector(local);
+    const [first, second, third] = [
+      nodeOf(1),
+      nodeOf(2, { mac: peer(1).mac }),
+      nodeOf(3, { ips: [peer(2).underlayIp] }),
+    ];
+    const names = (): string[] => [...selector.peers.keys()].sort();
+    selector.update([first, second, third].map((node) => [node.name, node]));
+    assert.deepEqual(names(), ["node1", "node3"]);
+    assert.deepEqual(
+      [...selector.update([["node1", undefined]]).peers].map(([node, one]) => [node, one !== undefined]),
+      [
+        ["node1", false],
+        ["node2", true],
+        ["node3", false],
+      ],
+    );
+    selector.update([["node1", first]]);
+    assert.deepEqual(names(), ["node1", "node3"]);
   });
 
   it("takes five thousand nodes in its stride", () => {

@@ -1,0 +1,92 @@
+/**
+ * The peers of one network: chosen from what Nodes say, and handed to those who let them in. A changed Node costs what
+ * hangs on it; when our own part of the network changes, all Nodes are judged anew.
+ */
+import type { AgentConfig } from "../config/index.ts";
+import type { Logger } from "../log/index.ts";
+import { type LocalNetwork, type OverlayReconciler, type Peer, PeerSelector, type Refusal } from "../overlay/index.ts";
+import { type NodeFirewall, rulesOf } from "./firewall.ts";
+import type { Inputs, NodeChanges, NodeFacts } from "./inputs.ts";
+import { RefusalBook } from "./refusals.ts";
+
+/** What the peers are handed to. */
+export interface PeersOptions {
+  config: AgentConfig;
+  log: Logger;
+  firewall: Pick<NodeFirewall, "set" | "changePeers">;
+  /** The overlay, once there is one. */
+  overlay: () => OverlayReconciler | undefined;
+  /** A node is refused as a peer. */
+  onRefused: (refusal: Refusal) => void;
+}
+
+/** Keeps the peers of one network. */
+export class Peers {
+  readonly #options: PeersOptions;
+  readonly #book = new RefusalBook();
+  #selector: PeerSelector | undefined;
+  /** Nodes that changed since the last choice. */
+  readonly #changes = new Map<string, NodeFacts | undefined>();
+
+  constructor(options: PeersOptions) {
+    this.#options = options;
+  }
+
+  /** Those accepted, by node. */
+  get all(): ReadonlyMap<string, Peer> {
+    return this.#selector?.peers ?? new Map<string, Peer>();
+  }
+
+  /** Those refused. */
+  get refused(): readonly Refusal[] {
+    return this.#book.current;
+  }
+
+  /** Whether a change of Nodes alone can be taken: all of them have been judged once. */
+  get chosen(): boolean {
+    return this.#selector !== undefined;
+  }
+
+  /** Notes Nodes that have changed, for the next choice. */
+  note(changes: NodeChanges): void {
+    for (const [name, node] of changes) this.#changes.set(name, node);
+  }
+
+  /** Chooses among all Nodes when our own part is another than at the last time, otherwise among those that changed. */
+  choose(local: LocalNetwork, nodes: Inputs["nodes"]): void {
+    if (this.#selector?.local === local) this.#chooseChanged(local, this.#selector);
+    else this.#chooseAll(local, nodes);
+    this.#changes.clear();
+  }
+
+  #chooseAll(local: LocalNetwork, nodes: Inputs["nodes"]): void {
+    const selector = new PeerSelector(local);
+    selector.update(Array.from(nodes, (node) => [node.name, node] as const));
+    this.#selector = selector;
+    this.#tell(selector);
+    this.#options.overlay()?.setPeers(selector.peers.values());
+    this.#options.firewall.set(rulesOf(local, selector.peers, this.#options.config));
+  }
+
+  #chooseChanged(local: LocalNetwork, selector: PeerSelector): void {
+    const { peers, former, refusals } = selector.update(this.#changes);
+    if (refusals) this.#tell(selector);
+    if (peers.size === 0) return;
+    this.#options.overlay()?.changePeers(peers);
+    this.#options.firewall.changePeers(
+      local,
+      former,
+      [...peers.values()].filter((peer) => peer !== undefined),
+    );
+  }
+
+  #tell({ refused }: PeerSelector): void {
+    const { fresh, lifted } = this.#book.update([...refused.values()]);
+    for (const refusal of fresh) {
+      const { node, reason, message } = refusal;
+      this.#options.log.warn(`refused peer ${node}: ${message}`, { reason });
+      this.#options.onRefused(refusal);
+    }
+    for (const node of lifted) this.#options.log.info(`no longer refused: ${node}`);
+  }
+}

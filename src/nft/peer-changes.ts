@@ -1,0 +1,73 @@
+/**
+ * Peers that come and go between two times that the table is put in place whole. What changes while that is under way is
+ * remembered and made up for afterwards, since the table may have been rendered before.
+ */
+import { FAMILIES, familyOf } from "../addr/index.ts";
+import { ElementSocket, type SetChange } from "./elements.ts";
+import { type NetworkRules, setName } from "./ruleset.ts";
+
+/** Underlay addresses of a network's peers that came and that went. */
+export interface PeerChange {
+  come: readonly string[];
+  gone: readonly string[];
+}
+
+/** Above so many elements the table is put in place whole: each costs the kernel some thirty microseconds. */
+const MOST = 256;
+
+/** The change as one of the sets of a network's peers. */
+export const setChanges = (network: NetworkRules, { come, gone }: PeerChange): SetChange[] =>
+  FAMILIES.map((family) => {
+    const fits = (ip: string): boolean => familyOf(ip) === family;
+    return { set: setName("peers", network, family), come: come.filter(fits), gone: gone.filter(fits) };
+  });
+
+/** Makes changes of peers in the table that is in place. */
+export class PeerChanges implements Disposable {
+  readonly #netns: number | string | undefined;
+  #socket: ElementSocket | undefined;
+  #waiting: SetChange[] = [];
+  /** Generations of our transactions that were not heard of yet. */
+  readonly #generations = new Set<number>();
+
+  constructor(netns: number | string | undefined) {
+    this.#netns = netns;
+  }
+
+  /** Remembers a change until {@link flush}. */
+  wait(changes: readonly SetChange[]): void {
+    this.#waiting.push(...changes);
+  }
+
+  /** What waits is forgotten, and what was made: the table is rendered with all of it. */
+  forget(): void {
+    this.#waiting = [];
+    this.#generations.clear();
+  }
+
+  /** Makes what waits. Returns false when the table has to be put in place whole. @throws ElementsRefused, SysError */
+  flush(): boolean {
+    const changes = this.#waiting;
+    this.#waiting = [];
+    return this.make(changes);
+  }
+
+  /** Makes changes at once. Returns false when the table has to be put in place whole. @throws ElementsRefused, SysError */
+  make(changes: readonly SetChange[]): boolean {
+    if (changes.reduce((sum, { come, gone }) => sum + come.length + gone.length, 0) > MOST) return false;
+    this.#socket ??= ElementSocket.open(this.#netns);
+    const generation = this.#socket.change(changes);
+    if (generation !== undefined) this.#generations.add(generation);
+    return true;
+  }
+
+  /** Whether a transaction was one of ours; asked about each once. */
+  made(generation: number): boolean {
+    return this.#generations.delete(generation);
+  }
+
+  [Symbol.dispose](): void {
+    this.#socket?.close();
+    this.#socket = undefined;
+  }
+}

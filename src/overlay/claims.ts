@@ -1,0 +1,66 @@
+/**
+ * Who claims what: underlay addresses, MACs and pod CIDRs of this node and of all that would be its peers, whether
+ * they are accepted or not. Claiming the same is mutual: whoever is somebody's rival has that one among its own.
+ */
+import { prefixOf, PrefixIndex } from "./prefix-index.ts";
+import type { Peer, RefusalReason } from "./types.ts";
+
+/** What is claimed. */
+export type Claim = Pick<Peer, "node" | "underlayIp" | "mac" | "podCidrs">;
+
+/** Hears of another one that claims the same, and what that is in words that go on with "of …". */
+export type VisitRival<T> = (other: T, reason: RefusalReason, what: () => string) => void;
+
+/** All claims of a network. */
+export class Claims<T extends { readonly claim: Claim }> {
+  readonly #macs = new Map<string, T[]>();
+  readonly #cidrs = new PrefixIndex<T>();
+  readonly #underlay = new PrefixIndex<T>();
+
+  add(one: T): void {
+    const { underlayIp, mac, podCidrs } = one.claim;
+    const same = this.#macs.get(mac);
+    if (same) same.push(one);
+    else this.#macs.set(mac, [one]);
+    this.#underlay.add(prefixOf(underlayIp), one);
+    for (const cidr of podCidrs) this.#cidrs.add(prefixOf(cidr), one);
+  }
+
+  remove(one: T): void {
+    const { underlayIp, mac, podCidrs } = one.claim;
+    const left = (this.#macs.get(mac) ?? []).filter((other) => other !== one);
+    if (left.length > 0) this.#macs.set(mac, left);
+    else this.#macs.delete(mac);
+    this.#underlay.remove(prefixOf(underlayIp), one);
+    for (const cidr of podCidrs) this.#cidrs.remove(prefixOf(cidr), one);
+  }
+
+  /** Visits all others that claim something of the same, some of them more than once. */
+  rivals(one: T, visit: VisitRival<T>): void {
+    const { underlayIp, mac, podCidrs } = one.claim;
+    const tell = (reason: RefusalReason, what: () => string) => (other: T) => {
+      if (other !== one) visit(other, reason, what);
+    };
+    const host = prefixOf(underlayIp);
+    this.#underlay.overlapping(
+      host,
+      tell("DuplicateVtepIp", () => `its underlay address ${underlayIp} is that`),
+    );
+    this.#macs.get(mac)?.forEach(tell("DuplicateVtepMac", () => `its VTEP MAC ${mac} is that`));
+    for (const cidr of podCidrs) {
+      const prefix = prefixOf(cidr);
+      this.#cidrs.overlapping(
+        prefix,
+        tell("OverlappingPodCidr", () => `its pod CIDR ${cidr} overlaps that`),
+      );
+      this.#underlay.overlapping(
+        prefix,
+        tell("UnderlayInPodCidr", () => `its pod CIDR ${cidr} covers the underlay address`),
+      );
+    }
+    this.#cidrs.overlapping(
+      host,
+      tell("UnderlayInPodCidr", () => `its underlay address ${underlayIp} lies in a pod CIDR`),
+    );
+  }
+}

@@ -1,0 +1,86 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { assumedActual } from "../../../src/overlay/actual.ts";
+import { Desired } from "../../../src/overlay/desired.ts";
+import { keysOf, partOf, entryOf } from "../../../src/overlay/entries.ts";
+import { type DesiredState, desiredState, type LocalNetwork, type Peer, plan } from "../../../src/overlay/index.ts";
+import { planChanges } from "../../../src/overlay/plan-changes.ts";
+import { anyPeers, local, peer } from "./support.ts";
+
+const device = { ifindex: 9, vni: local.vni, port: local.port };
+const locals: LocalNetwork[] = [
+  local,
+  { ...local, podCidrs: ["10.244.0.0/24"] },
+  { ...local, podCidrs: ["10.244.99.0/24", "fd00:10:244::/64"], vni: 5000 },
+];
+const copyOf = (state: DesiredState): DesiredState => partOf(state, keysOf(state), (key) => entryOf(state, key));
+
+/** All peers as a change: those that are not among them have left. */
+function changeTo(desired: Desired, peers: readonly Peer[]): Map<string, Peer | undefined> {
+  const gone = [...desired.peers.keys()].map((node) => [node, undefined] as const);
+  return new Map<string, Peer | undefined>([...gone, ...peers.map((one) => [one.node, one] as const)]);
+}
+
+const inOrder = (operations: ReturnType<typeof plan>): string[] => operations.map((one) => JSON.stringify(one)).sort();
+const stepsOf = (operations: ReturnType<typeof plan>): string[] =>
+  operations.map(({ op, kind }) => `${op === "del" ? "remove" : "put"} ${kind}`);
+
+describe("the desired state", () => {
+  const step = fc.record({
+    peers: anyPeers,
+    own: fc.constantFrom(...locals),
+    missed: fc.array(fc.nat(), { maxLength: 3 }),
+  });
+
+  it("comes to the same by changes, and so does the plan of what changed, whatever could not be put in place", () => {
+    fc.assert(
+      fc.property(fc.array(step, { minLength: 1, maxLength: 8 }), (steps) => {
+        const desired = new Desired(local);
+        let before = copyOf(desired.state);
+        desired.begin();
+        desired.settle();
+        let missing = new Set<string>();
+        for (const { peers, own, missed } of steps) {
+          if (own !== desired.local) desired.setLocal(own);
+          desired.change(changeTo(desired, peers));
+          assert.deepEqual(copyOf(desired.state), copyOf(desiredState(own, peers)));
+          const whole = plan(desired.state, assumedActual(before, device, missing));
+          const changes = planChanges(desired.state, desired.begin(), device, missing);
+          assert.deepEqual(inOrder(changes), inOrder(whole));
+          assert.deepEqual(stepsOf(changes), stepsOf(whole));
+          before = copyOf(desired.state);
+          desired.settle();
+          const keys = [...keysOf(desired.state)];
+          missing = new Set(missed.map((n) => keys[n % keys.length] as string));
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it("plans one peer's own entries when it comes, whoever else is there, and nothing when nothing changed", () => {
+    const desired = new Desired(local);
+    desired.change([1, 2, 3].map((n) => [`node${n}`, peer(n)]));
+    desired.begin();
+    desired.settle();
+    assert.deepEqual(planChanges(desired.state, desired.begin(), device, new Set()), []);
+    desired.settle();
+    desired.change([["node4", peer(4)]]);
+    assert.deepEqual([...desired.changed.keys()].length, 5);
+    desired.change([["node4", undefined]]);
+    assert.deepEqual([...desired.changed.keys()], []);
+  });
+
+  it("remembers what was begun and not done", () => {
+    const desired = new Desired(local);
+    desired.begin();
+    desired.settle();
+    desired.change([["node1", peer(1)]]);
+    const begun = [...desired.begin().keys()];
+    desired.change([["node1", { ...peer(1), underlayIp: "172.30.9.9" }]]);
+    assert.deepEqual([...desired.changed], [["fdb 02:00:00:00:00:01", { mac: peer(1).mac, dst: peer(1).underlayIp }]]);
+    desired.putBack();
+    assert.deepEqual([...desired.changed.keys()].sort(), begun.sort());
+    assert.equal(desired.changed.get("fdb 02:00:00:00:00:01"), undefined);
+  });
+});
