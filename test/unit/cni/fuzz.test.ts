@@ -82,7 +82,10 @@ const environment = fc.record(
   { requiredKeys: ["CNI_COMMAND"] },
 );
 
-describe("any request", () => {
+describe("any request", function () {
+  // Thousands of requests: on a machine with other work they take longer than a unit test may otherwise.
+  this.timeout(60_000);
+
   let host: FakeHost;
   beforeEach(() => {
     host = new FakeHost();
