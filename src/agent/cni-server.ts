@@ -8,7 +8,7 @@
  * event loop, so that however many come, watches and probes have their turns between them; requests about the same
  * attachment wait for each other.
  */
-import { chmodSync, renameSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { type CniAnswer, type CniCall, type Host, isAnswer, readCall, serveCall } from "../cni/index.ts";
 import type { Logger } from "../log/index.ts";
@@ -25,6 +25,7 @@ import {
   sendNow,
 } from "../sys/index.ts";
 import { ACCEPTED, DECLINED, DELIVERED, encodeAnswer, type LauncherRequest, RequestReader } from "./cni-wire.ts";
+import { listenPrivately } from "./private-socket.ts";
 
 /** Name of the socket in the run directory; the launcher looks for it there. */
 export const CNI_SOCKET = "cni.sock";
@@ -67,13 +68,11 @@ export class CniServer {
     this.#server.maxConnections = MAX_CONNECTIONS;
   }
 
-  /**
-   * Listens on a socket that only its owner may use, made aside and renamed into place; a stale one is replaced. The
-   * caller holds the lock that makes it the only agent. @throws Error with `code` when it cannot listen
-   */
+  /** Listens on a socket that only its owner may use. @throws Error with `code` when it cannot listen */
   static async listen(options: CniServerOptions): Promise<CniServer> {
     const server = new CniServer(options);
-    await server.#listen();
+    await listenPrivately(server.#server, server.#path);
+    server.#server.on("error", (error) => options.log.warn("a CNI request could not be taken", { error }));
     return server;
   }
 
@@ -84,22 +83,6 @@ export class CniServer {
     clearImmediate(this.#turn);
     for (const { socket } of this.#waiting.splice(0)) socket.destroy();
     await Promise.all(this.#underWay.values());
-  }
-
-  async #listen(): Promise<void> {
-    const aside = `${this.#path}.${process.pid}`;
-    rmSync(aside, { force: true });
-    const umask = process.umask(0o177); // a path is bound within the call, so nobody else's files see this mask
-    const listening = new Promise<void>((resolve, reject) => {
-      this.#server.once("error", reject);
-      this.#server.listen(aside, () => resolve());
-    });
-    process.umask(umask);
-    await listening;
-    this.#server.removeAllListeners("error");
-    this.#server.on("error", (error) => this.#options.log.warn("a CNI request could not be taken", { error }));
-    chmodSync(aside, 0o600);
-    renameSync(aside, this.#path);
   }
 
   #connected(socket: Socket): void {

@@ -4,9 +4,10 @@
  * headers are small, every phase has a limit and so does the number of connections: a slow or hostile
  * client costs the agent nothing that the data path needs.
  */
-import { chmodSync, renameSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { ListenAddress } from "../config/index.ts";
+import { listening, listenPrivately } from "./private-socket.ts";
 
 /** What a route answers. */
 export interface Answer {
@@ -47,22 +48,10 @@ export async function listenTcp(listen: ListenAddress, routes: Routes): Promise<
   return { address: host.includes(":") ? `[${host}]:${actual}` : `${host}:${actual}`, close: () => closed(server) };
 }
 
-/**
- * Serves `routes` on a Unix socket that only its owner may use. The socket is made under a name of its own,
- * closed to others and then renamed into place, so that it is never open to others and a stale one is replaced
- * in one step; the caller must hold the lock that makes it the only agent.
- * @throws Error with `code` when it cannot listen.
- */
+/** Serves `routes` on a Unix socket that only its owner may use. @throws Error with `code` when it cannot listen. */
 export async function listenUnix(path: string, routes: Routes): Promise<Listener> {
-  const own = `${path}.${process.pid}`;
-  rmSync(own, { force: true });
   const server = serve(routes);
-  const umask = process.umask(0o177); // a path is bound within the call, so nobody else's files see this mask
-  const ready = listening(server, { path: own });
-  process.umask(umask);
-  await ready;
-  chmodSync(own, 0o600);
-  renameSync(own, path);
+  await listenPrivately(server, path);
   return {
     address: path,
     close: async () => {
@@ -111,16 +100,6 @@ async function answerTo(routes: Routes, request: IncomingMessage): Promise<Answe
   } catch (error) {
     return text(500, `${error instanceof Error ? error.message : String(error)}\n`);
   }
-}
-
-function listening(server: Server, where: { host: string; port: number } | { path: string }): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(where, () => {
-      server.off("error", reject);
-      resolve();
-    });
-  });
 }
 
 function closed(server: Server): Promise<void> {
