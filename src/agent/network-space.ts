@@ -1,0 +1,149 @@
+/**
+ * A pod network's part on this node where that has a network namespace of its own: the overlay, whose device is made from
+ * the host's namespace, the packet filter of the namespace, and the pods' host ends. One object that starts, follows
+ * changes and stops; what the network is and who the peers are is worked out by others, as for the default network.
+ *
+ * Nothing in the namespace is removed by stopping: pods go on without an agent. {@link NetworkSpace.remove} is for a node that
+ * leaves the network.
+ */
+import type { Logger } from "../log/index.ts";
+import { Monitor, type NetlinkEvent, Rtnl } from "../netlink/index.ts";
+import type { Space } from "../netspace/index.ts";
+import { Firewall, type FirewallStatus, namespaceRules } from "../nft/index.ts";
+import {
+  type LocalNetwork,
+  OverlayReconciler,
+  type OverlayStatus,
+  type Peer,
+  removeOverlay,
+  type ReconcilerOptions,
+} from "../overlay/index.ts";
+import { attachPodAsync, DetachQueue, PATIENCE_MS, type PodLink, type PodLinkSpec } from "../pod/index.ts";
+
+const OWN_NETNS = "/proc/thread-self/ns/net";
+
+/** What a network's part is made of. */
+export interface NetworkSpaceOptions extends Pick<ReconcilerOptions, "onRepair" | "onPass" | "onError" | "backoff"> {
+  /** Taken over: it is closed when this stops. */
+  space: Space;
+  local: LocalNetwork;
+  logger: Logger;
+  /** Namespace with the underlay, as path or descriptor; the process's own by default. */
+  underlayNetns?: number | string;
+  /** The packet filter was put right that somebody else had changed. */
+  onFilterRepair?: () => void;
+  /** What the kernel tells of links, addresses and routes there: for PodEnds, and after its removals are noted. */
+  onEvents?: (events: readonly NetlinkEvent[]) => void;
+  /** Some of it was lost. */
+  onLost?: () => void;
+}
+
+/** Keeps one pod network working in its namespace. */
+export class NetworkSpace {
+  readonly space: Space;
+  /** A conversation with the namespace, patient enough for pods' links. */
+  readonly rtnl: Rtnl;
+  /** Removes pods' host ends of this namespace. */
+  readonly queue: DetachQueue;
+  readonly overlay: OverlayReconciler;
+  readonly #options: NetworkSpaceOptions;
+  readonly #firewall: Firewall;
+  #monitor: Monitor | undefined;
+  #stopped: Promise<void> | undefined;
+
+  /** @throws SysError when no socket can be opened */
+  constructor(options: NetworkSpaceOptions) {
+    const { space, local, logger, underlayNetns = OWN_NETNS } = options;
+    this.#options = options;
+    this.space = space;
+    this.rtnl = Rtnl.open({ netns: space.fd, timeoutMs: PATIENCE_MS });
+    this.queue = new DetachQueue(this.rtnl);
+    this.overlay = new OverlayReconciler({ ...options, local, logger, netns: space.fd, underlayNetns });
+    this.#firewall = new Firewall({
+      netns: space.fd,
+      logger,
+      // Nobody else has rules in this namespace.
+      forwardPolicy: false,
+      onRepair: () => options.onFilterRepair?.(),
+    });
+    this.#firewall.set([namespaceRules(local, local.podCidrs)]);
+  }
+
+  /**
+   * Makes everything true and keeps it so; resolves after the first attempt (see {@link status}). Set the peers before.
+   * @throws SysError when the namespace cannot be watched
+   */
+  async start(): Promise<void> {
+    for (const what of this.space.settle()) this.#options.logger.info(`namespace ${this.space.name}: ${what}`);
+    this.#monitor = Monitor.open({
+      netns: this.space.fd,
+      kinds: ["link", "address", "route"],
+      onEvents: (events) => {
+        this.queue.notice(events);
+        this.#options.onEvents?.(events);
+      },
+      onResync: () => this.#options.onLost?.(),
+    });
+    // The rules first: no packet passes without them.
+    await this.#firewall.start();
+    await this.overlay.start();
+  }
+
+  /** Replaces what this node is in the network: its blocks, underlay address, MTU … */
+  setLocal(local: LocalNetwork): void {
+    this.#firewall.set([namespaceRules(local, local.podCidrs)]);
+    this.overlay.setLocal(local);
+  }
+
+  /** See {@link OverlayReconciler.setPeers}. The host's table needs them too: `tunnelRules` of src/nft. */
+  setPeers(peers: Iterable<Peer>): void {
+    this.overlay.setPeers(peers);
+  }
+
+  /** See {@link OverlayReconciler.changePeers}. */
+  changePeers(changes: Iterable<readonly [node: string, peer: Peer | undefined]>): void {
+    this.overlay.changePeers(changes);
+  }
+
+  /** Whether pods may come: the rules are in place, and so is every entry of the overlay. */
+  get ready(): boolean {
+    return this.#firewall.status().ready && this.overlay.status().ready;
+  }
+
+  status(): { overlay: OverlayStatus; firewall: FirewallStatus } {
+    return { overlay: this.overlay.status(), firewall: this.#firewall.status() };
+  }
+
+  /** Makes a pod's link with its host end here. @throws PodLinkError, SysError, NetlinkError */
+  attachPod(spec: PodLinkSpec): Promise<PodLink> {
+    return attachPodAsync({ ...spec, hostNetns: this.space.path }, this.rtnl);
+  }
+
+  /** Stops watching, leaves the data path as it is, and closes the space. */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  /**
+   * The node leaves the network: the device goes at once, so that its VNI is free, and the rest with the namespace, when
+   * its mount is released. @throws NetlinkError when the kernel keeps the device
+   */
+  async remove(): Promise<void> {
+    await this.overlay.stop();
+    try {
+      const [failure] = removeOverlay(this.rtnl).failures;
+      if (failure) throw failure.error;
+    } finally {
+      await this.stop();
+    }
+  }
+
+  async #stop(): Promise<void> {
+    await this.overlay.stop();
+    await this.#firewall.stop();
+    await this.#monitor?.close();
+    this.rtnl.close();
+    this.space.close();
+  }
+}
