@@ -13,6 +13,7 @@ import type { Reservation } from "../ipam/index.ts";
 import { makeDirectory } from "../sys/index.ts";
 import type { Attachment } from "./environment.ts";
 import { CniError, CODE, errnoOf } from "./errors.ts";
+import type { Place } from "./further.ts";
 import { isObject } from "./json.ts";
 
 /**
@@ -26,6 +27,10 @@ export interface AttachmentRecord extends Omit<Reservation, "ip"> {
   ipam?: string;
   /** The launcher's name for the request that made it (see `requestOf`), if it has one. */
   request?: string;
+  /** Attachments of the same container that belong to it: they were made with it and are taken back with it. */
+  more?: readonly Place[];
+  /** Path of the network namespace in which its host end is, where that is not the host's. */
+  hostNetns?: string;
 }
 
 /** Kernel limit of a symbolic link's target (PATH_MAX with its end). */

@@ -12,6 +12,7 @@ import { type AttachmentRecord, Attachments } from "./attachments.ts";
 import type { NetConfig } from "./config.ts";
 import { type Duration, recordDuration } from "./durations.ts";
 import type { Attachment } from "./environment.ts";
+import type { Prepared, PrepareRequest } from "./further.ts";
 
 /** What the verbs need of a machine. */
 export interface Host {
@@ -26,6 +27,14 @@ export interface Host {
   attachments(config: Pick<NetConfig, "dataDir" | "network">): Attachments;
   /** What proves later that this sandbox is dead. */
   origin(netns: string): Pick<AttachmentRecord, "since" | "uptime" | "bootId" | "netnsIdentity" | "netnsDir">;
+  /**
+   * What a pod is to have beside the interface that its runtime asks for, with every network of it ready on this node.
+   * Only the agent can tell; absent in the plugin on its own.
+   * @throws CniError with the reason: unknown, not allowed, not ready
+   */
+  prepare?(request: PrepareRequest): Promise<Prepared>;
+  /** An attachment of this pod network is gone, its record too. */
+  left?(network: string): void | Promise<void>;
   /** @throws PodLinkError, SysError, NetlinkError; nothing is left behind then. */
   attachPod(spec: PodLinkSpec): PodLink | Promise<PodLink>;
   /** Returns, or resolves, when nothing of the link is reachable any more. @throws NetlinkError */

@@ -183,7 +183,7 @@ const describeLink = ({ kind, mac }: Link): string => [kind ?? "physical", mac].
 
 function setUp(work: Work, arrival: Arrival): void {
   const { spec, hostName, podMac, podFd, host, pod } = work;
-  const { addresses, alias, ifname } = spec;
+  const { addresses, alias, ifname, destinations } = spec;
   const { index, peerIndex: peer } = pod.link(ifname) ?? {};
   if (index === undefined || peer === undefined) {
     throw new PodLinkError("kernel", `interface ${ifname} vanished from sandbox ${spec.netns} while it was set up`);
@@ -198,7 +198,7 @@ function setUp(work: Work, arrival: Arrival): void {
   for (const ip of addresses) if (familyOf(ip) === 6) arrival.expect(ip, index, podFd);
   apply(work, host, "the host", hostOperations({ index: peer, addresses, alias, ipv6: hostIpv6 }));
   const sandbox = `sandbox ${spec.netns}`;
-  apply(work, pod, sandbox, podOperations({ index, addresses, mac: podMac, ipv6: podIpv6 }));
+  apply(work, pod, sandbox, podOperations({ index, addresses, mac: podMac, ipv6: podIpv6, destinations }));
   settleCarrier(host, peer);
 }
 

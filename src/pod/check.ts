@@ -105,7 +105,7 @@ function checkHostRoute(host: Rtnl, ip: string, index: number, name: string): st
 }
 
 function checkPodEnd(
-  { addresses, ifname, neighboursForgotten }: PodLinkExpectation,
+  { addresses, ifname, neighboursForgotten, destinations }: PodLinkExpectation,
   pod: Rtnl,
   { index }: Link,
 ): string[] {
@@ -115,16 +115,7 @@ function checkPodEnd(
     const gateway = GATEWAY[family];
     found.push(...checkAddress(pod, index, `${ifname} in the sandbox`, ip, addressBits(family)));
     const routes = mainRoutes(pod, family, index);
-    if (family === 4 && !routes.some(({ dst }) => dst === hostPrefix(gateway))) {
-      found.push(`the sandbox has no route to its gateway ${gateway} on ${ifname}`);
-    }
-    const defaults = routes.filter(({ dst }) => dst === "default");
-    if (!defaults.some((route) => route.gateway === gateway)) {
-      const instead = defaults.map((route) => route.gateway ?? "no gateway").join(", ");
-      found.push(
-        `the sandbox has no default IPv${family} route via ${gateway} on ${ifname}${instead && ` (it goes via ${instead})`}`,
-      );
-    }
+    found.push(...checkPodRoutes(routes, { family, ifname, destinations }));
     const neighbour = pod.neighbours({ family, ifindex: index }).find((entry) => entry.ip === gateway);
     if (neighbour?.mac !== undefined && neighbour.mac !== HOST_MAC) {
       found.push(`the sandbox's neighbour entry for ${gateway} has MAC address ${neighbour.mac}, expected ${HOST_MAC}`);
@@ -133,6 +124,26 @@ function checkPodEnd(
     } else if (!neighboursForgotten && ((neighbour?.state ?? 0) & PERMANENT) === 0) {
       found.push(`the sandbox's neighbour entry for ${gateway} is not permanent`);
     }
+  }
+  return found;
+}
+
+/** The pod's routes of a family through the interface: to its destinations, by default everything. */
+function checkPodRoutes(
+  routes: readonly Route[],
+  { family, ifname, destinations }: { family: Family; ifname: string; destinations: readonly string[] | undefined },
+): string[] {
+  const gateway = GATEWAY[family];
+  const found: string[] = [];
+  if (family === 4 && !destinations && !routes.some(({ dst }) => dst === hostPrefix(gateway))) {
+    found.push(`the sandbox has no route to its gateway ${gateway} on ${ifname}`);
+  }
+  for (const wanted of destinations?.filter((one) => familyOf(one) === family) ?? ["default"]) {
+    const there = routes.filter(({ dst }) => dst === wanted);
+    if (there.some((route) => route.gateway === gateway)) continue;
+    const instead = there.map((route) => route.gateway ?? "no gateway").join(", ");
+    const what = wanted === "default" ? `default IPv${family} route` : `route ${wanted}`;
+    found.push(`the sandbox has no ${what} via ${gateway} on ${ifname}${instead && ` (it goes via ${instead})`}`);
   }
   return found;
 }

@@ -17,6 +17,8 @@ export interface DetachRequest {
   /** The sandbox, if it may be entered. */
   netns?: string;
   hostIfname?: string;
+  /** Path of the network namespace of the host end; the host's own by default. */
+  hostNetns?: string;
 }
 
 /**

@@ -29,6 +29,12 @@ export interface EndPlan {
   ipv6: boolean;
 }
 
+/** What the pod's end depends on besides. */
+export interface PodEndPlan extends EndPlan {
+  mac: string;
+  destinations?: readonly string[] | undefined;
+}
+
 /** The pair, made in the sandbox with its peer in the namespace of `hostFd`: neither end ever moves. */
 export function pairOperation(o: {
   ifname: string;
@@ -63,8 +69,12 @@ export function hostOperations({ index, addresses, ipv6, alias }: EndPlan & { al
   return operations;
 }
 
-/** The pod's end: up, its addresses, its gateways' MAC, and the default routes through them. */
-export function podOperations({ index, addresses, ipv6, mac }: EndPlan & { mac: string }): Operation[] {
+/**
+ * The pod's end: up, its addresses, its gateways' MAC, and routes through them to its destinations; by default everything.
+ * A pod may have several interfaces, all with the same gateways: routes that are not the default ones name their gateway as
+ * reachable on this link, as there can be one route to 169.254.1.1 only.
+ */
+export function podOperations({ index, addresses, ipv6, mac, destinations }: PodEndPlan): Operation[] {
   const operations: Operation[] = [];
   if (ipv6) operations.push({ op: "set", kind: "link", link: { index, addrGenMode: "none" } });
   operations.push({ op: "set", kind: "link", link: { index, up: true } });
@@ -78,6 +88,11 @@ export function podOperations({ index, addresses, ipv6, mac }: EndPlan & { mac: 
     const address = { ifindex: index, ip, prefix: addressBits(family), ...(family === 6 && { nodad: true }) };
     operations.push({ op: "add", kind: "address", address });
     operations.push({ op: "add", kind: "neighbour", neighbour: { ifindex: index, ip: gateway, mac: HOST_MAC } });
+    if (destinations) {
+      for (const dst of destinations.filter((one) => familyOf(one) === family))
+        operations.push({ op: "add", kind: "route", route: { family, dst, gateway, ifindex: index, onlink: true } });
+      continue;
+    }
     if (family === 4) {
       const toGateway = { family, dst: hostPrefix(gateway), ifindex: index, scope: SCOPE_LINK };
       operations.push({ op: "add", kind: "route", route: toGateway });

@@ -19,6 +19,10 @@ export interface PodLinkSpec {
   mac?: string;
   /** Name of the host end; {@link hostIfname} by default. */
   hostIfname?: string;
+  /** What the pod reaches through this interface, as canonical prefixes; everything by default. */
+  destinations?: readonly string[];
+  /** Path of the network namespace for the host end; that of the calling thread by default. */
+  hostNetns?: string;
 }
 
 /** The link that was made. */
@@ -35,6 +39,8 @@ export interface PodLink {
 /** What a link should be like; absent keys are not looked at. */
 export interface PodLinkExpectation extends Pick<PodLinkSpec, "netns" | "ifname" | "containerId" | "addresses"> {
   mtu?: number;
+  hostNetns?: string;
+  destinations?: readonly string[];
   /** MAC address of the pod's end: as the last plugin of the chain left it. */
   mac?: string;
   hostIfname?: string;
