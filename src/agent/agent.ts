@@ -21,6 +21,8 @@ import { claimNode, removeDrafts } from "./instance.ts";
 import { watchMachine } from "./machine.ts";
 import { PodEnds } from "./pod-ends.ts";
 import { Metrics } from "./metrics.ts";
+import { type Publication, Publisher } from "./publisher.ts";
+import { ensureFiles } from "./files.ts";
 import { PodNetwork } from "./network.ts";
 import { assess, type Readiness } from "./readiness.ts";
 import { agentRoutes } from "./routes.ts";
@@ -36,6 +38,7 @@ export class Agent {
   readonly #version: string;
   readonly #metrics: Metrics;
   readonly #network: PodNetwork;
+  readonly #publisher: Publisher;
   readonly #cluster: ClusterView;
   readonly #housekeeping: Housekeeping;
   readonly #podEnds: PodEnds;
@@ -73,10 +76,15 @@ export class Agent {
       metrics,
       rtnl,
       firewall,
-      annotate: (text) => patchNodeAnnotations(client, node, { [VTEP_ANNOTATION]: text }),
+      announce: () => this.#publisher.poke(),
+      announced: () => this.#publisher.verdict(network),
+      write: (local) => ensureFiles(config, local, log),
       event: (type, reason, message) => events.emit({ node, type, reason, message }),
     });
     this.#closers.push(() => this.#network.stop());
+    const annotate = (text: string) => patchNodeAnnotations(client, node, { [VTEP_ANNOTATION]: text });
+    this.#publisher = new Publisher(log, annotate, () => this.#publication());
+    this.#closers.push(() => this.#publisher.stop());
     this.#housekeeping = new Housekeeping({ config, log, metrics, rtnl, networks: [this.#network] });
     this.#closers.push(() => this.#housekeeping.stop());
     this.#closers.push(() => this.#podRtnl.close());
@@ -175,6 +183,12 @@ export class Agent {
     this.#housekeeping.start();
     this.#cluster.start();
     this.#log.debug("watching", { node: nodeName });
+  }
+
+  #publication(): Publication | undefined {
+    const { own, live } = this.#cluster;
+    const { entry } = this.#network;
+    return live && own && entry ? { own, entries: new Map([[this.#config.network, entry]]) } : undefined;
   }
 
   #cniHost(): ReturnType<typeof servingHost> {

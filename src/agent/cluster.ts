@@ -108,6 +108,11 @@ export class ClusterView {
     };
   }
 
+  /** Our own Node as last known. */
+  get own(): OwnFacts | undefined {
+    return this.#ownFacts;
+  }
+
   /** Both watches have been in step since the start. */
   get live(): boolean {
     return this.#own.synced && this.#nodes.synced;
