@@ -15,7 +15,7 @@ const LAYERS = [
   ["ctl"],
   ["agent"],
   ["cni", "overlay", "networks"],
-  ["pod", "ipam", "kube", "nft"],
+  ["pod", "ipam", "kube", "nft", "netspace"],
   ["netlink", "config"],
   ["log", "sys", "task"],
   ["addr"],

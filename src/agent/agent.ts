@@ -24,6 +24,7 @@ import { Metrics } from "./metrics.ts";
 import { type Publication, Publisher } from "./publisher.ts";
 import { ensureFiles } from "./files.ts";
 import { PodNetwork } from "./network.ts";
+import { Networks } from "./networks.ts";
 import { assess, type Readiness } from "./readiness.ts";
 import { agentRoutes } from "./routes.ts";
 import type { AgentStatus } from "./status.ts";
@@ -38,6 +39,7 @@ export class Agent {
   readonly #version: string;
   readonly #metrics: Metrics;
   readonly #network: PodNetwork;
+  readonly #networks: Networks;
   readonly #publisher: Publisher;
   readonly #cluster: ClusterView;
   readonly #housekeeping: Housekeeping;
@@ -68,24 +70,28 @@ export class Agent {
     const events = new NodeEvents(client, { log });
     this.#closers.push(() => events.stop());
     const metrics = this.#metrics;
-    const firewall = new NodeFirewall(log, metrics, () => this.#network.firewallChanged());
+    const event = (type: "Normal" | "Warning", reason: string, message: string): void =>
+      events.emit({ node, type, reason, message });
+    const announce = (): void => this.#publisher.poke();
+    const announced = (name: string) => this.#publisher.verdict(name);
+    const firewall = new NodeFirewall(log, metrics, () => {
+      this.#network.firewallChanged();
+      this.#networks.firewallChanged();
+    });
     this.#closers.push(() => firewall.stop());
+    const context = { config, log, metrics, rtnl, firewall, client, announce, event };
     this.#network = new PodNetwork({
-      config,
-      log,
-      metrics,
-      rtnl,
-      firewall,
-      announce: () => this.#publisher.poke(),
-      announced: () => this.#publisher.verdict(network),
-      write: (local) => ensureFiles(config, local, log),
-      event: (type, reason, message) => events.emit({ node, type, reason, message }),
+      ...context,
+      announced: () => announced(network),
+      write: (local) => ensureFiles(config, local, this.#networks.any ? { needsAgent: true } : {}, log),
     });
     this.#closers.push(() => this.#network.stop());
+    this.#networks = new Networks({ ...context, announced, onPresence: () => this.#network.filesChanged() });
+    this.#closers.push(() => this.#networks.stop());
     const annotate = (text: string) => patchNodeAnnotations(client, node, { [VTEP_ANNOTATION]: text });
     this.#publisher = new Publisher(log, annotate, () => this.#publication());
     this.#closers.push(() => this.#publisher.stop());
-    this.#housekeeping = new Housekeeping({ config, log, metrics, rtnl, networks: [this.#network] });
+    this.#housekeeping = new Housekeeping({ config, log, metrics, rtnl, networks: [this.#network, this.#networks] });
     this.#closers.push(() => this.#housekeeping.stop());
     this.#closers.push(() => this.#podRtnl.close());
     this.#detachQueue = new DetachQueue(this.#podRtnl);
@@ -98,7 +104,10 @@ export class Agent {
       cached,
       writer: new CacheWriter(cachePath(config.dataDir, network)),
       dataPathExists: rtnl.link(`sky.${config.vni}`) !== undefined,
-      onInputs: (inputs, live, changes) => this.#network.update(inputs, live, changes),
+      onInputs: (inputs, live, changes) => {
+        this.#network.update(inputs, live, changes);
+        this.#networks.update(inputs, live, changes);
+      },
       onNoNode: () => this.#network.noNode(node),
     });
     this.#closers.push(() => this.#cluster.stop());
@@ -148,7 +157,7 @@ export class Agent {
     return {
       version: this.#version,
       node: this.#config.nodeName,
-      networks: network ? [network] : [],
+      networks: [...(network ? [network] : []), ...this.#networks.status()],
       api: this.#cluster.status,
       ready: this.readiness(),
       uptimeSeconds: Math.round((performance.now() - this.#startedAt) / 1_000),
@@ -159,7 +168,10 @@ export class Agent {
     const { nodeName, network, runDir, dataDir, listen } = this.#config;
     this.#log.info("skylane-agent starts", { version: this.#version, network });
     const machine = watchMachine({
-      changed: () => this.#network.look(),
+      changed: () => {
+        this.#network.look();
+        this.#networks.look();
+      },
       heard: (events) => {
         this.#detachQueue.notice(events);
         this.#podEnds.notice(events, (index) => this.#detachQueue.isRemoving(index));
@@ -182,13 +194,15 @@ export class Agent {
     this.#podEnds.look();
     this.#housekeeping.start();
     this.#cluster.start();
+    this.#networks.start();
     this.#log.debug("watching", { node: nodeName });
   }
 
   #publication(): Publication | undefined {
     const { own, live } = this.#cluster;
     const { entry } = this.#network;
-    return live && own && entry ? { own, entries: new Map([[this.#config.network, entry]]) } : undefined;
+    if (!live || !own || !entry) return undefined;
+    return { own, entries: new Map([[this.#config.network, entry], ...this.#networks.entries]) };
   }
 
   #cniHost(): ReturnType<typeof servingHost> {
@@ -196,6 +210,7 @@ export class Agent {
     return servingHost({
       rtnl: this.#podRtnl,
       queue: this.#detachQueue,
+      networks: this.#networks,
       log: this.#log,
       observe: ({ verb, result, ms }) => cniSeconds.observe({ verb, result, by: "agent" }, ms / 1_000),
     });
@@ -235,6 +250,7 @@ export class Agent {
     }
     for (const { name, ok } of this.readiness().checks) this.#metrics.ready.set({ check: name }, ok ? 1 : 0);
     this.#network.sample();
+    this.#networks.sample();
     await this.#housekeeping.countDurations();
   }
 }

@@ -170,11 +170,12 @@ export class ClusterView {
   }
 }
 
-function ownFacts({ name, podCidrs, internalIps, annotations }: OwnNodeInfo): OwnFacts {
+function ownFacts({ name, uid, podCidrs, internalIps, annotations }: OwnNodeInfo): OwnFacts {
   const override = annotations[UNDERLAY_ANNOTATION];
   const vtep = annotations[VTEP_ANNOTATION];
   return {
     name,
+    uid,
     podCidrs: [...podCidrs],
     internalIps: [...internalIps],
     ...(override === undefined ? {} : { underlayOverride: override }),

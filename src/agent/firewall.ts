@@ -45,10 +45,11 @@ export class NodeFirewall {
   readonly #networks = new Map<string, NetworkRules>();
   #started = false;
 
-  /** @param onApplied the rules in force have changed. */
-  constructor(log: Logger, metrics: Metrics, onApplied: () => void) {
+  /** @param onApplied the rules in force have changed. @param netns the network namespace; the agent's own by default */
+  constructor(log: Logger, metrics: Metrics, onApplied: () => void, netns?: number) {
     this.#firewall = new Firewall({
       logger: log,
+      ...(netns !== undefined && { netns }),
       onRepair: (kind) => metrics.repairs.inc({ network: "", kind }),
       onApply: (result) => {
         metrics.nftApplies.inc({ result });
@@ -74,6 +75,11 @@ export class NodeFirewall {
     this.#networks.set(rules.network, rules);
     this.#firewall.set([...this.#networks.values()]);
     if (!this.#started) this.#start.want();
+  }
+
+  /** Takes one network's rules out. */
+  remove(network: string): void {
+    if (this.#networks.delete(network)) this.#firewall.set([...this.#networks.values()]);
   }
 
   /** Takes a change of a network's peers, of which the rules that were set know already. */

@@ -18,12 +18,16 @@ export type LocalResult =
   | { local: LocalNetwork; underlay: Underlay; warnings: string[] }
   | { missing: WaitKind; message: string };
 
-/** Works out this node's part in the configured network. @param current the underlay address in use. */
+/**
+ * Works out this node's part in the configured network.
+ * @param current the underlay address in use. @param isolated the network has a network namespace of its own
+ */
 export function resolveLocal(
   config: AgentConfig,
   own: OwnFacts,
   machine: Machine,
   current: string | undefined,
+  isolated = false,
 ): LocalResult {
   if (own.podCidrs.length === 0) {
     return {
@@ -65,6 +69,7 @@ export function resolveLocal(
       podCidrs: own.podCidrs,
       clusterCidrs: config.clusterCidrs,
       txChecksum: config.txChecksum,
+      ...(isolated && { isolated }),
     },
   };
 }

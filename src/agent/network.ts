@@ -24,6 +24,7 @@ import type { Underlay } from "./underlay.ts";
 import { SelfTest } from "./selftest.ts";
 import { Waiting } from "./waiting.ts";
 
+const OWN_NETNS = "/proc/thread-self/ns/net";
 const RETRY = { baseMs: 500, maxMs: 30_000 };
 
 /** What a network is given. */
@@ -133,6 +134,11 @@ export class PodNetwork {
     this.#files.want();
   }
 
+  /** What the files say beside this network has changed. */
+  filesChanged(): void {
+    this.#files.want();
+  }
+
   /** What is looked at from time to time without any event: the files, and the data path itself. */
   async maintain(): Promise<void> {
     this.look();
@@ -204,8 +210,8 @@ export class PodNetwork {
   #evaluate(): void {
     const inputs = this.#inputs;
     if (!inputs || this.#stopped) return;
-    const { config, rtnl } = this.#options;
-    const result = resolveLocal(config, inputs.own, lookAt(rtnl), this.#underlay?.ip);
+    const { config, rtnl, space } = this.#options;
+    const result = resolveLocal(config, inputs.own, lookAt(rtnl), this.#underlay?.ip, space !== undefined);
     if ("missing" in result) this.#waiting.for(result.missing, result.message);
     else {
       this.#waiting.over();
@@ -244,7 +250,7 @@ export class PodNetwork {
     const overlay = new OverlayReconciler({
       local: this.#local,
       logger: this.#log,
-      ...(space && { netns: space.netns }),
+      ...(space && { netns: space.netns, underlayNetns: OWN_NETNS }),
       onRepair: (kind, count) => metrics.repairs.inc({ network, kind }, count),
       onError: () => {
         this.#looked = true;

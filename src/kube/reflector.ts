@@ -144,6 +144,11 @@ export class Reflector<T extends Identified> {
     const refused = failure instanceof ApiError ? failure : undefined;
     // 400 also answers a resourceVersion that is none of this server's.
     if (refused?.isExpired || refused?.status === 400) this.version = undefined;
+    if (this.source.optional && refused?.status === 404) {
+      this.version = undefined;
+      this.complete(new Map(), "list");
+      return this.timings.absentMs;
+    }
     this.state.errors++;
     this.state.lastError = failure instanceof Error ? failure.message : "unknown";
     const wait = this.backoff.next(refused?.retryAfterMs);

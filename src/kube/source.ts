@@ -13,6 +13,8 @@ export interface Source<T> {
   /** Cuts an object down. @throws TypeError when it makes no sense */
   slim: (object: unknown) => T;
   same: (a: T, b: T) => boolean;
+  /** The server need not know the resource at all: then there are none, and it is looked for from time to time. */
+  optional?: boolean;
 }
 
 export interface ReflectorOptions {

@@ -88,12 +88,7 @@ function fresh(name: string, node: NodeRecord, { namespace, annotations, runtime
   };
 }
 
-function claim(
-  lab: LabContext,
-  node: NodeRecord,
-  name: string | undefined,
-  wishes: Wishes,
-): PodRecord {
+function claim(lab: LabContext, node: NodeRecord, name: string | undefined, wishes: Wishes): PodRecord {
   if (name !== undefined) {
     if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(name))
       throw new CommandError(`a pod's name is up to 63 of a–z, 0–9 and "-", not "${name}"`);

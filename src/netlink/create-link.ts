@@ -25,13 +25,20 @@ export function createLink(connection: Connection, operation: Creation): Acknowl
   const { link } = operation;
   const created = acknowledged(connection, `creating ${link.name}`, (w, seq) => writeOperation(w, operation, seq));
   if (created) return created;
-  let complete = false;
+  if (link.kind !== "vxlan" || link.netnsFd === undefined) return complete(connection, operation);
+  using there = Connection.open({ netns: link.netnsFd, timeoutMs: connection.timeoutMs });
+  return complete(there, operation);
+}
+
+/** Does the rest, in the namespace where the device is now, or removes it there. */
+function complete(connection: Connection, operation: Creation): Acknowledgement | undefined {
+  let done = false;
   try {
     const refused = finish(connection, operation);
-    complete = refused === undefined;
+    done = refused === undefined;
     return refused;
   } finally {
-    if (!complete) remove(connection, link.name);
+    if (!done) remove(connection, operation.link.name);
   }
 }
 

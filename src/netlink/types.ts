@@ -171,6 +171,11 @@ export interface VxlanSpec {
   link?: number;
   /** IFLA_INET6_ADDR_GEN_MODE: "none" makes no link-local address. */
   addrGenMode?: "eui64" | "none";
+  /**
+   * File descriptor of the namespace to make the device in (IFLA_NET_NS_FD); the socket's own by default. What it
+   * encapsulates leaves by the socket's namespace all the same, and is received there.
+   */
+  netnsFd?: number;
 }
 
 /** What to create: a veth pair, its peer possibly in another namespace. */

@@ -103,7 +103,9 @@ export class BlockClaims {
    * was changed, two of different sizes may overlap, and then the older one holds.
    */
   async #holds(block: NetworkBlock): Promise<boolean> {
-    const others = (await this.#all()).filter(({ name, cidr }) => name !== block.name && cidrsOverlap(cidr, block.cidr));
+    const others = (await this.#all()).filter(
+      ({ name, cidr }) => name !== block.name && cidrsOverlap(cidr, block.cidr),
+    );
     if (others.every((other) => older(block, other))) return true;
     await deleteObject(this.#options.client, NETWORK_BLOCKS, block.name, block.uid);
     return false;

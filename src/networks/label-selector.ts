@@ -26,7 +26,9 @@ export function selectorOf(what: string, selector: Json): LabelSelector {
   if (!Array.isArray(matchExpressions)) refuseKey(what, `${path}.matchExpressions`, matchExpressions, "a list");
   return {
     matchLabels: matchLabels as Record<string, string>,
-    matchExpressions: (matchExpressions as unknown[]).map((one, i) => requirement(what, `${path}.matchExpressions[${i}]`, one)),
+    matchExpressions: (matchExpressions as unknown[]).map((one, i) =>
+      requirement(what, `${path}.matchExpressions[${i}]`, one),
+    ),
   };
 }
 
@@ -41,7 +43,7 @@ function requirement(what: string, path: string, value: unknown): Requirement {
   const needsValues = known === "In" || known === "NotIn";
   if (needsValues !== (values as string[]).length > 0)
     refuseKey(what, `${path}.values`, values, needsValues ? `not empty for ${known}` : `empty for ${known}`);
-  return { key: key as string, operator: known, values: values as string[] };
+  return { key, operator: known, values: values as string[] };
 }
 
 /** Whether labels are selected; an absent selector selects nothing. */

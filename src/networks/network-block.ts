@@ -25,7 +25,11 @@ export interface NetworkBlock {
 
 /** The object's name: network and CIDR, in the letters that names may have. */
 export const blockName = (network: string, cidr: string): string =>
-  `${network}.${cidr.replace("::", ":0:").replace(/[:/]/g, "-").replace(/^-+|-+$/g, "").replace(/-+/g, "-")}`;
+  `${network}.${cidr
+    .replace("::", ":0:")
+    .replace(/[:/]/g, "-")
+    .replace(/^-+|-+$/g, "")
+    .replace(/-+/g, "-")}`;
 
 /** Reads one. @throws ObjectError naming object and key */
 export function parseBlock(object: unknown): NetworkBlock {

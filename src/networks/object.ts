@@ -49,7 +49,9 @@ export function metaOf(object: unknown, kind: string): Meta {
     uid: text("uid"),
     resourceVersion: text("resourceVersion"),
     creationTimestamp: text("creationTimestamp"),
-    labels: Object.fromEntries(Object.entries(labels).filter((pair): pair is [string, string] => typeof pair[1] === "string")),
+    labels: Object.fromEntries(
+      Object.entries(labels).filter((pair): pair is [string, string] => typeof pair[1] === "string"),
+    ),
   };
 }
 

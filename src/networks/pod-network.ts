@@ -71,7 +71,7 @@ function cidr(what: string, key: string, value: unknown, blockSize: number): str
   if (typeof value !== "string") refuseKey(what, key, value, "a CIDR");
   let canonical: string;
   try {
-    canonical = parseCidr(value as string);
+    canonical = parseCidr(value);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     return refuseKey(what, key, value, `a CIDR (${error.message})`);

@@ -96,7 +96,7 @@ function checked(key: string, { network, interface: ifname, ips, mac }: Readonly
   const hardware = mac === undefined ? undefined : tried(key, mac, "a MAC address", parseMac);
   return {
     network,
-    ...(ifname !== undefined && { ifname: ifname as string }),
+    ...(ifname !== undefined && { ifname }),
     ...(addresses && addresses.length > 0 && { ips: addresses }),
     ...(hardware !== undefined && { mac: hardware }),
   };

@@ -8,6 +8,7 @@ export {
   type ForwardReport,
   removeForwarding,
 } from "./forward-policy.ts";
+export { type IsolatedNetwork, namespaceRules, tunnelRules } from "./isolated.ts";
 export { type PeerChange } from "./peer-changes.ts";
 export { removeFirewall } from "./remove.ts";
 export { ALL_FEATURES, type NetworkRules, type NftFeatures, renderRuleset, TABLE } from "./ruleset.ts";

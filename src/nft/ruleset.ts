@@ -200,7 +200,7 @@ function forward(networks: readonly NetworkRules[]): string[] {
           `oifgroup ${OVERLAY} accept`,
           `iifgroup ${PODS} udp dport { ${portsOf(networks)} } counter drop comment "VXLAN from a pod"`,
           ...networks.flatMap((network) =>
-            FAMILIES.map((family) => {
+            FAMILIES.filter((family) => ofFamily(network.podCidrs, family).length > 0).map((family) => {
               const pods = setName("pods", network, family);
               return `${IP[family]} daddr @${pods} rt ${IP[family]} nexthop != @${pods} counter drop comment "no pod has this address"`;
             }),

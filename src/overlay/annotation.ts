@@ -5,16 +5,24 @@
  */
 import { cidrOf, familyOf, ipScope, networkAddress, parseCidr, parseIp, parseMac, printable } from "../addr/index.ts";
 import { AnnotationError } from "./errors.ts";
+import { TextCache } from "./text-cache.ts";
 import type { VtepAnnotation } from "./types.ts";
 
 /** The annotation's key on a Node. */
 export const VTEP_ANNOTATION = "skylane.dev/vtep";
-/** Longest annotation that is looked at, in characters: room for some fifty networks. */
-export const MAX_ANNOTATION_LENGTH = 16_384;
+/**
+ * Longest annotation that is looked at, in characters: half of what Kubernetes allows all annotations of an object
+ * together, and room for a thousand networks of a block or two.
+ */
+export const MAX_ANNOTATION_LENGTH = 131_072;
+/** The pod network whose CIDRs are those that Kubernetes gives the Node. */
+export const DEFAULT_NETWORK = "default";
 
-const MAX_NETWORKS = 64;
+const MAX_NETWORKS = 1_024;
 /** One a family, as Kubernetes gives them. */
-const MAX_CIDRS = 2;
+const MAX_IPS = 2;
+/** Pod CIDRs of a node: on the default network one a family, on others the blocks that it has, none where nothing is routed. */
+const CIDRS = { default: { least: 1, most: 2 }, other: { least: 0, most: 256 } } as const;
 const MAX_VNI = 0xff_ffff;
 /** As the configuration allows network names. */
 const NETWORK_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$/;
@@ -28,8 +36,7 @@ type Json = { readonly [key: string]: unknown };
  * @throws AnnotationError naming the first key that is wrong.
  */
 export function parseVtepAnnotation(text: string): Map<string, VtepAnnotation> {
-  const entries = networksOf(text);
-  return new Map(entries.map(([network, value]) => [network, parseEntry(network, value)]));
+  return new Map(Array.from(networksOf(text), ([network, value]) => [network, parseEntry(network, value)]));
 }
 
 /**
@@ -37,8 +44,8 @@ export function parseVtepAnnotation(text: string): Map<string, VtepAnnotation> {
  * @throws AnnotationError
  */
 export function readVtepAnnotation(text: string, network: string): VtepAnnotation | undefined {
-  const entry = networksOf(text).find(([name]) => name === network);
-  return entry && parseEntry(network, entry[1]);
+  const networks = networksOf(text);
+  return networks.has(network) ? parseEntry(network, networks.get(network)) : undefined;
 }
 
 /** The annotation's text; the same input gives the same text, whatever the order of the map. */
@@ -51,7 +58,12 @@ export function formatVtepAnnotation(networks: ReadonlyMap<string, VtepAnnotatio
   return JSON.stringify(Object.fromEntries(plain));
 }
 
-function networksOf(text: string): [string, unknown][] {
+/** Every network reads its own entry of the same annotations, one network after the other: JSON is parsed once for all. */
+const decoded = new TextCache<ReadonlyMap<string, unknown>>();
+
+const networksOf = (text: string): ReadonlyMap<string, unknown> => decoded.get(text, decode);
+
+function decode(text: string): ReadonlyMap<string, unknown> {
   if (text.length > MAX_ANNOTATION_LENGTH) {
     throw new AnnotationError("", `is longer than ${MAX_ANNOTATION_LENGTH} characters`);
   }
@@ -67,23 +79,21 @@ function networksOf(text: string): [string, unknown][] {
     if (!NETWORK_NAME.test(name))
       throw new AnnotationError("", `has "${printable(name)}", which no pod network is called`);
   }
-  return entries;
+  return new Map(entries);
 }
 
 function parseEntry(network: string, value: unknown): VtepAnnotation {
   const entry = object(network, value);
-  const ips = list(network, "ips", entry, MAX_CIDRS).map((ip, i) => underlayIp(`${network}.ips[${i}]`, ip));
-  const podCidrs = list(network, "podCidrs", entry, MAX_CIDRS).map((cidr, i) =>
+  const ips = list(network, "ips", entry, { least: 1, most: MAX_IPS }).map((ip, i) =>
+    underlayIp(`${network}.ips[${i}]`, ip),
+  );
+  const isDefault = network === DEFAULT_NETWORK;
+  const podCidrs = list(network, "podCidrs", entry, isDefault ? CIDRS.default : CIDRS.other).map((cidr, i) =>
     podCidr(`${network}.podCidrs[${i}]`, cidr),
   );
-  for (const [key, values] of [
-    ["ips", ips],
-    ["podCidrs", podCidrs],
-  ] as const) {
-    if (new Set(values.map(familyOf)).size < values.length) {
-      throw new AnnotationError(`${network}.${key}`, "has two of the same address family");
-    }
-  }
+  oneAFamily(`${network}.ips`, ips);
+  if (isDefault) oneAFamily(`${network}.podCidrs`, podCidrs);
+  if (new Set(podCidrs).size < podCidrs.length) throw new AnnotationError(`${network}.podCidrs`, "has one twice");
   return {
     vni: integer(network, "vni", entry, 1, MAX_VNI),
     mac: checked(`${network}.mac`, string(`${network}.mac`, entry["mac"]), parseMac),
@@ -91,6 +101,12 @@ function parseEntry(network: string, value: unknown): VtepAnnotation {
     podCidrs,
     port: integer(network, "port", entry, 1, 65_535),
   };
+}
+
+function oneAFamily(key: string, values: readonly string[]): void {
+  if (new Set(values.map(familyOf)).size < values.length) {
+    throw new AnnotationError(key, "has two of the same address family");
+  }
 }
 
 function underlayIp(key: string, value: unknown): string {
@@ -119,10 +135,10 @@ function object(key: string, value: unknown): Json {
   return value as Json;
 }
 
-function list(network: string, key: string, entry: Json, longest: number): unknown[] {
+function list(network: string, key: string, entry: Json, { least, most }: { least: number; most: number }): unknown[] {
   const value = entry[key];
-  if (!Array.isArray(value) || value.length === 0 || value.length > longest) {
-    throw new AnnotationError(`${network}.${key}`, `is not a list of one to ${longest} strings`);
+  if (!Array.isArray(value) || value.length < least || value.length > most) {
+    throw new AnnotationError(`${network}.${key}`, `is not a list of ${least === 0 ? "up" : "one"} to ${most} strings`);
   }
   return value;
 }

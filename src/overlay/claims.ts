@@ -16,6 +16,12 @@ export class Claims<T extends { readonly claim: Claim }> {
   readonly #macs = new Map<string, T[]>();
   readonly #cidrs = new PrefixIndex<T>();
   readonly #underlay = new PrefixIndex<T>();
+  readonly #isolated: boolean;
+
+  /** @param isolated pod CIDRs and underlay addresses have nothing to do with each other. */
+  constructor(isolated: boolean) {
+    this.#isolated = isolated;
+  }
 
   add(one: T): void {
     const { underlayIp, mac, podCidrs } = one.claim;
@@ -53,11 +59,13 @@ export class Claims<T extends { readonly claim: Claim }> {
         prefix,
         tell("OverlappingPodCidr", () => `its pod CIDR ${cidr} overlaps that`),
       );
+      if (this.#isolated) continue;
       this.#underlay.overlapping(
         prefix,
         tell("UnderlayInPodCidr", () => `its pod CIDR ${cidr} covers the underlay address`),
       );
     }
+    if (this.#isolated) return;
     this.#cidrs.overlapping(
       host,
       tell("UnderlayInPodCidr", () => `its underlay address ${underlayIp} lies in a pod CIDR`),

@@ -2,11 +2,11 @@
  * Desired state: what the kernel should hold, as a function of who we are and who our peers are.
  *
  * The address at which a node's VXLAN device answers inside the overlay (its VTEP address) is the network address
- * of its pod CIDR: no pod ever gets it, every node can work out every other's, and no further pool is needed.
+ * of its first pod CIDR of the family: no pod ever gets it, every node can work out every other's, and no further pool is needed.
  * Only families in which this node has pods itself are programmed: without a VTEP address of our own there
  * would be no source address that a peer could answer to.
  */
-import { familyOf } from "../addr/index.ts";
+import { type Family, familyOf } from "../addr/index.ts";
 import { entryOf, mapsOf, sameEntry } from "./entries.ts";
 import {
   type DesiredDevice,
@@ -29,20 +29,30 @@ type Placed = readonly [kind: EntryKind, id: string, entry: DesiredEntry];
 /** The network address of a canonical prefix: its text says it, and this is asked for every peer. */
 const networkAddress = (cidr: string): string => cidr.slice(0, cidr.indexOf("/"));
 
+/** A node's VTEP address of each family in which it has pods. */
+function vtepAddresses(podCidrs: readonly string[]): Map<Family, string> {
+  const addresses = new Map<Family, string>();
+  for (const cidr of podCidrs) {
+    const family = familyOf(cidr);
+    if (!addresses.has(family)) addresses.set(family, networkAddress(cidr));
+  }
+  return addresses;
+}
+
 /** Our own VTEP addresses. */
 const ownEntries = ({ podCidrs }: LocalNetwork): Placed[] =>
-  podCidrs.map(networkAddress).map((ip) => ["address", ip, { ip }]);
+  Array.from(vtepAddresses(podCidrs).values(), (ip) => ["address", ip, { ip }]);
 
 /** What one peer needs. */
 function peerEntries(local: LocalNetwork, { mac, underlayIp, podCidrs, vni, port }: Peer): Placed[] {
   const fdb = { mac, dst: underlayIp, ...differing("vni", vni, local.vni), ...differing("port", port, local.port) };
   const entries: Placed[] = [["fdb", mac, fdb]];
+  const own = vtepAddresses(local.podCidrs);
+  const gateways = vtepAddresses(podCidrs);
+  for (const [family, ip] of gateways) if (own.has(family)) entries.push(["neighbour", ip, { ip, mac }]);
   for (const dst of podCidrs) {
-    const source = local.podCidrs.find((own) => familyOf(own) === familyOf(dst));
-    if (source === undefined) continue;
-    const gateway = networkAddress(dst);
-    entries.push(["neighbour", gateway, { ip: gateway, mac }]);
-    entries.push(["route", dst, { dst, gateway, prefSrc: networkAddress(source) }]);
+    const [gateway, prefSrc] = [gateways.get(familyOf(dst)), own.get(familyOf(dst))];
+    if (gateway !== undefined && prefSrc !== undefined) entries.push(["route", dst, { dst, gateway, prefSrc }]);
   }
   return entries;
 }

@@ -7,18 +7,12 @@
  * on our port that does not carry our alias: both are named, not touched.
  */
 import { type Link, type Operation, OVERLAY_LINK_GROUP, type Rtnl } from "../netlink/index.ts";
-import { DEVICE_ALIAS_PREFIX } from "./desired.ts";
+import { type Birthplace, giveBirth, planBirthplace } from "./birthplace.ts";
 import { DeviceConflict } from "./errors.ts";
 import { fixedDifferences, liveDifferences } from "./match.ts";
 import { prepareDevice, type Preparation } from "./prepare.ts";
+import { isOverlayDevice, sameVxlan, vxlanConflict } from "./recognize.ts";
 import type { DesiredDevice } from "./types.ts";
-
-/** Names of VXLAN devices of Skylane: `sky.<vni>`. */
-const OURS = /^sky\.(\d+)$/;
-
-/** Whether a link is a VXLAN device of Skylane's, of whatever network. */
-export const isOverlayDevice = (link: Link): boolean =>
-  link.kind === "vxlan" && (OURS.test(link.name) || (link.alias?.startsWith(DEVICE_ALIAS_PREFIX) ?? false));
 
 /** What has to be done about the device itself, but for setting it up. */
 export interface DevicePlan {
@@ -75,17 +69,6 @@ export function planDevice(desired: DesiredDevice, links: readonly Link[]): Devi
   return { operations, remade };
 }
 
-const sameVxlan = (desired: DesiredDevice, { vxlan }: Link): boolean =>
-  vxlan !== undefined && vxlan.vni === desired.vni && vxlan.port === desired.port;
-
-function vxlanConflict({ name, vni, port }: DesiredDevice, { name: other }: Link): DeviceConflict {
-  return new DeviceConflict(
-    other,
-    `device ${other} uses VNI ${vni} on UDP port ${port} already, so the kernel cannot make ${name}; ` +
-      `delete ${other} if nothing uses it (another CNI plugin's leftover?), or configure another vni or port`,
-  );
-}
-
 /** What {@link ensureDevice} found and did. */
 export interface EnsuredDevice {
   link: Link;
@@ -99,16 +82,24 @@ export interface EnsuredDevice {
 
 /**
  * Makes the device what it should be and sets it up. An unchanged device sees no operation.
- * @throws DeviceConflict, NetlinkError
+ * @param birthplace where the device is made when that is not where it shall be.
+ * @throws DeviceConflict, NetlinkError, SysError
  */
 export function ensureDevice(
   rtnl: Pick<Rtnl, "links" | "link" | "execute">,
   desired: DesiredDevice,
   how: Preparation,
+  birthplace?: Birthplace,
 ): EnsuredDevice {
+  const before = birthplace ? planBirthplace(desired, birthplace.rtnl.links()) : [];
   const { operations, remade } = planDevice(desired, rtnl.links());
-  const did = operations.map((operation) => inWords(operation, remade));
-  for (const operation of operations) rtnl.execute(operation);
+  const did = [...before, ...operations].map((operation) => inWords(operation, remade));
+  for (const operation of before) birthplace?.rtnl.execute(operation);
+  for (const operation of operations) {
+    const made = birthplace && operation.kind === "link" && operation.op === "add";
+    if (made) giveBirth(birthplace, desired, operation);
+    else rtnl.execute(operation);
+  }
   let link = mustBeThere(rtnl, desired);
   const wrong = fixedDifferences(desired, link);
   if (wrong.length > 0) {
@@ -120,7 +111,7 @@ export function ensureDevice(
   const problems = prepareDevice(desired, how);
   if (!link.up) {
     rtnl.execute({ op: "set", kind: "link", link: { index: link.index, up: true } });
-    if (operations.length === 0) did.push("set it up");
+    if (did.length === 0) did.push("set it up");
     link = mustBeThere(rtnl, desired);
   }
   return { link, changed: did.length > 0, did, problems };

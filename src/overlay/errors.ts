@@ -20,8 +20,8 @@ export class DeviceConflict extends Error {
   /** The device in the way. */
   readonly device: string;
 
-  constructor(device: string, message: string) {
-    super(message);
+  constructor(device: string, message: string, options?: ErrorOptions) {
+    super(message, options);
     this.name = "DeviceConflict";
     this.device = device;
   }

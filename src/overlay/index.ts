@@ -1,5 +1,6 @@
 /** The overlay: who the peers are, what the kernel should hold for them, and keeping it so. */
 export {
+  DEFAULT_NETWORK,
   MAX_ANNOTATION_LENGTH,
   VTEP_ANNOTATION,
   formatVtepAnnotation,
@@ -8,13 +9,15 @@ export {
 } from "./annotation.ts";
 export { type ActualState, readActual } from "./actual.ts";
 export { desiredState, deviceAlias } from "./desired.ts";
-export { ensureDevice, isOverlayDevice, planDevice } from "./device.ts";
+export type { Birthplace } from "./birthplace.ts";
+export { ensureDevice, planDevice } from "./device.ts";
 export { AnnotationError, DeviceConflict } from "./errors.ts";
 export { type PassReport } from "./pass.ts";
 export { PeerSelector, selectPeers, type PeerSelection, type SelectionChange } from "./peers.ts";
 export { plan } from "./plan.ts";
 export { checksumOffloadWorks } from "./prepare.ts";
 export { OverlayReconciler, type ReconcilerOptions } from "./reconciler.ts";
+export { isOverlayDevice } from "./recognize.ts";
 export { removeOverlay, type Removal, type RemovalOptions } from "./remove.ts";
 export { type RepairCounts, type RepairKind } from "./repairs.ts";
 export {

@@ -9,6 +9,7 @@ import { familyOf } from "../addr/index.ts";
 import { readActual } from "./actual.ts";
 import { applyPlan, operationKey } from "./apply.ts";
 import type { Backoff } from "./backoff.ts";
+import type { Birthplace } from "./birthplace.ts";
 import { ensureDevice } from "./device.ts";
 import { type Desired, ownersOf } from "./desired.ts";
 import { isDesired } from "./entries.ts";
@@ -43,6 +44,8 @@ export interface PassReport {
 export interface PassInput {
   rtnl: Rtnl;
   netns: number | string | undefined;
+  /** Where the device is made, when not there. */
+  birthplace: Birthplace | undefined;
   desired: Desired;
   /** What the last pass left. */
   known: Known | undefined;
@@ -121,9 +124,11 @@ async function makeRight(input: PassInput): Promise<PassOutcome> {
   };
 }
 
-function lookAtDevice({ rtnl, netns, desired: { state: desired }, logger }: PassInput, wantedBefore: boolean) {
+function lookAtDevice(input: PassInput, wantedBefore: boolean) {
+  const { rtnl, netns, birthplace, logger } = input;
+  const desired = input.desired.state;
   const ipv6 = [...desired.addresses.keys()].some((ip) => familyOf(ip) === 6);
-  const { link, changed, did, problems } = ensureDevice(rtnl, desired.device, { netns, ipv6 });
+  const { link, changed, did, problems } = ensureDevice(rtnl, desired.device, { netns, ipv6 }, birthplace);
   if (changed) {
     const [level, what] = wantedBefore
       ? (["warn", "repaired VXLAN device"] as const)

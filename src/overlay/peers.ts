@@ -49,12 +49,13 @@ export class PeerSelector {
   readonly local: LocalNetwork;
   readonly #self: Contender;
   readonly #contenders = new Map<string, Contender>();
-  readonly #claims = new Claims<Contender>();
+  readonly #claims: Claims<Contender>;
   readonly #refused = new Map<string, Refusal>();
   readonly #peers = new Map<string, Peer>();
 
   constructor(local: LocalNetwork) {
     this.local = local;
+    this.#claims = new Claims(local.isolated === true);
     this.#self = { since: "", claim: local, peer: undefined, accepted: true };
     this.#claims.add(this.#self);
   }

@@ -11,6 +11,7 @@
 import type { Logger } from "../log/index.ts";
 import { Monitor, type NetlinkEvent, Rtnl } from "../netlink/index.ts";
 import { Backoff } from "./backoff.ts";
+import type { Birthplace } from "./birthplace.ts";
 import { Desired } from "./desired.ts";
 import { doubtOf } from "./drift.ts";
 import { type Known, type PassReport, runPass } from "./pass.ts";
@@ -32,6 +33,11 @@ export interface ReconcilerOptions {
   local: LocalNetwork;
   /** Namespace to work in, as path or descriptor; the process's own when absent. */
   netns?: number | string;
+  /**
+   * Namespace whose underlay the device uses, as path or descriptor: the device is made from there into `netns`, which it
+   * takes. Absent, it is made in `netns` itself. A deleted device is made again in the same way.
+   */
+  underlayNetns?: number | string;
   logger: Logger;
   /** Something was repaired: `count` entries of a kind. */
   onRepair?: (kind: RepairKind, count: number) => void;
@@ -55,6 +61,8 @@ export class OverlayReconciler {
   #trusted = false;
   #error: string | undefined;
   #rtnl: Rtnl | undefined;
+  /** A conversation with the namespace that the device is made from. */
+  #underlay: Rtnl | undefined;
   #monitor: Monitor | undefined;
   #state: "new" | "running" | "stopped" = "new";
   /** A pass is wanted soon; `#timer` has it, or `#running` will see to it. */
@@ -155,8 +163,7 @@ export class OverlayReconciler {
     clearImmediate(this.#soon);
     await this.#running;
     await this.#monitor?.close();
-    this.#rtnl?.close();
-    this.#rtnl = undefined;
+    this.#hangUp();
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
@@ -221,9 +228,16 @@ export class OverlayReconciler {
     try {
       const { netns, logger } = this.#options;
       this.#rtnl ??= Rtnl.open(netns === undefined ? {} : { netns });
-      const desired = this.#desired;
-      const input = { rtnl: this.#rtnl, netns, desired, known: this.#known, trusted, backoff: this.#backoff, logger };
-      const outcome = await runPass(input);
+      const outcome = await runPass({
+        rtnl: this.#rtnl,
+        netns,
+        birthplace: this.#birthplace(),
+        desired: this.#desired,
+        known: this.#known,
+        trusted,
+        backoff: this.#backoff,
+        logger,
+      });
       this.#known = outcome.known;
       this.#trusted &&= outcome.trusted;
       if (!outcome.trusted) this.#wanted = true;
@@ -254,8 +268,21 @@ export class OverlayReconciler {
       this.#options.logger.error("the overlay cannot be made right; it is tried again", { error });
     }
     this.#options.onError?.(error);
-    // The socket itself may be what failed.
+    // The sockets themselves may be what failed.
+    this.#hangUp();
+  }
+
+  #hangUp(): void {
     this.#rtnl?.close();
+    this.#underlay?.close();
     this.#rtnl = undefined;
+    this.#underlay = undefined;
+  }
+
+  #birthplace(): Birthplace | undefined {
+    const { netns, underlayNetns } = this.#options;
+    if (underlayNetns === undefined || netns === undefined) return undefined;
+    this.#underlay ??= Rtnl.open({ netns: underlayNetns });
+    return { rtnl: this.#underlay, netns };
   }
 }

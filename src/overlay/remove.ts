@@ -4,7 +4,7 @@
  */
 import type { Link, OperationFailure, Operation, Rtnl } from "../netlink/index.ts";
 import { ROUTE_PROTOCOL } from "../netlink/index.ts";
-import { isOverlayDevice } from "./device.ts";
+import { isOverlayDevice } from "./recognize.ts";
 
 /** What is to go besides what is always ours. */
 export interface RemovalOptions {

@@ -10,7 +10,10 @@ export interface VtepAnnotation {
   mac: string;
   /** Its underlay addresses, canonical, at most one a family. */
   ips: string[];
-  /** Its pod CIDRs, canonical. */
+  /**
+   * Its pod CIDRs, canonical, in order: the first of a family has its VTEP address. One a family on the default network; on
+   * others as many as it has blocks, and none where pods are not routed.
+   */
   podCidrs: string[];
   /** UDP port on which it receives VXLAN. */
   port: number;
@@ -35,8 +38,13 @@ export interface LocalNetwork {
   mac: string;
   /** This node's underlay address; its family is the family of the underlay. */
   underlayIp: string;
-  /** This node's pod CIDRs, at most one a family. */
+  /** This node's pod CIDRs, in order: the first of a family has its VTEP address. */
   podCidrs: string[];
+  /**
+   * The network has a network namespace of its own on every node, so that its pod CIDRs may be anything: also the
+   * addresses of other networks, or of the underlay.
+   */
+  isolated?: boolean;
   /** The whole cluster's pod CIDRs; empty where not configured. */
   clusterCidrs: string[];
   /** `auto` by default. */

@@ -27,10 +27,10 @@ function judgeEntry(local: LocalNetwork, node: string, entry: VtepAnnotation): P
       `it publishes ${entry.ips.join(", ")}, and this node's VXLAN device uses IPv${family} (${local.underlayIp})`,
     );
   }
-  const families = new Set(local.podCidrs.map(familyOf));
-  if (!entry.podCidrs.some((cidr) => families.has(familyOf(cidr)))) {
-    const ours = local.podCidrs.join(", ") || "none";
-    return refuse("NoCommonFamily", `its pod CIDRs are ${entry.podCidrs.join(", ")}, this node's ${ours}`);
+  if (!commonFamily(local.podCidrs, entry.podCidrs)) {
+    const inWords = (cidrs: readonly string[]): string => cidrs.join(", ") || "none";
+    const message = `its pod CIDRs are ${inWords(entry.podCidrs)}, this node's ${inWords(local.podCidrs)}`;
+    return refuse("NoCommonFamily", message);
   }
   const foreign = entry.podCidrs.find((cidr) => !isClusterCidr(local.clusterCidrs, cidr));
   if (foreign) {
@@ -39,7 +39,7 @@ function judgeEntry(local: LocalNetwork, node: string, entry: VtepAnnotation): P
       `its pod CIDR ${foreign} is outside the cluster CIDRs ${local.clusterCidrs.join(", ")}`,
     );
   }
-  const inOwn = entry.podCidrs.find((cidr) => cidrContains(cidr, underlayIp));
+  const inOwn = local.isolated ? undefined : entry.podCidrs.find((cidr) => cidrContains(cidr, underlayIp));
   if (inOwn) return refuse("UnderlayInPodCidr", `its underlay address ${underlayIp} lies in its own pod CIDR ${inOwn}`);
   return {
     node,
@@ -49,6 +49,12 @@ function judgeEntry(local: LocalNetwork, node: string, entry: VtepAnnotation): P
     ...(entry.vni !== local.vni && { vni: entry.vni }),
     ...(entry.port !== local.port && { port: entry.port }),
   };
+}
+
+/** Whether two nodes' pods can have to do with each other; on a network that routes nothing none has pod CIDRs. */
+function commonFamily(ours: readonly string[], theirs: readonly string[]): boolean {
+  const families = new Set(ours.map(familyOf));
+  return families.size === 0 ? theirs.length === 0 : theirs.some((cidr) => families.has(familyOf(cidr)));
 }
 
 /** Whether a pod CIDR may be one of the cluster's; a family for which no cluster CIDR is configured is not restricted. */

@@ -15,7 +15,15 @@ import {
   type OperationFailure,
   Rtnl,
 } from "../netlink/index.ts";
-import { closeFd, netnsIdentity, openNetns, withNetns, writeSysctl, writeSysctlIfAny } from "../sys/index.ts";
+import {
+  closeFd,
+  netnsIdentity,
+  openNetns,
+  sameNetns,
+  withNetns,
+  writeSysctl,
+  writeSysctlIfAny,
+} from "../sys/index.ts";
 import { PodLinkError } from "./errors.ts";
 import { GATEWAY, HOST_MAC, hostIfname, podMacOf } from "./names.ts";
 import { hostOperations, pairOperation, podOperations } from "./plan.ts";
@@ -44,8 +52,8 @@ interface Work {
 }
 
 /**
- * Makes the link between a sandbox and the namespace of the calling thread.
- * @throws PodLinkError, with nothing left behind; SysError when the sandbox cannot be opened; NetlinkError.
+ * Makes the link between a sandbox and the namespace for the host end: that of the calling thread, or of a pod network.
+ * @throws PodLinkError, with nothing left behind; SysError when one of the two cannot be opened; NetlinkError.
  */
 export function attachPod(spec: PodLinkSpec): PodLink {
   using arrival = new Arrival();
@@ -56,7 +64,7 @@ export function attachPod(spec: PodLinkSpec): PodLink {
 
 /**
  * The same for a process that makes many and has other things to do: the kernel's own time is waited for in the
- * background. @param host a conversation with the namespace of the calling thread, as patient as {@link PATIENCE_MS}.
+ * background. @param host a conversation with the namespace for the host end, as patient as {@link PATIENCE_MS}.
  */
 export async function attachPodAsync(spec: PodLinkSpec, host: Rtnl): Promise<PodLink> {
   using arrival = new Arrival();
@@ -67,12 +75,12 @@ export async function attachPodAsync(spec: PodLinkSpec, host: Rtnl): Promise<Pod
 
 function make(spec: PodLinkSpec, arrival: Arrival, host?: Rtnl): PodLink {
   validate(spec);
-  const hostFd = openNetns(OWN_NETNS);
+  const hostFd = openNetns(spec.hostNetns ?? OWN_NETNS);
   try {
     const podFd = openNetns(spec.netns);
     try {
       if (host) return attach(spec, hostFd, podFd, arrival, host);
-      using own = Rtnl.open({ timeoutMs: PATIENCE_MS });
+      using own = Rtnl.open({ ...elsewhere(spec, hostFd), timeoutMs: PATIENCE_MS });
       return attach(spec, hostFd, podFd, arrival, own);
     } finally {
       closeFd(podFd);
@@ -82,11 +90,17 @@ function make(spec: PodLinkSpec, arrival: Arrival, host?: Rtnl): PodLink {
   }
 }
 
+/** The namespace for the host end where that is not the thread's own, which nobody has to enter. */
+const elsewhere = ({ hostNetns }: PodLinkSpec, hostFd: number): { netns?: number } =>
+  hostNetns === undefined ? {} : { netns: hostFd };
+
 function attach(spec: PodLinkSpec, hostFd: number, podFd: number, arrival: Arrival, host: Rtnl): PodLink {
-  const own = netnsIdentity(hostFd);
   const sandbox = netnsIdentity(podFd);
-  if (own.dev === sandbox.dev && own.ino === sandbox.ino) {
+  if (sameNetns(netnsIdentity(OWN_NETNS), sandbox)) {
     throw new PodLinkError("invalid", `sandbox ${spec.netns} is the host's own network namespace`);
+  }
+  if (sameNetns(netnsIdentity(hostFd), sandbox)) {
+    throw new PodLinkError("invalid", `sandbox ${spec.netns} is the network namespace of its pod network`);
   }
   using pod = Rtnl.open({ netns: podFd, timeoutMs: PATIENCE_MS });
   const hostName = spec.hostIfname ?? hostIfname(spec.containerId, spec.ifname);
@@ -189,12 +203,14 @@ function setUp(work: Work, arrival: Arrival): void {
     throw new PodLinkError("kernel", `interface ${ifname} vanished from sandbox ${spec.netns} while it was set up`);
   }
   const wantsIpv6 = addresses.some((ip) => familyOf(ip) === 6);
-  const hostIpv6 = prepareIpv6(hostName, wantsIpv6);
+  const there = elsewhere(spec, work.hostFd).netns;
+  const prepareHostEnd = () => prepareIpv6(hostName, wantsIpv6);
+  const hostIpv6 = there === undefined ? prepareHostEnd() : withNetns(there, prepareHostEnd);
   const podIpv6 = withNetns(podFd, () => prepareIpv6(ifname, wantsIpv6));
   if (wantsIpv6 && !(hostIpv6 && podIpv6)) {
     throw new PodLinkError("invalid", `this node's kernel has no IPv6, but the pod is to have ${addresses.join(", ")}`);
   }
-  if (wantsIpv6) arrival.expect(GATEWAY[6], peer);
+  if (wantsIpv6) arrival.expect(GATEWAY[6], peer, there);
   for (const ip of addresses) if (familyOf(ip) === 6) arrival.expect(ip, index, podFd);
   apply(work, host, "the host", hostOperations({ index: peer, addresses, alias, ipv6: hostIpv6 }));
   const sandbox = `sandbox ${spec.netns}`;

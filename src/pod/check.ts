@@ -13,16 +13,20 @@ import type { PodLinkExpectation } from "./types.ts";
 /** NUD_PERMANENT (linux/neighbour.h). */
 const PERMANENT = 0x80;
 const MAIN_TABLE = 254;
+const OWN_NETNS = "/proc/thread-self/ns/net";
 
 /**
  * The differences between the link and what is expected of it; none means that it is fine.
  * @throws NetlinkError, SysError when the kernel cannot be asked.
  */
 export function checkPod(expected: PodLinkExpectation): string[] {
-  const fd = openSandbox(expected.netns);
+  const fd = openIfThere(expected.netns);
   if (fd === undefined) return [`sandbox ${expected.netns} is gone`];
+  let hostFd: number | undefined;
   try {
-    using host = Rtnl.open();
+    hostFd = openIfThere(expected.hostNetns ?? OWN_NETNS);
+    if (hostFd === undefined) return [`the pod network's namespace ${expected.hostNetns} is gone`];
+    using host = Rtnl.open({ netns: hostFd });
     using pod = Rtnl.open({ netns: fd });
     const hostName = expected.hostIfname ?? hostIfname(expected.containerId, expected.ifname);
     const inPod = pod.link(expected.ifname);
@@ -36,15 +40,17 @@ export function checkPod(expected: PodLinkExpectation): string[] {
     return [
       ...checkLinks(expected, inPod, onHost),
       ...checkHostEnd(expected, host, onHost),
+      ...withNetns(hostFd, () => checkHostSysctls(expected, onHost)),
       ...checkPodEnd(expected, pod, inPod),
       ...withNetns(fd, () => checkPodSysctls(expected)),
     ];
   } finally {
     closeFd(fd);
+    if (hostFd !== undefined) closeFd(hostFd);
   }
 }
 
-function openSandbox(netns: string): number | undefined {
+function openIfThere(netns: string): number | undefined {
   try {
     return openNetns(netns);
   } catch (error) {
@@ -80,6 +86,12 @@ function checkHostEnd({ addresses }: PodLinkExpectation, host: Rtnl, { index, na
     const { prefix } = GATEWAY_ADDRESS[family];
     found.push(...checkAddress(host, index, `host interface ${name}`, GATEWAY[family], prefix));
   }
+  return found;
+}
+
+/** Runs in the namespace of the host end. */
+function checkHostSysctls({ addresses }: PodLinkExpectation, { name }: Link): string[] {
+  const found: string[] = [];
   if (addresses.some((ip) => familyOf(ip) === 6)) {
     found.push(...checkSysctl("net.ipv6.conf.all.forwarding", "1", "the host forwards no IPv6"));
     found.push(...checkSysctl(`net.ipv6.conf.${name}.disable_ipv6`, "0", `IPv6 is off on host interface ${name}`));

@@ -27,10 +27,10 @@ export interface DetachRequest {
  * @throws NetlinkError when the kernel refuses to remove what is there.
  */
 export function detachPod(o: DetachRequest): void {
-  using host = Rtnl.open({ timeoutMs: PATIENCE_MS });
+  using host = o.hostNetns === undefined ? Rtnl.open({ timeoutMs: PATIENCE_MS }) : openThere(o.hostNetns);
   const name = o.hostIfname ?? hostIfname(o.containerId, o.ifname);
-  const end = host.link(name);
-  if (end) {
+  const end = host?.link(name);
+  if (host && end) {
     if (isHostEnd(end)) remove(host, end.index, name);
     return;
   }
@@ -41,13 +41,13 @@ export function detachPod(o: DetachRequest): void {
 export function detachFromSandbox({ containerId, ifname, netns }: DetachRequest): void {
   if (netns === undefined) return;
   const mac = podMacOf(containerId, ifname);
-  using pod = openSandbox(netns);
+  using pod = openThere(netns);
   const link = pod?.link(ifname);
   if (pod && link?.kind === "veth" && link.mac === mac) remove(pod, link.index, ifname);
 }
 
-/** The sandbox's socket, `undefined` when it is gone or was never a namespace. */
-function openSandbox(netns: string): Rtnl | undefined {
+/** A namespace's socket, `undefined` when it is gone, with all links in it, or was never a namespace. */
+function openThere(netns: string): Rtnl | undefined {
   try {
     return Rtnl.open({ netns, timeoutMs: PATIENCE_MS });
   } catch (error) {

@@ -26,7 +26,7 @@ export class Arrival implements Disposable {
    * Watches for an address, which is added only after this.
    * @param netns descriptor of its namespace; the process's own by default. @throws SysError
    */
-  expect(ip: string, ifindex: number, netns?: number): void {
+  expect(ip: string, ifindex: number, netns: number | undefined): void {
     const events = EventWait.open({ kinds: ["route"], ...(netns !== undefined && { netns }) });
     const isIt = ({ kind, event, ...rest }: NetlinkEvent): boolean => {
       if (kind !== "route" || event !== "new" || !("route" in rest)) return false;

@@ -2,6 +2,7 @@
 import { FAMILIES, type Family } from "../../addr/index.ts";
 import { type Command, duration, type Input, table, UsageError } from "../../ctl/index.ts";
 import type { Echo } from "../ping.ts";
+import { NETWORKS_ANNOTATION } from "../../networks/index.ts";
 import type { PodOptions } from "../pods.ts";
 import type { PodRecord } from "../records.ts";
 import { ANSWER, answer, NAME, print, withLab } from "./common.ts";

@@ -48,7 +48,7 @@ function properties(w: MessageWriter, link: Properties): void {
   if (link.netnsFd !== undefined) w.attributeU32(IFLA.NET_NS_FD, link.netnsFd);
 }
 
-/** The body of a message that creates a device. */
+/** The body of a message that creates a device. The namespace that `link` names is the device's, not that of the message. */
 export function newLink(w: MessageWriter, link: LinkSpec): void {
   ifinfomsg(w, 0);
   properties(w, link);

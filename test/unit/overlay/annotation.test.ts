@@ -74,6 +74,42 @@ describe("the vtep annotation", () => {
     refuses(" ".repeat(MAX_ANNOTATION_LENGTH + 1), "", /longer than/);
   });
 
+  it("has for other networks than the default one as many CIDRs as a node has blocks, each once, or none", () => {
+    const blocks = Array.from({ length: 256 }, (_, n) => `10.${n >> 2}.0.${(n % 4) * 64}/26`);
+    const of = (podCidrs: unknown) => JSON.stringify({ blue: { ...entry, podCidrs } });
+    assert.deepEqual(readVtepAnnotation(of(blocks), "blue")?.podCidrs, blocks);
+    assert.deepEqual(readVtepAnnotation(of([]), "blue")?.podCidrs, []);
+    refuses(of([...blocks, "10.200.0.0/26"]), "blue.podCidrs", /up to 256/);
+    refuses(of(["10.1.0.0/26", "10.2.0.0/26", "10.1.0.0/26"]), "blue.podCidrs", /one twice/);
+    refuses(of(undefined), "blue.podCidrs", /list/);
+    refuses(text({ podCidrs: [] }), "default.podCidrs", /one to 2/);
+    refuses(text({ podCidrs: ["10.244.1.0/24", "10.244.2.0/24"] }), "default.podCidrs", /same address family/);
+  });
+
+  it("may have a thousand networks, whose entries are read one by one at little more than the cost of one", () => {
+    const names = Array.from({ length: 1_024 }, (_, n) => `n${n}`);
+    const small = (n: number) => ({
+      vni: n + 1,
+      mac: entry.mac,
+      ips: ["10.0.0.1"],
+      podCidrs: ["10.9.0.0/26"],
+      port: 4789,
+    });
+    const written = formatVtepAnnotation(new Map(names.map((name, n) => [name, small(n)])));
+    assert.ok(written.length < MAX_ANNOTATION_LENGTH);
+    const start = process.cpuUsage();
+    for (const [n, name] of names.entries()) assert.equal(readVtepAnnotation(written, name)?.vni, n + 1);
+    const { user } = process.cpuUsage(start);
+    // Parsed for each of them, it would be two seconds.
+    assert.ok(user < 500_000, `${user} µs`);
+    refuses(JSON.stringify(Object.fromEntries([...names, "more"].map((name) => [name, {}]))), "", /more than 1024/);
+  });
+
+  it("that was refused is refused again", () => {
+    const wrong = JSON.stringify({ blue: entry, [`"${" ".repeat(2_000)}`]: {} });
+    for (let i = 0; i < 3; i++) assert.throws(() => readVtepAnnotation(wrong, "blue"), /no pod network is called/);
+  });
+
   it("quotes nothing from outside unescaped", () => {
     for (const hostile of ["\u001b[2J", "a\nb", "\u0000", "💥".repeat(200)]) {
       for (const annotation of [

@@ -12,6 +12,7 @@ const locals: LocalNetwork[] = [
   local,
   { ...local, podCidrs: ["10.244.0.0/24"] },
   { ...local, podCidrs: ["10.244.99.0/24", "fd00:10:244::/64"], vni: 5000 },
+  { ...local, podCidrs: ["10.244.0.64/26", "10.244.0.0/26", "fd00:10:244::/122", "fd00:10:244::40/122"] },
 ];
 const copyOf = (state: DesiredState): DesiredState => partOf(state, keysOf(state), (key) => entryOf(state, key));
 
@@ -26,6 +27,31 @@ const stepsOf = (operations: ReturnType<typeof plan>): string[] =>
   operations.map(({ op, kind }) => `${op === "del" ? "remove" : "put"} ${kind}`);
 
 describe("the desired state", () => {
+  it("has one VTEP address a family, that of the first block, and a route a block", () => {
+    const blocks = ["10.9.0.64/26", "fd09::40/122", "10.9.0.0/26", "fd09::/122"];
+    const state = desiredState({ ...local, podCidrs: ["10.9.1.0/26", "10.9.1.64/26", "fd09::100/122"] }, [
+      { ...peer(1), podCidrs: blocks },
+    ]);
+    assert.deepEqual([...state.addresses.keys()], ["10.9.1.0", "fd09::100"]);
+    assert.deepEqual([...state.neighbours.keys()], ["10.9.0.64", "fd09::40"]);
+    assert.deepEqual(
+      Array.from(state.routes.values(), ({ dst, gateway, prefSrc }) => `${dst} via ${gateway} src ${prefSrc}`),
+      [
+        "10.9.0.64/26 via 10.9.0.64 src 10.9.1.0",
+        "fd09::40/122 via fd09::40 src fd09::100",
+        "10.9.0.0/26 via 10.9.0.64 src 10.9.1.0",
+        "fd09::/122 via fd09::40 src fd09::100",
+      ],
+    );
+  });
+
+  it("of a network that routes nothing is FDB entries alone", () => {
+    const { addresses, fdb, neighbours, routes } = desiredState({ ...local, podCidrs: [] }, [
+      { ...peer(1), podCidrs: [] },
+    ]);
+    assert.deepEqual([addresses.size, fdb.size, neighbours.size, routes.size], [0, 1, 0, 0]);
+  });
+
   const step = fc.record({
     peers: anyPeers,
     own: fc.constantFrom(...locals),

@@ -112,6 +112,42 @@ describe("the VXLAN device", () => {
     assert.deepEqual(planDevice(desired, [{ ...flannel, vxlan: { ...info, vni: 1 } }, right]).operations, []);
   });
 
+  it("that is made from another namespace looks there too for what is in the way", () => {
+    const executed: { where: string; operation: Operation }[] = [];
+    const side = (where: string, links: Link[]) => ({
+      links: () => links,
+      link: (name: string | number) => links.find((link) => link.name === name),
+      execute: (operation: Operation) => {
+        executed.push({ where, operation });
+        if (operation.op === "add") there.push(right);
+      },
+    });
+    const there: Link[] = [];
+    const ensure = (host: Link[]) =>
+      ensureDevice(
+        side("there", there),
+        desired,
+        { ipv6: false, netns: undefined },
+        {
+          rtnl: side("host", host),
+          netns: 99,
+        },
+      );
+    const flannel: Link = { ...right, index: 3, name: "flannel.1", alias: "flannel" };
+    assert.throws(() => ensure([uplink, flannel]), /flannel\.1 uses VNI 4096/);
+    assert.throws(
+      () => ensure([{ ...uplink, name: "sky.4096", kind: "dummy" }]),
+      /the host has a device called sky\.4096/,
+    );
+    assert.equal(executed.length, 0);
+    assert.deepEqual(ensure([uplink, { ...right, index: 5 }]).did, ["deleted sky.4096", "made it"]);
+    assert.deepEqual(
+      executed.map(({ where, operation }) => `${where}: ${operation.op}`),
+      ["host: del", "host: add"],
+    );
+    assert.partialDeepStrictEqual(executed[1]?.operation, { link: { netnsFd: 99 } });
+  });
+
   it("is not made again and again when the kernel makes it otherwise than asked for", () => {
     const executed: Operation[] = [];
     const stubborn: Link = { ...right, vxlan: { ...info, learning: true } };

@@ -1,6 +1,13 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { type NodeVtep, type Peer, PeerSelector, REFUSAL_REASONS, selectPeers } from "../../../src/overlay/index.ts";
+import {
+  type LocalNetwork,
+  type NodeVtep,
+  type Peer,
+  PeerSelector,
+  REFUSAL_REASONS,
+  selectPeers,
+} from "../../../src/overlay/index.ts";
 import { cidrsOverlap } from "../../../src/addr/index.ts";
 import { createdAt, local, nodeOf, peer } from "./support.ts";
 
@@ -75,6 +82,37 @@ describe("the selection of peers", () => {
         refused: ["node1 CollidesWithSelf"],
       });
     }
+  });
+
+  it("lets an isolated network have any CIDRs, those of the underlay too, but each of them once", () => {
+    const isolated = { ...local, network: "blue", podCidrs: ["172.30.0.0/26"], isolated: true };
+    const nodes = [["172.30.0.64/26", "172.30.0.128/26"], ["172.30.0.128/26"], ["172.30.0.192/26"]].map(
+      (podCidrs, i): NodeVtep => {
+        const node = nodeOf(i + 1, { podCidrs });
+        return { ...node, vtepAnnotation: `{"blue":${node.vtepAnnotation?.slice('{"default":'.length, -1)}}` };
+      },
+    );
+    const { peers, refused } = selectPeers(isolated, nodes);
+    assert.deepEqual(
+      peers.map(({ node }) => node),
+      ["node1", "node3"],
+    );
+    assert.deepEqual(
+      refused.map(({ node, reason }) => `${node} ${reason}`),
+      ["node2 OverlappingPodCidr"],
+    );
+  });
+
+  it("takes on a network that routes nothing those that route nothing either", () => {
+    const entry = { vni: 7, mac: peer(1).mac, ips: ["172.30.0.101"], port: 4789 };
+    const node = (n: number, podCidrs: string[]): NodeVtep => ({
+      name: `node${n}`,
+      creationTimestamp: createdAt(n),
+      vtepAnnotation: JSON.stringify({ green: { ...entry, podCidrs } }),
+    });
+    const green: LocalNetwork = { ...local, network: "green", vni: 7, podCidrs: [], isolated: true };
+    assert.deepEqual(selectPeers(green, [node(1, [])]).peers[0]?.podCidrs, []);
+    assert.equal(selectPeers(green, [node(1, ["10.0.0.0/24"])]).refused[0]?.reason, "NoCommonFamily");
   });
 
   it("refuses CIDRs outside the cluster's where those are configured, and nodes of other families only", () => {

@@ -1,0 +1,300 @@
+/**
+ * The pod networks beside the default one: which there are, which of them this node has a part in, and what a pod may have of
+ * them. A node takes part from its first pod in a network to its last; of all others it knows the definition and nothing else.
+ */
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { CniError, CODE, type FurtherInterface, type Prepared, type PrepareRequest } from "../cni/index.ts";
+import { ApiError, getMeta, Reflector } from "../kube/index.ts";
+import {
+  BlocksExhausted,
+  chooseNetworks,
+  parsePodNetwork,
+  POD_NETWORKS,
+  type PodNetworkInfo,
+  readWishes,
+  samePodNetwork,
+  selects,
+  WishError,
+} from "../networks/index.ts";
+import { ensureSpace, openSpace, type Space } from "../netspace/index.ts";
+import type { Entries } from "./publisher.ts";
+import type { Inputs, NodeChanges } from "./inputs.ts";
+import { Member, type MemberContext } from "./member.ts";
+import type { NetworkStatus } from "./status.ts";
+import type { Rtnl } from "../netlink/index.ts";
+
+/** Whoever serves a request in the host's mount namespace: it can give a network namespace its name, and take it away. */
+export interface NameKeeper {
+  /** @throws Error when it cannot be done */
+  hold(name: string, fd: number): Promise<void>;
+  /** @throws Error when it cannot be done */
+  release(name: string): Promise<void>;
+}
+
+/** What the networks need. */
+export interface NetworksOptions extends MemberContext {
+  /** Whether there is any has changed: the plugin must know. */
+  onPresence: () => void;
+}
+
+const NAMESPACES = "/api/v1/namespaces";
+const podsOf = (namespace: string): string => `${NAMESPACES}/${encodeURIComponent(namespace)}/pods`;
+
+/** See the header. */
+export class Networks {
+  readonly #options: NetworksOptions;
+  readonly #defined: Reflector<PodNetworkInfo>;
+  readonly #members = new Map<string, Member>();
+  /** Networks that this node has left, until the Node says so. */
+  readonly #left = new Set<string>();
+  /** What is under way with each network. */
+  readonly #turns = new Map<string, Promise<void>>();
+  #accepted = new Map<string, PodNetworkInfo>();
+  #refusals = new Map<string, string>();
+  #inputs: { inputs: Inputs; live: boolean } | undefined;
+
+  constructor(options: NetworksOptions) {
+    this.#options = options;
+    const json = "application/json";
+    const source = { what: "pod networks", path: POD_NETWORKS, query: {}, accept: { object: json, list: json } };
+    this.#defined = new Reflector(
+      options.client,
+      { ...source, optional: true, slim: parsePodNetwork, same: samePodNetwork },
+      { log: options.log },
+    );
+  }
+
+  /** Begins to watch. */
+  start(): void {
+    this.#defined.onChange(() => this.#choose());
+    this.#defined.start();
+  }
+
+  /** Whether a pod of this node may ask for a network beside the default one. */
+  get any(): boolean {
+    return this.#accepted.size > 0 || this.#members.size > 0;
+  }
+
+  /** What to say of them on our Node. */
+  get entries(): Entries {
+    return new Map([
+      ...[...this.#left].map((name) => [name, undefined] as const),
+      ...[...this.#members].flatMap(([name, { entry }]) => (entry ? [[name, entry] as const] : [])),
+    ]);
+  }
+
+  /** New inputs, as for the default network. */
+  update(inputs: Inputs, live: boolean, changes: NodeChanges): void {
+    const first = !this.#inputs;
+    this.#inputs = { inputs, live };
+    for (const member of this.#members.values()) member.update(inputs, live, changes);
+    if (first) this.#choose();
+  }
+
+  /** The host's packet filter has changed. */
+  firewallChanged(): void {
+    for (const member of this.#members.values()) member.firewallChanged();
+  }
+
+  look(): void {
+    for (const member of this.#members.values()) member.look();
+  }
+
+  async maintain(): Promise<void> {
+    for (const member of this.#members.values()) await member.maintain();
+  }
+
+  status(): NetworkStatus[] {
+    return [...this.#members.values()].flatMap((member) => member.status() ?? []);
+  }
+
+  sample(): void {
+    for (const member of this.#members.values()) member.sample();
+  }
+
+  /** The conversation with the namespace at a path; undefined when it is none of ours. */
+  rtnlAt(path: string): Rtnl | undefined {
+    for (const { space, rtnl } of this.#members.values()) if (space.path === path) return rtnl;
+    return undefined;
+  }
+
+  /** Networks that have, or had, attachments on this node. */
+  get recorded(): string[] {
+    const { dataDir, network } = this.#options.config;
+    try {
+      return readdirSync(join(dataDir, "attachments")).filter((name) => name !== network);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+      throw error;
+    }
+  }
+
+  /**
+   * What a pod is to have, with every network of it ready on this node.
+   * @throws CniError with the reason why it cannot have it
+   */
+  async prepare({ network, pod, attachment }: PrepareRequest, keeper: NameKeeper | undefined): Promise<Prepared> {
+    const isDefault = network === this.#options.config.network;
+    if (isDefault && !this.any) return { further: [] };
+    if (isDefault && !pod) return { further: [] };
+    try {
+      const further = isDefault && pod ? await this.#wishesOf(pod, attachment.ifname) : [];
+      const wanted = isDefault ? further.map((one) => one.network) : [network];
+      if (wanted.length > 0) await this.#allow(wanted, pod);
+      for (const name of new Set(wanted)) await this.#join(name, keeper);
+      return { further };
+    } catch (error) {
+      throw inWords(error, pod ? `pod ${pod.namespace}/${pod.name}` : `container ${attachment.containerId}`);
+    }
+  }
+
+  /** An attachment of a network is gone: with its last one this node leaves the network. */
+  async leaveIfEmpty(network: string, keeper: NameKeeper | undefined): Promise<void> {
+    if (!this.#members.has(network)) return;
+    await this.#inTurn(network, async () => {
+      const member = this.#members.get(network);
+      if (!member?.empty) return;
+      const { name } = member.space;
+      this.#members.delete(network);
+      this.#left.add(network);
+      this.#options.log.info("the last pod of a network has gone: leaving it", { network });
+      await member.leave();
+      this.#options.announce();
+      await keeper?.release(name);
+    });
+  }
+
+  async stop(): Promise<void> {
+    await this.#defined.stop();
+    await Promise.all(this.#turns.values());
+    for (const member of this.#members.values()) await member.stop();
+  }
+
+  #choose(): void {
+    const { config, log, event } = this.#options;
+    const defined = [...this.#defined.objects.values()].filter(({ name }) => name !== config.network);
+    const { accepted, refused } = chooseNetworks(defined, new Map([[config.vni, config.network]]));
+    const before = this.any;
+    this.#accepted = accepted;
+    const refusals = new Map(refused.map(({ network, message }) => [network.name, message]));
+    for (const [name, message] of refusals) {
+      if (this.#refusals.get(name) === message) continue;
+      log.warn(message);
+      event("Warning", "SkylaneNetworkRefused", message);
+    }
+    this.#refusals = refusals;
+    if (this.any !== before) this.#options.onPresence();
+    if (this.#inputs) for (const name of this.recorded) if (accepted.has(name)) void this.#resume(name);
+  }
+
+  /** Takes part again in a network whose pods were here before this agent. */
+  async #resume(name: string): Promise<void> {
+    if (this.#members.has(name)) return;
+    try {
+      await this.#inTurn(name, async () => {
+        if (this.#members.has(name) || !this.#accepted.has(name)) return;
+        const space = openSpace(name);
+        // Without a namespace its pods are gone as well: the node has booted since.
+        if (space) await this.#enter(name, space).prepare();
+      });
+    } catch (error) {
+      this.#options.log.error("a pod network of this node's pods cannot be looked after", { network: name, error });
+    }
+  }
+
+  /** What the pod's annotations ask for. A pod that the API server does not know asks for nothing. */
+  async #wishesOf(pod: { namespace: string; name: string }, ifname: string): Promise<FurtherInterface[]> {
+    const meta = await getMeta(this.#options.client, podsOf(pod.namespace), pod.name);
+    const wishes = readWishes(meta?.annotations ?? {}, (name) => this.#accepted.has(name) || this.#refusals.has(name));
+    const clash = wishes.find((wish) => wish.ifname === ifname);
+    if (clash)
+      throw new WishError(`interface ${ifname} is that of the default network; "${clash.network}" needs another`);
+    return wishes;
+  }
+
+  /** @throws CniError unless all networks are there and the pod's namespace may attach to them */
+  async #allow(networks: readonly string[], pod: PrepareRequest["pod"]): Promise<void> {
+    for (const name of networks) {
+      const refusal = this.#refusals.get(name);
+      if (refusal !== undefined) throw new CniError(CODE.notAllowed, refusal);
+      if (!this.#accepted.has(name))
+        throw new CniError(
+          this.#defined.synced ? CODE.notAllowed : CODE.tryAgain,
+          `there is no PodNetwork "${name}"`,
+          this.#defined.synced ? "See: kubectl get podnetworks." : "The API server has not answered yet.",
+        );
+    }
+    if (!pod) throw new CniError(CODE.notAllowed, `who asks for network "${networks[0]}" is not said (CNI_ARGS)`);
+    const labels = (await getMeta(this.#options.client, NAMESPACES, pod.namespace))?.labels ?? {};
+    for (const name of networks) {
+      if (selects(this.#accepted.get(name)?.namespaceSelector, labels)) continue;
+      throw new CniError(
+        CODE.notAllowed,
+        `namespace ${pod.namespace} may not attach to network "${name}"`,
+        `Its labels are not what spec.namespaceSelector of PodNetwork ${name} selects.`,
+      );
+    }
+  }
+
+  #join(name: string, keeper: NameKeeper | undefined): Promise<void> {
+    return this.#inTurn(name, async () => {
+      let member = this.#members.get(name);
+      if (!member) {
+        const space = ensureSpace(name);
+        try {
+          if (!space.found) await keeper?.hold(space.name, space.fd);
+        } catch (error) {
+          space.close();
+          throw error;
+        }
+        member = this.#enter(name, space);
+      }
+      await member.prepare();
+    });
+  }
+
+  #enter(name: string, space: Space): Member {
+    const info = this.#accepted.get(name);
+    const { own } = this.#inputs?.inputs ?? {};
+    if (!info || !own?.uid || !this.#inputs) {
+      space.close();
+      throw new CniError(CODE.tryAgain, `pod network "${name}" cannot be joined before the API server has answered`);
+    }
+    const member = new Member(this.#options, info, space, { name: own.name, uid: own.uid });
+    this.#members.set(name, member);
+    this.#left.delete(name);
+    member.update(this.#inputs.inputs, this.#inputs.live, new Map());
+    this.#options.log.info("the first pod of a network has come: taking part in it", { network: name, vni: info.vni });
+    this.#options.onPresence();
+    return member;
+  }
+
+  /** One thing at a time with each network. */
+  async #inTurn(name: string, work: () => Promise<void>): Promise<void> {
+    const before = this.#turns.get(name) ?? Promise.resolve();
+    const mine = before.then(work);
+    const settled = mine.catch(() => undefined);
+    this.#turns.set(name, settled);
+    try {
+      await mine;
+    } finally {
+      if (this.#turns.get(name) === settled) this.#turns.delete(name);
+    }
+  }
+}
+
+/** Any failure as the answer of an ADD. */
+function inWords(error: unknown, who: string): CniError {
+  if (error instanceof CniError) return new CniError(error.code, `${who}: ${error.message}`, error.details);
+  const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof WishError) return new CniError(CODE.notAllowed, `${who}: ${message}`, "Correct the annotation.");
+  if (error instanceof BlocksExhausted) return new CniError(CODE.limited, `${who}: ${message}`);
+  if (error instanceof ApiError)
+    return new CniError(
+      CODE.tryAgain,
+      `${who}: its networks cannot be told: ${message}`,
+      "The API server must answer first.",
+    );
+  return new CniError(CODE.internal, `${who}: ${message}`, "", { cause: error });
+}

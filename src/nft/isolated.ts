@@ -1,0 +1,50 @@
+/**
+ * The rules of a pod network with a network namespace of its own, which stand in two tables of the same making: one in the
+ * host's namespace and one in the network's.
+ *
+ * - The host has the underlay: it lets VXLAN with the network's VNI in from the network's peers alone, and has no other rule
+ *   about it. The network's CIDRs are no concern of the host's table, where they could be another network's.
+ * - The network's namespace has the pods: each may send only from its own addresses, nothing from the overlay may claim to be
+ *   one of them, and nothing is masqueraded. No peer is let in here: there is no underlay from which VXLAN could come.
+ */
+import type { NetworkRules } from "./ruleset.ts";
+
+const NO_MASQUERADE = { enabled: false, exclude: [] } as const;
+
+/** What of the network's rules is said of a network, whichever of the two tables they are for. */
+export type IsolatedNetwork = Pick<NetworkRules, "network" | "vni" | "port">;
+
+/**
+ * The rules for the host's table. @param peers read whenever they are rendered, as peers come and go in between: their
+ * underlay addresses, and VXLAN ports of those that use another than ours.
+ */
+export function tunnelRules(
+  { network, vni, port }: IsolatedNetwork,
+  peers: () => { ips: readonly string[]; ports?: readonly number[] },
+): NetworkRules {
+  return {
+    network,
+    vni,
+    port,
+    get peers() {
+      return peers().ips;
+    },
+    get peerPorts() {
+      return peers().ports ?? [];
+    },
+    podCidrs: [],
+    clusterCidrs: [],
+    masquerade: NO_MASQUERADE,
+  };
+}
+
+/** The rules for the table in the network's own namespace. @param podCidrs this node's, or its blocks */
+export const namespaceRules = ({ network, vni, port }: IsolatedNetwork, podCidrs: readonly string[]): NetworkRules => ({
+  network,
+  vni,
+  port,
+  peers: [],
+  podCidrs,
+  clusterCidrs: [],
+  masquerade: NO_MASQUERADE,
+});
