@@ -21,6 +21,8 @@ const SYMBOLS = {
   setns: { arguments: ["i32", "i32"], return: "i32" },
   unshare: { arguments: ["i32"], return: "i32" },
   flock: { arguments: ["i32", "i32"], return: "i32" },
+  fcntl: { arguments: ["i32", "i32", "i32"], return: "i32" },
+  poll: { arguments: ["buffer", "u64", "i32"], return: "i32" },
   ioctl: { arguments: ["i32", "u64", "buffer"], return: "i32" },
 } as const satisfies FFI.FunctionDefinitions;
 

@@ -1,9 +1,10 @@
 /**
  * Reading what the kernel announces to a multicast group, for as long as somebody wants to hear it.
  *
- * The socket is read by `fs.read` in libuv's thread pool, which hands over the kernel's real error when the reader was
- * too slow (ENOBUFS; libuv's own polling cannot tell that from a broken descriptor). What has come meanwhile is
- * drained without waiting, so that a burst costs one event.
+ * A socket of the process's own namespace is read by `fs.read` in libuv's thread pool, which hands over the kernel's real
+ * error when the reader was too slow (ENOBUFS; libuv's own polling cannot tell that from a broken descriptor). What has
+ * come meanwhile is drained without waiting, so that a burst costs one event. Of other namespaces there may be a thousand,
+ * more than there are threads: whoever watches one is told by a signal that there is something to drain (arrivals.ts).
  *
  * After an overrun the kernel drops notifications silently until the queue has been read empty. So the queue is emptied
  * first, its content thrown away, and only then {@link MulticastHandlers.onLost} called: what changes after that call
@@ -11,6 +12,7 @@
  */
 import { read } from "node:fs";
 import { constants } from "node:os";
+import { watchArrivals } from "./arrivals.ts";
 import { errnoName, errnoText, SysError } from "./errors.ts";
 import { withNetns } from "./netns.ts";
 import { KernelSocket } from "./socket.ts";
@@ -72,17 +74,22 @@ export class MulticastReader {
   readonly #buffer = Buffer.allocUnsafeSlow(DATAGRAM);
   readonly #ended: Promise<void>;
   #closing = false;
+  /** Without a thread: what tells of arrivals, and who waits for one. */
+  #arrivals: Disposable | undefined;
+  #arrived = false;
+  #waiting: (() => void) | undefined;
   /** Something was lost and the queue has not been empty since; why. */
   #lost: string | undefined;
 
   /** Node waits for its threads when the process exits: the one that reads here is let go. */
   readonly #onExit = (): void => this.#wake();
 
-  private constructor(socket: KernelSocket, what: string, handlers: MulticastHandlers) {
+  private constructor(socket: KernelSocket, what: string, handlers: MulticastHandlers, threaded: boolean) {
     this.#socket = socket;
     this.#what = what;
     this.#handlers = handlers;
-    process.once("exit", this.#onExit);
+    if (threaded) process.once("exit", this.#onExit);
+    else this.#arrivals = watchArrivals(socket.fd, () => this.#arrive());
     this.#ended = this.#run();
   }
 
@@ -94,7 +101,7 @@ export class MulticastReader {
     const socket = openMulticast(groups);
     try {
       socket.setReceiveTimeout(LOOK_UP);
-      return new MulticastReader(socket, what, handlers);
+      return new MulticastReader(socket, what, handlers, groups.netns === undefined);
     } catch (error) {
       socket.close();
       throw error;
@@ -110,8 +117,18 @@ export class MulticastReader {
     await this.#ended;
   }
 
+  #arrive(): void {
+    this.#arrived = true;
+    this.#waiting?.();
+    this.#waiting = undefined;
+  }
+
   /** Ends the reader's wait at once by a message to its own port; where that is not permitted it looks up by itself soon. */
   #wake(): void {
+    if (this.#arrivals) {
+      this.#arrive();
+      return;
+    }
     const nothing = Buffer.alloc(HEADER);
     nothing.writeUInt32LE(HEADER, 0);
     nothing.writeUInt16LE(NLMSG_NOOP, 4);
@@ -139,17 +156,25 @@ export class MulticastReader {
     } finally {
       this.#closing = true;
       process.removeListener("exit", this.#onExit);
+      this.#arrivals?.[Symbol.dispose]();
       this.#socket.close();
     }
   }
 
-  /** Waits for a datagram or an error in a thread of the pool. */
+  /** Waits for a datagram or an error in a thread of the pool, or for the news that there is one. */
   #read(): Promise<{ bytes: number } | { errno: number }> {
+    if (this.#arrivals) return this.#arrival();
     return new Promise((resolve) => {
       read(this.#socket.fd, this.#buffer, 0, DATAGRAM, null, (error, bytes) => {
         resolve(error ? { errno: Math.abs(error.errno ?? constants.errno.EIO) } : { bytes });
       });
     });
+  }
+
+  async #arrival(): Promise<{ errno: number }> {
+    if (!this.#arrived) await new Promise<void>((resolve) => (this.#waiting = resolve));
+    this.#arrived = false;
+    return { errno: constants.errno.EAGAIN };
   }
 
   /** Handles what was read and what has come since. Returns the number of an error that nobody expects, if there was one. */
@@ -163,9 +188,13 @@ export class MulticastReader {
       const got = this.#socket.receive(this.#buffer, false);
       if (typeof got !== "number") {
         if (got.sender === 0) this.#take(got.length, got.truncated);
+        // As where the sender is not known: what somebody else sends here cannot be what the kernel announces.
+        else if (this.#arrivals) this.#lost ??= "something was sent that cannot be read as an announcement";
       } else if (got === constants.errno.EAGAIN) empty = true;
       else fault = this.#failed(got);
     }
+    // Nobody tells again of what is left; the event loop turns before it is read.
+    if (!empty && this.#arrivals) setImmediate(() => this.#arrive());
     if (this.#lost === undefined) this.#call(() => this.#handlers.onDrained());
     else if (empty) {
       const reason = this.#lost;
