@@ -111,9 +111,15 @@ export class Member {
     return this.#network.entry;
   }
 
+  /** The first inputs: nothing follows from them before there is a block. */
+  take(inputs: Inputs, live: boolean): void {
+    this.#inputs = { inputs, live };
+  }
+
   /** New inputs; as PodNetwork has them, but that this node's addresses here are its blocks. */
   update(inputs: Inputs, live: boolean, changes: NodeChanges): void {
-    this.#inputs = { inputs, live };
+    this.take(inputs, live);
+    if (this.#blocks.cidrs.length === 0) return;
     this.#network.update({ ...inputs, own: this.#ownFacts(inputs.own) }, live, changes);
   }
 

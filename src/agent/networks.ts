@@ -264,7 +264,7 @@ export class Networks {
     const member = new Member(this.#options, info, space, { name: own.name, uid: own.uid });
     this.#members.set(name, member);
     this.#left.delete(name);
-    member.update(this.#inputs.inputs, this.#inputs.live, new Map());
+    member.take(this.#inputs.inputs, this.#inputs.live);
     this.#options.log.info("the first pod of a network has come: taking part in it", { network: name, vni: info.vni });
     this.#options.onPresence();
     return member;

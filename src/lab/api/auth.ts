@@ -71,6 +71,8 @@ export class Auth {
 function nodeMay(node: string, { verb, resource, name, namespace, type }: RequestInfo): boolean {
   if (type === undefined || ["get", "list", "watch"].includes(verb)) return true;
   if (resource === "nodes") return (verb === "update" || verb === "patch") && name === node;
+  // Custom resources are no concern of either: roles decide, which are the hook.
+  if (type?.group.includes(".") && !type.group.endsWith(".k8s.io")) return true;
   if (resource === "events") return ["create", "update", "patch"].includes(verb);
   if (resource === "leases") return namespace === "kube-node-lease" && (name === node || verb === "create");
   return false;
