@@ -4,23 +4,20 @@
  */
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { CniError, CODE, type FurtherInterface, type Prepared, type PrepareRequest } from "../cni/index.ts";
-import { ApiError, getMeta, Reflector } from "../kube/index.ts";
+import { CniError, CODE, type Prepared, type PrepareRequest } from "../cni/index.ts";
+import { Reflector } from "../kube/index.ts";
 import {
-  BlocksExhausted,
   chooseNetworks,
   parsePodNetwork,
   POD_NETWORKS,
   type PodNetworkInfo,
-  readWishes,
   samePodNetwork,
-  selects,
-  WishError,
 } from "../networks/index.ts";
 import { ensureSpace, openSpace, type Space } from "../netspace/index.ts";
 import type { Entries } from "./publisher.ts";
 import type { Inputs, NodeChanges } from "./inputs.ts";
 import { Member, type MemberContext } from "./member.ts";
+import { allow, inWords, wishesOf } from "./pod-wishes.ts";
 import type { NetworkStatus } from "./status.ts";
 import type { Rtnl } from "../netlink/index.ts";
 
@@ -37,9 +34,6 @@ export interface NetworksOptions extends MemberContext {
   /** Whether there is any has changed: the plugin must know. */
   onPresence: () => void;
 }
-
-const NAMESPACES = "/api/v1/namespaces";
-const podsOf = (namespace: string): string => `${NAMESPACES}/${encodeURIComponent(namespace)}/pods`;
 
 /** See the header. */
 export class Networks {
@@ -139,9 +133,11 @@ export class Networks {
     if (isDefault && !this.any) return { further: [] };
     if (isDefault && !pod) return { further: [] };
     try {
-      const further = isDefault && pod ? await this.#wishesOf(pod, attachment.ifname) : [];
+      const { client } = this.#options;
+      const defined = { accepted: this.#accepted, refused: this.#refusals, known: this.#defined.synced };
+      const further = isDefault && pod ? await wishesOf(client, defined, pod, attachment.ifname) : [];
       const wanted = isDefault ? further.map((one) => one.network) : [network];
-      if (wanted.length > 0) await this.#allow(wanted, pod);
+      await allow(client, defined, wanted, pod);
       for (const name of new Set(wanted)) await this.#join(name, keeper);
       return { further };
     } catch (error) {
@@ -203,40 +199,6 @@ export class Networks {
     }
   }
 
-  /** What the pod's annotations ask for. A pod that the API server does not know asks for nothing. */
-  async #wishesOf(pod: { namespace: string; name: string }, ifname: string): Promise<FurtherInterface[]> {
-    const meta = await getMeta(this.#options.client, podsOf(pod.namespace), pod.name);
-    const wishes = readWishes(meta?.annotations ?? {}, (name) => this.#accepted.has(name) || this.#refusals.has(name));
-    const clash = wishes.find((wish) => wish.ifname === ifname);
-    if (clash)
-      throw new WishError(`interface ${ifname} is that of the default network; "${clash.network}" needs another`);
-    return wishes;
-  }
-
-  /** @throws CniError unless all networks are there and the pod's namespace may attach to them */
-  async #allow(networks: readonly string[], pod: PrepareRequest["pod"]): Promise<void> {
-    for (const name of networks) {
-      const refusal = this.#refusals.get(name);
-      if (refusal !== undefined) throw new CniError(CODE.notAllowed, refusal);
-      if (!this.#accepted.has(name))
-        throw new CniError(
-          this.#defined.synced ? CODE.notAllowed : CODE.tryAgain,
-          `there is no PodNetwork "${name}"`,
-          this.#defined.synced ? "See: kubectl get podnetworks." : "The API server has not answered yet.",
-        );
-    }
-    if (!pod) throw new CniError(CODE.notAllowed, `who asks for network "${networks[0]}" is not said (CNI_ARGS)`);
-    const labels = (await getMeta(this.#options.client, NAMESPACES, pod.namespace))?.labels ?? {};
-    for (const name of networks) {
-      if (selects(this.#accepted.get(name)?.namespaceSelector, labels)) continue;
-      throw new CniError(
-        CODE.notAllowed,
-        `namespace ${pod.namespace} may not attach to network "${name}"`,
-        `Its labels are not what spec.namespaceSelector of PodNetwork ${name} selects.`,
-      );
-    }
-  }
-
   #join(name: string, keeper: NameKeeper | undefined): Promise<void> {
     return this.#inTurn(name, async () => {
       let member = this.#members.get(name);
@@ -282,19 +244,4 @@ export class Networks {
       if (this.#turns.get(name) === settled) this.#turns.delete(name);
     }
   }
-}
-
-/** Any failure as the answer of an ADD. */
-function inWords(error: unknown, who: string): CniError {
-  if (error instanceof CniError) return new CniError(error.code, `${who}: ${error.message}`, error.details);
-  const message = error instanceof Error ? error.message : String(error);
-  if (error instanceof WishError) return new CniError(CODE.notAllowed, `${who}: ${message}`, "Correct the annotation.");
-  if (error instanceof BlocksExhausted) return new CniError(CODE.limited, `${who}: ${message}`);
-  if (error instanceof ApiError)
-    return new CniError(
-      CODE.tryAgain,
-      `${who}: its networks cannot be told: ${message}`,
-      "The API server must answer first.",
-    );
-  return new CniError(CODE.internal, `${who}: ${message}`, "", { cause: error });
 }

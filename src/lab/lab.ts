@@ -18,6 +18,7 @@ import { type Echo, pingAll, pingFrom } from "./ping.ts";
 import { type LabOptions, newRecord } from "./options.ts";
 import * as pods from "./pods.ts";
 import { LabFiles, type LabRecord, type NodeRecord, type PodRecord } from "./records.ts";
+import { resultIps } from "./runtime/chain.ts";
 import { type Transfer, transfer } from "./transfer.ts";
 
 /** What the API server was told, as it says itself. */
@@ -174,6 +175,11 @@ export class Lab {
   /** Makes a pod on a node; see src/lab/pods.ts. */
   addPod(node: string, name?: string, options: pods.PodOptions = {}): Promise<PodRecord> {
     return pods.addPod(this.context, this.api, this.node(node), name, options);
+  }
+
+  /** Addresses of a further interface of a pod. */
+  ipsOf(name: string, ifname: string): string[] {
+    return resultIps(this.pod(name).result ?? {}, ifname);
   }
 
   deletePod(name: string): Promise<void> {

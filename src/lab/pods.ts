@@ -17,6 +17,7 @@ import { resultIps } from "./runtime/chain.ts";
 import {
   callChain,
   createSandbox,
+  IFNAME,
   NetworkNotReady,
   PluginError,
   readConfList,
@@ -131,7 +132,7 @@ async function attach(lab: LabContext, runtime: RuntimeNode, pod: PodRecord, tim
     try {
       const list = readConfList(runtime);
       const result = await callChain(runtime, list, "ADD", pod);
-      const made = { ...pod, ips: resultIps(result ?? {}), ...(result ? { result } : {}) };
+      const made = { ...pod, ips: resultIps(result ?? {}, IFNAME), ...(result ? { result } : {}) };
       write(lab, made);
       return made;
     } catch (error) {
