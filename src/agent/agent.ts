@@ -15,7 +15,9 @@ import { ClusterView } from "./cluster.ts";
 import { Housekeeping } from "./housekeeping.ts";
 import { type Listener, listenTcp, listenUnix } from "./http.ts";
 import { NodeFirewall } from "./firewall.ts";
-import { servingHost } from "./cni-host.ts";
+import type { Host } from "../cni/index.ts";
+import { servingHost, type ServingHostOptions } from "./cni-host.ts";
+import type { NameKeeper } from "./launcher-names.ts";
 import { CNI_SOCKET, CniServer } from "./cni-server.ts";
 import { claimNode, removeDrafts } from "./instance.ts";
 import { watchMachine } from "./machine.ts";
@@ -205,15 +207,16 @@ export class Agent {
     return { own, entries: new Map([[this.#config.network, entry], ...this.#networks.entries]) };
   }
 
-  #cniHost(): ReturnType<typeof servingHost> {
+  #cniHost(): (names: NameKeeper) => Host {
     const { cniSeconds } = this.#metrics;
-    return servingHost({
+    const options: ServingHostOptions = {
       rtnl: this.#podRtnl,
       queue: this.#detachQueue,
       networks: this.#networks,
       log: this.#log,
       observe: ({ verb, result, ms }) => cniSeconds.observe({ verb, result, by: "agent" }, ms / 1_000),
-    });
+    };
+    return (names) => servingHost(options, names);
   }
 
   /** A port that is taken is no reason to leave the data path alone: it is tried again. */

@@ -7,6 +7,7 @@ import { Ipam } from "../ipam/index.ts";
 import type { Logger } from "../log/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
 import { attachPodAsync, type DetachQueue, detachPod } from "../pod/index.ts";
+import type { NameKeeper } from "./launcher-names.ts";
 import type { Networks } from "./networks.ts";
 
 /** What it needs of the agent. */
@@ -19,12 +20,12 @@ export interface ServingHostOptions {
   observe: (duration: Duration) => void;
 }
 
-/** The host of an agent. */
-export const servingHost = ({ rtnl, queue, networks, log, observe }: ServingHostOptions): Host => ({
+/** The host of an agent, for one request. @param names where that request can have network namespaces named */
+export const servingHost = ({ rtnl, queue, networks, log, observe }: ServingHostOptions, names: NameKeeper): Host => ({
   ...realHost,
   ipam: (config) => new Ipam({ dir: ipamDir(config), warn: (message) => log.warn(message) }),
-  prepare: (request) => networks.prepare(request, undefined),
-  left: (network) => networks.leaveIfEmpty(network, undefined),
+  prepare: (request) => networks.prepare(request, names),
+  left: (network) => networks.leaveIfEmpty(network, names),
   attachPod(spec) {
     if (spec.hostNetns === undefined) return attachPodAsync(spec, rtnl);
     const there = networks.rtnlAt(spec.hostNetns);

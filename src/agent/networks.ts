@@ -16,18 +16,11 @@ import {
 import { ensureSpace, openSpace, type Space } from "../netspace/index.ts";
 import type { Entries } from "./publisher.ts";
 import type { Inputs, NodeChanges } from "./inputs.ts";
+import type { NameKeeper } from "./launcher-names.ts";
 import { Member, type MemberContext } from "./member.ts";
 import { allow, inWords, wishesOf } from "./pod-wishes.ts";
 import type { NetworkStatus } from "./status.ts";
 import type { Rtnl } from "../netlink/index.ts";
-
-/** Whoever serves a request in the host's mount namespace: it can give a network namespace its name, and take it away. */
-export interface NameKeeper {
-  /** @throws Error when it cannot be done */
-  hold(name: string, fd: number): Promise<void>;
-  /** @throws Error when it cannot be done */
-  release(name: string): Promise<void>;
-}
 
 /** What the networks need. */
 export interface NetworksOptions extends MemberContext {

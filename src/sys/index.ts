@@ -11,4 +11,11 @@ export * from "./multicast.ts";
 export * from "./netns.ts";
 export * from "./socket.ts";
 export * from "./sysctl.ts";
-export { type Handed, type PeerCredentials, peerCredentials, receiveDescriptor, sendNow } from "./unix-socket.ts";
+export {
+  type Handed,
+  type PeerCredentials,
+  peerCredentials,
+  receiveDescriptor,
+  sendDescriptor,
+  sendNow,
+} from "./unix-socket.ts";

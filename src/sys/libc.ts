@@ -17,6 +17,7 @@ const SYMBOLS = {
   getsockopt: { arguments: ["i32", "i32", "i32", "buffer", "buffer"], return: "i32" },
   sendto: { arguments: ["i32", "buffer", "u64", "i32", "buffer", "u32"], return: "i64" },
   recvfrom: { arguments: ["i32", "buffer", "u64", "i32", "buffer", "buffer"], return: "i64" },
+  sendmsg: { arguments: ["i32", "buffer", "i32"], return: "i64" },
   recvmsg: { arguments: ["i32", "buffer", "i32"], return: "i64" },
   setns: { arguments: ["i32", "i32"], return: "i32" },
   unshare: { arguments: ["i32"], return: "i32" },

@@ -230,10 +230,10 @@ describe("an agent that serves CNI requests", function () {
     const clients = [
       Buffer.from("GET / HTTP/1.1\r\n\r\n".padEnd(64)),
       Buffer.alloc(1 << 20, 0xff),
-      Buffer.concat([Buffer.from("Sskylane1"), Buffer.alloc(8, 0xff), Buffer.alloc(100)]),
-      Buffer.from("Sskylane1"),
+      Buffer.concat([Buffer.from("Sskylane2"), Buffer.alloc(8, 0xff), Buffer.alloc(100)]),
+      Buffer.from("Sskylane2"),
       Buffer.concat([
-        Buffer.from("Sskylane1"),
+        Buffer.from("Sskylane2"),
         Buffer.from(new Uint32Array([4, 2]).buffer),
         Buffer.alloc(32),
         Buffer.from("\0\0=\0{}{}"),
