@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { type AgentConfig, parseListen } from "../config/index.ts";
 import { connect, NodeEvents, patchNodeAnnotations } from "../kube/index.ts";
 import type { Logger } from "../log/index.ts";
-import { Rtnl } from "../netlink/index.ts";
+import { type MonitorListener, Rtnl } from "../netlink/index.ts";
 import { VTEP_ANNOTATION } from "../overlay/index.ts";
 import { DetachQueue, PATIENCE_MS } from "../pod/index.ts";
 import type { HeldLock } from "../sys/index.ts";
@@ -18,7 +18,7 @@ import { NodeFirewall } from "./firewall.ts";
 import { servingHost } from "./cni-host.ts";
 import { CNI_SOCKET, CniServer } from "./cni-server.ts";
 import { claimNode, removeDrafts } from "./instance.ts";
-import { watchMachine } from "./machine.ts";
+import { type MachineWatch, watchMachine } from "./machine.ts";
 import { PodEnds } from "./pod-ends.ts";
 import { Metrics } from "./metrics.ts";
 import { PodNetwork } from "./network.ts";
@@ -40,6 +40,8 @@ export class Agent {
   readonly #housekeeping: Housekeeping;
   readonly #podEnds: PodEnds;
   readonly #detachQueue: DetachQueue;
+  /** There from the start on, before anything is worked out. */
+  #machine: MachineWatch | undefined;
   /** For pods' links, whose changes may have to wait for many others. */
   readonly #podRtnl = Rtnl.open({ timeoutMs: PATIENCE_MS });
   readonly #startedAt = performance.now();
@@ -74,6 +76,7 @@ export class Agent {
       rtnl,
       firewall,
       annotate: (text) => patchNodeAnnotations(client, node, { [VTEP_ANNOTATION]: text }),
+      watch: (listener) => this.#watch(listener),
       event: (type, reason, message) => events.emit({ node, type, reason, message }),
     });
     this.#closers.push(() => this.#network.stop());
@@ -150,14 +153,14 @@ export class Agent {
   async #run(): Promise<void> {
     const { nodeName, network, runDir, dataDir, listen } = this.#config;
     this.#log.info("skylane-agent starts", { version: this.#version, network });
-    const machine = watchMachine({
+    const machine = (this.#machine = watchMachine({
       changed: () => this.#network.look(),
       heard: (events) => {
         this.#detachQueue.notice(events);
         this.#podEnds.notice(events, (index) => this.#detachQueue.isRemoving(index));
       },
       lost: () => this.#podEnds.look(),
-    });
+    }));
     this.#closers.push(() => machine.close());
     this.#metrics.beforeScrape(() => this.#sample());
     const { tcp, unix } = agentRoutes({
@@ -175,6 +178,11 @@ export class Agent {
     this.#housekeeping.start();
     this.#cluster.start();
     this.#log.debug("watching", { node: nodeName });
+  }
+
+  #watch(listener: MonitorListener): ReturnType<MachineWatch["also"]> {
+    if (!this.#machine) throw new Error("the machine is not watched yet");
+    return this.#machine.also(listener);
   }
 
   #cniHost(): ReturnType<typeof servingHost> {

@@ -8,7 +8,7 @@
 import type { AgentConfig } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
-import { type LocalNetwork, OverlayReconciler } from "../overlay/index.ts";
+import { type LocalNetwork, OverlayReconciler, type ReconcilerOptions } from "../overlay/index.ts";
 import { Task } from "../task/index.ts";
 import { ensureFiles } from "./files.ts";
 import type { NodeFirewall } from "./firewall.ts";
@@ -37,6 +37,8 @@ export interface NetworkOptions {
   firewall: Pick<NodeFirewall, "set" | "changePeers" | "verdict">;
   /** Writes our Node's `skylane.dev/vtep`. @throws ApiError */
   annotate: (text: string) => Promise<void>;
+  /** What happens to this machine's network. */
+  watch: NonNullable<ReconcilerOptions["watch"]>;
   /** Emits an Event on our Node. */
   event: (type: "Normal" | "Warning", reason: string, message: string) => void;
 }
@@ -223,11 +225,12 @@ export class PodNetwork {
 
   async #startOverlay(): Promise<void> {
     if (this.#overlay || !this.#local) return;
-    const { metrics, config } = this.#options;
+    const { metrics, config, watch } = this.#options;
     const { network } = config;
     const overlay = new OverlayReconciler({
       local: this.#local,
       logger: this.#log,
+      watch,
       onRepair: (kind, count) => metrics.repairs.inc({ network, kind }, count),
       onError: () => {
         this.#looked = true;
