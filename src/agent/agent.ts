@@ -8,14 +8,14 @@ import type { Logger } from "../log/index.ts";
 import { type MonitorListener, Rtnl } from "../netlink/index.ts";
 import { VTEP_ANNOTATION } from "../overlay/index.ts";
 import { DetachQueue, PATIENCE_MS } from "../pod/index.ts";
-import type { HeldLock } from "../sys/index.ts";
+import { GoneFiles, type HeldLock } from "../sys/index.ts";
 import { Task } from "../task/index.ts";
 import { type CachedInputs, cachePath, CacheWriter, readCache } from "./cache.ts";
 import { ClusterView } from "./cluster.ts";
 import { Housekeeping } from "./housekeeping.ts";
 import { type Listener, listenTcp, listenUnix } from "./http.ts";
 import { NodeFirewall } from "./firewall.ts";
-import { servingHost } from "./cni-host.ts";
+import { GONE, servingHost } from "./cni-host.ts";
 import { CNI_SOCKET, CniServer } from "./cni-server.ts";
 import { claimNode, removeDrafts } from "./instance.ts";
 import { type MachineWatch, watchMachine } from "./machine.ts";
@@ -187,7 +187,13 @@ export class Agent {
 
   #cniHost(): ReturnType<typeof servingHost> {
     const { cniSeconds } = this.#metrics;
+    const gone = new GoneFiles(join(this.#config.dataDir, GONE), (error) =>
+      this.#log.warn("a record that is gone could not be unlinked; the next start tries again", { error }),
+    );
+    this.#closers.push(() => gone.settled());
+    gone.sweep();
     return servingHost({
+      gone,
       rtnl: this.#podRtnl,
       queue: this.#detachQueue,
       log: this.#log,

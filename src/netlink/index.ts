@@ -4,5 +4,6 @@ export { describeOperation, type NameOf } from "./describe.ts";
 export { DumpInterrupted, MalformedMessage, NetlinkError, NetlinkTimeout } from "./errors.ts";
 export { EventWait, type EventWaitOptions } from "./event-wait.ts";
 export { Monitor, type MonitorKind, type MonitorListener, type MonitorOptions } from "./monitor.ts";
+export type { Creation } from "./create-link.ts";
 export { Rtnl, type RtnlOptions } from "./rtnl.ts";
 export * from "./types.ts";
