@@ -5,10 +5,10 @@ import { join } from "node:path";
 import { type AgentConfig, parseListen } from "../config/index.ts";
 import { connect, NodeEvents, patchNodeAnnotations } from "../kube/index.ts";
 import type { Logger } from "../log/index.ts";
-import { Rtnl } from "../netlink/index.ts";
+import { type MonitorListener, Rtnl } from "../netlink/index.ts";
 import { VTEP_ANNOTATION } from "../overlay/index.ts";
 import { DetachQueue, PATIENCE_MS } from "../pod/index.ts";
-import type { HeldLock } from "../sys/index.ts";
+import { GoneFiles, type HeldLock } from "../sys/index.ts";
 import { Task } from "../task/index.ts";
 import { type CachedInputs, cachePath, CacheWriter, readCache } from "./cache.ts";
 import { ClusterView } from "./cluster.ts";
@@ -16,11 +16,11 @@ import { Housekeeping } from "./housekeeping.ts";
 import { type Listener, listenTcp, listenUnix } from "./http.ts";
 import { NodeFirewall } from "./firewall.ts";
 import type { Host } from "../cni/index.ts";
-import { servingHost, type ServingHostOptions } from "./cni-host.ts";
+import { GONE, servingHost, type ServingHostOptions } from "./cni-host.ts";
 import type { NameKeeper } from "./launcher-names.ts";
 import { CNI_SOCKET, CniServer } from "./cni-server.ts";
 import { claimNode, removeDrafts } from "./instance.ts";
-import { watchMachine } from "./machine.ts";
+import { type MachineWatch, watchMachine } from "./machine.ts";
 import { PodEnds } from "./pod-ends.ts";
 import { Metrics } from "./metrics.ts";
 import { type Publication, Publisher } from "./publisher.ts";
@@ -47,6 +47,8 @@ export class Agent {
   readonly #housekeeping: Housekeeping;
   readonly #podEnds: PodEnds;
   readonly #detachQueue: DetachQueue;
+  /** There from the start on, before anything is worked out. */
+  #machine: MachineWatch | undefined;
   /** For pods' links, whose changes may have to wait for many others. */
   readonly #podRtnl = Rtnl.open({ timeoutMs: PATIENCE_MS });
   readonly #startedAt = performance.now();
@@ -84,6 +86,7 @@ export class Agent {
     const context = { config, log, metrics, rtnl, firewall, client, announce, event };
     this.#network = new PodNetwork({
       ...context,
+      watch: (listener) => this.#watch(listener),
       announced: () => announced(network),
       write: (local) => ensureFiles(config, local, this.#networks.any ? { needsAgent: true } : {}, log),
     });
@@ -169,7 +172,7 @@ export class Agent {
   async #run(): Promise<void> {
     const { nodeName, network, runDir, dataDir, listen } = this.#config;
     this.#log.info("skylane-agent starts", { version: this.#version, network });
-    const machine = watchMachine({
+    const machine = (this.#machine = watchMachine({
       changed: () => {
         this.#network.look();
         this.#networks.look();
@@ -179,7 +182,7 @@ export class Agent {
         this.#podEnds.notice(events, (index) => this.#detachQueue.isRemoving(index));
       },
       lost: () => this.#podEnds.look(),
-    });
+    }));
     this.#closers.push(() => machine.close());
     this.#metrics.beforeScrape(() => this.#sample());
     const { tcp, unix } = agentRoutes({
@@ -200,6 +203,11 @@ export class Agent {
     this.#log.debug("watching", { node: nodeName });
   }
 
+  #watch(listener: MonitorListener): ReturnType<MachineWatch["also"]> {
+    if (!this.#machine) throw new Error("the machine is not watched yet");
+    return this.#machine.also(listener);
+  }
+
   #publication(): Publication | undefined {
     const { own, live } = this.#cluster;
     const { entry } = this.#network;
@@ -209,14 +217,20 @@ export class Agent {
 
   #cniHost(): (names: NameKeeper) => Host {
     const { cniSeconds } = this.#metrics;
+    const gone = new GoneFiles(join(this.#config.dataDir, GONE), (error) =>
+      this.#log.warn("a record that is gone could not be unlinked; the next start tries again", { error }),
+    );
+    this.#closers.push(() => gone.settled());
+    gone.sweep();
     const options: ServingHostOptions = {
+      gone,
       rtnl: this.#podRtnl,
       queue: this.#detachQueue,
       networks: this.#networks,
       log: this.#log,
       observe: ({ verb, result, ms }) => cniSeconds.observe({ verb, result, by: "agent" }, ms / 1_000),
     };
-    return (names) => servingHost(options, names);
+    return servingHost(options);
   }
 
   /** A port that is taken is no reason to leave the data path alone: it is tried again. */

@@ -1,9 +1,17 @@
 /**
  * This machine's links and addresses: how they are, and that they have changed, so that the underlay is chosen anew
- * at once. What happens to pods' own links, the bulk of all notifications on a busy node, is passed over there.
+ * at once. What happens to pods' own links, the bulk of all notifications on a busy node, is passed over there. The agent
+ * hears this namespace's notifications here and nowhere else: each is read and decoded once, whoever wants to know.
  */
 import { ipScope } from "../addr/index.ts";
-import { Monitor, NetlinkError, type NetlinkEvent, isPodLinkGroup, type Rtnl } from "../netlink/index.ts";
+import {
+  Monitor,
+  type MonitorListener,
+  NetlinkError,
+  type NetlinkEvent,
+  isPodLinkGroup,
+  type Rtnl,
+} from "../netlink/index.ts";
 import type { Machine } from "./local.ts";
 
 /** A burst of notifications is one change: this long after its first, in milliseconds. */
@@ -15,6 +23,9 @@ function concernsUnderlay(event: NetlinkEvent): boolean {
   return event.kind === "address" && ipScope(event.address.ip) === "unicast";
 }
 
+/** The agent's own network namespace, which is the host's. */
+export const OWN_NETNS = "/proc/thread-self/ns/net";
+
 /** Who is told of what. */
 export interface MachineListener {
   /** Some time after a change that can bear on the underlay; the listener looks for itself what it is. */
@@ -25,8 +36,16 @@ export interface MachineListener {
   lost(): void;
 }
 
-/** Watches links, addresses and routes. @throws SysError when no socket can be opened */
-export function watchMachine(listener: MachineListener): { close(): Promise<void> } {
+/** What watches the machine. */
+export interface MachineWatch {
+  /** Has somebody else told of links, addresses, routes and neighbours, too, until that is closed. */
+  also(other: MonitorListener): { close(): Promise<void> };
+  close(): Promise<void>;
+}
+
+/** Watches links, addresses, routes and neighbours. @throws SysError when no socket can be opened */
+export function watchMachine(listener: MachineListener): MachineWatch {
+  const others = new Set<MonitorListener>();
   let timer: NodeJS.Timeout | undefined;
   const changed = (): void => {
     timer ??= setTimeout(() => {
@@ -35,17 +54,24 @@ export function watchMachine(listener: MachineListener): { close(): Promise<void
     }, SETTLE_MS);
   };
   const monitor = Monitor.open({
-    kinds: ["link", "address", "route"],
+    kinds: ["link", "address", "route", "neighbour"],
     onEvents: (events) => {
-      if (events.some(concernsUnderlay)) changed();
+      // first who answers requests with what is told
       listener.heard(events);
+      if (events.some(concernsUnderlay)) changed();
+      for (const other of others) other.onEvents(events);
     },
-    onResync: () => {
+    onResync: (reason) => {
       changed();
       listener.lost();
+      for (const other of others) other.onResync(reason);
     },
   });
   return {
+    also: (other) => {
+      others.add(other);
+      return { close: async () => void others.delete(other) };
+    },
     close: async () => {
       await monitor.close();
       clearTimeout(timer);

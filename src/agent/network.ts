@@ -8,12 +8,12 @@
 import type { AgentConfig } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
-import { type LocalNetwork, OverlayReconciler, type VtepAnnotation } from "../overlay/index.ts";
+import { type LocalNetwork, OverlayReconciler, type ReconcilerOptions, type VtepAnnotation } from "../overlay/index.ts";
 import { Task } from "../task/index.ts";
 import type { NodeFirewall } from "./firewall.ts";
 import type { Inputs, NodeChanges } from "./inputs.ts";
 import { localChanges, resolveLocal } from "./local.ts";
-import { lookAt } from "./machine.ts";
+import { lookAt, OWN_NETNS } from "./machine.ts";
 import type { Metrics } from "./metrics.ts";
 import { Peers } from "./peers.ts";
 import { ownEntry } from "./publish.ts";
@@ -24,7 +24,6 @@ import type { Underlay } from "./underlay.ts";
 import { SelfTest } from "./selftest.ts";
 import { Waiting } from "./waiting.ts";
 
-const OWN_NETNS = "/proc/thread-self/ns/net";
 const RETRY = { baseMs: 500, maxMs: 30_000 };
 
 /** What a network is given. */
@@ -43,6 +42,8 @@ export interface NetworkOptions {
   announced: () => Verdict;
   /** Writes the files from which the node's pods come about. @throws Error of the system */
   write: (local: LocalNetwork) => void;
+  /** What happens in that namespace, where somebody listens already. */
+  watch?: ReconcilerOptions["watch"];
   /** Emits an Event on our Node. */
   event: (type: "Normal" | "Warning", reason: string, message: string) => void;
 }
@@ -245,12 +246,13 @@ export class PodNetwork {
 
   async #startOverlay(): Promise<void> {
     if (this.#overlay || !this.#local) return;
-    const { metrics, config, space } = this.#options;
+    const { metrics, config, space, watch } = this.#options;
     const { network } = config;
     const overlay = new OverlayReconciler({
       local: this.#local,
       logger: this.#log,
       ...(space && { netns: space.netns, underlayNetns: OWN_NETNS }),
+      ...(watch && { watch }),
       onRepair: (kind, count) => metrics.repairs.inc({ network, kind }, count),
       onError: () => {
         this.#looked = true;

@@ -17,6 +17,7 @@ import { removeOverlay, VTEP_ANNOTATION } from "../overlay/index.ts";
 import { listPodLinks } from "../pod/index.ts";
 import { type HeldLock, tryLock } from "../sys/index.ts";
 import { SOCKET_NAME } from "./agent.ts";
+import { GONE } from "./cni-host.ts";
 import { CNI_SOCKET } from "./cni-server.ts";
 import { isOurConflist } from "./conflist.ts";
 import { lockPath, removeDrafts } from "./instance.ts";
@@ -50,7 +51,7 @@ export class UninstallRefused extends Error {
 /** How long the API server has, in milliseconds. */
 const API_MS = 5_000;
 /** Folders of the data directory; an operator's own files beside them stay. */
-const DATA = ["attachments", "cache", "ipam"];
+const DATA = ["attachments", "cache", GONE, "ipam"];
 
 /** Uninstalls. @throws UninstallRefused while an agent runs or pods are attached */
 export async function uninstall(options: UninstallOptions): Promise<UninstallReport> {

@@ -73,8 +73,19 @@ export class Attachments {
   readonly #dir: string;
   readonly #fileOf: (attachment: Attachment) => string;
 
-  /** @param fileOf a file name of fixed length that is the same for the same attachment only. */
-  constructor(dataDir: string, network: string, fileOf: (attachment: Attachment) => string) {
+  readonly #unlink: (path: string) => void;
+
+  /**
+   * @param fileOf a file name of fixed length that is the same for the same attachment only.
+   * @param unlink removes a record's name; unlink(2) by default.
+   */
+  constructor(
+    dataDir: string,
+    network: string,
+    fileOf: (attachment: Attachment) => string,
+    unlink: (path: string) => void = unlinkSync,
+  ) {
+    this.#unlink = unlink;
     this.#dir = join(dataDir, "attachments", network);
     this.#fileOf = fileOf;
   }
@@ -123,7 +134,7 @@ export class Attachments {
   /** Removes a record; nothing happens when there is none. @throws Error with a POSIX `code`. */
   end(attachment: Attachment): void {
     try {
-      unlinkSync(this.#path(attachment));
+      this.#unlink(this.#path(attachment));
     } catch (error) {
       if (errnoOf(error) !== "ENOENT") throw error;
     }

@@ -56,6 +56,13 @@ export interface Host {
 export const ipamDir = (config: Pick<NetConfig, "dataDir" | "network">): string =>
   join(config.dataDir, "ipam", config.network);
 
+/** The records of a pod network. @param unlink removes a record's name; unlink(2) by default */
+export const newAttachments = (
+  { dataDir, network }: Pick<NetConfig, "dataDir" | "network">,
+  unlink?: (path: string) => void,
+): Attachments =>
+  new Attachments(dataDir, network, ({ containerId, ifname }: Attachment) => hostIfname(containerId, ifname), unlink);
+
 /** This machine. */
 export const realHost: Host = {
   isOwnNetns(path) {
@@ -71,8 +78,7 @@ export const realHost: Host = {
   readPublished,
   ipam: (config) =>
     new Ipam({ dir: ipamDir(config), warn: (message) => process.stderr.write(`skylane: ${message}\n`) }),
-  attachments: ({ dataDir, network }) =>
-    new Attachments(dataDir, network, ({ containerId, ifname }: Attachment) => hostIfname(containerId, ifname)),
+  attachments: (config) => newAttachments(config),
   origin: (netns) => ({ since: Date.now(), uptime: uptime(), bootId: bootId(), ...sandboxOf(netns) }),
   attachPod,
   detachPod,

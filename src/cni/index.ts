@@ -6,6 +6,6 @@ export { CniError, CODE } from "./errors.ts";
 export type { FurtherInterface, Place, Prepared, PrepareRequest } from "./further.ts";
 export { type Collected, collectDead } from "./gc.ts";
 export { type CniCall, handle, isAnswer, readCall, serveCall } from "./handle.ts";
-export { type Host, ipamDir, realHost } from "./host.ts";
+export { type Host, ipamDir, newAttachments, realHost } from "./host.ts";
 export type { CniAnswer, CniRequest } from "./request.ts";
 export { SUPPORTED_VERSIONS } from "./version.ts";

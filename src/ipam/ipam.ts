@@ -26,9 +26,10 @@ export class Ipam {
   /**
    * @param o.dir `<dataDir>/ipam/<network>`, made when first needed.
    * @param o.warn told of entries that are damaged or not ours; each keeps its address and harms nothing else.
+   * @param o.unlink removes a record's name; unlink(2) by default.
    */
-  constructor(o: { dir: string; warn?: Warn }) {
-    this.#store = new Store(o.dir);
+  constructor(o: { dir: string; warn?: Warn; unlink?: (path: string) => void }) {
+    this.#store = new Store(o.dir, o.unlink);
     this.#warn = o.warn ?? (() => undefined);
   }
 

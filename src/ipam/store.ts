@@ -24,8 +24,12 @@ export class Store {
   readonly lockFile: string;
   readonly history: History;
 
-  constructor(dir: string) {
+  readonly #unlink: (path: string) => void;
+
+  /** @param unlink removes a name that is the last one of its file: unlink(2), or something that does it sooner or later. */
+  constructor(dir: string, unlink: (path: string) => void = unlinkSync) {
     this.dir = dir;
+    this.#unlink = unlink;
     this.lockFile = join(dir, "lock");
     this.history = new History(join(dir, "history"));
   }
@@ -72,7 +76,7 @@ export class Store {
   }
 
   removeRecord(key: string): void {
-    remove(join(this.dir, "owners", key));
+    remove(join(this.dir, "owners", key), this.#unlink);
   }
 
   /** Takes an address for the owner of a key, whose record is there. @throws Error with code EEXIST when it is taken. */
@@ -127,9 +131,9 @@ function recordAt(path: string): OwnerRecord | "damaged" | undefined {
   return text === undefined ? undefined : (parseRecord(text) ?? "damaged");
 }
 
-function remove(path: string): void {
+function remove(path: string, unlink: (path: string) => void = unlinkSync): void {
   try {
-    unlinkSync(path);
+    unlink(path);
   } catch (error) {
     if (errnoCode(error) !== "ENOENT") throw error;
   }

@@ -6,7 +6,7 @@ import type { Family } from "../addr/index.ts";
 import { deleteLinks, type LinkFailure } from "./background.ts";
 import { sendPacket } from "./batch.ts";
 import { Connection } from "./connection.ts";
-import { createLink, isCreatedAlone } from "./create-link.ts";
+import { createLink, createLinkTold, type Creation, isCreatedAlone } from "./create-link.ts";
 import { NetlinkError } from "./errors.ts";
 import * as questions from "./questions.ts";
 import type { Address, FdbEntry, Link, Neighbour, Operation, OperationFailure, Route, Rule } from "./types.ts";
@@ -89,6 +89,16 @@ export class Rtnl implements Disposable {
   execute(operation: Operation): void {
     const [failure] = this.executeAll([operation]);
     if (failure) throw failure.error;
+  }
+
+  /** Makes a device and returns it as it was made; `undefined` when it is gone again. @throws NetlinkError as {@link execute} */
+  create(operation: Creation): Link | undefined {
+    if (!isCreatedAlone(operation)) {
+      const { refused, link } = createLinkTold(this.#connection, operation);
+      if (refused) throw new NetlinkError({ ...refused, operation });
+      if (link) return link;
+    } else this.execute(operation);
+    return this.link(operation.link.name);
   }
 
   /**

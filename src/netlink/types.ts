@@ -182,6 +182,11 @@ export interface VxlanSpec {
 export interface VethSpec {
   kind: "veth";
   name: string;
+  /**
+   * Queues of each end. By default the kernel makes one a processor that the machine could have and uses the first; what it
+   * has not made it cannot use later either.
+   */
+  queues?: number;
   mac?: string;
   mtu?: number;
   group?: number;

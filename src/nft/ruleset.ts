@@ -94,12 +94,14 @@ export const setName = (kind: "peers" | "pods" | "direct", { vni }: NetworkRules
   `${kind}${family}_${vni}`;
 
 function sets(network: NetworkRules): string[] {
+  // Asked for once: of thousands of peers they are put together anew each time.
+  const { podCidrs, clusterCidrs, peers, masquerade } = network;
   return FAMILIES.flatMap((family) => {
-    const own = ofFamily(network.podCidrs, family);
-    const direct = ofFamily([...network.podCidrs, ...network.clusterCidrs, ...network.masquerade.exclude], family);
-    const peers = network.peers.filter((ip) => familyOf(ip) === family).map(addressOf);
+    const own = ofFamily(podCidrs, family);
+    const direct = ofFamily([...podCidrs, ...clusterCidrs, ...masquerade.exclude], family);
+    const there = peers.filter((ip) => familyOf(ip) === family).map(addressOf);
     return [
-      ...set(setName("peers", network, family), family, false, [...new Set(peers)].sort()),
+      ...set(setName("peers", network, family), family, false, [...new Set(there)].sort()),
       ...set(setName("pods", network, family), family, true, own),
       ...set(setName("direct", network, family), family, true, withoutCovered([...direct, ...NEVER[family]])),
     ];

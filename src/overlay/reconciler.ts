@@ -9,7 +9,7 @@
  * new peer among thousands costs its own few operations. An overrun, a failure to read and a long time without a look all end in a dump as well.
  */
 import type { Logger } from "../log/index.ts";
-import { Monitor, type NetlinkEvent, Rtnl } from "../netlink/index.ts";
+import { Monitor, type MonitorListener, type NetlinkEvent, Rtnl } from "../netlink/index.ts";
 import { Backoff } from "./backoff.ts";
 import type { Birthplace } from "./birthplace.ts";
 import { Desired } from "./desired.ts";
@@ -49,6 +49,11 @@ export interface ReconcilerOptions {
   backoff?: { baseMs?: number; maxMs?: number };
   /** Room for notifications that were not read yet, in bytes. */
   receiveBufferBytes?: number;
+  /**
+   * Has a listener told of links, addresses, routes and neighbours of the namespace, from the call on until it is closed: who
+   * watches the namespace already need not have everything read and decoded twice. A monitor of its own when absent.
+   */
+  watch?: (listener: MonitorListener) => { close(): Promise<void> };
 }
 
 /** Keeps one network's overlay right until it is stopped. */
@@ -63,7 +68,7 @@ export class OverlayReconciler {
   #rtnl: Rtnl | undefined;
   /** A conversation with the namespace that the device is made from. */
   #underlay: Rtnl | undefined;
-  #monitor: Monitor | undefined;
+  #monitor: { close(): Promise<void> } | undefined;
   #state: "new" | "running" | "stopped" = "new";
   /** A pass is wanted soon; `#timer` has it, or `#running` will see to it. */
   #wanted = false;
@@ -87,14 +92,19 @@ export class OverlayReconciler {
    */
   async start(): Promise<void> {
     if (this.#state !== "new") throw new Error("an overlay reconciler is started once");
-    const { netns, receiveBufferBytes } = this.#options;
-    this.#monitor = Monitor.open({
-      kinds: ["link", "address", "route", "neighbour"],
+    const { netns, receiveBufferBytes, watch } = this.#options;
+    const listener: MonitorListener = {
       onEvents: (events) => this.#onEvents(events),
       onResync: (reason) => this.#doubt(reason),
-      ...(netns !== undefined && { netns }),
-      ...(receiveBufferBytes !== undefined && { receiveBufferBytes }),
-    });
+    };
+    this.#monitor = watch
+      ? watch(listener)
+      : Monitor.open({
+          kinds: ["link", "address", "route", "neighbour"],
+          ...listener,
+          ...(netns !== undefined && { netns }),
+          ...(receiveBufferBytes !== undefined && { receiveBufferBytes }),
+        });
     this.#state = "running";
     this.#schedule(0);
     await this.settled();

@@ -37,6 +37,7 @@ interface Properties {
   group?: number;
   netnsFd?: number;
   txQueueLen?: number;
+  queues?: number;
 }
 
 function properties(w: MessageWriter, link: Properties): void {
@@ -46,6 +47,10 @@ function properties(w: MessageWriter, link: Properties): void {
   if (link.group !== undefined) w.attributeU32(IFLA.GROUP, link.group);
   if (link.txQueueLen !== undefined) w.attributeU32(IFLA.TXQLEN, link.txQueueLen);
   if (link.netnsFd !== undefined) w.attributeU32(IFLA.NET_NS_FD, link.netnsFd);
+  if (link.queues !== undefined) {
+    w.attributeU32(IFLA.NUM_TX_QUEUES, link.queues);
+    w.attributeU32(IFLA.NUM_RX_QUEUES, link.queues);
+  }
 }
 
 /** The body of a message that creates a device. The namespace that `link` names is the device's, not that of the message. */
@@ -59,7 +64,7 @@ export function newLink(w: MessageWriter, link: LinkSpec): void {
       if (link.kind === "vxlan") return vxlanData(w, link);
       w.nest(VETH_INFO_PEER, () => {
         ifinfomsg(w, 0);
-        properties(w, link.peer);
+        properties(w, link.queues === undefined ? link.peer : { ...link.peer, queues: link.queues });
       });
     });
   });
