@@ -14,7 +14,8 @@ function encode(variables: string[], configuration: Buffer, ids: bigint[] = [4n,
 }
 
 describe("a launcher's request", () => {
-  it("is read whole, in whatever pieces it comes", () => {
+  it("is read whole, in whatever pieces it comes", function () {
+    this.timeout(60_000);
     const variable = fc.tuple(fc.constantFrom("CNI_ARGS", "CNI_PATH", "CNI_NETNS"), fc.string({ unit: "binary" }));
     fc.assert(
       fc.property(

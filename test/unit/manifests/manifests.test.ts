@@ -114,11 +114,18 @@ describe("the manifest", () => {
     );
   });
 
-  it("lets the agent read and annotate Nodes and write Events, and nothing else", () => {
+  it("lets the agent read and annotate Nodes, claim blocks of networks, see what pods ask for and write Events, and nothing else", () => {
     const rules = documents(manifest("skylane.yaml")).flatMap(({ rules = [] }) => rules);
     assert.deepEqual(
       rules.map(({ resources, verbs }) => `${resources.join()}: ${verbs.join()}`),
-      ["nodes: get,list,watch", "nodes: patch", "events: create,patch,update"],
+      [
+        "nodes: get,list,watch",
+        "nodes: patch",
+        "podnetworks: get,list,watch",
+        "networkblocks: get,list,watch,create,delete",
+        "pods,namespaces: get",
+        "events: create,patch,update",
+      ],
     );
   });
 
