@@ -14,6 +14,7 @@ const LAYERS = [
   ["lab"],
   ["ctl"],
   ["agent"],
+  ["blocks"],
   ["cni", "overlay"],
   ["pod", "ipam", "kube", "nft"],
   ["netlink", "config"],
