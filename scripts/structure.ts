@@ -14,7 +14,7 @@ const LAYERS = [
   ["lab"],
   ["ctl"],
   ["agent"],
-  ["cni", "overlay"],
+  ["cni", "overlay", "networks"],
   ["pod", "ipam", "kube", "nft"],
   ["netlink", "config"],
   ["log", "sys", "task"],
