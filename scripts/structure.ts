@@ -15,7 +15,7 @@ const LAYERS = [
   ["ctl"],
   ["agent"],
   ["blocks"],
-  ["cni", "overlay"],
+  ["cni", "overlay", "networks"],
   ["pod", "ipam", "kube", "nft"],
   ["netlink", "config"],
   ["log", "sys", "task"],
