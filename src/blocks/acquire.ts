@@ -6,18 +6,19 @@
  */
 import { cidrsOverlap } from "../addr/index.ts";
 import { ApiError } from "../kube/index.ts";
+import { blockName, NETWORK_LABEL } from "../networks/index.ts";
 import { BlockError } from "./errors.ts";
 import {
   type Block,
   type BlockObjects,
-  blockName,
   byCreation,
   type Claimant,
   keepingOrder,
-  NETWORK_LABEL,
   newBlock,
   ownerOf,
   readBlock,
+  readBlocks,
+  type SeenBlock,
   SIZE_LABEL,
 } from "./objects.ts";
 
@@ -57,13 +58,13 @@ export async function olderOverlap(objects: BlockObjects, block: Block): Promise
   const listed = await calling(`cannot see what else overlaps block ${block.cidr} of network ${block.network}`, () =>
     objects.list(`${NETWORK_LABEL}=${block.network}${others}`),
   );
-  return listed
-    .map(readBlock)
-    .find((other) => other.uid !== block.uid && cidrsOverlap(other.cidr, block.cidr) && byCreation(other, block) < 0);
+  return readBlocks(listed).find(
+    (other) => other.uid !== block.uid && cidrsOverlap(other.cidr, block.cidr) && byCreation(other, block) < 0,
+  );
 }
 
 /** Deletes a block; that it (this very object) is gone already is fine. @throws BlockError `unavailable` */
-export async function remove(objects: BlockObjects, { name, uid, cidr, network }: Block): Promise<void> {
+export async function remove(objects: BlockObjects, { name, uid, cidr, network }: SeenBlock): Promise<void> {
   try {
     await objects.delete(name, uid);
   } catch (error) {
@@ -80,7 +81,7 @@ export async function remove(objects: BlockObjects, { name, uid, cidr, network }
  */
 export async function confirmed(
   objects: BlockObjects,
-  { name, uid, cidr }: Block,
+  { name, uid, cidr }: SeenBlock,
   nodeUid?: string,
 ): Promise<Block | undefined> {
   const now = await calling(`cannot look at block ${cidr}`, () => objects.get(name));

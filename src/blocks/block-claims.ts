@@ -13,7 +13,7 @@ import { type Ipam, IpamExhausted, type Owner, type ReserveRequest } from "../ip
 import { acquire, confirmed, olderOverlap, remove } from "./acquire.ts";
 import { blockCount, blockOf, freeBlocks } from "./candidates.ts";
 import { BlockError } from "./errors.ts";
-import type { Block, BlockObjects } from "./objects.ts";
+import type { Block, BlockObjects, Claimant, SeenBlock } from "./objects.ts";
 import { OwnBlocks } from "./own-blocks.ts";
 import { Serial } from "./serial.ts";
 
@@ -29,10 +29,11 @@ export interface BlockClaimsOptions {
   /** Addresses a block, a power of two. */
   blockSize: number;
   node: string;
-  nodeUid?: string;
+  /** Of the Node object as it is now. */
+  nodeUid: string;
   objects: BlockObjects;
   /** The blocks of this network that the reflector shows, all nodes' and claims'; may be behind. */
-  view: () => Iterable<Block>;
+  view: () => Iterable<SeenBlock>;
   ipam: Pick<Ipam, "reserve" | "usage" | "retire" | "admit" | "retired" | "list">;
   /** Addresses that are never given. */
   exclude?: readonly string[];
@@ -152,10 +153,7 @@ export class BlockClaims {
     });
   }
 
-  #who = () => {
-    const { network, node, nodeUid } = this.#o;
-    return { network, node, ...(nodeUid !== undefined && { nodeUid }) };
-  };
+  #who = (): Claimant => ({ network: this.#o.network, node: this.#o.node, nodeUid: this.#o.nodeUid });
 
   #hasRoom(family: Family): boolean {
     const blocks = this.usable().filter((cidr) => familyOf(cidr) === family);
@@ -211,7 +209,7 @@ export class BlockClaims {
   }
 
   /** Somebody deleted a block: it is forgotten if nothing of it is taken, otherwise claimed back for the pods in it. */
-  async #lost(block: Block): Promise<void> {
+  async #lost(block: SeenBlock): Promise<void> {
     const { objects, ipam } = this.#o;
     if ((await confirmed(objects, block)) !== undefined) return;
     this.#own.drop(block);
@@ -221,7 +219,7 @@ export class BlockClaims {
   /** Claims the blocks of addresses that are in use here and in no block at all: pods outlive their deletion. */
   async #claimOrphans(): Promise<void> {
     const { cidrs, ipam, view, onProblem, network, node, objects } = this.#o;
-    const blocks = [...[...view()].filter(({ uid }) => !this.#own.isGone(uid)), ...this.#own.all()];
+    const blocks: SeenBlock[] = [...[...view()].filter(({ uid }) => !this.#own.isGone(uid)), ...this.#own.all()];
     for (const { ip, owner } of ipam.list()) {
       const cidr = cidrs.find((one) => cidrContains(one, ip));
       const block = blocks.find((one) => cidrContains(one.cidr, ip));
@@ -285,10 +283,11 @@ export class BlockClaims {
     return true;
   }
 
-  async #delete(block: Block): Promise<void> {
+  async #delete(block: SeenBlock): Promise<void> {
     await remove(this.#o.objects, block);
     this.#own.drop(block);
   }
 }
 
-const holderOf = ({ node, name }: Block): string => (node === "" ? `claims (NetworkBlock ${name})` : `node ${node}`);
+const holderOf = ({ node, name }: SeenBlock): string =>
+  node === "" ? `claims (NetworkBlock ${name})` : `node ${node}`;

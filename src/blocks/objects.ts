@@ -2,11 +2,8 @@
  * Blocks as this folder reads and writes them in the API, and the little that it asks of a client: so that it is tested
  * against an API that loses answers on purpose, and does not care how requests are sent.
  */
-import { parseCidr, printable } from "../addr/index.ts";
+import { blockObject, type NetworkBlock, ObjectError, parseNetworkBlock } from "../networks/index.ts";
 
-export const API_VERSION = "skylane.dev/v1alpha1";
-export const NETWORK_LABEL = "skylane.dev/network";
-export const NODE_LABEL = "skylane.dev/node";
 /** How many addresses a block has: what has the same label has the same grid, and cannot overlap under another name. */
 export const SIZE_LABEL = "skylane.dev/block-size";
 /**
@@ -46,16 +43,11 @@ export interface BlockObjects {
   list(labelSelector: string): Promise<ApiObject[]>;
 }
 
-/** A block that exists. */
-export interface Block {
-  name: string;
-  uid: string;
-  network: string;
-  cidr: string;
-  /** The node whose pods have addresses of it; "" for claims. */
-  node: string;
-  /** Claims' addresses: "<namespace>/<claim>" by address. */
-  addresses: Readonly<Record<string, string>>;
+/** A block as a reflector shows it, which may be behind. */
+export type SeenBlock = Pick<NetworkBlock, "name" | "uid" | "network" | "cidr" | "node">;
+
+/** A block as it was read from the API. */
+export interface Block extends NetworkBlock {
   /** Its place in the order of creation. */
   created: string;
   /** Whether {@link CREATED_ANNOTATION} is there. */
@@ -63,41 +55,26 @@ export interface Block {
   object: ApiObject;
 }
 
-/** Reads a block. @throws TypeError naming block and key */
+/** Reads a block. @throws ObjectError naming block and key */
 export function readBlock(object: ApiObject): Block {
-  const { name, uid, resourceVersion, annotations } = object.metadata;
-  const wrong = (what: string): TypeError => new TypeError(`NetworkBlock ${printable(name)}: ${what}`);
-  const spec = object.spec as Record<string, unknown> | null | undefined;
-  const text = (key: string): string => {
-    const value = spec?.[key];
-    if (typeof value !== "string") throw wrong(`spec.${key} is no text`);
-    return value;
-  };
-  if (typeof uid !== "string" || typeof resourceVersion !== "string") throw wrong("metadata without uid or version");
-  let cidr: string;
-  try {
-    cidr = parseCidr(text("cidr"));
-  } catch (error) {
-    if (error instanceof RangeError) throw wrong(`spec.cidr: ${error.message}`);
-    throw error;
-  }
-  const addresses: unknown = spec?.["addresses"] ?? {};
-  if (typeof addresses !== "object" || addresses === null || Array.isArray(addresses))
-    throw wrong("spec.addresses is no map");
-  for (const holder of Object.values(addresses))
-    if (typeof holder !== "string") throw wrong("spec.addresses: a holder is no text");
-  const created = annotations?.[CREATED_ANNOTATION];
-  return {
-    name,
-    uid,
-    network: text("network"),
-    cidr,
-    node: text("node"),
-    addresses: addresses as Record<string, string>,
-    created: created ?? resourceVersion,
-    settled: created !== undefined,
-    object,
-  };
+  const block = parseNetworkBlock(object);
+  const created = object.metadata.annotations?.[CREATED_ANNOTATION];
+  return { ...block, created: created ?? block.resourceVersion, settled: created !== undefined, object };
+}
+
+/**
+ * Those of a list that are blocks. What is none holds nothing (nobody claims by it), and must not keep all nodes from
+ * claiming; the reflector, which reads the same objects, is where it is reported.
+ */
+export function readBlocks(objects: readonly ApiObject[]): Block[] {
+  return objects.flatMap((object) => {
+    try {
+      return readBlock(object);
+    } catch (error) {
+      if (error instanceof ObjectError) return [];
+      throw error;
+    }
+  });
 }
 
 /**
@@ -110,29 +87,20 @@ export function byCreation(a: Block, b: Block): number {
 
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
-/** The name of a block's object: the lock on its addresses. */
-export const blockName = (network: string, cidr: string): string => `${network}.${cidr.replaceAll(/[.:/]/g, "-")}`;
-
 /** Who wants a block: a node, or (`node` "") the claims of the whole network. */
 export interface Claimant {
   network: string;
   node: string;
-  /** The Node's uid: with the Node goes the block. */
+  /** The Node's uid, for a node: with the Node goes the block. */
   nodeUid?: string;
 }
 
 /** The object of a new block. */
-export function newBlock({ network, node, nodeUid }: Claimant, cidr: string, size: number): ApiObject {
-  return {
-    apiVersion: API_VERSION,
-    kind: "NetworkBlock",
-    metadata: {
-      name: blockName(network, cidr),
-      labels: { [NETWORK_LABEL]: network, [SIZE_LABEL]: String(size), ...(node !== "" && { [NODE_LABEL]: node }) },
-      ...(nodeUid !== undefined && { ownerReferences: [ownerOf(node, nodeUid)] }),
-    },
-    spec: { network, cidr, node, ...(node === "" && { addresses: {} }) },
-  };
+export function newBlock({ network, node, nodeUid = "" }: Claimant, cidr: string, size: number): ApiObject {
+  const owner = node === "" ? { network } : { network, node: { name: node, uid: nodeUid } };
+  const object = blockObject(owner, cidr) as unknown as ApiObject;
+  const labels = { ...object.metadata.labels, [SIZE_LABEL]: String(size) };
+  return { ...object, metadata: { ...object.metadata, labels } };
 }
 
 export const ownerOf = (name: string, uid: string) => ({ apiVersion: "v1", kind: "Node", name, uid });

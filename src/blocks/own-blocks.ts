@@ -2,12 +2,12 @@
  * The blocks that are this node's, as far as is known: those that the API shows, those that it does not show yet since they
  * are too new, without those that it still shows though they were given back.
  */
-import { byCreation, type Block } from "./objects.ts";
+import { type Block, byCreation, type SeenBlock } from "./objects.ts";
 
 interface Own {
-  block: Block;
-  /** No older block overlaps it: pods may have its addresses. */
-  settled: boolean;
+  seen: SeenBlock;
+  /** Once no older block overlaps it: pods may have its addresses. */
+  settled?: Block;
   /** The reflector has shown it; that it shows it no more means that somebody deleted it. */
   shown: boolean;
 }
@@ -22,52 +22,51 @@ export class OwnBlocks {
    * Takes in what the reflector shows of this node's blocks.
    * @returns those that it showed before and does not any more.
    */
-  see(view: readonly Block[]): Block[] {
+  see(view: readonly SeenBlock[]): SeenBlock[] {
     const shown = new Map(view.map((block) => [block.uid, block]));
     for (const uid of this.#gone) if (!shown.has(uid)) this.#gone.delete(uid);
-    for (const block of view) {
-      if (this.#gone.has(block.uid)) continue;
-      const known = this.#blocks.get(block.cidr);
-      if (known?.block.uid === block.uid) known.shown = true;
-      else if (known === undefined) this.#blocks.set(block.cidr, { block, settled: false, shown: true });
+    for (const seen of view) {
+      if (this.#gone.has(seen.uid)) continue;
+      const known = this.#blocks.get(seen.cidr);
+      if (known?.seen.uid === seen.uid) known.shown = true;
+      else if (known === undefined) this.#blocks.set(seen.cidr, { seen, shown: true });
     }
-    return [...this.#blocks.values()].filter((own) => own.shown && !shown.has(own.block.uid)).map(({ block }) => block);
+    return [...this.#blocks.values()].filter((own) => own.shown && !shown.has(own.seen.uid)).map(({ seen }) => seen);
   }
 
-  add(block: Block): void {
-    this.#blocks.set(block.cidr, { block, settled: false, shown: false });
+  add(seen: SeenBlock): void {
+    this.#blocks.set(seen.cidr, { seen, shown: false });
   }
 
   settle(block: Block): void {
     const own = this.#blocks.get(block.cidr);
-    if (own?.block.uid !== block.uid) return;
-    own.block = block;
-    own.settled = true;
+    if (own?.seen.uid === block.uid) own.settled = block;
   }
 
   /** It was deleted. */
-  drop({ cidr, uid }: Block): void {
-    if (this.#blocks.get(cidr)?.block.uid === uid) this.#blocks.delete(cidr);
+  drop({ cidr, uid }: SeenBlock): void {
+    if (this.#blocks.get(cidr)?.seen.uid === uid) this.#blocks.delete(cidr);
     this.#gone.add(uid);
   }
 
-  get(cidr: string): Block | undefined {
-    return this.#blocks.get(cidr)?.block;
+  get(cidr: string): SeenBlock | undefined {
+    return this.#blocks.get(cidr)?.seen;
   }
 
-  /** All, oldest first. */
-  all(): Block[] {
-    return [...this.#blocks.values()].map(({ block }) => block).sort(byCreation);
+  all(): SeenBlock[] {
+    return [...this.#blocks.values()].map(({ seen }) => seen);
   }
 
-  unsettled(): Block[] {
-    return this.all().filter(({ cidr }) => this.#blocks.get(cidr)?.settled !== true);
+  unsettled(): SeenBlock[] {
+    return [...this.#blocks.values()].filter(({ settled }) => settled === undefined).map(({ seen }) => seen);
   }
 
+  /** Those that pods may have addresses of, oldest first. */
   settled(): Block[] {
-    return this.all().filter(({ cidr }) => this.#blocks.get(cidr)?.settled === true);
+    return [...this.#blocks.values()].flatMap(({ settled }) => settled ?? []).sort(byCreation);
   }
 
+  /** Whether it was deleted, though the reflector may show it still. */
   isGone(uid: string): boolean {
     return this.#gone.has(uid);
   }

@@ -24,6 +24,7 @@ function node(api: FakeApi, name: string, more: Partial<BlockClaimsOptions> & { 
     cidrs: ["10.1.0.0/24", "fd00:1::/64"],
     blockSize: 8,
     node: name,
+    nodeUid: `uid-${name}`,
     objects: api.client(),
     view: () => api.blocks(),
     ipam,
@@ -118,7 +119,7 @@ describe("claiming blocks of a network", function () {
   it("counts a block of another size as taken, known or not", async () => {
     const api = new FakeApi();
     const cidrs = ["10.1.0.0/28"];
-    api.put(newBlock({ network: "blue", node: "other" }, "10.1.0.8/30", 4));
+    api.put(newBlock({ network: "blue", node: "other", nodeUid: "u" }, "10.1.0.8/30", 4));
     const { claims } = node(api, "n1", { cidrs, view: () => [] });
     await claims.ensureRoom([4]);
     assert.deepEqual(claims.usable(), ["10.1.0.0/29"]);
@@ -184,7 +185,7 @@ describe("claiming blocks of a network", function () {
     assert.deepEqual(problems, []);
 
     api.remove(block?.name ?? "");
-    api.put(newBlock({ network: "blue", node: "thief" }, block?.cidr ?? "", 8));
+    api.put(newBlock({ network: "blue", node: "thief", nodeUid: "u" }, block?.cidr ?? "", 8));
     const again = node(api, "n1", { cidrs: ["10.1.0.0/24"], dir });
     await again.claims.resume();
     assert.deepEqual(again.claims.usable(), []);
@@ -220,7 +221,7 @@ describe("claiming blocks of a network", function () {
   });
 
   it("reads no block that is malformed", () => {
-    const good = newBlock({ network: "blue", node: "n1" }, "10.1.0.0/29", 8);
+    const good = newBlock({ network: "blue", node: "n1", nodeUid: "u" }, "10.1.0.0/29", 8);
     const metadata = { ...good.metadata, uid: "u", resourceVersion: "1", creationTimestamp: "2026-01-01T00:00:00Z" };
     assert.equal(readBlock({ ...good, metadata }).cidr, "10.1.0.0/29");
     assert.throws(() => readBlock({ ...good, metadata, spec: { network: "blue", node: "n1", cidr: "10.1.0.1/29" } }));

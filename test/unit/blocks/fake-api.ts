@@ -157,6 +157,7 @@ function matches(selector: string, { metadata: { labels = {} } }: ApiObject): bo
   return selector.split(/,(?![^(]*\))/).every((part) => {
     const [, key = "", set = ""] = /^(\S+) notin \((.*)\)$/.exec(part) ?? [];
     if (key !== "") return !set.split(",").includes(labels[key] ?? "");
+    if (part.startsWith("!")) return labels[part.slice(1)] === undefined;
     const [name = "", value] = part.split("=");
     return labels[name] === value;
   });

@@ -41,6 +41,7 @@ class SimulatedNode {
       cidrs: CIDRS,
       blockSize: this.size,
       node: this.name,
+      nodeUid: `uid-${this.name}`,
       objects: this.#api.client(),
       view: () => this.view.read(),
       ipam: this.ipam,
