@@ -14,6 +14,7 @@ const LAYERS = [
   ["lab"],
   ["ctl"],
   ["agent"],
+  ["blocks"],
   ["cni", "overlay", "networks"],
   ["pod", "ipam", "kube", "nft", "netspace"],
   ["netlink", "config"],

@@ -6,12 +6,20 @@ import { rmSync } from "node:fs";
 import { familyOf } from "../addr/index.ts";
 import { CniError, CODE, ipamDir, realHost } from "../cni/index.ts";
 import { type AgentConfig, publishedPath } from "../config/index.ts";
-import { Ipam, podSpan } from "../ipam/index.ts";
-import type { KubeClient } from "../kube/index.ts";
+import { Ipam } from "../ipam/index.ts";
+import { type KubeClient, ObjectReflector } from "../kube/index.ts";
 import type { Logger } from "../log/index.ts";
 import { Rtnl } from "../netlink/index.ts";
 import type { Space } from "../netspace/index.ts";
-import { BlockClaims, type PodNetworkInfo } from "../networks/index.ts";
+import { BlockClaims, blockObjects } from "../blocks/index.ts";
+import {
+  NETWORK_BLOCKS,
+  NETWORK_LABEL,
+  type NetworkBlock,
+  parseNetworkBlock,
+  type PodNetworkInfo,
+  sameObject,
+} from "../networks/index.ts";
 import type { LocalNetwork, VtepAnnotation } from "../overlay/index.ts";
 import { PATIENCE_MS } from "../pod/index.ts";
 import { ensurePublished } from "./files.ts";
@@ -61,7 +69,8 @@ export class Member {
   readonly #blocks: BlockClaims;
   readonly #firewall: MemberFirewall;
   readonly #network: PodNetwork;
-  readonly #ipam: Ipam;
+  /** Blocks of the network, all nodes'. */
+  readonly #seen: ObjectReflector<NetworkBlock>;
   #inputs: { inputs: Inputs; live: boolean } | undefined;
   #own: { of: OwnFacts; cidrs: string; facts: OwnFacts } | undefined;
   /** What the plugin has been told, and who waits for that. */
@@ -77,9 +86,30 @@ export class Member {
     this.#context = context;
     this.#config = configOf(context.config, info);
     this.rtnl = Rtnl.open({ netns: space.fd, timeoutMs: PATIENCE_MS });
-    this.#ipam = new Ipam({ dir: ipamDir(this.#config), warn: (message) => log.warn(message) });
     const { name: network, cidrs, blockSize } = info;
-    this.#blocks = new BlockClaims({ client, network, node, cidrs, blockSize });
+    this.#seen = new ObjectReflector(
+      client,
+      {
+        what: `blocks of network ${network}`,
+        path: NETWORK_BLOCKS,
+        labelSelector: `${NETWORK_LABEL}=${network}`,
+        parse: parseNetworkBlock,
+        same: sameObject,
+      },
+      { log },
+    );
+    this.#blocks = new BlockClaims({
+      network,
+      cidrs,
+      blockSize,
+      node: node.name,
+      nodeUid: node.uid,
+      objects: blockObjects(client),
+      view: () => this.#seen.objects.values(),
+      ipam: new Ipam({ dir: ipamDir(this.#config), warn: (message) => log.warn(message) }),
+      onProblem: (message) => event("Warning", "SkylaneBlockLost", message),
+    });
+    this.#seen.start();
     this.#firewall = new MemberFirewall({
       network,
       host: firewall,
@@ -119,7 +149,7 @@ export class Member {
   /** New inputs; as PodNetwork has them, but that this node's addresses here are its blocks. */
   update(inputs: Inputs, live: boolean, changes: NodeChanges): void {
     this.take(inputs, live);
-    if (this.#blocks.cidrs.length === 0) return;
+    if (this.#blocks.usable().length === 0) return;
     this.#network.update({ ...inputs, own: this.#ownFacts(inputs.own) }, live, changes);
   }
 
@@ -143,19 +173,19 @@ export class Member {
   async maintain(): Promise<void> {
     for (const change of this.space.settle())
       this.#context.log.warn(`put a setting of ${this.space.name} right: ${change}`);
+    const before = this.#blocks.usable().length;
+    await this.#blocks.releaseSurplus();
+    if (this.#blocks.usable().length !== before) this.#refresh();
     await this.#network.maintain();
   }
 
   /**
    * Makes sure that there is an address left in every family, and that the data path works: pods may come.
-   * @throws CniError, BlocksExhausted, ApiError
+   * @throws CniError, BlockError
    */
   async prepare(): Promise<void> {
-    if (this.#blocks.cidrs.length === 0) await this.#blocks.load();
-    for (const cidr of this.info.cidrs) {
-      const family = familyOf(cidr);
-      if (!this.#hasRoom(family)) await this.#blocks.claim(family);
-    }
+    await this.#within(this.#seen.whenSynced(), () => new Error("the API server has not listed its blocks yet"));
+    await this.#blocks.ensureRoom(this.info.cidrs.map(familyOf));
     this.#refresh();
     await this.#ready();
   }
@@ -167,6 +197,7 @@ export class Member {
 
   /** Leaves the data path and everything else as it is. */
   async stop(): Promise<void> {
+    await this.#seen.stop();
     await this.#network.stop();
     await this.#firewall.stop();
     this.rtnl.close();
@@ -184,21 +215,15 @@ export class Member {
     }
     this.rtnl.close();
     this.space.close();
-    for (const cidr of this.#blocks.cidrs) await this.#blocks.release(cidr);
-  }
-
-  #hasRoom(family: 4 | 6): boolean {
-    const blocks = this.#blocks.cidrs.filter((cidr) => familyOf(cidr) === family);
-    const capacity = blocks.map(podSpan).reduce((sum, { first, last }) => sum + (last - first + 1n), 0n);
-    const used = this.#ipam.list().filter(({ ip }) => familyOf(ip) === family).length;
-    return BigInt(used) < capacity;
+    await this.#blocks.leave();
+    await this.#seen.stop();
   }
 
   #ownFacts(of: OwnFacts): OwnFacts {
-    const cidrs = this.#blocks.cidrs.join(" ");
+    const cidrs = this.#blocks.usable().join(" ");
     // Another object only when it says something else: that is how a change is noticed.
     if (this.#own?.of !== of || this.#own.cidrs !== cidrs)
-      this.#own = { of, cidrs, facts: { ...of, podCidrs: this.#blocks.cidrs } };
+      this.#own = { of, cidrs, facts: { ...of, podCidrs: this.#blocks.usable() } };
     return this.#own.facts;
   }
 
@@ -208,19 +233,21 @@ export class Member {
 
   /** Resolves when the plugin can give addresses out of all blocks. @throws CniError 11 */
   async #ready(): Promise<void> {
-    const wanted = this.#blocks.cidrs.join(" ");
-    const isReady = (): boolean => this.#written?.podCidrs.join(" ") === wanted;
-    const end = performance.now() + READY_MS;
-    while (!isReady()) {
-      const left = end - performance.now();
-      if (left <= 0) throw this.#notReady();
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, left);
-        this.#waiting.push(() => {
-          clearTimeout(timer);
-          resolve();
-        });
-      });
+    const wanted = this.#blocks.usable().join(" ");
+    while (this.#written?.podCidrs.join(" ") !== wanted) {
+      const next = new Promise<void>((resolve) => this.#waiting.push(resolve));
+      await this.#within(next, () => this.#notReady());
+    }
+  }
+
+  /** Waits for something, but not for ever. @param late makes the error to throw then */
+  async #within(coming: Promise<void>, late: () => Error): Promise<void> {
+    const { promise, reject } = Promise.withResolvers<never>();
+    const timer = setTimeout(() => reject(late()), READY_MS);
+    try {
+      await Promise.race([coming, promise]);
+    } finally {
+      clearTimeout(timer);
     }
   }
 

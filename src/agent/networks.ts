@@ -5,14 +5,8 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { CniError, CODE, type Prepared, type PrepareRequest } from "../cni/index.ts";
-import { Reflector } from "../kube/index.ts";
-import {
-  chooseNetworks,
-  parsePodNetwork,
-  POD_NETWORKS,
-  type PodNetworkInfo,
-  samePodNetwork,
-} from "../networks/index.ts";
+import { ObjectReflector } from "../kube/index.ts";
+import { parsePodNetwork, POD_NETWORKS, type PodNetworkInfo, resolveConflicts, sameObject } from "../networks/index.ts";
 import { ensureSpace, openSpace, type Space } from "../netspace/index.ts";
 import type { Entries } from "./publisher.ts";
 import type { Inputs, NodeChanges } from "./inputs.ts";
@@ -31,7 +25,7 @@ export interface NetworksOptions extends MemberContext {
 /** See the header. */
 export class Networks {
   readonly #options: NetworksOptions;
-  readonly #defined: Reflector<PodNetworkInfo>;
+  readonly #defined: ObjectReflector<PodNetworkInfo>;
   readonly #members = new Map<string, Member>();
   /** Networks that this node has left, until the Node says so. */
   readonly #left = new Set<string>();
@@ -43,13 +37,8 @@ export class Networks {
 
   constructor(options: NetworksOptions) {
     this.#options = options;
-    const json = "application/json";
-    const source = { what: "pod networks", path: POD_NETWORKS, query: {}, accept: { object: json, list: json } };
-    this.#defined = new Reflector(
-      options.client,
-      { ...source, optional: true, slim: parsePodNetwork, same: samePodNetwork },
-      { log: options.log },
-    );
+    const source = { what: "pod networks", path: POD_NETWORKS, parse: parsePodNetwork, same: sameObject };
+    this.#defined = new ObjectReflector(options.client, source, { log: options.log });
   }
 
   /** Begins to watch. */
@@ -163,7 +152,7 @@ export class Networks {
   #choose(): void {
     const { config, log, event } = this.#options;
     const defined = [...this.#defined.objects.values()].filter(({ name }) => name !== config.network);
-    const { accepted, refused } = chooseNetworks(defined, new Map([[config.vni, config.network]]));
+    const { accepted, refused } = resolveConflicts(defined, config.vni);
     const before = this.any;
     this.#accepted = accepted;
     const refusals = new Map(refused.map(({ network, message }) => [network.name, message]));

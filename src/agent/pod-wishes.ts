@@ -1,11 +1,9 @@
 /** Whether a pod may have the networks that it asks for; the answers that it gets when it may not. */
 import { cidrsOverlap } from "../addr/index.ts";
 import { CniError, CODE, type FurtherInterface, type PrepareRequest } from "../cni/index.ts";
-import { ApiError, getMeta, type KubeClient } from "../kube/index.ts";
-import { BlocksExhausted, type PodNetworkInfo, readWishes, selects, WishError } from "../networks/index.ts";
-
-const NAMESPACES = "/api/v1/namespaces";
-const podsOf = (namespace: string): string => `${NAMESPACES}/${encodeURIComponent(namespace)}/pods`;
+import { BlockError } from "../blocks/index.ts";
+import { ApiError, getMeta, type KubeClient, NAMESPACES, podsOf } from "../kube/index.ts";
+import { matchesSelector, type PodNetworkInfo, readWishes, WishError } from "../networks/index.ts";
 
 /** The networks that are defined. */
 export interface Defined {
@@ -55,7 +53,7 @@ export async function allow(
     );
   const labels = (await getMeta(client, NAMESPACES, by))?.labels ?? {};
   for (const name of networks) {
-    if (selects(defined.accepted.get(name)?.namespaceSelector, labels)) continue;
+    if (matchesSelector(defined.accepted.get(name)?.namespaceSelector, labels)) continue;
     throw new CniError(
       CODE.notAllowed,
       `namespace ${by} may not attach to network "${name}"`,
@@ -91,7 +89,8 @@ export function inWords(error: unknown, who: string): CniError {
   if (error instanceof CniError) return new CniError(error.code, `${who}: ${error.message}`, error.details);
   const message = error instanceof Error ? error.message : String(error);
   if (error instanceof WishError) return new CniError(CODE.notAllowed, `${who}: ${message}`, "Correct the annotation.");
-  if (error instanceof BlocksExhausted) return new CniError(CODE.limited, `${who}: ${message}`);
+  if (error instanceof BlockError)
+    return new CniError(error.kind === "exhausted" ? CODE.limited : CODE.tryAgain, `${who}: ${message}`);
   if (error instanceof ApiError)
     return new CniError(
       CODE.tryAgain,

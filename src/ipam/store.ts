@@ -4,6 +4,7 @@
  *   owners/<key>     the attachment's record, with the addresses it is about to have (written first, removed last)
  *   taken/<address>  an address in use: a hard link to its owner's record; a name exists once, so an address can be
  *                    given once, whatever else goes wrong
+ *   retired/<block>  a block that is being given back ("/" as "_"): nothing is given from it while the name is there
  *   history          the order in which addresses were given and freed (history.ts); losing it costs nothing
  *   lock             flock(2) of whoever reads and then writes
  *
@@ -12,7 +13,7 @@
  */
 import { existsSync, linkSync, lstatSync, readdirSync, readlinkSync, symlinkSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
-import { parseIp } from "../addr/index.ts";
+import { parseCidr, parseIp } from "../addr/index.ts";
 import { makeDirectory } from "../sys/index.ts";
 import { errnoCode } from "./errors.ts";
 import { History } from "./history.ts";
@@ -48,6 +49,31 @@ export class Store {
   /** The names under taken/: addresses, and whatever else lies there. */
   takenNames(): string[] {
     return list(join(this.dir, "taken"));
+  }
+
+  /** The blocks from which nothing is given. */
+  retired(): string[] {
+    return list(join(this.dir, "retired"))
+      .map((name) => name.replace("_", "/"))
+      .filter(isCidr);
+  }
+
+  /** Makes the name that ends giving from a block; there already is fine. */
+  retire(block: string): void {
+    makeDirectory(join(this.dir, "retired"));
+    try {
+      symlinkSync(new Date().toISOString(), this.#retiredPath(block));
+    } catch (error) {
+      if (errnoCode(error) !== "EEXIST") throw error;
+    }
+  }
+
+  admit(block: string): void {
+    remove(this.#retiredPath(block));
+  }
+
+  #retiredPath(block: string): string {
+    return join(this.dir, "retired", block.replace("/", "_"));
   }
 
   /** The record of the one who has an address: `undefined` when it is free, "damaged" when something there is no record. */
@@ -100,6 +126,15 @@ export class Store {
 export function isAddress(name: string): boolean {
   try {
     return parseIp(name) === name;
+  } catch (error) {
+    if (error instanceof RangeError) return false;
+    throw error;
+  }
+}
+
+function isCidr(name: string): boolean {
+  try {
+    return parseCidr(name) === name;
   } catch (error) {
     if (error instanceof RangeError) return false;
     throw error;

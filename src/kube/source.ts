@@ -21,3 +21,12 @@ export interface ReflectorOptions {
   log?: KubeLog;
   timings?: Partial<ReflectorTimings>;
 }
+
+/** Path of one object, by its key (changes.ts), of a collection that may span namespaces. */
+export function objectPath(collection: string, key: string): string {
+  const [name = "", namespace] = key.split("/").toReversed();
+  if (namespace === undefined) return `${collection}/${encodeURIComponent(name)}`;
+  const at = collection.lastIndexOf("/");
+  const inside = `${collection.slice(0, at)}/namespaces/${encodeURIComponent(namespace)}${collection.slice(at)}`;
+  return `${inside}/${encodeURIComponent(name)}`;
+}

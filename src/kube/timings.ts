@@ -15,7 +15,7 @@ export interface ReflectorTimings {
   bookmarkMs: number;
   /** How long the initial events of a streaming list may pause before their end. */
   initialMs: number;
-  /** How long until a resource that the server did not know is looked for again. */
+  /** How long until a resource that the server did not know is looked for again; up to twice that, at random. */
   absentMs: number;
   /** Milliseconds since the epoch. */
   now: () => number;

@@ -20,7 +20,9 @@ export type Labels = Readonly<Record<string, string>>;
 /** Reads a selector. @param what for messages. @throws ObjectError */
 export function selectorOf(what: string, selector: Json): LabelSelector {
   const path = "spec.namespaceSelector";
-  const { matchLabels = {}, matchExpressions = [] } = selector;
+  // Go writes an absent map or list as null where it writes it at all
+  const matchLabels = selector["matchLabels"] ?? {};
+  const matchExpressions = selector["matchExpressions"] ?? [];
   if (!isObject(matchLabels) || Object.values(matchLabels).some((value) => typeof value !== "string"))
     refuseKey(what, `${path}.matchLabels`, matchLabels, "texts by key");
   if (!Array.isArray(matchExpressions)) refuseKey(what, `${path}.matchExpressions`, matchExpressions, "a list");
@@ -33,7 +35,8 @@ export function selectorOf(what: string, selector: Json): LabelSelector {
 }
 
 function requirement(what: string, path: string, value: unknown): Requirement {
-  const { key, operator, values = [] } = isObject(value) ? value : {};
+  const { key, operator, ...rest } = isObject(value) ? value : {};
+  const values = rest["values"] ?? [];
   if (typeof key !== "string" || key === "") refuseKey(what, `${path}.key`, key, "a label's key");
   if (!Array.isArray(values) || values.some((one) => typeof one !== "string"))
     refuseKey(what, `${path}.values`, values, "a list of texts");
@@ -46,8 +49,8 @@ function requirement(what: string, path: string, value: unknown): Requirement {
   return { key, operator: known, values: values as string[] };
 }
 
-/** Whether labels are selected; an absent selector selects nothing. */
-export function selects(selector: LabelSelector | undefined, labels: Labels): boolean {
+/** Whether labels are selected: by an absent selector never, by an empty one always. */
+export function matchesSelector(selector: LabelSelector | undefined, labels: Labels): boolean {
   if (!selector) return false;
   return (
     Object.entries(selector.matchLabels).every(([key, value]) => valueOf(labels, key) === value) &&

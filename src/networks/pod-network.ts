@@ -1,86 +1,97 @@
-/** A pod network as an administrator defines it: the object `PodNetwork`, read strictly. */
-import { addressBits, cidrOf, familyOf, ipScope, parseCidr } from "../addr/index.ts";
+/** A pod network as an administrator defines it: the object `PodNetwork`. */
+import { addressBits, cidrOf, type Family, familyOf, ipScope, networkAddress, parseCidr } from "../addr/index.ts";
 import { type LabelSelector, selectorOf } from "./label-selector.ts";
-import { API_VERSION, BASE_PATH, isObject, metaOf, refuseKey, specOf, wholeOf, wordOf } from "./object.ts";
+import { API_VERSION, isNetworkName, NETWORK_NAME_RULE } from "./names.ts";
+import { isObject, type Json, type Meta, metaOf, parsedOf, refuseKey, specOf, wholeOf, wordOf } from "./object.ts";
 
-/** Where the objects are. */
-export const POD_NETWORKS = `${BASE_PATH}/podnetworks`;
+/** For objects that refer to one. */
 export const POD_NETWORK_KIND = { apiVersion: API_VERSION, kind: "PodNetwork" } as const;
 
-/** `sky-<name>` is a network namespace, and the name a part of other objects' names. */
-const NAME = /^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$/;
 const MAX_VNI = 0xff_ffff;
 const DEFAULT_BLOCK_SIZE = 64;
+const MAX_BLOCK_SIZE = 65_536;
+/** Smallest MTU that each family needs (RFC 791, RFC 8200). */
+const MIN_MTU: Readonly<Record<Family, number>> = { 4: 576, 6: 1280 };
 
 /** A pod network. */
-export interface PodNetworkInfo {
-  name: string;
-  uid: string;
-  resourceVersion: string;
-  creationTimestamp: string;
+export interface PodNetworkInfo extends Meta {
+  /** 1 to 16,777,215. */
   vni: number;
   /** Canonical, at most one a family. */
   cidrs: readonly string[];
   mode: "Routed" | "Bridged";
   /** Addresses that a node claims at once, a power of two. */
   blockSize: number;
-  /** Of the pods' interfaces, in bytes; what the underlay carries by default. */
+  /** Of the pods' interfaces, in bytes. Absent: what the underlay carries. */
   mtu?: number;
-  /** Namespaces whose pods may attach. Absent: none. */
+  /** Whether pods reach what is outside of the network, behind the node's address. */
+  masquerade: boolean;
+  /** Namespaces whose pods may attach. Absent: none; empty: all. */
   namespaceSelector?: LabelSelector;
+  /** Whether peers on the same segment are reached without encapsulation. Only `off` when Bridged. */
+  directRouting: "off" | "auto";
+  /** What becomes of broadcast and multicast. Only `Replicate`, which says nothing, when Routed. */
+  broadcast: "Replicate" | "Drop";
 }
 
-/** Reads one. @throws ObjectError naming object and key */
+/** Reads one. Keys that it does not know are no fault: a newer release may have written them. @throws ObjectError naming object and key */
 export function parsePodNetwork(object: unknown): PodNetworkInfo {
-  const { name, uid, resourceVersion, creationTimestamp } = metaOf(object, "PodNetwork");
-  const what = `PodNetwork ${name}`;
-  if (!NAME.test(name)) refuseKey(what, "metadata.name", name, 'up to 40 of a–z, 0–9 and "-"');
+  const meta = metaOf(object, "PodNetwork");
+  const what = `PodNetwork ${meta.name}`;
+  if (!isNetworkName(meta.name)) refuseKey(what, "metadata.name", meta.name, NETWORK_NAME_RULE);
   const spec = specOf(object, what);
-  const vni = wholeOf(what, spec, "vni", { min: 1, max: MAX_VNI });
-  const mtu = wholeOf(what, spec, "mtu", { min: 576, max: 65_535 });
-  const blockSize = wholeOf(what, spec, "blockSize", { min: 4, max: 65_536 }) ?? DEFAULT_BLOCK_SIZE;
-  if ((blockSize & (blockSize - 1)) !== 0) refuseKey(what, "spec.blockSize", blockSize, "a power of two");
+  const vni = wholeOf(what, spec["vni"], "spec.vni", 1, MAX_VNI);
+  const blockSize = blockSizeOf(what, spec);
+  const cidrs = cidrsOf(what, spec["cidrs"], blockSize);
+  const mtu = wholeOf(what, spec["mtu"], "spec.mtu", Math.max(...cidrs.map((one) => MIN_MTU[familyOf(one)])), 65_535);
   const selector = spec["namespaceSelector"];
+  if (selector !== undefined && selector !== null && !isObject(selector))
+    refuseKey(what, "spec.namespaceSelector", selector, "a label selector");
+  const mode = wordOf(what, spec, "mode", ["Routed", "Bridged"]);
+  const directRouting = wordOf(what, spec, "directRouting", ["off", "auto"]);
+  if (mode === "Bridged" && directRouting !== "off")
+    refuseKey(what, "spec.directRouting", directRouting, "off where mode is Bridged");
+  const broadcast = wordOf(what, spec, "broadcast", ["Replicate", "Drop"]);
+  if (mode === "Routed" && broadcast !== "Replicate")
+    refuseKey(what, "spec.broadcast", broadcast, "left out where mode is Routed");
   return {
-    name,
-    uid,
-    resourceVersion,
-    creationTimestamp,
+    ...meta,
     vni: vni ?? refuseKey(what, "spec.vni", vni, `a whole number from 1 to ${MAX_VNI}`),
-    cidrs: cidrsOf(what, spec["cidrs"], blockSize),
-    mode: wordOf(what, spec, "mode", ["Routed", "Bridged"]),
+    cidrs,
+    mode,
     blockSize,
     ...(mtu !== undefined && { mtu }),
+    masquerade: masqueradeOf(what, spec),
     ...(isObject(selector) && { namespaceSelector: selectorOf(what, selector) }),
+    directRouting,
+    broadcast,
   };
 }
 
-/** Whether nothing changed but what Skylane itself or the API server writes. */
-export const samePodNetwork = (a: PodNetworkInfo, b: PodNetworkInfo): boolean =>
-  JSON.stringify({ ...a, resourceVersion: "" }) === JSON.stringify({ ...b, resourceVersion: "" });
+function masqueradeOf(what: string, spec: Json): boolean {
+  const value = spec["masquerade"] ?? false;
+  return typeof value === "boolean" ? value : refuseKey(what, "spec.masquerade", value, "true or false");
+}
+
+function blockSizeOf(what: string, spec: Json): number {
+  const size = wholeOf(what, spec["blockSize"], "spec.blockSize", 4, MAX_BLOCK_SIZE) ?? DEFAULT_BLOCK_SIZE;
+  return (size & (size - 1)) === 0 ? size : refuseKey(what, "spec.blockSize", size, "a power of two");
+}
 
 function cidrsOf(what: string, value: unknown, blockSize: number): string[] {
   const wanted = "a list of one or two CIDRs, at most one a family";
-  if (!Array.isArray(value) || value.length === 0 || value.length > 2) refuseKey(what, "spec.cidrs", value, wanted);
+  if (!Array.isArray(value) || value.length === 0 || value.length > 2)
+    return refuseKey(what, "spec.cidrs", value, wanted);
   const cidrs = (value as unknown[]).map((one, i) => cidr(what, `spec.cidrs[${i}]`, one, blockSize));
-  if (new Set(cidrs.map(familyOf)).size < cidrs.length) refuseKey(what, "spec.cidrs", value, wanted);
-  return cidrs;
+  return new Set(cidrs.map(familyOf)).size === cidrs.length ? cidrs : refuseKey(what, "spec.cidrs", value, wanted);
 }
 
 function cidr(what: string, key: string, value: unknown, blockSize: number): string {
-  if (typeof value !== "string") refuseKey(what, key, value, "a CIDR");
-  let canonical: string;
-  try {
-    canonical = parseCidr(value);
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    return refuseKey(what, key, value, `a CIDR (${error.message})`);
-  }
-  const { first, prefix } = cidrOf(canonical);
+  const canonical = parsedOf(what, key, value, "a CIDR", parseCidr);
   const family = familyOf(canonical);
-  const network = canonical.slice(0, canonical.indexOf("/"));
+  const network = networkAddress(canonical);
   if (ipScope(network) !== "unicast") refuseKey(what, key, value, `unicast addresses, not ${ipScope(network)} ones`);
-  if (first === 0n || addressBits(family) - prefix < Math.log2(blockSize))
+  if (addressBits(family) - cidrOf(canonical).prefix < Math.log2(blockSize))
     refuseKey(what, key, value, `wide enough for a block of ${blockSize} addresses`);
   return canonical;
 }

@@ -122,7 +122,7 @@ describe("the manifest", () => {
         "nodes: get,list,watch",
         "nodes: patch",
         "podnetworks: get,list,watch",
-        "networkblocks: get,list,watch,create,delete",
+        "networkblocks: get,list,watch,create,update,delete",
         "pods,namespaces: get",
         "events: create,patch,update",
       ],
