@@ -27,7 +27,10 @@ export function rulesOf(local: LocalNetwork, peers: ReadonlyMap<string, Peer>, c
     },
     podCidrs,
     get clusterCidrs() {
-      const known = Array.from(peers.values()).flatMap((peer) => unconfigured(clusterCidrs, peer));
+      const configured = new Set(clusterCidrs.map(familyOf));
+      const known: string[] = [];
+      for (const { podCidrs: cidrs } of peers.values())
+        for (const cidr of cidrs) if (!configured.has(familyOf(cidr))) known.push(cidr);
       return [...clusterCidrs, ...aggregate(known)];
     },
     masquerade: config.masquerade,

@@ -8,6 +8,7 @@ import { sendPacket } from "./batch.ts";
 import { Connection } from "./connection.ts";
 import { createLink, createLinkTold, type Creation, isCreatedAlone } from "./create-link.ts";
 import { NetlinkError } from "./errors.ts";
+import type { KernelSocket } from "../sys/index.ts";
 import * as questions from "./questions.ts";
 import type { Address, FdbEntry, Link, Neighbour, Operation, OperationFailure, Route, Rule } from "./types.ts";
 
@@ -28,6 +29,9 @@ export interface RtnlOptions {
  */
 export class Rtnl implements Disposable {
   readonly #connection: Connection;
+  /** Sockets that have served a removal of links and can serve another. */
+  readonly #spare: KernelSocket[] = [];
+  #closed = false;
 
   private constructor(connection: Connection) {
     this.#connection = connection;
@@ -143,13 +147,24 @@ export class Rtnl implements Disposable {
    * Removes up to {@link MAX_LINKS_AT_ONCE} devices together, in the background. Resolves when the kernel is done with all of
    * them, with those that are still there; they are unreachable long before, as soon as the kernel announces it.
    */
-  deleteLinks(links: readonly { index: number; name?: string }[]): Promise<LinkFailure[]> {
-    return deleteLinks(this.#connection.another(), links, this.#connection.timeoutMs);
+  async deleteLinks(links: readonly { index: number; name?: string }[]): Promise<LinkFailure[]> {
+    const socket = this.#spare.pop() ?? this.#connection.another();
+    let usable = false;
+    try {
+      const failures = await deleteLinks(socket, links, this.#connection.timeoutMs);
+      usable = !this.#closed;
+      return failures;
+    } finally {
+      if (usable) this.#spare.push(socket);
+      else socket.close();
+    }
   }
 
-  /** Closes the socket; a second call does nothing. */
+  /** Closes the sockets, those of a removal that is under way when it ends; a second call does nothing. */
   close(): void {
+    this.#closed = true;
     this.#connection.close();
+    for (const socket of this.#spare.splice(0)) socket.close();
   }
 
   [Symbol.dispose](): void {
