@@ -1,6 +1,7 @@
 /**
- * Renders the Helm chart with its default values into manifests/skylane.yaml (and the admission policy, and the custom
- * resources with the rules that servers before Kubernetes 1.25 refuse, into files of their own), so that the chart is the one source of both ways to install.
+ * Renders the Helm chart with its default values into manifests/skylane.yaml, so that the chart is the one source of both
+ * ways to install. What older API servers refuse is in files of its own: the admission policy, and the custom resources
+ * with their CEL rules.
  *
  * It understands the part of Go's templates that the chart keeps to: `{{ .Values.a.b }}`, `{{ .Release.Namespace }}`,
  * `if … end`, the functions `or`, `quote`, `toJson` and `printf "…%v"`, and the trim markers. Anything else is an error.

@@ -156,6 +156,12 @@ export class Networks {
     const before = this.any;
     this.#accepted = accepted;
     const refusals = new Map(refused.map(({ network, message }) => [network.name, message]));
+    for (const [name, network] of accepted) {
+      const message = unserved(network);
+      if (message === undefined) continue;
+      accepted.delete(name);
+      refusals.set(name, message);
+    }
     for (const [name, message] of refusals) {
       if (this.#refusals.get(name) === message) continue;
       log.warn(message);
@@ -226,4 +232,13 @@ export class Networks {
       if (this.#turns.get(name) === settled) this.#turns.delete(name);
     }
   }
+}
+
+/** Why this release has no part in a network, in words; undefined when it has. */
+function unserved({ name, mode, masquerade, directRouting }: PodNetworkInfo): string | undefined {
+  const what =
+    (mode === "Bridged" && "mode Bridged") ||
+    (masquerade && "masquerade: true") ||
+    (directRouting === "auto" && "directRouting: auto");
+  return what ? `PodNetwork ${name} has ${what}, which this release of Skylane does not offer yet` : undefined;
 }

@@ -23,10 +23,7 @@ const POD_STATUS_FIELDS = ["status.phase", "status.podIP", "status.nominatedNode
 
 const core = { group: "", version: "v1", statusKeepsMetadata: true };
 
-/** Skylane's own, as manifests/ defines them. */
-const own = { group: "skylane.dev", version: "v1alpha1", namespaced: false, generation: true };
-
-/** Resources that every server has, and those that Skylane's manifests add. */
+/** Resources that every server has. */
 export const BUILT_IN: readonly ResourceType[] = [
   // biome-ignore format: a table reads best with a row a resource
   { ...core, plural: "namespaces", singular: "namespace", kind: "Namespace", namespaced: false, shortNames: ["ns"], status: true, returnsDeleted: true, labelName: true, selectableFields: ["status.phase"], defaults: namespaceDefaults },
@@ -79,8 +76,6 @@ export const BUILT_IN: readonly ResourceType[] = [
     createOnUpdate: true,
     versionedUpdate: true,
   },
-  { ...own, plural: "podnetworks", singular: "podnetwork", kind: "PodNetwork", shortNames: ["pn"], status: true },
-  { ...own, plural: "networkblocks", singular: "networkblock", kind: "NetworkBlock", shortNames: ["nb"] },
 ];
 
 /** Namespaces that exist from the start. */
