@@ -150,14 +150,17 @@ export class Agent {
   async #run(): Promise<void> {
     const { nodeName, network, runDir, dataDir, listen } = this.#config;
     this.#log.info("skylane-agent starts", { version: this.#version, network });
-    const machine = watchMachine({
-      changed: () => this.#network.look(),
-      heard: (events) => {
-        this.#detachQueue.notice(events);
-        this.#podEnds.notice(events, (index) => this.#detachQueue.isRemoving(index));
+    const machine = watchMachine(
+      {
+        changed: () => this.#network.look(),
+        heard: (events) => {
+          this.#detachQueue.notice(events);
+          this.#podEnds.notice(events, (index) => this.#detachQueue.isRemoving(index));
+        },
+        lost: () => this.#podEnds.look(),
       },
-      lost: () => this.#podEnds.look(),
-    });
+      { routes: this.#config.directRouting === "auto" },
+    );
     this.#closers.push(() => machine.close());
     this.#metrics.beforeScrape(() => this.#sample());
     const { tcp, unix } = agentRoutes({

@@ -3,14 +3,30 @@
  * at once. What happens to pods' own links, the bulk of all notifications on a busy node, is passed over there.
  */
 import { ipScope } from "../addr/index.ts";
-import { Monitor, NetlinkError, type NetlinkEvent, isPodLinkGroup, type Rtnl } from "../netlink/index.ts";
+import {
+  Monitor,
+  NetlinkError,
+  type NetlinkEvent,
+  isPodLinkGroup,
+  ROUTE_PROTOCOL,
+  type Rtnl,
+} from "../netlink/index.ts";
+import type { SegmentInput } from "./direct.ts";
 import type { Machine } from "./local.ts";
 
 /** A burst of notifications is one change: this long after its first, in milliseconds. */
 const SETTLE_MS = 20;
 
-/** Whether a notification can bear on the choice of the underlay. */
-function concernsUnderlay(event: NetlinkEvent): boolean {
+/** RT_TABLE_MAIN, linux/rtnetlink.h */
+const MAIN_TABLE = 254;
+
+/** Whether a notification can bear on the choice of the underlay or, with `routes`, on the ways in it. */
+function concernsUnderlay(event: NetlinkEvent, routes: boolean): boolean {
+  if (event.kind === "route") {
+    const { protocol, table = MAIN_TABLE, dst } = event.route;
+    // Pods' own routes and those to peers are ours; link-local networks come with every device.
+    return routes && protocol !== ROUTE_PROTOCOL && table === MAIN_TABLE && !dst.startsWith("fe80:");
+  }
   if (event.kind === "link") return !isPodLinkGroup(event.link.group) && !/^sky\.\d+$/.test(event.link.name);
   return event.kind === "address" && ipScope(event.address.ip) === "unicast";
 }
@@ -25,8 +41,8 @@ export interface MachineListener {
   lost(): void;
 }
 
-/** Watches links, addresses and routes. @throws SysError when no socket can be opened */
-export function watchMachine(listener: MachineListener): { close(): Promise<void> } {
+/** Watches links, addresses and routes. @param routes whether a changed way in the underlay is a change, too @throws SysError when no socket can be opened */
+export function watchMachine(listener: MachineListener, { routes }: { routes: boolean }): { close(): Promise<void> } {
   let timer: NodeJS.Timeout | undefined;
   const changed = (): void => {
     timer ??= setTimeout(() => {
@@ -37,7 +53,7 @@ export function watchMachine(listener: MachineListener): { close(): Promise<void
   const monitor = Monitor.open({
     kinds: ["link", "address", "route"],
     onEvents: (events) => {
-      if (events.some(concernsUnderlay)) changed();
+      if (events.some((event) => concernsUnderlay(event, routes))) changed();
       listener.heard(events);
     },
     onResync: () => {
@@ -54,10 +70,16 @@ export function watchMachine(listener: MachineListener): { close(): Promise<void
 }
 
 /** The machine as it is now. @throws NetlinkError when the kernel cannot be read */
-export function lookAt(rtnl: Rtnl): Machine {
+export function lookAt(rtnl: Rtnl): Machine & SegmentInput {
   return {
     links: rtnl.links(),
     addresses: rtnl.addresses(),
+    get routes() {
+      return rtnl.routes({ table: MAIN_TABLE });
+    },
+    get rules() {
+      return rtnl.rules();
+    },
     routeTo: (ip) => {
       try {
         return rtnl.routeTo(ip);

@@ -10,6 +10,7 @@ import type { Logger } from "../log/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
 import { type LocalNetwork, OverlayReconciler } from "../overlay/index.ts";
 import { Task } from "../task/index.ts";
+import { DirectWays } from "./direct-ways.ts";
 import { ensureFiles } from "./files.ts";
 import type { NodeFirewall } from "./firewall.ts";
 import type { Inputs, NodeChanges } from "./inputs.ts";
@@ -48,6 +49,7 @@ export class PodNetwork {
   readonly #waiting: Waiting;
   readonly #peers: Peers;
   readonly #selfTest: SelfTest;
+  readonly #ways: DirectWays;
   readonly #start: Task;
   readonly #publisher: Publisher;
   readonly #files: Task;
@@ -78,6 +80,7 @@ export class PodNetwork {
     });
     this.#waiting = new Waiting(log, (reason, message) => event("Warning", reason, message));
     this.#selfTest = new SelfTest(rtnl, metrics);
+    this.#ways = new DirectWays(log);
     this.#start = new Task(
       () => this.#startOverlay(),
       RETRY,
@@ -133,7 +136,7 @@ export class PodNetwork {
   /** What is looked at from time to time without any event: the files, and the data path itself. */
   async maintain(): Promise<void> {
     this.look();
-    if (this.#worked && this.#local) await this.#selfTest.run(this.#local, [...this.#peers.all.values()]);
+    if (this.#worked && this.#local) await this.#selfTest.run(this.#local, [...this.#peers.routed()]);
     this.#files.want();
     this.#publisher.poke();
   }
@@ -189,7 +192,8 @@ export class PodNetwork {
     const inputs = this.#inputs;
     if (!inputs || this.#stopped) return;
     const { config, rtnl } = this.#options;
-    const result = resolveLocal(config, inputs.own, lookAt(rtnl), this.#underlay?.ip);
+    const machine = lookAt(rtnl);
+    const result = resolveLocal(config, inputs.own, machine, this.#underlay?.ip);
     if ("missing" in result) this.#waiting.for(result.missing, result.message);
     else {
       this.#waiting.over();
@@ -198,6 +202,8 @@ export class PodNetwork {
     }
     // With something of our own missing for now, the data path goes on as it was, and peers come and go.
     if (!this.#local) return;
+    if (config.directRouting === "auto" && this.#underlay)
+      this.#peers.route(this.#local, this.#ways.look(this.#underlay.ips, machine));
     this.#peers.choose(this.#local, inputs.nodes);
     if (!this.#overlay) this.#start.want();
     this.#publisher.poke();
@@ -242,7 +248,7 @@ export class PodNetwork {
         this.#publisher.poke();
       },
     });
-    overlay.setPeers(this.#peers.all.values());
+    overlay.setPeers(this.#peers.routed());
     this.#overlay = overlay;
     try {
       await overlay.start();
@@ -258,7 +264,8 @@ export class PodNetwork {
     const { own } = this.#inputs ?? {};
     if (!this.#live || !this.#looked || !own || !this.#local || !this.#underlay) return undefined;
     if (this.#overlay?.error !== undefined) return undefined;
-    return { own, local: this.#local, ips: this.#underlay.ips };
+    const direct = this.#ways.open;
+    return { own, local: this.#local, ips: this.#underlay.ips, direct };
   }
 
   /** The plugin's and the runtime's files: first once the data path works, then whenever they should say something else. */
@@ -269,7 +276,7 @@ export class PodNetwork {
     if (!this.#worked) {
       // A peer that the kernel refuses must not keep this node from having pods; one that is not tried yet may.
       if (!overlay.tried || !this.#options.firewall.verdict.ok) return;
-      const peers = [...this.#peers.all.values()];
+      const peers = [...this.#peers.routed()];
       const { ok, message } = this.#selfTest.check(local, peers);
       if (!ok) throw new Error(`the self-test of the data path failed: ${message}`);
       this.#log.info("the data path works", { peers: peers.length, selfTest: message });

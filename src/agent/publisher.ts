@@ -9,7 +9,7 @@ import type { OwnFacts } from "./inputs.ts";
 import { mergeAnnotation, ownEntry } from "./publish.ts";
 
 /** What to publish now; undefined while there is nothing to publish or nobody to tell. */
-export type Publication = { own: OwnFacts; local: LocalNetwork; ips: readonly string[] } | undefined;
+export type Publication = { own: OwnFacts; local: LocalNetwork; ips: readonly string[]; direct: boolean } | undefined;
 
 /** Publishes one network's entry. */
 export class Publisher {
@@ -21,8 +21,8 @@ export class Publisher {
     const publish = async (): Promise<void> => {
       const publication = wanted();
       if (!publication) return;
-      const { own, local, ips } = publication;
-      const text = mergeAnnotation(own.vtepAnnotation, local.network, ownEntry(local, ips)) as string;
+      const { own, local, ips, direct } = publication;
+      const text = mergeAnnotation(own.vtepAnnotation, local.network, ownEntry(local, ips, direct)) as string;
       if (text !== own.vtepAnnotation) {
         await annotate(text);
         own.vtepAnnotation = text; // until the watch says the same

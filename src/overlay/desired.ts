@@ -34,15 +34,17 @@ const ownEntries = ({ podCidrs }: LocalNetwork): Placed[] =>
   podCidrs.map(networkAddress).map((ip) => ["address", ip, { ip }]);
 
 /** What one peer needs. */
-function peerEntries(local: LocalNetwork, { mac, underlayIp, podCidrs, vni, port }: Peer): Placed[] {
+function peerEntries(local: LocalNetwork, { mac, underlayIp, podCidrs, vni, port, direct = [] }: Peer): Placed[] {
   const fdb = { mac, dst: underlayIp, ...differing("vni", vni, local.vni), ...differing("port", port, local.port) };
   const entries: Placed[] = [["fdb", mac, fdb]];
   for (const dst of podCidrs) {
     const source = local.podCidrs.find((own) => familyOf(own) === familyOf(dst));
     if (source === undefined) continue;
-    const gateway = networkAddress(dst);
-    entries.push(["neighbour", gateway, { ip: gateway, mac }]);
-    entries.push(["route", dst, { dst, gateway, prefSrc: networkAddress(source) }]);
+    const vtep = networkAddress(dst);
+    // A direct peer keeps its neighbour and FDB entry: it may still send through the tunnel, and the way back is one route.
+    entries.push(["neighbour", vtep, { ip: vtep, mac }]);
+    const hop = direct.find(({ gateway }) => familyOf(gateway) === familyOf(dst));
+    entries.push(["route", dst, { dst, ...(hop ?? { gateway: vtep }), prefSrc: networkAddress(source) }]);
   }
   return entries;
 }
