@@ -32,7 +32,7 @@ export interface Segments {
   /** Indexes of the interfaces with our underlay addresses. */
   readonly interfaces: readonly number[];
   /** The way to an address on a segment of ours; undefined for all others, and for our own. */
-  hopTo(ip: string): DirectHop | undefined;
+  readonly hopTo: (ip: string) => DirectHop | undefined;
 }
 
 /** Works the segments out. @param ips this node's underlay addresses, at most one a family */

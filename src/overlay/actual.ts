@@ -85,7 +85,7 @@ export function assumedActual(
     routes: there("route", state.routes).map((entry) => ({
       family: familyOf(entry.dst),
       ifindex,
-      onlink: entry.ifindex === undefined,
+      onlink: entry.gateway !== undefined && entry.ifindex === undefined,
       table: MAIN_TABLE,
       protocol: ROUTE_PROTOCOL,
       metric: defaultMetric(entry.dst),

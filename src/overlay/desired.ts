@@ -44,6 +44,11 @@ function peerEntries(local: LocalNetwork, { mac, underlayIp, podCidrs, vni, port
     // A direct peer keeps its neighbour and FDB entry: it may still send through the tunnel, and the way back is one route.
     entries.push(["neighbour", vtep, { ip: vtep, mac }]);
     const hop = direct.find(({ gateway }) => familyOf(gateway) === familyOf(dst));
+    // The kernel takes no gateway on the VXLAN device that its routes look for on another one, as they would for the VTEP
+    // inside a direct prefix (net/ipv6/route.c, ip6_route_check_nh_onlink): the VTEP has a route of its own by which the
+    // prefix can be put back.
+    const host = `${vtep}/128`;
+    if (hop && familyOf(dst) === 6) entries.push(["route", host, { dst: host, prefSrc: networkAddress(source) }]);
     entries.push(["route", dst, { dst, ...(hop ?? { gateway: vtep }), prefSrc: networkAddress(source) }]);
   }
   return entries;

@@ -150,7 +150,8 @@ export interface DesiredNeighbour {
 /** A route to a peer's pods. */
 export interface DesiredRoute {
   dst: string;
-  gateway: string;
+  /** Absent in the route to a VTEP itself. */
+  gateway?: string;
   /** Our VTEP address of the family: the source of what the host itself sends to pods. */
   prefSrc: string;
   /** The underlay interface of a direct route; absent: the route lies on the VXLAN device. */

@@ -26,6 +26,8 @@ describe("a direct peer", () => {
   it("has routes through its underlay addresses on the underlay's interface, and all else as through the tunnel", () => {
     assert.deepEqual(routesOf([direct]), [
       { dst: "10.244.1.0/24", ...v4, prefSrc: "10.244.0.0" },
+      // By which the kernel lets the prefix be put back.
+      { dst: "fd00:10:244:1::/128", prefSrc: "fd00:10:244::" },
       { dst: "fd00:10:244:1::/64", ...v6, prefSrc: "fd00:10:244::" },
     ]);
     const [there, tunnelled] = [desiredState(local, [direct]), desiredState(local, [peer(1)])];
@@ -43,15 +45,15 @@ describe("a direct peer", () => {
     );
   });
 
-  it("is switched by one replacement a family, there and back, and nothing else", () => {
-    for (const [from, to] of [
-      [[peer(1)], [direct]],
-      [[direct], [peer(1)]],
+  it("is switched by one replacement a family, there and back, and nothing but the VTEP's own route besides", () => {
+    for (const [from, to, host] of [
+      [[peer(1)], [direct], "add"],
+      [[direct], [peer(1)], "del"],
     ] as const) {
       const operations = plan(desiredState(local, [...to]), kernel([...from]));
       assert.deepEqual(
-        operations.map(({ op, kind }) => `${op} ${kind}`),
-        ["replace route", "replace route"],
+        operations.map((one) => (one.kind === "route" ? `${one.op} ${one.route.dst}` : one.kind)).sort(),
+        [`${host} fd00:10:244:1::/128`, "replace 10.244.1.0/24", "replace fd00:10:244:1::/64"],
       );
       assert.deepEqual(plan(desiredState(local, [...to]), kernel([...to])), []);
     }
@@ -73,6 +75,7 @@ describe("a direct peer", () => {
     );
     assert.deepEqual(gone, [
       ["del", "10.244.1.0/24", UNDERLAY],
+      ["del", "fd00:10:244:1::/128", IFINDEX],
       ["del", "fd00:10:244:1::/64", UNDERLAY],
     ]);
   });
