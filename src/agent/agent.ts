@@ -79,7 +79,7 @@ export class Agent {
     const announce = (): void => this.#publisher.poke();
     const announced = (name: string) => this.#publisher.verdict(name);
     const firewall = new NodeFirewall(log, metrics, () => {
-      this.#network.firewallChanged();
+      this.#network.filesChanged();
       this.#networks.firewallChanged();
     });
     this.#closers.push(() => firewall.stop());
@@ -172,17 +172,20 @@ export class Agent {
   async #run(): Promise<void> {
     const { nodeName, network, runDir, dataDir, listen } = this.#config;
     this.#log.info("skylane-agent starts", { version: this.#version, network });
-    const machine = (this.#machine = watchMachine({
-      changed: () => {
-        this.#network.look();
-        this.#networks.look();
+    const machine = (this.#machine = watchMachine(
+      {
+        changed: () => {
+          this.#network.look();
+          this.#networks.look();
+        },
+        heard: (events) => {
+          this.#detachQueue.notice(events);
+          this.#podEnds.notice(events, (index) => this.#detachQueue.isRemoving(index));
+        },
+        lost: () => this.#podEnds.look(),
       },
-      heard: (events) => {
-        this.#detachQueue.notice(events);
-        this.#podEnds.notice(events, (index) => this.#detachQueue.isRemoving(index));
-      },
-      lost: () => this.#podEnds.look(),
-    }));
+      { routes: this.#config.directRouting === "auto" },
+    ));
     this.#closers.push(() => machine.close());
     this.#metrics.beforeScrape(() => this.#sample());
     const { tcp, unix } = agentRoutes({

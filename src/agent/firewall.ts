@@ -13,7 +13,12 @@ import { aggregate } from "./aggregate.ts";
 import type { Metrics } from "./metrics.ts";
 
 /** What a network's rules are made of, read whenever they are rendered: peers come and go in between. */
-export function rulesOf(local: LocalNetwork, peers: ReadonlyMap<string, Peer>, config: AgentConfig): NetworkRules {
+export function rulesOf(
+  local: LocalNetwork,
+  peers: ReadonlyMap<string, Peer>,
+  config: AgentConfig,
+  directOver: readonly number[] = [],
+): NetworkRules {
   const { network, vni, port, podCidrs, clusterCidrs } = local;
   return {
     network,
@@ -34,6 +39,7 @@ export function rulesOf(local: LocalNetwork, peers: ReadonlyMap<string, Peer>, c
       return [...clusterCidrs, ...aggregate(known)];
     },
     masquerade: config.masquerade,
+    directOver,
   };
 }
 

@@ -10,15 +10,25 @@ import {
   NetlinkError,
   type NetlinkEvent,
   isPodLinkGroup,
+  ROUTE_PROTOCOL,
   type Rtnl,
 } from "../netlink/index.ts";
+import type { SegmentInput } from "./direct.ts";
 import type { Machine } from "./local.ts";
 
 /** A burst of notifications is one change: this long after its first, in milliseconds. */
 const SETTLE_MS = 20;
 
-/** Whether a notification can bear on the choice of the underlay. */
-function concernsUnderlay(event: NetlinkEvent): boolean {
+/** RT_TABLE_MAIN, linux/rtnetlink.h */
+const MAIN_TABLE = 254;
+
+/** Whether a notification can bear on the choice of the underlay or, with `routes`, on the ways in it. */
+function concernsUnderlay(event: NetlinkEvent, routes: boolean): boolean {
+  if (event.kind === "route") {
+    const { protocol, table = MAIN_TABLE, dst } = event.route;
+    // Pods' own routes and those to peers are ours; link-local networks come with every device.
+    return routes && protocol !== ROUTE_PROTOCOL && table === MAIN_TABLE && !dst.startsWith("fe80:");
+  }
   if (event.kind === "link") return !isPodLinkGroup(event.link.group) && !/^sky\.\d+$/.test(event.link.name);
   return event.kind === "address" && ipScope(event.address.ip) === "unicast";
 }
@@ -43,8 +53,11 @@ export interface MachineWatch {
   close(): Promise<void>;
 }
 
-/** Watches links, addresses, routes and neighbours. @throws SysError when no socket can be opened */
-export function watchMachine(listener: MachineListener): MachineWatch {
+/**
+ * Watches links, addresses, routes and neighbours.
+ * @param routes whether a changed way in the underlay is a change, too. @throws SysError when no socket can be opened
+ */
+export function watchMachine(listener: MachineListener, { routes }: { routes: boolean }): MachineWatch {
   const others = new Set<MonitorListener>();
   let timer: NodeJS.Timeout | undefined;
   const changed = (): void => {
@@ -58,7 +71,7 @@ export function watchMachine(listener: MachineListener): MachineWatch {
     onEvents: (events) => {
       // first who answers requests with what is told
       listener.heard(events);
-      if (events.some(concernsUnderlay)) changed();
+      if (events.some((event) => concernsUnderlay(event, routes))) changed();
       for (const other of others) other.onEvents(events);
     },
     onResync: (reason) => {
@@ -80,10 +93,16 @@ export function watchMachine(listener: MachineListener): MachineWatch {
 }
 
 /** The machine as it is now. @throws NetlinkError when the kernel cannot be read */
-export function lookAt(rtnl: Rtnl): Machine {
+export function lookAt(rtnl: Rtnl): Machine & SegmentInput {
   return {
     links: rtnl.links(),
     addresses: rtnl.addresses(),
+    get routes() {
+      return rtnl.routes({ table: MAIN_TABLE });
+    },
+    get rules() {
+      return rtnl.rules();
+    },
     routeTo: (ip) => {
       try {
         return rtnl.routeTo(ip);

@@ -56,6 +56,8 @@ const configOf = (config: AgentConfig, { name, vni, mtu, cidrs }: PodNetworkInfo
   mtu: mtu ?? "auto",
   clusterCidrs: [...cidrs],
   masquerade: { enabled: false, exclude: [] },
+  // In a namespace of its own there is no underlay to which a plain route could lead.
+  directRouting: "off",
 });
 
 /** See the header. */
@@ -116,7 +118,7 @@ export class Member {
       netns: space.fd,
       log,
       metrics,
-      onApplied: () => this.#network.firewallChanged(),
+      onApplied: () => this.#network.filesChanged(),
     });
     this.#network = new PodNetwork({
       config: this.#config,
@@ -155,7 +157,7 @@ export class Member {
 
   /** The host's table has changed. */
   firewallChanged(): void {
-    this.#network.firewallChanged();
+    this.#network.filesChanged();
   }
 
   status(): NetworkStatus | undefined {

@@ -10,6 +10,7 @@ import type { Logger } from "../log/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
 import { type LocalNetwork, OverlayReconciler, type ReconcilerOptions, type VtepAnnotation } from "../overlay/index.ts";
 import { Task } from "../task/index.ts";
+import { DirectWays } from "./direct-ways.ts";
 import type { NodeFirewall } from "./firewall.ts";
 import type { Inputs, NodeChanges } from "./inputs.ts";
 import { localChanges, resolveLocal } from "./local.ts";
@@ -55,6 +56,7 @@ export class PodNetwork {
   readonly #waiting: Waiting;
   readonly #peers: Peers;
   readonly #selfTest: SelfTest;
+  readonly #ways: DirectWays;
   readonly #start: Task;
   readonly #files: Task;
   #inputs: Inputs | undefined;
@@ -84,6 +86,7 @@ export class PodNetwork {
     });
     this.#waiting = new Waiting(log, (reason, message) => event("Warning", reason, message));
     this.#selfTest = new SelfTest(space?.rtnl ?? rtnl, metrics);
+    this.#ways = new DirectWays(log);
     this.#start = new Task(
       () => this.#startOverlay(),
       RETRY,
@@ -130,12 +133,7 @@ export class PodNetwork {
     });
   }
 
-  /** The node's rules are in place, or are no longer: pods may come once they are. */
-  firewallChanged(): void {
-    this.#files.want();
-  }
-
-  /** What the files say beside this network has changed. */
+  /** The packet filter's rules are in place, or are no longer, or what the files say beside this network has changed. */
   filesChanged(): void {
     this.#files.want();
   }
@@ -151,7 +149,7 @@ export class PodNetwork {
   /** What the other nodes are to know; undefined until peers may send to us, which is when there is a device that receives. */
   get entry(): VtepAnnotation | undefined {
     if (!this.#live || !this.#looked || !this.#local || !this.#underlay) return undefined;
-    return this.#overlay?.error === undefined ? ownEntry(this.#local, this.#underlay.ips) : undefined;
+    return this.#overlay?.error === undefined ? ownEntry(this.#local, this.#underlay.ips, this.#ways.open) : undefined;
   }
 
   /** The network's lines of `/readyz`. */
@@ -173,14 +171,13 @@ export class PodNetwork {
   async stop(): Promise<void> {
     this.#stopped = true;
     clearImmediate(this.#evaluation);
-    const parts = [this.#start, this.#files];
-    await Promise.all(parts.map((part) => part.stop()));
+    await Promise.all([this.#start.stop(), this.#files.stop()]);
     await this.#overlay?.stop();
   }
 
   /** Tests the data path; peers are asked where they can be from the agent's own network namespace. */
   async #ask(local: LocalNetwork): Promise<void> {
-    const peers = [...this.#peers.all.values()];
+    const peers = [...this.#peers.routed()];
     if (this.#options.space) this.#selfTest.check(local, peers);
     else await this.#selfTest.run(local, peers);
   }
@@ -212,7 +209,8 @@ export class PodNetwork {
     const inputs = this.#inputs;
     if (!inputs || this.#stopped) return;
     const { config, rtnl, space } = this.#options;
-    const result = resolveLocal(config, inputs.own, lookAt(rtnl), this.#underlay?.ip, space !== undefined);
+    const machine = lookAt(rtnl);
+    const result = resolveLocal(config, inputs.own, machine, this.#underlay?.ip, space !== undefined);
     if ("missing" in result) this.#waiting.for(result.missing, result.message);
     else {
       this.#waiting.over();
@@ -221,6 +219,8 @@ export class PodNetwork {
     }
     // With something of our own missing for now, the data path goes on as it was, and peers come and go.
     if (!this.#local) return;
+    if (config.directRouting === "auto" && this.#underlay)
+      this.#peers.route(this.#local, this.#ways.look(this.#underlay.ips, machine));
     this.#peers.choose(this.#local, inputs.nodes);
     if (!this.#overlay) this.#start.want();
     this.#options.announce();
@@ -267,7 +267,7 @@ export class PodNetwork {
         this.#options.announce();
       },
     });
-    overlay.setPeers(this.#peers.all.values());
+    overlay.setPeers(this.#peers.routed());
     this.#overlay = overlay;
     try {
       await overlay.start();
@@ -286,7 +286,7 @@ export class PodNetwork {
     if (!this.#worked) {
       // A peer that the kernel refuses must not keep this node from having pods; one that is not tried yet may.
       if (!overlay.tried || !this.#options.firewall.verdict.ok) return;
-      const peers = [...this.#peers.all.values()];
+      const peers = [...this.#peers.routed()];
       const { ok, message } = this.#selfTest.check(local, peers);
       if (!ok) throw new Error(`the self-test of the data path failed: ${message}`);
       this.#log.info("the data path works", { peers: peers.length, selfTest: message });

@@ -4,13 +4,18 @@
  */
 import { formatVtepAnnotation, parseVtepAnnotation, type LocalNetwork, type VtepAnnotation } from "../overlay/index.ts";
 
-/** This network's entry. @param ips all underlay addresses, the one in use first. */
-export const ownEntry = (local: LocalNetwork, ips: readonly string[]): VtepAnnotation => ({
+/**
+ * This network's entry.
+ * @param ips all underlay addresses, the one in use first
+ * @param direct whether pods' packets are taken there unencapsulated
+ */
+export const ownEntry = (local: LocalNetwork, ips: readonly string[], direct = false): VtepAnnotation => ({
   vni: local.vni,
   mac: local.mac,
   ips: [...ips],
   podCidrs: [...local.podCidrs],
   port: local.port,
+  ...(direct && { direct }),
 });
 
 /**

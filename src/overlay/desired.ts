@@ -44,7 +44,7 @@ const ownEntries = ({ podCidrs }: LocalNetwork): Placed[] =>
   Array.from(vtepAddresses(podCidrs).values(), (ip) => ["address", ip, { ip }]);
 
 /** What one peer needs. */
-function peerEntries(local: LocalNetwork, { mac, underlayIp, podCidrs, vni, port }: Peer): Placed[] {
+function peerEntries(local: LocalNetwork, { mac, underlayIp, podCidrs, vni, port, direct = [] }: Peer): Placed[] {
   const fdb = { mac, dst: underlayIp, ...differing("vni", vni, local.vni), ...differing("port", port, local.port) };
   const entries: Placed[] = [["fdb", mac, fdb]];
   const own = vtepAddresses(local.podCidrs);
@@ -52,7 +52,15 @@ function peerEntries(local: LocalNetwork, { mac, underlayIp, podCidrs, vni, port
   for (const [family, ip] of gateways) if (own.has(family)) entries.push(["neighbour", ip, { ip, mac }]);
   for (const dst of podCidrs) {
     const [gateway, prefSrc] = [gateways.get(familyOf(dst)), own.get(familyOf(dst))];
-    if (gateway !== undefined && prefSrc !== undefined) entries.push(["route", dst, { dst, gateway, prefSrc }]);
+    if (gateway === undefined || prefSrc === undefined) continue;
+    // A direct peer keeps its neighbour and FDB entry: it may still send through the tunnel, and the way back is one route.
+    const hop = direct.find((one) => familyOf(one.gateway) === familyOf(dst));
+    // The kernel takes no gateway on the VXLAN device that its routes look for on another one, as they would for the VTEP
+    // inside a direct prefix (net/ipv6/route.c, ip6_route_check_nh_onlink): the VTEP has a route of its own by which the
+    // prefix can be put back.
+    const host = `${gateway}/128`;
+    if (hop && familyOf(dst) === 6) entries.push(["route", host, { dst: host, prefSrc }]);
+    entries.push(["route", dst, { dst, ...(hop ?? { gateway }), prefSrc }]);
   }
   return entries;
 }

@@ -14,6 +14,7 @@ export { ensureDevice, planDevice } from "./device.ts";
 export { AnnotationError, DeviceConflict } from "./errors.ts";
 export { type PassReport } from "./pass.ts";
 export { PeerSelector, selectPeers, type PeerSelection, type SelectionChange } from "./peers.ts";
+export { PrefixIndex, prefixOf } from "./prefix-index.ts";
 export { plan } from "./plan.ts";
 export { checksumOffloadWorks } from "./prepare.ts";
 export { OverlayReconciler, type ReconcilerOptions } from "./reconciler.ts";
