@@ -21,6 +21,7 @@ const SYMBOLS = {
   recvmsg: { arguments: ["i32", "buffer", "i32"], return: "i64" },
   setns: { arguments: ["i32", "i32"], return: "i32" },
   unshare: { arguments: ["i32"], return: "i32" },
+  umount2: { arguments: ["buffer", "i32"], return: "i32" },
   flock: { arguments: ["i32", "i32"], return: "i32" },
   fcntl: { arguments: ["i32", "i32", "i32"], return: "i32" },
   poll: { arguments: ["buffer", "u64", "i32"], return: "i32" },
