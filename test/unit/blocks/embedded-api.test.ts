@@ -29,12 +29,18 @@ describe("blocks and claims through an API server", function () {
   const dir = mkdtempSync(join(tmpdir(), "skylane-embedded-"));
   let server: ApiServer;
   let client: KubeClient;
+  /** uids of the Nodes: a block of one that does not exist is collected. */
+  const uids = new Map<string, string>();
 
   before(async () => {
     const resources = ROWS.filter(({ plural }) => !BUILT_IN.some((row) => row.plural === plural));
     server = await startApiServer({ host: "127.0.0.1", resources });
     writeFileSync(join(dir, "kubeconfig"), server.kubeconfig(), { mode: 0o600 });
     client = connect({ kubeconfig: join(dir, "kubeconfig") });
+    for (const name of ["n1", "n2", "n3", "n4"]) {
+      const node = await createObject(client, NODES, { apiVersion: "v1", kind: "Node", metadata: { name } });
+      uids.set(name, (node as { metadata: { uid: string } }).metadata.uid);
+    }
   });
   after(async () => {
     await client.close();
@@ -52,7 +58,7 @@ describe("blocks and claims through an API server", function () {
         cidrs: ["10.1.0.0/27", "fd00:1::/64"],
         blockSize: 8,
         node,
-        nodeUid: `uid-${node}`,
+        nodeUid: uids.get(node) ?? "",
         objects: blockObjects(client),
         view: () => [],
         ipam,
@@ -87,7 +93,7 @@ describe("blocks and claims through an API server", function () {
       cidrs: ["10.2.0.0/24"],
       blockSize: 64,
       node: "n1",
-      nodeUid: "uid-n1",
+      nodeUid: uids.get("n1") ?? "",
       objects: blockObjects(client),
       view: () => [],
       ipam: new Ipam({ dir: join(dir, "red") }),
@@ -106,7 +112,6 @@ describe("blocks and claims through an API server", function () {
   });
 
   it("give a claim one address on whatever node, and free it after its end", async () => {
-    await createObject(client, NODES, { apiVersion: "v1", kind: "Node", metadata: { name: "n1" } });
     for (const node of ["n1", "n2"]) {
       const metadata = { name: `db-on-${node}`, namespace: "default" };
       const spec = { nodeName: node, containers: [{ name: "c", image: "i" }] };
