@@ -9,37 +9,20 @@
  * - What turns up as this node's (an agent's restart, a creation whose answer was lost) is taken up.
  */
 import { cidrContains, cidrsOverlap, type Family, familyOf } from "../addr/index.ts";
-import { type Ipam, IpamExhausted, type Owner, type ReserveRequest } from "../ipam/index.ts";
+import { IpamExhausted, type Owner, type ReserveRequest } from "../ipam/index.ts";
 import { acquire, confirmed, olderOverlap, remove } from "./acquire.ts";
 import { blockCount, blockOf, freeBlocks } from "./candidates.ts";
 import { BlockError } from "./errors.ts";
-import type { Block, BlockObjects, Claimant, SeenBlock } from "./objects.ts";
+import type { Block, Claimant, SeenBlock } from "./objects.ts";
+import type { BlockClaimsOptions } from "./options.ts";
 import { OwnBlocks } from "./own-blocks.ts";
 import { Serial } from "./serial.ts";
+import { surplusOf } from "./surplus.ts";
 
 /** Blocks that are tried for one; more than that many were taken by others since our view of them. */
 const MAX_CANDIDATES = 64;
 /** How often an address is tried for with a new block: others may take what was just claimed. */
 const MAX_ROUNDS = 8;
-
-export interface BlockClaimsOptions {
-  network: string;
-  /** Canonical, one a family. */
-  cidrs: readonly string[];
-  /** Addresses a block, a power of two. */
-  blockSize: number;
-  node: string;
-  /** Of the Node object as it is now. */
-  nodeUid: string;
-  objects: BlockObjects;
-  /** The blocks of this network that the reflector shows, all nodes' and claims'; may be behind. */
-  view: () => Iterable<SeenBlock>;
-  ipam: Pick<Ipam, "reserve" | "usage" | "retire" | "admit" | "retired" | "list">;
-  /** Addresses that are never given. */
-  exclude?: readonly string[];
-  /** Told of what an operator must know: a block that was taken from under pods. */
-  onProblem?: (message: string) => void;
-}
 
 /** One network's blocks on one node. Methods run one after the other; `usable` is their latest outcome. */
 export class BlockClaims {
@@ -48,6 +31,7 @@ export class BlockClaims {
   readonly #serial = new Serial();
   #retired = new Set<string>();
   #blockSize: number;
+  readonly #told = new Set<string>();
 
   constructor(options: BlockClaimsOptions) {
     this.#o = options;
@@ -89,7 +73,7 @@ export class BlockClaims {
   }
 
   /**
-   * Gives an attachment its addresses, after claiming blocks where there is none left.
+   * Gives an attachment its addresses in the order of the network's CIDRs, after claiming blocks where there is none left.
    * @throws BlockError and whatever {@link Ipam.reserve} throws but exhaustion
    */
   async reserve(owner: Owner, request: Omit<ReserveRequest, "podCidrs" | "exclude">): Promise<string[]> {
@@ -100,7 +84,10 @@ export class BlockClaims {
       const podCidrs = this.usable();
       const missing = families.some((family) => !podCidrs.some((cidr) => familyOf(cidr) === family));
       try {
-        if (!missing) return ipam.reserve(owner, { ...request, podCidrs, ...(exclude && { exclude }) });
+        if (!missing) {
+          const ips = ipam.reserve(owner, { ...request, podCidrs, ...(exclude && { exclude }) });
+          return cidrs.flatMap((cidr) => ips.filter((ip) => familyOf(ip) === familyOf(cidr)));
+        }
       } catch (error) {
         if (!(error instanceof IpamExhausted)) throw error;
         // A narrowing range is full however many blocks there are.
@@ -155,24 +142,20 @@ export class BlockClaims {
 
   #who = (): Claimant => ({ network: this.#o.network, node: this.#o.node, nodeUid: this.#o.nodeUid });
 
+  #tell(problem: string): void {
+    if (this.#told.has(problem)) return;
+    this.#told.add(problem);
+    this.#o.onProblem?.(problem);
+  }
+
   #hasRoom(family: Family): boolean {
     const blocks = this.usable().filter((cidr) => familyOf(cidr) === family);
     return this.#o.ipam.usage(blocks, this.#o.exclude).some(({ used, total }) => BigInt(used) < total);
   }
 
-  /** Blocks that can be given back now: empty, not the first of their family, not the only empty one; newest first. */
   #surplus(): string[] {
     const usable = this.usable();
-    return this.#o.cidrs.map(familyOf).flatMap((family) => {
-      const blocks = usable.filter((cidr) => familyOf(cidr) === family);
-      const empty = this.#o.ipam.usage(blocks).filter(({ used }) => used === 0);
-      return empty.length < 2
-        ? []
-        : empty
-            .map(({ block }) => block)
-            .filter((cidr) => cidr !== blocks[0])
-            .toReversed();
-    });
+    return surplusOf(this.#o.cidrs.map(familyOf), this.#o.ipam.usage(usable));
   }
 
   async #resume(): Promise<void> {
@@ -191,7 +174,7 @@ export class BlockClaims {
 
   /** Uses a block, unless an older one overlaps it. @returns whether it is usable now */
   async #settle(block: Block): Promise<boolean> {
-    const { objects, ipam, onProblem, network } = this.#o;
+    const { objects, ipam, network } = this.#o;
     const older = await olderOverlap(objects, block);
     if (older === undefined) {
       this.#own.settle(block);
@@ -201,7 +184,7 @@ export class BlockClaims {
     await this.#delete(block);
     const { used = 0 } = ipam.usage([block.cidr])[0] ?? {};
     if (used === 0) return false;
-    onProblem?.(
+    this.#tell(
       `network ${network}: block ${block.cidr} of this node overlapped ${older.cidr} of ${holderOf(older)}, which is older, and` +
         ` ${used} addresses of it are in use here; those pods must be made again`,
     );
@@ -218,14 +201,14 @@ export class BlockClaims {
 
   /** Claims the blocks of addresses that are in use here and in no block at all: pods outlive their deletion. */
   async #claimOrphans(): Promise<void> {
-    const { cidrs, ipam, view, onProblem, network, node, objects } = this.#o;
+    const { cidrs, ipam, view, network, node, objects } = this.#o;
     const blocks: SeenBlock[] = [...[...view()].filter(({ uid }) => !this.#own.isGone(uid)), ...this.#own.all()];
     for (const { ip, owner } of ipam.list()) {
       const cidr = cidrs.find((one) => cidrContains(one, ip));
       const block = blocks.find((one) => cidrContains(one.cidr, ip));
       const whose = `network ${network}: address ${ip} of container ${owner.containerId} interface ${owner.ifname}`;
       if (block !== undefined && block.node !== node && block.node !== "") {
-        onProblem?.(`${whose} is in block ${block.cidr} of ${holderOf(block)}; that pod must be made again`);
+        this.#tell(`${whose} is in block ${block.cidr} of ${holderOf(block)}; that pod must be made again`);
       }
       if (cidr === undefined || block !== undefined) continue;
       const wanted = blockOf(cidr, this.#blockSize, ip);

@@ -188,7 +188,9 @@ describe("claiming blocks of a network", function () {
     api.put(newBlock({ network: "blue", node: "thief", nodeUid: "u" }, block?.cidr ?? "", 8));
     const again = node(api, "n1", { cidrs: ["10.1.0.0/24"], dir });
     await again.claims.resume();
+    await again.claims.resume();
     assert.deepEqual(again.claims.usable(), []);
+    assert.equal(again.problems.length, 1, "told once");
     assert.match(again.problems.join(), new RegExp(`address ${ip} of container container-1 .* of node thief`));
   });
 

@@ -145,7 +145,7 @@ describe("blocks over any history of nodes, lost answers and crashes", function 
       fc.asyncProperty(fc.integer(), fc.constantFrom(0, 0.1, 0.4), (seed, trouble) =>
         history(seed, 25, trouble, join(dir, String(run++))),
       ),
-      { numRuns: 25 },
+      { numRuns: 15 },
     );
   });
 });
