@@ -54,7 +54,7 @@ export function servingHost({
       return there ? attachPodAsync(spec, there) : realHost.attachPod(spec);
     },
     detachPod: (request) => (request.hostNetns === undefined ? queue.detach(request) : detachPod(request)),
-    deviceUp: (name) => rtnl.link(name)?.up === true,
+    deviceUp: (name, netns) => (netns === undefined ? rtnl : networks.rtnlAt(netns))?.link(name)?.up === true,
     recordDuration: (_runDir, duration) => observe(duration),
   };
   return (names) => ({

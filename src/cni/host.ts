@@ -46,8 +46,8 @@ export interface Host {
   addRoutes(netns: string, ifname: string, routes: readonly Omit<Route, "ifindex">[]): void;
   /** The sandbox's loopback interface, set up or down first if asked to. @throws NetlinkError, SysError */
   loopback(netns: string, up?: boolean): { up: boolean; addresses: string[] };
-  /** Whether a device of the host exists and is up. */
-  deviceUp(name: string): boolean;
+  /** Whether a device exists and is up, on the host or in the network namespace of that path. */
+  deviceUp(name: string, netns?: string): boolean;
   /** Notes how long a verb took, for the metrics; never throws. */
   recordDuration(runDir: string, duration: Duration): void;
 }
@@ -99,8 +99,8 @@ export const realHost: Host = {
     const addresses = rtnl.addresses({ ifindex: index }).map(({ ip, prefix }) => `${ip}/${prefix}`);
     return { up: rtnl.link(index)?.up === true, addresses };
   },
-  deviceUp(name) {
-    using rtnl = Rtnl.open();
+  deviceUp(name, netns) {
+    using rtnl = Rtnl.open(netns === undefined ? {} : { netns });
     return rtnl.link(name)?.up === true;
   },
   recordDuration,
