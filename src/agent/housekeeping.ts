@@ -114,7 +114,7 @@ export class Housekeeping {
     const { config, networks } = this.#options;
     const [, further] = networks;
     for (const network of [config.network, ...further.recorded]) await this.#collectOf(network);
-    for (const network of further.recorded) await further.leaveIfEmpty(network, undefined);
+    await further.leaveEmpty();
   }
 
   async #collectOf(network: string): Promise<void> {

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { CniError, CODE, type Prepared, type PrepareRequest } from "../cni/index.ts";
 import { ObjectReflector } from "../kube/index.ts";
 import { parsePodNetwork, POD_NETWORKS, type PodNetworkInfo, resolveConflicts, sameObject } from "../networks/index.ts";
-import { ensureSpace, openSpace, type Space } from "../netspace/index.ts";
+import { ensureSpace, listSpaces, openSpace, type Space, spaceName } from "../netspace/index.ts";
 import type { Entries } from "./publisher.ts";
 import type { Inputs, NodeChanges } from "./inputs.ts";
 import type { NameKeeper } from "./launcher-names.ts";
@@ -29,6 +29,8 @@ export class Networks {
   readonly #members = new Map<string, Member>();
   /** Networks that this node has left, until the Node says so. */
   readonly #left = new Set<string>();
+  /** Networks whose namespaces still have a name though nobody needs them: only a launcher can take that away. */
+  readonly #idle = new Set<string>();
   /** What is under way with each network. */
   readonly #turns = new Map<string, Promise<void>>();
   #accepted = new Map<string, PodNetworkInfo>();
@@ -43,6 +45,8 @@ export class Networks {
 
   /** Begins to watch. */
   start(): void {
+    const recorded = new Set(this.recorded);
+    for (const network of listSpaces()) if (!recorded.has(network)) this.#idle.add(network);
     this.#defined.onChange(() => this.#choose());
     this.#defined.start();
   }
@@ -110,7 +114,8 @@ export class Networks {
    * What a pod is to have, with every network of it ready on this node.
    * @throws CniError with the reason why it cannot have it
    */
-  async prepare({ network, pod, attachment }: PrepareRequest, keeper: NameKeeper | undefined): Promise<Prepared> {
+  async prepare({ network, pod, attachment }: PrepareRequest, keeper: NameKeeper): Promise<Prepared> {
+    await this.#sweep(keeper);
     const isDefault = network === this.#options.config.network;
     if (isDefault && !this.any) return { further: [] };
     if (isDefault && !pod) return { further: [] };
@@ -133,14 +138,36 @@ export class Networks {
     await this.#inTurn(network, async () => {
       const member = this.#members.get(network);
       if (!member?.empty) return;
-      const { name } = member.space;
       this.#members.delete(network);
       this.#left.add(network);
       this.#options.log.info("the last pod of a network has gone: leaving it", { network });
       await member.leave();
       this.#options.announce();
-      await keeper?.release(name);
+      this.#idle.add(network);
     });
+    if (keeper) await this.#sweep(keeper);
+  }
+
+  /** Leaves every network that no attachment of this node is in, as one that was joined for a pod that then did not come. */
+  async leaveEmpty(): Promise<void> {
+    for (const name of this.#members.keys()) await this.leaveIfEmpty(name, undefined);
+  }
+
+  /** Takes the names of namespaces away that nobody needs; what fails is tried with the next request. */
+  async #sweep(keeper: NameKeeper): Promise<void> {
+    // As they are now: one that fails comes back into the set.
+    const names = [...this.#idle];
+    for (const network of names) {
+      await this.#inTurn(network, async () => {
+        if (!this.#idle.delete(network) || this.#members.has(network)) return;
+        try {
+          await keeper.release(spaceName(network));
+        } catch (error) {
+          this.#idle.add(network);
+          this.#options.log.warn("the name of a network's namespace is left", { network, error });
+        }
+      });
+    }
   }
 
   async stop(): Promise<void> {
@@ -187,13 +214,13 @@ export class Networks {
     }
   }
 
-  #join(name: string, keeper: NameKeeper | undefined): Promise<void> {
+  #join(name: string, keeper: NameKeeper): Promise<void> {
     return this.#inTurn(name, async () => {
       let member = this.#members.get(name);
       if (!member) {
         const space = ensureSpace(name);
         try {
-          if (!space.found) await keeper?.hold(space.name, space.fd);
+          if (!space.found) await keeper.hold(space.name, space.fd);
         } catch (error) {
           space.close();
           throw error;
