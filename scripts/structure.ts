@@ -14,6 +14,7 @@ const LAYERS = [
   ["lab"],
   ["ctl"],
   ["agent"],
+  ["bridge"],
   ["cni", "overlay"],
   ["pod", "ipam", "kube", "nft", "netspace"],
   ["netlink", "config"],

@@ -9,7 +9,17 @@ import { Connection } from "./connection.ts";
 import { createLink, isCreatedAlone } from "./create-link.ts";
 import { NetlinkError } from "./errors.ts";
 import * as questions from "./questions.ts";
-import type { Address, FdbEntry, Link, Neighbour, Operation, OperationFailure, Route, Rule } from "./types.ts";
+import type {
+  Address,
+  BridgeFdbEntry,
+  FdbEntry,
+  Link,
+  Neighbour,
+  Operation,
+  OperationFailure,
+  Route,
+  Rule,
+} from "./types.ts";
 
 const DEFAULT_TIMEOUT_MS = 5_000;
 const EINVAL = 22;
@@ -70,6 +80,11 @@ export class Rtnl implements Disposable {
   /** FDB entries of a VXLAN device that lead to a remote VTEP. */
   fdb(filter: { ifindex: number }): FdbEntry[] {
     return questions.fdb(this.#connection, filter.ifindex);
+  }
+
+  /** FDB entries of a bridge, of all its ports and its own. */
+  bridgeFdb(filter: { master: number }): BridgeFdbEntry[] {
+    return questions.bridgeFdb(this.#connection, filter.master);
   }
 
   /** Policy routing rules, of both families unless said otherwise. */
