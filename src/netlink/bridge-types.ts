@@ -4,6 +4,11 @@
 export interface BridgeSettings {
   /** IGMP and MLD are listened to, so that multicast goes to those alone who asked for it. */
   mcastSnooping: boolean;
+  /**
+   * Frames to link-local group addresses (01:80:c2:00:00:0x) teach addresses too, by the kernel's default, and at locked ports
+   * as well; absent where the kernel knows no other way (before Linux 5.0).
+   */
+  linkLocalLearning?: boolean;
   /** How many addresses it learns from frames, 0 for no limit; kernels before Linux 6.7 have none. */
   fdbMaxLearned?: number;
 }

@@ -80,7 +80,9 @@ export const IFLA_VXLAN = {
 } as const;
 
 /** Settings of a bridge (linux/if_link.h IFLA_BR_*). */
-export const IFLA_BR = { MCAST_SNOOPING: 23, FDB_MAX_LEARNED: 49 } as const;
+export const IFLA_BR = { MCAST_SNOOPING: 23, MULTI_BOOLOPT: 46, FDB_MAX_LEARNED: 49 } as const;
+/** Bit of IFLA_BR_MULTI_BOOLOPT: frames to 01:80:c2:00:00:0x teach no address (linux/if_bridge.h). */
+export const BR_BOOLOPT_NO_LL_LEARN = 1 << 0;
 /** Settings of a bridge's port (linux/if_link.h IFLA_BRPORT_*). */
 export const IFLA_BRPORT = {
   LEARNING: 8,

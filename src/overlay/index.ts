@@ -7,6 +7,11 @@ export {
   parseVtepAnnotation,
   readVtepAnnotation,
 } from "./annotation.ts";
+export { applyPlan } from "./apply.ts";
+export { Backoff, type BackoffOptions } from "./backoff.ts";
+export { type Changed, Ledger } from "./ledger.ts";
+export { isMadeNeighbour } from "./match.ts";
+export { Pacer, type PassEnd } from "./pacer.ts";
 export { type ActualState, readActual } from "./actual.ts";
 export { desiredState, deviceAlias } from "./desired.ts";
 export type { Birthplace } from "./birthplace.ts";

@@ -1,5 +1,5 @@
 /** Settings of bridges and of their ports out of the kernel's attributes. */
-import { IFLA, IFLA_BR, IFLA_BRPORT } from "../constants.ts";
+import { BR_BOOLOPT_NO_LL_LEARN, IFLA, IFLA_BR, IFLA_BRPORT } from "../constants.ts";
 import type { BridgePort, BridgeSettings } from "../types.ts";
 import { eachAttribute, u8, u32, u32At } from "./attributes.ts";
 
@@ -8,6 +8,7 @@ export function bridgeSettings(data: Buffer): BridgeSettings {
   const settings: BridgeSettings = { mcastSnooping: false };
   eachAttribute(data, 0, (type, value) => {
     if (type === IFLA_BR.MCAST_SNOOPING) settings.mcastSnooping = u8(value) !== 0;
+    else if (type === IFLA_BR.MULTI_BOOLOPT) settings.linkLocalLearning = (u32(value) & BR_BOOLOPT_NO_LL_LEARN) === 0;
     else if (type === IFLA_BR.FDB_MAX_LEARNED) settings.fdbMaxLearned = u32(value);
   });
   return settings;

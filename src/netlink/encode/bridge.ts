@@ -1,5 +1,5 @@
 /** Settings of bridges and of their ports as attributes (linux/if_link.h IFLA_BR_*, IFLA_BRPORT_*). */
-import { IFLA_BR, IFLA_BRPORT } from "../constants.ts";
+import { BR_BOOLOPT_NO_LL_LEARN, IFLA_BR, IFLA_BRPORT } from "../constants.ts";
 import type { BridgePort, BridgeSettings } from "../types.ts";
 import type { MessageWriter } from "../writer.ts";
 
@@ -16,8 +16,16 @@ export const PORT_ATTRIBUTES: Readonly<Record<keyof BridgePort, number>> = {
 };
 
 /** The settings of a bridge that are given. */
-export function bridgeSettings(w: MessageWriter, { mcastSnooping, fdbMaxLearned }: Partial<BridgeSettings>): void {
+export function bridgeSettings(w: MessageWriter, settings: Partial<BridgeSettings>): void {
+  const { mcastSnooping, linkLocalLearning, fdbMaxLearned } = settings;
   if (mcastSnooping !== undefined) w.attributeU8(IFLA_BR.MCAST_SNOOPING, mcastSnooping ? 1 : 0);
+  if (linkLocalLearning !== undefined) {
+    // struct br_boolopt_multi: the values, and which of them count.
+    const options = Buffer.alloc(8);
+    options.writeUInt32LE(linkLocalLearning ? 0 : BR_BOOLOPT_NO_LL_LEARN, 0);
+    options.writeUInt32LE(BR_BOOLOPT_NO_LL_LEARN, 4);
+    w.attribute(IFLA_BR.MULTI_BOOLOPT, options);
+  }
   if (fdbMaxLearned !== undefined) w.attributeU32(IFLA_BR.FDB_MAX_LEARNED, fdbMaxLearned);
 }
 
