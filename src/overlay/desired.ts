@@ -58,11 +58,20 @@ function peerEntries(local: LocalNetwork, { mac, underlayIp, podCidrs, vni, port
   return entries;
 }
 
-function differing<K extends "vni" | "port">(key: K, value: number | undefined, own: number): { [key in K]?: number } {
+/** Says a VNI or port only where it differs from one's own. */
+export function differing<K extends "vni" | "port">(
+  key: K,
+  value: number | undefined,
+  own: number,
+): { [key in K]?: number } {
   return value === undefined || value === own ? {} : ({ [key]: value } as { [key in K]?: number });
 }
 
-function deviceOf({ device: name, vni, port, mac, mtu, underlayIp, network, txChecksum }: LocalNetwork): DesiredDevice {
+/** The VXLAN device that a network is to have. */
+export function deviceOf(
+  local: Pick<LocalNetwork, "device" | "vni" | "port" | "mac" | "mtu" | "underlayIp" | "network" | "txChecksum">,
+): DesiredDevice {
+  const { device: name, vni, port, mac, mtu, underlayIp, network, txChecksum } = local;
   const alias = deviceAlias(network);
   return { name, vni, port, local: underlayIp, mac, mtu, alias, txChecksum: txChecksum ?? "auto" };
 }
