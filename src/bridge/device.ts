@@ -20,6 +20,7 @@ import {
   type Rtnl,
 } from "../netlink/index.ts";
 import { type Birthplace, DeviceConflict, deviceAlias, deviceOf, ensureDevice } from "../overlay/index.ts";
+import { POD_PORT } from "../pod/index.ts";
 import type { Devices } from "./actual.ts";
 import { BRIDGE_NAME, type BridgedNetwork } from "./types.ts";
 
@@ -40,18 +41,6 @@ export const tunnelPort = ({ broadcast }: Pick<BridgedNetwork, "broadcast">): Re
   locked: true,
   mab: false,
 });
-
-/** A pod's host end as a port. */
-export const POD_PORT: Required<BridgePort> = {
-  learning: true,
-  unicastFlood: false,
-  mcastFlood: true,
-  bcastFlood: true,
-  neighSuppress: false,
-  isolated: false,
-  locked: true,
-  mab: true,
-};
 
 /** Settings that differ from what is wanted; one that this kernel does not show it does not know. */
 function differences<T extends object>(wanted: Required<T>, actual: T | undefined): Partial<T> {
@@ -94,6 +83,8 @@ export interface EnsuredBridge {
   /** For the log: what was done, in words. */
   did: string[];
   problems: string[];
+  /** Pods' ports that had to be changed. */
+  changed: Set<string>;
   /** Why ports cannot be what they should be, by name. */
   refused: Map<string, string>;
 }
@@ -121,13 +112,8 @@ export function ensureBridge(
   const devices = { bridge, vxlan: vxlan.index, vni: local.vni, port: local.port };
   const indexes = new Map([[local.device, vxlan.index]]);
   const links = new Map(rtnl.links().map((link) => [link.name, link]));
-  const refused = new Map<string, string>();
-  for (const ifname of ports) {
-    const made = ensurePort(rtnl, links.get(ifname), bridge);
-    if (typeof made === "number") indexes.set(ifname, made);
-    else if (made !== undefined) refused.set(ifname, made);
-  }
-  return { devices: { ...devices, ports: indexes }, did, problems, refused };
+  const found = ensurePorts(rtnl, ports, (ifname) => links.get(ifname), bridge, indexes);
+  return { devices: { ...devices, ports: indexes }, did, problems, ...found };
 }
 
 function makeBridge(rtnl: Rtnl, local: BridgedNetwork, did: string[]): number {
@@ -147,18 +133,32 @@ function makeBridge(rtnl: Rtnl, local: BridgedNetwork, did: string[]): number {
   return link.index;
 }
 
-/** Makes a pod's host end a port. Returns its index; why not; or nothing where there is no such device. */
-export function ensurePort(rtnl: Rtnl, link: Link | undefined, bridge: number): number | string | undefined {
-  if (!link) return undefined;
-  if (link.kind !== "veth") return `${link.name} is no end of a veth pair`;
-  try {
-    if (applyAll(rtnl, planPort(link, bridge, POD_PORT)) > 0) mustBeLocked(rtnl.link(link.index));
-    return link.index;
-  } catch (error) {
-    if (error instanceof NetlinkError && error.code === "ENODEV") return undefined;
-    if (error instanceof NetlinkError || error instanceof DeviceConflict) return error.message;
-    throw error;
+/** Makes pods' host ends ports, and notes the indexes of those that are; one that is not there is no error. */
+export function ensurePorts(
+  rtnl: Rtnl,
+  ports: Iterable<string>,
+  linkOf: (ifname: string) => Link | undefined,
+  bridge: number,
+  indexes: Map<string, number>,
+): Pick<EnsuredBridge, "changed" | "refused"> {
+  const changed = new Set<string>();
+  const refused = new Map<string, string>();
+  for (const ifname of ports) {
+    const link = linkOf(ifname);
+    if (!link) continue;
+    try {
+      if (link.kind !== "veth") throw new DeviceConflict(ifname, `${ifname} is no end of a veth pair`);
+      if (applyAll(rtnl, planPort(link, bridge, POD_PORT)) > 0) {
+        changed.add(ifname);
+        mustBeLocked(rtnl.link(link.index));
+      }
+      indexes.set(ifname, link.index);
+    } catch (error) {
+      if (!(error instanceof NetlinkError || error instanceof DeviceConflict)) throw error;
+      if (!(error instanceof NetlinkError && error.code === "ENODEV")) refused.set(ifname, error.message);
+    }
   }
+  return { changed, refused };
 }
 
 function applyAll(rtnl: Rtnl, operations: readonly Operation[]): number {

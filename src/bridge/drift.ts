@@ -1,8 +1,9 @@
 /** Whether a notification speaks against what we believe, as in the overlay: the echo of our own work does not. */
 import type { BridgePort, Link, NetlinkEvent } from "../netlink/index.ts";
+import { POD_PORT } from "../pod/index.ts";
 import { bridgeFdbEntry, type Devices, fdbEntry, neighbourEntry } from "./actual.ts";
 import type { BridgeDesired } from "./desired.ts";
-import { planBridgeDevice, planPort, POD_PORT, tunnelPort } from "./device.ts";
+import { planBridgeDevice, planPort, tunnelPort } from "./device.ts";
 import { BRIDGE_NAME, type BridgeEntry, keyOf, sameBridgeEntry } from "./types.ts";
 
 /** The key of the devices' own failures; no entry has it. */

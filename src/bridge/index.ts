@@ -1,7 +1,6 @@
 /** A bridged pod network's data plane: one subnet over all nodes, whose addresses are known and not searched for. */
 export { type BridgeActual, type Devices, readBridge } from "./actual.ts";
 export { BridgeDesired } from "./desired.ts";
-export { POD_PORT } from "./device.ts";
 export * from "./owners.ts";
 export type { BridgePassReport } from "./pass.ts";
 export { type BridgePlan, planBridge, type Step } from "./plan.ts";

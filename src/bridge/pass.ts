@@ -8,7 +8,7 @@ import { type BridgeFdbEntry, describeOperation, type Rtnl } from "../netlink/in
 import { applyPlan, type Backoff, type Birthplace, type Changed } from "../overlay/index.ts";
 import { type Devices, readBridge } from "./actual.ts";
 import type { BridgeDesired } from "./desired.ts";
-import { ensureBridge, ensurePort } from "./device.ts";
+import { ensureBridge, ensurePorts } from "./device.ts";
 import { planBridge } from "./plan.ts";
 import { type BridgedNetwork, type BridgeEntry, type BridgeEntryKind, kindOf } from "./types.ts";
 
@@ -94,12 +94,15 @@ async function makeRight(input: BridgePassInput): Promise<BridgePassOutcome> {
   );
   const failed = new Map(failures.map(({ index, error }) => [tried[index]?.key ?? "", error.message]));
   for (const [ifname, why] of refused) failed.set(`port ${ifname}`, why);
-  const repaired = known && wantedBefore ? tried.filter(({ key }) => !changed.has(key) && !before.has(key)) : [];
+  const wasRight = (key: string) => known !== undefined && wantedBefore && !changed.has(key) && !before.has(key);
+  const repaired = tried.filter(({ key }) => wasRight(key));
   tell(logger, desired.local.device, repaired);
   const repairs = new Map<BridgeEntryKind | "device", number>(
     looked?.did.length && wantedBefore ? [["device", 1]] : [],
   );
-  for (const key of new Set(repaired.map((step) => step.key))) {
+  const put = [...ports.changed].map((ifname) => `port ${ifname}`).filter(wasRight);
+  if (put.length > 0) logger.warn(`repaired what somebody changed: ${put.join(", ")}`);
+  for (const key of new Set([...put, ...repaired.map((step) => step.key)])) {
     repairs.set(kindOf(key), (repairs.get(kindOf(key)) ?? 0) + 1);
   }
   const missing = book({ desired, steps, tried, waiting, failed, devices, backoff, logger });
@@ -136,17 +139,11 @@ function lookAtDevices({ rtnl, netns, birthplace, desired, logger }: BridgePassI
 /** Looks at the ports among the keys alone. */
 function lookAtPorts(rtnl: Rtnl, desired: BridgeDesired, known: KnownBridge, keys: ReadonlySet<string>) {
   const ports = new Map(known.devices.ports);
-  const refused = new Map<string, string>();
-  for (const key of keys) {
-    if (kindOf(key) !== "port") continue;
-    const ifname = key.slice("port ".length);
-    ports.delete(ifname);
-    if (!desired.ports.has(ifname)) continue;
-    const made = ensurePort(rtnl, rtnl.link(ifname), known.devices.bridge);
-    if (typeof made === "number") ports.set(ifname, made);
-    else if (made !== undefined) refused.set(ifname, made);
-  }
-  return { devices: { ...known.devices, ports }, refused };
+  const names = [...keys].filter((key) => kindOf(key) === "port").map((key) => key.slice("port ".length));
+  for (const ifname of names) ports.delete(ifname);
+  const wanted = names.filter((ifname) => desired.ports.has(ifname));
+  const found = ensurePorts(rtnl, wanted, (ifname) => rtnl.link(ifname), known.devices.bridge, ports);
+  return { devices: { ...known.devices, ports }, ...found };
 }
 
 /** What a dump would show of these keys: what was applied last. */
