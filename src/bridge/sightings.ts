@@ -6,7 +6,7 @@
 import { bytesToMac, macToBytes } from "../addr/index.ts";
 import type { BridgeFdbEntry } from "../netlink/index.ts";
 import { FrameTap, MAX_TAPPED, SysError } from "../sys/index.ts";
-import { type Devices } from "./actual.ts";
+import type { Devices } from "./actual.ts";
 import { nameOf } from "./drift.ts";
 import type { LocalPort, MacSeen } from "./types.ts";
 
@@ -15,6 +15,8 @@ export class Sightings {
   readonly #netns: number | string | undefined;
   readonly #onSeen: (seen: MacSeen) => void;
   readonly #taps = new Map<string, { what: string; tap: FrameTap }>();
+  /** What cannot be listened for, by port, in words. */
+  readonly #problems = new Map<string, string>();
   /** What the bridge keeps locked and was told. */
   readonly #locked = new Set<string>();
 
@@ -43,17 +45,22 @@ export class Sightings {
 
   /** Listens for the claims of these ports, and no others. Returns what cannot be listened for, by port, in words. */
   follow(devices: Devices, ports: ReadonlyMap<string, LocalPort>): Map<string, string> {
-    const problems = new Map<string, string>();
+    const problems = this.#problems;
+    for (const ifname of problems.keys()) if (!this.#taps.has(ifname)) problems.delete(ifname);
     for (const [ifname, { what, tap }] of this.#taps) {
       if (what === wanted(devices, ports.get(ifname))) continue;
       tap.close();
       this.#taps.delete(ifname);
+      problems.delete(ifname);
     }
     for (const [ifname, port] of ports) {
       const what = wanted(devices, port);
       const ifindex = devices.ports.get(ifname);
       if (what === undefined || ifindex === undefined || this.#taps.has(ifname)) continue;
-      const macs = claimsOf(port).slice(0, MAX_TAPPED).map(macToBytes);
+      const claims = claimsOf(port);
+      const macs = claims.slice(0, MAX_TAPPED).map(macToBytes);
+      if (claims.length > MAX_TAPPED)
+        problems.set(ifname, `${ifname} has ${claims.length} claims, of which only ${MAX_TAPPED} can be listened for`);
       const onSeen = (mac: Uint8Array) => this.#onSeen({ ifname, ifindex, mac: bytesToMac(mac), claimed: true });
       try {
         this.#taps.set(ifname, { what, tap: FrameTap.open({ netns: this.#netns, ifindex, macs, onSeen }) });
