@@ -14,7 +14,7 @@ const LAYERS = [
   ["lab"],
   ["ctl"],
   ["agent"],
-  ["blocks"],
+  ["blocks", "bridge"],
   ["cni", "overlay", "networks"],
   ["pod", "ipam", "kube", "nft", "netspace"],
   ["netlink", "config"],

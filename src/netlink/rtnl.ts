@@ -10,7 +10,17 @@ import { createLink, createLinkTold, type Creation, isCreatedAlone } from "./cre
 import { NetlinkError } from "./errors.ts";
 import type { KernelSocket } from "../sys/index.ts";
 import * as questions from "./questions.ts";
-import type { Address, FdbEntry, Link, Neighbour, Operation, OperationFailure, Route, Rule } from "./types.ts";
+import type {
+  Address,
+  BridgeFdbEntry,
+  FdbEntry,
+  Link,
+  Neighbour,
+  Operation,
+  OperationFailure,
+  Route,
+  Rule,
+} from "./types.ts";
 
 const DEFAULT_TIMEOUT_MS = 5_000;
 const EINVAL = 22;
@@ -74,6 +84,11 @@ export class Rtnl implements Disposable {
   /** FDB entries of a VXLAN device that lead to a remote VTEP. */
   fdb(filter: { ifindex: number }): FdbEntry[] {
     return questions.fdb(this.#connection, filter.ifindex);
+  }
+
+  /** FDB entries of a bridge, of all its ports and its own. */
+  bridgeFdb(filter: { master: number }): BridgeFdbEntry[] {
+    return questions.bridgeFdb(this.#connection, filter.master);
   }
 
   /** Policy routing rules, of both families unless said otherwise. */

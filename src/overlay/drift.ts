@@ -55,6 +55,7 @@ export function doubtOf(desired: DesiredState, ifindex: number | undefined, even
     if (!wanted) return gone || !isMadeNeighbour(neighbour) ? undefined : doubt("neighbour", neighbour.ip);
     return !gone && isRightNeighbour(wanted, neighbour) ? undefined : doubt("neighbour", neighbour.ip);
   }
+  if (event.kind !== "fdb") return undefined;
   const { fdb } = event;
   if (fdb.ifindex !== ifindex) return undefined;
   const wanted = desired.fdb.get(fdb.mac);

@@ -7,8 +7,13 @@ export {
   parseVtepAnnotation,
   readVtepAnnotation,
 } from "./annotation.ts";
+export { applyPlan } from "./apply.ts";
+export { Backoff, type BackoffOptions } from "./backoff.ts";
+export { type Changed, Ledger } from "./ledger.ts";
+export { isMadeNeighbour } from "./match.ts";
+export { Pacer, type PassEnd } from "./pacer.ts";
 export { type ActualState, readActual } from "./actual.ts";
-export { desiredState, deviceAlias } from "./desired.ts";
+export { desiredState, deviceAlias, deviceOf, differing } from "./desired.ts";
 export type { Birthplace } from "./birthplace.ts";
 export { ensureDevice, planDevice } from "./device.ts";
 export { AnnotationError, DeviceConflict } from "./errors.ts";

@@ -103,7 +103,7 @@ export function fixedDifferences(desired: DesiredDevice, { vxlan, master }: Link
     ["learning", vxlan.learning],
     ["group", vxlan.group !== undefined],
     ["underlay device", (vxlan.link ?? 0) !== 0],
-    ["bridge or VRF", (master ?? 0) !== 0],
+    ["bridge or VRF", !desired.bridged && (master ?? 0) !== 0],
   ];
   return wrong.filter(([, differs]) => differs).map(([name]) => name);
 }

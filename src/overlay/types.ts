@@ -139,6 +139,8 @@ export interface DesiredDevice {
   /** Marks the device as this network's, so that one left over from another VNI is found. */
   alias: string;
   txChecksum: TxChecksum;
+  /** It is to be a port of a bridge, which is seen to elsewhere; else it is to have no master. */
+  bridged?: boolean;
 }
 
 /** An FDB entry: where frames for a peer's MAC go. */

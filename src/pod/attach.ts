@@ -16,6 +16,7 @@ import {
   Rtnl,
 } from "../netlink/index.ts";
 import { closeFd, initSysctlIfAny, netnsIdentity, openNetns, sameNetns, withNetns, writeSysctl } from "../sys/index.ts";
+import { bridgedHostOperations, bridgedPodOperations } from "./bridged.ts";
 import { PodLinkError } from "./errors.ts";
 import { GATEWAY, HOST_MAC, hostIfname, podMacOf } from "./names.ts";
 import { hostOperations, pairOperation, podOperations } from "./plan.ts";
@@ -104,7 +105,7 @@ function attach(spec: PodLinkSpec, hostFd: number, podFd: number, arrival: Arriv
   } catch (error) {
     throw takeBack(work, error);
   }
-  const gateways = spec.addresses.map((ip) => GATEWAY[familyOf(ip)]);
+  const gateways = spec.bridge ? [] : spec.addresses.map((ip) => GATEWAY[familyOf(ip)]);
   return {
     hostIfname: hostName,
     hostMac: HOST_MAC,
@@ -115,7 +116,7 @@ function attach(spec: PodLinkSpec, hostFd: number, podFd: number, arrival: Arriv
   };
 }
 
-function validate({ addresses, mtu, mac, ifname }: PodLinkSpec): void {
+function validate({ addresses, mtu, mac, ifname, bridge }: PodLinkSpec): void {
   const families = addresses.map((ip) => familyOf(parseIp(ip)));
   if (mac !== undefined) parseMac(mac);
   if (families.length === 0) throw new PodLinkError("invalid", `interface ${ifname} would get no address`);
@@ -124,6 +125,11 @@ function validate({ addresses, mtu, mac, ifname }: PodLinkSpec): void {
       "invalid",
       `interface ${ifname} would get two addresses of one family: ${addresses.join(", ")}`,
     );
+  }
+  const bare = bridge && families.find((family) => bridge.prefixLengths[family] === undefined);
+  if (bare) {
+    const message = `interface ${ifname} would be a port of bridge ${bridge.name}, whose network has no IPv${bare} subnet`;
+    throw new PodLinkError("invalid", message);
   }
   if (families.includes(6) && mtu < MIN_IPV6_MTU) {
     throw new PodLinkError(
@@ -189,7 +195,7 @@ const describeLink = ({ kind, mac }: Link): string => [kind ?? "physical", mac].
 
 function setUp(work: Work, made: Link | undefined, arrival: Arrival): void {
   const { spec, hostName, podMac, podFd, host, pod } = work;
-  const { addresses, alias, ifname, destinations } = spec;
+  const { addresses, alias, ifname, destinations, bridge } = spec;
   const { index, peerIndex: peer } = made ?? {};
   if (index === undefined || peer === undefined) {
     throw new PodLinkError("kernel", `interface ${ifname} vanished from sandbox ${spec.netns} while it was set up`);
@@ -202,11 +208,25 @@ function setUp(work: Work, made: Link | undefined, arrival: Arrival): void {
   if (wantsIpv6 && !(hostIpv6 && podIpv6)) {
     throw new PodLinkError("invalid", `this node's kernel has no IPv6, but the pod is to have ${addresses.join(", ")}`);
   }
-  if (wantsIpv6) arrival.expect(GATEWAY[6], peer, there);
+  if (wantsIpv6 && !bridge) arrival.expect(GATEWAY[6], peer, there);
   for (const ip of addresses) if (familyOf(ip) === 6) arrival.expect(ip, index, podFd);
-  apply(work, host, "the host", hostOperations({ index: peer, addresses, alias, ipv6: hostIpv6 }));
+  const hostEnd = { index: peer, addresses, alias, ipv6: hostIpv6 };
+  const podEnd = { index, addresses, mac: podMac, ipv6: podIpv6 };
   const sandbox = `sandbox ${spec.netns}`;
-  apply(work, pod, sandbox, podOperations({ index, addresses, mac: podMac, ipv6: podIpv6, destinations }));
+  if (bridge) {
+    const { index: master, kind } = host.link(bridge.name) ?? {};
+    if (master === undefined || kind !== "bridge") {
+      throw new PodLinkError(
+        "invalid",
+        `there is no bridge ${bridge.name} that ${ifname} of ${alias} could be a port of`,
+      );
+    }
+    apply(work, host, "the host", bridgedHostOperations({ ...hostEnd, bridge: master }));
+    apply(work, pod, sandbox, bridgedPodOperations({ ...podEnd, bridge }));
+  } else {
+    apply(work, host, "the host", hostOperations(hostEnd));
+    apply(work, pod, sandbox, podOperations({ ...podEnd, destinations }));
+  }
   settleCarrier(host, peer);
 }
 

@@ -6,6 +6,7 @@ export { errnoName, errnoText, SysError } from "./errors.ts";
 export { Echo, type EchoAnswer, type EchoRequest } from "./echo.ts";
 export * from "./ethtool.ts";
 export * from "./files.ts";
+export { FrameTap, type FrameTapOptions, MAX_TAPPED } from "./frame-tap.ts";
 export { GoneFiles } from "./gone.ts";
 export * from "./lock.ts";
 export * from "./multicast.ts";
