@@ -1,18 +1,6 @@
-/** Blocks and claims through the API server: what this folder asks of it, as requests of one client. */
-import {
-  createObject,
-  deleteObject,
-  getObject,
-  type KubeClient,
-  listObjects,
-  METADATA_ONLY,
-  NODES,
-  patchStatus,
-  podsOf,
-  replaceObject,
-} from "../kube/index.ts";
-import { ipClaimsOf, NETWORK_BLOCKS } from "../networks/index.ts";
-import type { ClaimObjects } from "./ip-claims.ts";
+/** Blocks through the API server: what this folder asks of it, as requests of one client. */
+import { createObject, deleteObject, getObject, type KubeClient, listObjects, replaceObject } from "../kube/index.ts";
+import { NETWORK_BLOCKS } from "../networks/index.ts";
 import type { ApiObject, BlockObjects } from "./objects.ts";
 
 /** The blocks of all networks. */
@@ -24,18 +12,4 @@ export const blockObjects = (client: KubeClient): BlockObjects => ({
     await deleteObject(client, NETWORK_BLOCKS, name, uid);
   },
   list: async (selector) => (await listObjects(client, NETWORK_BLOCKS, selector)) as ApiObject[],
-});
-
-/** The claims of all networks, and the pods and nodes that use them. */
-export const claimObjects = (client: KubeClient): ClaimObjects => ({
-  get: (namespace, name) => getObject(client, ipClaimsOf(namespace), name),
-  patchStatus: (namespace, name, status, version) =>
-    patchStatus(client, ipClaimsOf(namespace), name, { ...status }, version),
-  pod: async (namespace, name) => {
-    const pod = (await getObject(client, podsOf(namespace), name)) as
-      | { metadata?: { uid?: string }; spec?: { nodeName?: string } }
-      | undefined;
-    return pod && { uid: pod.metadata?.uid ?? "", node: pod.spec?.nodeName ?? "" };
-  },
-  nodeExists: async (name) => (await getObject(client, NODES, name, METADATA_ONLY)) !== undefined,
 });

@@ -4,27 +4,13 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cidrContains } from "../../../src/addr/index.ts";
-import {
-  BlockClaims,
-  BlockError,
-  blockObjects,
-  ClaimAddresses,
-  claimObjects,
-  IpClaims,
-} from "../../../src/blocks/index.ts";
+import { BlockClaims, BlockError, blockObjects } from "../../../src/blocks/index.ts";
 import { Ipam } from "../../../src/ipam/index.ts";
-import { connect, createObject, type KubeClient, listObjects, NODES, podsOf } from "../../../src/kube/index.ts";
-import { type ApiServer, type ResourceType, startApiServer } from "../../../src/lab/api/index.ts";
-import { BUILT_IN } from "../../../src/lab/api/resources.ts";
-import { API_VERSION, ipClaimsOf, NETWORK_BLOCKS, parseNetworkBlock } from "../../../src/networks/index.ts";
+import { connect, createObject, type KubeClient, listObjects, NODES } from "../../../src/kube/index.ts";
+import { type ApiServer, startApiServer } from "../../../src/lab/api/index.ts";
+import { NETWORK_BLOCKS, parseNetworkBlock } from "../../../src/networks/index.ts";
 
-const own = { group: "skylane.dev", version: "v1alpha1", generation: true };
-const ROWS: ResourceType[] = [
-  { ...own, plural: "networkblocks", singular: "networkblock", kind: "NetworkBlock", namespaced: false },
-  { ...own, plural: "ipclaims", singular: "ipclaim", kind: "IPClaim", namespaced: true, status: true },
-];
-
-describe("blocks and claims through an API server", function () {
+describe("blocks through an API server", function () {
   this.timeout(30_000);
   const dir = mkdtempSync(join(tmpdir(), "skylane-embedded-"));
   let server: ApiServer;
@@ -33,8 +19,7 @@ describe("blocks and claims through an API server", function () {
   const uids = new Map<string, string>();
 
   before(async () => {
-    const resources = ROWS.filter(({ plural }) => !BUILT_IN.some((row) => row.plural === plural));
-    server = await startApiServer({ host: "127.0.0.1", resources });
+    server = await startApiServer({ host: "127.0.0.1" });
     writeFileSync(join(dir, "kubeconfig"), server.kubeconfig(), { mode: 0o600 });
     client = connect({ kubeconfig: join(dir, "kubeconfig") });
     for (const name of ["n1", "n2", "n3", "n4"]) {
@@ -109,47 +94,5 @@ describe("blocks and claims through an API server", function () {
     await claims.ensureRoom([4]);
     assert.equal(claims.usable().length, 1);
     await claims.leave();
-  });
-
-  it("give a claim one address on whatever node, and free it after its end", async () => {
-    for (const node of ["n1", "n2"]) {
-      const metadata = { name: `db-on-${node}`, namespace: "default" };
-      const spec = { nodeName: node, containers: [{ name: "c", image: "i" }] };
-      await createObject(client, podsOf("default"), { apiVersion: "v1", kind: "Pod", metadata, spec });
-    }
-    const collection = ipClaimsOf("default");
-    const metadata = { name: "db", namespace: "default" };
-    await createObject(client, collection, {
-      apiVersion: API_VERSION,
-      kind: "IPClaim",
-      metadata,
-      spec: { network: "blue" },
-    });
-    const on = (node: string) => {
-      const addresses = new ClaimAddresses({
-        network: "blue",
-        cidrs: ["10.1.0.0/24"],
-        blockSize: 8,
-        objects: blockObjects(client),
-        view: () => [],
-      });
-      return new IpClaims({ network: "blue", node, objects: claimObjects(client), addresses });
-    };
-    const given = await on("n1").attach("default", "db", { name: "db-on-n1" });
-    assert.equal(given.ips.length, 1);
-    await assert.rejects(
-      on("n2").attach("default", "db", { name: "db-on-n2" }),
-      (error) => error instanceof BlockError && error.kind === "inUse",
-    );
-    await on("n1").detach("default", "db", "db-on-n1");
-    assert.deepEqual(await on("n2").attach("default", "db", { name: "db-on-n2" }), given);
-
-    assert.deepEqual(await on("n1").sweep(() => false), []);
-    await client.json({ method: "DELETE", path: `${collection}/db` });
-    assert.deepEqual(await on("n1").sweep(() => false), given.ips);
-    assert.deepEqual(
-      (await blocks()).map(({ addresses }) => addresses),
-      [{}],
-    );
   });
 });
