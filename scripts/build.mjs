@@ -72,7 +72,7 @@ const { metafile } = await build({
   format: "cjs",
   minifySyntax: true,
   minifyWhitespace: true,
-  keepNames: true,
+  // not keepNames: it names each closure anew whenever it is made, and functions so named share no shape; ours keep their names anyway
   legalComments: "none",
   define: { "process.env.SKYLANE_VERSION": JSON.stringify(version), "import.meta.url": "__skylaneUrl" },
   banner: { js: 'const __skylaneUrl=require("node:url").pathToFileURL(__filename).href;' },

@@ -1,6 +1,7 @@
 /**
- * Renders the Helm chart with its default values into manifests/skylane.yaml (and the admission policy into a file
- * of its own), so that the chart is the one source of both ways to install.
+ * Renders the Helm chart with its default values into manifests/skylane.yaml, so that the chart is the one source of both
+ * ways to install. What older API servers refuse is in files of its own: the admission policy, and the custom resources
+ * with their CEL rules.
  *
  * It understands the part of Go's templates that the chart keeps to: `{{ .Values.a.b }}`, `{{ .Release.Namespace }}`,
  * `if … end`, the functions `or`, `quote`, `toJson` and `printf "…%v"`, and the trim markers. Anything else is an error.
@@ -84,11 +85,12 @@ export function renderChart(changes: Scope, namespace: string, templates: readon
 }
 
 const NAMESPACE = "skylane-system";
-const INSTALL = ["namespace", "rbac", "configmap", "daemonset"];
+const INSTALL = ["namespace", "crds", "rbac", "configmap", "daemonset"];
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const files = {
-    "skylane.yaml": HEAD + renderChart({ createNamespace: true }, NAMESPACE, INSTALL),
+    "skylane.yaml": HEAD + renderChart({ createNamespace: true, celRules: false }, NAMESPACE, INSTALL),
+    "crds.yaml": HEAD + renderChart({ celRules: true }, NAMESPACE, ["crds"]),
     "admission-policy.yaml": HEAD + renderChart({ admissionPolicy: true }, NAMESPACE, ["admission-policy"]),
   };
   for (const [file, text] of Object.entries(files)) {

@@ -50,7 +50,7 @@ async function ours(rtnl: Rtnl, ns: Namespace, peers: readonly Peer[]): Promise<
   const desired = desiredState(LOCAL, peers);
   const link = rtnl.link(DEVICE);
   if (!link) throw new Error("the device is not there");
-  const actual = await readActual(rtnl, { ifindex: link.index, vni: LOCAL.vni, port: LOCAL.port });
+  const actual = await readActual(rtnl, { ifindex: link.index, vni: LOCAL.vni, port: LOCAL.port }, false);
   const operations = plan(desired, actual);
   const planned = performance.now();
   const failures = await applyPlan(rtnl, operations);

@@ -28,6 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -146,15 +147,18 @@ static int run(const char *dir, const char *name, int argc, char **argv) {
  * says at once whether it takes it, and later the exit status, the length of the answer, and the answer:
  *
  *     launcher  'S' and the open sandbox, where there is one                   SCM_RIGHTS
- *     launcher  "skylane1" u32 u32 u64 u64 variables configuration             lengths; our network namespace
+ *     launcher  "skylane2" u32 u32 u64 u64 variables configuration             lengths; our network namespace
  *     agent     'A' | 'D'                                                      accepted, or declined: do it yourself
+ *     agent     HOLD u32 name, and an open namespace | RELEASE u32 name         any number of times, each answered by
+ *     launcher  u32                                                            an errno, 0 when it is done
  *     agent     u32 u32 answer                                                 exit status, length
  *     launcher  'K'                                                            the runtime has the answer
  *
  * Numbers are in the byte order of the machine, which both ends share. The agent, in a container, may see another namespace
  * or none under the path of the sandbox, so it is given the sandbox itself; ours goes by device and inode number, and must be the
  * agent's. Without the 'K' the agent takes an ADD back,
- * as the plugin does when it cannot write. When the agent dies in the middle, the request is served here under the same
+ * as the plugin does when it cannot write. A mount that the agent made in its container would end with it, so the network
+ * namespaces of pod networks get their names from here: a bind mount under /run/netns, as ip-netns(8) makes them. When the agent dies in the middle, the request is served here under the same
  * SKYLANE_REQUEST, by which the plugin knows a half-made attachment for its own and takes it back first.
  */
 #define MAX_CONFIGURATION (1024 * 1024)
@@ -294,7 +298,7 @@ static int send_sandbox(int fd) {
 static int send_request(long long until) {
   static char variables[MAX_VARIABLES];
   struct sockaddr_un address = {0};
-  struct head head = {.magic = {'s', 'k', 'y', 'l', 'a', 'n', 'e', '1'}, .configuration = configuration_length};
+  struct head head = {.magic = {'s', 'k', 'y', 'l', 'a', 'n', 'e', '2'}, .configuration = configuration_length};
   for (char **one = environ; *one; one++) {
     if (strncmp(*one, "CNI_", 4) != 0 && strncmp(*one, REQUEST, strlen(REQUEST)) != 0) continue;
     size_t length = strlen(*one) + 1;
@@ -353,13 +357,90 @@ static int still_working(void) {
   return 1;
 }
 
+/* Where named network namespaces are, and what those of pod networks are called: the agent's are no other. */
+#define NETNS_DIR "/run/netns"
+#define SPACE "sky-"
+#define MAX_SPACE 44
+
+static int is_space(const char *name) {
+  if (strncmp(name, SPACE, strlen(SPACE)) != 0 || name[strlen(SPACE)] == '\0') return 0;
+  return strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == strlen(name);
+}
+
+/* Gives an open network namespace a name, which keeps it. Returns an errno; one that has the name already is fine. */
+static int hold(const char *path, int namespace) {
+  char from[32];
+  struct stat there, wanted;
+  if (fstat(namespace, &wanted) != 0) return errno;
+  if (stat(path, &there) == 0 && there.st_dev == wanted.st_dev) return there.st_ino == wanted.st_ino ? 0 : EEXIST;
+  if (mkdir(NETNS_DIR, 0755) != 0 && errno != EEXIST) return errno;
+  int file = open(path, O_RDONLY | O_CREAT | O_CLOEXEC, 0444);
+  if (file < 0) return errno;
+  close(file);
+  snprintf(from, sizeof from, "/proc/self/fd/%d", namespace);
+  return mount(from, path, "none", MS_BIND, NULL) == 0 ? 0 : errno;
+}
+
+/* Takes a name away; whoever still has the namespace open keeps it. Returns an errno; one that is gone already is fine. */
+static int release_name(const char *path) {
+  if (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) != 0 && errno != EINVAL && errno != ENOENT) return errno;
+  return unlink(path) == 0 || errno == ENOENT ? 0 : errno;
+}
+
+/* What the agent says: two numbers, and an open file with them where it hands one over. */
+struct said {
+  uint32_t what, length;
+};
+enum { HOLD = 0x484f4c44, RELEASE = 0x52454c53 };
+
+static int receive_said(int fd, struct said *said, int *passed, long long until) {
+  union {
+    struct cmsghdr header;
+    char space[CMSG_SPACE(sizeof *passed)];
+  } control;
+  struct iovec part = {.iov_base = said, .iov_len = sizeof *said};
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+  *passed = -1;
+  while (ready(fd, POLLIN, until)) {
+    ssize_t n = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+    if (n <= 0) {
+      errno = ECONNRESET;
+      return 0;
+    }
+    struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
+    if (rights && rights->cmsg_type == SCM_RIGHTS) memcpy(passed, CMSG_DATA(rights), sizeof *passed);
+    return receive_all(fd, (char *)said + n, sizeof *said - n, until);
+  }
+  errno = ETIMEDOUT;
+  return 0;
+}
+
+/* Does what the agent asks for in between, until it answers. Returns 0 with an errno when it says no more. */
+static int wait_for_answer(int fd, struct said *answer, long long until) {
+  static char name[MAX_SPACE + 1], path[sizeof NETNS_DIR + MAX_SPACE + 1];
+  int namespace;
+  while (receive_said(fd, answer, &namespace, until)) {
+    if (answer->what != HOLD && answer->what != RELEASE) return 1;
+    uint32_t result = EINVAL;
+    if (answer->length > MAX_SPACE || !receive_all(fd, name, answer->length, until)) return errno = ECONNRESET, 0;
+    name[answer->length] = '\0';
+    if (is_space(name)) {
+      snprintf(path, sizeof path, "%s/%s", NETNS_DIR, name);
+      if (answer->what == RELEASE) result = release_name(path);
+      else result = namespace >= 0 ? hold(path, namespace) : EBADF;
+    }
+    if (namespace >= 0) close(namespace);
+    if (!send_all(fd, &result, sizeof result, until)) return errno = ECONNRESET, 0;
+  }
+  return 0;
+}
+
 /* Has the agent serve the request. Returns the exit status, or -1 when the plugin has to. */
 static int ask(void) {
   char id[17];
   uint64_t random;
-  struct {
-    uint32_t status, length;
-  } answer;
+  struct said answer;
   long long until = now_ms() + ACCEPT_MS;
   if (getrandom(&random, sizeof random, 0) != sizeof random) return -1;
   snprintf(id, sizeof id, "%016llx", (unsigned long long)random);
@@ -371,7 +452,7 @@ static int ask(void) {
     return -1;
   }
   until = now_ms() + ANSWER_MS;
-  if (receive_all(fd, &answer, sizeof answer, until)) {
+  if (wait_for_answer(fd, &answer, until)) {
     char *text = answer.length == 0 ? NULL
                                     : mmap(NULL, answer.length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (text == MAP_FAILED) {
@@ -383,7 +464,7 @@ static int ask(void) {
       signal(SIGPIPE, SIG_IGN);
       if (write_answer(text, answer.length)) {
         send_all(fd, "K", 1, until);
-        status = (int)answer.status;
+        status = (int)answer.what;
       } else {
         fprintf(stderr, "skylane: the answer could not be written: %s; taking everything back\n", strerror(errno));
         char byte;

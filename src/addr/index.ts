@@ -1,5 +1,6 @@
 /** IP addresses, prefixes and MAC addresses as values; the only folder that imports `ipaddr.js`. */
 export * from "./cidr.ts";
+export { interfaceNameFault } from "./ifname.ts";
 export * from "./ip.ts";
 export * from "./mac.ts";
 export { sha256, sha256Hex } from "./sha256.ts";

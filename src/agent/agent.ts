@@ -5,23 +5,28 @@ import { join } from "node:path";
 import { type AgentConfig, parseListen } from "../config/index.ts";
 import { connect, NodeEvents, patchNodeAnnotations } from "../kube/index.ts";
 import type { Logger } from "../log/index.ts";
-import { Rtnl } from "../netlink/index.ts";
+import { type MonitorListener, Rtnl } from "../netlink/index.ts";
 import { VTEP_ANNOTATION } from "../overlay/index.ts";
 import { DetachQueue, PATIENCE_MS } from "../pod/index.ts";
-import type { HeldLock } from "../sys/index.ts";
+import { GoneFiles, type HeldLock } from "../sys/index.ts";
 import { Task } from "../task/index.ts";
 import { type CachedInputs, cachePath, CacheWriter, readCache } from "./cache.ts";
 import { ClusterView } from "./cluster.ts";
 import { Housekeeping } from "./housekeeping.ts";
 import { type Listener, listenTcp, listenUnix } from "./http.ts";
 import { NodeFirewall } from "./firewall.ts";
-import { servingHost } from "./cni-host.ts";
+import type { Host } from "../cni/index.ts";
+import { GONE, servingHost, type ServingHostOptions } from "./cni-host.ts";
+import type { NameKeeper } from "./launcher-names.ts";
 import { CNI_SOCKET, CniServer } from "./cni-server.ts";
 import { claimNode, removeDrafts } from "./instance.ts";
-import { watchMachine } from "./machine.ts";
+import { type MachineWatch, watchMachine } from "./machine.ts";
 import { PodEnds } from "./pod-ends.ts";
 import { Metrics } from "./metrics.ts";
+import { type Publication, Publisher } from "./publisher.ts";
+import { ensureFiles } from "./files.ts";
 import { PodNetwork } from "./network.ts";
+import { Networks } from "./networks.ts";
 import { assess, type Readiness } from "./readiness.ts";
 import { agentRoutes } from "./routes.ts";
 import type { AgentStatus } from "./status.ts";
@@ -36,10 +41,14 @@ export class Agent {
   readonly #version: string;
   readonly #metrics: Metrics;
   readonly #network: PodNetwork;
+  readonly #networks: Networks;
+  readonly #publisher: Publisher;
   readonly #cluster: ClusterView;
   readonly #housekeeping: Housekeeping;
   readonly #podEnds: PodEnds;
   readonly #detachQueue: DetachQueue;
+  /** There from the start on, before anything is worked out. */
+  #machine: MachineWatch | undefined;
   /** For pods' links, whose changes may have to wait for many others. */
   readonly #podRtnl = Rtnl.open({ timeoutMs: PATIENCE_MS });
   readonly #startedAt = performance.now();
@@ -65,19 +74,29 @@ export class Agent {
     const events = new NodeEvents(client, { log });
     this.#closers.push(() => events.stop());
     const metrics = this.#metrics;
-    const firewall = new NodeFirewall(log, metrics, () => this.#network.firewallChanged());
+    const event = (type: "Normal" | "Warning", reason: string, message: string): void =>
+      events.emit({ node, type, reason, message });
+    const announce = (): void => this.#publisher.poke();
+    const announced = (name: string) => this.#publisher.verdict(name);
+    const firewall = new NodeFirewall(log, metrics, () => {
+      this.#network.filesChanged();
+      this.#networks.firewallChanged();
+    });
     this.#closers.push(() => firewall.stop());
+    const context = { config, log, metrics, rtnl, firewall, client, announce, event };
     this.#network = new PodNetwork({
-      config,
-      log,
-      metrics,
-      rtnl,
-      firewall,
-      annotate: (text) => patchNodeAnnotations(client, node, { [VTEP_ANNOTATION]: text }),
-      event: (type, reason, message) => events.emit({ node, type, reason, message }),
+      ...context,
+      watch: (listener) => this.#watch(listener),
+      announced: () => announced(network),
+      write: (local) => ensureFiles(config, local, this.#networks.any ? { needsAgent: true } : {}, log),
     });
     this.#closers.push(() => this.#network.stop());
-    this.#housekeeping = new Housekeeping({ config, log, metrics, rtnl, networks: [this.#network] });
+    this.#networks = new Networks({ ...context, announced, onPresence: () => this.#network.filesChanged() });
+    this.#closers.push(() => this.#networks.stop());
+    const annotate = (text: string) => patchNodeAnnotations(client, node, { [VTEP_ANNOTATION]: text });
+    this.#publisher = new Publisher(log, annotate, () => this.#publication());
+    this.#closers.push(() => this.#publisher.stop());
+    this.#housekeeping = new Housekeeping({ config, log, metrics, rtnl, networks: [this.#network, this.#networks] });
     this.#closers.push(() => this.#housekeeping.stop());
     this.#closers.push(() => this.#podRtnl.close());
     this.#detachQueue = new DetachQueue(this.#podRtnl);
@@ -90,7 +109,10 @@ export class Agent {
       cached,
       writer: new CacheWriter(cachePath(config.dataDir, network)),
       dataPathExists: rtnl.link(`sky.${config.vni}`) !== undefined,
-      onInputs: (inputs, live, changes) => this.#network.update(inputs, live, changes),
+      onInputs: (inputs, live, changes) => {
+        this.#network.update(inputs, live, changes);
+        this.#networks.update(inputs, live, changes);
+      },
       onNoNode: () => this.#network.noNode(node),
     });
     this.#closers.push(() => this.#cluster.stop());
@@ -140,7 +162,7 @@ export class Agent {
     return {
       version: this.#version,
       node: this.#config.nodeName,
-      networks: network ? [network] : [],
+      networks: [...(network ? [network] : []), ...this.#networks.status()],
       api: this.#cluster.status,
       ready: this.readiness(),
       uptimeSeconds: Math.round((performance.now() - this.#startedAt) / 1_000),
@@ -150,14 +172,20 @@ export class Agent {
   async #run(): Promise<void> {
     const { nodeName, network, runDir, dataDir, listen } = this.#config;
     this.#log.info("skylane-agent starts", { version: this.#version, network });
-    const machine = watchMachine({
-      changed: () => this.#network.look(),
-      heard: (events) => {
-        this.#detachQueue.notice(events);
-        this.#podEnds.notice(events, (index) => this.#detachQueue.isRemoving(index));
+    const machine = (this.#machine = watchMachine(
+      {
+        changed: () => {
+          this.#network.look();
+          this.#networks.look();
+        },
+        heard: (events) => {
+          this.#detachQueue.notice(events);
+          this.#podEnds.notice(events, (index) => this.#detachQueue.isRemoving(index));
+        },
+        lost: () => this.#podEnds.look(),
       },
-      lost: () => this.#podEnds.look(),
-    });
+      { routes: this.#config.directRouting === "auto" },
+    ));
     this.#closers.push(() => machine.close());
     this.#metrics.beforeScrape(() => this.#sample());
     const { tcp, unix } = agentRoutes({
@@ -174,17 +202,38 @@ export class Agent {
     this.#podEnds.look();
     this.#housekeeping.start();
     this.#cluster.start();
+    this.#networks.start();
     this.#log.debug("watching", { node: nodeName });
   }
 
-  #cniHost(): ReturnType<typeof servingHost> {
+  #watch(listener: MonitorListener): ReturnType<MachineWatch["also"]> {
+    if (!this.#machine) throw new Error("the machine is not watched yet");
+    return this.#machine.also(listener);
+  }
+
+  #publication(): Publication | undefined {
+    const { own, live } = this.#cluster;
+    const { entry } = this.#network;
+    if (!live || !own || !entry) return undefined;
+    return { own, entries: new Map([[this.#config.network, entry], ...this.#networks.entries]) };
+  }
+
+  #cniHost(): (names: NameKeeper) => Host {
     const { cniSeconds } = this.#metrics;
-    return servingHost({
+    const gone = new GoneFiles(join(this.#config.dataDir, GONE), (error) =>
+      this.#log.warn("a record that is gone could not be unlinked; the next start tries again", { error }),
+    );
+    this.#closers.push(() => gone.settled());
+    gone.sweep();
+    const options: ServingHostOptions = {
+      gone,
       rtnl: this.#podRtnl,
       queue: this.#detachQueue,
+      networks: this.#networks,
       log: this.#log,
       observe: ({ verb, result, ms }) => cniSeconds.observe({ verb, result, by: "agent" }, ms / 1_000),
-    });
+    };
+    return servingHost(options);
   }
 
   /** A port that is taken is no reason to leave the data path alone: it is tried again. */
@@ -221,6 +270,7 @@ export class Agent {
     }
     for (const { name, ok } of this.readiness().checks) this.#metrics.ready.set({ check: name }, ok ? 1 : 0);
     this.#network.sample();
+    this.#networks.sample();
     await this.#housekeeping.countDurations();
   }
 }

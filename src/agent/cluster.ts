@@ -108,6 +108,11 @@ export class ClusterView {
     };
   }
 
+  /** Our own Node as last known. */
+  get own(): OwnFacts | undefined {
+    return this.#ownFacts;
+  }
+
   /** Both watches have been in step since the start. */
   get live(): boolean {
     return this.#own.synced && this.#nodes.synced;
@@ -165,11 +170,12 @@ export class ClusterView {
   }
 }
 
-function ownFacts({ name, podCidrs, internalIps, annotations }: OwnNodeInfo): OwnFacts {
+function ownFacts({ name, uid, podCidrs, internalIps, annotations }: OwnNodeInfo): OwnFacts {
   const override = annotations[UNDERLAY_ANNOTATION];
   const vtep = annotations[VTEP_ANNOTATION];
   return {
     name,
+    uid,
     podCidrs: [...podCidrs],
     internalIps: [...internalIps],
     ...(override === undefined ? {} : { underlayOverride: override }),

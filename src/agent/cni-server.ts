@@ -25,6 +25,7 @@ import {
   sendNow,
 } from "../sys/index.ts";
 import { ACCEPTED, DECLINED, DELIVERED, encodeAnswer, type LauncherRequest, RequestReader } from "./cni-wire.ts";
+import { LauncherNames, type NameKeeper } from "./launcher-names.ts";
 import { listenPrivately } from "./private-socket.ts";
 
 /** Name of the socket in the run directory; the launcher looks for it there. */
@@ -37,7 +38,8 @@ const IDLE_MS = 10_000;
 export interface CniServerOptions {
   runDir: string;
   dataDir: string;
-  host: Host;
+  /** The machine, for one request: whoever made it can give names to network namespaces. */
+  host: (names: NameKeeper) => Host;
   log: Logger;
 }
 
@@ -170,7 +172,9 @@ export class CniServer {
       using path = sandbox !== undefined && isNetns(sandbox) ? lendNetns(env["CNI_NETNS"] ?? "", sandbox) : undefined;
       const ours = isAnswer(read) || this.#sees(read, request, path !== undefined);
       if (!sendNow(socket, ours ? ACCEPTED : DECLINED) || !ours) return;
-      await this.#answer(socket, isAnswer(read) ? read : await serveCall(read, host));
+      // From here on the request takes as long as it takes.
+      socket.setTimeout(0);
+      await this.#answer(socket, isAnswer(read) ? read : await serveCall(read, host(new LauncherNames(socket))));
     } catch (error) {
       log.error("a CNI request could not be served", { error });
     } finally {

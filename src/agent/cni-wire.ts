@@ -5,7 +5,7 @@
 import { endianness } from "node:os";
 import type { NetnsIdentity } from "../sys/index.ts";
 
-const MAGIC = Buffer.from("skylane1");
+const MAGIC = Buffer.from("skylane2");
 /** magic, two lengths, a namespace's device and inode. */
 const HEAD = MAGIC.length + 2 * 4 + 2 * 8;
 /** Largest sizes that are read, in bytes: the launcher's own limits, which the plugin has for the configuration as well. */

@@ -16,21 +16,17 @@ import type { LocalNetwork } from "../overlay/index.ts";
 import { makeDirectory } from "../sys/index.ts";
 import { conflistsBefore, ensureConflist, renderConflist } from "./conflist.ts";
 
-/** Makes both files say what they should; touches neither when it does. @throws Error of the system when one cannot be written. */
-export function ensureFiles(config: AgentConfig, local: LocalNetwork, log: Logger): void {
-  const { network, node, vni, device, mtu, podCidrs, clusterCidrs } = local;
+/** What a network's published state says beside what follows from the network itself. */
+export type PublishedExtra = Pick<PublishedNetwork, "hostNetns" | "destinations" | "needsAgent">;
+
+/**
+ * Makes both files say what they should; touches neither when it does.
+ * @throws Error of the system when one cannot be written.
+ */
+export function ensureFiles(config: AgentConfig, local: LocalNetwork, extra: PublishedExtra, log: Logger): void {
+  const { network } = local;
   const { runDir, dataDir } = config;
-  const published: PublishedNetwork = {
-    version: PUBLISHED_VERSION,
-    network,
-    node,
-    vni,
-    device,
-    mtu,
-    podCidrs,
-    clusterCidrs,
-  };
-  if (ensurePublished(runDir, published)) log.info("published the pod network for the CNI plugin", { mtu, podCidrs });
+  ensurePublished(runDir, local, extra, log);
   const { confDir, confName, binDir, chained } = config.cni;
   if (!ensureConflist(confDir, confName, renderConflist({ network, runDir, dataDir, chained, binDir }))) return;
   log.info("wrote the CNI configuration", { file: join(confDir, confName) });
@@ -41,12 +37,24 @@ export function ensureFiles(config: AgentConfig, local: LocalNetwork, log: Logge
   }
 }
 
-/** @returns whether it had to be written. */
-function ensurePublished(runDir: string, wanted: PublishedNetwork): boolean {
-  if (JSON.stringify(present(runDir, wanted)) === JSON.stringify(wanted)) return false;
+/** Makes a network's published state say what it should. @throws Error of the system when it cannot be written. */
+export function ensurePublished(runDir: string, local: LocalNetwork, extra: PublishedExtra, log: Logger): void {
+  const { network, node, vni, device, mtu, podCidrs, clusterCidrs } = local;
+  const wanted: PublishedNetwork = {
+    version: PUBLISHED_VERSION,
+    network,
+    node,
+    vni,
+    device,
+    mtu,
+    podCidrs,
+    clusterCidrs,
+    ...extra,
+  };
+  if (JSON.stringify(present(runDir, wanted)) === JSON.stringify(wanted)) return;
   makeDirectory(runDir);
   writePublished(runDir, wanted);
-  return true;
+  log.info("published the pod network for the CNI plugin", { mtu, podCidrs });
 }
 
 function present(runDir: string, { network }: PublishedNetwork): PublishedNetwork | undefined {

@@ -13,7 +13,12 @@ import { aggregate } from "./aggregate.ts";
 import type { Metrics } from "./metrics.ts";
 
 /** What a network's rules are made of, read whenever they are rendered: peers come and go in between. */
-export function rulesOf(local: LocalNetwork, peers: ReadonlyMap<string, Peer>, config: AgentConfig): NetworkRules {
+export function rulesOf(
+  local: LocalNetwork,
+  peers: ReadonlyMap<string, Peer>,
+  config: AgentConfig,
+  directOver: readonly number[] = [],
+): NetworkRules {
   const { network, vni, port, podCidrs, clusterCidrs } = local;
   return {
     network,
@@ -27,10 +32,14 @@ export function rulesOf(local: LocalNetwork, peers: ReadonlyMap<string, Peer>, c
     },
     podCidrs,
     get clusterCidrs() {
-      const known = Array.from(peers.values()).flatMap((peer) => unconfigured(clusterCidrs, peer));
+      const configured = new Set(clusterCidrs.map(familyOf));
+      const known: string[] = [];
+      for (const { podCidrs: cidrs } of peers.values())
+        for (const cidr of cidrs) if (!configured.has(familyOf(cidr))) known.push(cidr);
       return [...clusterCidrs, ...aggregate(known)];
     },
     masquerade: config.masquerade,
+    directOver,
   };
 }
 
@@ -45,10 +54,11 @@ export class NodeFirewall {
   readonly #networks = new Map<string, NetworkRules>();
   #started = false;
 
-  /** @param onApplied the rules in force have changed. */
-  constructor(log: Logger, metrics: Metrics, onApplied: () => void) {
+  /** @param onApplied the rules in force have changed. @param netns the network namespace; the agent's own by default */
+  constructor(log: Logger, metrics: Metrics, onApplied: () => void, netns?: number) {
     this.#firewall = new Firewall({
       logger: log,
+      ...(netns !== undefined && { netns }),
       onRepair: (kind) => metrics.repairs.inc({ network: "", kind }),
       onApply: (result) => {
         metrics.nftApplies.inc({ result });
@@ -74,6 +84,11 @@ export class NodeFirewall {
     this.#networks.set(rules.network, rules);
     this.#firewall.set([...this.#networks.values()]);
     if (!this.#started) this.#start.want();
+  }
+
+  /** Takes one network's rules out. */
+  remove(network: string): void {
+    if (this.#networks.delete(network)) this.#firewall.set([...this.#networks.values()]);
   }
 
   /** Takes a change of a network's peers, of which the rules that were set know already. */

@@ -10,6 +10,7 @@ import { DurationSpool } from "./durations.ts";
 import { ensureForwarding, PROTOCOL_RA, readForwarding } from "./forwarding.ts";
 import type { Metrics } from "./metrics.ts";
 import type { PodNetwork } from "./network.ts";
+import type { Networks } from "./networks.ts";
 
 const BEAT_MS = 10_000;
 /** Without a finished beat for this long the agent is stuck, in milliseconds. */
@@ -21,7 +22,7 @@ export interface HousekeepingOptions {
   log: Logger;
   metrics: Metrics;
   rtnl: Rtnl;
-  networks: readonly PodNetwork[];
+  networks: readonly [PodNetwork, Networks];
 }
 
 /** Runs it all until it is stopped. */
@@ -110,10 +111,17 @@ export class Housekeeping {
   }
 
   async #collect(): Promise<void> {
+    const { config, networks } = this.#options;
+    const [, further] = networks;
+    for (const network of [config.network, ...further.recorded]) await this.#collectOf(network);
+    await further.leaveEmpty();
+  }
+
+  async #collectOf(network: string): Promise<void> {
     const { config, log, metrics } = this.#options;
-    await this.#guarded("what dead pods left cannot be taken back", async () => {
-      const { attachments, addresses, failures } = await collectDead(config);
-      metrics.collected.inc({ network: config.network }, attachments.length + addresses.length);
+    await this.#guarded(`what dead pods of network "${network}" left cannot be taken back`, async () => {
+      const { attachments, addresses, failures } = await collectDead({ dataDir: config.dataDir, network });
+      metrics.collected.inc({ network }, attachments.length + addresses.length);
       for (const { containerId, ifname } of attachments)
         log.info("took back a pod's interface and addresses: its sandbox is gone", { container: containerId, ifname });
       for (const ip of addresses) log.info(`freed ${ip}: its sandbox is gone`);

@@ -7,6 +7,8 @@
 /** What our own Node object says, as far as a pod network needs it. */
 export interface OwnFacts {
   name: string;
+  /** Absent while only the cache knows the Node. */
+  uid?: string;
   /** Canonical pod CIDRs, at most one a family; empty while none is assigned. */
   podCidrs: string[];
   /** Addresses of type InternalIP, canonical, in the Node's order. */

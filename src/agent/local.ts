@@ -5,6 +5,7 @@
 import { derivedMac, familyOf } from "../addr/index.ts";
 import type { AgentConfig } from "../config/index.ts";
 import { isClusterCidr, type LocalNetwork } from "../overlay/index.ts";
+import { directFamilies } from "./direct.ts";
 import type { OwnFacts } from "./inputs.ts";
 import { overlayMtu } from "./mtu.ts";
 import { selectUnderlay, type Underlay, type UnderlayInput } from "./underlay.ts";
@@ -18,12 +19,16 @@ export type LocalResult =
   | { local: LocalNetwork; underlay: Underlay; warnings: string[] }
   | { missing: WaitKind; message: string };
 
-/** Works out this node's part in the configured network. @param current the underlay address in use. */
+/**
+ * Works out this node's part in the configured network.
+ * @param current the underlay address in use. @param isolated the network has a network namespace of its own
+ */
 export function resolveLocal(
   config: AgentConfig,
   own: OwnFacts,
   machine: Machine,
   current: string | undefined,
+  isolated = false,
 ): LocalResult {
   if (own.podCidrs.length === 0) {
     return {
@@ -50,6 +55,13 @@ export function resolveLocal(
         "the other nodes refuse it; correct clusterCidrs on all nodes",
     );
   }
+  const tunnelled = own.podCidrs.map(familyOf).filter((family) => !directFamilies(config).includes(family));
+  if (config.directRouting === "auto" && tunnelled.length > 0) {
+    warnings.push(
+      `directRouting is auto, and clusterCidrs has no IPv${tunnelled.join(" and IPv")} prefix: such packets go through the tunnel to ` +
+        "all peers; name the whole cluster's pod CIDRs in clusterCidrs on all nodes",
+    );
+  }
   return {
     underlay,
     warnings,
@@ -65,6 +77,8 @@ export function resolveLocal(
       podCidrs: own.podCidrs,
       clusterCidrs: config.clusterCidrs,
       txChecksum: config.txChecksum,
+      ...(isolated && { isolated }),
+      directRouting: config.directRouting,
     },
   };
 }

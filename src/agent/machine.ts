@@ -1,19 +1,40 @@
 /**
  * This machine's links and addresses: how they are, and that they have changed, so that the underlay is chosen anew
- * at once. What happens to pods' own links, the bulk of all notifications on a busy node, is passed over there.
+ * at once. What happens to pods' own links, the bulk of all notifications on a busy node, is passed over there. The agent
+ * hears this namespace's notifications here and nowhere else: each is read and decoded once, whoever wants to know.
  */
 import { ipScope } from "../addr/index.ts";
-import { Monitor, NetlinkError, type NetlinkEvent, isPodLinkGroup, type Rtnl } from "../netlink/index.ts";
+import {
+  Monitor,
+  type MonitorListener,
+  NetlinkError,
+  type NetlinkEvent,
+  isPodLinkGroup,
+  ROUTE_PROTOCOL,
+  type Rtnl,
+} from "../netlink/index.ts";
+import type { SegmentInput } from "./direct.ts";
 import type { Machine } from "./local.ts";
 
 /** A burst of notifications is one change: this long after its first, in milliseconds. */
 const SETTLE_MS = 20;
 
-/** Whether a notification can bear on the choice of the underlay. */
-function concernsUnderlay(event: NetlinkEvent): boolean {
+/** RT_TABLE_MAIN, linux/rtnetlink.h */
+const MAIN_TABLE = 254;
+
+/** Whether a notification can bear on the choice of the underlay or, with `routes`, on the ways in it. */
+function concernsUnderlay(event: NetlinkEvent, routes: boolean): boolean {
+  if (event.kind === "route") {
+    const { protocol, table = MAIN_TABLE, dst } = event.route;
+    // Pods' own routes and those to peers are ours; link-local networks come with every device.
+    return routes && protocol !== ROUTE_PROTOCOL && table === MAIN_TABLE && !dst.startsWith("fe80:");
+  }
   if (event.kind === "link") return !isPodLinkGroup(event.link.group) && !/^sky\.\d+$/.test(event.link.name);
   return event.kind === "address" && ipScope(event.address.ip) === "unicast";
 }
+
+/** The agent's own network namespace, which is the host's. */
+export const OWN_NETNS = "/proc/thread-self/ns/net";
 
 /** Who is told of what. */
 export interface MachineListener {
@@ -25,8 +46,19 @@ export interface MachineListener {
   lost(): void;
 }
 
-/** Watches links, addresses and routes. @throws SysError when no socket can be opened */
-export function watchMachine(listener: MachineListener): { close(): Promise<void> } {
+/** What watches the machine. */
+export interface MachineWatch {
+  /** Has somebody else told of links, addresses, routes and neighbours, too, until that is closed. */
+  also(other: MonitorListener): { close(): Promise<void> };
+  close(): Promise<void>;
+}
+
+/**
+ * Watches links, addresses, routes and neighbours.
+ * @param routes whether a changed way in the underlay is a change, too. @throws SysError when no socket can be opened
+ */
+export function watchMachine(listener: MachineListener, { routes }: { routes: boolean }): MachineWatch {
+  const others = new Set<MonitorListener>();
   let timer: NodeJS.Timeout | undefined;
   const changed = (): void => {
     timer ??= setTimeout(() => {
@@ -35,17 +67,24 @@ export function watchMachine(listener: MachineListener): { close(): Promise<void
     }, SETTLE_MS);
   };
   const monitor = Monitor.open({
-    kinds: ["link", "address", "route"],
+    kinds: ["link", "address", "route", "neighbour"],
     onEvents: (events) => {
-      if (events.some(concernsUnderlay)) changed();
+      // first who answers requests with what is told
       listener.heard(events);
+      if (events.some((event) => concernsUnderlay(event, routes))) changed();
+      for (const other of others) other.onEvents(events);
     },
-    onResync: () => {
+    onResync: (reason) => {
       changed();
       listener.lost();
+      for (const other of others) other.onResync(reason);
     },
   });
   return {
+    also: (other) => {
+      others.add(other);
+      return { close: async () => void others.delete(other) };
+    },
     close: async () => {
       await monitor.close();
       clearTimeout(timer);
@@ -54,10 +93,16 @@ export function watchMachine(listener: MachineListener): { close(): Promise<void
 }
 
 /** The machine as it is now. @throws NetlinkError when the kernel cannot be read */
-export function lookAt(rtnl: Rtnl): Machine {
+export function lookAt(rtnl: Rtnl): Machine & SegmentInput {
   return {
     links: rtnl.links(),
     addresses: rtnl.addresses(),
+    get routes() {
+      return rtnl.routes({ table: MAIN_TABLE });
+    },
+    get rules() {
+      return rtnl.rules();
+    },
     routeTo: (ip) => {
       try {
         return rtnl.routeTo(ip);

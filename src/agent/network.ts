@@ -8,18 +8,18 @@
 import type { AgentConfig } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
-import { type LocalNetwork, OverlayReconciler } from "../overlay/index.ts";
+import { type LocalNetwork, OverlayReconciler, type ReconcilerOptions, type VtepAnnotation } from "../overlay/index.ts";
 import { Task } from "../task/index.ts";
-import { ensureFiles } from "./files.ts";
+import { DirectWays } from "./direct-ways.ts";
 import type { NodeFirewall } from "./firewall.ts";
 import type { Inputs, NodeChanges } from "./inputs.ts";
 import { localChanges, resolveLocal } from "./local.ts";
-import { lookAt } from "./machine.ts";
+import { lookAt, OWN_NETNS } from "./machine.ts";
 import type { Metrics } from "./metrics.ts";
 import { Peers } from "./peers.ts";
-import { Publisher, type Publication } from "./publisher.ts";
+import { ownEntry } from "./publish.ts";
 import type { Question } from "./readiness.ts";
-import { type NetworkView, questionsOf, sampleInto, statusOf } from "./report.ts";
+import { type NetworkView, type Verdict, questionsOf, sampleInto, statusOf } from "./report.ts";
 import type { NetworkStatus } from "./status.ts";
 import type { Underlay } from "./underlay.ts";
 import { SelfTest } from "./selftest.ts";
@@ -35,8 +35,16 @@ export interface NetworkOptions {
   /** For looking at the machine; the reconciler has its own. */
   rtnl: Rtnl;
   firewall: Pick<NodeFirewall, "set" | "changePeers" | "verdict">;
-  /** Writes our Node's `skylane.dev/vtep`. @throws ApiError */
-  annotate: (text: string) => Promise<void>;
+  /** The network namespace of the network's device and of its pods' host ends; the agent's own by default. */
+  space?: { netns: number; rtnl: Rtnl };
+  /** What the other nodes are to know may have changed: see {@link PodNetwork.entry}. */
+  announce: () => void;
+  /** Whether they can know it. */
+  announced: () => Verdict;
+  /** Writes the files from which the node's pods come about. @throws Error of the system */
+  write: (local: LocalNetwork) => void;
+  /** What happens in that namespace, where somebody listens already. */
+  watch?: ReconcilerOptions["watch"];
   /** Emits an Event on our Node. */
   event: (type: "Normal" | "Warning", reason: string, message: string) => void;
 }
@@ -48,8 +56,8 @@ export class PodNetwork {
   readonly #waiting: Waiting;
   readonly #peers: Peers;
   readonly #selfTest: SelfTest;
+  readonly #ways: DirectWays;
   readonly #start: Task;
-  readonly #publisher: Publisher;
   readonly #files: Task;
   #inputs: Inputs | undefined;
   #live = false;
@@ -68,7 +76,7 @@ export class PodNetwork {
 
   constructor(options: NetworkOptions) {
     this.#options = options;
-    const { log, metrics, rtnl, event, annotate } = options;
+    const { log, metrics, rtnl, space, event } = options;
     this.#log = log;
     this.#peers = new Peers({
       ...options,
@@ -77,7 +85,8 @@ export class PodNetwork {
         event("Warning", "SkylanePeerRefused", `${node}: ${reason}: ${message}`),
     });
     this.#waiting = new Waiting(log, (reason, message) => event("Warning", reason, message));
-    this.#selfTest = new SelfTest(rtnl, metrics);
+    this.#selfTest = new SelfTest(space?.rtnl ?? rtnl, metrics);
+    this.#ways = new DirectWays(log);
     this.#start = new Task(
       () => this.#startOverlay(),
       RETRY,
@@ -85,7 +94,6 @@ export class PodNetwork {
         if (attempt === 1) log.error("the overlay cannot be started; trying again", { error });
       },
     );
-    this.#publisher = new Publisher(log, annotate, () => this.#publication());
     this.#files = new Task(
       () => this.#writeFiles(),
       RETRY,
@@ -125,17 +133,23 @@ export class PodNetwork {
     });
   }
 
-  /** The node's rules are in place, or are no longer: pods may come once they are. */
-  firewallChanged(): void {
+  /** The packet filter's rules are in place, or are no longer, or what the files say beside this network has changed. */
+  filesChanged(): void {
     this.#files.want();
   }
 
   /** What is looked at from time to time without any event: the files, and the data path itself. */
   async maintain(): Promise<void> {
     this.look();
-    if (this.#worked && this.#local) await this.#selfTest.run(this.#local, [...this.#peers.all.values()]);
+    if (this.#worked && this.#local) await this.#ask(this.#local);
     this.#files.want();
-    this.#publisher.poke();
+    this.#options.announce();
+  }
+
+  /** What the other nodes are to know; undefined until peers may send to us, which is when there is a device that receives. */
+  get entry(): VtepAnnotation | undefined {
+    if (!this.#live || !this.#looked || !this.#local || !this.#underlay) return undefined;
+    return this.#overlay?.error === undefined ? ownEntry(this.#local, this.#underlay.ips, this.#ways.open) : undefined;
   }
 
   /** The network's lines of `/readyz`. */
@@ -157,9 +171,15 @@ export class PodNetwork {
   async stop(): Promise<void> {
     this.#stopped = true;
     clearImmediate(this.#evaluation);
-    const parts = [this.#start, this.#publisher, this.#files];
-    await Promise.all(parts.map((part) => part.stop()));
+    await Promise.all([this.#start.stop(), this.#files.stop()]);
     await this.#overlay?.stop();
+  }
+
+  /** Tests the data path; peers are asked where they can be from the agent's own network namespace. */
+  async #ask(local: LocalNetwork): Promise<void> {
+    const peers = [...this.#peers.routed()];
+    if (this.#options.space) this.#selfTest.check(local, peers);
+    else await this.#selfTest.run(local, peers);
   }
 
   #view(): NetworkView {
@@ -173,7 +193,7 @@ export class PodNetwork {
       firewall: this.#options.firewall.verdict,
       selfTest: this.#selfTest.verdict,
       published: this.#live
-        ? this.#publisher.verdict
+        ? this.#options.announced()
         : { ok: true, message: "not while the API server is away: the other nodes know this one as it was" },
       files: this.#worked
         ? {
@@ -188,8 +208,9 @@ export class PodNetwork {
   #evaluate(): void {
     const inputs = this.#inputs;
     if (!inputs || this.#stopped) return;
-    const { config, rtnl } = this.#options;
-    const result = resolveLocal(config, inputs.own, lookAt(rtnl), this.#underlay?.ip);
+    const { config, rtnl, space } = this.#options;
+    const machine = lookAt(rtnl);
+    const result = resolveLocal(config, inputs.own, machine, this.#underlay?.ip, space !== undefined);
     if ("missing" in result) this.#waiting.for(result.missing, result.message);
     else {
       this.#waiting.over();
@@ -198,9 +219,11 @@ export class PodNetwork {
     }
     // With something of our own missing for now, the data path goes on as it was, and peers come and go.
     if (!this.#local) return;
+    if (config.directRouting === "auto" && this.#underlay)
+      this.#peers.route(this.#local, this.#ways.look(this.#underlay.ips, machine));
     this.#peers.choose(this.#local, inputs.nodes);
     if (!this.#overlay) this.#start.want();
-    this.#publisher.poke();
+    this.#options.announce();
   }
 
   #adopt(local: LocalNetwork, warnings: readonly string[]): void {
@@ -223,11 +246,13 @@ export class PodNetwork {
 
   async #startOverlay(): Promise<void> {
     if (this.#overlay || !this.#local) return;
-    const { metrics, config } = this.#options;
+    const { metrics, config, space, watch } = this.#options;
     const { network } = config;
     const overlay = new OverlayReconciler({
       local: this.#local,
       logger: this.#log,
+      ...(space && { netns: space.netns, underlayNetns: OWN_NETNS }),
+      ...(watch && { watch }),
       onRepair: (kind, count) => metrics.repairs.inc({ network, kind }, count),
       onError: () => {
         this.#looked = true;
@@ -239,10 +264,10 @@ export class PodNetwork {
         if (failures > 0) metrics.kernelErrors.inc({ network }, failures);
         this.#looked = true;
         if (this.#written !== this.#local) this.#files.want();
-        this.#publisher.poke();
+        this.#options.announce();
       },
     });
-    overlay.setPeers(this.#peers.all.values());
+    overlay.setPeers(this.#peers.routed());
     this.#overlay = overlay;
     try {
       await overlay.start();
@@ -253,14 +278,6 @@ export class PodNetwork {
     }
   }
 
-  /** Peers may send to us as soon as there is a device that receives. */
-  #publication(): Publication {
-    const { own } = this.#inputs ?? {};
-    if (!this.#live || !this.#looked || !own || !this.#local || !this.#underlay) return undefined;
-    if (this.#overlay?.error !== undefined) return undefined;
-    return { own, local: this.#local, ips: this.#underlay.ips };
-  }
-
   /** The plugin's and the runtime's files: first once the data path works, then whenever they should say something else. */
   #writeFiles(): void {
     const local = this.#local;
@@ -269,15 +286,15 @@ export class PodNetwork {
     if (!this.#worked) {
       // A peer that the kernel refuses must not keep this node from having pods; one that is not tried yet may.
       if (!overlay.tried || !this.#options.firewall.verdict.ok) return;
-      const peers = [...this.#peers.all.values()];
+      const peers = [...this.#peers.routed()];
       const { ok, message } = this.#selfTest.check(local, peers);
       if (!ok) throw new Error(`the self-test of the data path failed: ${message}`);
       this.#log.info("the data path works", { peers: peers.length, selfTest: message });
       this.#worked = true;
       // Whether a peer answers is worth knowing, and nothing to wait for.
-      void this.#selfTest.run(local, peers);
+      void this.#ask(local);
     }
-    ensureFiles(this.#options.config, local, this.#log);
+    this.#options.write(local);
     this.#written = local;
   }
 }

@@ -5,6 +5,7 @@
 import type { AgentConfig } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
 import { type LocalNetwork, type OverlayReconciler, type Peer, PeerSelector, type Refusal } from "../overlay/index.ts";
+import { directFamilies, type Segments, withHops } from "./direct.ts";
 import { type NodeFirewall, rulesOf } from "./firewall.ts";
 import type { Inputs, NodeChanges, NodeFacts } from "./inputs.ts";
 import { RefusalBook } from "./refusals.ts";
@@ -27,9 +28,17 @@ export class Peers {
   #selector: PeerSelector | undefined;
   /** Nodes that changed since the last choice. */
   readonly #changes = new Map<string, NodeFacts | undefined>();
+  #segments: Segments | undefined;
+  /** Those that are reached directly, as they were handed to the overlay. */
+  readonly #direct = new Map<string, Peer>();
 
   constructor(options: PeersOptions) {
     this.#options = options;
+  }
+
+  /** Those accepted, each with the hops by which it is reached directly. */
+  *routed(): Generator<Peer> {
+    for (const [node, peer] of this.all) yield this.#direct.get(node) ?? peer;
   }
 
   /** Those accepted, by node. */
@@ -59,20 +68,52 @@ export class Peers {
     this.#changes.clear();
   }
 
+  /** Takes the segments that this node is on; peers for which they make a difference are routed anew. */
+  route(local: LocalNetwork, segments: Segments | undefined): void {
+    const before = this.#segments;
+    if (before?.key === segments?.key) return;
+    this.#segments = segments;
+    const changed = new Map<string, Peer>();
+    for (const [node, peer] of this.all) {
+      const former = this.#direct.get(node)?.direct;
+      const now = this.#withHops(peer);
+      if (JSON.stringify(former) !== JSON.stringify(now.direct)) changed.set(node, now);
+    }
+    if (changed.size > 0) this.#options.overlay()?.changePeers(changed);
+    if (this.#selector && String(before?.interfaces) !== String(segments?.interfaces)) this.#setRules(local, this.all);
+  }
+
+  #withHops(peer: Peer): Peer {
+    const now = withHops(peer, this.#segments, directFamilies(this.#options.config));
+    if (now.direct) this.#direct.set(peer.node, now);
+    else this.#direct.delete(peer.node);
+    return now;
+  }
+
+  #setRules(local: LocalNetwork, peers: ReadonlyMap<string, Peer>): void {
+    this.#options.firewall.set(rulesOf(local, peers, this.#options.config, this.#segments?.interfaces));
+  }
+
   #chooseAll(local: LocalNetwork, nodes: Inputs["nodes"]): void {
     const selector = new PeerSelector(local);
     selector.update(Array.from(nodes, (node) => [node.name, node] as const));
     this.#selector = selector;
     this.#tell(selector);
-    this.#options.overlay()?.setPeers(selector.peers.values());
-    this.#options.firewall.set(rulesOf(local, selector.peers, this.#options.config));
+    this.#direct.clear();
+    for (const peer of selector.peers.values()) this.#withHops(peer);
+    this.#options.overlay()?.setPeers(this.routed());
+    this.#setRules(local, selector.peers);
   }
 
   #chooseChanged(local: LocalNetwork, selector: PeerSelector): void {
     const { peers, former, refusals } = selector.update(this.#changes);
     if (refusals) this.#tell(selector);
     if (peers.size === 0) return;
-    this.#options.overlay()?.changePeers(peers);
+    const routed = [...peers].map(([node, peer]) => {
+      if (!peer) this.#direct.delete(node);
+      return [node, peer && this.#withHops(peer)] as const;
+    });
+    this.#options.overlay()?.changePeers(routed);
     this.#options.firewall.changePeers(
       local,
       former,

@@ -13,12 +13,15 @@
 import { createSocket } from "node:dgram";
 import { readFileSync } from "node:fs";
 import { type Family, familyOf, networkAddress } from "../addr/index.ts";
+import type { Peer } from "../overlay/index.ts";
 
 /** A peer's VTEP address and ours of the same family. */
 export interface ProbePath {
   node: string;
   from: string;
   to: string;
+  /** The interface over which the peer is reached without the tunnel, as far as the kernel has that route already. */
+  direct?: number;
 }
 
 /** Outcome of the remote half. */
@@ -35,14 +38,16 @@ const PROBE_PORT = 10;
 /** The paths to every peer: one per peer, in the first family that both sides have. */
 export function probePaths(
   own: readonly string[],
-  peers: readonly { node: string; podCidrs: readonly string[] }[],
+  peers: readonly Pick<Peer, "node" | "podCidrs" | "direct">[],
 ): ProbePath[] {
   const paths: ProbePath[] = [];
   for (const peer of peers) {
     for (const cidr of own) {
       const theirs = peer.podCidrs.find((other) => familyOf(other) === familyOf(cidr));
       if (!theirs) continue;
-      paths.push({ node: peer.node, from: networkAddress(cidr), to: networkAddress(theirs) });
+      const hop = peer.direct?.find(({ gateway }) => familyOf(gateway) === familyOf(cidr));
+      const direct = hop ? { direct: hop.ifindex } : {};
+      paths.push({ node: peer.node, from: networkAddress(cidr), to: networkAddress(theirs), ...direct });
       break;
     }
   }
@@ -117,7 +122,7 @@ export function pathComplaint(
 ): string | undefined {
   const route = routeTo(path.to);
   if (route?.ifindex === undefined) return `the kernel has no route to ${path.to}, the VTEP of ${path.node}`;
-  if (route.ifindex !== device.ifindex)
+  if (route.ifindex !== device.ifindex && route.ifindex !== path.direct)
     return `the kernel sends packets for ${path.to}, the VTEP of ${path.node}, to another device than ${device.name}`;
   if (route.prefSrc && route.prefSrc !== path.from)
     return `the kernel would use ${route.prefSrc} instead of ${path.from} as its source to ${path.to}, the VTEP of ${path.node}`;

@@ -1,31 +1,37 @@
 /**
- * What this node says of itself on its Node object. The annotation holds an entry for every pod network, and
- * each network is responsible for its own: the others' entries are carried over as they are.
+ * What this node says of itself on its Node object. The annotation holds an entry for every pod network; entries of networks
+ * that nothing is said of are carried over as they are.
  */
 import { formatVtepAnnotation, parseVtepAnnotation, type LocalNetwork, type VtepAnnotation } from "../overlay/index.ts";
 
-/** This network's entry. @param ips all underlay addresses, the one in use first. */
-export const ownEntry = (local: LocalNetwork, ips: readonly string[]): VtepAnnotation => ({
+/**
+ * This network's entry.
+ * @param ips all underlay addresses, the one in use first
+ * @param direct whether pods' packets are taken there unencapsulated
+ */
+export const ownEntry = (local: LocalNetwork, ips: readonly string[], direct = false): VtepAnnotation => ({
   vni: local.vni,
   mac: local.mac,
   ips: [...ips],
   podCidrs: [...local.podCidrs],
   port: local.port,
+  ...(direct && { direct }),
 });
 
 /**
- * The annotation's text with this network's entry in it (or without it, for `undefined`); undefined when no
- * entry is left. An annotation that cannot be parsed is nobody's: it is replaced.
+ * The annotation's text with these networks' entries in it, or without them for `undefined`; "{}" when none is left. An
+ * annotation that cannot be parsed is nobody's: it is replaced.
  */
 export function mergeAnnotation(
   present: string | undefined,
-  network: string,
-  entry: VtepAnnotation | undefined,
-): string | undefined {
+  entries: ReadonlyMap<string, VtepAnnotation | undefined>,
+): string {
   const networks = presentNetworks(present);
-  if (entry) networks.set(network, entry);
-  else networks.delete(network);
-  return networks.size === 0 ? undefined : formatVtepAnnotation(networks);
+  for (const [network, entry] of entries) {
+    if (entry) networks.set(network, entry);
+    else networks.delete(network);
+  }
+  return formatVtepAnnotation(networks);
 }
 
 function presentNetworks(text: string | undefined): Map<string, VtepAnnotation> {

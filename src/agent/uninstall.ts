@@ -11,12 +11,14 @@ import { DURATIONS_FILE } from "../cni/index.ts";
 import { type AgentConfig, parsePublished } from "../config/index.ts";
 import { type ConnectOptions, connect, patchNodeAnnotations } from "../kube/index.ts";
 import { errorText } from "../log/index.ts";
-import { describeOperation, Rtnl } from "../netlink/index.ts";
+import { describeOperation, type Link, Rtnl } from "../netlink/index.ts";
+import { listSpaces, openSpace, spaceName, spacePath } from "../netspace/index.ts";
 import { removeFirewall } from "../nft/index.ts";
 import { removeOverlay, VTEP_ANNOTATION } from "../overlay/index.ts";
 import { listPodLinks } from "../pod/index.ts";
-import { type HeldLock, tryLock } from "../sys/index.ts";
+import { forgetNetns, type HeldLock, tryLock } from "../sys/index.ts";
 import { SOCKET_NAME } from "./agent.ts";
+import { GONE } from "./cni-host.ts";
 import { CNI_SOCKET } from "./cni-server.ts";
 import { isOurConflist } from "./conflist.ts";
 import { lockPath, removeDrafts } from "./instance.ts";
@@ -50,7 +52,7 @@ export class UninstallRefused extends Error {
 /** How long the API server has, in milliseconds. */
 const API_MS = 5_000;
 /** Folders of the data directory; an operator's own files beside them stay. */
-const DATA = ["attachments", "cache", "ipam"];
+const DATA = ["attachments", "cache", GONE, "ipam"];
 
 /** Uninstalls. @throws UninstallRefused while an agent runs or pods are attached */
 export async function uninstall(options: UninstallOptions): Promise<UninstallReport> {
@@ -65,7 +67,7 @@ export async function uninstall(options: UninstallOptions): Promise<UninstallRep
       }
     };
     using rtnl = Rtnl.open();
-    const podLinks = listPodLinks(rtnl);
+    const podLinks = [...listPodLinks(rtnl), ...listSpaces().flatMap(podLinksIn)];
     if (podLinks.length > 0 && !options.pods) {
       const names = podLinks.slice(0, 5).map(({ alias, name }) => alias ?? name);
       const more = podLinks.length > names.length ? " …" : "";
@@ -78,10 +80,11 @@ export async function uninstall(options: UninstallOptions): Promise<UninstallRep
     await attempt("published state", () => removePublished(options.runDir));
     await attempt("Node annotation", () => removeAnnotation(options.node));
     await attempt("overlay", () => {
-      const { removed, failures } = removeOverlay(rtnl, { podLinks });
+      const { removed, failures } = removeOverlay(rtnl, { podLinks: listPodLinks(rtnl) });
       for (const { error } of failures) report.problems.push(error.message);
       return removed.map((operation) => describeOperation(operation).replace(/^deleting /, ""));
     });
+    await attempt("networks", () => listSpaces().map(removeSpace));
     await attempt("packet filter", () => removeFirewall());
     for (const name of DATA) await attempt("state", () => removeTree(join(options.dataDir, name)));
   } finally {
@@ -89,6 +92,32 @@ export async function uninstall(options: UninstallOptions): Promise<UninstallRep
   }
   report.removed.push(...removeRest(options));
   return report;
+}
+
+/** Pods' links whose host ends are in a network's namespace. */
+function podLinksIn(network: string): Link[] {
+  using space = openSpace(network);
+  if (!space) return [];
+  using rtnl = Rtnl.open({ netns: space.fd });
+  return listPodLinks(rtnl);
+}
+
+/** Takes a network's namespace away with all that is in it; returns its name. @throws SysError, NetlinkError */
+function removeSpace(network: string): string {
+  const name = `network namespace ${spaceName(network)}`;
+  const space = openSpace(network);
+  if (space) {
+    try {
+      using rtnl = Rtnl.open({ netns: space.fd });
+      // At once, whoever still has the namespace open: the VNI is free then.
+      const [failure] = removeOverlay(rtnl, { podLinks: listPodLinks(rtnl) }).failures;
+      if (failure) throw failure.error;
+    } finally {
+      space.close();
+    }
+  }
+  forgetNetns(spacePath(network));
+  return name;
 }
 
 function takeLock({ runDir, force }: UninstallOptions): HeldLock | undefined {

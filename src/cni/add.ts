@@ -1,151 +1,44 @@
 /**
- * ADD: one attachment, made whole or not at all. The order is what makes a kill at any point harmless: record,
- * then addresses, then the link, then the answer; DEL, GC and the agent find whatever was begun by its record
- * and take it back in the opposite order.
+ * ADD: the interface that the runtime asks for, and those beside it that the pod is to have. All of them are made, or none.
  */
-import { familyOf } from "../addr/index.ts";
-import type { PublishedNetwork } from "../config/index.ts";
-import type { PodLink } from "../pod/index.ts";
 import { parseArgs } from "./args.ts";
-import type { AttachmentRecord } from "./attachments.ts";
+import { attachOne, type Attached, undone } from "./attach-one.ts";
 import type { NetConfig } from "./config.ts";
-import { Delegate } from "./delegate.ts";
-import { type Attachment, readAttachment, readNetns, requestOf } from "./environment.ts";
-import { CniError, CODE, describeError } from "./errors.ts";
-import type { Host } from "./host.ts";
-import { get, refuse } from "./json.ts";
-import { type AttachOptions, readOptions } from "./options.ts";
+import { type Attachment, readAttachment, readNetns } from "./environment.ts";
+import { CODE } from "./errors.ts";
+import { agentNeeded, type FurtherInterface, type Prepared } from "./further.ts";
+import { get } from "./json.ts";
+import { readOptions } from "./options.ts";
 import { requirePublished } from "./published-state.ts";
 import type { VerbInput, VerbOutput } from "./request.ts";
-import { appendResult, canonicalDst, type CniResult, readResult, resultIn, type ResultRoute } from "./result.ts";
+import { appendResult, type CniResult, readResult, resultIn } from "./result.ts";
 import { requireSandbox } from "./sandbox.ts";
-import { takeBack } from "./take-back.ts";
 import { toCniError } from "./translate.ts";
-
-const DEFAULT_ROUTE = { 4: "0.0.0.0/0", 6: "::/0" } as const;
-/** Longest alias that every kernel takes, its end counted or not (IFALIASZ is 256); Kubernetes names may be longer together. */
-const MAX_ALIAS = 254;
-/** Smallest MTU over which IPv6 works (RFC 8200, section 5). */
-const MIN_IPV6_MTU = 1280;
-
-function mtuOf(options: AttachOptions, published: PublishedNetwork): number {
-  const mtu = options.mtu ?? published.mtu;
-  if (mtu > published.mtu) {
-    throw refuse(
-      "mtu",
-      mtu,
-      `at most ${published.mtu}, which is what the overlay of network "${published.network}" carries`,
-    );
-  }
-  if (mtu < MIN_IPV6_MTU && published.podCidrs.some((cidr) => familyOf(cidr) === 6)) {
-    throw refuse("mtu", mtu, `at least ${MIN_IPV6_MTU}, since the pods have IPv6`);
-  }
-  return mtu;
-}
-
-/** The name that the host end carries for people: pod and interface, or the container where no pod is named. */
-function aliasOf(env: VerbInput["env"], { containerId, ifname }: Attachment): string {
-  const { podNamespace, podName } = parseArgs(env.CNI_ARGS);
-  const owner = podName === undefined ? containerId : `${podNamespace ?? ""}/${podName}`;
-  return `${owner}/${ifname}`.slice(0, MAX_ALIAS);
-}
-
-/** What addresses the pod gets, and what else a delegated plugin said. */
-interface Given {
-  ips: string[];
-  routes: ResultRoute[];
-  dns: CniResult["dns"];
-}
-
-async function giveAddresses(
-  { config, host }: VerbInput,
-  owner: AttachmentRecord["owner"],
-  options: AttachOptions,
-  published: PublishedNetwork,
-  delegate: Delegate | undefined,
-): Promise<Given> {
-  if (!delegate) {
-    const { ips, ranges } = options;
-    const request = { podCidrs: published.podCidrs, ...(ips && { ips }), ...(ranges && { ranges }) };
-    return { ips: host.ipam(config).reserve(owner, request), routes: [], dns: {} };
-  }
-  const result = await delegate.add();
-  const ips = result.ips.map(({ address }) => address.slice(0, address.indexOf("/")));
-  const families = ips.map(familyOf);
-  if (ips.length === 0 || new Set(families).size < families.length) {
-    const got = ips.length === 0 ? "no address" : ips.join(", ");
-    throw new CniError(
-      CODE.delegate,
-      `IPAM plugin "${delegate.type}" gave ${got}`,
-      "A pod of this network gets one address a family; configure the plugin with one range a family.",
-    );
-  }
-  return { ips, routes: result.routes, dns: result.dns };
-}
-
-/** Routes of a delegated plugin, turned to the pod's own gateways: its gateway is not on the pod's link. */
-function extraRoutes(given: Given, link: PodLink): ResultRoute[] {
-  const routes: ResultRoute[] = [];
-  for (const route of given.routes) {
-    const dst = canonicalDst(route.dst);
-    const gateway = link.gateways.find((ip) => familyOf(ip) === familyOf(dst));
-    if (gateway !== undefined && dst !== DEFAULT_ROUTE[familyOf(dst)]) routes.push({ ...route, dst, gw: gateway });
-  }
-  return routes;
-}
-
-function resultOf(link: PodLink, netns: string, mtu: number, extra: ResultRoute[], dns: CniResult["dns"]): CniResult {
-  return {
-    interfaces: [
-      { name: link.hostIfname, mac: link.hostMac, mtu },
-      { name: link.ifname, mac: link.podMac, mtu, sandbox: netns },
-    ],
-    ips: link.addresses.map((ip) => {
-      const gateway = link.gateways.find((other) => familyOf(other) === familyOf(ip));
-      return { address: `${ip}/${familyOf(ip) === 4 ? 32 : 128}`, interface: 1, ...(gateway && { gateway }) };
-    }),
-    routes: [...link.gateways.map((gw) => ({ dst: DEFAULT_ROUTE[familyOf(gw)], gw })), ...extra],
-    dns,
-  };
-}
-
-/**
- * Writes the attachment's record. What is left of the same attachment from before a reboot, or was begun for this very
- * request by an agent that died over it, is taken back first.
- */
-async function begin(input: VerbInput, record: AttachmentRecord, delegate: Delegate | undefined): Promise<void> {
-  const { config, host } = input;
-  const { containerId, ifname } = record.owner;
-  for (let attempt = 0; attempt < 2; attempt++) {
-    const earlier = host.attachments(config).begin(record);
-    if (!earlier) return;
-    const ours = record.request !== undefined && earlier.request === record.request;
-    if (earlier.bootId === record.bootId && !ours) break;
-    await takeBack({ host, config, attachment: record.owner, ...(delegate && { delegate: () => delegate }) });
-  }
-  throw new CniError(
-    CODE.alreadyAttached,
-    `container ${containerId} already has interface ${ifname} in pod network "${config.network}"`,
-    "The runtime must call DEL before it calls ADD again for the same container and interface.",
-  );
-}
 
 function previousResult(config: NetConfig): CniResult | undefined {
   const value = get(config.raw, "prevResult");
   return value === undefined ? undefined : readResult(value, "prevResult");
 }
 
-function addExtraRoutes(host: Host, netns: string, ifname: string, routes: readonly ResultRoute[]): void {
-  if (routes.length === 0) return;
-  const wanted = routes.map(({ dst, gw, mtu, priority, table }) => ({
-    family: familyOf(dst),
-    dst,
-    ...(gw && { gateway: gw }),
-    ...(mtu && { mtu }),
-    ...(priority !== undefined && { metric: priority }),
-    ...(table !== undefined && { table }),
-  }));
-  host.addRoutes(netns, ifname, wanted);
+/** What the pod is to have. @throws CniError with the reason why it cannot have it, or 11 where nobody here knows */
+async function prepare({ env, config, host }: VerbInput, attachment: Attachment): Promise<Prepared | undefined> {
+  const { podNamespace: namespace, podName: name } = parseArgs(env.CNI_ARGS);
+  const pod = namespace !== undefined && name !== undefined ? { namespace, name } : undefined;
+  return await host.prepare?.({ attachment, network: config.network, pod });
+}
+
+/** Makes one of the interfaces beside the one that was asked for: the same configuration, in another network. */
+async function attachFurther(
+  input: VerbInput,
+  { containerId }: Attachment,
+  netns: string,
+  { network, ifname, ips, mac }: FurtherInterface,
+): Promise<Attached> {
+  const { ipam: _, ...own } = input.config;
+  const further = { ...input, config: { ...own, network } };
+  const published = requirePublished(input.host, further.config, CODE.tryAgain);
+  const options = { ...(ips && { ips }), ...(mac && { mac }), dns: {} };
+  return await attachOne(further, { attachment: { containerId, ifname }, netns, options, published });
 }
 
 /** Serves ADD. @throws CniError, with nothing left behind */
@@ -153,51 +46,26 @@ export async function add(input: VerbInput): Promise<VerbOutput> {
   const { env, config, host } = input;
   const attachment = readAttachment(env);
   const netns = readNetns(env);
-  const alias = aliasOf(env, attachment);
   const options = readOptions(config.raw, parseArgs(env.CNI_ARGS));
   const before = previousResult(config);
   requireSandbox(host, netns);
+  const prepared = await prepare(input, attachment);
   const published = requirePublished(host, config, CODE.tryAgain);
-  const mtu = mtuOf(options, published);
-  const delegate = config.ipam === undefined ? undefined : new Delegate(config, env);
-
-  const owner = { ...attachment, netns };
-  const origin = host.origin(netns);
-  const request = requestOf(env);
-  const identity = { ...(config.ipam && { ipam: config.ipam }), ...(request && { request }) };
-  await begin(input, { owner, name: config.name, ...identity, ...origin }, delegate);
-  let link: PodLink | undefined;
-  const undo = async (): Promise<void> => {
-    // By the time that nobody took the answer, a DEL and another ADD may have come: theirs is not ours to take back.
-    const now = host.attachments(config).find(attachment);
-    if (now && now.request !== request) return;
-    await takeBack({
-      host,
-      config,
-      attachment,
-      ...(link && { netns }),
-      keepLink: !link,
-      ...(delegate && { delegate: () => delegate }),
-    });
-  };
+  if (!prepared && published.needsAgent) throw agentNeeded(config.network);
+  const { further } = prepared ?? { further: [] };
+  const more = further.map(({ network, ifname }) => ({ network, ifname }));
+  const { result, undo } = await attachOne(input, {
+    attachment,
+    netns,
+    options,
+    published,
+    ...(more.length > 0 && { more }),
+  });
   try {
-    const given = await giveAddresses(input, owner, options, published, delegate);
-    const { mac } = options;
-    const { ips: addresses } = given;
-    link = await host.attachPod({ netns, ...attachment, alias, mtu, addresses, ...(mac && { mac }) });
-    const extra = extraRoutes(given, link);
-    addExtraRoutes(host, netns, link.ifname, extra);
-    const ours = resultOf(link, netns, mtu, extra, { ...given.dns, ...options.dns });
-    const result = resultIn(config.cniVersion, appendResult(before, ours));
-    return { stdout: `${JSON.stringify(result, undefined, 2)}\n`, undo };
+    let whole = appendResult(before, result);
+    for (const one of further) whole = appendResult(whole, (await attachFurther(input, attachment, netns, one)).result);
+    return { stdout: `${JSON.stringify(resultIn(config.cniVersion, whole), undefined, 2)}\n`, undo };
   } catch (error) {
-    const failure = toCniError(error);
-    try {
-      await undo();
-    } catch (second) {
-      const left = `Not all of it could be taken back (${describeError(second)}); DEL or GC will try again.`;
-      throw new CniError(failure.code, failure.message, `${failure.details} ${left}`.trim(), { cause: error });
-    }
-    throw failure;
+    throw await undone(toCniError(error), undo);
   }
 }

@@ -13,6 +13,7 @@ import type { Reservation } from "../ipam/index.ts";
 import { makeDirectory } from "../sys/index.ts";
 import type { Attachment } from "./environment.ts";
 import { CniError, CODE, errnoOf } from "./errors.ts";
+import type { Place } from "./further.ts";
 import { isObject } from "./json.ts";
 
 /**
@@ -26,6 +27,10 @@ export interface AttachmentRecord extends Omit<Reservation, "ip"> {
   ipam?: string;
   /** The launcher's name for the request that made it (see `requestOf`), if it has one. */
   request?: string;
+  /** Attachments of the same container that belong to it: they were made with it and are taken back with it. */
+  more?: readonly Place[];
+  /** Path of the network namespace in which its host end is, where that is not the host's. */
+  hostNetns?: string;
 }
 
 /** Kernel limit of a symbolic link's target (PATH_MAX with its end). */
@@ -68,8 +73,19 @@ export class Attachments {
   readonly #dir: string;
   readonly #fileOf: (attachment: Attachment) => string;
 
-  /** @param fileOf a file name of fixed length that is the same for the same attachment only. */
-  constructor(dataDir: string, network: string, fileOf: (attachment: Attachment) => string) {
+  readonly #unlink: (path: string) => void;
+
+  /**
+   * @param fileOf a file name of fixed length that is the same for the same attachment only.
+   * @param unlink removes a record's name; unlink(2) by default.
+   */
+  constructor(
+    dataDir: string,
+    network: string,
+    fileOf: (attachment: Attachment) => string,
+    unlink: (path: string) => void = unlinkSync,
+  ) {
+    this.#unlink = unlink;
     this.#dir = join(dataDir, "attachments", network);
     this.#fileOf = fileOf;
   }
@@ -118,7 +134,7 @@ export class Attachments {
   /** Removes a record; nothing happens when there is none. @throws Error with a POSIX `code`. */
   end(attachment: Attachment): void {
     try {
-      unlinkSync(this.#path(attachment));
+      this.#unlink(this.#path(attachment));
     } catch (error) {
       if (errnoOf(error) !== "ENOENT") throw error;
     }

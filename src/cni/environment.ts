@@ -2,7 +2,7 @@
  * The CNI_* environment variables: which verb needs which, and what they may look like (CNI 1.1.0, section 2).
  * All that is missing is reported at once.
  */
-import { printable } from "../addr/index.ts";
+import { interfaceNameFault, printable } from "../addr/index.ts";
 import { CniError, CODE } from "./errors.ts";
 import { isVerb, type Verb } from "./version.ts";
 
@@ -27,28 +27,12 @@ const REQUIRED: Readonly<Record<Verb, readonly string[]>> = {
 /** Names of containers, networks and plugins: the spec's own rule. */
 export const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
 
-/** Longest interface name that the kernel takes (IFNAMSIZ without its end). */
-const MAX_IFNAME = 15;
 /** The spec sets no limit; every runtime stays under 100. Longer ones would not fit into an attachment's record. */
 const MAX_CONTAINER_ID = 1024;
 
 function invalid(name: string, value: string, rule: string): CniError {
   const message = `invalid environment variable ${name}: "${printable(value)}"`;
   return new CniError(CODE.invalidEnvironment, message, `${name} ${rule}.`);
-}
-
-/** Why a text is no interface name; undefined when it is one (the kernel's dev_valid_name). */
-function interfaceNameFault(name: string): string | undefined {
-  if (name === "") return "must not be empty";
-  if (Buffer.byteLength(name) > MAX_IFNAME) return `must not be longer than ${MAX_IFNAME} bytes`;
-  if (name === "." || name === "..") return 'must not be "." or ".."';
-  // The kernel would make a name of its own from a template ("eth%d"), and nobody would know which.
-  if (name.includes("%")) return "must not contain a percent sign";
-  // These two name the settings of all devices under /proc/sys/net.
-  if (name === "all" || name === "default") return 'must not be "all" or "default"';
-  // The kernel's own rule, and no control characters, which would only hide in a listing.
-  if (/[/:\s\p{Cc}]/u.test(name)) return "must not contain a slash, a colon, white space or control characters";
-  return undefined;
 }
 
 /** The requested verb. @throws CniError 4 when CNI_COMMAND is absent or none of the protocol's. */

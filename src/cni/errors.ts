@@ -38,6 +38,8 @@ export const CODE = {
   checkFailed: 103,
   /** Own: a delegated IPAM plugin failed without an error of its own. */
   delegate: 104,
+  /** Own: the pod asks for a network that does not exist or that its namespace may not attach to. */
+  notAllowed: 105,
 } as const;
 
 /** A failure as the spec shapes it. */

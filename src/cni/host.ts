@@ -12,6 +12,7 @@ import { type AttachmentRecord, Attachments } from "./attachments.ts";
 import type { NetConfig } from "./config.ts";
 import { type Duration, recordDuration } from "./durations.ts";
 import type { Attachment } from "./environment.ts";
+import type { Prepared, PrepareRequest } from "./further.ts";
 
 /** What the verbs need of a machine. */
 export interface Host {
@@ -26,6 +27,14 @@ export interface Host {
   attachments(config: Pick<NetConfig, "dataDir" | "network">): Attachments;
   /** What proves later that this sandbox is dead. */
   origin(netns: string): Pick<AttachmentRecord, "since" | "uptime" | "bootId" | "netnsIdentity" | "netnsDir">;
+  /**
+   * What a pod is to have beside the interface that its runtime asks for, with every network of it ready on this node.
+   * Only the agent can tell; absent in the plugin on its own.
+   * @throws CniError with the reason: unknown, not allowed, not ready
+   */
+  prepare?(request: PrepareRequest): Promise<Prepared>;
+  /** An attachment of this pod network is gone, its record too. */
+  left?(network: string): void | Promise<void>;
   /** @throws PodLinkError, SysError, NetlinkError; nothing is left behind then. */
   attachPod(spec: PodLinkSpec): PodLink | Promise<PodLink>;
   /** Returns, or resolves, when nothing of the link is reachable any more. @throws NetlinkError */
@@ -37,8 +46,8 @@ export interface Host {
   addRoutes(netns: string, ifname: string, routes: readonly Omit<Route, "ifindex">[]): void;
   /** The sandbox's loopback interface, set up or down first if asked to. @throws NetlinkError, SysError */
   loopback(netns: string, up?: boolean): { up: boolean; addresses: string[] };
-  /** Whether a device of the host exists and is up. */
-  deviceUp(name: string): boolean;
+  /** Whether a device exists and is up, on the host or in the network namespace of that path. */
+  deviceUp(name: string, netns?: string): boolean;
   /** Notes how long a verb took, for the metrics; never throws. */
   recordDuration(runDir: string, duration: Duration): void;
 }
@@ -46,6 +55,13 @@ export interface Host {
 /** The directory of a pod network's reservations. */
 export const ipamDir = (config: Pick<NetConfig, "dataDir" | "network">): string =>
   join(config.dataDir, "ipam", config.network);
+
+/** The records of a pod network. @param unlink removes a record's name; unlink(2) by default */
+export const newAttachments = (
+  { dataDir, network }: Pick<NetConfig, "dataDir" | "network">,
+  unlink?: (path: string) => void,
+): Attachments =>
+  new Attachments(dataDir, network, ({ containerId, ifname }: Attachment) => hostIfname(containerId, ifname), unlink);
 
 /** This machine. */
 export const realHost: Host = {
@@ -62,8 +78,7 @@ export const realHost: Host = {
   readPublished,
   ipam: (config) =>
     new Ipam({ dir: ipamDir(config), warn: (message) => process.stderr.write(`skylane: ${message}\n`) }),
-  attachments: ({ dataDir, network }) =>
-    new Attachments(dataDir, network, ({ containerId, ifname }: Attachment) => hostIfname(containerId, ifname)),
+  attachments: (config) => newAttachments(config),
   origin: (netns) => ({ since: Date.now(), uptime: uptime(), bootId: bootId(), ...sandboxOf(netns) }),
   attachPod,
   detachPod,
@@ -84,8 +99,8 @@ export const realHost: Host = {
     const addresses = rtnl.addresses({ ifindex: index }).map(({ ip, prefix }) => `${ip}/${prefix}`);
     return { up: rtnl.link(index)?.up === true, addresses };
   },
-  deviceUp(name) {
-    using rtnl = Rtnl.open();
+  deviceUp(name, netns) {
+    using rtnl = Rtnl.open(netns === undefined ? {} : { netns });
     return rtnl.link(name)?.up === true;
   },
   recordDuration,

@@ -8,6 +8,7 @@ import type { NetConfig } from "./config.ts";
 import type { Delegate } from "./delegate.ts";
 import type { Attachment, Environment } from "./environment.ts";
 import { CniError } from "./errors.ts";
+import type { Place } from "./further.ts";
 import type { Host } from "./host.ts";
 import { toCniError } from "./translate.ts";
 
@@ -36,15 +37,30 @@ export async function takeBack({ host, config, attachment, netns, keepLink, dele
       failures.push(toCniError(error));
     }
   };
-  if (!keepLink) await attempt(() => host.detachPod({ ...attachment, ...(netns && { netns }) }));
+  const { more = [], hostNetns } = host.attachments(config).find(attachment) ?? {};
+  for (const place of more) await attempt(() => takeBackFurther({ host, config, attachment, netns }, place));
+  const where = { ...(netns && { netns }), ...(hostNetns && { hostNetns }) };
+  if (!keepLink) await attempt(() => host.detachPod({ ...attachment, ...where }));
   const detached = failures.length === 0;
   // An address whose interface is still there is still in use.
   if (detached) await attempt(() => void host.ipam(config).release(attachment));
   if (detached && delegate) await attempt(() => delegate()?.del(env));
   if (failures.length === 0) await attempt(() => host.attachments(config).end(attachment));
+  if (failures.length === 0) await attempt(() => host.left?.(config.network));
   const [first, ...others] = failures;
   if (!first) return;
   const what = `container ${attachment.containerId} interface ${attachment.ifname}: ${first.message}`;
   const details = [first.details, ...others.map(({ message }) => message)].filter(Boolean).join(" ");
   throw new CniError(first.code, what, details, { cause: first });
+}
+
+/** One that belongs to the attachment. Where it has no record it was not made, and what is there is somebody else's. */
+async function takeBackFurther(
+  { host, config, attachment: { containerId }, netns }: Pick<TakeBack, "host" | "config" | "attachment" | "netns">,
+  { network, ifname }: Place,
+): Promise<void> {
+  const attachment = { containerId, ifname };
+  const there = { dataDir: config.dataDir, network };
+  if (host.attachments(there).find(attachment))
+    await takeBack({ host, config: there, attachment, ...(netns && { netns }) });
 }

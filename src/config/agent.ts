@@ -148,6 +148,15 @@ export const AgentSchema = v.object({
     [],
   ),
   masquerade: v.optional(masquerade, {}),
+  directRouting: v.optional(
+    v.pipe(
+      oneOf(["off", "auto"]),
+      v.description(
+        "`auto`: pods of peers on the same segment of the underlay, which the kernel reaches without a gateway, are reached by a plain route instead of through the tunnel, where the peer is set to `auto` as well. Only in families with `clusterCidrs`, unless `masquerade.enabled` is `false`. The MTU of pods stays as it is.",
+      ),
+    ),
+    "off",
+  ),
   underlay: v.optional(underlay, {}),
   txChecksum: v.optional(
     v.pipe(

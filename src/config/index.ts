@@ -17,3 +17,4 @@ export {
   readPublished,
   writePublished,
 } from "./published.ts";
+export { publishedReader } from "./published-reader.ts";

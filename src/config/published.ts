@@ -11,7 +11,7 @@ import { FAMILIES, familyOf, printable } from "../addr/index.ts";
 import { writeFileAtomic } from "../sys/index.ts";
 import { checked, inFile } from "./check.ts";
 import { ConfigError } from "./error.ts";
-import { cidr, cidrList, interfaceName, mtu, networkName, nodeName, vni } from "./fields.ts";
+import { absolutePath, cidr, cidrList, interfaceName, mtu, networkName, nodeName, vni } from "./fields.ts";
 
 /** Version of the file's layout; a plugin refuses a layout that it does not know. */
 export const PUBLISHED_VERSION = 1;
@@ -28,13 +28,19 @@ export interface PublishedNetwork {
   device: string;
   /** MTU of the pods' interfaces, in bytes. */
   mtu: number;
-  /** This node's pod CIDRs, canonical, one or two (at most one a family). */
+  /** This node's pod CIDRs, canonical; at most one a family in the default network, the node's blocks in any other. */
   podCidrs: string[];
   /** The whole cluster's pod CIDRs; may be empty where not configured. */
   clusterCidrs: string[];
+  /** Path of the network namespace in which the pods' host ends are; absent: the host's. */
+  hostNetns?: string;
+  /** What pods reach through their interface in this network; absent: everything. */
+  destinations?: string[];
+  /** Only the agent knows what else a pod is to have: an ADD waits for it. */
+  needsAgent?: boolean;
 }
 
-const Published = v.object({
+const fields = v.object({
   version: v.pipe(v.literal(PUBLISHED_VERSION), v.metadata({ allowed: String(PUBLISHED_VERSION) })),
   network: networkName,
   node: nodeName,
@@ -44,14 +50,27 @@ const Published = v.object({
   podCidrs: v.pipe(
     v.array(cidr),
     v.minLength(1),
-    v.check(
-      (list) => FAMILIES.every((f) => list.filter((one) => familyOf(one) === f).length <= 1),
-      "has two CIDRs of one family",
-    ),
-    v.metadata({ allowed: "one CIDR a family" }),
+    v.maxLength(1024),
+    v.metadata({ allowed: "one CIDR a family, or blocks of one in a network with a namespace of its own" }),
   ),
   clusterCidrs: cidrList,
+  hostNetns: v.optional(absolutePath),
+  destinations: v.optional(cidrList),
+  needsAgent: v.optional(v.boolean()),
 });
+
+/** Only a network with a namespace of its own gets its addresses in blocks. */
+const Published = v.pipe(
+  fields,
+  v.forward(
+    v.check(
+      ({ podCidrs, hostNetns }) =>
+        hostNetns !== undefined || FAMILIES.every((f) => podCidrs.filter((one) => familyOf(one) === f).length <= 1),
+      "has two CIDRs of one family",
+    ),
+    ["podCidrs"],
+  ),
+);
 
 /** A node has a handful of CIDRs; anything longer is not this file. */
 const MAX_BYTES = 64 * 1024;

@@ -2,9 +2,9 @@
  * In which order addresses were given and freed: a file of lines, "+<address>" and "-<address>", the newest last. It only
  * guides the choice of the next address, so a line that a kill or a full disk cost, and one that is damaged, do no harm:
  * whether an address is free is said by its name under taken/ alone. One file that grows instead of a name for each freed
- * address, since making and removing names is what a file system is slow at.
+ * address, since making and removing names is what a file system is slow at. Who reads it again and again reads what is new.
  */
-import { appendFileSync, readFileSync } from "node:fs";
+import { appendFileSync, closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { FAMILIES, type Family } from "../addr/index.ts";
 import { writeFileAtomic } from "../sys/index.ts";
 import { errnoCode } from "./errors.ts";
@@ -29,10 +29,53 @@ export interface Memory {
 }
 
 const EMPTY: Memory = { freed: new Set(), last: undefined };
+const NEWLINE = "\n".charCodeAt(0);
+
+type Memories = Record<Family, { freed: Set<string>; last: string | undefined }>;
+
+/** What is known of the file by now: which one it is, how far it was read, and what it said up to there. */
+interface Known {
+  ino: number;
+  birthtimeMs: number;
+  size: number;
+  lines: number;
+  memories: Memories;
+}
+
+const nothing = (): Memories => ({
+  4: { freed: new Set(), last: undefined },
+  6: { freed: new Set(), last: undefined },
+});
+
+/** Takes whole lines into account. */
+function note(known: Known, text: string): void {
+  const { memories } = known;
+  for (const line of text.split("\n")) {
+    known.lines++;
+    if (!LINE.test(line)) continue;
+    const ip = line.slice(1);
+    const memory = memories[ip.includes(":") ? 6 : 4];
+    if (line.startsWith("+")) memory.last = ip;
+    else {
+      memory.freed.delete(ip);
+      memory.freed.add(ip); // behind all others
+    }
+  }
+  known.size += text.length;
+  for (const family of FAMILIES) {
+    const { freed } = memories[family];
+    let surplus = freed.size - FREED_REMEMBERED;
+    for (const ip of freed) {
+      if (surplus-- <= 0) break;
+      freed.delete(ip);
+    }
+  }
+}
 
 /** The history of one pod network; its caller holds the lock. */
 export class History {
   readonly #path: string;
+  #known: Known | undefined;
 
   constructor(path: string) {
     this.#path = path;
@@ -48,41 +91,45 @@ export class History {
     this.#append("-", ips);
   }
 
-  /** What is remembered, by family. @throws Error of fs other than ENOENT */
+  /** What is remembered, by family; valid until the next call. @throws Error of fs other than ENOENT */
   read(): Record<Family, Memory> {
-    const memories: Record<Family, { freed: Set<string>; last: string | undefined }> = {
-      4: { freed: new Set(), last: undefined },
-      6: { freed: new Set(), last: undefined },
-    };
-    let text: string;
-    try {
-      text = readFileSync(this.#path, "latin1");
-    } catch (error) {
-      if (errnoCode(error) === "ENOENT") return { 4: EMPTY, 6: EMPTY };
-      throw error;
-    }
-    const lines = text.split("\n");
-    for (const line of lines) {
-      if (!LINE.test(line)) continue;
-      const ip = line.slice(1);
-      const memory = memories[ip.includes(":") ? 6 : 4];
-      if (line.startsWith("+")) memory.last = ip;
-      else {
-        memory.freed.delete(ip);
-        memory.freed.add(ip); // behind all others
-      }
-    }
-    for (const family of FAMILIES) {
-      const { freed } = memories[family];
-      let surplus = freed.size - FREED_REMEMBERED;
-      for (const ip of freed) if (surplus-- > 0) freed.delete(ip);
-    }
+    const known = this.#open();
+    if (!known) return { 4: EMPTY, 6: EMPTY };
+    const { memories } = known;
     const useful = memories[4].freed.size + memories[6].freed.size;
-    if (lines.length > 2 * useful + SLACK) this.#rewrite(memories);
+    if (known.lines > 2 * useful + SLACK) this.#rewrite(memories);
     return memories;
   }
 
-  #rewrite(memories: Record<Family, Memory>): void {
+  /** Takes note of what was appended since the last time, or of the whole file where it is another. */
+  #open(): Known | undefined {
+    let fd: number;
+    try {
+      fd = openSync(this.#path, "r");
+    } catch (error) {
+      if (errnoCode(error) !== "ENOENT") throw error;
+      this.#known = undefined;
+      return undefined;
+    }
+    try {
+      const { ino, birthtimeMs, size } = fstatSync(fd);
+      const before = this.#known;
+      const same = before?.ino === ino && before.birthtimeMs === birthtimeMs && before.size <= size;
+      const known = same ? before : { ino, birthtimeMs, size: 0, lines: 0, memories: nothing() };
+      this.#known = known;
+      if (known.size < size) {
+        const text = Buffer.allocUnsafe(size - known.size);
+        const length = readSync(fd, text, 0, text.length, known.size);
+        // a line that a kill has cut stays unread, as one with the next behind it
+        note(known, text.toString("latin1", 0, text.subarray(0, length).lastIndexOf(NEWLINE) + 1));
+      }
+      return known;
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  #rewrite(memories: Memories): void {
     const lines = FAMILIES.flatMap((family) => {
       const { freed, last } = memories[family];
       return [...[...freed].map((ip) => `-${ip}\n`), ...(last === undefined ? [] : [`+${last}\n`])];

@@ -10,4 +10,4 @@ export {
 export { Ipam } from "./ipam.ts";
 export { GRACE_SECONDS, provablyDead, sandboxOf, uptime } from "./liveness.ts";
 export { podSpan } from "./pool.ts";
-export type { FileIdentity, IpRange, Owner, Reservation, ReserveRequest } from "./types.ts";
+export type { BlockUsage, FileIdentity, IpRange, Owner, Reservation, ReserveRequest } from "./types.ts";

@@ -5,16 +5,26 @@
  * then one entry an address; freeing removes the entries, then the record. Between any two of them each address is
  * either free or has an entry, an entry says whose it is, and the owner's DEL, GC or the collector frees it.
  */
+import { cidrContains } from "../addr/index.ts";
 import { bootId, withLock } from "../sys/index.ts";
-import { errnoCode, IpamDuplicate, IpamError, IpamExhausted, IpamStorageError, IpamTaken } from "./errors.ts";
+import {
+  errnoCode,
+  IpamDuplicate,
+  IpamError,
+  IpamExhausted,
+  IpamInvalid,
+  IpamStorageError,
+  IpamTaken,
+} from "./errors.ts";
 import { readReservations, sweep, type Warn } from "./inventory.ts";
 import { sandboxOf, uptime } from "./liveness.ts";
-import { nextFit, poolContains, poolSize } from "./pool.ts";
+import { nextFit, poolContains, poolSize, without } from "./pool.ts";
 import { type Memory } from "./history.ts";
 import { type OwnerRecord, ownerKey } from "./record.ts";
 import { type Choice, choicesOf } from "./request.ts";
 import { isAddress, Store } from "./store.ts";
-import type { Owner, Reservation, ReserveRequest } from "./types.ts";
+import { usageOf } from "./usage.ts";
+import type { BlockUsage, Owner, Reservation, ReserveRequest } from "./types.ts";
 
 type Attachment = Pick<Owner, "containerId" | "ifname">;
 
@@ -26,9 +36,10 @@ export class Ipam {
   /**
    * @param o.dir `<dataDir>/ipam/<network>`, made when first needed.
    * @param o.warn told of entries that are damaged or not ours; each keeps its address and harms nothing else.
+   * @param o.unlink removes a record's name; unlink(2) by default.
    */
-  constructor(o: { dir: string; warn?: Warn }) {
-    this.#store = new Store(o.dir);
+  constructor(o: { dir: string; warn?: Warn; unlink?: (path: string) => void }) {
+    this.#store = new Store(o.dir, o.unlink);
     this.#warn = o.warn ?? (() => undefined);
   }
 
@@ -75,6 +86,40 @@ export class Ipam {
     );
   }
 
+  /**
+   * How many addresses of each block are taken, and how many there are for pods.
+   * @throws IpamInvalid for what is no CIDR, IpamStorageError
+   */
+  usage(blocks: readonly string[], exclude: readonly string[] = []): BlockUsage[] {
+    const names = this.#storing("cannot read reservations", () => this.#store.takenNames());
+    return usageOf(blocks, names, exclude);
+  }
+
+  /**
+   * Ends giving from a block if nothing of it is taken; returns whether that is so now. From then on no process gives an
+   * address of it, whatever list of blocks it goes by, until `admit`: also after a kill. @throws IpamStorageError
+   */
+  retire(block: string): boolean {
+    return this.#storing("cannot retire a block", () => {
+      this.#store.prepare();
+      return withLock(this.#store.lockFile, () => {
+        if (this.#store.takenNames().some((name) => isAddress(name) && cidrContains(block, name))) return false;
+        this.#store.retire(block);
+        return true;
+      });
+    });
+  }
+
+  /** Lets a block be given from (again). @throws IpamStorageError */
+  admit(block: string): void {
+    this.#storing("cannot admit a block", () => this.#locked(undefined, () => this.#store.admit(block)));
+  }
+
+  /** The blocks that were retired and not admitted since. @throws IpamStorageError */
+  retired(): string[] {
+    return this.#storing("cannot read retired blocks", () => this.#store.retired());
+  }
+
   #give(draft: Omit<OwnerRecord, "ips">, choices: readonly Choice[]): string[] {
     const store = this.#store;
     const key = ownerKey(draft.owner);
@@ -85,7 +130,8 @@ export class Ipam {
     }
     const taken = new Set(store.takenNames());
     const memories = store.history.read();
-    const ips = choices.map((choice) => this.#pick(choice, taken, memories[choice.pool.family]));
+    const retired = store.retired();
+    const ips = choices.map((choice) => this.#pick(choice, taken, memories[choice.pool.family], retired));
     store.addRecord(key, { ...draft, ips });
     try {
       for (const ip of ips) store.take(ip, key);
@@ -98,8 +144,13 @@ export class Ipam {
     return ips;
   }
 
-  #pick({ pool, wanted }: Choice, taken: ReadonlySet<string>, { freed, last }: Memory): string {
+  #pick(choice: Choice, taken: ReadonlySet<string>, { freed, last }: Memory, retired: readonly string[]): string {
+    const { wanted } = choice;
+    const pool = retired.length === 0 ? choice.pool : without(choice.pool, retired);
     if (wanted !== undefined) {
+      const block = retired.find((one) => cidrContains(one, wanted));
+      if (block !== undefined)
+        throw new IpamInvalid(`address ${wanted} cannot be given: its block ${block} is no longer this node's`);
       if (taken.has(wanted)) throw new IpamTaken(wanted, this.#holderOf(wanted));
       return wanted;
     }

@@ -5,6 +5,8 @@
  * anycast address in IPv6), its first host address (pods' gateway is link-local here, but operators and
  * bridged networks expect the gateway there), and the broadcast address in IPv4. A /31 or /127 has no room
  * for a gateway: its second address is given (RFC 3021, RFC 6164). A /32 or /128 is all VTEP.
+ * A block of a network that is dealt out in blocks is no different: any of them may become the node's first one, whose
+ * network address is the VTEP's, and in a bridged network the last one's broadcast address is the whole subnet's.
  */
 import { addressBits, bigIntToIp, cidrOf, type Family, familyOf, ipToBigInt } from "../addr/index.ts";
 
@@ -84,4 +86,13 @@ function roundFrom(pool: Pool, last: string | undefined): Span[] {
     ...spans.slice(0, index),
     { first: current.first, last: at },
   ];
+}
+
+/** The pool without the addresses of some blocks; a span never reaches over more than one block. */
+export function without(pool: Pool, blocks: readonly string[]): Pool {
+  const gone = blocks.map(cidrOf).filter(({ family }) => family === pool.family);
+  const spans = pool.spans.filter(
+    ({ first, last }) => !gone.some((block) => block.first <= first && last <= block.last),
+  );
+  return { ...pool, spans };
 }

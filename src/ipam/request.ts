@@ -10,6 +10,7 @@ import {
   cidrsOverlap,
   type Family,
   familyOf,
+  ipScope,
   ipToBigInt,
   parseCidr,
   parseInterfaceAddress,
@@ -19,6 +20,9 @@ import { IpamInvalid } from "./errors.ts";
 import { intersect, isEmpty, type Pool, podSpan, poolContains, poolSize, type Span } from "./pool.ts";
 import type { IpRange, ReserveRequest } from "./types.ts";
 
+/** How many CIDRs a message names. */
+const NAMED = 8;
+
 /** What one family is to get. */
 export interface Choice {
   pool: Pool;
@@ -27,20 +31,24 @@ export interface Choice {
 }
 
 /**
- * The choices of a request, in the order of its pod CIDRs' families.
+ * The choices of a request, in the order of its pod CIDRs' families; families that only a claim's address has come last.
  * @throws IpamInvalid naming what is wrong: no pod CIDR, an address outside of them, two for one family …
  */
 export function choicesOf(request: ReserveRequest): Choice[] {
-  if (request.podCidrs.length === 0) throw new IpamInvalid("this node has no pod CIDR to give addresses from");
+  const claimed = request.claimed === true;
   const cidrs = request.podCidrs.map((text) => valid("pod CIDR", () => parseCidr(text)));
-  const families = [...new Set(cidrs.map(familyOf))];
   const exclude = (request.exclude ?? []).map((text) => valid("excluded address", () => parseIp(text)));
-  const wanted = wantedOf(request.ips ?? [], cidrs);
+  const wanted = wantedOf(request.ips ?? [], cidrs, claimed);
+  const families = [...new Set([...cidrs.map(familyOf), ...wanted.keys()])];
+  if (families.length === 0) throw new IpamInvalid("this node has no pod CIDR to give addresses from");
   const ranges = rangesOf(request.ranges ?? [], cidrs);
   return families.map((family) => {
     const own = cidrs.filter((cidr) => familyOf(cidr) === family);
-    const pool = poolOf(family, own, ranges.get(family), exclude);
     const ip = wanted.get(family);
+    if (claimed && ip !== undefined && !own.some((cidr) => cidrContains(cidr, ip))) {
+      return { pool: poolOfOne(family, ip, exclude), wanted: ip };
+    }
+    const pool = poolOf(family, own, ranges.get(family), exclude);
     if (ip === undefined) return { pool };
     if (!poolContains(pool, ip)) {
       throw new IpamInvalid(
@@ -52,12 +60,23 @@ export function choicesOf(request: ReserveRequest): Choice[] {
   });
 }
 
-function wantedOf(ips: readonly string[], cidrs: readonly string[]): Map<Family, string> {
+/** The pool of a claim's address, which is in no block of this node. */
+function poolOfOne(family: Family, ip: string, exclude: readonly string[]): Pool {
+  if (ipScope(ip) !== "unicast" || exclude.includes(ip)) {
+    throw new IpamInvalid(
+      `the claim's address ${ip} cannot be given: it is ${exclude.includes(ip) ? "excluded" : ipScope(ip)}`,
+    );
+  }
+  const value = ipToBigInt(ip);
+  return { family, label: ip, spans: [{ first: value, last: value }], excluded: new Set() };
+}
+
+function wantedOf(ips: readonly string[], cidrs: readonly string[], claimed: boolean): Map<Family, string> {
   const wanted = new Map<Family, string>();
   for (const text of ips) {
     const ip = valid("asked-for address", () => (text.includes("/") ? parseInterfaceAddress(text).ip : parseIp(text)));
     const family = familyOf(ip);
-    if (!cidrs.some((cidr) => cidrContains(cidr, ip))) {
+    if (!claimed && !cidrs.some((cidr) => cidrContains(cidr, ip))) {
       throw new IpamInvalid(`asked-for address ${ip} is outside of this node's pod CIDRs (${cidrs.join(", ")})`);
     }
     const other = wanted.get(family);
@@ -133,7 +152,7 @@ function poolOf(
 ): Pool {
   const pool: Pool = {
     family,
-    label: (ranges?.map((range) => range.label) ?? cidrs).join(", "),
+    label: listed(ranges?.map((range) => range.label) ?? cidrs),
     spans: (ranges?.map((range) => range.span) ?? cidrs.map(podSpan)).filter((span) => !isEmpty(span)),
     excluded: new Set([...exclude, ...(ranges ?? []).flatMap((range) => range.gateway ?? [])]),
   };
@@ -144,6 +163,12 @@ function poolOf(
     );
   }
   return pool;
+}
+
+/** Names for a message; of very many the first few. */
+function listed(names: readonly string[]): string {
+  if (names.length <= NAMED) return names.join(", ");
+  return `${names.slice(0, NAMED).join(", ")} and ${names.length - NAMED} more`;
 }
 
 /** Runs a parser and gives its complaint the name of what was parsed. */

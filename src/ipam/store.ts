@@ -4,6 +4,7 @@
  *   owners/<key>     the attachment's record, with the addresses it is about to have (written first, removed last)
  *   taken/<address>  an address in use: a hard link to its owner's record; a name exists once, so an address can be
  *                    given once, whatever else goes wrong
+ *   retired/<block>  a block that is being given back ("/" as "_"): nothing is given from it while the name is there
  *   history          the order in which addresses were given and freed (history.ts); losing it costs nothing
  *   lock             flock(2) of whoever reads and then writes
  *
@@ -12,7 +13,7 @@
  */
 import { existsSync, linkSync, lstatSync, readdirSync, readlinkSync, symlinkSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
-import { parseIp } from "../addr/index.ts";
+import { parseCidr, parseIp } from "../addr/index.ts";
 import { makeDirectory } from "../sys/index.ts";
 import { errnoCode } from "./errors.ts";
 import { History } from "./history.ts";
@@ -24,8 +25,12 @@ export class Store {
   readonly lockFile: string;
   readonly history: History;
 
-  constructor(dir: string) {
+  readonly #unlink: (path: string) => void;
+
+  /** @param unlink removes a name that is the last one of its file: unlink(2), or something that does it sooner or later. */
+  constructor(dir: string, unlink: (path: string) => void = unlinkSync) {
     this.dir = dir;
+    this.#unlink = unlink;
     this.lockFile = join(dir, "lock");
     this.history = new History(join(dir, "history"));
   }
@@ -44,6 +49,31 @@ export class Store {
   /** The names under taken/: addresses, and whatever else lies there. */
   takenNames(): string[] {
     return list(join(this.dir, "taken"));
+  }
+
+  /** The blocks from which nothing is given. */
+  retired(): string[] {
+    return list(join(this.dir, "retired"))
+      .map((name) => name.replace("_", "/"))
+      .filter(isCidr);
+  }
+
+  /** Makes the name that ends giving from a block; there already is fine. */
+  retire(block: string): void {
+    makeDirectory(join(this.dir, "retired"));
+    try {
+      symlinkSync(new Date().toISOString(), this.#retiredPath(block));
+    } catch (error) {
+      if (errnoCode(error) !== "EEXIST") throw error;
+    }
+  }
+
+  admit(block: string): void {
+    remove(this.#retiredPath(block));
+  }
+
+  #retiredPath(block: string): string {
+    return join(this.dir, "retired", block.replace("/", "_"));
   }
 
   /** The record of the one who has an address: `undefined` when it is free, "damaged" when something there is no record. */
@@ -72,7 +102,7 @@ export class Store {
   }
 
   removeRecord(key: string): void {
-    remove(join(this.dir, "owners", key));
+    remove(join(this.dir, "owners", key), this.#unlink);
   }
 
   /** Takes an address for the owner of a key, whose record is there. @throws Error with code EEXIST when it is taken. */
@@ -96,6 +126,15 @@ export class Store {
 export function isAddress(name: string): boolean {
   try {
     return parseIp(name) === name;
+  } catch (error) {
+    if (error instanceof RangeError) return false;
+    throw error;
+  }
+}
+
+function isCidr(name: string): boolean {
+  try {
+    return parseCidr(name) === name;
   } catch (error) {
     if (error instanceof RangeError) return false;
     throw error;
@@ -127,9 +166,9 @@ function recordAt(path: string): OwnerRecord | "damaged" | undefined {
   return text === undefined ? undefined : (parseRecord(text) ?? "damaged");
 }
 
-function remove(path: string): void {
+function remove(path: string, unlink: (path: string) => void = unlinkSync): void {
   try {
-    unlinkSync(path);
+    unlink(path);
   } catch (error) {
     if (errnoCode(error) !== "ENOENT") throw error;
   }

@@ -27,10 +27,18 @@ export interface IpRange {
 
 /** What is asked for. */
 export interface ReserveRequest {
-  /** This node's pod CIDRs; the first one's family comes first in the answer. */
+  /**
+   * This node's pod CIDRs, any number a family (the blocks of a network that is dealt out in blocks); the first one's
+   * family comes first in the answer. A family's address comes from any of its CIDRs, the first ones first.
+   */
   podCidrs: readonly string[];
   /** Asked-for addresses ("ip" or "ip/prefix"), at most one a family; other families get any address. */
   ips?: readonly string[];
+  /**
+   * The asked-for addresses belong to a claim: they may be outside of the pod CIDRs, of which there may be none then.
+   * Inside of them the same rules hold as without a claim.
+   */
+  claimed?: boolean;
   /** Range sets, at most one a family; they narrow the pod CIDRs, a family without one is not narrowed. */
   ranges?: readonly (readonly IpRange[])[];
   /** Addresses that are never given. */
@@ -49,4 +57,13 @@ export interface Reservation {
   /** The sandbox's namespace, and the directory in which its path lies, as seen when the address was given. */
   netnsIdentity?: FileIdentity;
   netnsDir?: FileIdentity;
+}
+
+/** How full a block is. */
+export interface BlockUsage {
+  block: string;
+  /** Addresses of the block that are taken, by whatever name. */
+  used: number;
+  /** Addresses of it that pods may have at all. */
+  total: bigint;
 }

@@ -7,11 +7,17 @@ import type { Changes } from "./types.ts";
 /** What the set needs to know of its objects. */
 export interface Identified {
   readonly name: string;
+  /** Absent for objects that are in no namespace. */
+  readonly namespace?: string;
   readonly uid: string;
   readonly resourceVersion: string;
 }
 
-/** A set of objects by name that tells what changed. */
+/** What an object is known by: its name, or `<namespace>/<name>`. */
+export const keyOf = ({ namespace, name }: Pick<Identified, "namespace" | "name">): string =>
+  namespace === undefined ? name : `${namespace}/${name}`;
+
+/** A set of objects by key that tells what changed. */
 export class ChangeSet<T extends Identified> {
   private readonly objects = new Map<string, T>();
   /** State of each touched name when listeners were last told. */
@@ -28,13 +34,14 @@ export class ChangeSet<T extends Identified> {
 
   /** Takes an object in; true when that is a change. An unchanged one only brings its resourceVersion. */
   put(object: T): boolean {
-    const known = this.objects.get(object.name);
+    const key = keyOf(object);
+    const known = this.objects.get(key);
     if (known !== undefined && this.same(known, object)) {
       (known as { resourceVersion: string }).resourceVersion = object.resourceVersion;
       return false;
     }
-    this.touch(object.name, known);
-    this.objects.set(object.name, object);
+    this.touch(key, known);
+    this.objects.set(key, object);
     return true;
   }
 

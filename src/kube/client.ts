@@ -12,9 +12,11 @@ import { ApiError, retryAfterMs, statusOf } from "./api-error.ts";
 
 type Dispatcher = NonNullable<ReturnType<RequestContext["getDispatcher"]>>;
 
+type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
+
 /** What to ask the API server. */
 export interface ApiRequest {
-  method?: "GET" | "POST" | "PATCH";
+  method?: Method;
   /** Absolute path, its parts already encoded. */
   path: string;
   query?: Readonly<Record<string, string | undefined>>;
@@ -164,7 +166,7 @@ class Client implements KubeClient {
   }
 
   /** Credentials and the shared dispatcher for one request. */
-  private async authenticated(method: "GET" | "POST" | "PATCH"): Promise<RequestContext> {
+  private async authenticated(method: Method): Promise<RequestContext> {
     if (this.stale) {
       this.config = this.load();
       this.stale = false;

@@ -88,7 +88,7 @@ export class Confirmations {
         this.settle(name);
       } catch (error) {
         if (stale() || signal.aborted) continue;
-        if (error instanceof ApiError && error.isGone(name)) {
+        if (error instanceof ApiError && error.isGone(name.slice(name.indexOf("/") + 1))) {
           this.settle(name);
           onGone(name);
           continue;

@@ -1,5 +1,5 @@
 /**
- * Events on a Node, for `kubectl describe node`. They are for people: repeated ones are counted up in one object as
+ * Events on a Node or a Pod of it, for `kubectl describe`. They are for people: repeated ones are counted up in one object as
  * kubelet does, a flood is cut off, and nothing that goes wrong with them ever reaches the caller.
  */
 import { ApiError } from "./api-error.ts";
@@ -7,9 +7,11 @@ import { Backoff, pause } from "./backoff.ts";
 import type { KubeClient } from "./client.ts";
 import type { KubeLog } from "./mirror.ts";
 
-/** Something worth telling an operator about a Node. */
+/** Something worth telling an operator about a Node, or about a Pod on it. */
 export interface NodeEvent {
   node: string;
+  /** The pod that it is about; absent: the Node itself. */
+  pod?: { namespace: string; name: string; uid: string };
   type: "Normal" | "Warning";
   /** One word in CamelCase, such as "PeerRefused". */
   reason: string;
@@ -26,7 +28,9 @@ export interface EventOptions {
   retryMs?: number;
 }
 
-const EVENTS = "/api/v1/namespaces/default/events";
+/** Events live in the namespace of their object, those of Nodes in "default". */
+const eventsOf = ({ pod }: NodeEvent): string =>
+  `/api/v1/namespaces/${encodeURIComponent(pod?.namespace ?? "default")}/events`;
 /** The API server's own limit of an Event's message, in bytes. */
 const MAX_MESSAGE = 1000;
 /** A repeated event is counted into its object for so long; the API server keeps events for an hour. */
@@ -107,7 +111,7 @@ export class NodeEvents {
 
   private seriesOf(event: NodeEvent, now: number): Series {
     const cut = { ...event, message: truncated(event.message) };
-    const key = JSON.stringify([cut.node, cut.type, cut.reason, cut.message]);
+    const key = JSON.stringify([cut.node, cut.pod, cut.type, cut.reason, cut.message]);
     const known = this.series.get(key);
     if (known !== undefined && now - known.last < REMEMBERED_MS) return known;
     if (this.series.size >= MAX_REMEMBERED) this.series.delete(this.series.keys().next().value as string);
@@ -117,7 +121,7 @@ export class NodeEvents {
       .padStart(6, "0")}`;
     const fresh = {
       event: cut,
-      name: `${event.node}.${suffix}`,
+      name: `${event.pod?.name ?? event.node}.${suffix}`,
       count: 0,
       first: now,
       last: now,
@@ -174,10 +178,11 @@ export class NodeEvents {
 
   private async send(series: Series, signal: AbortSignal): Promise<void> {
     const common = { timeoutMs: TIMEOUT_MS, signal };
+    const collection = eventsOf(series.event);
     const counted = { count: series.count, lastTimestamp: timestamp(series.last) };
     if (series.written) {
       try {
-        const path = `${EVENTS}/${encodeURIComponent(series.name)}`;
+        const path = `${collection}/${encodeURIComponent(series.name)}`;
         const contentType = "application/merge-patch+json";
         await this.client.json({ method: "PATCH", path, contentType, body: counted, ...common });
         return;
@@ -186,13 +191,15 @@ export class NodeEvents {
         series.written = false; // it has expired: begin another
       }
     }
-    const { node, type, reason, message } = series.event;
+    const { node, pod, type, reason, message } = series.event;
     const body = {
       apiVersion: "v1",
       kind: "Event",
-      metadata: { name: series.name, namespace: "default" },
-      // The uid is the name, as kubelet does: that is what `kubectl describe node` looks for.
-      involvedObject: { apiVersion: "v1", kind: "Node", name: node, uid: node },
+      metadata: { name: series.name, namespace: pod?.namespace ?? "default" },
+      // A Node's uid is its name, as kubelet does: that is what `kubectl describe node` looks for.
+      involvedObject: pod
+        ? { apiVersion: "v1", kind: "Pod", ...pod }
+        : { apiVersion: "v1", kind: "Node", name: node, uid: node },
       type,
       reason,
       message,
@@ -203,7 +210,7 @@ export class NodeEvents {
       ...counted,
     };
     try {
-      await this.client.json({ method: "POST", path: EVENTS, body, ...common });
+      await this.client.json({ method: "POST", path: collection, body, ...common });
     } catch (error) {
       // An earlier attempt got through after all, only its answer did not.
       if (!(error instanceof ApiError && error.reason === "AlreadyExists")) throw error;

@@ -3,8 +3,20 @@ export { patchNodeAnnotations } from "./annotate.ts";
 export { ApiError } from "./api-error.ts";
 export { type ConnectOptions, connect, type KubeClient } from "./client.ts";
 export { type EventOptions, type NodeEvent, NodeEvents } from "./events.ts";
-export { NodeReflector, OwnNode } from "./nodes.ts";
+export { METADATA_ONLY, NODES, NodeReflector, OwnNode } from "./nodes.ts";
+export { getMeta, metaOf, NAMESPACES, type ObjectMeta, podsOf } from "./meta.ts";
 export type { KubeLog } from "./mirror.ts";
+export { NamespaceReflector, ObjectReflector, type ObjectSource } from "./object-reflector.ts";
+export {
+  createObject,
+  deleteObject,
+  getObject,
+  listObjects,
+  patchAnnotations,
+  patchStatus,
+  replaceObject,
+  type Writable,
+} from "./objects.ts";
 export type { ReflectorOptions } from "./source.ts";
 export type { ReflectorTimings } from "./timings.ts";
 export { ANNOTATION_PREFIX, type Changes, type NodeMeta, type OwnNodeInfo, type WatchState } from "./types.ts";

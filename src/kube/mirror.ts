@@ -4,7 +4,7 @@
  * What makes no sense is counted and left out, and never stops the rest.
  */
 import type { BackoffOptions } from "./backoff.ts";
-import { ChangeSet, type Identified } from "./changes.ts";
+import { ChangeSet, type Identified, keyOf } from "./changes.ts";
 import { Confirmations } from "./confirm.ts";
 import type { Changes, WatchState } from "./types.ts";
 import { metadataOf } from "./slim.ts";
@@ -24,8 +24,8 @@ export interface MirrorOptions<T> {
   /** Cuts an object down. @throws TypeError when it makes no sense */
   slim: (object: unknown) => T;
   same: (a: T, b: T) => boolean;
-  /** Fetches one object. @throws ApiError */
-  get: (name: string, signal: AbortSignal) => Promise<unknown>;
+  /** Fetches one object by its key (changes.ts). @throws ApiError */
+  get: (key: string, signal: AbortSignal) => Promise<unknown>;
   state: WatchState;
   log: KubeLog | undefined;
   backoff: BackoffOptions;
@@ -92,13 +92,14 @@ export class Mirror<T extends Identified> {
   /** Believes one event. @throws TypeError when it makes no sense */
   apply({ type, object }: WatchEvent): void {
     if (type === "DELETED") {
-      const name = metadataOf(object)["name"];
+      const { name, namespace } = metadataOf(object);
       if (typeof name !== "string") throw new TypeError("a deleted object without a name");
-      this.confirmations.settle(name);
-      this.remove(name);
+      const key = keyOf({ name, ...(typeof namespace === "string" && namespace !== "" && { namespace }) });
+      this.confirmations.settle(key);
+      this.remove(key);
     } else if (type === "ADDED" || type === "MODIFIED") {
       const slim = this.options.slim(object);
-      this.confirmations.settle(slim.name);
+      this.confirmations.settle(keyOf(slim));
       this.put(slim);
     } else throw new TypeError(`unknown event type ${type}`);
   }

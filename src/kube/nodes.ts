@@ -12,7 +12,7 @@ import type { Changes, NodeMeta, OwnNodeInfo, WatchState } from "./types.ts";
 export const NODES = "/api/v1/nodes";
 /** Content type of an object's metadata alone. */
 export const METADATA_ONLY = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io,application/json";
-const METADATA_LIST = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json";
+export const METADATA_LIST = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json";
 
 /** All Nodes of the cluster by their metadata. */
 export class NodeReflector extends Reflector<NodeMeta> {

@@ -6,11 +6,11 @@
  */
 import { ApiError } from "./api-error.ts";
 import { Backoff, pause } from "./backoff.ts";
-import type { Identified } from "./changes.ts";
+import { type Identified, keyOf } from "./changes.ts";
 import type { KubeClient } from "./client.ts";
 import { endsInitialEvents, goesBack, listPages, NoWatchList, versionOf, WATCH_LIST_QUERY } from "./list.ts";
 import { type KubeLog, Mirror } from "./mirror.ts";
-import type { ReflectorOptions, Source } from "./source.ts";
+import { objectPath, type ReflectorOptions, type Source } from "./source.ts";
 import { type ReflectorTimings, TIMINGS } from "./timings.ts";
 import type { Changes, WatchState } from "./types.ts";
 import { followWatch, type WatchEvent, WatchStalled } from "./watch.ts";
@@ -62,8 +62,7 @@ export class Reflector<T extends Identified> {
     this.backoff = new Backoff(this.timings);
     this.mirror = new Mirror({
       ...source,
-      get: (name, signal) =>
-        client.json({ path: `${source.path}/${encodeURIComponent(name)}`, accept: source.accept.object, signal }),
+      get: (key, signal) => client.json({ path: objectPath(source.path, key), accept: source.accept.object, signal }),
       onDoubt: () => {
         this.version = undefined;
         this.endWatch();
@@ -75,7 +74,7 @@ export class Reflector<T extends Identified> {
     });
   }
 
-  /** The set as last known, by name; the same map for the reflector's whole life. */
+  /** The set as last known, by name or `<namespace>/<name>`; the same map for the reflector's whole life. */
   get objects(): ReadonlyMap<string, T> {
     return this.mirror.objects;
   }
@@ -144,11 +143,21 @@ export class Reflector<T extends Identified> {
     const refused = failure instanceof ApiError ? failure : undefined;
     // 400 also answers a resourceVersion that is none of this server's.
     if (refused?.isExpired || refused?.status === 400) this.version = undefined;
+    if (this.source.optional && refused?.status === 404) return this.absent();
     this.state.errors++;
     this.state.lastError = failure instanceof Error ? failure.message : "unknown";
     const wait = this.backoff.next(refused?.retryAfterMs);
     this.log?.warn(`watch of ${this.source.what} interrupted`, { error: failure, retryMs: Math.round(wait) });
     return wait;
+  }
+
+  /** The server does not know the resource, so there are none; when to look again, in milliseconds. */
+  private absent(): number {
+    this.version = undefined;
+    if (!this.synced) this.log?.info(`the API server knows no ${this.source.what}; looking again from time to time`);
+    this.complete(new Map(), "list");
+    // Not all nodes at once.
+    return this.timings.absentMs * (1 + this.timings.random());
   }
 
   /** Whether the watch had lived long enough for the next attempt to begin without distrust. */
@@ -186,7 +195,7 @@ export class Reflector<T extends Identified> {
     const { signal } = this.stopping;
     const onItem = (item: unknown): void => {
       const object = this.mirror.read(item);
-      if (object) incoming.set(object.name, object);
+      if (object) incoming.set(keyOf(object), object);
     };
     this.mirror.doubtful = false;
     const version = await listPages(this.client, { path, query, accept: accept.list, signal, onItem });
@@ -202,8 +211,8 @@ export class Reflector<T extends Identified> {
       if (complete) return this.applied(event);
       if (event.type !== "BOOKMARK") {
         const object = this.mirror.read(event.object);
-        if (object && event.type === "DELETED") incoming.delete(object.name);
-        else if (object) incoming.set(object.name, object);
+        if (object && event.type === "DELETED") incoming.delete(keyOf(object));
+        else if (object) incoming.set(keyOf(object), object);
       } else if (endsInitialEvents(event.object)) {
         complete = true;
         this.version = versionOf(event.object);

@@ -6,7 +6,8 @@ import { familyOf, parseCidr, parseIp } from "../addr/index.ts";
 import { ANNOTATION_PREFIX, type NodeMeta, type OwnNodeInfo } from "./types.ts";
 
 type Json = Record<string, unknown>;
-const isMap = (value: unknown): value is Json => typeof value === "object" && value !== null && !Array.isArray(value);
+export const isMap = (value: unknown): value is Json =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
 
 function text(from: Json, key: string): string {
   const value = from[key];
@@ -21,6 +22,16 @@ export function metadataOf(object: unknown): Json {
   return metadata;
 }
 
+/** What every object's metadata has. @throws TypeError naming what is missing */
+export const slimIdentity = (
+  metadata: Json,
+): { name: string; uid: string; resourceVersion: string; creationTimestamp: string } => ({
+  name: text(metadata, "name"),
+  uid: text(metadata, "uid"),
+  resourceVersion: text(metadata, "resourceVersion"),
+  creationTimestamp: text(metadata, "creationTimestamp"),
+});
+
 /** A Node, or its PartialObjectMetadata. @throws TypeError naming what is not as it must be */
 export function slimNode(object: unknown): NodeMeta {
   const metadata = metadataOf(object);
@@ -34,10 +45,7 @@ export function slimNode(object: unknown): NodeMeta {
     }
   }
   return {
-    name: text(metadata, "name"),
-    uid: text(metadata, "uid"),
-    resourceVersion: text(metadata, "resourceVersion"),
-    creationTimestamp: text(metadata, "creationTimestamp"),
+    ...slimIdentity(metadata),
     annotations,
   };
 }

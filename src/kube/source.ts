@@ -13,9 +13,20 @@ export interface Source<T> {
   /** Cuts an object down. @throws TypeError when it makes no sense */
   slim: (object: unknown) => T;
   same: (a: T, b: T) => boolean;
+  /** The server need not know the resource at all: then there are none, and it is looked for from time to time. */
+  optional?: boolean;
 }
 
 export interface ReflectorOptions {
   log?: KubeLog;
   timings?: Partial<ReflectorTimings>;
+}
+
+/** Path of one object, by its key (changes.ts), of a collection that may span namespaces. */
+export function objectPath(collection: string, key: string): string {
+  const [name = "", namespace] = key.split("/").toReversed();
+  if (namespace === undefined) return `${collection}/${encodeURIComponent(name)}`;
+  const at = collection.lastIndexOf("/");
+  const inside = `${collection.slice(0, at)}/namespaces/${encodeURIComponent(namespace)}${collection.slice(at)}`;
+  return `${inside}/${encodeURIComponent(name)}`;
 }

@@ -15,6 +15,8 @@ export interface ReflectorTimings {
   bookmarkMs: number;
   /** How long the initial events of a streaming list may pause before their end. */
   initialMs: number;
+  /** How long until a resource that the server did not know is looked for again; up to twice that, at random. */
+  absentMs: number;
   /** Milliseconds since the epoch. */
   now: () => number;
   /** 0 ≤ x < 1. */
@@ -29,6 +31,7 @@ export const TIMINGS: ReflectorTimings = {
   marginMs: 30_000,
   bookmarkMs: 180_000,
   initialMs: 10_000,
+  absentMs: 30_000,
   now: Date.now,
   random: Math.random,
 };

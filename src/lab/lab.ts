@@ -12,11 +12,13 @@ import { type Drift, drift, type DriftOptions } from "./drift.ts";
 import { entering, run } from "./exec.ts";
 import { type AddOptions, addNode, removeNode } from "./membership.ts";
 import { MAX_NODES, nodeNumber } from "./names.ts";
+import * as networks from "./networks.ts";
 import * as nodes from "./nodes.ts";
 import { type Echo, pingAll, pingFrom } from "./ping.ts";
 import { type LabOptions, newRecord } from "./options.ts";
 import * as pods from "./pods.ts";
 import { LabFiles, type LabRecord, type NodeRecord, type PodRecord } from "./records.ts";
+import { resultIps } from "./runtime/chain.ts";
 import { type Transfer, transfer } from "./transfer.ts";
 
 /** What the API server was told, as it says itself. */
@@ -172,11 +174,31 @@ export class Lab {
 
   /** Makes a pod on a node; see src/lab/pods.ts. */
   addPod(node: string, name?: string, options: pods.PodOptions = {}): Promise<PodRecord> {
-    return pods.addPod(this.context, this.node(node), name, options);
+    return pods.addPod(this.context, this.api, this.node(node), name, options);
+  }
+
+  /** Addresses of a further interface of a pod. */
+  ipsOf(name: string, ifname: string): string[] {
+    return resultIps(this.pod(name).result ?? {}, ifname);
   }
 
   deletePod(name: string): Promise<void> {
-    return pods.deletePod(this.context, this.pod(name));
+    return pods.deletePod(this.context, this.api, this.pod(name));
+  }
+
+  /** The pod networks that are defined. */
+  networks(): Promise<networks.LabNetwork[]> {
+    return networks.listNetworks(this.api);
+  }
+
+  /** Defines a pod network. @throws ApiError as the API server said it */
+  addNetwork(name: string, options: networks.NetworkOptions): Promise<networks.LabNetwork> {
+    return networks.addNetwork(this.api, name, options);
+  }
+
+  /** Removes a pod network. @throws CommandError when there is none of that name */
+  removeNetwork(name: string): Promise<void> {
+    return networks.removeNetwork(this.api, name);
   }
 
   /** CNI CHECK of a pod. @throws PluginError naming what differs */

@@ -6,15 +6,18 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { CommandError } from "../ctl/index.ts";
+import type { ApiClient } from "./api-client.ts";
 import type { LabContext } from "./context.ts";
 import { initOf } from "./context.ts";
 import { nodeNumber, podName } from "./names.ts";
 import { readNode } from "./nodes.ts";
+import { makePodObject, removePodObject } from "./pod-objects.ts";
 import type { NodeRecord, PodRecord } from "./records.ts";
 import { resultIps } from "./runtime/chain.ts";
 import {
   callChain,
   createSandbox,
+  IFNAME,
   NetworkNotReady,
   PluginError,
   readConfList,
@@ -26,6 +29,10 @@ import {
 export interface PodOptions {
   /** CNI runtimeConfig by capability: ips, mac, portMappings, bandwidth … */
   runtimeConfig?: Record<string, unknown>;
+  /** Its namespace ("default"); made where it is not there. */
+  namespace?: string;
+  /** Annotations of its object, by which it asks for further networks. */
+  annotations?: Readonly<Record<string, string>>;
   /** How long to go on asking while the node is not ready, in milliseconds (30,000). */
   timeoutMs?: number;
 }
@@ -65,11 +72,14 @@ export function podNetns(lab: LabContext, pod: PodRecord): string {
   return `/proc/${init}/root${pod.netns}`;
 }
 
-function fresh(name: string, node: NodeRecord, runtimeConfig: Record<string, unknown>): PodRecord {
+type Wishes = Pick<PodRecord, "namespace" | "annotations" | "runtimeConfig">;
+
+function fresh(name: string, node: NodeRecord, { namespace, annotations, runtimeConfig }: Wishes): PodRecord {
   return {
     name,
     node: node.name,
-    namespace: "default",
+    namespace,
+    ...(annotations && { annotations }),
     uid: randomUUID(),
     containerId: randomBytes(32).toString("hex"),
     netns: join("/run/netns", `cni-${randomUUID()}`),
@@ -79,21 +89,16 @@ function fresh(name: string, node: NodeRecord, runtimeConfig: Record<string, unk
   };
 }
 
-function claim(
-  lab: LabContext,
-  node: NodeRecord,
-  name: string | undefined,
-  config: Record<string, unknown>,
-): PodRecord {
+function claim(lab: LabContext, node: NodeRecord, name: string | undefined, wishes: Wishes): PodRecord {
   if (name !== undefined) {
     if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(name))
       throw new CommandError(`a pod's name is up to 63 of a–z, 0–9 and "-", not "${name}"`);
-    const pod = fresh(name, node, config);
+    const pod = fresh(name, node, wishes);
     if (!lab.files.claim(pod, "pods", `${name}.json`)) throw new CommandError(`there is a pod "${name}" already`);
     return pod;
   }
   for (let k = 0; ; k++) {
-    const pod = fresh(podName(node.number, k), node, config);
+    const pod = fresh(podName(node.number, k), node, wishes);
     if (lab.files.claim(pod, "pods", `${pod.name}.json`)) return pod;
   }
 }
@@ -101,16 +106,20 @@ function claim(
 /** Makes a pod. @throws PluginError as the plugins said it; nothing is left of the pod then */
 export async function addPod(
   lab: LabContext,
+  api: ApiClient,
   node: NodeRecord,
   name: string | undefined,
   options: PodOptions = {},
 ): Promise<PodRecord> {
   const runtime = runtimeNode(lab, node);
-  const pod = claim(lab, node, name, options.runtimeConfig ?? {});
+  const { namespace = "default", annotations, runtimeConfig = {} } = options;
+  const pod = claim(lab, node, name, { namespace, runtimeConfig, ...(annotations && { annotations }) });
   try {
+    if (annotations) await makePodObject(api, pod);
     return await attach(lab, runtime, pod, options.timeoutMs);
   } catch (error) {
     await removeSandbox(runtime, pod.netns);
+    if (annotations) await removePodObject(api, pod);
     lab.files.delete("pods", `${pod.name}.json`);
     throw error;
   }
@@ -123,7 +132,7 @@ async function attach(lab: LabContext, runtime: RuntimeNode, pod: PodRecord, tim
     try {
       const list = readConfList(runtime);
       const result = await callChain(runtime, list, "ADD", pod);
-      const made = { ...pod, ips: resultIps(result ?? {}), ...(result ? { result } : {}) };
+      const made = { ...pod, ips: resultIps(result ?? {}, IFNAME), ...(result ? { result } : {}) };
       write(lab, made);
       return made;
     } catch (error) {
@@ -146,13 +155,14 @@ async function takeDown(runtime: RuntimeNode, pod: PodRecord, failure: unknown):
 }
 
 /** Removes a pod. On a node that is off only the record goes; the node frees its address when it is back. */
-export async function deletePod(lab: LabContext, pod: PodRecord): Promise<void> {
+export async function deletePod(lab: LabContext, api: ApiClient, pod: PodRecord): Promise<void> {
   const node = readNode(lab, nodeNumber(pod.node));
   if (node.init) {
     const runtime = runtimeNode(lab, node);
     await callChain(runtime, readConfList(runtime), "DEL", pod);
     await removeSandbox(runtime, pod.netns);
   }
+  if (pod.annotations) await removePodObject(api, pod);
   lab.files.delete("pods", `${pod.name}.json`);
 }
 
@@ -176,7 +186,7 @@ export async function remakePods(lab: LabContext, node: NodeRecord): Promise<Pod
     } catch (error) {
       if (!(error instanceof NetworkNotReady)) throw error;
     }
-    const again = fresh(pod.name, node, pod.runtimeConfig);
+    const again = fresh(pod.name, node, pod);
     write(lab, again);
     made.push(await attach(lab, runtime, again));
   }

@@ -53,16 +53,16 @@ function request(links: readonly Deletion["link"][]): { writer: MessageWriter; l
 }
 
 /**
- * Removes up to {@link MAX_LINKS_AT_ONCE} devices through a socket of its own, which is closed then. Resolves when the kernel
+ * Removes up to {@link MAX_LINKS_AT_ONCE} devices through a socket that nobody else uses meanwhile. Resolves when the kernel
  * is done with all of them, with those that are still there; one that was gone already is fine.
- * @throws SysError, NetlinkTimeout when the conversation itself fails: then it is not known what was removed.
+ * @throws SysError, NetlinkTimeout when the conversation itself fails: then it is not known what was removed, and the socket
+ * is of no more use.
  */
 export async function deleteLinks(
   socket: KernelSocket,
   links: readonly Deletion["link"][],
   timeoutMs: number,
 ): Promise<LinkFailure[]> {
-  using _ = socket;
   if (links.length > MAX_LINKS_AT_ONCE) throw new RangeError(`${links.length} devices are too many for one request`);
   if (links.length === 0) return [];
   const refused = await ask(socket, links, timeoutMs);

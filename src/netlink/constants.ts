@@ -53,6 +53,7 @@ export const IFLA = {
   MTU: 4,
   LINK: 5,
   MASTER: 10,
+  PROTINFO: 12,
   TXQLEN: 13,
   LINKINFO: 18,
   IFALIAS: 20,
@@ -60,11 +61,13 @@ export const IFLA = {
   GROUP: 27,
   NET_NS_FD: 28,
   EXT_MASK: 29,
+  NUM_TX_QUEUES: 31,
+  NUM_RX_QUEUES: 32,
   LINK_NETNSID: 37,
 } as const;
 /** IFLA_EXT_MASK: leaves statistics out of the answer, which are most of it. */
 export const RTEXT_FILTER_SKIP_STATS = 1 << 3;
-export const IFLA_INFO = { KIND: 1, DATA: 2 } as const;
+export const IFLA_INFO = { KIND: 1, DATA: 2, SLAVE_KIND: 4, SLAVE_DATA: 5 } as const;
 export const IFLA_INET6_ADDR_GEN_MODE = 8;
 export const VETH_INFO_PEER = 1;
 export const IFLA_VXLAN = {
@@ -76,6 +79,22 @@ export const IFLA_VXLAN = {
   PORT: 15,
   GROUP6: 16,
   LOCAL6: 17,
+} as const;
+
+/** Settings of a bridge (linux/if_link.h IFLA_BR_*). */
+export const IFLA_BR = { MCAST_SNOOPING: 23, MULTI_BOOLOPT: 46, FDB_MAX_LEARNED: 49 } as const;
+/** Bit of IFLA_BR_MULTI_BOOLOPT: frames to 01:80:c2:00:00:0x teach no address (linux/if_bridge.h). */
+export const BR_BOOLOPT_NO_LL_LEARN = 1 << 0;
+/** Settings of a bridge's port (linux/if_link.h IFLA_BRPORT_*). */
+export const IFLA_BRPORT = {
+  LEARNING: 8,
+  UNICAST_FLOOD: 9,
+  MCAST_FLOOD: 27,
+  BCAST_FLOOD: 30,
+  NEIGH_SUPPRESS: 32,
+  ISOLATED: 33,
+  LOCKED: 39,
+  MAB: 40,
 } as const;
 
 export const IFA = { ADDRESS: 1, LOCAL: 2, FLAGS: 8 } as const;
@@ -102,10 +121,14 @@ export const RT_TABLE = { UNSPEC: 0, MAIN: 254, LOCAL: 255 } as const;
 export const RT_SCOPE = { UNIVERSE: 0, LINK: 253, HOST: 254, NOWHERE: 255 } as const;
 export const RTN = { UNSPEC: 0, UNICAST: 1, LOCAL: 2 } as const;
 
-export const NDA = { DST: 1, LLADDR: 2, PORT: 6, VNI: 7, IFINDEX: 8 } as const;
+export const NDA = { DST: 1, LLADDR: 2, PORT: 6, VNI: 7, IFINDEX: 8, MASTER: 9, FLAGS_EXT: 15 } as const;
+export const NUD_NOARP = 0x40;
 export const NUD_PERMANENT = 0x80;
 export const NTF_SELF = 0x02;
+export const NTF_MASTER = 0x04;
 export const NTF_PROXY = 0x08;
+export const NTF_EXT_LEARNED = 0x10;
+export const NTF_EXT_LOCKED = 1 << 1;
 
 export const FRA = {
   DST: 1,

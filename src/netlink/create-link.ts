@@ -5,13 +5,15 @@
  */
 import { Connection } from "./connection.ts";
 import { Flags, IFLA, NLMSG, RTM } from "./constants.ts";
-import { type Acknowledgement, decodeError } from "./decode/message.ts";
+import { decodeLink } from "./decode/link.ts";
+import { type Acknowledgement, decodeError, guarded } from "./decode/message.ts";
 import { afterBirth, ifinfomsg, setLink } from "./encode/link.ts";
 import { writeOperation } from "./encode/operation.ts";
-import type { LinkChange, Operation } from "./types.ts";
+import type { Link, LinkChange, Operation } from "./types.ts";
 import type { MessageWriter } from "./writer.ts";
 
-type Creation = Extract<Operation, { op: "add"; kind: "link" }>;
+/** The making of a device. */
+export type Creation = Extract<Operation, { op: "add"; kind: "link" }>;
 
 /** Whether an operation takes more than one message and so cannot be packed with others. */
 export function isCreatedAlone(operation: Operation): operation is Creation {
@@ -40,6 +42,26 @@ function complete(connection: Connection, operation: Creation): Acknowledgement 
   } finally {
     if (!done) remove(connection, operation.link.name);
   }
+}
+
+/** What came of making a device: what the kernel objected to, or the device where the kernel told. */
+export interface Created {
+  refused?: Acknowledgement | undefined;
+  link?: Link | undefined;
+}
+
+/**
+ * Makes a device that takes one message, and hears of it in the same exchange: the kernel sends the one who asked a copy of
+ * the notification (NLM_F_ECHO, heeded for devices since Linux 6.2). @throws NetlinkTimeout, NetlinkError, RangeError
+ */
+export function createLinkTold(connection: Connection, operation: Creation): Created {
+  let link: Link | undefined;
+  const told = (data: Buffer): void => {
+    link = guarded("copy of a notification", () => decodeLink(data));
+  };
+  const write = (w: MessageWriter, seq: number): void => writeOperation(w, operation, seq);
+  const refused = acknowledged(connection, `creating ${operation.link.name}`, write, told);
+  return { refused, link };
 }
 
 function finish(connection: Connection, { link }: Creation): Acknowledgement | undefined {
@@ -73,14 +95,16 @@ function acknowledged(
   connection: Connection,
   doing: string,
   write: (w: MessageWriter, seq: number) => void,
+  told?: (data: Buffer) => void,
 ): Acknowledgement | undefined {
   const { writer } = connection;
   const seq = connection.nextSeq();
   writer.reset();
   write(writer, seq);
-  writer.addFlags(Flags.ACK);
+  writer.addFlags(told ? Flags.ACK | Flags.ECHO : Flags.ACK);
   let answer: Acknowledgement = { errno: 0 };
   connection.exchange(doing, seq, seq, (message) => {
+    if (message.type === RTM.NEWLINK) told?.(message.data);
     if (message.type !== NLMSG.ERROR) return false;
     answer = decodeError(message);
     return true;

@@ -1,12 +1,22 @@
 /**
  * Operations in words, in the order in which iproute2 would take them, for errors and logs.
  */
-import type { Address, FdbEntry, LinkChange, LinkSpec, Neighbour, Operation, Route, Rule } from "./types.ts";
+import type {
+  Address,
+  BridgeFdbEntry,
+  FdbEntry,
+  LinkChange,
+  LinkSpec,
+  Neighbour,
+  Operation,
+  Route,
+  Rule,
+} from "./types.ts";
 
 /** Names an interface by its index; `undefined` when the name is not known. */
 export type NameOf = (ifindex: number) => string | undefined;
 
-const VERBS = { add: "adding", replace: "replacing", set: "changing", del: "deleting" } as const;
+const VERBS = { add: "adding", replace: "replacing", append: "adding", set: "changing", del: "deleting" } as const;
 const MAIN_TABLE = 254;
 const UNSPECIAL_TYPE = 1;
 const ROUTE_TYPES: Readonly<Record<number, string>> = {
@@ -45,6 +55,8 @@ function describeObject(operation: Operation, dev: (index: number) => string): s
       return neighbour(operation.neighbour, dev);
     case "fdb":
       return fdb(operation.fdb, dev);
+    case "bridgeFdb":
+      return bridgeFdb(operation.bridgeFdb, dev);
     default:
       return rule(operation.rule);
   }
@@ -62,10 +74,12 @@ function spec(link: LinkSpec): string {
 }
 
 function change(link: LinkChange, dev: (index: number) => string): string {
-  const { index, up, master, netnsFd, ...values } = link;
+  const { index, up, master, netnsFd, bridge, port, ...values } = link;
   const words = Object.entries(values).flatMap(([key, value]) => (value === undefined ? [] : [`${key} ${value}`]));
   if (up !== undefined) words.unshift(up ? "up" : "down");
   if (master !== undefined) words.push(master === 0 ? "no master" : `master ${dev(master)}`);
+  for (const settings of [bridge, port])
+    for (const [key, value] of Object.entries(settings ?? {})) words.push(`${key} ${value}`);
   if (netnsFd !== undefined) words.push("to another network namespace");
   return `link ${dev(index)}: ${words.join(", ")}`;
 }
@@ -89,6 +103,9 @@ function neighbour(n: Neighbour, dev: (index: number) => string): string {
 
 const fdb = (e: FdbEntry, dev: (index: number) => string): string =>
   `FDB entry ${e.mac} dst ${e.dst} dev ${dev(e.ifindex)}`;
+
+const bridgeFdb = (e: BridgeFdbEntry, dev: (index: number) => string): string =>
+  `bridge FDB entry ${e.mac} dev ${dev(e.ifindex)}`;
 
 function rule(r: Rule): string {
   const words = [`rule ${r.priority}:`, `from ${r.src ?? "all"}`];

@@ -3,6 +3,7 @@ export { type LinkFailure, MAX_LINKS_AT_ONCE } from "./background.ts";
 export { describeOperation, type NameOf } from "./describe.ts";
 export { DumpInterrupted, MalformedMessage, NetlinkError, NetlinkTimeout } from "./errors.ts";
 export { EventWait, type EventWaitOptions } from "./event-wait.ts";
-export { Monitor, type MonitorKind, type MonitorOptions } from "./monitor.ts";
+export { Monitor, type MonitorKind, type MonitorListener, type MonitorOptions } from "./monitor.ts";
+export type { Creation } from "./create-link.ts";
 export { Rtnl, type RtnlOptions } from "./rtnl.ts";
 export * from "./types.ts";

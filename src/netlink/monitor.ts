@@ -3,11 +3,12 @@
  * src/sys/multicast.ts.
  *
  * The kernel does not announce everything one by one: IPv4 routes and neighbours that go because their device goes
- * or is set down are only told by the device's event.
+ * or is set down are only told by the device's event. Routes of the local table are passed over unread: the kernel keeps them
+ * by itself, and announces several for every pod.
  */
 import { MulticastReader } from "../sys/index.ts";
-import { GROUP, Protocol } from "./constants.ts";
-import { decodeEvent, splitMessages } from "./decode/message.ts";
+import { GROUP, Protocol, RTM } from "./constants.ts";
+import { decodeEvent, type NetlinkMessage, splitMessages } from "./decode/message.ts";
 import { MalformedMessage } from "./errors.ts";
 import type { NetlinkEvent } from "./types.ts";
 
@@ -28,14 +29,25 @@ export const groupsOf = (kinds: readonly MonitorKind[]): number => kinds.reduce(
 export const eventsOf = (datagram: Buffer): NetlinkEvent[] =>
   splitMessages(datagram).flatMap((message) => decodeEvent(message) ?? []);
 
-export interface MonitorOptions {
-  /** Namespace (path or file descriptor) to watch; the process's own by default. */
-  netns?: number | string;
-  kinds: readonly MonitorKind[];
+/** rtm_table of the local table, and where it stands in struct rtmsg. */
+const [LOCAL_TABLE, TABLE_AT] = [255, 4];
+
+/** Whether a message is of the local table: it is told before it is decoded, which is most of the work. */
+const isLocalRoute = ({ type, data }: NetlinkMessage): boolean =>
+  (type === RTM.NEWROUTE || type === RTM.DELROUTE) && data[TABLE_AT] === LOCAL_TABLE;
+
+/** Who hears what a monitor hears. */
+export interface MonitorListener {
   /** Called with what happened, in order, never empty. */
   onEvents: (events: NetlinkEvent[]) => void;
   /** Events were lost, for the given reason: whoever keeps a picture of the kernel must dump it again. */
   onResync: (reason: string) => void;
+}
+
+export interface MonitorOptions extends MonitorListener {
+  /** Namespace (path or file descriptor) to watch; the process's own by default. */
+  netns?: number | string;
+  kinds: readonly MonitorKind[];
   /** Room for notifications that were not read yet; 8 MiB by default. */
   receiveBufferBytes?: number;
 }
@@ -64,7 +76,10 @@ export class Monitor {
       MulticastReader.open("a network namespace", groups, {
         onDatagram(datagram) {
           try {
-            events.push(...eventsOf(datagram));
+            for (const message of splitMessages(datagram)) {
+              const event = isLocalRoute(message) ? undefined : decodeEvent(message);
+              if (event) events.push(event);
+            }
             return undefined;
           } catch (error) {
             if (error instanceof MalformedMessage) return error.message;

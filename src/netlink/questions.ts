@@ -26,7 +26,7 @@ import { ndmsg } from "./encode/neighbour.ts";
 import { routeFilter, routeQuestion } from "./encode/route.ts";
 import { ruleHeader } from "./encode/rule.ts";
 import { MalformedMessage } from "./errors.ts";
-import type { Address, FdbEntry, Link, Neighbour, Route, Rule } from "./types.ts";
+import type { Address, BridgeFdbEntry, FdbEntry, Link, Neighbour, Route, Rule } from "./types.ts";
 
 /** A device that is gone has nothing to be listed; a table without routes does not exist. */
 const NOTHING_THERE = ["ENODEV", "ENOENT"];
@@ -132,6 +132,22 @@ export function fdb(connection: Connection, ifindex: number): FdbEntry[] {
     decode: (data) => {
       const found = decodeNeighbour(data);
       return found?.kind === "fdb" && found.fdb.ifindex === ifindex ? found.fdb : undefined;
+    },
+    none: NOTHING_THERE,
+  });
+}
+
+export function bridgeFdb(connection: Connection, master: number): BridgeFdbEntry[] {
+  return dump(connection, {
+    doing: "listing FDB entries of a bridge",
+    type: RTM.GETNEIGH,
+    body: (w) => {
+      ndmsg(w, AF_BRIDGE, 0, 0, 0);
+      w.attributeU32(NDA.MASTER, master);
+    },
+    decode: (data) => {
+      const found = decodeNeighbour(data);
+      return found?.kind === "bridgeFdb" && found.bridgeFdb.master === master ? found.bridgeFdb : undefined;
     },
     none: NOTHING_THERE,
   });

@@ -6,10 +6,21 @@ import type { Family } from "../addr/index.ts";
 import { deleteLinks, type LinkFailure } from "./background.ts";
 import { sendPacket } from "./batch.ts";
 import { Connection } from "./connection.ts";
-import { createLink, isCreatedAlone } from "./create-link.ts";
+import { createLink, createLinkTold, type Creation, isCreatedAlone } from "./create-link.ts";
 import { NetlinkError } from "./errors.ts";
+import type { KernelSocket } from "../sys/index.ts";
 import * as questions from "./questions.ts";
-import type { Address, FdbEntry, Link, Neighbour, Operation, OperationFailure, Route, Rule } from "./types.ts";
+import type {
+  Address,
+  BridgeFdbEntry,
+  FdbEntry,
+  Link,
+  Neighbour,
+  Operation,
+  OperationFailure,
+  Route,
+  Rule,
+} from "./types.ts";
 
 const DEFAULT_TIMEOUT_MS = 5_000;
 const EINVAL = 22;
@@ -28,6 +39,9 @@ export interface RtnlOptions {
  */
 export class Rtnl implements Disposable {
   readonly #connection: Connection;
+  /** Sockets that have served a removal of links and can serve another. */
+  readonly #spare: KernelSocket[] = [];
+  #closed = false;
 
   private constructor(connection: Connection) {
     this.#connection = connection;
@@ -72,6 +86,11 @@ export class Rtnl implements Disposable {
     return questions.fdb(this.#connection, filter.ifindex);
   }
 
+  /** FDB entries of a bridge, of all its ports and its own. */
+  bridgeFdb(filter: { master: number }): BridgeFdbEntry[] {
+    return questions.bridgeFdb(this.#connection, filter.master);
+  }
+
   /** Policy routing rules, of both families unless said otherwise. */
   rules(filter: { family?: Family } = {}): Rule[] {
     return questions.rules(this.#connection, filter.family);
@@ -89,6 +108,16 @@ export class Rtnl implements Disposable {
   execute(operation: Operation): void {
     const [failure] = this.executeAll([operation]);
     if (failure) throw failure.error;
+  }
+
+  /** Makes a device and returns it as it was made; `undefined` when it is gone again. @throws NetlinkError as {@link execute} */
+  create(operation: Creation): Link | undefined {
+    if (!isCreatedAlone(operation)) {
+      const { refused, link } = createLinkTold(this.#connection, operation);
+      if (refused) throw new NetlinkError({ ...refused, operation });
+      if (link) return link;
+    } else this.execute(operation);
+    return this.link(operation.link.name);
   }
 
   /**
@@ -133,13 +162,24 @@ export class Rtnl implements Disposable {
    * Removes up to {@link MAX_LINKS_AT_ONCE} devices together, in the background. Resolves when the kernel is done with all of
    * them, with those that are still there; they are unreachable long before, as soon as the kernel announces it.
    */
-  deleteLinks(links: readonly { index: number; name?: string }[]): Promise<LinkFailure[]> {
-    return deleteLinks(this.#connection.another(), links, this.#connection.timeoutMs);
+  async deleteLinks(links: readonly { index: number; name?: string }[]): Promise<LinkFailure[]> {
+    const socket = this.#spare.pop() ?? this.#connection.another();
+    let usable = false;
+    try {
+      const failures = await deleteLinks(socket, links, this.#connection.timeoutMs);
+      usable = !this.#closed;
+      return failures;
+    } finally {
+      if (usable) this.#spare.push(socket);
+      else socket.close();
+    }
   }
 
-  /** Closes the socket; a second call does nothing. */
+  /** Closes the sockets, those of a removal that is under way when it ends; a second call does nothing. */
   close(): void {
+    this.#closed = true;
     this.#connection.close();
+    for (const socket of this.#spare.splice(0)) socket.close();
   }
 
   [Symbol.dispose](): void {

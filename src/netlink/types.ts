@@ -5,7 +5,10 @@
  * is known, by name where the object may not exist yet.
  */
 import type { Family } from "../addr/index.ts";
+import type { BridgeFdbEntry, BridgePort, BridgeSettings } from "./bridge-types.ts";
 import type { NetlinkError } from "./errors.ts";
+
+export type { BridgeFdbEntry, BridgePort, BridgeSettings } from "./bridge-types.ts";
 
 /** Route protocol number that marks routes as Skylane's (rtnetlink(7), rtm_protocol; free in iproute2's rt_protos). */
 export const ROUTE_PROTOCOL = 83;
@@ -62,6 +65,10 @@ export interface Link {
   /** How it makes IPv6 link-local addresses; "other" stands for stable-privacy and random. */
   addrGenMode?: "eui64" | "none" | "other";
   vxlan?: VxlanInfo;
+  /** Its settings, where it is a bridge. */
+  bridge?: BridgeSettings;
+  /** Its settings as a port, where its master is a bridge. */
+  port?: BridgePort;
 }
 
 /** An address on a device. */
@@ -182,6 +189,11 @@ export interface VxlanSpec {
 export interface VethSpec {
   kind: "veth";
   name: string;
+  /**
+   * Queues of each end. By default the kernel makes one a processor that the machine could have and uses the first; what it
+   * has not made it cannot use later either.
+   */
+  queues?: number;
   mac?: string;
   mtu?: number;
   group?: number;
@@ -210,6 +222,7 @@ export interface BridgeSpec {
   group?: number;
   alias?: string;
   addrGenMode?: "eui64" | "none";
+  settings?: Partial<BridgeSettings>;
 }
 
 export type LinkSpec = VxlanSpec | VethSpec | BridgeSpec;
@@ -227,6 +240,10 @@ export interface LinkChange {
   master?: number;
   netnsFd?: number;
   addrGenMode?: "eui64" | "none";
+  /** Settings of a bridge. */
+  bridge?: Partial<BridgeSettings>;
+  /** Settings as a port; it must be one already, so a change of its master is an operation before this one. */
+  port?: Partial<BridgePort>;
 }
 
 /**
@@ -236,6 +253,8 @@ export interface LinkChange {
  *
  * `replace` of a route overwrites whatever has the same prefix, table and metric, also a route of somebody else's
  * protocol; `add` is the verb that leaves those alone (EEXIST).
+ *
+ * `append` makes one more destination of an address that may have several: the all-zero one of a VXLAN device.
  */
 export type Operation =
   | { op: "add"; kind: "link"; link: LinkSpec }
@@ -244,7 +263,8 @@ export type Operation =
   | { op: "add" | "replace" | "del"; kind: "address"; address: Address }
   | { op: "add" | "replace" | "del"; kind: "route"; route: Route }
   | { op: "add" | "replace" | "del"; kind: "neighbour"; neighbour: Neighbour }
-  | { op: "add" | "replace" | "del"; kind: "fdb"; fdb: FdbEntry }
+  | { op: "add" | "replace" | "append" | "del"; kind: "fdb"; fdb: FdbEntry }
+  | { op: "add" | "replace" | "del"; kind: "bridgeFdb"; bridgeFdb: BridgeFdbEntry }
   | { op: "add" | "del"; kind: "rule"; rule: Rule };
 
 /** A notification from the kernel: what is now (`new`) or is no longer (`del`). */
@@ -253,7 +273,9 @@ export type NetlinkEvent =
   | { event: "new" | "del"; kind: "address"; address: Address }
   | { event: "new" | "del"; kind: "route"; route: Route }
   | { event: "new" | "del"; kind: "neighbour"; neighbour: Neighbour }
-  | { event: "new" | "del"; kind: "fdb"; fdb: FdbEntry };
+  | { event: "new" | "del"; kind: "fdb"; fdb: FdbEntry }
+  | { event: "new" | "del"; kind: "bridgeFdb"; bridgeFdb: BridgeFdbEntry }
+  | { event: "new" | "del"; kind: "bridgePort"; bridgePort: { ifindex: number; master?: number; port?: BridgePort } };
 
 /** An operation of a batch that the kernel refused. */
 export interface OperationFailure {

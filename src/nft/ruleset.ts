@@ -3,7 +3,8 @@
  * it can be put in place in one transaction. What it does:
  *
  * - prerouting, raw: a packet from a pod must come from an address whose route leads back to that very pod (one static
- *   rule for all pods, which needs nothing at ADD); a packet out of the overlay must not claim to be from a pod here.
+ *   rule for all pods, which needs nothing at ADD); a packet out of the overlay must not claim to be from a pod here, nor one
+ *   that comes over an underlay interface on which pods' packets are taken unencapsulated.
  * - input: VXLAN packets with a VNI of ours count only from the underlay address of a known peer. Other VNIs on the same
  *   port are somebody else's. The input hook sees whole packets (fragments are put together before it) and
  *   costs forwarded traffic nothing. Pods may not send VXLAN to this node at all.
@@ -42,6 +43,8 @@ export interface NetworkRules {
   /** The whole cluster's; empty where not configured. */
   clusterCidrs: readonly string[];
   masquerade: { enabled: boolean; exclude: readonly string[] };
+  /** Indexes of the underlay interfaces over which peers' pods are reached without encapsulation. */
+  directOver?: readonly number[];
 }
 
 /** What nftables of this kernel can do; everything by default. */
@@ -70,9 +73,10 @@ const UNSPECIFIED = "nd-neighbor-solicit, mld-listener-report, mld-listener-done
  * @throws RangeError when a value is no address, prefix or number in range: nothing unparsed ever reaches nft.
  */
 export function renderRuleset(networks: readonly NetworkRules[], features: NftFeatures = ALL_FEATURES): string {
-  for (const { vni, port, peerPorts = [] } of networks) {
+  for (const { vni, port, peerPorts = [], directOver = [] } of networks) {
     for (const number of [port, ...peerPorts]) assertWhole(number, 0xffff, "UDP port");
     assertWhole(vni, 0xff_ffff, "VNI");
+    for (const ifindex of directOver) assertWhole(ifindex, 0x7fff_ffff, "interface index");
   }
   const parts = [
     ...networks.flatMap(sets),
@@ -94,12 +98,14 @@ export const setName = (kind: "peers" | "pods" | "direct", { vni }: NetworkRules
   `${kind}${family}_${vni}`;
 
 function sets(network: NetworkRules): string[] {
+  // Asked for once: of thousands of peers they are put together anew each time.
+  const { podCidrs, clusterCidrs, peers, masquerade } = network;
   return FAMILIES.flatMap((family) => {
-    const own = ofFamily(network.podCidrs, family);
-    const direct = ofFamily([...network.podCidrs, ...network.clusterCidrs, ...network.masquerade.exclude], family);
-    const peers = network.peers.filter((ip) => familyOf(ip) === family).map(addressOf);
+    const own = ofFamily(podCidrs, family);
+    const direct = ofFamily([...podCidrs, ...clusterCidrs, ...masquerade.exclude], family);
+    const there = peers.filter((ip) => familyOf(ip) === family).map(addressOf);
     return [
-      ...set(setName("peers", network, family), family, false, [...new Set(peers)].sort()),
+      ...set(setName("peers", network, family), family, false, [...new Set(there)].sort()),
       ...set(setName("pods", network, family), family, true, own),
       ...set(setName("direct", network, family), family, true, withoutCovered([...direct, ...NEVER[family]])),
     ];
@@ -160,6 +166,7 @@ function prerouting(networks: readonly NetworkRules[], { fib }: NftFeatures): st
     ...chain("prerouting", "type filter hook prerouting priority raw; policy accept;", [
       `iifgroup ${PODS} goto from_pod`,
       `iifgroup ${OVERLAY} goto from_overlay`,
+      ...directOver(networks).map((ifindex) => `iif ${ifindex} goto from_overlay`),
     ]),
   ];
 }
@@ -169,6 +176,19 @@ function podsOf(network: NetworkRules, family: Family): string {
   const [first = "", ...others] = ofFamily(network.podCidrs, family);
   return others.length === 0 ? first : `@${setName("pods", network, family)}`;
 }
+
+/** Interfaces for all networks. */
+const directOver = (networks: readonly NetworkRules[]): number[] =>
+  [...new Set(networks.flatMap((network) => network.directOver ?? []))].sort((a, b) => a - b);
+
+/** VXLAN between pods is their own business also where it goes to a peer as it is; it is not masqueraded then. */
+const ownBusiness = (network: NetworkRules, ports: string): string[] =>
+  (network.directOver ?? []).flatMap((ifindex) =>
+    FAMILIES.map((family) => {
+      const [pods, direct] = [setName("pods", network, family), setName("direct", network, family)];
+      return `iifgroup ${PODS} oif ${ifindex} ${IP[family]} daddr @${direct} ${IP[family]} daddr != @${pods} udp dport { ${ports} } accept`;
+    }),
+  );
 
 const portsOf = (networks: readonly NetworkRules[]): string =>
   [...new Set(networks.flatMap(({ port, peerPorts = [] }) => [port, ...peerPorts]))].sort((a, b) => a - b).join(", ");
@@ -198,6 +218,7 @@ function forward(networks: readonly NetworkRules[]): string[] {
       ? [
           `oifgroup ${PODS} accept`,
           `oifgroup ${OVERLAY} accept`,
+          ...networks.flatMap((network) => ownBusiness(network, portsOf(networks))),
           `iifgroup ${PODS} udp dport { ${portsOf(networks)} } counter drop comment "VXLAN from a pod"`,
           ...networks.flatMap((network) =>
             FAMILIES.filter((family) => ofFamily(network.podCidrs, family).length > 0).map((family) => {

@@ -2,6 +2,7 @@
  * Putting the table in place and taking it away. When the kernel refuses it, what it lacks is found out by asking for
  * one feature at a time, without changing anything (`nft --check`), so that the error has a name.
  */
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { NftError, type RunTool } from "./run.ts";
 import { ALL_FEATURES, type NetworkRules, type NftFeatures, renderRuleset, TABLE } from "./ruleset.ts";
 
@@ -47,7 +48,10 @@ export async function applyNetworks(
   features: NftFeatures,
 ): Promise<NftFeatures> {
   try {
-    await applyRuleset(run, renderRuleset(networks, features));
+    const rules = renderRuleset(networks, features);
+    // Of thousands of peers that took milliseconds, and so does the start of a program: a turn each.
+    await nextTurn();
+    await applyRuleset(run, rules);
     return features;
   } catch (error) {
     if (!(error instanceof NftError) || error.reason !== "refused") throw error;

@@ -1,6 +1,6 @@
 /**
- * Actual state: what the kernel holds on our VXLAN device, read anew each time. Only our device is dumped: host
- * routes to pods carry the same protocol number but lie on other devices, and are none of this planner's business.
+ * Actual state: what the kernel holds on our VXLAN device, read anew each time, and the direct routes to peers on other
+ * devices. Host routes to pods carry the same protocol number, but have no gateway, and are none of this planner's business.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Address, FdbEntry, Neighbour, Route, Rtnl } from "../netlink/index.ts";
@@ -15,6 +15,10 @@ export const PERMANENT = 0x80;
 /** Priority of routes made without one: the kernel turns 0 into 1024 for IPv6. */
 export const defaultMetric = (dst: string): number => (familyOf(dst) === 4 ? 0 : 1024);
 
+/** Whether a route of any device is one to a peer's pods without encapsulation: of our protocol, through a gateway on the link. */
+export const isDirectRoute = ({ protocol, gateway, onlink, table }: Route): boolean =>
+  protocol === ROUTE_PROTOCOL && gateway !== undefined && onlink !== true && (table ?? MAIN_TABLE) === MAIN_TABLE;
+
 /** What is on one device. */
 export interface ActualState {
   ifindex: number;
@@ -24,14 +28,19 @@ export interface ActualState {
   addresses: Address[];
   fdb: FdbEntry[];
   neighbours: Neighbour[];
-  /** Routes of the main table, whoever made them. */
+  /** Routes of the main table: of the device, whoever made them, and direct ones. */
   routes: Route[];
 }
 
-/** Dumps a device, letting the event loop turn between the dumps. @throws NetlinkError */
+/**
+ * Dumps a device, letting the event loop turn between the dumps.
+ * @param direct whether there may be direct routes: they take a look at all routes of ours
+ * @throws NetlinkError
+ */
 export async function readActual(
   rtnl: Pick<Rtnl, "addresses" | "fdb" | "neighbours" | "routes">,
   device: { ifindex: number; vni: number; port: number },
+  direct: boolean,
 ): Promise<ActualState> {
   const { ifindex } = device;
   const addresses = rtnl.addresses({ ifindex });
@@ -40,6 +49,12 @@ export async function readActual(
   const neighbours = rtnl.neighbours({ ifindex });
   await nextTurn();
   const routes = rtnl.routes({ ifindex, table: MAIN_TABLE });
+  if (direct) {
+    await nextTurn();
+    for (const route of rtnl.routes({ protocol: ROUTE_PROTOCOL, table: MAIN_TABLE })) {
+      if (route.ifindex !== ifindex && isDirectRoute(route)) routes.push(route);
+    }
+  }
   return { ...device, addresses, fdb, neighbours, routes };
 }
 
@@ -70,7 +85,7 @@ export function assumedActual(
     routes: there("route", state.routes).map((entry) => ({
       family: familyOf(entry.dst),
       ifindex,
-      onlink: true,
+      onlink: entry.gateway !== undefined && entry.ifindex === undefined,
       table: MAIN_TABLE,
       protocol: ROUTE_PROTOCOL,
       metric: defaultMetric(entry.dst),

@@ -51,9 +51,9 @@ export function readVtepAnnotation(text: string, network: string): VtepAnnotatio
 /** The annotation's text; the same input gives the same text, whatever the order of the map. */
 export function formatVtepAnnotation(networks: ReadonlyMap<string, VtepAnnotation>): string {
   const sorted = [...networks].sort(([a], [b]) => (a < b ? -1 : 1));
-  const plain = sorted.map(([network, { vni, mac, ips, podCidrs, port }]) => [
+  const plain = sorted.map(([network, { vni, mac, ips, podCidrs, port, direct }]) => [
     network,
-    { vni, mac, ips, podCidrs, port },
+    { vni, mac, ips, podCidrs, port, ...(direct && { direct }) },
   ]);
   return JSON.stringify(Object.fromEntries(plain));
 }
@@ -100,6 +100,7 @@ function parseEntry(network: string, value: unknown): VtepAnnotation {
     ips,
     podCidrs,
     port: integer(network, "port", entry, 1, 65_535),
+    ...(flag(network, "direct", entry) && { direct: true }),
   };
 }
 
@@ -153,6 +154,13 @@ function integer(network: string, key: string, entry: Json, min: number, max: nu
   if (typeof value !== "number" || !Number.isInteger(value) || value < min || value > max) {
     throw new AnnotationError(`${network}.${key}`, `is not a whole number from ${min} to ${max}`);
   }
+  return value;
+}
+
+/** A key that may be absent, which is "no". */
+function flag(network: string, key: string, entry: Json): boolean {
+  const value = entry[key] ?? false;
+  if (typeof value !== "boolean") throw new AnnotationError(`${network}.${key}`, "is neither true nor false");
   return value;
 }
 

@@ -28,9 +28,9 @@ export async function applyPlan(
   return failures;
 }
 
-/** The kind of the entry that an operation is about; undefined for devices and rules, which plans of entries have none of. */
+/** The kind of the entry that an operation is about; undefined for what plans of entries have none of. */
 export function entryKindOf({ kind }: Operation): EntryKind | undefined {
-  return kind === "link" || kind === "rule" ? undefined : kind;
+  return kind === "link" || kind === "rule" || kind === "bridgeFdb" ? undefined : kind;
 }
 
 /** The key of the entry that an operation is about. @throws Error for devices and rules */

@@ -8,6 +8,7 @@
  */
 import { type Family, familyOf } from "../addr/index.ts";
 import { entryOf, mapsOf, sameEntry } from "./entries.ts";
+import { type Changed, Ledger } from "./ledger.ts";
 import {
   type DesiredDevice,
   type DesiredEntry,
@@ -44,7 +45,7 @@ const ownEntries = ({ podCidrs }: LocalNetwork): Placed[] =>
   Array.from(vtepAddresses(podCidrs).values(), (ip) => ["address", ip, { ip }]);
 
 /** What one peer needs. */
-function peerEntries(local: LocalNetwork, { mac, underlayIp, podCidrs, vni, port }: Peer): Placed[] {
+function peerEntries(local: LocalNetwork, { mac, underlayIp, podCidrs, vni, port, direct = [] }: Peer): Placed[] {
   const fdb = { mac, dst: underlayIp, ...differing("vni", vni, local.vni), ...differing("port", port, local.port) };
   const entries: Placed[] = [["fdb", mac, fdb]];
   const own = vtepAddresses(local.podCidrs);
@@ -52,16 +53,33 @@ function peerEntries(local: LocalNetwork, { mac, underlayIp, podCidrs, vni, port
   for (const [family, ip] of gateways) if (own.has(family)) entries.push(["neighbour", ip, { ip, mac }]);
   for (const dst of podCidrs) {
     const [gateway, prefSrc] = [gateways.get(familyOf(dst)), own.get(familyOf(dst))];
-    if (gateway !== undefined && prefSrc !== undefined) entries.push(["route", dst, { dst, gateway, prefSrc }]);
+    if (gateway === undefined || prefSrc === undefined) continue;
+    // A direct peer keeps its neighbour and FDB entry: it may still send through the tunnel, and the way back is one route.
+    const hop = direct.find((one) => familyOf(one.gateway) === familyOf(dst));
+    // The kernel takes no gateway on the VXLAN device that its routes look for on another one, as they would for the VTEP
+    // inside a direct prefix (net/ipv6/route.c, ip6_route_check_nh_onlink): the VTEP has a route of its own by which the
+    // prefix can be put back.
+    const host = `${gateway}/128`;
+    if (hop && familyOf(dst) === 6) entries.push(["route", host, { dst: host, prefSrc }]);
+    entries.push(["route", dst, { dst, ...(hop ?? { gateway }), prefSrc }]);
   }
   return entries;
 }
 
-function differing<K extends "vni" | "port">(key: K, value: number | undefined, own: number): { [key in K]?: number } {
+/** Says a VNI or port only where it differs from one's own. */
+export function differing<K extends "vni" | "port">(
+  key: K,
+  value: number | undefined,
+  own: number,
+): { [key in K]?: number } {
   return value === undefined || value === own ? {} : ({ [key]: value } as { [key in K]?: number });
 }
 
-function deviceOf({ device: name, vni, port, mac, mtu, underlayIp, network, txChecksum }: LocalNetwork): DesiredDevice {
+/** The VXLAN device that a network is to have. */
+export function deviceOf(
+  local: Pick<LocalNetwork, "device" | "vni" | "port" | "mac" | "mtu" | "underlayIp" | "network" | "txChecksum">,
+): DesiredDevice {
+  const { device: name, vni, port, mac, mtu, underlayIp, network, txChecksum } = local;
   const alias = deviceAlias(network);
   return { name, vni, port, local: underlayIp, mac, mtu, alias, txChecksum: txChecksum ?? "auto" };
 }
@@ -76,7 +94,7 @@ export function ownersOf(local: LocalNetwork, peers: Iterable<Peer>): Map<string
 }
 
 /** Entries by key as they were before they changed; undefined for those that were not wanted. */
-export type ChangedEntries = ReadonlyMap<string, DesiredEntry | undefined>;
+export type ChangedEntries = Changed<DesiredEntry>;
 
 /**
  * The desired state of a network, kept up to date peer by peer, and what changed of it since the kernel was last made
@@ -86,10 +104,7 @@ export class Desired {
   readonly state: DesiredState;
   #local: LocalNetwork;
   readonly #peers = new Map<string, Peer>();
-  /** What changed since the last {@link begin}. */
-  #changed = new Map<string, DesiredEntry | undefined>();
-  /** What the kernel is being made right for. */
-  #begun: ChangedEntries = new Map();
+  readonly #ledger = new Ledger<DesiredEntry>((key) => entryOf(this.state, key), sameEntry);
 
   constructor(local: LocalNetwork) {
     this.#local = local;
@@ -139,34 +154,27 @@ export class Desired {
 
   /** Entries that are otherwise now than when {@link begin} was called last. */
   get changed(): ChangedEntries {
-    for (const [key, before] of this.#changed) {
-      if (sameEntry(before, entryOf(this.state, key))) this.#changed.delete(key);
-    }
-    return this.#changed;
+    return this.#ledger.changed;
   }
 
   /** Entries of which the kernel is not known to be right. */
-  *unsettled(): Generator<string> {
-    yield* this.#begun.keys();
-    yield* this.changed.keys();
+  unsettled(): Iterable<string> {
+    return this.#ledger.unsettled();
   }
 
   /** Hands over what changed, for the kernel to be made right; {@link settle} or {@link putBack} must follow. */
   begin(): ChangedEntries {
-    this.#begun = this.changed;
-    this.#changed = new Map();
-    return this.#begun;
+    return this.#ledger.begin();
   }
 
   /** What was begun is done. */
   settle(): void {
-    this.#begun = new Map();
+    this.#ledger.settle();
   }
 
   /** What was begun was not done: it has still changed. */
   putBack(): void {
-    for (const [key, before] of this.#begun) this.#changed.set(key, before);
-    this.#begun = new Map();
+    this.#ledger.putBack();
   }
 
   #put([kind, id, entry]: Placed): void {
@@ -180,8 +188,7 @@ export class Desired {
   }
 
   #touch(kind: EntryKind, id: string): void {
-    const key = entryKey(kind, id);
-    if (!this.#changed.has(key)) this.#changed.set(key, mapsOf(this.state)[kind].get(id));
+    this.#ledger.touch(entryKey(kind, id));
   }
 }
 

@@ -131,7 +131,7 @@ function inWords(operation: Operation, remade: string[]): string {
     case "del":
       return `deleted ${operation.link.name ?? "it"}`;
     default: {
-      const { index: _, ...changes } = operation.link;
+      const { index: _, bridge: _bridge, port: _port, ...changes } = operation.link;
       return `set ${Object.entries(changes)
         .map(([key, value]) => `${key} ${String(value)}`)
         .join(", ")}`;

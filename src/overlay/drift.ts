@@ -4,7 +4,7 @@
  * something else on our device, or one of our entries going, is a doubt, and a doubt ends in a look at the kernel.
  */
 import type { Link, NetlinkEvent } from "../netlink/index.ts";
-import { MAIN_TABLE } from "./actual.ts";
+import { isDirectRoute, MAIN_TABLE } from "./actual.ts";
 import {
   fixedDifferences,
   hasPlaceOf,
@@ -34,7 +34,10 @@ export function doubtOf(desired: DesiredState, ifindex: number | undefined, even
     const { route } = event;
     if ((route.table ?? MAIN_TABLE) !== MAIN_TABLE) return undefined;
     const wanted = desired.routes.get(route.dst);
-    if (!wanted) return !gone && isOwnRoute(route) && route.ifindex === ifindex ? doubt("route", route.dst) : undefined;
+    if (!wanted) {
+      const ours = (isOwnRoute(route) && route.ifindex === ifindex) || isDirectRoute(route);
+      return !gone && ours ? doubt("route", route.dst) : undefined;
+    }
     const fine = !gone && ifindex !== undefined && isRightRoute(wanted, route, ifindex);
     return fine || !hasPlaceOf(route) ? undefined : doubt("route", route.dst);
   }
@@ -52,6 +55,7 @@ export function doubtOf(desired: DesiredState, ifindex: number | undefined, even
     if (!wanted) return gone || !isMadeNeighbour(neighbour) ? undefined : doubt("neighbour", neighbour.ip);
     return !gone && isRightNeighbour(wanted, neighbour) ? undefined : doubt("neighbour", neighbour.ip);
   }
+  if (event.kind !== "fdb") return undefined;
   const { fdb } = event;
   if (fdb.ifindex !== ifindex) return undefined;
   const wanted = desired.fdb.get(fdb.mac);
@@ -60,7 +64,7 @@ export function doubtOf(desired: DesiredState, ifindex: number | undefined, even
 }
 
 function deviceDoubt(
-  { device }: DesiredState,
+  { device, routes }: DesiredState,
   ifindex: number | undefined,
   link: Link,
   gone: boolean,
@@ -75,6 +79,8 @@ function deviceDoubt(
       Object.keys(liveDifferences(device, link)).length === 0;
     return fine ? undefined : doubt;
   }
+  // With an interface that goes down the kernel removes IPv4 routes and says nothing about them.
+  if (routes.values().some((route) => route.ifindex === link.index)) return { kind: "device", key: link.name };
   // While we have no device, another one with its name or its VNI may be the obstacle that just went.
   const concerns = link.name === device.name || link.vxlan?.vni === device.vni;
   return concerns && (ifindex === undefined || link.name === device.name) ? doubt : undefined;

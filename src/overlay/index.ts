@@ -7,13 +7,19 @@ export {
   parseVtepAnnotation,
   readVtepAnnotation,
 } from "./annotation.ts";
+export { applyPlan } from "./apply.ts";
+export { Backoff, type BackoffOptions } from "./backoff.ts";
+export { type Changed, Ledger } from "./ledger.ts";
+export { isMadeNeighbour } from "./match.ts";
+export { Pacer, type PassEnd } from "./pacer.ts";
 export { type ActualState, readActual } from "./actual.ts";
-export { desiredState, deviceAlias } from "./desired.ts";
+export { desiredState, deviceAlias, deviceOf, differing } from "./desired.ts";
 export type { Birthplace } from "./birthplace.ts";
 export { ensureDevice, planDevice } from "./device.ts";
 export { AnnotationError, DeviceConflict } from "./errors.ts";
 export { type PassReport } from "./pass.ts";
 export { PeerSelector, selectPeers, type PeerSelection, type SelectionChange } from "./peers.ts";
+export { PrefixIndex, prefixOf } from "./prefix-index.ts";
 export { plan } from "./plan.ts";
 export { checksumOffloadWorks } from "./prepare.ts";
 export { OverlayReconciler, type ReconcilerOptions } from "./reconciler.ts";

@@ -49,14 +49,18 @@ export const hasPlaceOf = (actual: Route): boolean =>
 
 export const isOwnRoute = (actual: Route): boolean => actual.protocol === ROUTE_PROTOCOL;
 
+/** Whether a route's gateway is on the VXLAN device, whatever other routes say. */
+const isOnlink = ({ gateway, ifindex }: DesiredRoute): boolean => gateway !== undefined && ifindex === undefined;
+
+/** @param ifindex of the VXLAN device, on which a route lies that is no direct one */
 export function isRightRoute(desired: DesiredRoute, actual: Route, ifindex: number): boolean {
   return (
-    actual.ifindex === ifindex &&
+    actual.ifindex === (desired.ifindex ?? ifindex) &&
     hasPlaceOf(actual) &&
     isOwnRoute(actual) &&
     actual.gateway === desired.gateway &&
     actual.prefSrc === desired.prefSrc &&
-    actual.onlink === true &&
+    (actual.onlink === true) === isOnlink(desired) &&
     actual.multipath !== true &&
     actual.mtu === undefined &&
     (actual.type ?? UNICAST) === UNICAST
@@ -79,10 +83,14 @@ function scopeOf(dst: string): number {
   return hash % FREE_SCOPES;
 }
 
-export const routeObject = (ifindex: number, { dst, gateway, prefSrc }: DesiredRoute): Route => {
+export const routeObject = (overlay: number, route: DesiredRoute): Route => {
+  const { dst, gateway, prefSrc, ifindex = overlay } = route;
   const family = familyOf(dst);
   const scope = family === 4 ? { scope: scopeOf(dst) } : {};
-  return { family, dst, gateway, prefSrc, ifindex, onlink: true, protocol: ROUTE_PROTOCOL, ...scope };
+  // The kernel is to say so when a direct route's gateway is on no network of the interface.
+  const onlink = isOnlink(route) ? { onlink: true } : {};
+  const way = gateway === undefined ? {} : { gateway };
+  return { family, dst, ...way, prefSrc, ifindex, ...onlink, protocol: ROUTE_PROTOCOL, ...scope };
 };
 
 /** What of a VXLAN device can only be set when it is made, and differs; empty when it can stay. */
@@ -95,7 +103,7 @@ export function fixedDifferences(desired: DesiredDevice, { vxlan, master }: Link
     ["learning", vxlan.learning],
     ["group", vxlan.group !== undefined],
     ["underlay device", (vxlan.link ?? 0) !== 0],
-    ["bridge or VRF", (master ?? 0) !== 0],
+    ["bridge or VRF", !desired.bridged && (master ?? 0) !== 0],
   ];
   return wrong.filter(([, differs]) => differs).map(([name]) => name);
 }

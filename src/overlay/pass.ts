@@ -92,7 +92,8 @@ async function makeRight(input: PassInput): Promise<PassOutcome> {
   const look = dumped || !known ? lookAtDevice(input, wantedBefore) : { ...known, changed: false };
   const { ifindex, problems } = look;
   const on = { ifindex, vni: device.vni, port: device.port };
-  const actual = dumped || !known ? await readActual(rtnl, on) : undefined;
+  const actual =
+    dumped || !known ? await readActual(rtnl, on, !known || desired.local.directRouting === "auto") : undefined;
   // From here on up to the plan nothing may wait: what is desired goes on changing.
   const changed = desired.begin();
   const missing = known?.missing ?? new Set<string>();
@@ -106,7 +107,7 @@ async function makeRight(input: PassInput): Promise<PassOutcome> {
   // On a device that was made otherwise because that was wanted, everything else is made anew for the same reason.
   const before = !known || (look.changed && !wantedBefore) ? undefined : changed;
   const found = repairsIn(tried, before, missing);
-  tell(logger, device.name, found);
+  tell(logger, (index) => (index === ifindex ? device.name : rtnl.link(index)?.name), found);
   return {
     known: { device, ifindex, missing: settle({ desired, planned, tried, failures, backoff, logger }), problems },
     // An address that goes may take routes along; a removal that failed leaves something that nobody remembers.
@@ -144,9 +145,13 @@ function count(found: ReturnType<typeof repairsIn>, device: boolean): Map<Repair
   return repairs;
 }
 
-function tell(logger: Logger, device: string, found: Map<string, { operation: Operation }>): void {
+function tell(
+  logger: Logger,
+  nameOf: (index: number) => string | undefined,
+  found: Map<string, { operation: Operation }>,
+): void {
   if (found.size === 0) return;
-  const first = [...found.values()].slice(0, TOLD).map(({ operation }) => describeOperation(operation, () => device));
+  const first = [...found.values()].slice(0, TOLD).map(({ operation }) => describeOperation(operation, nameOf));
   const more = found.size > TOLD ? ` and ${found.size - TOLD} more` : "";
   logger.warn(`repaired what somebody changed: ${first.join("; ")}${more}`);
 }

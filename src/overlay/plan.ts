@@ -8,7 +8,7 @@
  * never deleted and added.
  *
  * Ours to remove on our device: every address, every FDB entry, every permanent
- * neighbour, every route of our protocol number. A route of another protocol stays, unless it stands
+ * neighbour, every route of our protocol number; on other devices, direct routes of it. A route of another protocol stays, unless it stands
  * exactly where one of ours belongs.
  */
 import type { Operation, Route } from "../netlink/index.ts";

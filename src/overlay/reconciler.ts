@@ -9,23 +9,18 @@
  * new peer among thousands costs its own few operations. An overrun, a failure to read and a long time without a look all end in a dump as well.
  */
 import type { Logger } from "../log/index.ts";
-import { Monitor, type NetlinkEvent, Rtnl } from "../netlink/index.ts";
+import { Monitor, type MonitorListener, type NetlinkEvent, Rtnl } from "../netlink/index.ts";
 import { Backoff } from "./backoff.ts";
 import type { Birthplace } from "./birthplace.ts";
 import { Desired } from "./desired.ts";
 import { doubtOf } from "./drift.ts";
+import { Pacer, type PassEnd } from "./pacer.ts";
 import { type Known, type PassReport, runPass } from "./pass.ts";
 import { isDesired, keysOf } from "./entries.ts";
 import type { RepairCounts, RepairKind } from "./repairs.ts";
 import { type OverlayStatus, overlayStatus } from "./status.ts";
 import type { LocalNetwork, Peer } from "./types.ts";
 
-/** Notifications come in bursts; this long after the first of one the kernel is looked at, in milliseconds. */
-const SETTLE_MS = 10;
-/** Longest rest between two looks while something keeps changing our entries: well under a second. */
-const LONGEST_REST_MS = 300;
-/** Without any notification the kernel is looked at this often all the same, in milliseconds. */
-const RESYNC_MS = 300_000;
 /** The key under which failures of the device and of reading the kernel are retried; no entry has it. */
 const WHOLE = "device";
 
@@ -49,6 +44,11 @@ export interface ReconcilerOptions {
   backoff?: { baseMs?: number; maxMs?: number };
   /** Room for notifications that were not read yet, in bytes. */
   receiveBufferBytes?: number;
+  /**
+   * Has a listener told of links, addresses, routes and neighbours of the namespace, from the call on until it is closed: who
+   * watches the namespace already need not have everything read and decoded twice. A monitor of its own when absent.
+   */
+  watch?: (listener: MonitorListener) => { close(): Promise<void> };
 }
 
 /** Keeps one network's overlay right until it is stopped. */
@@ -58,26 +58,18 @@ export class OverlayReconciler {
   readonly #repairs: RepairCounts = { total: 0, byKind: { device: 0, fdb: 0, neighbour: 0, route: 0, address: 0 } };
   readonly #desired: Desired;
   #known: Known | undefined;
-  #trusted = false;
   #error: string | undefined;
   #rtnl: Rtnl | undefined;
   /** A conversation with the namespace that the device is made from. */
   #underlay: Rtnl | undefined;
-  #monitor: Monitor | undefined;
-  #state: "new" | "running" | "stopped" = "new";
-  /** A pass is wanted soon; `#timer` has it, or `#running` will see to it. */
-  #wanted = false;
-  #running: Promise<void> | undefined;
-  #timer: NodeJS.Timeout | undefined;
-  #soon: NodeJS.Immediate | undefined;
-  #timerDue = Number.POSITIVE_INFINITY;
-  #lastPassMs = 0;
-  #waiting: (() => void)[] = [];
+  #monitor: { close(): Promise<void> } | undefined;
+  readonly #pacer: Pacer;
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
     this.#backoff = new Backoff(options.backoff);
     this.#desired = new Desired(options.local);
+    this.#pacer = new Pacer({ pass: (trusted) => this.#pass(trusted), retryIn: () => this.#backoff.nextIn() });
   }
 
   /**
@@ -86,17 +78,21 @@ export class OverlayReconciler {
    * @throws SysError when no socket can be opened
    */
   async start(): Promise<void> {
-    if (this.#state !== "new") throw new Error("an overlay reconciler is started once");
-    const { netns, receiveBufferBytes } = this.#options;
-    this.#monitor = Monitor.open({
-      kinds: ["link", "address", "route", "neighbour"],
+    if (this.#monitor) throw new Error("an overlay reconciler is started once");
+    const { netns, receiveBufferBytes, watch } = this.#options;
+    const listener: MonitorListener = {
       onEvents: (events) => this.#onEvents(events),
       onResync: (reason) => this.#doubt(reason),
-      ...(netns !== undefined && { netns }),
-      ...(receiveBufferBytes !== undefined && { receiveBufferBytes }),
-    });
-    this.#state = "running";
-    this.#schedule(0);
+    };
+    this.#monitor = watch
+      ? watch(listener)
+      : Monitor.open({
+          kinds: ["link", "address", "route", "neighbour"],
+          ...listener,
+          ...(netns !== undefined && { netns }),
+          ...(receiveBufferBytes !== undefined && { receiveBufferBytes }),
+        });
+    this.#pacer.start();
     await this.settled();
   }
 
@@ -127,8 +123,7 @@ export class OverlayReconciler {
 
   /** Resolves when no pass is under way or about to start; retries of failing entries may still be due later. */
   async settled(): Promise<void> {
-    if (this.#state !== "running" || !(this.#wanted || this.#running)) return;
-    await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    await this.#pacer.settled();
   }
 
   /** Why there is no device, or why the kernel could not be read. */
@@ -158,13 +153,10 @@ export class OverlayReconciler {
 
   /** Stops watching and leaves the kernel as it is. */
   async stop(): Promise<void> {
-    this.#state = "stopped";
-    clearTimeout(this.#timer);
-    clearImmediate(this.#soon);
-    await this.#running;
+    await this.#pacer.stop();
     await this.#monitor?.close();
     this.#hangUp();
-    for (const resolve of this.#waiting.splice(0)) resolve();
+    this.#pacer.free();
   }
 
   /** Desired entries that are not known to be in the kernel. */
@@ -182,7 +174,7 @@ export class OverlayReconciler {
       const { changed, state } = this.#desired;
       this.#backoff.keep((key) => key !== WHOLE && isDesired(state, key) && !changed.has(key));
     }
-    this.#schedule(0);
+    this.#pacer.change();
   }
 
   #onEvents(events: readonly NetlinkEvent[]): void {
@@ -196,35 +188,11 @@ export class OverlayReconciler {
   }
 
   #doubt(reason: string): void {
-    if (this.#trusted) this.#options.logger.debug("the kernel is looked at again", { reason });
-    this.#trusted = false;
-    this.#schedule(Math.min(Math.max(SETTLE_MS, this.#lastPassMs), LONGEST_REST_MS));
+    if (this.#pacer.trusted) this.#options.logger.debug("the kernel is looked at again", { reason });
+    this.#pacer.doubt();
   }
 
-  /** Has a pass run within `delayMs`; passes never overlap. */
-  #schedule(delayMs: number, later = false): void {
-    if (this.#state !== "running") return;
-    if (!later) this.#wanted = true;
-    const due = performance.now() + delayMs;
-    if (this.#running || due >= this.#timerDue) return;
-    clearTimeout(this.#timer);
-    this.#timerDue = due;
-    const run = (): void => {
-      this.#timerDue = Number.POSITIVE_INFINITY;
-      this.#running = this.#run();
-    };
-    // A timer takes a millisecond at least.
-    if (delayMs === 0) this.#soon = setImmediate(run);
-    else this.#timer = setTimeout(run, delayMs);
-  }
-
-  async #run(): Promise<void> {
-    const start = performance.now();
-    // A timer that nobody asked for is the long one, or a retry after which nothing may be assumed.
-    if (!this.#wanted) this.#trusted = false;
-    this.#wanted = false;
-    const trusted = this.#trusted;
-    this.#trusted = true;
+  async #pass(trusted: boolean): Promise<PassEnd> {
     try {
       const { netns, logger } = this.#options;
       this.#rtnl ??= Rtnl.open(netns === undefined ? {} : { netns });
@@ -239,8 +207,6 @@ export class OverlayReconciler {
         logger,
       });
       this.#known = outcome.known;
-      this.#trusted &&= outcome.trusted;
-      if (!outcome.trusted) this.#wanted = true;
       this.#error = undefined;
       this.#backoff.clear(WHOLE);
       for (const [kind, count] of outcome.repairs) {
@@ -249,20 +215,14 @@ export class OverlayReconciler {
         this.#options.onRepair?.(kind, count);
       }
       this.#options.onPass?.(outcome.report);
+      return outcome.trusted ? "done" : "again";
     } catch (error) {
       this.#failed(error);
-    }
-    this.#lastPassMs = performance.now() - start;
-    this.#running = undefined;
-    if (this.#wanted) this.#schedule(this.#trusted ? 0 : SETTLE_MS);
-    else {
-      for (const resolve of this.#waiting.splice(0)) resolve();
-      this.#schedule(Math.min(this.#backoff.nextIn() ?? RESYNC_MS, RESYNC_MS), true);
+      return "failed";
     }
   }
 
   #failed(error: unknown): void {
-    this.#trusted = false;
     this.#error = error instanceof Error ? error.message : String(error);
     if (this.#backoff.failed(WHOLE, this.#error)) {
       this.#options.logger.error("the overlay cannot be made right; it is tried again", { error });

@@ -4,6 +4,7 @@
  */
 import type { Link, OperationFailure, Operation, Rtnl } from "../netlink/index.ts";
 import { ROUTE_PROTOCOL } from "../netlink/index.ts";
+import { isDirectRoute } from "./actual.ts";
 import { isOverlayDevice } from "./recognize.ts";
 
 /** What is to go besides what is always ours. */
@@ -36,7 +37,7 @@ export function removeOverlay(
   const gone = new Set(devices.map(({ index }) => index));
   const left = rtnl
     .routes({ protocol: ROUTE_PROTOCOL })
-    .filter(({ ifindex }) => device === undefined || (ifindex !== undefined && gone.has(ifindex)))
+    .filter((route) => device === undefined || gone.has(route.ifindex ?? 0) || isDirectRoute(route))
     .map((route): Operation => ({ op: "del", kind: "route", route }));
   failures.push(...rtnl.executeAll(left).filter(({ error }) => error.code !== "ESRCH"));
   const refused = new Set(failures.map(({ operation }) => operation));

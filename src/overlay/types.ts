@@ -1,6 +1,7 @@
 /**
  * The overlay in plain data: who we are, who the others are, what the kernel should hold. Nothing here refers to
- * interface indexes, sockets or time, so that planning is a function that a test can call.
+ * sockets or time, so that planning is a function that a test can call. The one index is that of an underlay interface:
+ * of a direct route it is a part, as the gateway is.
  */
 
 /** How a node presents its end of one pod network to the others (an entry of the `skylane.dev/vtep` annotation). */
@@ -17,10 +18,15 @@ export interface VtepAnnotation {
   podCidrs: string[];
   /** UDP port on which it receives VXLAN. */
   port: number;
+  /** It is prepared for pods' packets that come unencapsulated to `ips`. */
+  direct?: boolean;
 }
 
 /** What the TX checksum offload of the VXLAN device should be; `auto` decides by the kernel's version. */
 export type TxChecksum = "auto" | "on" | "off";
+
+/** Whether peers on the same segment of the underlay are reached without encapsulation. */
+export type DirectRouting = "off" | "auto";
 
 /** One pod network as this node takes part in it. */
 export interface LocalNetwork {
@@ -49,6 +55,16 @@ export interface LocalNetwork {
   clusterCidrs: string[];
   /** `auto` by default. */
   txChecksum?: TxChecksum;
+  /** `off` by default. */
+  directRouting?: DirectRouting;
+}
+
+/** Where a peer on the same segment takes pods' packets of one family. */
+export interface DirectHop {
+  /** Its underlay address of that family. */
+  gateway: string;
+  /** Index of our interface that is on the segment. */
+  ifindex: number;
 }
 
 /** Another node of a pod network. */
@@ -62,6 +78,10 @@ export interface Peer {
   vni?: number;
   /** Its VXLAN port where that is not ours, for the same reason. */
   port?: number;
+  /** Underlay addresses to which it may be sent pods' packets unencapsulated; absent where it, or this node, does not route directly. */
+  receivesAt?: readonly string[];
+  /** Those of them that are on a segment of ours, at most one a family; packets of another family go through the tunnel. */
+  direct?: readonly DirectHop[];
 }
 
 /** Why a node is refused as a peer. A closed list: metrics and Events carry these words. */
@@ -119,6 +139,8 @@ export interface DesiredDevice {
   /** Marks the device as this network's, so that one left over from another VNI is found. */
   alias: string;
   txChecksum: TxChecksum;
+  /** It is to be a port of a bridge, which is seen to elsewhere; else it is to have no master. */
+  bridged?: boolean;
 }
 
 /** An FDB entry: where frames for a peer's MAC go. */
@@ -138,9 +160,12 @@ export interface DesiredNeighbour {
 /** A route to a peer's pods. */
 export interface DesiredRoute {
   dst: string;
-  gateway: string;
+  /** Absent in the route to a VTEP itself. */
+  gateway?: string;
   /** Our VTEP address of the family: the source of what the host itself sends to pods. */
   prefSrc: string;
+  /** The underlay interface of a direct route; absent: the route lies on the VXLAN device. */
+  ifindex?: number;
 }
 
 /** An entry of any kind. */

@@ -2,7 +2,7 @@
  * Makes a pod's link, whole or not at all. The pair is made first, in one step that also claims both names; from then
  * on any failure takes the pair away, and with it everything that was put on it.
  *
- * ADD is what a pod's start waits for: one message makes the pair, one asks for its indexes, each end is set up by one
+ * ADD is what a pod's start waits for: one message makes the pair and tells its indexes, each end is set up by one
  * batch; then the kernel is given the moment that it needs to carry the first packet (ready.ts).
  */
 import { familyOf, parseIp, parseMac } from "../addr/index.ts";
@@ -15,15 +15,8 @@ import {
   type OperationFailure,
   Rtnl,
 } from "../netlink/index.ts";
-import {
-  closeFd,
-  netnsIdentity,
-  openNetns,
-  sameNetns,
-  withNetns,
-  writeSysctl,
-  writeSysctlIfAny,
-} from "../sys/index.ts";
+import { closeFd, initSysctlIfAny, netnsIdentity, openNetns, sameNetns, withNetns, writeSysctl } from "../sys/index.ts";
+import { bridgedHostOperations, bridgedPodOperations } from "./bridged.ts";
 import { PodLinkError } from "./errors.ts";
 import { GATEWAY, HOST_MAC, hostIfname, podMacOf } from "./names.ts";
 import { hostOperations, pairOperation, podOperations } from "./plan.ts";
@@ -106,13 +99,13 @@ function attach(spec: PodLinkSpec, hostFd: number, podFd: number, arrival: Arriv
   const hostName = spec.hostIfname ?? hostIfname(spec.containerId, spec.ifname);
   const podMac = spec.mac ?? podMacOf(spec.containerId, spec.ifname);
   const work: Work = { spec, hostName, podMac, hostFd, podFd, host, pod };
-  makePair(work);
+  const made = makePair(work);
   try {
-    setUp(work, arrival);
+    setUp(work, made, arrival);
   } catch (error) {
     throw takeBack(work, error);
   }
-  const gateways = spec.addresses.map((ip) => GATEWAY[familyOf(ip)]);
+  const gateways = spec.bridge ? [] : spec.addresses.map((ip) => GATEWAY[familyOf(ip)]);
   return {
     hostIfname: hostName,
     hostMac: HOST_MAC,
@@ -123,7 +116,7 @@ function attach(spec: PodLinkSpec, hostFd: number, podFd: number, arrival: Arriv
   };
 }
 
-function validate({ addresses, mtu, mac, ifname }: PodLinkSpec): void {
+function validate({ addresses, mtu, mac, ifname, bridge }: PodLinkSpec): void {
   const families = addresses.map((ip) => familyOf(parseIp(ip)));
   if (mac !== undefined) parseMac(mac);
   if (families.length === 0) throw new PodLinkError("invalid", `interface ${ifname} would get no address`);
@@ -132,6 +125,11 @@ function validate({ addresses, mtu, mac, ifname }: PodLinkSpec): void {
       "invalid",
       `interface ${ifname} would get two addresses of one family: ${addresses.join(", ")}`,
     );
+  }
+  const bare = bridge && families.find((family) => bridge.prefixLengths[family] === undefined);
+  if (bare) {
+    const message = `interface ${ifname} would be a port of bridge ${bridge.name}, whose network has no IPv${bare} subnet`;
+    throw new PodLinkError("invalid", message);
   }
   if (families.includes(6) && mtu < MIN_IPV6_MTU) {
     throw new PodLinkError(
@@ -142,17 +140,17 @@ function validate({ addresses, mtu, mac, ifname }: PodLinkSpec): void {
 }
 
 /** Makes the pair; what a crashed ADD of the same attachment left on the host is cleared away once. */
-function makePair(work: Work): void {
+function makePair(work: Work): Link | undefined {
   const { spec, hostName, podMac, hostFd, pod } = work;
   const operation = pairOperation({ ifname: spec.ifname, podMac, hostIfname: hostName, hostFd, mtu: spec.mtu });
   try {
-    pod.execute(operation);
+    return pod.create(operation);
   } catch (error) {
     // Without an answer the pair may have been made: nobody else could have made one by both names.
     if (error instanceof NetlinkTimeout) throw takeBack(work, error);
     if (!(error instanceof NetlinkError) || error.code !== "EEXIST") throw error;
     makeRoom(work);
-    pod.execute(operation);
+    return pod.create(operation);
   }
 }
 
@@ -195,10 +193,10 @@ export const isHostEnd = ({ kind, group }: Link): boolean => kind === "veth" && 
 
 const describeLink = ({ kind, mac }: Link): string => [kind ?? "physical", mac].filter(Boolean).join(" ");
 
-function setUp(work: Work, arrival: Arrival): void {
+function setUp(work: Work, made: Link | undefined, arrival: Arrival): void {
   const { spec, hostName, podMac, podFd, host, pod } = work;
-  const { addresses, alias, ifname } = spec;
-  const { index, peerIndex: peer } = pod.link(ifname) ?? {};
+  const { addresses, alias, ifname, destinations, bridge } = spec;
+  const { index, peerIndex: peer } = made ?? {};
   if (index === undefined || peer === undefined) {
     throw new PodLinkError("kernel", `interface ${ifname} vanished from sandbox ${spec.netns} while it was set up`);
   }
@@ -210,11 +208,25 @@ function setUp(work: Work, arrival: Arrival): void {
   if (wantsIpv6 && !(hostIpv6 && podIpv6)) {
     throw new PodLinkError("invalid", `this node's kernel has no IPv6, but the pod is to have ${addresses.join(", ")}`);
   }
-  if (wantsIpv6) arrival.expect(GATEWAY[6], peer, there);
+  if (wantsIpv6 && !bridge) arrival.expect(GATEWAY[6], peer, there);
   for (const ip of addresses) if (familyOf(ip) === 6) arrival.expect(ip, index, podFd);
-  apply(work, host, "the host", hostOperations({ index: peer, addresses, alias, ipv6: hostIpv6 }));
+  const hostEnd = { index: peer, addresses, alias, ipv6: hostIpv6 };
+  const podEnd = { index, addresses, mac: podMac, ipv6: podIpv6 };
   const sandbox = `sandbox ${spec.netns}`;
-  apply(work, pod, sandbox, podOperations({ index, addresses, mac: podMac, ipv6: podIpv6 }));
+  if (bridge) {
+    const { index: master, kind } = host.link(bridge.name) ?? {};
+    if (master === undefined || kind !== "bridge") {
+      throw new PodLinkError(
+        "invalid",
+        `there is no bridge ${bridge.name} that ${ifname} of ${alias} could be a port of`,
+      );
+    }
+    apply(work, host, "the host", bridgedHostOperations({ ...hostEnd, bridge: master }));
+    apply(work, pod, sandbox, bridgedPodOperations({ ...podEnd, bridge }));
+  } else {
+    apply(work, host, "the host", hostOperations(hostEnd));
+    apply(work, pod, sandbox, podOperations({ ...podEnd, destinations }));
+  }
   settleCarrier(host, peer);
 }
 
@@ -224,7 +236,7 @@ function setUp(work: Work, arrival: Arrival): void {
  */
 function prepareIpv6(ifname: string, wanted: boolean): boolean {
   const conf = `net.ipv6.conf.${ifname}`;
-  if (!writeSysctlIfAny(`${conf}.accept_ra`, 0)) return false;
+  if (!initSysctlIfAny(`${conf}.accept_ra`, 0)) return false;
   if (wanted) writeSysctl(`${conf}.disable_ipv6`, 0);
   return true;
 }

@@ -8,7 +8,7 @@ import { closeFd, openNetns, readSysctl, SysError, withNetns } from "../sys/inde
 import { isPair } from "./attach.ts";
 import { GATEWAY, HOST_MAC, hostIfname } from "./names.ts";
 import { GATEWAY_ADDRESS, hostPrefix } from "./plan.ts";
-import type { PodLinkExpectation } from "./types.ts";
+import type { PodBridge, PodLinkExpectation } from "./types.ts";
 
 /** NUD_PERMANENT (linux/neighbour.h). */
 const PERMANENT = 0x80;
@@ -39,7 +39,7 @@ export function checkPod(expected: PodLinkExpectation): string[] {
     }
     return [
       ...checkLinks(expected, inPod, onHost),
-      ...checkHostEnd(expected, host, onHost),
+      ...(expected.bridge ? checkPort(expected.bridge, host, onHost) : checkHostEnd(expected, host, onHost)),
       ...withNetns(hostFd, () => checkHostSysctls(expected, onHost)),
       ...checkPodEnd(expected, pod, inPod),
       ...withNetns(fd, () => checkPodSysctls(expected)),
@@ -89,14 +89,23 @@ function checkHostEnd({ addresses }: PodLinkExpectation, host: Rtnl, { index, na
   return found;
 }
 
+/** The host end as a port of a bridge. */
+function checkPort({ name }: PodBridge, host: Rtnl, { name: end, master, port }: Link): string[] {
+  const bridge = host.link(name);
+  if (!bridge) return [`bridge ${name} is missing`];
+  if (master !== bridge.index) return [`host interface ${end} is no port of bridge ${name}`];
+  return port?.locked ? [] : [`host interface ${end} is not locked, so the pod can send from any MAC address`];
+}
+
 /** Runs in the namespace of the host end. */
-function checkHostSysctls({ addresses }: PodLinkExpectation, { name }: Link): string[] {
+function checkHostSysctls({ addresses, bridge }: PodLinkExpectation, { name }: Link): string[] {
   const found: string[] = [];
-  if (addresses.some((ip) => familyOf(ip) === 6)) {
+  // A port of a bridge forwards nothing by itself.
+  if (!bridge && addresses.some((ip) => familyOf(ip) === 6)) {
     found.push(...checkSysctl("net.ipv6.conf.all.forwarding", "1", "the host forwards no IPv6"));
     found.push(...checkSysctl(`net.ipv6.conf.${name}.disable_ipv6`, "0", `IPv6 is off on host interface ${name}`));
   }
-  if (addresses.some((ip) => familyOf(ip) === 4)) {
+  if (!bridge && addresses.some((ip) => familyOf(ip) === 4)) {
     found.push(...checkSysctl(`net.ipv4.conf.${name}.forwarding`, "1", `the host forwards no IPv4 from ${name}`));
   }
   found.push(...checkSysctl(`net.ipv6.conf.${name}.accept_ra`, "0", `${name} accepts router advertisements`));
@@ -117,7 +126,7 @@ function checkHostRoute(host: Rtnl, ip: string, index: number, name: string): st
 }
 
 function checkPodEnd(
-  { addresses, ifname, neighboursForgotten }: PodLinkExpectation,
+  { addresses, ifname, neighboursForgotten, destinations, bridge }: PodLinkExpectation,
   pod: Rtnl,
   { index }: Link,
 ): string[] {
@@ -125,18 +134,11 @@ function checkPodEnd(
   for (const ip of addresses) {
     const family = familyOf(ip);
     const gateway = GATEWAY[family];
-    found.push(...checkAddress(pod, index, `${ifname} in the sandbox`, ip, addressBits(family)));
+    const prefix = bridge?.prefixLengths[family] ?? addressBits(family);
+    found.push(...checkAddress(pod, index, `${ifname} in the sandbox`, ip, prefix));
+    if (bridge) continue;
     const routes = mainRoutes(pod, family, index);
-    if (family === 4 && !routes.some(({ dst }) => dst === hostPrefix(gateway))) {
-      found.push(`the sandbox has no route to its gateway ${gateway} on ${ifname}`);
-    }
-    const defaults = routes.filter(({ dst }) => dst === "default");
-    if (!defaults.some((route) => route.gateway === gateway)) {
-      const instead = defaults.map((route) => route.gateway ?? "no gateway").join(", ");
-      found.push(
-        `the sandbox has no default IPv${family} route via ${gateway} on ${ifname}${instead && ` (it goes via ${instead})`}`,
-      );
-    }
+    found.push(...checkPodRoutes(routes, { family, ifname, destinations }));
     const neighbour = pod.neighbours({ family, ifindex: index }).find((entry) => entry.ip === gateway);
     if (neighbour?.mac !== undefined && neighbour.mac !== HOST_MAC) {
       found.push(`the sandbox's neighbour entry for ${gateway} has MAC address ${neighbour.mac}, expected ${HOST_MAC}`);
@@ -145,6 +147,26 @@ function checkPodEnd(
     } else if (!neighboursForgotten && ((neighbour?.state ?? 0) & PERMANENT) === 0) {
       found.push(`the sandbox's neighbour entry for ${gateway} is not permanent`);
     }
+  }
+  return found;
+}
+
+/** The pod's routes of a family through the interface: to its destinations, by default everything. */
+function checkPodRoutes(
+  routes: readonly Route[],
+  { family, ifname, destinations }: { family: Family; ifname: string; destinations: readonly string[] | undefined },
+): string[] {
+  const gateway = GATEWAY[family];
+  const found: string[] = [];
+  if (family === 4 && !destinations && !routes.some(({ dst }) => dst === hostPrefix(gateway))) {
+    found.push(`the sandbox has no route to its gateway ${gateway} on ${ifname}`);
+  }
+  for (const wanted of destinations?.filter((one) => familyOf(one) === family) ?? ["default"]) {
+    const there = routes.filter(({ dst }) => dst === wanted);
+    if (there.some((route) => route.gateway === gateway)) continue;
+    const instead = there.map((route) => route.gateway ?? "no gateway").join(", ");
+    const what = wanted === "default" ? `default IPv${family} route` : `route ${wanted}`;
+    found.push(`the sandbox has no ${what} via ${gateway} on ${ifname}${instead && ` (it goes via ${instead})`}`);
   }
   return found;
 }

@@ -1,5 +1,6 @@
 /** What a pod gets: a veth pair, its addresses, routes and neighbours. */
 export { attachPod, attachPodAsync, PATIENCE_MS } from "./attach.ts";
+export { POD_PORT } from "./bridged.ts";
 export { checkPod } from "./check.ts";
 export { detachPod } from "./detach.ts";
 export { DetachQueue } from "./detach-queue.ts";
@@ -7,4 +8,4 @@ export { PodLinkError, type PodLinkReason } from "./errors.ts";
 export { listPodLinks } from "./host-ends.ts";
 export { GATEWAY, HOST_MAC, hostIfname, podMacOf } from "./names.ts";
 export { type AttachedPod, hostEndRepairs, repairHostEnds } from "./repair.ts";
-export type { PodLink, PodLinkExpectation, PodLinkSpec } from "./types.ts";
+export type { PodBridge, PodLink, PodLinkExpectation, PodLinkSpec } from "./types.ts";

@@ -13,7 +13,7 @@
  * are set by hand for the same reason: one that the kernel makes by itself goes through it.
  */
 import { addressBits, familyOf, linkLocalOf } from "../addr/index.ts";
-import { type Operation, POD_LINK_GROUP, ROUTE_PROTOCOL } from "../netlink/index.ts";
+import { type Creation, type Operation, POD_LINK_GROUP, ROUTE_PROTOCOL } from "../netlink/index.ts";
 import { GATEWAY, HOST_MAC } from "./names.ts";
 
 /** rtnetlink scopes (rtnetlink(7)). */
@@ -29,16 +29,29 @@ export interface EndPlan {
   ipv6: boolean;
 }
 
-/** The pair, made in the sandbox with its peer in the namespace of `hostFd`: neither end ever moves. */
+/** What the pod's end depends on besides. */
+export interface PodEndPlan extends EndPlan {
+  mac: string;
+  destinations?: readonly string[] | undefined;
+}
+
+/**
+ * The pair, made in the sandbox with its peer in the namespace of `hostFd`: neither end ever moves. A pair uses one queue unless
+ * somebody asks for more, which nothing here does; on a machine of many processors the others cost memory and time.
+ */
 export function pairOperation(o: {
   ifname: string;
   podMac: string;
   hostIfname: string;
   hostFd: number;
   mtu: number;
-}): Operation {
+}): Creation {
   const peer = { name: o.hostIfname, mac: HOST_MAC, mtu: o.mtu, group: POD_LINK_GROUP, netnsFd: o.hostFd };
-  return { op: "add", kind: "link", link: { kind: "veth", name: o.ifname, mac: o.podMac, mtu: o.mtu, peer } };
+  return {
+    op: "add",
+    kind: "link",
+    link: { kind: "veth", name: o.ifname, mac: o.podMac, mtu: o.mtu, queues: 1, peer },
+  };
 }
 
 /** How the host end has the gateways' addresses. */
@@ -63,8 +76,12 @@ export function hostOperations({ index, addresses, ipv6, alias }: EndPlan & { al
   return operations;
 }
 
-/** The pod's end: up, its addresses, its gateways' MAC, and the default routes through them. */
-export function podOperations({ index, addresses, ipv6, mac }: EndPlan & { mac: string }): Operation[] {
+/**
+ * The pod's end: up, its addresses, its gateways' MAC, and routes through them to its destinations; by default everything.
+ * A pod may have several interfaces, all with the same gateways: routes that are not the default ones name their gateway as
+ * reachable on this link, as there can be one route to 169.254.1.1 only.
+ */
+export function podOperations({ index, addresses, ipv6, mac, destinations }: PodEndPlan): Operation[] {
   const operations: Operation[] = [];
   if (ipv6) operations.push({ op: "set", kind: "link", link: { index, addrGenMode: "none" } });
   operations.push({ op: "set", kind: "link", link: { index, up: true } });
@@ -78,6 +95,11 @@ export function podOperations({ index, addresses, ipv6, mac }: EndPlan & { mac: 
     const address = { ifindex: index, ip, prefix: addressBits(family), ...(family === 6 && { nodad: true }) };
     operations.push({ op: "add", kind: "address", address });
     operations.push({ op: "add", kind: "neighbour", neighbour: { ifindex: index, ip: gateway, mac: HOST_MAC } });
+    if (destinations) {
+      for (const dst of destinations.filter((one) => familyOf(one) === family))
+        operations.push({ op: "add", kind: "route", route: { family, dst, gateway, ifindex: index, onlink: true } });
+      continue;
+    }
     if (family === 4) {
       const toGateway = { family, dst: hostPrefix(gateway), ifindex: index, scope: SCOPE_LINK };
       operations.push({ op: "add", kind: "route", route: toGateway });

@@ -1,6 +1,15 @@
 /**
  * The words of a pod's link as plain data.
  */
+import type { Family } from "../addr/index.ts";
+
+/** A bridge that a host end is a port of: the pod is in one subnet with others, and has no gateway. */
+export interface PodBridge {
+  /** Name of the bridge, in the namespace of the host end. */
+  name: string;
+  /** Length of the subnet's prefix, for each family of which the pod has an address. */
+  prefixLengths: Readonly<Partial<Record<Family, number>>>;
+}
 
 /** What link to make. */
 export interface PodLinkSpec {
@@ -19,6 +28,10 @@ export interface PodLinkSpec {
   mac?: string;
   /** Name of the host end; {@link hostIfname} by default. */
   hostIfname?: string;
+  /** What the pod reaches through this interface, as canonical prefixes; everything by default. */
+  destinations?: readonly string[];
+  /** Makes the host end a port of a bridge instead of the pod's gateway. */
+  bridge?: PodBridge;
   /** Path of the network namespace for the host end; that of the calling thread by default. */
   hostNetns?: string;
 }
@@ -30,14 +43,16 @@ export interface PodLink {
   ifname: string;
   podMac: string;
   addresses: string[];
-  /** The pod's gateways, in the addresses' order: 169.254.1.1 and fe80::1. */
+  /** The pod's gateways, in the addresses' order: 169.254.1.1 and fe80::1; none on a bridge. */
   gateways: string[];
 }
 
 /** What a link should be like; absent keys are not looked at. */
-export interface PodLinkExpectation extends Pick<PodLinkSpec, "netns" | "ifname" | "containerId" | "addresses"> {
+export interface PodLinkExpectation
+  extends Pick<PodLinkSpec, "netns" | "ifname" | "containerId" | "addresses" | "bridge"> {
   mtu?: number;
   hostNetns?: string;
+  destinations?: readonly string[];
   /** MAC address of the pod's end: as the last plugin of the chain left it. */
   mac?: string;
   hostIfname?: string;

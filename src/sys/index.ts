@@ -6,9 +6,18 @@ export { errnoName, errnoText, SysError } from "./errors.ts";
 export { Echo, type EchoAnswer, type EchoRequest } from "./echo.ts";
 export * from "./ethtool.ts";
 export * from "./files.ts";
+export { FrameTap, type FrameTapOptions, MAX_TAPPED } from "./frame-tap.ts";
+export { GoneFiles } from "./gone.ts";
 export * from "./lock.ts";
 export * from "./multicast.ts";
 export * from "./netns.ts";
 export * from "./socket.ts";
 export * from "./sysctl.ts";
-export { type Handed, type PeerCredentials, peerCredentials, receiveDescriptor, sendNow } from "./unix-socket.ts";
+export {
+  type Handed,
+  type PeerCredentials,
+  peerCredentials,
+  receiveDescriptor,
+  sendDescriptor,
+  sendNow,
+} from "./unix-socket.ts";

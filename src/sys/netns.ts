@@ -7,7 +7,7 @@
  * asynchronous file or DNS call; made inside a pod's namespace, it would do the agent's work there for ever. So
  * the pool is made before the first entry, and functions that return a promise are refused.
  */
-import { closeSync, constants, fstatSync, openSync, stat, statSync, writeSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, stat, statSync, unlinkSync, writeSync } from "node:fs";
 import { constants as os } from "node:os";
 import { SysError } from "./errors.ts";
 import { libc } from "./libc.ts";
@@ -140,6 +140,28 @@ export function newNetns(): number {
     }
   } finally {
     closeSync(home);
+  }
+}
+
+/** umount2(2): at once here, whoever still uses it. */
+const MNT_DETACH = 2;
+
+/**
+ * Takes the name of a network namespace away, in every mount namespace; whoever has it open keeps it. That there is none is fine.
+ * @throws SysError of umount2(2) or unlink(2)
+ */
+export function forgetNetns(path: string): void {
+  const { call, errno } = libc();
+  if (call.umount2(Buffer.from(`${path}\0`), MNT_DETACH) !== 0) {
+    const number = errno();
+    // Not mounted here: a file that a mount has left, or nothing.
+    if (number !== os.errno.EINVAL && number !== os.errno.ENOENT)
+      throw new SysError(number, "umount2", `taking the name ${path} away`);
+  }
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw SysError.from(error, `removing ${path}`);
   }
 }
 

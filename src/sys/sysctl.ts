@@ -2,7 +2,7 @@
  * Kernel parameters under /proc/sys. Those under net/ are of the network namespace of the calling thread, so the
  * same functions serve inside `withNetns`.
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 import { constants } from "node:os";
 import { SysError } from "./errors.ts";
 
@@ -54,5 +54,28 @@ export function writeSysctlIfAny(key: string, value: string | number): boolean {
     return true;
   } catch (error) {
     throw SysError.from(error, setting(key, value));
+  }
+}
+
+/**
+ * The same for a device that was just made, whose parameters are not yet as they should be: they are written without a look
+ * first, which is half the work; only where writing is not possible they are looked at. @throws SysError, RangeError
+ */
+export function initSysctlIfAny(key: string, value: string | number): boolean {
+  let fd: number;
+  try {
+    fd = openSync(sysctlPath(key), "r+");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
+    if ((error as NodeJS.ErrnoException).code === undefined) throw error;
+    return writeSysctlIfAny(key, value);
+  }
+  try {
+    writeSync(fd, String(value));
+    return true;
+  } catch (error) {
+    throw SysError.from(error, setting(key, value));
+  } finally {
+    closeSync(fd);
   }
 }

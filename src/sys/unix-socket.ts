@@ -21,6 +21,9 @@ const IOVEC = 16;
 const CMSGHDR = 16;
 const CONTROL = CMSGHDR + 8;
 
+/** The kernel's words for a connection that nobody reads any more. */
+const GONE = new Set(["EPIPE", "ECONNRESET", "ENOTCONN", "EBADF"]);
+
 /** A process as the kernel saw it when it connected. */
 export interface PeerCredentials {
   pid: number;
@@ -60,8 +63,42 @@ export function sendNow(socket: Socket, data: Buffer): boolean {
   const sent = call.sendto(fd, data, BigInt(data.length), MSG_DONTWAIT | MSG_NOSIGNAL, NOBODY, 0);
   if (sent === BigInt(data.length)) return true;
   const number = sent < 0n ? errno() : 0;
-  if (["EPIPE", "ECONNRESET", "ENOTCONN", "EBADF"].includes(errnoName(number))) return false;
+  if (GONE.has(errnoName(number))) return false;
   throw new SysError(number, "sendto", "sending on a Unix socket");
+}
+
+/**
+ * Sends a few bytes and an open file with them within the call, as {@link sendNow}. The file stays the caller's. Returns false
+ * when the other end will not read them any more. @throws SysError
+ */
+export function sendDescriptor(socket: Socket, data: Buffer, file: number): boolean {
+  const fd = descriptorOf(socket);
+  if (fd === undefined) return false;
+  const { call, errno, addressOf } = libc();
+  const vector = Buffer.alloc(IOVEC);
+  const control = Buffer.alloc(CONTROL);
+  vector.writeBigUInt64LE(addressOf(data), 0);
+  vector.writeBigUInt64LE(BigInt(data.length), 8);
+  control.writeBigUInt64LE(BigInt(CMSGHDR + 4), 0);
+  control.writeInt32LE(SOL_SOCKET, 8);
+  control.writeInt32LE(SCM_RIGHTS, 12);
+  control.writeInt32LE(file, CMSGHDR);
+  const message = headOf(addressOf(vector), addressOf(control));
+  const sent = call.sendmsg(fd, message, MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (sent === BigInt(data.length)) return true;
+  const number = sent < 0n ? errno() : 0;
+  if (GONE.has(errnoName(number))) return false;
+  throw new SysError(number, "sendmsg", "handing over an open file on a Unix socket");
+}
+
+/** struct msghdr of one vector and one control message (recvmsg(2)). */
+function headOf(vector: bigint, control: bigint): Buffer {
+  const message = Buffer.alloc(MSGHDR);
+  message.writeBigUInt64LE(vector, 16);
+  message.writeBigUInt64LE(1n, 24);
+  message.writeBigUInt64LE(control, 32);
+  message.writeBigUInt64LE(BigInt(CONTROL), 40);
+  return message;
 }
 
 /** What {@link receiveDescriptor} found. */
@@ -78,13 +115,9 @@ export function receiveDescriptor(socket: Socket): Handed {
   const byte = Buffer.alloc(1);
   const vector = Buffer.alloc(IOVEC);
   const control = Buffer.alloc(CONTROL);
-  const message = Buffer.alloc(MSGHDR);
   vector.writeBigUInt64LE(addressOf(byte), 0);
   vector.writeBigUInt64LE(1n, 8);
-  message.writeBigUInt64LE(addressOf(vector), 16);
-  message.writeBigUInt64LE(1n, 24);
-  message.writeBigUInt64LE(addressOf(control), 32);
-  message.writeBigUInt64LE(BigInt(CONTROL), 40);
+  const message = headOf(addressOf(vector), addressOf(control));
   const got = call.recvmsg(connection, message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   if (got < 0n) {
     const number = errno();

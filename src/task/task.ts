@@ -18,6 +18,8 @@ export class Task {
   readonly #pause: RetryPause;
   readonly #onError: (error: unknown, attempt: number) => void;
   #wanted = false;
+  /** When the run is due that was wanted while one was under way, on the clock of `performance`. */
+  #next = Number.POSITIVE_INFINITY;
   #failures = 0;
   #running: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -37,14 +39,15 @@ export class Task {
   }
 
   /**
-   * The state changed: run within `delayMs` (requests meanwhile count as one), or once more when running. A pause after a
-   * failure is not cut short.
+   * The state changed: run within `delayMs` (requests meanwhile count as one), once more when running, then as well no sooner
+   * than the requests need: what is asked for with a delay all the time must not run all the time. A pause after a failure is
+   * not cut short.
    */
   want(delayMs = 0): void {
     if (this.#stopped) return;
     this.#wanted = true;
-    if (this.#running || (this.#timer && this.#failures > 0)) return;
-    this.#schedule(delayMs);
+    if (this.#running) this.#next = Math.min(this.#next, performance.now() + delayMs);
+    else if (!this.#timer || this.#failures === 0) this.#schedule(delayMs);
   }
 
   /** Whether it is running now. */
@@ -89,6 +92,7 @@ export class Task {
 
   async #once(): Promise<void> {
     this.#wanted = false;
+    this.#next = Number.POSITIVE_INFINITY;
     try {
       await this.#run();
       this.#failures = 0;
@@ -98,7 +102,8 @@ export class Task {
       this.#onError(error, this.#failures);
     }
     this.#running = undefined;
-    if (this.#wanted && !this.#stopped) this.#schedule(this.#failures > 0 ? this.#pauseMs() : 0);
+    const delayMs = this.#failures > 0 ? this.#pauseMs() : Math.max(0, this.#next - performance.now());
+    if (this.#wanted && !this.#stopped) this.#schedule(delayMs);
     if (this.#idle) this.#release();
   }
 

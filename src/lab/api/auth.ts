@@ -1,7 +1,7 @@
 /**
  * Who asks and whether they may. Bearer tokens name users; a user may be bound to a node, and then writes nothing
- * but that Node, its lease and events, as the node authorizer and NodeRestriction would have it. A hook decides
- * anything beyond that.
+ * but that Node, its lease and events, as the node authorizer and NodeRestriction would have it, and what a role gives
+ * the agent on it: custom resources, its leases, patches of pods. A hook decides anything beyond that.
  */
 import { timingSafeEqual } from "node:crypto";
 import { ApiError, forbidden, unauthorized } from "./errors.ts";
@@ -70,8 +70,12 @@ export class Auth {
 
 function nodeMay(node: string, { verb, resource, name, namespace, type }: RequestInfo): boolean {
   if (type === undefined || ["get", "list", "watch"].includes(verb)) return true;
+  // Custom resources are no concern of either: roles decide, which are the hook.
+  if (type?.group.includes(".") && !type.group.endsWith(".k8s.io")) return true;
+  if (resource === "pods") return verb === "patch";
   if (resource === "nodes") return (verb === "update" || verb === "patch") && name === node;
   if (resource === "events") return ["create", "update", "patch"].includes(verb);
+  if (resource === "leases" && namespace === "skylane-system") return verb !== "delete";
   if (resource === "leases") return namespace === "kube-node-lease" && (name === node || verb === "create");
   return false;
 }

@@ -6,10 +6,12 @@ import { randomBytes } from "node:crypto";
 import type { ServerResponse } from "node:http";
 import { isIP } from "node:net";
 import { Auth, type Authorizer, type User } from "./auth.ts";
+import { collectGarbage } from "./collector.ts";
 import { Faults } from "./faults.ts";
 import { Journal } from "./journal.ts";
 import { kubeconfigYaml } from "./kubeconfig.ts";
 import { Listener } from "./listener.ts";
+import { NETWORK_RESOURCES } from "./network-resources.ts";
 import { Registry } from "./registry.ts";
 import { BUILT_IN, SYSTEM_NAMESPACES } from "./resources.ts";
 import { handle, type ServerParts } from "./server.ts";
@@ -48,6 +50,8 @@ export interface ApiServerOptions {
   dataFile?: string;
   /** Rows beside the built-in resources. */
   resources?: ResourceType[];
+  /** false: Skylane's own resources are not defined, as in a cluster that has an older release. */
+  networks?: boolean;
   /** Events kept per resource; older resourceVersions are 410 (default 10,000). */
   historyLimit?: number;
   /** Default 60,000, as on the real server. */
@@ -89,9 +93,11 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const tls = options.tls ?? {};
   const certs = tls === false ? undefined : await certificates([...names, ...(tls.names ?? [])], tls.certDir);
   const journal = options.dataFile === undefined ? undefined : new Journal(options.dataFile);
-  const types = [...BUILT_IN, ...(options.resources ?? [])];
+  const own = options.networks === false ? [] : NETWORK_RESOURCES;
+  const types = [...BUILT_IN, ...own, ...(options.resources ?? [])];
   const store = new Store({ types, historyLimit, ...(journal && { restored: journal.restored, log: journal }) });
   const registry = new Registry(store);
+  collectGarbage(store, registry);
   const typeOf = (plural: string): ResourceType => {
     const type = store.types().find((type) => type.plural === plural);
     if (type === undefined) throw new Error(`no resource ${plural} in the table`);

@@ -29,6 +29,8 @@ function containers(path: string): Record<string, ListRule> {
 
 const BY_KIND: Record<string, Record<string, ListRule>> = {
   "/nodes": { "spec.podCIDRs": "set", "status.addresses": by("type"), "status.conditions": by("type") },
+  "skylane.dev/podnetworks": { "status.conditions": by("type") },
+  "skylane.dev/ipclaims": { "status.conditions": by("type") },
   "/namespaces": { "status.conditions": by("type") },
   "/pods": {
     ...containers("spec.containers"),

@@ -46,7 +46,13 @@ export type KubeObject = JsonObject & { apiVersion: string; kind: string; metada
 /** What an object is to a new one of the same name: for rules of one resource that the generic code cannot know. */
 export interface FieldProblem {
   field: string;
-  reason: "FieldValueRequired" | "FieldValueInvalid" | "FieldValueForbidden" | "FieldValueTooLong";
+  reason:
+    | "FieldValueRequired"
+    | "FieldValueInvalid"
+    | "FieldValueForbidden"
+    | "FieldValueTooLong"
+    | "FieldValueTypeInvalid"
+    | "FieldValueNotSupported";
   message: string;
 }
 

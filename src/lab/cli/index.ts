@@ -4,6 +4,7 @@ import { demoCommand } from "./demo.ts";
 import { faultCommands } from "./faults.ts";
 import { hiddenCommands } from "./hidden.ts";
 import { lifecycleCommands } from "./lifecycle.ts";
+import { networkCommands } from "./networks.ts";
 import { nodeCommands } from "./nodes.ts";
 import { podCommands } from "./pods.ts";
 
@@ -11,6 +12,7 @@ import { podCommands } from "./pods.ts";
 export const labCommands: readonly Command[] = [
   ...lifecycleCommands,
   ...podCommands,
+  ...networkCommands,
   ...nodeCommands,
   ...faultCommands,
   demoCommand,

@@ -2,6 +2,8 @@
 import { FAMILIES, type Family } from "../../addr/index.ts";
 import { type Command, duration, type Input, table, UsageError } from "../../ctl/index.ts";
 import type { Echo } from "../ping.ts";
+import { NETWORKS_ANNOTATION } from "../../networks/index.ts";
+import type { PodOptions } from "../pods.ts";
 import type { PodRecord } from "../records.ts";
 import { ANSWER, answer, NAME, print, withLab } from "./common.ts";
 
@@ -38,6 +40,8 @@ const add: Command = {
     count: { value: "N", help: "make that many, with names of their own (1)" },
     ip: { value: "IPS", help: "ask for these addresses, separated by a comma" },
     mac: { value: "MAC", help: "ask for this MAC address" },
+    network: { value: "NETWORKS", help: "further networks, as in the annotation: blue,green@eth5" },
+    namespace: { value: "NAMESPACE", help: 'its namespace ("default")' },
     "host-port": { value: "PORT:PORT", help: "lead a TCP port of the node to one of the pod" },
   },
   run: (input) =>
@@ -45,9 +49,13 @@ const add: Command = {
       const [node, name] = input.operands as [string, string | undefined];
       const count = input.number("count", 1, 250) ?? 1;
       const made: PodRecord[] = [];
-      const runtimeConfig = runtimeConfigOf(input);
-      for (let i = 0; i < count; i++)
-        made.push(await lab.addPod(node, count === 1 ? name : undefined, { runtimeConfig }));
+      const [networks, namespace] = [input.text("network"), input.text("namespace")];
+      const options: PodOptions = {
+        runtimeConfig: runtimeConfigOf(input),
+        ...(namespace !== undefined && { namespace }),
+        ...(networks !== undefined && { annotations: { [NETWORKS_ANNOTATION]: networks } }),
+      };
+      for (let i = 0; i < count; i++) made.push(await lab.addPod(node, count === 1 ? name : undefined, options));
       await answer(input, made, () => podTable(made));
       return 0;
     }),

@@ -35,6 +35,9 @@ const AGENT = "system:serviceaccount:skylane-system:skylane";
 const authorize: Authorizer = ({ user, verb, resource, subresource, namespace }) => {
   if (user.name !== AGENT) return true;
   if (subresource !== undefined) return false;
+  if (resource === "podnetworks") return ["get", "list", "watch"].includes(verb);
+  if (resource === "networkblocks") return ["get", "list", "watch", "create", "update", "delete"].includes(verb);
+  if (resource === "pods" || resource === "namespaces") return verb === "get";
   if (resource === "nodes") return ["get", "list", "watch", "patch"].includes(verb);
   return resource === "events" && namespace === "default" && ["create", "patch", "update"].includes(verb);
 };

@@ -89,8 +89,20 @@ export function cniArgs(pod: { namespace: string; name: string; uid: string; con
   ].join(";");
 }
 
-/** The addresses of a CNI result (of 0.3.0 and later), without their prefix lengths. */
-export function resultIps(result: Record<string, unknown>): string[] {
-  const ips = (result["ips"] ?? []) as { address?: string }[];
-  return ips.map(({ address }) => (address ?? "").split("/")[0] as string).filter(Boolean);
+interface Result {
+  interfaces?: { name?: string; sandbox?: string }[];
+  ips?: { address?: string; interface?: number }[];
+}
+
+/**
+ * The addresses of an interface in the sandbox by a CNI result (of 0.3.0 and later), without their prefix lengths. Those that
+ * name no interface are of the one that the runtime asked for.
+ */
+export function resultIps(result: Record<string, unknown>, ifname: string): string[] {
+  const { interfaces = [], ips = [] } = result as Result;
+  const at = interfaces.findIndex(({ name, sandbox }) => name === ifname && sandbox !== undefined && sandbox !== "");
+  return ips
+    .filter((ip) => (ip.interface ?? at) === at)
+    .map(({ address }) => (address ?? "").split("/")[0] as string)
+    .filter(Boolean);
 }

@@ -8,6 +8,9 @@ import { entering, run, tryRun } from "../exec.ts";
 import type { PodRecord } from "../records.ts";
 import { cniArgs, type ConfList, inOrder, parseConfList, pluginRequest, type Verb } from "./chain.ts";
 
+/** The interface that kubelet's runtimes ask for. */
+export const IFNAME = "eth0";
+
 /** Where the runtime looks for plugins, in the node's sight. */
 export const PLUGIN_DIRS = ["/usr/lib/cni", "/opt/cni/bin"];
 /** CNI error code 11: try again later. */
@@ -106,7 +109,7 @@ async function callPlugin(
     CNI_COMMAND: verb,
     CNI_CONTAINERID: pod.containerId,
     CNI_NETNS: pod.netns,
-    CNI_IFNAME: "eth0",
+    CNI_IFNAME: IFNAME,
     CNI_ARGS: cniArgs(pod),
     CNI_PATH: dirs.join(":"),
   };

@@ -3,6 +3,7 @@
  */
 import { AF_INET6, IFF, IFLA, IFLA_INET6_ADDR_GEN_MODE, IFLA_INFO, IFLA_VXLAN } from "../constants.ts";
 import type { Link, VxlanInfo } from "../types.ts";
+import { bridgeSettings, portSettings } from "./bridge.ts";
 import { eachAttribute, ip, mac, text, u8, u16be, u32, u32At } from "./attributes.ts";
 
 /** Length of struct ifinfomsg. */
@@ -94,11 +95,17 @@ function inet6Options(link: Link, value: Buffer): void {
 
 function linkInfo(link: Link, value: Buffer): void {
   let data: Buffer | undefined;
+  let portKind: string | undefined;
+  let portData: Buffer | undefined;
   eachAttribute(value, 0, (type, info) => {
     if (type === IFLA_INFO.KIND) link.kind = text(info);
     else if (type === IFLA_INFO.DATA) data = info;
+    else if (type === IFLA_INFO.SLAVE_KIND) portKind = text(info);
+    else if (type === IFLA_INFO.SLAVE_DATA) portData = info;
   });
   if (link.kind === "vxlan" && data) link.vxlan = vxlan(data);
+  else if (link.kind === "bridge" && data) link.bridge = bridgeSettings(data);
+  if (portKind === "bridge" && portData) link.port = portSettings(portData);
 }
 
 function vxlan(data: Buffer): VxlanInfo {

@@ -3,11 +3,12 @@
  * or a {@link MalformedMessage}: never another exception and never a read behind the end.
  */
 import { type NetlinkMessage, parseError, parseMessages, readS32 } from "netlink/dist/structs.js";
-import { AF_UNSPEC, FlagsAck, NLMSGERR_ATTR_MSG, RTM } from "../constants.ts";
+import { AF_BRIDGE, AF_UNSPEC, FlagsAck, NLMSGERR_ATTR_MSG, RTM } from "../constants.ts";
 import { MalformedMessage } from "../errors.ts";
 import type { NetlinkEvent } from "../types.ts";
 import { decodeAddress } from "./address.ts";
 import { eachAttribute, need, text } from "./attributes.ts";
+import { decodeBridgePort } from "./bridge.ts";
 import { decodeLink } from "./link.ts";
 import { decodeNeighbour } from "./neighbour.ts";
 import { decodeRoute } from "./route.ts";
@@ -74,9 +75,11 @@ export function decodeEvent(message: NetlinkMessage): NetlinkEvent | undefined {
     switch (type) {
       case RTM.NEWLINK:
       case RTM.DELLINK: {
+        const event = type === RTM.NEWLINK ? "new" : "del";
         // Of family AF_BRIDGE it speaks of a port: its deletion means that the device left its bridge, no more.
-        if (need(data, 1)[0] !== AF_UNSPEC) return undefined;
-        return { event: type === RTM.NEWLINK ? "new" : "del", kind: "link", link: decodeLink(data) };
+        const family = need(data, 1)[0];
+        if (family === AF_BRIDGE) return { event, kind: "bridgePort", bridgePort: decodeBridgePort(data) };
+        return family === AF_UNSPEC ? { event, kind: "link", link: decodeLink(data) } : undefined;
       }
       case RTM.NEWADDR:
       case RTM.DELADDR: {

@@ -16,6 +16,7 @@ import {
   IFLA_VXLAN,
   VETH_INFO_PEER,
 } from "../constants.ts";
+import { bridgeSettings, portSettings } from "./bridge.ts";
 import type { LinkChange, LinkSpec, VxlanSpec } from "../types.ts";
 import type { MessageWriter } from "../writer.ts";
 
@@ -37,6 +38,7 @@ interface Properties {
   group?: number;
   netnsFd?: number;
   txQueueLen?: number;
+  queues?: number;
 }
 
 function properties(w: MessageWriter, link: Properties): void {
@@ -46,6 +48,10 @@ function properties(w: MessageWriter, link: Properties): void {
   if (link.group !== undefined) w.attributeU32(IFLA.GROUP, link.group);
   if (link.txQueueLen !== undefined) w.attributeU32(IFLA.TXQLEN, link.txQueueLen);
   if (link.netnsFd !== undefined) w.attributeU32(IFLA.NET_NS_FD, link.netnsFd);
+  if (link.queues !== undefined) {
+    w.attributeU32(IFLA.NUM_TX_QUEUES, link.queues);
+    w.attributeU32(IFLA.NUM_RX_QUEUES, link.queues);
+  }
 }
 
 /** The body of a message that creates a device. The namespace that `link` names is the device's, not that of the message. */
@@ -54,12 +60,12 @@ export function newLink(w: MessageWriter, link: LinkSpec): void {
   properties(w, link);
   w.nest(IFLA.LINKINFO, () => {
     w.attributeString(IFLA_INFO.KIND, link.kind);
-    if (link.kind === "bridge") return;
     w.nest(IFLA_INFO.DATA, () => {
+      if (link.kind === "bridge") return bridgeSettings(w, link.settings ?? {});
       if (link.kind === "vxlan") return vxlanData(w, link);
       w.nest(VETH_INFO_PEER, () => {
         ifinfomsg(w, 0);
-        properties(w, link.peer);
+        properties(w, link.queues === undefined ? link.peer : { ...link.peer, queues: link.queues });
       });
     });
   });
@@ -85,7 +91,18 @@ export function setLink(w: MessageWriter, link: LinkChange): void {
   properties(w, link);
   if (link.alias !== undefined) w.attributeString(IFLA.IFALIAS, link.alias);
   if (link.master !== undefined) w.attributeU32(IFLA.MASTER, link.master);
-  const mode = link.addrGenMode;
+  const { bridge, port, addrGenMode: mode } = link;
+  if (bridge) {
+    w.nest(IFLA.LINKINFO, () => {
+      w.attributeString(IFLA_INFO.KIND, "bridge");
+      w.nest(IFLA_INFO.DATA, () => bridgeSettings(w, bridge));
+    });
+  } else if (port) {
+    w.nest(IFLA.LINKINFO, () => {
+      w.attributeString(IFLA_INFO.SLAVE_KIND, "bridge");
+      w.nest(IFLA_INFO.SLAVE_DATA, () => portSettings(w, port));
+    });
+  }
   if (mode === undefined) return;
   w.nest(IFLA.AF_SPEC, () => {
     w.nest(AF_INET6, () => w.attributeU8(IFLA_INET6_ADDR_GEN_MODE, mode === "none" ? 1 : 0));

@@ -3,8 +3,18 @@
  * FDB entry of a VXLAN device has family AF_BRIDGE, its MAC as the key and the remote VTEP as its value.
  */
 import { familyOf, ipToBytes, macToBytes } from "../../addr/index.ts";
-import { AF_BRIDGE, AF_INET, AF_INET6, NDA, NTF_SELF, NUD_PERMANENT } from "../constants.ts";
-import type { FdbEntry, Neighbour } from "../types.ts";
+import {
+  AF_BRIDGE,
+  AF_INET,
+  AF_INET6,
+  NDA,
+  NTF_EXT_LEARNED,
+  NTF_MASTER,
+  NTF_SELF,
+  NUD_NOARP,
+  NUD_PERMANENT,
+} from "../constants.ts";
+import type { BridgeFdbEntry, FdbEntry, Neighbour } from "../types.ts";
 import type { MessageWriter } from "../writer.ts";
 
 /** struct ndmsg. */
@@ -32,4 +42,10 @@ export function fdb(w: MessageWriter, e: FdbEntry): void {
   w.attribute(NDA.DST, ipToBytes(e.dst));
   if (e.port !== undefined) w.attributeU16be(NDA.PORT, e.port);
   if (e.vni !== undefined) w.attributeU32(NDA.VNI, e.vni);
+}
+
+/** The body of a message about an entry of the bridge that a device is a port of (NTF_MASTER). */
+export function bridgeFdb(w: MessageWriter, e: BridgeFdbEntry): void {
+  ndmsg(w, AF_BRIDGE, e.ifindex, e.state ?? NUD_NOARP, NTF_MASTER | NTF_EXT_LEARNED);
+  w.attribute(NDA.LLADDR, macToBytes(e.mac));
 }

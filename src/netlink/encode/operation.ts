@@ -6,13 +6,14 @@ import type { Operation } from "../types.ts";
 import type { MessageWriter } from "../writer.ts";
 import { address } from "./address.ts";
 import { ifinfomsg, newLink, setLink } from "./link.ts";
-import { fdb, neighbour } from "./neighbour.ts";
+import { bridgeFdb, fdb, neighbour } from "./neighbour.ts";
 import { route } from "./route.ts";
 import { rule } from "./rule.ts";
 
 const VERB_FLAGS = {
   add: Flags.REQUEST | FlagsNew.CREATE | FlagsNew.EXCL,
   replace: Flags.REQUEST | FlagsNew.CREATE | FlagsNew.REPLACE,
+  append: Flags.REQUEST | FlagsNew.CREATE | FlagsNew.APPEND,
   set: Flags.REQUEST,
   del: Flags.REQUEST,
 } as const;
@@ -41,6 +42,8 @@ export function writeOperation(w: MessageWriter, operation: Operation, seq: numb
       return w.message(deleting ? RTM.DELNEIGH : RTM.NEWNEIGH, flags, seq, () => neighbour(w, operation.neighbour));
     case "fdb":
       return w.message(deleting ? RTM.DELNEIGH : RTM.NEWNEIGH, flags, seq, () => fdb(w, operation.fdb));
+    case "bridgeFdb":
+      return w.message(deleting ? RTM.DELNEIGH : RTM.NEWNEIGH, flags, seq, () => bridgeFdb(w, operation.bridgeFdb));
     case "rule":
       return w.message(deleting ? RTM.DELRULE : RTM.NEWRULE, flags, seq, () => rule(w, operation.rule));
   }

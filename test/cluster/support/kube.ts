@@ -13,7 +13,7 @@ const MINUTE = 60_000;
 
 /** Looks at the cluster about twice a second: each look is a process and a request. */
 export const eventually: typeof look = (condition, options) => look(condition, { intervalMs: 400, ...options });
-const NODE = "/opt/skylane/lib/skylane/node";
+export const NODE = "/opt/skylane/lib/skylane/node";
 const PROBE = "/probe/probe.cjs";
 
 export interface KubeObject {

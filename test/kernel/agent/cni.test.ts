@@ -118,7 +118,6 @@ describe("an agent that serves CNI requests", function () {
       ["ADD", { ...pod(0), netns: node.ns.path }, {}, 4],
       ["ADD", pod(0), { mtu: 9000 }, 7],
       ["ADD", pod(0), { runtimeConfig: { ips: ["10.9.9.9"] } }, 7],
-      ["ADD", pod(0), { network: "blue" }, 11],
       ["STATUS", {}, { network: "blue" }, 50],
       ["CHECK", pod(0), {}, 7],
       ["GC", {}, { "cni.dev/valid-attachments": {} }, 7],
@@ -134,6 +133,14 @@ describe("an agent that serves CNI requests", function () {
       ];
       assert.deepEqual([one.exitCode, one.stdout], [1, other.stdout]);
     }
+    await nothingLeft();
+  });
+
+  it("knows of a network that does not exist what the plugin cannot know", async () => {
+    const byAgent = await call("ADD", pod(0), { network: "blue" });
+    assert.equal(byAgent.json.code, 105);
+    assert.match(byAgent.stdout, /there is no PodNetwork/);
+    assert.equal((await alone("ADD", pod(0), { network: "blue" })).json.code, 11);
     await nothingLeft();
   });
 
@@ -230,10 +237,10 @@ describe("an agent that serves CNI requests", function () {
     const clients = [
       Buffer.from("GET / HTTP/1.1\r\n\r\n".padEnd(64)),
       Buffer.alloc(1 << 20, 0xff),
-      Buffer.concat([Buffer.from("Sskylane1"), Buffer.alloc(8, 0xff), Buffer.alloc(100)]),
-      Buffer.from("Sskylane1"),
+      Buffer.concat([Buffer.from("Sskylane2"), Buffer.alloc(8, 0xff), Buffer.alloc(100)]),
+      Buffer.from("Sskylane2"),
       Buffer.concat([
-        Buffer.from("Sskylane1"),
+        Buffer.from("Sskylane2"),
         Buffer.from(new Uint32Array([4, 2]).buffer),
         Buffer.alloc(32),
         Buffer.from("\0\0=\0{}{}"),

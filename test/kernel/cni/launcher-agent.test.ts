@@ -18,7 +18,7 @@ async function request(socket: Socket): Promise<{ env: Record<string, string>; c
   for (let all = Buffer.alloc(0); ; all = Buffer.concat(chunks)) {
     const [variables, configuration] = all.length < 33 ? [0, 0] : [all.readUInt32LE(9), all.readUInt32LE(13)];
     if (all.length >= 33 && all.length === 33 + variables + configuration) {
-      assert.equal(all.toString("latin1", 0, 9), "Sskylane1");
+      assert.equal(all.toString("latin1", 0, 9), "Sskylane2");
       const pairs = all
         .toString("utf8", 33, 33 + variables)
         .split("\0")

@@ -230,6 +230,18 @@ describe("Monitor", function () {
     await monitor.close();
   });
 
+  it("passes over what the kernel keeps in the local table", async () => {
+    const { events, monitor } = recorder(ns.path, { kinds: ["address", "route"] });
+    rtnl.execute({ op: "replace", kind: "address", address: { ifindex, ip: "10.7.3.1", prefix: 24 } });
+    // announced after the local routes
+    await eventually(() => events.some((each) => each.kind === "route" && each.route.dst === "10.7.3.0/24"));
+    assert.deepEqual(
+      events.flatMap((each) => (each.kind === "route" && each.route.table === 255 ? [each.route.dst] : [])),
+      [],
+    );
+    await monitor.close();
+  });
+
   it("throws a handler's exception where everybody sees it, and goes on", async () => {
     const events: NetlinkEvent[] = [];
     const { monitor } = recorder(ns.path, {

@@ -104,7 +104,8 @@ function node(machine: TestCluster["machine"], number: number): TestNode {
   return { number, ns, local, peer, pod: (n) => pod(ns, number, n) };
 }
 
-function pod(host: TestNamespace, node: number, n: number): TestPod {
+/** Makes pod `n` on a node that has this number in its pod CIDRs. */
+export function pod(host: TestNamespace, node: number, n: number): TestPod {
   const ns = testNamespace(`pod${node}x${n}`);
   const hostIfname = `sky${n}pod`;
   const ips = [`10.244.${node}.${n}`, `fd00:10:244:${node}::${n.toString(16)}`];

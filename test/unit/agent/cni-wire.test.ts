@@ -6,7 +6,7 @@ import { encodeAnswer, RequestReader } from "../../../src/agent/cni-wire.ts";
 function encode(variables: string[], configuration: Buffer, ids: bigint[] = [4n, 11n]): Buffer {
   const block = Buffer.from(variables.map((variable) => `${variable}\0`).join(""));
   const head = Buffer.alloc(32);
-  head.write("skylane1");
+  head.write("skylane2");
   head.writeUInt32LE(block.length, 8);
   head.writeUInt32LE(configuration.length, 12);
   for (const [at, id] of ids.entries()) head.writeBigUInt64LE(id, 16 + 8 * at);
@@ -14,7 +14,8 @@ function encode(variables: string[], configuration: Buffer, ids: bigint[] = [4n,
 }
 
 describe("a launcher's request", () => {
-  it("is read whole, in whatever pieces it comes", () => {
+  it("is read whole, in whatever pieces it comes", function () {
+    this.timeout(60_000);
     const variable = fc.tuple(fc.constantFrom("CNI_ARGS", "CNI_PATH", "CNI_NETNS"), fc.string({ unit: "binary" }));
     fc.assert(
       fc.property(
@@ -76,7 +77,7 @@ describe("a launcher's request", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), fc.boolean(), (bytes, magic) => {
         try {
-          new RequestReader().push(Buffer.concat([Buffer.from(magic ? "skylane1" : ""), Buffer.from(bytes)]));
+          new RequestReader().push(Buffer.concat([Buffer.from(magic ? "skylane2" : ""), Buffer.from(bytes)]));
         } catch (error) {
           assert.ok(error instanceof RangeError);
         }

@@ -29,6 +29,7 @@ describe("this node's part of a pod network", () => {
       podCidrs: ["10.244.1.0/24"],
       clusterCidrs: [],
       txChecksum: "auto",
+      directRouting: "off",
     });
     assert.deepEqual(result.warnings, []);
   });

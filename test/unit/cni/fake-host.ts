@@ -4,12 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Attachments } from "../../../src/cni/attachments.ts";
 import type { Duration, Host } from "../../../src/cni/index.ts";
+import type { PublishedNetwork } from "../../../src/config/index.ts";
 import { IpamExhausted, type Reservation } from "../../../src/ipam/index.ts";
 import type { PodLink } from "../../../src/pod/index.ts";
 import { bootId } from "../../../src/sys/index.ts";
 
-const PUBLISHED = {
-  version: 1 as const,
+const PUBLISHED: PublishedNetwork = {
+  version: 1,
   network: "default",
   node: "n1",
   vni: 4096,
@@ -23,7 +24,9 @@ export class FakeHost implements Host {
   readonly dir = mkdtempSync(join(tmpdir(), "skylane-cni-"));
   /** Sandboxes that exist; "/run/netns/host" is the host's own. */
   sandboxes = new Set(["/run/netns/pod", "/run/netns/pod2", "/run/netns/host"]);
-  published: typeof PUBLISHED | undefined = PUBLISHED;
+  published: PublishedNetwork | undefined = PUBLISHED;
+  /** Further networks, by name. */
+  networks = new Map<string, PublishedNetwork>();
   /** What the published file is said to be broken by. */
   publishedError: Error | undefined;
   devices = new Set(["sky.4096"]);
@@ -47,9 +50,19 @@ export class FakeHost implements Host {
     return path === "/run/netns/host";
   }
 
-  readPublished(): typeof PUBLISHED | undefined {
+  readPublished(_runDir: string, network: string): PublishedNetwork | undefined {
     if (this.publishedError) throw this.publishedError;
-    return this.published;
+    return this.networks.get(network) ?? this.published;
+  }
+
+  /** As the agent has it; the plugin on its own has none. */
+  prepare?: NonNullable<Host["prepare"]>;
+
+  /** Networks of which attachments went, in order. */
+  leftNetworks: string[] = [];
+
+  left(network: string): void {
+    this.leftNetworks.push(network);
   }
 
   ipam(): ReturnType<Host["ipam"]> {

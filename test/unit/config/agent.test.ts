@@ -46,6 +46,7 @@ describe("config: the agent's", () => {
       clusterCidrs: [],
       masquerade: { enabled: true, exclude: [] },
       underlay: {},
+      directRouting: "off",
       txChecksum: "auto",
       listen: "127.0.0.1:9473",
       logLevel: "info",

@@ -55,6 +55,22 @@ describe("address management on disk", function () {
     );
   });
 
+  it("keeps to one order, whichever process gives and frees", () => {
+    const dir = temporary();
+    const small = { podCidrs: ["10.244.1.0/29"] };
+    // each has read the history before the others went on with it
+    const processes = [new Ipam({ dir }), new Ipam({ dir }), new Ipam({ dir })];
+    const given: (string | undefined)[] = [];
+    for (let n = 0; n < 40; n++) {
+      const one = processes[n % 3] as Ipam;
+      given.push(one.reserve(owner(n), small)[0]);
+      if (n >= 2) processes[(n + 1) % 3]?.release(owner(n - 2));
+    }
+    // five addresses in all, each again when all others have had their turn
+    const expected = Array.from({ length: 40 }, (_, n) => `10.244.1.${2 + (n % 5)}`);
+    assert.deepEqual(given, expected);
+  });
+
   it("frees idempotently, also what was never reserved and where nothing ever was", () => {
     const dir = temporary();
     const ipam = new Ipam({ dir });

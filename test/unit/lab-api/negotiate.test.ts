@@ -102,7 +102,7 @@ describe("lab API: discovery", () => {
     const groups = (await api.get("/apis")).body.groups as { name: string }[];
     assert.deepEqual(
       groups.map(({ name }) => name),
-      ["coordination.k8s.io"],
+      ["coordination.k8s.io", "skylane.dev"],
     );
     const group = await api.get("/apis/coordination.k8s.io");
     assert.deepEqual(

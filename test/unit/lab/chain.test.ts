@@ -66,10 +66,26 @@ describe("what a runtime asks of a chain", () => {
   });
 
   it("reads addresses from a result", () => {
-    assert.deepEqual(resultIps({ ips: [{ address: "10.0.0.1/32" }, { address: "fd00::1/128" }] }), [
+    assert.deepEqual(resultIps({ ips: [{ address: "10.0.0.1/32" }, { address: "fd00::1/128" }] }, "eth0"), [
       "10.0.0.1",
       "fd00::1",
     ]);
-    assert.deepEqual(resultIps({}), []);
+    assert.deepEqual(resultIps({}, "eth0"), []);
+  });
+
+  it("tells the addresses of a pod's interfaces apart", () => {
+    const interfaces = [
+      { name: "sky1" },
+      { name: "eth0", sandbox: "/n" },
+      { name: "sky2" },
+      { name: "net1", sandbox: "/n" },
+    ];
+    const ips = [
+      { address: "10.0.0.1/32", interface: 1 },
+      { address: "10.9.0.1/32", interface: 3 },
+    ];
+    assert.deepEqual(resultIps({ interfaces, ips }, "eth0"), ["10.0.0.1"]);
+    assert.deepEqual(resultIps({ interfaces, ips }, "net1"), ["10.9.0.1"]);
+    assert.deepEqual(resultIps({ interfaces, ips }, "net2"), []);
   });
 });

@@ -9,9 +9,9 @@ import { type AgentConfig, loadAgentConfig } from "../../../src/config/index.ts"
 
 interface Manifest {
   kind: string;
-  metadata: { name: string };
+  metadata: { name: string; annotations?: Record<string, string> };
   data?: Record<string, string>;
-  rules?: { resources: string[]; verbs: string[] }[];
+  rules?: { resources: string[]; resourceNames?: string[]; verbs: string[] }[];
   spec?: {
     template: {
       spec: {
@@ -32,7 +32,7 @@ interface Container {
   volumeMounts: { name: string; mountPath: string }[];
 }
 
-const TEMPLATES = ["namespace", "rbac", "configmap", "daemonset"];
+const TEMPLATES = ["namespace", "crds", "rbac", "configmap", "daemonset"];
 const documents = (text: string): Manifest[] => parseAllDocuments(text).map((document) => document.toJS() as Manifest);
 const manifest = (file: string) =>
   readFileSync(fileURLToPath(new URL(`../../../manifests/${file}`, import.meta.url)), "utf8");
@@ -114,12 +114,48 @@ describe("the manifest", () => {
     );
   });
 
-  it("lets the agent read and annotate Nodes and write Events, and nothing else", () => {
+  it("lets the agent do what Nodes, Events and pod networks need, and nothing else", () => {
     const rules = documents(manifest("skylane.yaml")).flatMap(({ rules = [] }) => rules);
     assert.deepEqual(
-      rules.map(({ resources, verbs }) => `${resources.join()}: ${verbs.join()}`),
-      ["nodes: get,list,watch", "nodes: patch", "events: create,patch,update"],
+      rules.map(({ resources, resourceNames, verbs }) =>
+        [resources.join(), ...(resourceNames ?? []), verbs.join()].join(" "),
+      ),
+      [
+        "nodes get,list,watch",
+        "nodes patch",
+        "podnetworks get,list,watch",
+        "networkblocks get,list,watch,create,update,delete",
+        "pods,namespaces get",
+        "events create,patch,update",
+      ],
     );
+  });
+
+  it("defines the custom resources once for every server, and once with rules for those that know them", () => {
+    const defined = (file: string) =>
+      documents(manifest(file)).filter(({ kind }) => kind === "CustomResourceDefinition");
+    // kubectl refuses to send the field to a server before 1.25, which does not know it
+    assert.doesNotMatch(manifest("skylane.yaml"), /x-kubernetes-validations/);
+    const withoutRules = (_key: string, value: unknown): unknown =>
+      typeof value === "object" && value !== null && !Array.isArray(value)
+        ? Object.fromEntries(Object.entries(value).filter(([key]) => key !== "x-kubernetes-validations"))
+        : value;
+    assert.deepEqual(JSON.parse(JSON.stringify(defined("crds.yaml"), withoutRules)), defined("skylane.yaml"));
+    const names = defined("skylane.yaml").map(({ metadata }) => metadata.name.split(".")[0]);
+    assert.deepEqual(new Set(names), new Set(["networkblocks", "podnetworks"]));
+  });
+
+  it("has the API server hold everybody to what may not change", () => {
+    const rules = [...manifest("crds.yaml").matchAll(/rule: (.*)/g)].map(([, rule]) => rule ?? "").join("\n");
+    for (const key of ["vni", "cidrs", "mode", "network", "cidr", "node"])
+      assert.match(rules, new RegExp(`self\\.${key} == oldSelf\\.${key}\\b`));
+    assert.equal([...rules.matchAll(/self\[0\]\.contains\(':'\) != self\[1\]/g)].length, 1, "one CIDR a family");
+  });
+
+  it("keeps everybody's networks when the chart is uninstalled", () => {
+    const kept = documents(manifest("skylane.yaml")).filter(({ kind }) => kind === "CustomResourceDefinition");
+    for (const { metadata } of kept)
+      assert.equal(metadata.annotations?.["helm.sh/resource-policy"], "keep", metadata.name);
   });
 
   it("refuses what the renderer does not understand rather than render it wrongly", () => {

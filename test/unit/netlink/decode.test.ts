@@ -118,10 +118,43 @@ describe("decoding", () => {
     const left = encode({ op: "del", kind: "link", link: { index: 5 } });
     assert.equal(decodeEvent(left)?.kind, "link");
     left.data[0] = 7;
+    assert.deepEqual(decodeEvent(left), { event: "del", kind: "bridgePort", bridgePort: { ifindex: 5 } });
+    left.data[0] = 10;
     assert.equal(decodeEvent(left), undefined);
   });
 
-  it("passes over cached routes, proxy neighbours, bridges' FDB entries and unknown messages", () => {
+  it("tells an FDB entry of a bridge from one of its port, and a locked one from one that is let in", () => {
+    const mac = "02:00:00:00:00:01";
+    const entry = encode({ op: "add", kind: "bridgeFdb", bridgeFdb: { ifindex: 3, mac } });
+    const attribute = (type: number, value: number): Buffer => {
+      const bytes = Buffer.alloc(8);
+      bytes.writeUInt16LE(8, 0);
+      bytes.writeUInt16LE(type, 2);
+      bytes.writeUInt32LE(value, 4);
+      return bytes;
+    };
+    assert.equal(decodeEvent(entry), undefined, "without its bridge it is of no use");
+    const [NDA_MASTER, NDA_FLAGS_EXT] = [9, 15];
+    const fromKernel = (flags: number, ...more: Buffer[]) => {
+      const data = Buffer.concat([entry.data, attribute(NDA_MASTER, 2), ...more]);
+      data[10] = flags;
+      return decodeEvent({ ...entry, data });
+    };
+    const bridgeFdb = { ifindex: 3, mac, master: 2, state: 0x40 };
+    assert.deepEqual(fromKernel(0x10), {
+      event: "new",
+      kind: "bridgeFdb",
+      bridgeFdb: { ...bridgeFdb, external: true },
+    });
+    assert.deepEqual(fromKernel(0, attribute(NDA_FLAGS_EXT, 2)), {
+      event: "new",
+      kind: "bridgeFdb",
+      bridgeFdb: { ...bridgeFdb, locked: true },
+    });
+    assert.equal(fromKernel(0x02), undefined, "of the device itself, and without a remote end");
+  });
+
+  it("passes over cached routes, proxy neighbours, FDB entries without a bridge and unknown messages", () => {
     const route = encode({ op: "add", kind: "route", route: { family: 6, dst: "fd00::/64", ifindex: 1 } });
     route.data.writeUInt32LE(0x200, 8);
     assert.equal(decodeEvent(route), undefined);

@@ -33,6 +33,7 @@ describe("the plan of a pod's link", () => {
         name: "eth0",
         mac,
         mtu: 1450,
+        queues: 1,
         peer: { name: "sky1", mac: HOST_MAC, mtu: 1450, group: 0x534b, netnsFd: 9 },
       },
     });

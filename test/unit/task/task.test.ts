@@ -32,6 +32,25 @@ describe("a task for the latest state", () => {
     await task.stop();
   });
 
+  it("keeps to the delay of requests that come while it runs, and to the shortest of them", async () => {
+    const starts: number[] = [];
+    const task: Task = new Task(
+      () => {
+        starts.push(performance.now());
+        if (starts.length === 1) for (const delayMs of [60_000, 100, 30_000]) task.want(delayMs);
+      },
+      quick,
+      never,
+    );
+    task.want();
+    await task.settled();
+    const [first = 0, second = 0] = starts;
+    assert.equal(starts.length, 2);
+    // timers may be early by less than a millisecond
+    assert.ok(second - first >= 98, `${second - first} ms`);
+    await task.stop();
+  });
+
   it("hears requests that it makes itself", async () => {
     let runs = 0;
     const task: Task = new Task(

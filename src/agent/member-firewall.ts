@@ -1,0 +1,59 @@
+/**
+ * The packet filter of a network with a namespace of its own, as its peers see it: what concerns the underlay stands in the
+ * host's table, what concerns the pods in the namespace's.
+ */
+import type { Logger } from "../log/index.ts";
+import { namespaceRules, type NetworkRules, tunnelRules } from "../nft/index.ts";
+import type { LocalNetwork, Peer } from "../overlay/index.ts";
+import { NodeFirewall } from "./firewall.ts";
+import type { Metrics } from "./metrics.ts";
+
+/** What it works on. */
+export interface MemberFirewallOptions {
+  network: string;
+  /** The host's table. */
+  host: Pick<NodeFirewall, "set" | "remove" | "changePeers" | "verdict">;
+  /** The network's namespace. */
+  netns: number;
+  log: Logger;
+  metrics: Metrics;
+  onApplied: () => void;
+}
+
+/** Both tables as one. */
+export class MemberFirewall implements Pick<NodeFirewall, "set" | "changePeers" | "verdict"> {
+  readonly #options: MemberFirewallOptions;
+  readonly #own: NodeFirewall;
+
+  constructor(options: MemberFirewallOptions) {
+    const { log, metrics, onApplied, netns } = options;
+    this.#options = options;
+    this.#own = new NodeFirewall(log, metrics, onApplied, netns);
+  }
+
+  set(rules: NetworkRules): void {
+    this.#options.host.set(tunnelRules(rules, () => ({ ips: rules.peers, ports: rules.peerPorts ?? [] })));
+    this.#own.set(namespaceRules(rules, rules.podCidrs));
+  }
+
+  /** Peers concern the host's table alone. */
+  changePeers(local: LocalNetwork, former: readonly Peer[], now: readonly Peer[]): void {
+    this.#options.host.changePeers(local, former, now);
+  }
+
+  get verdict(): { ok: boolean; message: string } {
+    const { verdict } = this.#own;
+    return verdict.ok ? this.#options.host.verdict : verdict;
+  }
+
+  /** Leaves both tables as they are. */
+  stop(): Promise<void> {
+    return this.#own.stop();
+  }
+
+  /** Takes the network's rules out of the host's table; the namespace takes its own along. */
+  async remove(): Promise<void> {
+    this.#options.host.remove(this.#options.network);
+    await this.stop();
+  }
+}

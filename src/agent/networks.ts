@@ -1,0 +1,271 @@
+/**
+ * The pod networks beside the default one: which there are, which of them this node has a part in, and what a pod may have of
+ * them. A node takes part from its first pod in a network to its last; of all others it knows the definition and nothing else.
+ */
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { CniError, CODE, type Prepared, type PrepareRequest } from "../cni/index.ts";
+import { ObjectReflector } from "../kube/index.ts";
+import { parsePodNetwork, POD_NETWORKS, type PodNetworkInfo, resolveConflicts, sameObject } from "../networks/index.ts";
+import { ensureSpace, listSpaces, openSpace, type Space, spaceName } from "../netspace/index.ts";
+import type { Entries } from "./publisher.ts";
+import type { Inputs, NodeChanges } from "./inputs.ts";
+import type { NameKeeper } from "./launcher-names.ts";
+import { Member, type MemberContext } from "./member.ts";
+import { allow, inWords, wishesOf } from "./pod-wishes.ts";
+import type { NetworkStatus } from "./status.ts";
+import type { Rtnl } from "../netlink/index.ts";
+
+/** What the networks need. */
+export interface NetworksOptions extends MemberContext {
+  /** Whether there is any has changed: the plugin must know. */
+  onPresence: () => void;
+}
+
+/** See the header. */
+export class Networks {
+  readonly #options: NetworksOptions;
+  readonly #defined: ObjectReflector<PodNetworkInfo>;
+  readonly #members = new Map<string, Member>();
+  /** Networks that this node has left, until the Node says so. */
+  readonly #left = new Set<string>();
+  /** Networks whose namespaces still have a name though nobody needs them: only a launcher can take that away. */
+  readonly #idle = new Set<string>();
+  /** What is under way with each network. */
+  readonly #turns = new Map<string, Promise<void>>();
+  #accepted = new Map<string, PodNetworkInfo>();
+  #refusals = new Map<string, string>();
+  #inputs: { inputs: Inputs; live: boolean } | undefined;
+
+  constructor(options: NetworksOptions) {
+    this.#options = options;
+    const source = { what: "pod networks", path: POD_NETWORKS, parse: parsePodNetwork, same: sameObject };
+    this.#defined = new ObjectReflector(options.client, source, { log: options.log });
+  }
+
+  /** Begins to watch. */
+  start(): void {
+    const recorded = new Set(this.recorded);
+    for (const network of listSpaces()) if (!recorded.has(network)) this.#idle.add(network);
+    this.#defined.onChange(() => this.#choose());
+    this.#defined.start();
+  }
+
+  /** Whether a pod of this node may ask for a network beside the default one. */
+  get any(): boolean {
+    return this.#accepted.size > 0 || this.#members.size > 0;
+  }
+
+  /** What to say of them on our Node. */
+  get entries(): Entries {
+    return new Map([
+      ...[...this.#left].map((name) => [name, undefined] as const),
+      ...[...this.#members].flatMap(([name, { entry }]) => (entry ? [[name, entry] as const] : [])),
+    ]);
+  }
+
+  /** New inputs, as for the default network. */
+  update(inputs: Inputs, live: boolean, changes: NodeChanges): void {
+    const first = !this.#inputs;
+    this.#inputs = { inputs, live };
+    for (const member of this.#members.values()) member.update(inputs, live, changes);
+    if (first) this.#choose();
+  }
+
+  /** The host's packet filter has changed. */
+  firewallChanged(): void {
+    for (const member of this.#members.values()) member.firewallChanged();
+  }
+
+  look(): void {
+    for (const member of this.#members.values()) member.look();
+  }
+
+  async maintain(): Promise<void> {
+    for (const member of this.#members.values()) await member.maintain();
+  }
+
+  status(): NetworkStatus[] {
+    return [...this.#members.values()].flatMap((member) => member.status() ?? []);
+  }
+
+  sample(): void {
+    for (const member of this.#members.values()) member.sample();
+  }
+
+  /** The conversation with the namespace at a path; undefined when it is none of ours. */
+  rtnlAt(path: string): Rtnl | undefined {
+    for (const { space, rtnl } of this.#members.values()) if (space.path === path) return rtnl;
+    return undefined;
+  }
+
+  /** Networks that have, or had, attachments on this node. */
+  get recorded(): string[] {
+    const { dataDir, network } = this.#options.config;
+    try {
+      return readdirSync(join(dataDir, "attachments")).filter((name) => name !== network);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+      throw error;
+    }
+  }
+
+  /**
+   * What a pod is to have, with every network of it ready on this node.
+   * @throws CniError with the reason why it cannot have it
+   */
+  async prepare({ network, pod, attachment }: PrepareRequest, keeper: NameKeeper): Promise<Prepared> {
+    await this.#sweep(keeper);
+    const isDefault = network === this.#options.config.network;
+    if (isDefault && !this.any) return { further: [] };
+    if (isDefault && !pod) return { further: [] };
+    try {
+      const { client } = this.#options;
+      const defined = { accepted: this.#accepted, refused: this.#refusals, known: this.#defined.synced };
+      const further = isDefault && pod ? await wishesOf(client, defined, pod, attachment.ifname) : [];
+      const wanted = isDefault ? further.map((one) => one.network) : [network];
+      await allow(client, defined, wanted, pod);
+      for (const name of new Set(wanted)) await this.#join(name, keeper);
+      return { further };
+    } catch (error) {
+      throw inWords(error, pod ? `pod ${pod.namespace}/${pod.name}` : `container ${attachment.containerId}`);
+    }
+  }
+
+  /** An attachment of a network is gone: with its last one this node leaves the network. */
+  async leaveIfEmpty(network: string, keeper: NameKeeper | undefined): Promise<void> {
+    if (!this.#members.has(network)) return;
+    await this.#inTurn(network, async () => {
+      const member = this.#members.get(network);
+      if (!member?.empty) return;
+      this.#members.delete(network);
+      this.#left.add(network);
+      this.#options.log.info("the last pod of a network has gone: leaving it", { network });
+      await member.leave();
+      this.#options.announce();
+      this.#idle.add(network);
+    });
+    if (keeper) await this.#sweep(keeper);
+  }
+
+  /** Leaves every network that no attachment of this node is in, as one that was joined for a pod that then did not come. */
+  async leaveEmpty(): Promise<void> {
+    for (const name of this.#members.keys()) await this.leaveIfEmpty(name, undefined);
+  }
+
+  /** Takes the names of namespaces away that nobody needs; what fails is tried with the next request. */
+  async #sweep(keeper: NameKeeper): Promise<void> {
+    // As they are now: one that fails comes back into the set.
+    const names = [...this.#idle];
+    for (const network of names) {
+      await this.#inTurn(network, async () => {
+        if (!this.#idle.delete(network) || this.#members.has(network)) return;
+        try {
+          await keeper.release(spaceName(network));
+        } catch (error) {
+          this.#idle.add(network);
+          this.#options.log.warn("the name of a network's namespace is left", { network, error });
+        }
+      });
+    }
+  }
+
+  async stop(): Promise<void> {
+    await this.#defined.stop();
+    await Promise.all(this.#turns.values());
+    for (const member of this.#members.values()) await member.stop();
+  }
+
+  #choose(): void {
+    const { config, log, event } = this.#options;
+    const defined = [...this.#defined.objects.values()].filter(({ name }) => name !== config.network);
+    const { accepted, refused } = resolveConflicts(defined, config.vni);
+    const before = this.any;
+    this.#accepted = accepted;
+    const refusals = new Map(refused.map(({ network, message }) => [network.name, message]));
+    for (const [name, network] of accepted) {
+      const message = unserved(network);
+      if (message === undefined) continue;
+      accepted.delete(name);
+      refusals.set(name, message);
+    }
+    for (const [name, message] of refusals) {
+      if (this.#refusals.get(name) === message) continue;
+      log.warn(message);
+      event("Warning", "SkylaneNetworkRefused", message);
+    }
+    this.#refusals = refusals;
+    if (this.any !== before) this.#options.onPresence();
+    if (this.#inputs) for (const name of this.recorded) if (accepted.has(name)) void this.#resume(name);
+  }
+
+  /** Takes part again in a network whose pods were here before this agent. */
+  async #resume(name: string): Promise<void> {
+    if (this.#members.has(name)) return;
+    try {
+      await this.#inTurn(name, async () => {
+        if (this.#members.has(name) || !this.#accepted.has(name)) return;
+        const space = openSpace(name);
+        // Without a namespace its pods are gone as well: the node has booted since.
+        if (space) await this.#enter(name, space).prepare();
+      });
+    } catch (error) {
+      this.#options.log.error("a pod network of this node's pods cannot be looked after", { network: name, error });
+    }
+  }
+
+  #join(name: string, keeper: NameKeeper): Promise<void> {
+    return this.#inTurn(name, async () => {
+      let member = this.#members.get(name);
+      if (!member) {
+        const space = ensureSpace(name);
+        try {
+          if (!space.found) await keeper.hold(space.name, space.fd);
+        } catch (error) {
+          space.close();
+          throw error;
+        }
+        member = this.#enter(name, space);
+      }
+      await member.prepare();
+    });
+  }
+
+  #enter(name: string, space: Space): Member {
+    const info = this.#accepted.get(name);
+    const { own } = this.#inputs?.inputs ?? {};
+    if (!info || !own?.uid || !this.#inputs) {
+      space.close();
+      throw new CniError(CODE.tryAgain, `pod network "${name}" cannot be joined before the API server has answered`);
+    }
+    const member = new Member(this.#options, info, space, { name: own.name, uid: own.uid });
+    this.#members.set(name, member);
+    this.#left.delete(name);
+    member.take(this.#inputs.inputs, this.#inputs.live);
+    this.#options.log.info("the first pod of a network has come: taking part in it", { network: name, vni: info.vni });
+    this.#options.onPresence();
+    return member;
+  }
+
+  /** One thing at a time with each network. */
+  async #inTurn(name: string, work: () => Promise<void>): Promise<void> {
+    const before = this.#turns.get(name) ?? Promise.resolve();
+    const mine = before.then(work);
+    const settled = mine.catch(() => undefined);
+    this.#turns.set(name, settled);
+    try {
+      await mine;
+    } finally {
+      if (this.#turns.get(name) === settled) this.#turns.delete(name);
+    }
+  }
+}
+
+/** Why this release has no part in a network, in words; undefined when it has. */
+function unserved({ name, mode, masquerade, directRouting }: PodNetworkInfo): string | undefined {
+  const what =
+    (mode === "Bridged" && "mode Bridged") ||
+    (masquerade && "masquerade: true") ||
+    (directRouting === "auto" && "directRouting: auto");
+  return what ? `PodNetwork ${name} has ${what}, which this release of Skylane does not offer yet` : undefined;
+}

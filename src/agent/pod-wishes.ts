@@ -1,0 +1,101 @@
+/** Whether a pod may have the networks that it asks for; the answers that it gets when it may not. */
+import { cidrsOverlap } from "../addr/index.ts";
+import { CniError, CODE, type FurtherInterface, type PrepareRequest } from "../cni/index.ts";
+import { BlockError } from "../blocks/index.ts";
+import { ApiError, getMeta, type KubeClient, NAMESPACES, podsOf } from "../kube/index.ts";
+import { matchesSelector, type PodNetworkInfo, readWishes, WishError } from "../networks/index.ts";
+
+/** The networks that are defined. */
+export interface Defined {
+  accepted: ReadonlyMap<string, PodNetworkInfo>;
+  /** Those that cannot be, and why. */
+  refused: ReadonlyMap<string, string>;
+  /** The API server has said which there are. */
+  known: boolean;
+}
+
+type Pod = NonNullable<PrepareRequest["pod"]>;
+
+/**
+ * What a pod's annotations ask for; one that the API server does not know asks for nothing.
+ * @param ifname the interface that its runtime asks for. @throws WishError, ApiError
+ */
+export async function wishesOf(
+  client: KubeClient,
+  { accepted, refused }: Defined,
+  pod: Pod,
+  ifname: string,
+): Promise<FurtherInterface[]> {
+  const meta = await getMeta(client, podsOf(pod.namespace), pod.name);
+  const wishes = readWishes(meta?.annotations ?? {}, (name) => accepted.has(name) || refused.has(name));
+  const clash = wishes.find((wish) => wish.ifname === ifname);
+  if (!clash) return wishes;
+  throw new WishError(
+    `interface ${ifname} is that of the default network; network "${clash.network}" needs another one`,
+  );
+}
+
+/** Sees that a pod may have these networks together. @throws CniError, WishError, ApiError */
+export async function allow(
+  client: KubeClient,
+  defined: Defined,
+  networks: readonly string[],
+  pod: Pod | undefined,
+): Promise<void> {
+  if (networks.length === 0) return;
+  for (const name of networks) requireDefined(defined, name);
+  const by = pod === undefined ? undefined : pod.namespace;
+  if (by === undefined)
+    throw new CniError(
+      CODE.notAllowed,
+      `nobody says whose pod asks for network "${networks[0]}"`,
+      "CNI_ARGS must name it.",
+    );
+  const labels = (await getMeta(client, NAMESPACES, by))?.labels ?? {};
+  for (const name of networks) {
+    if (matchesSelector(defined.accepted.get(name)?.namespaceSelector, labels)) continue;
+    throw new CniError(
+      CODE.notAllowed,
+      `namespace ${by} may not attach to network "${name}"`,
+      `Its labels are not what spec.namespaceSelector of PodNetwork ${name} selects.`,
+    );
+  }
+  refuseOverlaps(defined, networks);
+}
+
+function requireDefined({ accepted, refused, known }: Defined, name: string): void {
+  const refusal = refused.get(name);
+  if (refusal !== undefined) throw new CniError(CODE.notAllowed, refusal);
+  if (accepted.has(name)) return;
+  if (known) throw new CniError(CODE.notAllowed, `there is no PodNetwork "${name}"`, "See: kubectl get podnetworks.");
+  throw new CniError(CODE.tryAgain, `PodNetwork "${name}" is not known yet`, "The API server has not answered yet.");
+}
+
+/** A pod could not tell which of two networks with the same addresses it means. */
+function refuseOverlaps({ accepted }: Defined, networks: readonly string[]): void {
+  for (const [i, a] of networks.entries()) {
+    for (const b of networks.slice(i + 1)) {
+      const [x = [], y = []] = [a, b].map((name) => accepted.get(name)?.cidrs);
+      const common = x.find((one) => y.some((other) => cidrsOverlap(one, other)));
+      if (common === undefined) continue;
+      const what = a === b ? `network "${a}" twice` : `networks "${a}" and "${b}", which both have ${common}`;
+      throw new WishError(`it asks for ${what}: its routes can lead to one of them only`);
+    }
+  }
+}
+
+/** Any failure of all this as the answer of an ADD. @param who asks */
+export function inWords(error: unknown, who: string): CniError {
+  if (error instanceof CniError) return new CniError(error.code, `${who}: ${error.message}`, error.details);
+  const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof WishError) return new CniError(CODE.notAllowed, `${who}: ${message}`, "Correct the annotation.");
+  if (error instanceof BlockError)
+    return new CniError(error.kind === "exhausted" ? CODE.limited : CODE.tryAgain, `${who}: ${message}`);
+  if (error instanceof ApiError)
+    return new CniError(
+      CODE.tryAgain,
+      `${who}: its networks cannot be told: ${message}`,
+      "The API server must answer first.",
+    );
+  return new CniError(CODE.internal, `${who}: ${message}`, "", { cause: error });
+}

@@ -1,0 +1,276 @@
+/**
+ * The blocks of one network that one node claims as pods come and gives back as they go.
+ *
+ * What makes a crash, a lost answer or an old view harmless at any point:
+ * - A block is used only after it was seen in the API as this node's, and held against older ones that overlap.
+ * - It is given back in this order: retired on disk under the address management's lock while nothing of it is taken (from
+ *   then on no process gives from it), then deleted with its uid. One that is retired and still there is deleted first,
+ *   never used again; only a new object of the same name, with another uid, is. So a deletion that is done late hits nothing.
+ * - What turns up as this node's (an agent's restart, a creation whose answer was lost) is taken up.
+ */
+import { cidrContains, cidrsOverlap, type Family, familyOf } from "../addr/index.ts";
+import { IpamExhausted, type Owner, type ReserveRequest } from "../ipam/index.ts";
+import { acquire, confirmed, olderOverlap, remove } from "./acquire.ts";
+import { blockCount, blockOf, freeBlocks } from "./candidates.ts";
+import { BlockError } from "./errors.ts";
+import type { Block, Claimant, SeenBlock } from "./objects.ts";
+import type { BlockClaimsOptions } from "./options.ts";
+import { OwnBlocks } from "./own-blocks.ts";
+import { Serial } from "./serial.ts";
+import { surplusOf } from "./surplus.ts";
+
+/** Blocks that are tried for one; more than that many were taken by others since our view of them. */
+const MAX_CANDIDATES = 64;
+/** How often an address is tried for with a new block: others may take what was just claimed. */
+const MAX_ROUNDS = 8;
+
+/** One network's blocks on one node. Methods run one after the other; `usable` is their latest outcome. */
+export class BlockClaims {
+  readonly #o: BlockClaimsOptions;
+  readonly #own = new OwnBlocks();
+  readonly #serial = new Serial();
+  #retired = new Set<string>();
+  #blockSize: number;
+  readonly #told = new Set<string>();
+
+  constructor(options: BlockClaimsOptions) {
+    this.#o = options;
+    this.#blockSize = options.blockSize;
+    this.#retired = new Set(options.ipam.retired());
+  }
+
+  /** The size of blocks that are claimed from now on. */
+  setBlockSize(blockSize: number): void {
+    this.#blockSize = blockSize;
+  }
+
+  /** CIDRs of the blocks whose addresses pods of this node may have, oldest first: the first of a family has the VTEP. */
+  usable(): string[] {
+    return this.#own
+      .settled()
+      .map(({ cidr }) => cidr)
+      .filter((cidr) => !this.#retired.has(cidr));
+  }
+
+  /**
+   * Takes up what the reflector shows as this node's, goes on with what was begun, and claims back what was deleted under
+   * its pods. For an agent's start and for every change of the view; the other methods begin with it.
+   * @throws BlockError `unavailable`
+   */
+  resume(): Promise<void> {
+    return this.#serial.run(() => this.#resume());
+  }
+
+  /**
+   * Makes sure that each family has a usable block with a free address, and claims the next one where none has.
+   * @throws BlockError `exhausted`, `unavailable`
+   */
+  ensureRoom(families: readonly Family[]): Promise<void> {
+    return this.#serial.run(async () => {
+      await this.#resume();
+      for (const family of families) if (!this.#hasRoom(family)) await this.#claimNext(family);
+    });
+  }
+
+  /**
+   * Gives an attachment its addresses in the order of the network's CIDRs, after claiming blocks where there is none left.
+   * @throws BlockError and whatever {@link Ipam.reserve} throws but exhaustion
+   */
+  async reserve(owner: Owner, request: Omit<ReserveRequest, "podCidrs" | "exclude">): Promise<string[]> {
+    const { network, cidrs, ipam, exclude } = this.#o;
+    const asked = new Set(request.claimed === true ? (request.ips ?? []).map(familyOf) : []);
+    const families = cidrs.map(familyOf).filter((family) => !asked.has(family));
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      const podCidrs = this.usable();
+      const missing = families.some((family) => !podCidrs.some((cidr) => familyOf(cidr) === family));
+      try {
+        if (!missing) {
+          const ips = ipam.reserve(owner, { ...request, podCidrs, ...(exclude && { exclude }) });
+          return cidrs.flatMap((cidr) => ips.filter((ip) => familyOf(ip) === familyOf(cidr)));
+        }
+      } catch (error) {
+        if (!(error instanceof IpamExhausted)) throw error;
+        // A narrowing range is full however many blocks there are.
+        if (request.ranges !== undefined && request.ranges.length > 0) throw error;
+      }
+      await this.ensureRoom(families);
+    }
+    throw new BlockError(
+      "unavailable",
+      `network ${network}: other pods of this node took ${MAX_ROUNDS} times what was free; the next attempt may succeed`,
+    );
+  }
+
+  /**
+   * Gives a block back if nothing of it is taken; returns whether it is given back. The first block of a family stays, as
+   * the VTEP has its address, and one empty block is kept for the next pod.
+   * @throws BlockError `unavailable`: it is no longer used, and `resume` goes on with giving it back
+   */
+  release(cidr: string): Promise<boolean> {
+    return this.#serial.run(async () => {
+      await this.#resume();
+      const spare = this.#surplus().includes(cidr);
+      return spare && this.#giveBack(cidr);
+    });
+  }
+
+  /** Gives back all blocks that `release` would; returns them. @throws BlockError `unavailable` */
+  releaseSurplus(): Promise<string[]> {
+    return this.#serial.run(async () => {
+      await this.#resume();
+      const given: string[] = [];
+      for (let [cidr] = this.#surplus(); cidr !== undefined; [cidr] = this.#surplus()) {
+        if (!(await this.#giveBack(cidr))) break;
+        given.push(cidr);
+      }
+      return given;
+    });
+  }
+
+  /**
+   * The node leaves the network: gives all its blocks back, the first ones last; returns those that stay because
+   * addresses of them are taken. @throws BlockError `unavailable`
+   */
+  leave(): Promise<string[]> {
+    return this.#serial.run(async () => {
+      await this.#resume();
+      const kept: string[] = [];
+      for (const cidr of this.usable().toReversed()) if (!(await this.#giveBack(cidr))) kept.push(cidr);
+      return kept;
+    });
+  }
+
+  #who = (): Claimant => ({ network: this.#o.network, node: this.#o.node, nodeUid: this.#o.nodeUid });
+
+  #tell(problem: string): void {
+    if (this.#told.has(problem)) return;
+    this.#told.add(problem);
+    this.#o.onProblem?.(problem);
+  }
+
+  #hasRoom(family: Family): boolean {
+    const blocks = this.usable().filter((cidr) => familyOf(cidr) === family);
+    return this.#o.ipam.usage(blocks, this.#o.exclude).some(({ used, total }) => BigInt(used) < total);
+  }
+
+  #surplus(): string[] {
+    const usable = this.usable();
+    return surplusOf(this.#o.cidrs.map(familyOf), this.#o.ipam.usage(usable));
+  }
+
+  async #resume(): Promise<void> {
+    const { network, node, view, ipam, nodeUid, objects } = this.#o;
+    this.#retired = new Set(ipam.retired());
+    const own = [...view()].filter((block) => block.network === network && block.node === node);
+    for (const block of this.#own.see(own)) await this.#lost(block);
+    for (const block of this.#own.all()) if (this.#retired.has(block.cidr)) await this.#delete(block);
+    for (const block of this.#own.unsettled()) {
+      const now = await confirmed(objects, block, nodeUid);
+      if (now === undefined) this.#own.drop(block);
+      else await this.#settle(now);
+    }
+    await this.#claimOrphans();
+  }
+
+  /** Uses a block, unless an older one overlaps it. @returns whether it is usable now */
+  async #settle(block: Block): Promise<boolean> {
+    const { objects, ipam, network } = this.#o;
+    const older = await olderOverlap(objects, block);
+    if (older === undefined) {
+      this.#own.settle(block);
+      return true;
+    }
+    if (ipam.retire(block.cidr)) this.#retired.add(block.cidr);
+    await this.#delete(block);
+    const { used = 0 } = ipam.usage([block.cidr])[0] ?? {};
+    if (used === 0) return false;
+    this.#tell(
+      `network ${network}: block ${block.cidr} of this node overlapped ${older.cidr} of ${holderOf(older)}, which is older, and` +
+        ` ${used} addresses of it are in use here; those pods must be made again`,
+    );
+    return false;
+  }
+
+  /** Somebody deleted a block: it is forgotten if nothing of it is taken, otherwise claimed back for the pods in it. */
+  async #lost(block: SeenBlock): Promise<void> {
+    const { objects, ipam } = this.#o;
+    if ((await confirmed(objects, block)) !== undefined) return;
+    this.#own.drop(block);
+    if (ipam.retire(block.cidr)) this.#retired.add(block.cidr);
+  }
+
+  /** Claims the blocks of addresses that are in use here and in no block at all: pods outlive their deletion. */
+  async #claimOrphans(): Promise<void> {
+    const { cidrs, ipam, view, network, node, objects } = this.#o;
+    const blocks: SeenBlock[] = [...[...view()].filter(({ uid }) => !this.#own.isGone(uid)), ...this.#own.all()];
+    for (const { ip, owner } of ipam.list()) {
+      const cidr = cidrs.find((one) => cidrContains(one, ip));
+      const block = blocks.find((one) => cidrContains(one.cidr, ip));
+      const whose = `network ${network}: address ${ip} of container ${owner.containerId} interface ${owner.ifname}`;
+      if (block !== undefined && block.node !== node && block.node !== "") {
+        this.#tell(`${whose} is in block ${block.cidr} of ${holderOf(block)}; that pod must be made again`);
+      }
+      if (cidr === undefined || block !== undefined) continue;
+      const wanted = blockOf(cidr, this.#blockSize, ip);
+      if (blocks.some((one) => cidrsOverlap(one.cidr, wanted))) continue;
+      const gained = await acquire(objects, this.#who(), wanted, this.#blockSize);
+      if (gained.block !== undefined) blocks.push(gained.block);
+      if (gained.outcome === "others") continue; // said above when the view has it
+      this.#own.add(gained.block);
+      await this.#settle(gained.block);
+    }
+  }
+
+  async #claimNext(family: Family): Promise<void> {
+    const { network, node, cidrs, view, objects, ipam } = this.#o;
+    const cidr = cidrs.find((one) => familyOf(one) === family);
+    if (cidr === undefined) throw new BlockError("refused", `network ${network} has no IPv${family} addresses`);
+    const size = this.#blockSize;
+    const existing = [...[...view()].filter(({ uid }) => !this.#own.isGone(uid)), ...this.#own.all()].map(
+      (b) => b.cidr,
+    );
+    let tried = 0;
+    for (const wanted of freeBlocks(cidr, size, existing, `${network}/${node}`)) {
+      if (tried++ === MAX_CANDIDATES) {
+        throw new BlockError(
+          "unavailable",
+          `network ${network}: other nodes had claimed ${MAX_CANDIDATES} blocks of ${cidr} that this node did not know of;` +
+            " the next attempt sees more of them",
+        );
+      }
+      let got = await acquire(objects, this.#who(), wanted, size);
+      if (got.outcome === "found" && this.#retired.has(wanted)) {
+        await remove(objects, got.block); // an earlier process began to: never use that object again
+        this.#own.drop(got.block);
+        got = await acquire(objects, this.#who(), wanted, size);
+      }
+      if (got.outcome === "others" || (got.outcome === "found" && this.#retired.has(wanted))) continue;
+      this.#own.add(got.block);
+      if (!(await this.#settle(got.block))) continue;
+      ipam.admit(wanted);
+      this.#retired.delete(wanted);
+      if (this.#hasRoom(family)) return;
+    }
+    throw new BlockError(
+      "exhausted",
+      `network ${network} has no free block left in ${cidr}: all of its ${blockCount(cidr, size)} blocks of ${size} addresses` +
+        " are claimed; remove pods, give the network a larger CIDR (a new network), or make its blockSize smaller",
+    );
+  }
+
+  async #giveBack(cidr: string): Promise<boolean> {
+    const block = this.#own.get(cidr);
+    if (block === undefined || !this.#o.ipam.retire(cidr)) return false;
+    this.#retired.add(cidr);
+    await this.#delete(block);
+    return true;
+  }
+
+  async #delete(block: SeenBlock): Promise<void> {
+    await remove(this.#o.objects, block);
+    this.#own.drop(block);
+  }
+}
+
+const holderOf = ({ node, name }: SeenBlock): string =>
+  node === "" ? `claims (NetworkBlock ${name})` : `node ${node}`;

@@ -1,0 +1,232 @@
+/**
+ * One attachment, made whole or not at all. The order is what makes a kill at any point harmless: record, then addresses,
+ * then the link; DEL, GC and the agent find whatever was begun by its record and take it back in the opposite order.
+ */
+import { type Family, familyOf } from "../addr/index.ts";
+import type { PublishedNetwork } from "../config/index.ts";
+import type { PodLink } from "../pod/index.ts";
+import { parseArgs } from "./args.ts";
+import type { AttachmentRecord } from "./attachments.ts";
+import { Delegate } from "./delegate.ts";
+import { type Attachment, requestOf } from "./environment.ts";
+import { CniError, CODE, describeError } from "./errors.ts";
+import type { Place } from "./further.ts";
+import type { Host } from "./host.ts";
+import { refuse } from "./json.ts";
+import type { AttachOptions } from "./options.ts";
+import type { VerbInput } from "./request.ts";
+import { canonicalDst, type CniResult, type ResultRoute } from "./result.ts";
+import { takeBack } from "./take-back.ts";
+import { toCniError } from "./translate.ts";
+
+const DEFAULT_ROUTE = { 4: "0.0.0.0/0", 6: "::/0" } as const;
+/** Longest alias that every kernel takes, its end counted or not (IFALIASZ is 256); Kubernetes names may be longer together. */
+const MAX_ALIAS = 254;
+/** Smallest MTU over which IPv6 works (RFC 8200, section 5). */
+const MIN_IPV6_MTU = 1280;
+
+function mtuOf(options: AttachOptions, published: PublishedNetwork): number {
+  const mtu = options.mtu ?? published.mtu;
+  if (mtu > published.mtu) {
+    throw refuse(
+      "mtu",
+      mtu,
+      `at most ${published.mtu}, which is what the overlay of network "${published.network}" carries`,
+    );
+  }
+  if (mtu < MIN_IPV6_MTU && published.podCidrs.some((cidr) => familyOf(cidr) === 6)) {
+    throw refuse("mtu", mtu, `at least ${MIN_IPV6_MTU}, since the pods have IPv6`);
+  }
+  return mtu;
+}
+
+/** The name that the host end carries for people: pod and interface, or the container where no pod is named. */
+function aliasOf(env: VerbInput["env"], { containerId, ifname }: Attachment): string {
+  const { podNamespace, podName } = parseArgs(env.CNI_ARGS);
+  const owner = podName === undefined ? containerId : `${podNamespace ?? ""}/${podName}`;
+  return `${owner}/${ifname}`.slice(0, MAX_ALIAS);
+}
+
+/** What addresses the pod gets, and what else a delegated plugin said. */
+interface Given {
+  ips: string[];
+  routes: ResultRoute[];
+  dns: CniResult["dns"];
+}
+
+async function giveAddresses(
+  { config, host }: VerbInput,
+  owner: AttachmentRecord["owner"],
+  options: AttachOptions,
+  published: PublishedNetwork,
+  delegate: Delegate | undefined,
+): Promise<Given> {
+  if (!delegate) {
+    const { ips, ranges } = options;
+    const request = { podCidrs: published.podCidrs, ...(ips && { ips }), ...(ranges && { ranges }) };
+    return { ips: host.ipam(config).reserve(owner, request), routes: [], dns: {} };
+  }
+  const result = await delegate.add();
+  const ips = result.ips.map(({ address }) => address.slice(0, address.indexOf("/")));
+  const families = ips.map(familyOf);
+  if (ips.length === 0 || new Set(families).size < families.length) {
+    const got = ips.length === 0 ? "no address" : ips.join(", ");
+    throw new CniError(
+      CODE.delegate,
+      `IPAM plugin "${delegate.type}" gave ${got}`,
+      "A pod of this network gets one address a family; configure the plugin with one range a family.",
+    );
+  }
+  return { ips, routes: result.routes, dns: result.dns };
+}
+
+/** Routes of a delegated plugin, turned to the pod's own gateways: its gateway is not on the pod's link. */
+function extraRoutes(given: Given, link: PodLink): ResultRoute[] {
+  const routes: ResultRoute[] = [];
+  for (const route of given.routes) {
+    const dst = canonicalDst(route.dst);
+    const gateway = link.gateways.find((ip) => familyOf(ip) === familyOf(dst));
+    if (gateway !== undefined && dst !== DEFAULT_ROUTE[familyOf(dst)]) routes.push({ ...route, dst, gw: gateway });
+  }
+  return routes;
+}
+
+/** What ADD answers. @param destinations what the pod reaches through the interface; everything by default. */
+function resultOf(
+  link: PodLink,
+  { netns, mtu, destinations }: { netns: string; mtu: number; destinations: readonly string[] | undefined },
+  extra: ResultRoute[],
+  dns: CniResult["dns"],
+): CniResult {
+  const gatewayOf = (family: Family): string | undefined => link.gateways.find((gw) => familyOf(gw) === family);
+  return {
+    interfaces: [
+      { name: link.hostIfname, mac: link.hostMac, mtu },
+      { name: link.ifname, mac: link.podMac, mtu, sandbox: netns },
+    ],
+    ips: link.addresses.map((ip) => {
+      const gateway = gatewayOf(familyOf(ip));
+      return { address: `${ip}/${familyOf(ip) === 4 ? 32 : 128}`, interface: 1, ...(gateway && { gateway }) };
+    }),
+    routes: [
+      ...(destinations ?? link.gateways.map((gw) => DEFAULT_ROUTE[familyOf(gw)])).flatMap((dst) => {
+        const gw = gatewayOf(familyOf(dst));
+        return gw ? [{ dst, gw }] : [];
+      }),
+      ...extra,
+    ],
+    dns,
+  };
+}
+
+/**
+ * Writes the attachment's record. What is left of the same attachment from before a reboot, or was begun for this very
+ * request by an agent that died over it, is taken back first.
+ */
+async function begin(input: VerbInput, record: AttachmentRecord, delegate: Delegate | undefined): Promise<void> {
+  const { config, host } = input;
+  const { containerId, ifname } = record.owner;
+  for (let attempt = 0; attempt < 2; attempt++) {
+    const earlier = host.attachments(config).begin(record);
+    if (!earlier) return;
+    const ours = record.request !== undefined && earlier.request === record.request;
+    if (earlier.bootId === record.bootId && !ours) break;
+    await takeBack({ host, config, attachment: record.owner, ...(delegate && { delegate: () => delegate }) });
+  }
+  throw new CniError(
+    CODE.alreadyAttached,
+    `container ${containerId} already has interface ${ifname} in pod network "${config.network}"`,
+    "The runtime must call DEL before it calls ADD again for the same container and interface.",
+  );
+}
+
+function addExtraRoutes(host: Host, netns: string, ifname: string, routes: readonly ResultRoute[]): void {
+  if (routes.length === 0) return;
+  const wanted = routes.map(({ dst, gw, mtu, priority, table }) => ({
+    family: familyOf(dst),
+    dst,
+    ...(gw && { gateway: gw }),
+    ...(mtu && { mtu }),
+    ...(priority !== undefined && { metric: priority }),
+    ...(table !== undefined && { table }),
+  }));
+  host.addRoutes(netns, ifname, wanted);
+}
+
+/** What one attachment is made from. */
+export interface AttachInput {
+  attachment: Attachment;
+  netns: string;
+  options: AttachOptions;
+  /** Its pod network. */
+  published: PublishedNetwork;
+  /** Attachments that belong to it and are taken back with it. */
+  more?: readonly Place[];
+}
+
+/** An attachment that was made. */
+export interface Attached {
+  result: CniResult;
+  /** Takes it back, and those that belong to it. @throws CniError */
+  undo: () => Promise<void>;
+}
+
+/**
+ * Makes one attachment of the configuration's pod network.
+ * @throws CniError, with nothing left behind
+ */
+export async function attachOne(input: VerbInput, what: AttachInput): Promise<Attached> {
+  const { env, config, host } = input;
+  const { attachment, netns, options, published, more } = what;
+  const { hostNetns, destinations } = published;
+  const alias = aliasOf(env, attachment);
+  const mtu = mtuOf(options, published);
+  const delegate = config.ipam === undefined ? undefined : new Delegate(config, env);
+  const owner = { ...attachment, netns };
+  const origin = host.origin(netns);
+  const request = requestOf(env);
+  const identity = {
+    ...(config.ipam && { ipam: config.ipam }),
+    ...(request && { request }),
+    ...(more && { more }),
+    ...(hostNetns && { hostNetns }),
+  };
+  await begin(input, { owner, name: config.name, ...identity, ...origin }, delegate);
+  let link: PodLink | undefined;
+  const undo = async (): Promise<void> => {
+    // By the time that nobody took the answer, a DEL and another ADD may have come: theirs is not ours to take back.
+    const now = host.attachments(config).find(attachment);
+    if (now && now.request !== request) return;
+    await takeBack({
+      host,
+      config,
+      attachment,
+      ...(link && { netns }),
+      keepLink: !link,
+      ...(delegate && { delegate: () => delegate }),
+    });
+  };
+  try {
+    const given = await giveAddresses(input, owner, options, published, delegate);
+    const { mac } = options;
+    const { ips: addresses } = given;
+    const where = { ...(hostNetns && { hostNetns }), ...(destinations && { destinations }) };
+    link = await host.attachPod({ netns, ...attachment, alias, mtu, addresses, ...(mac && { mac }), ...where });
+    const extra = extraRoutes(given, link);
+    addExtraRoutes(host, netns, link.ifname, extra);
+    return { result: resultOf(link, { netns, mtu, destinations }, extra, { ...given.dns, ...options.dns }), undo };
+  } catch (error) {
+    throw await undone(toCniError(error), undo);
+  }
+}
+
+/** Takes back what was begun; returns the error to answer with, which says so when not all of it could be. */
+export async function undone(failure: CniError, undo: () => Promise<void>): Promise<CniError> {
+  try {
+    await undo();
+    return failure;
+  } catch (error) {
+    const left = `Not all of it could be taken back (${describeError(error)}); DEL or GC will try again.`;
+    return new CniError(failure.code, failure.message, `${failure.details} ${left}`.trim(), { cause: failure });
+  }
+}

@@ -1,0 +1,46 @@
+/**
+ * Interfaces beside the one that a runtime asks for. A runtime knows of one interface of a pod; whoever wants more says so
+ * on the pod, which only the agent can read (see `Host.prepare`). Each of them is an attachment like any other, with
+ * a record, addresses and a link of its own, in its own pod network; the record of the one that was asked for lists them, so that whoever
+ * takes that one back takes back all of them, without the agent and without the API server.
+ */
+import type { Attachment } from "./environment.ts";
+import { CniError, CODE } from "./errors.ts";
+
+/** An attachment's place: a pod network and the interface in the sandbox. */
+export interface Place {
+  network: string;
+  ifname: string;
+}
+
+/** An interface that a pod is to have beside the one that its runtime asks for. */
+export interface FurtherInterface extends Place {
+  /** Asked-for addresses, at most one a family; others are given any. */
+  ips?: string[];
+  mac?: string;
+}
+
+/** Who asks for what. */
+export interface PrepareRequest {
+  attachment: Attachment;
+  /** The pod network of the interface that the runtime asks for. */
+  network: string;
+  /** The pod, where the runtime names one (CNI_ARGS). */
+  pod: { namespace: string; name: string } | undefined;
+}
+
+/** What a pod is to have. */
+export interface Prepared {
+  further: readonly FurtherInterface[];
+}
+
+/**
+ * The answer where nobody can tell whether a pod wants a further network: one that started without an interface that it asked
+ * for would never get it.
+ */
+export const agentNeeded = (network: string): CniError =>
+  new CniError(
+    CODE.tryAgain,
+    `pod network "${network}": only skylane-agent knows which networks this pod may have, and it does not answer on this node`,
+    "Pods come again once it does; see the skylane-agent pod of this node and its log.",
+  );

@@ -1,0 +1,33 @@
+/**
+ * Pods as the API server knows them. The lab's kubelet needs no object to make a pod; an agent reads it for what the pod asks
+ * for: further networks. So a pod has one where it asks for something.
+ */
+import { type ApiClient, ApiError } from "./api-client.ts";
+import type { PodRecord } from "./records.ts";
+
+const pathOf = (namespace: string): string => `/api/v1/namespaces/${namespace}/pods`;
+
+/** Runs a request for which the object may be there, or gone, already. */
+async function unless(status: number, request: Promise<unknown>): Promise<void> {
+  try {
+    await request;
+  } catch (error) {
+    if (!(error instanceof ApiError && error.status === status)) throw error;
+  }
+}
+
+/** Makes a namespace, with these labels, where it is not there yet. */
+export const ensureNamespace = (api: ApiClient, name: string, labels: Record<string, string> = {}): Promise<void> =>
+  unless(409, api.call("POST", "/api/v1/namespaces", { metadata: { name, labels } }));
+
+/** Makes the object of a pod, with what it asks for, and its namespace. */
+export async function makePodObject(api: ApiClient, pod: PodRecord): Promise<void> {
+  const { name, namespace, uid, node, annotations = {} } = pod;
+  await ensureNamespace(api, namespace);
+  const spec = { nodeName: node, containers: [{ name: "main", image: "none" }] };
+  await unless(409, api.call("POST", pathOf(namespace), { metadata: { name, uid, annotations }, spec }));
+}
+
+/** Removes the object of a pod, if there is one. */
+export const removePodObject = (api: ApiClient, { namespace, name }: PodRecord): Promise<void> =>
+  unless(404, api.call("DELETE", `${pathOf(namespace)}/${name}`));

@@ -1,0 +1,82 @@
+/** An address and a MAC address that stay a workload's for as long as it wants, wherever its pod runs: the object `IPClaim`. */
+import { familyOf, ipScope, parseIp, parseMac } from "../addr/index.ts";
+import { isNetworkName, NETWORK_NAME_RULE } from "./names.ts";
+import {
+  type Json,
+  listOf,
+  type Meta,
+  metaOf,
+  ObjectError,
+  optionalTextOf,
+  parsedOf,
+  refuseKey,
+  specOf,
+  statusOf,
+} from "./object.ts";
+
+/** A claim. */
+export interface IPClaimInfo extends Meta {
+  namespace: string;
+  network: string;
+  /** The pod that uses it, where the pod does not name the claim itself. */
+  podName?: string;
+  /** Asked for, canonical, at most one a family; empty: any. */
+  ips: readonly string[];
+  /** Asked for. Absent: any. */
+  mac?: string;
+  status: {
+    /** What it holds, canonical; empty until its first use. */
+    ips: readonly string[];
+    mac?: string;
+    /** Where it is in use: node and pod, absent while it is not. */
+    node?: string;
+    pod?: string;
+  };
+}
+
+/** Reads one. @throws ObjectError naming object and key */
+export function parseIPClaim(object: unknown): IPClaimInfo {
+  const meta = metaOf(object, "IPClaim");
+  const namespace = (object as { metadata: Json }).metadata["namespace"];
+  if (typeof namespace !== "string" || namespace === "")
+    throw new ObjectError(`IPClaim ${meta.name}: metadata.namespace is missing`);
+  const what = `IPClaim ${namespace}/${meta.name}`;
+  const spec = specOf(object, what);
+  const { network } = spec;
+  if (typeof network !== "string" || !isNetworkName(network))
+    return refuseKey(what, "spec.network", network, NETWORK_NAME_RULE);
+  const status = statusOf(object, what);
+  const podName = optionalTextOf(what, spec, "spec", "podName");
+  const node = optionalTextOf(what, status, "status", "node");
+  const pod = optionalTextOf(what, status, "status", "pod");
+  return {
+    ...meta,
+    namespace,
+    network,
+    ...(podName !== undefined && { podName }),
+    ips: ipsOf(what, spec, "spec"),
+    ...macOf(what, spec, "spec"),
+    status: {
+      ips: ipsOf(what, status, "status"),
+      ...macOf(what, status, "status"),
+      ...(node !== undefined && { node }),
+      ...(pod !== undefined && { pod }),
+    },
+  };
+}
+
+/** Addresses under a key `ips`: unicast, at most one a family. @throws ObjectError */
+export function ipsOf(what: string, from: Json, section: string): string[] {
+  const ips = listOf(what, from, section, "ips").map((one, i) => {
+    const ip = parsedOf(what, `${section}.ips[${i}]`, one, "an IP address", parseIp);
+    return ipScope(ip) === "unicast" ? ip : refuseKey(what, `${section}.ips[${i}]`, one, "a unicast address");
+  });
+  if (new Set(ips.map(familyOf)).size < ips.length)
+    refuseKey(what, `${section}.ips`, from["ips"], "at most one address a family");
+  return ips;
+}
+
+function macOf(what: string, from: Json, section: string): { mac?: string } {
+  const text = optionalTextOf(what, from, section, "mac");
+  return text === undefined ? {} : { mac: parsedOf(what, `${section}.mac`, text, "a MAC address", parseMac) };
+}

@@ -1,0 +1,96 @@
+/**
+ * Blocks of a network's addresses, claimed by nodes: the object `NetworkBlock`. It is named after what it claims, so the API
+ * server's own rule that a name exists once is the lock. It belongs to the Node, with which the API server's collector removes it.
+ */
+import { addressBits, bigIntToIp, cidrContains, cidrOf, familyOf, parseCidr, parseIp } from "../addr/index.ts";
+import { API_VERSION, blockName, isNetworkName, labelsOf, NETWORK_NAME_RULE } from "./names.ts";
+import { isObject, type Json, type Meta, metaOf, parsedOf, refuseKey, specOf } from "./object.ts";
+
+/** A claimed block. */
+export interface NetworkBlock extends Meta {
+  network: string;
+  /** Canonical. */
+  cidr: string;
+  /** The node whose pods it is for; "" for a block that holds addresses of claims. */
+  node: string;
+  /** Claims, `<namespace>/<name>`, by the canonical address that each holds; empty for a node's block. */
+  addresses: Readonly<Record<string, string>>;
+}
+
+/** Reads one. @throws ObjectError naming object and key */
+export function parseNetworkBlock(object: unknown): NetworkBlock {
+  const meta = metaOf(object, "NetworkBlock");
+  const what = `NetworkBlock ${meta.name}`;
+  const spec = specOf(object, what);
+  const { network, node = "" } = spec;
+  if (typeof network !== "string" || !isNetworkName(network))
+    return refuseKey(what, "spec.network", network, NETWORK_NAME_RULE);
+  if (typeof node !== "string") return refuseKey(what, "spec.node", node, "a text");
+  const cidr = parsedOf(what, "spec.cidr", spec["cidr"], "a CIDR", parseCidr);
+  // Under another name it would be no lock on this block, and a second object of it could be made.
+  if (meta.name !== blockName(network, cidr))
+    refuseKey(what, "metadata.name", meta.name, `${blockName(network, cidr)}, after what it claims`);
+  return { ...meta, network, cidr, node, addresses: addressesOf(what, spec, cidr, node) };
+}
+
+function addressesOf(what: string, spec: Json, cidr: string, node: string): Record<string, string> {
+  const value = spec["addresses"] ?? {};
+  if (!isObject(value)) return refuseKey(what, "spec.addresses", value, "claims by address");
+  const addresses: Record<string, string> = {};
+  for (const [text, claim] of Object.entries(value)) {
+    const key = `spec.addresses[${JSON.stringify(text)}]`;
+    const ip = parsedOf(what, key, text, "an IP address", parseIp);
+    if (!cidrContains(cidr, ip)) refuseKey(what, key, text, `an address in ${cidr}`);
+    if (typeof claim !== "string" || !/^[^/]+\/[^/]+$/.test(claim))
+      return refuseKey(what, key, claim, "NAMESPACE/CLAIM");
+    if (addresses[ip] !== undefined)
+      refuseKey(what, key, claim, `there once: ${ip} belongs to ${addresses[ip]} already`);
+    addresses[ip] = claim;
+  }
+  if (node !== "" && Object.keys(addresses).length > 0)
+    refuseKey(what, "spec.addresses", value, "empty for a node's block");
+  return addresses;
+}
+
+/** Whose a block is to be: a node's, or all claims' together. */
+export interface BlockOwner {
+  network: string;
+  node?: { name: string; uid: string };
+}
+
+/** A block as it is created. @param addresses claims by address, for a block without a node */
+export const blockObject = (
+  { network, node }: BlockOwner,
+  cidr: string,
+  addresses?: Readonly<Record<string, string>>,
+): Json => ({
+  apiVersion: API_VERSION,
+  kind: "NetworkBlock",
+  metadata: {
+    name: blockName(network, cidr),
+    labels: labelsOf(network, node?.name ?? ""),
+    ...(node && { ownerReferences: [{ apiVersion: "v1", kind: "Node", name: node.name, uid: node.uid }] }),
+  },
+  spec: { network, cidr, node: node?.name ?? "", ...(addresses && { addresses }) },
+});
+
+/**
+ * The free blocks of a CIDR in the order in which a node tries them: it begins at a place of its own, so that nodes that claim
+ * at the same moment seldom meet. However wide the CIDR, no more candidates are looked at than there are claims.
+ * @param size addresses a block, a power of two; @param taken CIDRs that are claimed, of whatever size
+ */
+export function* freeBlocks(cidr: string, size: number, taken: readonly string[], start: number): Generator<string> {
+  const family = familyOf(cidr);
+  const { first, last } = cidrOf(cidr);
+  const span = BigInt(size);
+  const prefix = addressBits(family) - Math.log2(size);
+  const count = (last - first + 1n) / span;
+  const claimed = taken.filter((one) => familyOf(one) === family).map(cidrOf);
+  const offset = BigInt(start) % count;
+  for (let i = 0n; i < count; i++) {
+    const from = first + ((offset + i) % count) * span;
+    const to = from + span - 1n;
+    if (claimed.some((one) => one.first <= to && from <= one.last)) continue;
+    yield `${bigIntToIp(from, family)}/${prefix}`;
+  }
+}
