@@ -8,13 +8,13 @@ import { mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { derivedMac } from "../../../src/addr/index.ts";
-import { NetworkSpace } from "../../../src/agent/network-space.ts";
 import { openSpace } from "../../../src/netspace/index.ts";
 import { Firewall, tunnelRules } from "../../../src/nft/index.ts";
 import type { LocalNetwork, Peer } from "../../../src/overlay/index.ts";
 import type { PodLink } from "../../../src/pod/index.ts";
 import { recordingLogger, type TestNode } from "../overlay/cluster.ts";
 import { type TestNamespace, testNamespace } from "../support/netns.ts";
+import { NetworkSpace } from "./network-space.ts";
 
 /** A pod network, but for its part on a node. */
 export interface TestNetwork {

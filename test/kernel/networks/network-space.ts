@@ -1,15 +1,11 @@
 /**
- * A pod network's part on this node where that has a network namespace of its own: the overlay, whose device is made from
- * the host's namespace, the packet filter of the namespace, and the pods' host ends. One object that starts, follows
- * changes and stops; what the network is and who the peers are is worked out by others, as for the default network.
- *
- * Nothing in the namespace is removed by stopping: pods go on without an agent. {@link NetworkSpace.remove} is for a node that
- * leaves the network.
+ * A pod network's part on a node as the agent has it, without an API server: the overlay made from the host's namespace, the
+ * packet filter of the network's own, and the pods' host ends. Nothing there is removed by stopping.
  */
-import type { Logger } from "../log/index.ts";
-import { Monitor, type NetlinkEvent, Rtnl } from "../netlink/index.ts";
-import type { Space } from "../netspace/index.ts";
-import { Firewall, type FirewallStatus, namespaceRules } from "../nft/index.ts";
+import type { Logger } from "../../../src/log/index.ts";
+import { Monitor, type NetlinkEvent, Rtnl } from "../../../src/netlink/index.ts";
+import type { Space } from "../../../src/netspace/index.ts";
+import { Firewall, type FirewallStatus, namespaceRules } from "../../../src/nft/index.ts";
 import {
   type LocalNetwork,
   OverlayReconciler,
@@ -17,8 +13,8 @@ import {
   type Peer,
   removeOverlay,
   type ReconcilerOptions,
-} from "../overlay/index.ts";
-import { attachPodAsync, DetachQueue, PATIENCE_MS, type PodLink, type PodLinkSpec } from "../pod/index.ts";
+} from "../../../src/overlay/index.ts";
+import { attachPodAsync, DetachQueue, PATIENCE_MS, type PodLink, type PodLinkSpec } from "../../../src/pod/index.ts";
 
 const OWN_NETNS = "/proc/thread-self/ns/net";
 
