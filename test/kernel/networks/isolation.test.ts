@@ -16,10 +16,10 @@ import {
 import type { TestNamespace } from "../support/netns.ts";
 import {
   datagrams,
+  echoes,
   hostFirewall,
   type NetworkPod,
   Part,
-  received,
   sendFrom,
   type TestNetwork,
   vxlanFrame,
@@ -43,6 +43,8 @@ describe("pod networks in namespaces of their own", function () {
   /** By network and node: pods 2 in both networks, 70 in blue alone, 80 in red alone; and pods of the default network. */
   const blue: NetworkPod[] = [];
   const red: NetworkPod[] = [];
+  /** Another pod of blue on the first node. */
+  let neighbour: NetworkPod;
   let blueOnly: NetworkPod;
   let redOnly: NetworkPod;
   let ordinary: TestPod[];
@@ -73,6 +75,7 @@ describe("pod networks in namespaces of their own", function () {
       blue.push(await partOf(BLUE, n).pod(2));
       red.push(await partOf(RED, n).pod(2));
     }
+    neighbour = await partOf(BLUE, 0).pod(3);
     blueOnly = await partOf(BLUE, 1).pod(70);
     redOnly = await partOf(RED, 1).pod(80);
     ordinary = [nodeAt(0).pod(200), nodeAt(1).pod(201)];
@@ -103,9 +106,9 @@ describe("pod networks in namespaces of their own", function () {
         [at(pods, 1), at(pods, 0)],
       ] as const) {
         for (const ip of to.ips) {
-          const before = received(to);
+          const before = echoes(to);
           await reaches(from.ns, ip);
-          assert.ok(received(to) > before, `${ip} was answered by somebody else`);
+          assert.ok(echoes(to) > before, `${ip} was answered by somebody else`);
         }
       }
     }
@@ -135,12 +138,12 @@ describe("pod networks in namespaces of their own", function () {
 
   it("never carry one network's packets to another one's pods, whatever has the same address there", () => {
     const others = [at(blue, 1), blueOnly];
-    const before = others.map(received);
+    const before = others.map(echoes);
     // Addresses that one network alone has, and one that both have: that is answered by the other red pod.
     assert.equal(pings(at(red, 0).ns, blueOnly.ips[0]), false);
     assert.equal(pings(at(blue, 0).ns, redOnly.ips[0]), false);
     assert.ok(pings(at(red, 0).ns, at(red, 1).ips[0]));
-    assert.deepEqual(others.map(received), before);
+    assert.deepEqual(others.map(echoes), before);
   });
 
   it("let no pod reach the host, the underlay, or the default network, and nobody of those a pod", () => {
@@ -159,6 +162,9 @@ describe("pod networks in namespaces of their own", function () {
 
   it("drop what a pod sends from an address that is not its own", () => {
     const [from, to] = [at(blue, 0), at(blue, 1)];
+    const heard = echoes(to);
+    for (const ip of to.ips) assert.ok(pings(from.ns, ip));
+    assert.equal(echoes(to) - heard, 2, "what a pod sends from its own address is counted");
     for (const [ip, source] of [
       [to.ips[0], "10.244.1.9"],
       [to.ips[0], blueOnly.ips[0]],
@@ -166,9 +172,9 @@ describe("pod networks in namespaces of their own", function () {
       [to.ips[1], "fd00:10:244:1::9"],
     ] as const) {
       from.ns.exec("ip", "addr", "add", source, "dev", "lo", ...(source.includes(":") ? ["nodad"] : []));
-      const before = received(to);
+      const before = echoes(to);
       assert.equal(pings(from.ns, ip, "-I", source), false);
-      assert.equal(received(to), before, `a packet from ${source} came through`);
+      assert.equal(echoes(to), before, `a packet from ${source} came through`);
       from.ns.exec("ip", "addr", "del", source, "dev", "lo");
     }
   });
@@ -198,8 +204,8 @@ describe("pod networks in namespaces of their own", function () {
       ["a pod of the default network on a peer", at(ordinary, 1).ns],
     ] as const)
       assert.equal(await arrive(ns, host, frame), 0, who);
-    // A peer that lies about where its pods are is not heard either.
-    const own = vxlanFrame({ vni: BLUE.vni, mac, from: "10.244.1.2", to: target.ips[0] });
+    // A peer that lies about where its pods are is not heard either: there is such a pod, but it is on this node.
+    const own = vxlanFrame({ vni: BLUE.vni, mac, from: neighbour.ips[0], to: target.ips[0] });
     assert.equal(await arrive(node2.ns, host, own), 0, "a pod of this node, from outside");
     // Nor does a frame of red's get into blue.
     const other = vxlanFrame({ vni: RED.vni, mac, from: at(blue, 1).ips[0], to: target.ips[0] });
@@ -220,8 +226,8 @@ describe("pod networks in namespaces of their own", function () {
       const family = ip.includes(":") ? "-6" : "-4";
       pod.ns.exec("ip", family, "route", "add", ip, "dev", "eth0");
       assert.equal(pings(pod.ns, ip), false);
-      const [neighbour] = pod.ns.json("ip", "-j", family, "neigh", "show", "to", ip, "dev", "eth0");
-      assert.ok(!neighbour?.["lladdr"], `${ip} was answered by ${String(neighbour?.["lladdr"])}`);
+      const [entry] = pod.ns.json("ip", "-j", family, "neigh", "show", "to", ip, "dev", "eth0");
+      assert.ok(!entry?.["lladdr"], `${ip} was answered by ${String(entry?.["lladdr"])}`);
       pod.ns.exec("ip", family, "route", "del", ip, "dev", "eth0");
     }
   });

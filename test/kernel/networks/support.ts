@@ -130,14 +130,6 @@ export async function hostFirewall(
   return firewall;
 }
 
-/** Packets that a pod's interface has received since it is there. */
-export function received({ ns }: { ns: TestNamespace }): number {
-  const [link] = ns.json("ip", "-j", "-s", "link", "show", "dev", "eth0");
-  const stats = link?.["stats64"] as { rx: { packets: number } } | undefined;
-  if (!stats) throw new Error(`${ns.name} has no eth0`);
-  return stats.rx.packets;
-}
-
 /** Datagrams that have come up to a namespace's UDP, whether or not somebody wanted them. */
 export function datagrams({ ns }: { ns: TestNamespace }): number {
   const [, values = ""] = ns
@@ -146,6 +138,18 @@ export function datagrams({ ns }: { ns: TestNamespace }): number {
     .filter((line) => line.startsWith("Udp:"));
   const [, delivered, noPorts] = values.split(" ");
   return Number(delivered) + Number(noPorts);
+}
+
+/** Echo requests of both families that have come up to a namespace: nothing else counts, as packets on a link would. */
+export function echoes({ ns }: { ns: TestNamespace }): number {
+  const [names = "", values = ""] = ns
+    .exec("cat", "/proc/net/snmp")
+    .split("\n")
+    .filter((line) => line.startsWith("Icmp:"));
+  const four = Number(values.split(" ")[names.split(" ").indexOf("InEchos")]);
+  const six = Number(/^Icmp6InEchos\s+(\d+)$/m.exec(ns.exec("cat", "/proc/net/snmp6"))?.[1]);
+  if (Number.isNaN(four + six)) throw new Error(`${ns.name} does not count echo requests`);
+  return four + six;
 }
 
 const bytesOf = (ip: string): number[] => ip.split(".").map(Number);
