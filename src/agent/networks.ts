@@ -66,10 +66,11 @@ export class Networks {
 
   /** New inputs, as for the default network. */
   update(inputs: Inputs, live: boolean, changes: NodeChanges): void {
-    const first = !this.#inputs;
+    const known = this.#inputs?.inputs.own.uid !== undefined;
     this.#inputs = { inputs, live };
     for (const member of this.#members.values()) member.update(inputs, live, changes);
-    if (first) this.#choose();
+    // Blocks belong to our Node, which the cache does not know by its uid.
+    if (!known && inputs.own.uid !== undefined) this.#resumeAll();
   }
 
   /** The host's packet filter has changed. */
@@ -82,6 +83,7 @@ export class Networks {
   }
 
   async maintain(): Promise<void> {
+    this.#resumeAll();
     for (const member of this.#members.values()) await member.maintain();
   }
 
@@ -196,7 +198,13 @@ export class Networks {
     }
     this.#refusals = refusals;
     if (this.any !== before) this.#options.onPresence();
-    if (this.#inputs) for (const name of this.recorded) if (accepted.has(name)) void this.#resume(name);
+    this.#resumeAll();
+  }
+
+  /** Takes part again in all networks that have pods here. */
+  #resumeAll(): void {
+    if (this.#inputs?.inputs.own.uid === undefined) return;
+    for (const name of this.recorded) if (this.#accepted.has(name)) void this.#resume(name);
   }
 
   /** Takes part again in a network whose pods were here before this agent. */

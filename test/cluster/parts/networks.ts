@@ -99,6 +99,7 @@ export function networksPart(context: Context): void {
             const about = "--field-selector=involvedObject.name=no-network";
             const events = await kube.kubectl("get", "events", "-n", TEST_NAMESPACE, about, "-o", "json");
             if (!/there is no PodNetwork [^ ]*red/.test(events)) throw new Error(`no event says why: ${events}`);
+            return true;
           },
           { timeoutMs: 60_000 },
         );
@@ -117,6 +118,7 @@ export function networksPart(context: Context): void {
           const left = (await machine.hardware?.at(nodes[0] as string, ["ls", "/run/netns"])) ?? "";
           const blocks = await kube.list("networkblocks");
           if (left.includes("sky-") || blocks.length > 0) throw new Error(`${left}, ${blocks.length} blocks`);
+          return true;
         },
         { timeoutMs: 60_000 },
       );

@@ -109,7 +109,11 @@ describe("Monitor", function () {
     rtnl.execute({ op: "set", kind: "link", link: { index: port, master: 0 } });
     rtnl.execute({ op: "set", kind: "link", link: { index: port, mtu: 1234 } });
     await eventually(() => events.some((each) => each.kind === "link" && each.link.mtu === 1234));
-    assert.ok(events.every((each) => each.event === "new"));
+    assert.ok(events.every((each) => each.kind === "bridgePort" || each.event === "new"));
+    assert.ok(
+      events.some((each) => each.kind === "bridgePort" && each.event === "del"),
+      "the port has left",
+    );
     rtnl.execute({ op: "del", kind: "link", link: { index: bridge } });
     rtnl.execute({ op: "del", kind: "link", link: { index: port } });
     await monitor.close();
