@@ -3,7 +3,7 @@ export { type RefusedNetwork, resolveConflicts } from "./conflicts.ts";
 export { type IPClaimInfo, parseIPClaim } from "./ip-claim.ts";
 export { type Labels, type LabelSelector, matchesSelector } from "./label-selector.ts";
 export * from "./names.ts";
-export { type BlockOwner, blockObject, freeBlocks, type NetworkBlock, parseNetworkBlock } from "./network-block.ts";
+export { type BlockOwner, blockObject, type NetworkBlock, parseNetworkBlock } from "./network-block.ts";
 export {
   type Endpoint,
   endpointsObject,

@@ -2,7 +2,7 @@
  * Blocks of a network's addresses, claimed by nodes: the object `NetworkBlock`. It is named after what it claims, so the API
  * server's own rule that a name exists once is the lock. It belongs to the Node, with which the API server's collector removes it.
  */
-import { addressBits, bigIntToIp, cidrContains, cidrOf, familyOf, parseCidr, parseIp } from "../addr/index.ts";
+import { cidrContains, parseCidr, parseIp } from "../addr/index.ts";
 import { API_VERSION, blockName, isNetworkName, labelsOf, NETWORK_NAME_RULE } from "./names.ts";
 import { isObject, type Json, type Meta, metaOf, parsedOf, refuseKey, specOf } from "./object.ts";
 
@@ -73,24 +73,3 @@ export const blockObject = (
   },
   spec: { network, cidr, node: node?.name ?? "", ...(addresses && { addresses }) },
 });
-
-/**
- * The free blocks of a CIDR in the order in which a node tries them: it begins at a place of its own, so that nodes that claim
- * at the same moment seldom meet. However wide the CIDR, no more candidates are looked at than there are claims.
- * @param size addresses a block, a power of two; @param taken CIDRs that are claimed, of whatever size
- */
-export function* freeBlocks(cidr: string, size: number, taken: readonly string[], start: number): Generator<string> {
-  const family = familyOf(cidr);
-  const { first, last } = cidrOf(cidr);
-  const span = BigInt(size);
-  const prefix = addressBits(family) - Math.log2(size);
-  const count = (last - first + 1n) / span;
-  const claimed = taken.filter((one) => familyOf(one) === family).map(cidrOf);
-  const offset = BigInt(start) % count;
-  for (let i = 0n; i < count; i++) {
-    const from = first + ((offset + i) % count) * span;
-    const to = from + span - 1n;
-    if (claimed.some((one) => one.first <= to && from <= one.last)) continue;
-    yield `${bigIntToIp(from, family)}/${prefix}`;
-  }
-}
