@@ -59,14 +59,17 @@ export function statusOf({ local, overlay, worked, refused }: NetworkView): Netw
     ...identityOf(local),
     ready: ready && worked,
     ...(error === undefined ? {} : { error }),
-    peers: peers.map(({ node, mac, underlayIp, podCidrs, state, error }) => ({
-      node,
-      mac,
-      underlayIp,
-      podCidrs,
-      state,
-      ...(error === undefined ? {} : { error }),
-    })),
+    // In an order that does not depend on who came first.
+    peers: peers
+      .toSorted((a, b) => (a.node < b.node ? -1 : 1))
+      .map(({ node, mac, underlayIp, podCidrs, state, error }) => ({
+        node,
+        mac,
+        underlayIp,
+        podCidrs,
+        state,
+        ...(error === undefined ? {} : { error }),
+      })),
     refused: [...refused],
     entries,
     repairs,
