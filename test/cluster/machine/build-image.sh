@@ -7,6 +7,7 @@
 # Needs root, buildah, debootstrap and the project's npm packages. Debian's mirror is the one that apt uses.
 set -euo pipefail
 TAG=$1 TAR=$2
+mkdir -p "$(dirname "$TAR")"
 ROOT=$(cd "$(dirname "$0")/../../.." && pwd)
 CACHE=${SKYLANE_IMAGE_CACHE:-/var/tmp/skylane-image}
 BASE=localhost/skylane-base:node RUNTIME=localhost/skylane-base:debian

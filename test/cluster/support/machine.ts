@@ -4,6 +4,7 @@
  * skipped by name where the cluster has none.
  */
 import { execFile, execFileSync } from "node:child_process";
+import { existsSync, readdirSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
@@ -60,23 +61,41 @@ function foreign(image: string): Machine {
 
 const numberOf = (node: string): string => node.replace(/^node/, "");
 
+/** Where clusters of this machine live: `<CLUSTERS>/<PREFIX><process>`, so that runs do not meet. */
+const CLUSTERS = "/var/tmp/skylane-cluster";
+const PREFIX = "skc";
+
+const script = `${TOOLS}/cluster.sh`;
+const environment = (prefix: string) => ({ CLUSTER_DIR: `${CLUSTERS}/${prefix}`, CLUSTER_PREFIX: prefix });
+
+/** Takes down the clusters of runs whose process is gone: it was killed, or told to keep its cluster. */
+function sweep(): void {
+  for (const name of existsSync(CLUSTERS) ? readdirSync(CLUSTERS) : []) {
+    const pid = new RegExp(`^${PREFIX}(\\d+)$`).exec(name)?.[1];
+    if (pid === undefined || existsSync(`/proc/${pid}`)) continue;
+    execFileSync(script, ["down"], { stdio: "inherit", env: { ...process.env, ...environment(name) } });
+    rmSync(`${CLUSTERS}/${name}`, { recursive: true, force: true });
+  }
+}
+
 /** A cluster of namespaces on this machine: real etcd, API server, kubelets and containerd (machine/cluster.sh). */
-function local(prefix: string, nodes: number): Machine {
-  const dir = `/var/tmp/skylane-cluster-${prefix}`;
+function local(nodes: number): Machine {
+  sweep();
+  const prefix = `${PREFIX}${process.pid}`;
+  const dir = `${CLUSTERS}/${prefix}`;
   const image = "docker.io/library/skylane:test";
-  const script = `${TOOLS}/cluster.sh`;
-  const env = { CLUSTER_DIR: dir, CLUSTER_PREFIX: prefix };
-  Object.assign(process.env, env);
+  const archive = `${dir}/skylane.tar`;
+  Object.assign(process.env, environment(prefix));
   const cluster = (...args: string[]) => capture(script, args);
   const say = (text: string) => console.log(`      ${text}`);
   const inherit = { stdio: ["ignore", "ignore", "inherit"] as ("ignore" | "inherit")[], cwd: ROOT };
   say("Kubernetes' binaries (built from Debian's source on a new machine: about 13 minutes)");
   execFileSync(`${TOOLS}/build-kubernetes.sh`, [], inherit);
   say("Skylane's image");
-  execFileSync(`${TOOLS}/build-image.sh`, [image, `${dir}.tar`], inherit);
+  execFileSync(`${TOOLS}/build-image.sh`, [image, archive], inherit);
   say(`a cluster of ${nodes} nodes`);
   execFileSync(script, ["up", String(nodes)], inherit);
-  execFileSync(script, ["load", image, `${dir}.tar`], inherit);
+  execFileSync(script, ["load", image, archive], inherit);
   const kubectlCommand = ["ip", "netns", "exec", `${prefix}-cp`, "kubectl", "--kubeconfig", `${dir}/admin.kubeconfig`];
   return {
     image,
@@ -90,14 +109,17 @@ function local(prefix: string, nodes: number): Machine {
         void (await cluster("start-node", numberOf(node), ...(address === undefined ? [] : [String(address)]))),
       addNode: async (number) => void (await cluster("add-node", String(number))),
     },
-    down: async () => void (await cluster("down")),
+    down: async () => {
+      await cluster("down");
+      rmSync(dir, { recursive: true, force: true });
+    },
   };
 }
 
 /** The cluster of this run: SKYLANE_TEST_KUBECONFIG's (with SKYLANE_TEST_IMAGE), or one made on this machine. */
 export function openMachine(): Machine {
   const given = process.env["SKYLANE_TEST_KUBECONFIG"];
-  if (!given) return local("skc", 3);
+  if (!given) return local(3);
   process.env["KUBECONFIG"] = given;
   return foreign(process.env["SKYLANE_TEST_IMAGE"] ?? "skylane:test");
 }
