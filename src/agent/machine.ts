@@ -97,12 +97,8 @@ export function lookAt(rtnl: Rtnl): Machine & SegmentInput {
   return {
     links: rtnl.links(),
     addresses: rtnl.addresses(),
-    get routes() {
-      return rtnl.routes({ table: MAIN_TABLE });
-    },
-    get rules() {
-      return rtnl.rules();
-    },
+    routes: () => rtnl.routes({ table: MAIN_TABLE }),
+    rules: () => rtnl.rules(),
     routeTo: (ip) => {
       try {
         return rtnl.routeTo(ip);
