@@ -60,6 +60,7 @@ export function servingHost({
   return (names) => ({
     ...host,
     prepare: (request) => networks.prepare(request, names),
+    linked: (attachment) => networks.linked(attachment),
     left: (network) => networks.leaveIfEmpty(network, names),
   });
 }

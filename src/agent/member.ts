@@ -4,7 +4,7 @@
  */
 import { rmSync } from "node:fs";
 import { familyOf } from "../addr/index.ts";
-import { CniError, CODE, ipamDir, realHost } from "../cni/index.ts";
+import { CniError, CODE, ipamDir, type Linked, realHost } from "../cni/index.ts";
 import { type AgentConfig, publishedPath } from "../config/index.ts";
 import { Ipam } from "../ipam/index.ts";
 import { type KubeClient, ObjectReflector } from "../kube/index.ts";
@@ -22,7 +22,9 @@ import {
 } from "../networks/index.ts";
 import type { LocalNetwork, VtepAnnotation } from "../overlay/index.ts";
 import { PATIENCE_MS } from "../pod/index.ts";
-import { ensurePublished } from "./files.ts";
+import { BridgedPath, bridgeOf } from "./bridged-path.ts";
+import { within } from "./deadline.ts";
+import { ensurePublished, type PublishedExtra } from "./files.ts";
 import type { NodeFirewall } from "./firewall.ts";
 import type { Inputs, NodeChanges, OwnFacts } from "./inputs.ts";
 import { MemberFirewall } from "./member-firewall.ts";
@@ -71,6 +73,8 @@ export class Member {
   readonly #blocks: BlockClaims;
   readonly #firewall: MemberFirewall;
   readonly #network: PodNetwork;
+  /** The data path of a bridged network, once there is one. */
+  #bridged: BridgedPath | undefined;
   /** Blocks of the network, all nodes'. */
   readonly #seen: ObjectReflector<NetworkBlock>;
   #inputs: { inputs: Inputs; live: boolean } | undefined;
@@ -131,6 +135,12 @@ export class Member {
       announced: () => announced(network),
       write: (local) => this.#publish(local),
       event,
+      ...(info.mode === "Bridged" && {
+        dataPath: (local, listener) => {
+          const bridged = { info, config: this.#config, client, node, netns: space.fd, rtnl: this.rtnl, log, event };
+          return (this.#bridged = new BridgedPath(bridged, local, listener));
+        },
+      }),
     });
   }
 
@@ -179,6 +189,7 @@ export class Member {
     await this.#blocks.releaseSurplus();
     if (this.#blocks.usable().length !== before) this.#refresh();
     await this.#network.maintain();
+    this.detached();
   }
 
   /**
@@ -186,10 +197,32 @@ export class Member {
    * @throws CniError, BlockError
    */
   async prepare(): Promise<void> {
-    await this.#within(this.#seen.whenSynced(), () => new Error("the API server has not listed its blocks yet"));
+    await within(this.#seen.whenSynced(), READY_MS, () => new Error("the API server has not listed its blocks yet"));
     await this.#blocks.ensureRoom(this.info.cidrs.map(familyOf));
     this.#refresh();
     await this.#ready();
+  }
+
+  /**
+   * The link of an attachment is there; resolves when the network serves it.
+   * @throws CniError
+   */
+  async linked(attachment: Linked): Promise<void> {
+    try {
+      const serving = this.#bridged?.linked(attachment);
+      if (serving) await within(serving, READY_MS, () => new Error("the API server does not answer"));
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      throw new CniError(
+        CODE.tryAgain,
+        `pod network "${this.name}": the other nodes cannot be told of this pod: ${why}`,
+      );
+    }
+  }
+
+  /** An attachment has gone. */
+  detached(): void {
+    this.#bridged?.refresh();
   }
 
   /** Whether no attachment of it is on this node, none that is being made or taken back either. */
@@ -213,10 +246,11 @@ export class Member {
     await this.#firewall.remove();
     for (const device of this.rtnl.links()) {
       const { kind, index, name } = device;
-      if (kind === "vxlan") this.rtnl.execute({ op: "del", kind: "link", link: { index, name } });
+      if (kind === "vxlan" || kind === "bridge") this.rtnl.execute({ op: "del", kind: "link", link: { index, name } });
     }
     this.rtnl.close();
     this.space.close();
+    await this.#bridged?.leave();
     await this.#blocks.leave();
     await this.#seen.stop();
   }
@@ -238,18 +272,7 @@ export class Member {
     const wanted = this.#blocks.usable().join(" ");
     while (this.#written?.podCidrs.join(" ") !== wanted) {
       const next = new Promise<void>((resolve) => this.#waiting.push(resolve));
-      await this.#within(next, () => this.#notReady());
-    }
-  }
-
-  /** Waits for something, but not for ever. @param late makes the error to throw then */
-  async #within(coming: Promise<void>, late: () => Error): Promise<void> {
-    const { promise, reject } = Promise.withResolvers<never>();
-    const timer = setTimeout(() => reject(late()), READY_MS);
-    try {
-      await Promise.race([coming, promise]);
-    } finally {
-      clearTimeout(timer);
+      await within(next, READY_MS, () => this.#notReady());
     }
   }
 
@@ -265,8 +288,11 @@ export class Member {
 
   #publish(local: LocalNetwork): void {
     const { log } = this.#context;
-    const { path } = this.space;
-    const extra = { hostNetns: path, destinations: [...this.info.cidrs], needsAgent: true };
+    const { path: hostNetns } = this.space;
+    const { mode, cidrs } = this.info;
+    // On a bridge the others are on the pod's own link.
+    const reach: PublishedExtra = mode === "Bridged" ? { bridge: bridgeOf(this.info) } : { destinations: [...cidrs] };
+    const extra = { hostNetns, ...reach, needsAgent: true };
     ensurePublished(this.#config.runDir, local, extra, log);
     this.#written = local;
     for (const tell of this.#waiting.splice(0)) tell();

@@ -139,6 +139,21 @@ export class BridgeReconciler {
     await this.#pacer.settled();
   }
 
+  /** Host ends of pods here, as they were set. */
+  get ports(): ReadonlyMap<string, LocalPort> {
+    return this.#desired.ports;
+  }
+
+  /** Why there is no bridge, or why the kernel could not be read. */
+  get error(): string | undefined {
+    return this.#error;
+  }
+
+  /** Whether every entry has been tried: what is missing, the kernel has refused. */
+  get tried(): boolean {
+    return this.#known !== undefined && [...this.#missing()].every((key) => this.#backoff.failing(key));
+  }
+
   status(): BridgeStatus {
     return bridgeStatus({
       desired: this.#desired,
