@@ -12,7 +12,8 @@ import type { Entries } from "./publisher.ts";
 import type { Inputs, NodeChanges } from "./inputs.ts";
 import type { NameKeeper } from "./launcher-names.ts";
 import { Member, type MemberContext } from "./member.ts";
-import { allow, inWords, wishesOf } from "./pod-wishes.ts";
+import { allow, type Asked, inWords, wishesOf } from "./pod-wishes.ts";
+import { withPrimary } from "./primary.ts";
 import type { NetworkStatus } from "./status.ts";
 import type { Rtnl } from "../netlink/index.ts";
 
@@ -122,13 +123,17 @@ export class Networks {
     if (isDefault && !this.any) return { further: [] };
     if (isDefault && !pod) return { further: [] };
     try {
-      const { client } = this.#options;
+      const { client, config } = this.#options;
       const defined = { accepted: this.#accepted, refused: this.#refusals, known: this.#defined.synced };
-      const further = isDefault && pod ? await wishesOf(client, defined, pod, attachment.ifname) : [];
-      const wanted = isDefault ? further.map((one) => one.network) : [network];
+      const place = { network, ifname: attachment.ifname };
+      const asked: Asked = isDefault && pod ? await wishesOf(client, defined, pod, place) : { further: [] };
+      const wanted = isDefault ? asked.further.map((one) => one.network) : [network];
       await allow(client, defined, wanted, pod);
+      const { further, primary } = asked;
+      const turned = primary === undefined ? undefined : this.#accepted.get(primary);
+      const prepared = turned ? withPrimary(further, turned, { config, own: this.#inputs?.inputs.own }) : { further };
       for (const name of new Set(wanted)) await this.#join(name, keeper);
-      return { further };
+      return prepared;
     } catch (error) {
       throw inWords(error, pod ? `pod ${pod.namespace}/${pod.name}` : `container ${attachment.containerId}`);
     }

@@ -32,13 +32,14 @@ async function attachFurther(
   input: VerbInput,
   { containerId }: Attachment,
   netns: string,
-  { network, ifname, ips, mac }: FurtherInterface,
+  { network, ifname, ips, mac, destinations }: FurtherInterface,
 ): Promise<Attached> {
   const { ipam: _, ...own } = input.config;
   const further = { ...input, config: { ...own, network } };
   const published = requirePublished(input.host, further.config, CODE.tryAgain);
   const options = { ...(ips && { ips }), ...(mac && { mac }), dns: {} };
-  return await attachOne(further, { attachment: { containerId, ifname }, netns, options, published });
+  const attachment = { containerId, ifname };
+  return await attachOne(further, { attachment, netns, options, published, ...(destinations && { destinations }) });
 }
 
 /** Serves ADD. @throws CniError, with nothing left behind */
@@ -52,7 +53,7 @@ export async function add(input: VerbInput): Promise<VerbOutput> {
   const prepared = await prepare(input, attachment);
   const published = requirePublished(host, config, CODE.tryAgain);
   if (!prepared && published.needsAgent) throw agentNeeded(config.network);
-  const { further } = prepared ?? { further: [] };
+  const { further, destinations }: Prepared = prepared ?? { further: [] };
   const more = further.map(({ network, ifname }) => ({ network, ifname }));
   const { result, undo } = await attachOne(input, {
     attachment,
@@ -60,6 +61,7 @@ export async function add(input: VerbInput): Promise<VerbOutput> {
     options,
     published,
     ...(more.length > 0 && { more }),
+    ...(destinations && { destinations, bySource: true }),
   });
   try {
     let whole = appendResult(before, result);

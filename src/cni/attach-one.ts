@@ -2,9 +2,9 @@
  * One attachment, made whole or not at all. The order is what makes a kill at any point harmless: record, then addresses,
  * then the link; DEL, GC and the agent find whatever was begun by its record and take it back in the opposite order.
  */
-import { type Family, familyOf } from "../addr/index.ts";
+import { EVERYTHING, type Family, familyOf } from "../addr/index.ts";
 import type { PublishedNetwork } from "../config/index.ts";
-import type { PodLink } from "../pod/index.ts";
+import { type PodLink, type PodLinkSpec, SOURCE_TABLE } from "../pod/index.ts";
 import { parseArgs } from "./args.ts";
 import type { AttachmentRecord } from "./attachments.ts";
 import { Delegate } from "./delegate.ts";
@@ -19,7 +19,6 @@ import { canonicalDst, type CniResult, type ResultRoute } from "./result.ts";
 import { takeBack } from "./take-back.ts";
 import { toCniError } from "./translate.ts";
 
-const DEFAULT_ROUTE = { 4: "0.0.0.0/0", 6: "::/0" } as const;
 /** Longest alias that every kernel takes, its end counted or not (IFALIASZ is 256); Kubernetes names may be longer together. */
 const MAX_ALIAS = 254;
 /** Smallest MTU over which IPv6 works (RFC 8200, section 5). */
@@ -86,18 +85,19 @@ function extraRoutes(given: Given, link: PodLink): ResultRoute[] {
   for (const route of given.routes) {
     const dst = canonicalDst(route.dst);
     const gateway = link.gateways.find((ip) => familyOf(ip) === familyOf(dst));
-    if (gateway !== undefined && dst !== DEFAULT_ROUTE[familyOf(dst)]) routes.push({ ...route, dst, gw: gateway });
+    if (gateway !== undefined && dst !== EVERYTHING[familyOf(dst)]) routes.push({ ...route, dst, gw: gateway });
   }
   return routes;
 }
 
-/** What ADD answers. @param destinations what the pod reaches through the interface; everything by default. */
+/** What ADD answers. */
 function resultOf(
   link: PodLink,
-  { netns, mtu, destinations }: { netns: string; mtu: number; destinations: readonly string[] | undefined },
+  { netns, mtu, destinations, bySource }: Pick<PodLinkSpec, "netns" | "mtu" | "destinations" | "bySource">,
   extra: ResultRoute[],
   dns: CniResult["dns"],
 ): CniResult {
+  const everything = link.gateways.map((gw) => EVERYTHING[familyOf(gw)]);
   const gatewayOf = (family: Family): string | undefined => link.gateways.find((gw) => familyOf(gw) === family);
   return {
     interfaces: [
@@ -109,10 +109,11 @@ function resultOf(
       return { address: `${ip}/${familyOf(ip) === 4 ? 32 : 128}`, interface: 1, ...(gateway && { gateway }) };
     }),
     routes: [
-      ...(destinations ?? link.gateways.map((gw) => DEFAULT_ROUTE[familyOf(gw)])).flatMap((dst) => {
+      ...(destinations ?? everything).flatMap((dst) => {
         const gw = gatewayOf(familyOf(dst));
         return gw ? [{ dst, gw }] : [];
       }),
+      ...(bySource ? link.gateways.map((gw) => ({ dst: EVERYTHING[familyOf(gw)], gw, table: SOURCE_TABLE })) : []),
       ...extra,
     ],
     dns,
@@ -162,6 +163,9 @@ export interface AttachInput {
   published: PublishedNetwork;
   /** Attachments that belong to it and are taken back with it. */
   more?: readonly Place[];
+  /** What the pod reaches through it; what its network says by default. */
+  destinations?: readonly string[];
+  bySource?: boolean;
 }
 
 /** An attachment that was made. */
@@ -177,8 +181,9 @@ export interface Attached {
  */
 export async function attachOne(input: VerbInput, what: AttachInput): Promise<Attached> {
   const { env, config, host } = input;
-  const { attachment, netns, options, published, more } = what;
-  const { hostNetns, destinations } = published;
+  const { attachment, netns, options, published, more, bySource } = what;
+  const { hostNetns } = published;
+  const destinations = what.destinations ?? published.destinations;
   const alias = aliasOf(env, attachment);
   const mtu = mtuOf(options, published);
   const delegate = config.ipam === undefined ? undefined : new Delegate(config, env);
@@ -189,6 +194,8 @@ export async function attachOne(input: VerbInput, what: AttachInput): Promise<At
     ...(config.ipam && { ipam: config.ipam }),
     ...(request && { request }),
     ...(more && { more }),
+    ...(what.destinations && { destinations: what.destinations }),
+    ...(bySource && { bySource }),
     ...(hostNetns && { hostNetns }),
   };
   await begin(input, { owner, name: config.name, ...identity, ...origin }, delegate);
@@ -210,11 +217,12 @@ export async function attachOne(input: VerbInput, what: AttachInput): Promise<At
     const given = await giveAddresses(input, owner, options, published, delegate);
     const { mac } = options;
     const { ips: addresses } = given;
-    const where = { ...(hostNetns && { hostNetns }), ...(destinations && { destinations }) };
-    link = await host.attachPod({ netns, ...attachment, alias, mtu, addresses, ...(mac && { mac }), ...where });
+    const way = { ...(destinations && { destinations }), ...(bySource && { bySource }) };
+    const where = { netns, mtu, ...(hostNetns && { hostNetns }), ...way };
+    link = await host.attachPod({ ...attachment, alias, addresses, ...(mac && { mac }), ...where });
     const extra = extraRoutes(given, link);
     addExtraRoutes(host, netns, link.ifname, extra);
-    return { result: resultOf(link, { netns, mtu, destinations }, extra, { ...given.dns, ...options.dns }), undo };
+    return { result: resultOf(link, where, extra, { ...given.dns, ...options.dns }), undo };
   } catch (error) {
     throw await undone(toCniError(error), undo);
   }

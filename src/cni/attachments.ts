@@ -29,6 +29,10 @@ export interface AttachmentRecord extends Omit<Reservation, "ip"> {
   request?: string;
   /** Attachments of the same container that belong to it: they were made with it and are taken back with it. */
   more?: readonly Place[];
+  /** What the pod reaches through it, where that is not what its network says. */
+  destinations?: readonly string[];
+  /** What is sent from its addresses goes through it (see `PodLinkSpec`). */
+  bySource?: boolean;
   /** Path of the network namespace in which its host end is, where that is not the host's. */
   hostNetns?: string;
 }
@@ -39,7 +43,10 @@ const MAX_TARGET = 4095;
 function encode(record: AttachmentRecord): string {
   const text = JSON.stringify(record);
   if (Buffer.byteLength(text) > MAX_TARGET) {
-    throw new CniError(CODE.invalidEnvironment, "CNI_CONTAINERID and CNI_NETNS are too long to be recorded");
+    throw new CniError(
+      CODE.invalidEnvironment,
+      "CNI_CONTAINERID, CNI_NETNS and the pod's routes are too long together to be recorded",
+    );
   }
   return text;
 }

@@ -44,16 +44,17 @@ function differencesOf(
   const attachment = { containerId, ifname };
   const expected = expectedOf(result, ifname, netns, host.hostIfname(containerId, ifname));
   if (!expected) return [`prevResult has no interface ${ifname} in sandbox ${netns}`];
-  const { hostNetns } = host.attachments(config).find(attachment) ?? {};
+  const { hostNetns, bySource, destinations: own } = host.attachments(config).find(attachment) ?? {};
   // A MAC address that a runtime asks for may have been set by a later plugin too (tuning has the same capability).
   const neighboursForgotten = macAsked || expected.mac !== host.podMacOf(containerId, ifname);
   const where = { netns, ...(hostNetns && { hostNetns }) };
-  const destinations = hostNetns ? requirePublished(host, config, CODE.tryAgain).destinations : undefined;
+  const destinations = own ?? (hostNetns ? requirePublished(host, config, CODE.tryAgain).destinations : undefined);
   const differences = host.checkPod({
     ...where,
     ...attachment,
     ...expected,
     ...(destinations && { destinations }),
+    ...(bySource && { bySource }),
     neighboursForgotten,
   });
   if (config.ipam === undefined) {

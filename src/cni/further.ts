@@ -18,6 +18,8 @@ export interface FurtherInterface extends Place {
   /** Asked-for addresses, at most one a family; others are given any. */
   ips?: string[];
   mac?: string;
+  /** What the pod reaches through it, as canonical prefixes; what its network says by default. */
+  destinations?: readonly string[];
 }
 
 /** Who asks for what. */
@@ -32,6 +34,11 @@ export interface PrepareRequest {
 /** What a pod is to have. */
 export interface Prepared {
   further: readonly FurtherInterface[];
+  /**
+   * Where the pod's default route leads through one of the others: what it still reaches through the interface that was asked
+   * for. Whatever it sends from that one's addresses goes through it all the same.
+   */
+  destinations?: readonly string[];
 }
 
 /**
