@@ -1,6 +1,6 @@
 /** Whether a pod may have the networks that it asks for; the answers that it gets when it may not. */
 import { cidrsOverlap } from "../addr/index.ts";
-import { CniError, CODE, type FurtherInterface, type PrepareRequest } from "../cni/index.ts";
+import { CniError, CODE, type FurtherInterface, type Prepared, type PrepareRequest } from "../cni/index.ts";
 import { BlockError } from "../blocks/index.ts";
 import { ApiError, getMeta, type KubeClient, NAMESPACES, podsOf } from "../kube/index.ts";
 import { matchesSelector, type PodNetworkInfo, primaryNetwork, readWishes, WishError } from "../networks/index.ts";
@@ -21,7 +21,12 @@ export interface Asked {
   further: FurtherInterface[];
   /** The network of its default route, which one of the further interfaces is in; absent: the default one. */
   primary?: string;
+  /** The pod as the API server knows it. */
+  uid?: string;
 }
+
+/** What a pod is to have, and which it is where it asked for anything. */
+export type PreparedPod = Prepared & Pick<Asked, "uid">;
 
 /**
  * What a pod's annotations, and its namespace's, ask for; one that the API server does not know asks for nothing.
@@ -42,7 +47,7 @@ export async function wishesOf(
   const primary = named === network ? undefined : named;
   const further = readWishes(meta.annotations, (name) => accepted.has(name) || refused.has(name), primary);
   const clash = further.find((wish) => wish.ifname === ifname);
-  if (!clash) return { further, ...(primary !== undefined && { primary }) };
+  if (!clash) return { further, uid: meta.uid, ...(primary !== undefined && { primary }) };
   throw new WishError(
     `interface ${ifname} is that of the default network; network "${clash.network}" needs another one`,
   );

@@ -53,9 +53,9 @@ export async function add(input: VerbInput): Promise<VerbOutput> {
   const prepared = await prepare(input, attachment);
   const published = requirePublished(host, config, CODE.tryAgain);
   if (!prepared && published.needsAgent) throw agentNeeded(config.network);
-  const { further, destinations }: Prepared = prepared ?? { further: [] };
+  const { further, destinations, attached }: Prepared = prepared ?? { further: [] };
   const more = further.map(({ network, ifname }) => ({ network, ifname }));
-  const { result, undo } = await attachOne(input, {
+  const { made, result, undo } = await attachOne(input, {
     attachment,
     netns,
     options,
@@ -65,7 +65,13 @@ export async function add(input: VerbInput): Promise<VerbOutput> {
   });
   try {
     let whole = appendResult(before, result);
-    for (const one of further) whole = appendResult(whole, (await attachFurther(input, attachment, netns, one)).result);
+    const all = [made];
+    for (const one of further) {
+      const next = await attachFurther(input, attachment, netns, one);
+      whole = appendResult(whole, next.result);
+      all.push(next.made);
+    }
+    attached?.(all);
     return { stdout: `${JSON.stringify(resultIn(config.cniVersion, whole), undefined, 2)}\n`, undo };
   } catch (error) {
     throw await undone(toCniError(error), undo);

@@ -10,7 +10,7 @@ import type { AttachmentRecord } from "./attachments.ts";
 import { Delegate } from "./delegate.ts";
 import { type Attachment, requestOf } from "./environment.ts";
 import { CniError, CODE, describeError } from "./errors.ts";
-import type { Place } from "./further.ts";
+import type { AttachedInterface, Place } from "./further.ts";
 import type { Host } from "./host.ts";
 import { refuse } from "./json.ts";
 import type { AttachOptions } from "./options.ts";
@@ -120,6 +120,10 @@ function resultOf(
   };
 }
 
+/** Gateways of the main table's default routes. */
+const gatewaysOf = ({ routes }: CniResult): string[] =>
+  routes.flatMap(({ dst, gw, table }) => (gw && table === undefined && dst === EVERYTHING[familyOf(dst)] ? [gw] : []));
+
 /**
  * Writes the attachment's record. What is left of the same attachment from before a reboot, or was begun for this very
  * request by an agent that died over it, is taken back first.
@@ -170,6 +174,7 @@ export interface AttachInput {
 
 /** An attachment that was made. */
 export interface Attached {
+  made: AttachedInterface;
   result: CniResult;
   /** Takes it back, and those that belong to it. @throws CniError */
   undo: () => Promise<void>;
@@ -215,14 +220,16 @@ export async function attachOne(input: VerbInput, what: AttachInput): Promise<At
   };
   try {
     const given = await giveAddresses(input, owner, options, published, delegate);
-    const { mac } = options;
+    const { mac: askedMac } = options;
     const { ips: addresses } = given;
     const way = { ...(destinations && { destinations }), ...(bySource && { bySource }) };
     const where = { netns, mtu, ...(hostNetns && { hostNetns }), ...way };
-    link = await host.attachPod({ ...attachment, alias, addresses, ...(mac && { mac }), ...where });
+    link = await host.attachPod({ ...attachment, alias, addresses, ...(askedMac && { mac: askedMac }), ...where });
     const extra = extraRoutes(given, link);
     addExtraRoutes(host, netns, link.ifname, extra);
-    return { result: resultOf(link, where, extra, { ...given.dns, ...options.dns }), undo };
+    const result = resultOf(link, where, extra, { ...given.dns, ...options.dns });
+    const { ifname, podMac: mac, addresses: ips } = link;
+    return { made: { network: config.network, ifname, ips, mac, mtu, gateway: gatewaysOf(result) }, result, undo };
   } catch (error) {
     throw await undone(toCniError(error), undo);
   }

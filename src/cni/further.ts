@@ -39,6 +39,18 @@ export interface Prepared {
    * for. Whatever it sends from that one's addresses goes through it all the same.
    */
   destinations?: readonly string[];
+  /** Told of all interfaces when they are made, the one that was asked for first. */
+  attached?: (made: readonly AttachedInterface[]) => void;
+}
+
+/** An interface that was made. */
+export interface AttachedInterface extends Place {
+  ips: string[];
+  mac: string;
+  /** In bytes. */
+  mtu: number;
+  /** Gateways of the pod's default routes that lead through it, one a family. */
+  gateway: string[];
 }
 
 /**

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
-import { NETWORKS_ANNOTATION, PRIMARY_ANNOTATION } from "../../../src/networks/index.ts";
+import { NETWORKS_ANNOTATION, PRIMARY_ANNOTATION, STATUS_ANNOTATION } from "../../../src/networks/index.ts";
 import { PluginError } from "../../../src/lab/runtime/runtime.ts";
+import { eventually } from "../../support/eventually.ts";
 import { useLab } from "./support.ts";
 
 const OUTSIDE = ["172.30.0.1", "fd30::1"];
@@ -73,6 +74,33 @@ describe("pods whose primary network is another than the default one", () => {
     assert.deepEqual([await wayTo("half", "172.30.0.1"), await wayTo("half", "fd30::1")], ["net1", "eth0"]);
     await the().checkPod("half");
     await the().deletePod("half");
+  });
+
+  it("are told on the pod what they got, as all with further interfaces are", async () => {
+    const statusOf = async (name: string): Promise<unknown> => {
+      const { metadata } = await the().api.call("GET", `/api/v1/namespaces/default/pods/${name}`);
+      return JSON.parse(metadata.annotations?.[STATUS_ANNOTATION] ?? "[]");
+    };
+    const told = (name: string, primary: boolean): object[] =>
+      ["eth0", "net1"].map((ifname) => ({
+        name: ifname === "eth0" ? "default" : "blue",
+        interface: ifname,
+        ips: the().ipsOf(name, ifname),
+        ...(ifname === "eth0" && { default: true }),
+        dns: {},
+        ...((ifname === "net1") === primary && { gateway: ["169.254.1.1", "fe80::1"] }),
+      }));
+    for (const name of ["primary", "beside"]) {
+      await eventually(async () => ((await statusOf(name)) as object[]).length === 2, {
+        message: `${name} has no status`,
+      });
+      const status = (await statusOf(name)) as { mac?: string; mtu?: number }[];
+      assert.deepEqual(
+        status.map(({ mac: _mac, mtu: _mtu, ...rest }) => rest),
+        told(name, name === "primary"),
+      );
+      assert.ok(status.every(({ mac, mtu }) => mac !== undefined && mtu === 1450));
+    }
   });
 
   it("are checked, and named when they differ", async () => {

@@ -104,6 +104,24 @@ describe("interfaces beside the one that was asked for", () => {
     assert.deepEqual([records("default"), records("blue"), records("green")], [["eth0"], ["net1"], ["eth5"]]);
   });
 
+  it("ADD tells what it made, and nothing when it made nothing", async () => {
+    const told: unknown[] = [];
+    const prepared = {
+      further: [{ network: "blue", ifname: "net1" }],
+      attached: (made: unknown) => void told.push(made),
+    };
+    host.prepare = () => Promise.resolve(prepared);
+    assert.equal((await call("ADD")).exitCode, 0);
+    const mac = "02:00:00:00:00:01";
+    const eth0 = { network: "default", ifname: "eth0", ips: ["10.244.1.2", "fd00:1::2"], mac, mtu: 1450 };
+    const net1 = { network: "blue", ifname: "net1", ips: ["10.244.1.3", "fd00:1::3"], mac, mtu: 1400, gateway: [] };
+    assert.deepEqual(told, [[{ ...eth0, gateway: ["169.254.1.1", "fe80::1"] }, net1]]);
+    await call("DEL");
+    host.fail.attachPod = new Error("no room");
+    assert.equal((await call("ADD")).exitCode, 1);
+    assert.equal(told.length, 1);
+  });
+
   describe("of which one has the pod's default route", () => {
     const cluster = ["10.244.0.0/16", "::/0"];
     beforeEach(() => {
