@@ -11,6 +11,7 @@ import type { Rtnl } from "../netlink/index.ts";
 import { attachPodAsync, type DetachQueue, detachPod } from "../pod/index.ts";
 import type { GoneFiles } from "../sys/index.ts";
 import type { NameKeeper } from "./launcher-names.ts";
+import type { NetworkStatusWriter } from "./network-status.ts";
 import type { Networks } from "./networks.ts";
 
 /** Name of the directory in the data directory in which records lie between their removal and the file system's. */
@@ -22,6 +23,7 @@ export interface ServingHostOptions {
   rtnl: Rtnl;
   queue: DetachQueue;
   networks: Networks;
+  networkStatus: Pick<NetworkStatusWriter, "write">;
   gone: GoneFiles;
   log: Logger;
   observe: (duration: Duration) => void;
@@ -32,6 +34,7 @@ export function servingHost({
   rtnl,
   queue,
   networks,
+  networkStatus,
   gone,
   log,
   observe,
@@ -59,7 +62,12 @@ export function servingHost({
   };
   return (names) => ({
     ...host,
-    prepare: (request) => networks.prepare(request, names),
+    async prepare(request) {
+      const { uid, ...prepared } = await networks.prepare(request, names);
+      const { pod } = request;
+      if (!pod || uid === undefined || prepared.further.length === 0) return prepared;
+      return { ...prepared, attached: (made) => networkStatus.write({ ...pod, uid }, made) };
+    },
     linked: (attachment) => networks.linked(attachment),
     left: (network) => networks.leaveIfEmpty(network, names),
   });

@@ -46,7 +46,8 @@ export async function movePod(lab: LabContext, api: ApiClient, pod: PodRecord, t
 }
 
 /** The pod on a node, before its interfaces are made: a container of its own to the runtime there. */
-function onNode({ result: _, ...pod }: PodRecord, { name, boots }: NodeRecord): PodRecord {
+function onNode(before: PodRecord, { name, boots }: NodeRecord): PodRecord {
+  const { result: _, ...pod } = before;
   return { ...pod, node: name, boot: boots, ips: [], containerId: randomBytes(32).toString("hex") };
 }
 
