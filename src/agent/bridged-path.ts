@@ -3,9 +3,7 @@
  * and the endpoints of all nodes, by their objects. A workload that moves takes its addresses along: the node that sees it send
  * publishes that it has them now, and every other one, the former among them, follows.
  */
-import { cidrOf, familyOf } from "../addr/index.ts";
 import {
-  BRIDGE_NAME,
   type BridgedNetwork,
   BridgeReconciler,
   type LocalPort,
@@ -13,17 +11,17 @@ import {
   type OwnedEndpoint,
   ownEndpoints,
   ownersOf,
-  type PortFacts,
   type RemoteEndpoint,
 } from "../bridge/index.ts";
-import { type Linked, realHost } from "../cni/index.ts";
-import type { AgentConfig, PublishedNetwork } from "../config/index.ts";
+import type { Linked } from "../cni/index.ts";
+import type { AgentConfig } from "../config/index.ts";
 import type { KubeClient } from "../kube/index.ts";
-import type { Logger } from "../log/index.ts";
+import { errorText, type Logger } from "../log/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
 import type { PodNetworkInfo } from "../networks/index.ts";
 import type { LocalNetwork, Peer } from "../overlay/index.ts";
-import { hostIfname, listPodLinks, podMacOf } from "../pod/index.ts";
+import { hostIfname } from "../pod/index.ts";
+import { type ClaimUse, portsOf, type PodPort } from "./bridged-ports.ts";
 import type { DataPath, DataPathListener, DataPathStatus } from "./data-path.ts";
 import { EndpointBook } from "./endpoint-book.ts";
 import { OWN_NETNS } from "./machine.ts";
@@ -42,13 +40,9 @@ export interface BridgedPathOptions {
   netns: number;
   rtnl: Rtnl;
   log: Logger;
+  /** A pod on standby has begun to send: makes the claim its own. @throws Error when it cannot be */
+  taken: (use: ClaimUse) => Promise<void>;
   event: (type: "Normal" | "Warning", reason: string, message: string) => void;
-}
-
-/** For the plugin: the bridge of which pods' host ends are ports. */
-export function bridgeOf({ cidrs }: Pick<PodNetworkInfo, "cidrs">): NonNullable<PublishedNetwork["bridge"]> {
-  const prefixLengths = Object.fromEntries(cidrs.map((cidr) => [familyOf(cidr), cidrOf(cidr).prefix]));
-  return { name: BRIDGE_NAME, prefixLengths };
 }
 
 const bridgedOf = (local: LocalNetwork, { broadcast }: PodNetworkInfo): BridgedNetwork => ({ ...local, broadcast });
@@ -61,9 +55,10 @@ export class BridgedPath implements DataPath {
   readonly #peers = new Map<string, Peer>();
   /** By MAC, as the bridge has them. */
   #remote = new Map<string, RemoteEndpoint>();
-  #ports = new Map<string, PortFacts>();
-  /** MACs to take over with the next decision. */
+  #ports: ReadonlyMap<string, PodPort> = new Map();
+  /** MACs to take over with the next decision, and those about which the API server is being asked. */
   readonly #taking = new Set<string>();
+  readonly #asking = new Set<string>();
   readonly #told = new Set<string>();
   #decision: NodeJS.Immediate | undefined;
   #began = false;
@@ -142,7 +137,8 @@ export class BridgedPath implements DataPath {
    * @throws Error when the other nodes cannot be told
    */
   async linked({ containerId, ifname, standby }: Linked): Promise<void> {
-    this.#ports = this.#look();
+    const { config, rtnl } = this.#options;
+    this.#ports = portsOf(config, rtnl);
     const port = this.#ports.get(hostIfname(containerId, ifname));
     if (port?.claimed && !standby) this.#taking.add(port.mac);
     this.#decide();
@@ -152,10 +148,17 @@ export class BridgedPath implements DataPath {
     await this.#bridge.settled();
   }
 
+  /** Whether an endpoint on any node has an address. */
+  knows(ip: string): boolean {
+    for (const endpoints of this.#book.lists.values()) if (endpoints.some(({ ips }) => ips.includes(ip))) return true;
+    return false;
+  }
+
   /** Pods may have gone. */
   refresh(): void {
     if (!this.#began) return;
-    this.#ports = this.#look();
+    const { config, rtnl } = this.#options;
+    this.#ports = portsOf(config, rtnl);
     this.#decide();
   }
 
@@ -171,26 +174,6 @@ export class BridgedPath implements DataPath {
   /** Takes away what the other nodes know of ours, after the stop. @throws ApiError */
   async leave(): Promise<void> {
     await this.#book.remove();
-  }
-
-  /** The ports that there are, by the records of what was attached. */
-  #look(): Map<string, PortFacts> {
-    const { config, rtnl } = this.#options;
-    const there = new Set(listPodLinks(rtnl).map(({ name }) => name));
-    const ips = new Map<string, string[]>();
-    for (const { ip, owner } of realHost.ipam(config).list()) {
-      const name = hostIfname(owner.containerId, owner.ifname);
-      ips.set(name, [...(ips.get(name) ?? []), ip]);
-    }
-    const ports = new Map<string, PortFacts>();
-    for (const { owner, mac, claim } of realHost.attachments(config).list()) {
-      const { containerId, ifname } = owner;
-      const name = hostIfname(containerId, ifname);
-      if (!there.has(name)) continue;
-      const facts = { mac: mac ?? podMacOf(containerId, ifname), ips: (ips.get(name) ?? []).sort() };
-      ports.set(name, { ifname: name, ...facts, claimed: claim !== undefined });
-    }
-    return ports;
   }
 
   #soon(): void {
@@ -239,14 +222,36 @@ export class BridgedPath implements DataPath {
   }
 
   #seen({ ifname, mac, claimed }: MacSeen): void {
-    if (claimed) {
-      this.#taking.add(mac);
-      this.#soon();
-    } else
+    if (claimed) void this.#take(ifname);
+    // A pod may speak before it is let in, which is a moment after its link is there.
+    else if (this.#ports.get(ifname)?.mac !== mac)
       this.#once(`${ifname} ${mac}`, "a pod sends from a MAC address that it has no claim to; its frames are dropped", {
         ifname,
         mac,
       });
+  }
+
+  /** A workload has moved here. Told again and again until its frames are let in. */
+  async #take(ifname: string): Promise<void> {
+    const { mac, claim: use } = this.#ports.get(ifname) ?? {};
+    if (mac === undefined || !use || this.#asking.has(mac) || this.#book.own.has(mac)) return;
+    this.#asking.add(mac);
+    const { log, taken } = this.#options;
+    try {
+      await taken(use);
+      if (!this.#began) return;
+      log.info("a workload has moved to this node", { mac, pod: use.pod });
+      this.#taking.add(mac);
+      this.#decide();
+    } catch (error) {
+      this.#once(
+        `${mac} ${use.holder}`,
+        `a pod sends from the addresses of a claim that it cannot have: ${errorText(error)}`,
+        { mac, pod: use.pod },
+      );
+    } finally {
+      this.#asking.delete(mac);
+    }
   }
 
   #disputed(mac: string, { node, mac: other, ips }: OwnedEndpoint): void {

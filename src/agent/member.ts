@@ -4,32 +4,28 @@
  */
 import { rmSync } from "node:fs";
 import { familyOf } from "../addr/index.ts";
-import { CniError, CODE, ipamDir, type Linked, realHost } from "../cni/index.ts";
+import { CniError, CODE, ipamDir, type Linked, realHost, type Wanted } from "../cni/index.ts";
+import type { ClaimingPod } from "../claims/index.ts";
 import { type AgentConfig, publishedPath } from "../config/index.ts";
 import { Ipam } from "../ipam/index.ts";
-import { type KubeClient, ObjectReflector } from "../kube/index.ts";
+import type { KubeClient } from "../kube/index.ts";
 import type { Logger } from "../log/index.ts";
 import { Rtnl } from "../netlink/index.ts";
 import type { Space } from "../netspace/index.ts";
-import { BlockClaims, blockObjects } from "../blocks/index.ts";
-import {
-  NETWORK_BLOCKS,
-  NETWORK_LABEL,
-  type NetworkBlock,
-  parseNetworkBlock,
-  type PodNetworkInfo,
-  sameObject,
-} from "../networks/index.ts";
+import type { PodNetworkInfo } from "../networks/index.ts";
 import type { LocalNetwork, VtepAnnotation } from "../overlay/index.ts";
 import { PATIENCE_MS } from "../pod/index.ts";
-import { BridgedPath, bridgeOf } from "./bridged-path.ts";
+import { BridgedPath } from "./bridged-path.ts";
+import { bridgeOf, type ClaimUse } from "./bridged-ports.ts";
 import { within } from "./deadline.ts";
 import { ensurePublished, type PublishedExtra } from "./files.ts";
 import type { NodeFirewall } from "./firewall.ts";
 import type { Inputs, NodeChanges, OwnFacts } from "./inputs.ts";
+import { MemberAddresses } from "./member-addresses.ts";
 import { MemberFirewall } from "./member-firewall.ts";
 import type { Metrics } from "./metrics.ts";
 import { PodNetwork } from "./network.ts";
+import { claimFor, takeOver } from "./pod-claims.ts";
 import type { Verdict } from "./report.ts";
 import type { NetworkStatus } from "./status.ts";
 
@@ -70,13 +66,11 @@ export class Member {
   readonly rtnl: Rtnl;
   readonly #context: MemberContext;
   readonly #config: AgentConfig;
-  readonly #blocks: BlockClaims;
+  readonly #addresses: MemberAddresses;
   readonly #firewall: MemberFirewall;
   readonly #network: PodNetwork;
   /** The data path of a bridged network, once there is one. */
   #bridged: BridgedPath | undefined;
-  /** Blocks of the network, all nodes'. */
-  readonly #seen: ObjectReflector<NetworkBlock>;
   #inputs: { inputs: Inputs; live: boolean } | undefined;
   #own: { of: OwnFacts; cidrs: string; facts: OwnFacts } | undefined;
   /** What the plugin has been told, and who waits for that. */
@@ -92,30 +86,17 @@ export class Member {
     this.#context = context;
     this.#config = configOf(context.config, info);
     this.rtnl = Rtnl.open({ netns: space.fd, timeoutMs: PATIENCE_MS });
-    const { name: network, cidrs, blockSize } = info;
-    this.#seen = new ObjectReflector(
+    const network = info.name;
+    this.#addresses = new MemberAddresses({
       client,
-      {
-        what: `blocks of network ${network}`,
-        path: NETWORK_BLOCKS,
-        labelSelector: `${NETWORK_LABEL}=${network}`,
-        parse: parseNetworkBlock,
-        same: sameObject,
-      },
-      { log },
-    );
-    this.#blocks = new BlockClaims({
-      network,
-      cidrs,
-      blockSize,
-      node: node.name,
-      nodeUid: node.uid,
-      objects: blockObjects(client),
-      view: () => this.#seen.objects.values(),
+      info,
+      node,
       ipam: new Ipam({ dir: ipamDir(this.#config), warn: (message) => log.warn(message) }),
+      log,
       onProblem: (message) => event("Warning", "SkylaneBlockLost", message),
+      inUse: (ip) => this.#bridged?.knows(ip) ?? false,
     });
-    this.#seen.start();
+    this.#addresses.start();
     this.#firewall = new MemberFirewall({
       network,
       host: firewall,
@@ -138,7 +119,8 @@ export class Member {
       ...(info.mode === "Bridged" && {
         dataPath: (local, listener) => {
           const bridged = { info, config: this.#config, client, node, netns: space.fd, rtnl: this.rtnl, log, event };
-          return (this.#bridged = new BridgedPath(bridged, local, listener));
+          const taken = (use: ClaimUse) => takeOver(this.#addresses.claims, use);
+          return (this.#bridged = new BridgedPath({ ...bridged, taken }, local, listener));
         },
       }),
     });
@@ -161,7 +143,7 @@ export class Member {
   /** New inputs; as PodNetwork has them, but that this node's addresses here are its blocks. */
   update(inputs: Inputs, live: boolean, changes: NodeChanges): void {
     this.take(inputs, live);
-    if (this.#blocks.usable().length === 0) return;
+    if (this.#addresses.blocks.usable().length === 0) return;
     this.#network.update({ ...inputs, own: this.#ownFacts(inputs.own) }, live, changes);
   }
 
@@ -185,9 +167,9 @@ export class Member {
   async maintain(): Promise<void> {
     for (const change of this.space.settle())
       this.#context.log.warn(`put a setting of ${this.space.name} right: ${change}`);
-    const before = this.#blocks.usable().length;
-    await this.#blocks.releaseSurplus();
-    if (this.#blocks.usable().length !== before) this.#refresh();
+    const before = this.#addresses.blocks.usable().length;
+    await this.#addresses.blocks.releaseSurplus();
+    if (this.#addresses.blocks.usable().length !== before) this.#refresh();
     await this.#network.maintain();
     this.detached();
   }
@@ -197,10 +179,19 @@ export class Member {
    * @throws CniError, BlockError
    */
   async prepare(): Promise<void> {
-    await within(this.#seen.whenSynced(), READY_MS, () => new Error("the API server has not listed its blocks yet"));
-    await this.#blocks.ensureRoom(this.info.cidrs.map(familyOf));
+    await within(
+      this.#addresses.whenSynced(),
+      READY_MS,
+      () => new Error("the API server has not listed its blocks yet"),
+    );
+    await this.#addresses.blocks.ensureRoom(this.info.cidrs.map(familyOf));
     this.#refresh();
     await this.#ready();
+  }
+
+  /** What a pod's claim gives it here; undefined when it has none. @throws BlockError, CniError */
+  claim(pod: ClaimingPod, standby: boolean): Promise<Wanted | undefined> {
+    return claimFor(this.#addresses.claims, this.info, pod, standby);
   }
 
   /**
@@ -232,7 +223,7 @@ export class Member {
 
   /** Leaves the data path and everything else as it is. */
   async stop(): Promise<void> {
-    await this.#seen.stop();
+    await this.#addresses.stop();
     await this.#network.stop();
     await this.#firewall.stop();
     this.rtnl.close();
@@ -251,15 +242,15 @@ export class Member {
     this.rtnl.close();
     this.space.close();
     await this.#bridged?.leave();
-    await this.#blocks.leave();
-    await this.#seen.stop();
+    await this.#addresses.blocks.leave();
+    await this.#addresses.stop();
   }
 
   #ownFacts(of: OwnFacts): OwnFacts {
-    const cidrs = this.#blocks.usable().join(" ");
+    const cidrs = this.#addresses.blocks.usable().join(" ");
     // Another object only when it says something else: that is how a change is noticed.
     if (this.#own?.of !== of || this.#own.cidrs !== cidrs)
-      this.#own = { of, cidrs, facts: { ...of, podCidrs: this.#blocks.usable() } };
+      this.#own = { of, cidrs, facts: { ...of, podCidrs: this.#addresses.blocks.usable() } };
     return this.#own.facts;
   }
 
@@ -269,7 +260,7 @@ export class Member {
 
   /** Resolves when the plugin can give addresses out of all blocks. @throws CniError 11 */
   async #ready(): Promise<void> {
-    const wanted = this.#blocks.usable().join(" ");
+    const wanted = this.#addresses.blocks.usable().join(" ");
     while (this.#written?.podCidrs.join(" ") !== wanted) {
       const next = new Promise<void>((resolve) => this.#waiting.push(resolve));
       await within(next, READY_MS, () => this.#notReady());

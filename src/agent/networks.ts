@@ -13,6 +13,7 @@ import type { Inputs, NodeChanges } from "./inputs.ts";
 import type { NameKeeper } from "./launcher-names.ts";
 import { Member, type MemberContext } from "./member.ts";
 import { allow, type Asked, inWords, type PreparedPod, wishesOf } from "./pod-wishes.ts";
+import { withClaims } from "./pod-claims.ts";
 import { withPrimary } from "./primary.ts";
 import type { NetworkStatus } from "./status.ts";
 import type { Rtnl } from "../netlink/index.ts";
@@ -133,7 +134,14 @@ export class Networks {
       const turned = primary === undefined ? undefined : this.#accepted.get(primary);
       const prepared = turned ? withPrimary(further, turned, { config, own: this.#inputs?.inputs.own }) : { further };
       for (const name of new Set(wanted)) await this.#join(name, keeper);
-      return { ...prepared, ...(uid !== undefined && { uid }) };
+      if (!pod) return prepared;
+      const keeperOf = (name: string) => this.#members.get(name);
+      if (!isDefault) return { further: [], own: (await withClaims([place], pod, keeperOf))[0] ?? {} };
+      return {
+        ...prepared,
+        further: await withClaims(prepared.further, pod, keeperOf),
+        ...(uid !== undefined && { uid }),
+      };
     } catch (error) {
       throw inWords(error, pod ? `pod ${pod.namespace}/${pod.name}` : `container ${attachment.containerId}`);
     }

@@ -1,9 +1,16 @@
 /** Whether a pod may have the networks that it asks for; the answers that it gets when it may not. */
 import { cidrsOverlap } from "../addr/index.ts";
-import { CniError, CODE, type FurtherInterface, type Prepared, type PrepareRequest } from "../cni/index.ts";
+import { CniError, CODE, type Prepared, type PrepareRequest } from "../cni/index.ts";
 import { BlockError } from "../blocks/index.ts";
 import { ApiError, getMeta, type KubeClient, NAMESPACES, podsOf } from "../kube/index.ts";
-import { matchesSelector, type PodNetworkInfo, primaryNetwork, readWishes, WishError } from "../networks/index.ts";
+import {
+  matchesSelector,
+  type PodNetworkInfo,
+  primaryNetwork,
+  readWishes,
+  type Wish,
+  WishError,
+} from "../networks/index.ts";
 
 /** The networks that are defined. */
 export interface Defined {
@@ -18,7 +25,7 @@ type Pod = NonNullable<PrepareRequest["pod"]>;
 
 /** What a pod asks for. */
 export interface Asked {
-  further: FurtherInterface[];
+  further: Wish[];
   /** The network of its default route, which one of the further interfaces is in; absent: the default one. */
   primary?: string;
   /** The pod as the API server knows it. */
@@ -102,13 +109,19 @@ function refuseOverlaps({ accepted }: Defined, networks: readonly string[]): voi
   }
 }
 
+const BLOCK_CODES: Readonly<Record<BlockError["kind"], number>> = {
+  exhausted: CODE.limited,
+  refused: CODE.notAllowed,
+  inUse: CODE.tryAgain,
+  unavailable: CODE.tryAgain,
+};
+
 /** Any failure of all this as the answer of an ADD. @param who asks */
 export function inWords(error: unknown, who: string): CniError {
   if (error instanceof CniError) return new CniError(error.code, `${who}: ${error.message}`, error.details);
   const message = error instanceof Error ? error.message : String(error);
   if (error instanceof WishError) return new CniError(CODE.notAllowed, `${who}: ${message}`, "Correct the annotation.");
-  if (error instanceof BlockError)
-    return new CniError(error.kind === "exhausted" ? CODE.limited : CODE.tryAgain, `${who}: ${message}`);
+  if (error instanceof BlockError) return new CniError(BLOCK_CODES[error.kind], `${who}: ${message}`);
   if (error instanceof ApiError)
     return new CniError(
       CODE.tryAgain,

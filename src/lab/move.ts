@@ -6,7 +6,7 @@
 import { spawn } from "node:child_process";
 import { randomBytes, randomUUID } from "node:crypto";
 import { closeSync, openSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { CommandError } from "../ctl/index.ts";
 import type { ApiClient } from "./api-client.ts";
 import type { LabContext } from "./context.ts";
@@ -76,6 +76,7 @@ async function takeDown(node: RuntimeNode, pod: PodRecord): Promise<void> {
 /** Gives a namespace of one node a name on another one. @param from its path in this process's sight */
 async function bind(from: string, { init, env }: RuntimeNode, to: string): Promise<void> {
   const inside = { pid: init, whole: true };
+  await run(entering(inside, "mkdir", ["-p", dirname(to)]), { env });
   await run(entering(inside, "touch", [to]), { env });
   const fd = openSync(from, "r");
   try {

@@ -23,13 +23,15 @@ export interface Wish {
   mac?: string;
   /** Name of the IPClaim in the pod's namespace whose addresses it is to have. */
   claim?: string;
+  /** While another pod has the claim, this one waits, and takes over once it sends: the target of a live migration. */
+  standby?: boolean;
 }
 
 /** One that need not have the interface's name yet. */
 type Raw = Omit<Wish, "ifname"> & { ifname?: string };
 
 const MAX_WISHES = 32;
-const OWN_KEYS = ["name", "interface", "ips", "mac", "claim"];
+const OWN_KEYS = ["name", "interface", "ips", "mac", "claim", "standby"];
 /** Names that no further interface can have. */
 const TAKEN = ["eth0", "lo"];
 
@@ -76,7 +78,12 @@ function readOwn(text: string): Raw[] {
     readItems(syntax, text).map((item) => {
       const unknown = Object.keys(item).find((one) => !OWN_KEYS.includes(one));
       if (unknown !== undefined) return wrong(key, unknown, `a key of an interface: ${OWN_KEYS.join(", ")}`);
-      return wishOf(key, item, item["claim"]);
+      const { claim, standby } = item;
+      const wish = wishOf(key, item, claim);
+      if (standby === undefined) return wish;
+      if (typeof standby !== "boolean") return wrong(key, standby, "true or false");
+      if (claim === undefined) throw new WishError(`annotation ${key}: standby is for interfaces with a claim`);
+      return { ...wish, standby };
     }),
   );
 }

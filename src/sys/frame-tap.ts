@@ -45,9 +45,15 @@ export interface FrameTapOptions {
   onSeen: (mac: Uint8Array) => void;
 }
 
-/** Classic BPF (linux/filter.h): lets frames through whose source is one of the MACs, cut to their header. */
+/** Ethernet address of ff02::16 (RFC 3810, section 5.2.14; RFC 2464, section 7), in its two parts. */
+const MLD_ROUTERS = [0x3333, 0x16] as const;
+
+/**
+ * Classic BPF (linux/filter.h): lets frames through whose source is one of the MACs, cut to their header. Multicast listener
+ * reports are none of them: a kernel sends those by itself when a device goes up, and nobody has spoken yet.
+ */
 function filterFor(macs: readonly Uint8Array[]): Buffer {
-  const program = Buffer.alloc((macs.length * 4 + 2) * 8);
+  const program = Buffer.alloc((macs.length * 4 + 7) * 8);
   let at = 0;
   const put = (code: number, jt: number, jf: number, k: number) => {
     program.writeUInt16LE(code, at);
@@ -57,6 +63,11 @@ function filterFor(macs: readonly Uint8Array[]): Buffer {
     at += 8;
   };
   const [loadWord, loadHalf, equal, give] = [0x20, 0x28, 0x15, 0x06];
+  put(loadHalf, 0, 0, 0);
+  put(equal, 0, 3, MLD_ROUTERS[0]);
+  put(loadWord, 0, 0, 2);
+  put(equal, 0, 1, MLD_ROUTERS[1]);
+  put(give, 0, 0, 0);
   for (const [n, mac] of macs.entries()) {
     const bytes = Buffer.from(mac);
     put(loadWord, 0, 0, 8);

@@ -1,0 +1,77 @@
+/** The addresses of claims, for the interfaces of a pod that has some. */
+import { CniError, CODE, type FurtherInterface, type PrepareRequest, type Wanted } from "../cni/index.ts";
+import { type Claims, type ClaimingPod, holderOf } from "../claims/index.ts";
+import { BlockError } from "../blocks/index.ts";
+import type { PodNetworkInfo, Wish } from "../networks/index.ts";
+
+type Pod = NonNullable<PrepareRequest["pod"]>;
+
+/** Who knows the claims of a network. */
+export interface ClaimKeeper {
+  /** What a pod's claim gives; undefined when it has none. @throws BlockError, CniError */
+  claim(pod: ClaimingPod, standby: boolean): Promise<Wanted | undefined>;
+}
+
+/**
+ * The interfaces with the addresses of the pod's claims.
+ * @param keeperOf of each network @throws BlockError, CniError
+ */
+export async function withClaims(
+  wishes: readonly (Wish & FurtherInterface)[],
+  pod: Pod,
+  keeperOf: (network: string) => ClaimKeeper | undefined,
+): Promise<FurtherInterface[]> {
+  const all: FurtherInterface[] = [];
+  for (const { claim: claimName, standby = false, ...wish } of wishes) {
+    const who = { namespace: pod.namespace, podName: pod.name, ...(claimName !== undefined && { claimName }) };
+    const claimed = await keeperOf(wish.network)?.claim(who, standby);
+    if (claimed) refuseOther(wish, claimed);
+    all.push({ ...wish, ...claimed });
+  }
+  return all;
+}
+
+/** Whoever asks for an address beside a claim means one of them, and cannot have both. */
+function refuseOther({ network, ips = [], mac }: FurtherInterface, claimed: Wanted): void {
+  const { namespace, name } = holderOf(claimed.claim ?? "");
+  const other = ips.find((ip) => !claimed.ips?.includes(ip)) ?? (mac !== claimed.mac ? mac : undefined);
+  if (other === undefined) return;
+  throw new CniError(
+    CODE.notAllowed,
+    `it asks for ${other} in network "${network}", but its IPClaim ${namespace}/${name} has ${[...(claimed.ips ?? []), claimed.mac].join(" ")}`,
+    "Leave the address out of the annotation, or delete the claim.",
+  );
+}
+
+/** What the claims of a network give to a pod, with its use of them written down. @throws BlockError, CniError */
+export async function claimFor(
+  claims: Claims,
+  { name, mode }: Pick<PodNetworkInfo, "name" | "mode">,
+  pod: ClaimingPod,
+  standby: boolean,
+): Promise<Wanted | undefined> {
+  const claimed = await claims.forPod(pod);
+  if (!claimed) return undefined;
+  const { claim, ips, mac, heldBy } = claimed;
+  if (mode !== "Bridged") {
+    const { namespace, name: claimName } = holderOf(claim);
+    throw new CniError(
+      CODE.notAllowed,
+      `network "${name}" is routed, and an address that moves with its pod needs one whose mode is Bridged`,
+      `Delete IPClaim ${namespace}/${claimName}, or claim in another network.`,
+    );
+  }
+  const waits = standby && heldBy?.alive === true;
+  if (!waits) await claims.use({ claim, pod: pod.podName });
+  return { ips, mac, claim, standby: waits };
+}
+
+/** A pod on standby has begun to send: the claim is its own now. @param use as the attachment's record has it. @throws BlockError */
+export async function takeOver(claims: Claims, use: { holder: string; pod: string }): Promise<void> {
+  const { namespace, name } = holderOf(use.holder);
+  const claimed = await claims.forPod({ namespace, podName: use.pod, claimName: name });
+  if (claimed?.claim !== use.holder)
+    throw new BlockError("refused", `IPClaim ${namespace}/${name} is another one by now than pod ${use.pod} was given`);
+  const { heldBy } = claimed;
+  await claims.use({ claim: use.holder, pod: use.pod, ...(heldBy && { from: heldBy }) });
+}
