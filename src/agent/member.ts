@@ -9,7 +9,7 @@ import { type AgentConfig, publishedPath } from "../config/index.ts";
 import { Ipam } from "../ipam/index.ts";
 import { type KubeClient, ObjectReflector } from "../kube/index.ts";
 import type { Logger } from "../log/index.ts";
-import { Rtnl } from "../netlink/index.ts";
+import type { Rtnl } from "../netlink/index.ts";
 import type { Space } from "../netspace/index.ts";
 import { BlockClaims, blockObjects } from "../blocks/index.ts";
 import {
@@ -21,13 +21,14 @@ import {
   sameObject,
 } from "../networks/index.ts";
 import type { LocalNetwork, VtepAnnotation } from "../overlay/index.ts";
-import { PATIENCE_MS } from "../pod/index.ts";
 import { ensurePublished } from "./files.ts";
 import type { NodeFirewall } from "./firewall.ts";
 import type { Inputs, NodeChanges, OwnFacts } from "./inputs.ts";
 import { MemberFirewall } from "./member-firewall.ts";
 import type { Metrics } from "./metrics.ts";
 import { PodNetwork } from "./network.ts";
+import type { NetnsWatch } from "./netns-watch.ts";
+import { PodLinks } from "./pod-links.ts";
 import type { Verdict } from "./report.ts";
 import type { NetworkStatus } from "./status.ts";
 
@@ -64,8 +65,10 @@ const configOf = (config: AgentConfig, { name, vni, mtu, cidrs }: PodNetworkInfo
 export class Member {
   readonly info: PodNetworkInfo;
   readonly space: Space;
-  /** A conversation with the network's namespace, as patient as pods' links need it. */
-  readonly rtnl: Rtnl;
+  /** Its pods' links. */
+  readonly links: PodLinks;
+  /** What is heard in the namespace. */
+  readonly #watch: NetnsWatch;
   readonly #context: MemberContext;
   readonly #config: AgentConfig;
   readonly #blocks: BlockClaims;
@@ -79,7 +82,9 @@ export class Member {
   #written: LocalNetwork | undefined;
   #waiting: (() => void)[] = [];
 
-  /** @param node our own Node, to which blocks belong. */
+  /**
+   * Takes over the space. @param node our own Node, to which blocks belong. @throws SysError when no socket can be opened
+   */
   constructor(context: MemberContext, info: PodNetworkInfo, space: Space, node: { name: string; uid: string }) {
     const { metrics, client, rtnl, firewall, announce, announced, event } = context;
     const log = context.log.child({ network: info.name });
@@ -87,7 +92,10 @@ export class Member {
     this.space = space;
     this.#context = context;
     this.#config = configOf(context.config, info);
-    this.rtnl = Rtnl.open({ netns: space.fd, timeoutMs: PATIENCE_MS });
+    const config = this.#config;
+    const netns = space.fd;
+    this.links = new PodLinks({ config, log, metrics, netns, routed: info.mode === "Routed" });
+    this.#watch = this.links.watched(netns);
     const { name: network, cidrs, blockSize } = info;
     this.#seen = new ObjectReflector(
       client,
@@ -108,30 +116,32 @@ export class Member {
       nodeUid: node.uid,
       objects: blockObjects(client),
       view: () => this.#seen.objects.values(),
-      ipam: new Ipam({ dir: ipamDir(this.#config), warn: (message) => log.warn(message) }),
+      ipam: new Ipam({ dir: ipamDir(config), warn: (message) => log.warn(message) }),
       onProblem: (message) => event("Warning", "SkylaneBlockLost", message),
     });
     this.#seen.start();
     this.#firewall = new MemberFirewall({
       network,
       host: firewall,
-      netns: space.fd,
+      netns,
       log,
       metrics,
       onApplied: () => this.#network.filesChanged(),
     });
     this.#network = new PodNetwork({
-      config: this.#config,
+      config,
       log,
       metrics,
       rtnl,
       firewall: this.#firewall,
-      space: { netns: space.fd, rtnl: this.rtnl },
+      space: { netns, rtnl: this.links.rtnl },
+      watch: (listener) => this.#watch.also(listener),
       announce,
       announced: () => announced(network),
       write: (local) => this.#publish(local),
       event,
     });
+    this.links.look();
   }
 
   get name(): string {
@@ -202,8 +212,7 @@ export class Member {
     await this.#seen.stop();
     await this.#network.stop();
     await this.#firewall.stop();
-    this.rtnl.close();
-    this.space.close();
+    await this.#close();
   }
 
   /** Takes everything of the network off this node but the name of its namespace. @throws ApiError when a block cannot be given back */
@@ -211,14 +220,20 @@ export class Member {
     rmSync(publishedPath(this.#config.runDir, this.name), { force: true });
     await this.#network.stop();
     await this.#firewall.remove();
-    for (const device of this.rtnl.links()) {
-      const { kind, index, name } = device;
-      if (kind === "vxlan") this.rtnl.execute({ op: "del", kind: "link", link: { index, name } });
+    const { rtnl } = this.links;
+    for (const { kind, index, name } of rtnl.links()) {
+      if (kind === "vxlan") rtnl.execute({ op: "del", kind: "link", link: { index, name } });
     }
-    this.rtnl.close();
-    this.space.close();
+    await this.#close();
     await this.#blocks.leave();
     await this.#seen.stop();
+  }
+
+  /** Lets go of the namespace. */
+  async #close(): Promise<void> {
+    await this.#watch.close();
+    await this.links.stop();
+    this.space.close();
   }
 
   #ownFacts(of: OwnFacts): OwnFacts {

@@ -13,8 +13,8 @@ import type { Inputs, NodeChanges } from "./inputs.ts";
 import type { NameKeeper } from "./launcher-names.ts";
 import { Member, type MemberContext } from "./member.ts";
 import { allow, inWords, wishesOf } from "./pod-wishes.ts";
+import type { PodLinks } from "./pod-links.ts";
 import type { NetworkStatus } from "./status.ts";
-import type { Rtnl } from "../netlink/index.ts";
 
 /** What the networks need. */
 export interface NetworksOptions extends MemberContext {
@@ -95,9 +95,9 @@ export class Networks {
     for (const member of this.#members.values()) member.sample();
   }
 
-  /** The conversation with the namespace at a path; undefined when it is none of ours. */
-  rtnlAt(path: string): Rtnl | undefined {
-    for (const { space, rtnl } of this.#members.values()) if (space.path === path) return rtnl;
+  /** Pods' links in the namespace at a path; undefined when it is none of ours. */
+  linksAt(path: string): PodLinks | undefined {
+    for (const { space, links } of this.#members.values()) if (space.path === path) return links;
     return undefined;
   }
 
@@ -246,7 +246,13 @@ export class Networks {
       space.close();
       throw new CniError(CODE.tryAgain, `pod network "${name}" cannot be joined before the API server has answered`);
     }
-    const member = new Member(this.#options, info, space, { name: own.name, uid: own.uid });
+    let member: Member;
+    try {
+      member = new Member(this.#options, info, space, { name: own.name, uid: own.uid });
+    } catch (error) {
+      space.close();
+      throw error;
+    }
     this.#members.set(name, member);
     this.#left.delete(name);
     member.take(this.#inputs.inputs, this.#inputs.live);
