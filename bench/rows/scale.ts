@@ -93,7 +93,8 @@ export class Simulation {
   }
 
   async idle(seconds: number): Promise<void> {
-    await pause(5_000);
+    // The start is over when the memory that it left has been collected, too.
+    await pause(10_000);
     const [cpu, start] = [this.agent.fineCpu, performance.now()];
     await pause(seconds * 1000);
     const share = ((this.agent.fineCpu - cpu) / (performance.now() - start)) * 100;

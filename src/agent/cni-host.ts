@@ -20,7 +20,7 @@ export const GONE = "gone";
 export interface ServingHostOptions {
   /** In the agent's own namespace, which is the host's. */
   own: PodLinks;
-  networks: Pick<Networks, "linksAt" | "prepare" | "leaveIfEmpty">;
+  networks: Pick<Networks, "linksAt" | "prepare" | "linked" | "leaveIfEmpty">;
   gone: GoneFiles;
   log: Logger;
   observe: (duration: Duration) => void;
@@ -54,6 +54,7 @@ export function servingHost({ own, networks, gone, log, observe }: ServingHostOp
   return (names) => ({
     ...host,
     prepare: (request) => networks.prepare(request, names),
+    linked: (attachment) => networks.linked(attachment),
     left: (network) => networks.leaveIfEmpty(network, names),
   });
 }

@@ -18,9 +18,9 @@ const UNICAST = 1;
 /** The machine as far as directness depends on it. */
 export interface SegmentInput {
   addresses: readonly Address[];
-  /** Routes of the main table; ours are passed over. */
-  routes: readonly Route[];
-  rules: readonly Rule[];
+  /** Reads the routes of the main table; ours are passed over. Of thousands of peers that is dear: it is asked for where it is needed. */
+  routes(): readonly Route[];
+  rules(): readonly Rule[];
   /** The kernel's route lookup; undefined where it finds no route. */
   routeTo(ip: string): { ifindex?: number; gateway?: string } | undefined;
 }
@@ -37,16 +37,16 @@ export interface Segments {
 
 /** Works the segments out. @param ips this node's underlay addresses, at most one a family */
 export function segmentsOf(ips: readonly string[], machine: SegmentInput): Segments {
-  const { addresses, routes, rules } = machine;
+  const { addresses } = machine;
   const own = new Map<Family, number>();
   for (const ip of ips) {
     const found = addresses.find((address) => address.ip === ip);
     if (found) own.set(familyOf(ip), found.ifindex);
   }
-  const known = routes.filter(({ protocol, dst }) => protocol !== ROUTE_PROTOCOL && dst !== "default");
+  const known = machine.routes().filter(({ protocol, dst }) => protocol !== ROUTE_PROTOCOL && dst !== "default");
   const index = new PrefixIndex<Route>();
   for (const route of known) index.add(prefixOf(route.dst), route);
-  const asks = rules.some(({ table, action = 1 }) => action !== 1 || !USUAL_TABLES.includes(table));
+  const asks = machine.rules().some(({ table, action = 1 }) => action !== 1 || !USUAL_TABLES.includes(table));
   const here = new Set(addresses.map(({ ip }) => ip));
   const bestTo = (ip: string): Route | undefined => {
     let best: Route | undefined;

@@ -17,7 +17,7 @@ import { makeDirectory } from "../sys/index.ts";
 import { conflistsBefore, ensureConflist, renderConflist } from "./conflist.ts";
 
 /** What a network's published state says beside what follows from the network itself. */
-export type PublishedExtra = Pick<PublishedNetwork, "hostNetns" | "destinations" | "needsAgent">;
+export type PublishedExtra = Pick<PublishedNetwork, "hostNetns" | "destinations" | "bridge" | "needsAgent">;
 
 /**
  * Makes both files say what they should; touches neither when it does.

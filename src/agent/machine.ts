@@ -64,7 +64,7 @@ export function watchMachine(listener: MachineListener, { routes }: { routes: bo
     onResync: changed,
   });
   return {
-    also: (other) => watch.also(other),
+    also: watch.also,
     close: async () => {
       await watch.close();
       clearTimeout(timer);
@@ -77,12 +77,8 @@ export function lookAt(rtnl: Rtnl): Machine & SegmentInput {
   return {
     links: rtnl.links(),
     addresses: rtnl.addresses(),
-    get routes() {
-      return rtnl.routes({ table: MAIN_TABLE });
-    },
-    get rules() {
-      return rtnl.rules();
-    },
+    routes: () => rtnl.routes({ table: MAIN_TABLE }),
+    rules: () => rtnl.rules(),
     routeTo: (ip) => {
       try {
         return rtnl.routeTo(ip);

@@ -4,7 +4,7 @@
  */
 import { rmSync } from "node:fs";
 import { familyOf } from "../addr/index.ts";
-import { CniError, CODE, ipamDir, realHost } from "../cni/index.ts";
+import { CniError, CODE, ipamDir, type Linked, realHost } from "../cni/index.ts";
 import { type AgentConfig, publishedPath } from "../config/index.ts";
 import { Ipam } from "../ipam/index.ts";
 import { type KubeClient, ObjectReflector } from "../kube/index.ts";
@@ -21,14 +21,16 @@ import {
   sameObject,
 } from "../networks/index.ts";
 import type { LocalNetwork, VtepAnnotation } from "../overlay/index.ts";
-import { ensurePublished } from "./files.ts";
+import { BridgedPath, bridgeOf } from "./bridged-path.ts";
+import { within } from "./deadline.ts";
+import { ensurePublished, type PublishedExtra } from "./files.ts";
 import type { NodeFirewall } from "./firewall.ts";
 import type { Inputs, NodeChanges, OwnFacts } from "./inputs.ts";
+import { configOf } from "./member-config.ts";
 import { MemberFirewall } from "./member-firewall.ts";
 import type { Metrics } from "./metrics.ts";
 import { PodNetwork } from "./network.ts";
-import type { NetnsWatch } from "./netns-watch.ts";
-import { PodLinks } from "./pod-links.ts";
+import { SpaceLinks } from "./pod-links.ts";
 import type { Verdict } from "./report.ts";
 import type { NetworkStatus } from "./status.ts";
 
@@ -49,31 +51,19 @@ export interface MemberContext {
   event: (type: "Normal" | "Warning", reason: string, message: string) => void;
 }
 
-/** The agent's configuration as one network's: what is said of the default network replaced by what this one is. */
-const configOf = (config: AgentConfig, { name, vni, mtu, cidrs }: PodNetworkInfo): AgentConfig => ({
-  ...config,
-  network: name,
-  vni,
-  mtu: mtu ?? "auto",
-  clusterCidrs: [...cidrs],
-  masquerade: { enabled: false, exclude: [] },
-  // In a namespace of its own there is no underlay to which a plain route could lead.
-  directRouting: "off",
-});
-
 /** See the header. */
 export class Member {
   readonly info: PodNetworkInfo;
   readonly space: Space;
   /** Its pods' links. */
-  readonly links: PodLinks;
-  /** What is heard in the namespace. */
-  readonly #watch: NetnsWatch;
+  readonly links: SpaceLinks;
   readonly #context: MemberContext;
   readonly #config: AgentConfig;
   readonly #blocks: BlockClaims;
   readonly #firewall: MemberFirewall;
   readonly #network: PodNetwork;
+  /** The data path of a bridged network, once there is one. */
+  #bridged: BridgedPath | undefined;
   /** Blocks of the network, all nodes'. */
   readonly #seen: ObjectReflector<NetworkBlock>;
   #inputs: { inputs: Inputs; live: boolean } | undefined;
@@ -94,8 +84,8 @@ export class Member {
     this.#config = configOf(context.config, info);
     const config = this.#config;
     const netns = space.fd;
-    this.links = new PodLinks({ config, log, metrics, netns, routed: info.mode === "Routed" });
-    this.#watch = this.links.watched(netns);
+    this.links = new SpaceLinks({ config, log, metrics, netns, routed: info.mode === "Routed" });
+    const { rtnl: there, watch } = this.links;
     const { name: network, cidrs, blockSize } = info;
     this.#seen = new ObjectReflector(
       client,
@@ -134,12 +124,18 @@ export class Member {
       metrics,
       rtnl,
       firewall: this.#firewall,
-      space: { netns, rtnl: this.links.rtnl },
-      watch: (listener) => this.#watch.also(listener),
+      space: { netns, rtnl: there },
+      watch: watch.also,
       announce,
       announced: () => announced(network),
       write: (local) => this.#publish(local),
       event,
+      ...(info.mode === "Bridged" && {
+        dataPath: (local, listener) => {
+          const bridged = { info, config, client, node, netns, rtnl: there, watch: watch.also, log, event };
+          return (this.#bridged = new BridgedPath(bridged, local, listener));
+        },
+      }),
     });
     this.links.look();
   }
@@ -189,6 +185,7 @@ export class Member {
     await this.#blocks.releaseSurplus();
     if (this.#blocks.usable().length !== before) this.#refresh();
     await this.#network.maintain();
+    this.detached();
   }
 
   /**
@@ -196,10 +193,32 @@ export class Member {
    * @throws CniError, BlockError
    */
   async prepare(): Promise<void> {
-    await this.#within(this.#seen.whenSynced(), () => new Error("the API server has not listed its blocks yet"));
+    await within(this.#seen.whenSynced(), READY_MS, () => new Error("the API server has not listed its blocks yet"));
     await this.#blocks.ensureRoom(this.info.cidrs.map(familyOf));
     this.#refresh();
     await this.#ready();
+  }
+
+  /**
+   * The link of an attachment is there; resolves when the network serves it.
+   * @throws CniError
+   */
+  async linked(attachment: Linked): Promise<void> {
+    try {
+      const serving = this.#bridged?.linked(attachment);
+      if (serving) await within(serving, READY_MS, () => new Error("the API server does not answer"));
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      throw new CniError(
+        CODE.tryAgain,
+        `pod network "${this.name}": the other nodes cannot be told of this pod: ${why}`,
+      );
+    }
+  }
+
+  /** An attachment has gone. */
+  detached(): void {
+    this.#bridged?.refresh();
   }
 
   /** Whether no attachment of it is on this node, none that is being made or taken back either. */
@@ -212,7 +231,8 @@ export class Member {
     await this.#seen.stop();
     await this.#network.stop();
     await this.#firewall.stop();
-    await this.#close();
+    await this.links.stop();
+    this.space.close();
   }
 
   /** Takes everything of the network off this node but the name of its namespace. @throws ApiError when a block cannot be given back */
@@ -222,18 +242,13 @@ export class Member {
     await this.#firewall.remove();
     const { rtnl } = this.links;
     for (const { kind, index, name } of rtnl.links()) {
-      if (kind === "vxlan") rtnl.execute({ op: "del", kind: "link", link: { index, name } });
+      if (kind === "vxlan" || kind === "bridge") rtnl.execute({ op: "del", kind: "link", link: { index, name } });
     }
-    await this.#close();
-    await this.#blocks.leave();
-    await this.#seen.stop();
-  }
-
-  /** Lets go of the namespace. */
-  async #close(): Promise<void> {
-    await this.#watch.close();
     await this.links.stop();
     this.space.close();
+    await this.#bridged?.leave();
+    await this.#blocks.leave();
+    await this.#seen.stop();
   }
 
   #ownFacts(of: OwnFacts): OwnFacts {
@@ -253,18 +268,7 @@ export class Member {
     const wanted = this.#blocks.usable().join(" ");
     while (this.#written?.podCidrs.join(" ") !== wanted) {
       const next = new Promise<void>((resolve) => this.#waiting.push(resolve));
-      await this.#within(next, () => this.#notReady());
-    }
-  }
-
-  /** Waits for something, but not for ever. @param late makes the error to throw then */
-  async #within(coming: Promise<void>, late: () => Error): Promise<void> {
-    const { promise, reject } = Promise.withResolvers<never>();
-    const timer = setTimeout(() => reject(late()), READY_MS);
-    try {
-      await Promise.race([coming, promise]);
-    } finally {
-      clearTimeout(timer);
+      await within(next, READY_MS, () => this.#notReady());
     }
   }
 
@@ -280,8 +284,11 @@ export class Member {
 
   #publish(local: LocalNetwork): void {
     const { log } = this.#context;
-    const { path } = this.space;
-    const extra = { hostNetns: path, destinations: [...this.info.cidrs], needsAgent: true };
+    const { path: hostNetns } = this.space;
+    const { mode, cidrs } = this.info;
+    // On a bridge the others are on the pod's own link.
+    const reach: PublishedExtra = mode === "Bridged" ? { bridge: bridgeOf(this.info) } : { destinations: [...cidrs] };
+    const extra = { hostNetns, ...reach, needsAgent: true };
     ensurePublished(this.#config.runDir, local, extra, log);
     this.#written = local;
     for (const tell of this.#waiting.splice(0)) tell();

@@ -2,6 +2,7 @@
  * The agent's metrics, each declared once with its meaning. Counters and histograms are fed as things happen;
  * gauges are set from a fresh look right before a scrape, so that they can never be stale.
  */
+import type { DataPathListener } from "./data-path.ts";
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
 
 /** Buckets for work on the kernel: 0.1 ms to 10 s. */
@@ -119,6 +120,19 @@ export class Metrics {
   });
 
   /** @param version Skylane's own. */
+  /** Counts what a network's data path tells. */
+  ofPasses(network: string): DataPathListener {
+    return {
+      onRepair: (kind, count) => this.repairs.inc({ network, kind }, count),
+      onError: () => this.kernelErrors.inc({ network }),
+      onPass: ({ planSeconds, applySeconds, failures }) => {
+        if (planSeconds !== undefined) this.planSeconds.observe({ network }, planSeconds);
+        this.applySeconds.observe({ network }, applySeconds);
+        if (failures > 0) this.kernelErrors.inc({ network }, failures);
+      },
+    };
+  }
+
   constructor(version: string) {
     collectDefaultMetrics({ register: this.registry, eventLoopMonitoringPrecision: LAG_PRECISION_MS });
     this.buildInfo.set({ version, node_version: process.version }, 1);

@@ -4,10 +4,13 @@
  */
 import { Monitor, type MonitorListener } from "../netlink/index.ts";
 
+/** Has a listener told of everything from the call on until it is closed. */
+export type WatchNetns = (listener: MonitorListener) => { close(): Promise<void> };
+
 /** What watches a namespace. */
 export interface NetnsWatch {
   /** Has one more listener told, after those before, until that is closed. */
-  also(listener: MonitorListener): { close(): Promise<void> };
+  readonly also: WatchNetns;
   close(): Promise<void>;
 }
 

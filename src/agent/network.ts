@@ -1,6 +1,6 @@
 /**
  * One pod network on this node, from inputs to a working data path. What follows from the latest inputs and the
- * machine's addresses is worked out whenever either changes, and handed to those who make it true: the overlay's
+ * machine's addresses is worked out whenever either changes, and handed to those who make it true: the data path's
  * reconciler, the firewall, the Node's annotation, the files that the CNI plugin and the runtime read. There
  * is no other state than what was last worked out, so every change, from a first start to a moved address, is
  * the same event; one of other Nodes alone is the same for its peers alone.
@@ -8,18 +8,20 @@
 import type { AgentConfig } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
-import { type LocalNetwork, OverlayReconciler, type ReconcilerOptions, type VtepAnnotation } from "../overlay/index.ts";
+import type { LocalNetwork, Peer, ReconcilerOptions, VtepAnnotation } from "../overlay/index.ts";
 import { Task } from "../task/index.ts";
+import type { DataPath, DataPathListener, MakeDataPath } from "./data-path.ts";
 import { DirectWays } from "./direct-ways.ts";
 import type { NodeFirewall } from "./firewall.ts";
 import type { Inputs, NodeChanges } from "./inputs.ts";
 import { localChanges, resolveLocal } from "./local.ts";
-import { lookAt, OWN_NETNS } from "./machine.ts";
+import { lookAt } from "./machine.ts";
 import type { Metrics } from "./metrics.ts";
 import { Peers } from "./peers.ts";
 import { ownEntry } from "./publish.ts";
 import type { Question } from "./readiness.ts";
 import { type NetworkView, type Verdict, questionsOf, sampleInto, statusOf } from "./report.ts";
+import { routedPath } from "./routed-path.ts";
 import type { NetworkStatus } from "./status.ts";
 import type { Underlay } from "./underlay.ts";
 import { SelfTest } from "./selftest.ts";
@@ -45,6 +47,8 @@ export interface NetworkOptions {
   write: (local: LocalNetwork) => void;
   /** What happens in that namespace, where somebody listens already. */
   watch?: ReconcilerOptions["watch"];
+  /** Makes the data path of a network that is not routed. */
+  dataPath?: MakeDataPath;
   /** Emits an Event on our Node. */
   event: (type: "Normal" | "Warning", reason: string, message: string) => void;
 }
@@ -63,7 +67,7 @@ export class PodNetwork {
   #live = false;
   #local: LocalNetwork | undefined;
   #underlay: Underlay | undefined;
-  #overlay: OverlayReconciler | undefined;
+  #path: DataPath | undefined;
   /** The reconciler has finished a pass: its status is of the kernel. */
   #looked = false;
   /** The data path has worked since this agent started: files may say so. */
@@ -80,27 +84,19 @@ export class PodNetwork {
     this.#log = log;
     this.#peers = new Peers({
       ...options,
-      overlay: () => this.#overlay,
+      path: () => this.#path,
       onRefused: ({ node, reason, message }) =>
         event("Warning", "SkylanePeerRefused", `${node}: ${reason}: ${message}`),
     });
     this.#waiting = new Waiting(log, (reason, message) => event("Warning", reason, message));
     this.#selfTest = new SelfTest(space?.rtnl ?? rtnl, metrics);
     this.#ways = new DirectWays(log);
-    this.#start = new Task(
-      () => this.#startOverlay(),
-      RETRY,
-      (error, attempt) => {
-        if (attempt === 1) log.error("the overlay cannot be started; trying again", { error });
-      },
-    );
-    this.#files = new Task(
-      () => this.#writeFiles(),
-      RETRY,
-      (error, attempt) => {
-        if (attempt === 1) log.error("pods cannot come yet; trying again", { error });
-      },
-    );
+    const task = (run: () => void | Promise<void>, complaint: string) =>
+      new Task(run, RETRY, (error, attempt) => {
+        if (attempt === 1) log.error(`${complaint}; trying again`, { error });
+      });
+    this.#start = task(() => this.#startDataPath(), "the data path cannot be started");
+    this.#files = task(() => this.#writeFiles(), "pods cannot come yet");
   }
 
   /** New inputs; `live` when they are the API server's. @param changes of the Nodes since the last call */
@@ -149,7 +145,7 @@ export class PodNetwork {
   /** What the other nodes are to know; undefined until peers may send to us, which is when there is a device that receives. */
   get entry(): VtepAnnotation | undefined {
     if (!this.#live || !this.#looked || !this.#local || !this.#underlay) return undefined;
-    return this.#overlay?.error === undefined ? ownEntry(this.#local, this.#underlay.ips, this.#ways.open) : undefined;
+    return this.#path?.error === undefined ? ownEntry(this.#local, this.#underlay.ips, this.#ways.open) : undefined;
   }
 
   /** The network's lines of `/readyz`. */
@@ -171,13 +167,18 @@ export class PodNetwork {
   async stop(): Promise<void> {
     this.#stopped = true;
     clearImmediate(this.#evaluation);
-    await Promise.all([this.#start.stop(), this.#files.stop()]);
-    await this.#overlay?.stop();
+    // A start that waits for something ends with the path.
+    await Promise.all([this.#start.stop(), this.#files.stop(), this.#path?.stop()]);
+  }
+
+  /** Peers to which there are routes that can be tested. */
+  get #tested(): Peer[] {
+    return this.#options.dataPath ? [] : [...this.#peers.routed()];
   }
 
   /** Tests the data path; peers are asked where they can be from the agent's own network namespace. */
   async #ask(local: LocalNetwork): Promise<void> {
-    const peers = [...this.#peers.routed()];
+    const peers = this.#tested;
     if (this.#options.space) this.#selfTest.check(local, peers);
     else await this.#selfTest.run(local, peers);
   }
@@ -188,7 +189,7 @@ export class PodNetwork {
       waiting: this.#waiting.current?.message ?? (this.#inputs ? undefined : "nothing is known of the cluster yet"),
       local: this.#local,
       peers: this.#peers.all.size,
-      overlay: this.#looked ? this.#overlay?.status() : undefined,
+      overlay: this.#looked ? this.#path?.status() : undefined,
       worked: this.#worked,
       firewall: this.#options.firewall.verdict,
       selfTest: this.#selfTest.verdict,
@@ -222,7 +223,7 @@ export class PodNetwork {
     if (config.directRouting === "auto" && this.#underlay)
       this.#peers.route(this.#local, this.#ways.look(this.#underlay.ips, machine));
     this.#peers.choose(this.#local, inputs.nodes);
-    if (!this.#overlay) this.#start.want();
+    if (!this.#path) this.#start.want();
     this.#options.announce();
   }
 
@@ -241,52 +242,51 @@ export class PodNetwork {
     if (changes.length === 0) return;
     this.#local = local;
     this.#log.info(`this node's part of the pod network has changed: ${changes.join(", ")}`);
-    this.#overlay?.setLocal(local);
+    this.#path?.setLocal(local);
   }
 
-  async #startOverlay(): Promise<void> {
-    if (this.#overlay || !this.#local) return;
-    const { metrics, config, space, watch } = this.#options;
-    const { network } = config;
-    const overlay = new OverlayReconciler({
-      local: this.#local,
-      logger: this.#log,
-      ...(space && { netns: space.netns, underlayNetns: OWN_NETNS }),
-      ...(watch && { watch }),
-      onRepair: (kind, count) => metrics.repairs.inc({ network, kind }, count),
-      onError: () => {
+  async #startDataPath(): Promise<void> {
+    if (this.#path || !this.#local) return;
+    const { dataPath, space, watch } = this.#options;
+    const make = dataPath ?? routedPath(this.#log, space?.netns, watch);
+    const path = make(this.#local, this.#listener());
+    path.setPeers(this.#peers.routed());
+    this.#path = path;
+    try {
+      await path.start();
+    } catch (error) {
+      this.#path = undefined;
+      await path.stop();
+      throw error;
+    }
+  }
+
+  #listener(): DataPathListener {
+    const count = this.#options.metrics.ofPasses(this.#options.config.network);
+    return {
+      ...count,
+      onError: (error) => {
         this.#looked = true;
-        metrics.kernelErrors.inc({ network });
+        count.onError(error);
       },
-      onPass: ({ planSeconds, applySeconds, failures }) => {
-        metrics.planSeconds.observe({ network }, planSeconds);
-        metrics.applySeconds.observe({ network }, applySeconds);
-        if (failures > 0) metrics.kernelErrors.inc({ network }, failures);
+      onPass: (report) => {
+        count.onPass(report);
         this.#looked = true;
         if (this.#written !== this.#local) this.#files.want();
         this.#options.announce();
       },
-    });
-    overlay.setPeers(this.#peers.routed());
-    this.#overlay = overlay;
-    try {
-      await overlay.start();
-    } catch (error) {
-      this.#overlay = undefined;
-      await overlay.stop();
-      throw error;
-    }
+    };
   }
 
   /** The plugin's and the runtime's files: first once the data path works, then whenever they should say something else. */
   #writeFiles(): void {
     const local = this.#local;
-    const overlay = this.#overlay;
-    if (!local || !overlay || !this.#looked || overlay.error !== undefined) return;
+    const path = this.#path;
+    if (!local || !path || !this.#looked || path.error !== undefined) return;
     if (!this.#worked) {
       // A peer that the kernel refuses must not keep this node from having pods; one that is not tried yet may.
-      if (!overlay.tried || !this.#options.firewall.verdict.ok) return;
-      const peers = [...this.#peers.routed()];
+      if (!path.tried || !this.#options.firewall.verdict.ok) return;
+      const peers = this.#tested;
       const { ok, message } = this.#selfTest.check(local, peers);
       if (!ok) throw new Error(`the self-test of the data path failed: ${message}`);
       this.#log.info("the data path works", { peers: peers.length, selfTest: message });

@@ -4,7 +4,7 @@
  */
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { CniError, CODE, type Prepared, type PrepareRequest } from "../cni/index.ts";
+import { CniError, CODE, type Linked, type Prepared, type PrepareRequest } from "../cni/index.ts";
 import { ObjectReflector } from "../kube/index.ts";
 import { parsePodNetwork, POD_NETWORKS, type PodNetworkInfo, resolveConflicts, sameObject } from "../networks/index.ts";
 import { ensureSpace, listSpaces, openSpace, type Space, spaceName } from "../netspace/index.ts";
@@ -134,9 +134,16 @@ export class Networks {
     }
   }
 
+  /** The link of an attachment is there; resolves when its network serves it. @throws CniError */
+  async linked(attachment: Linked): Promise<void> {
+    await this.#members.get(attachment.network)?.linked(attachment);
+  }
+
   /** An attachment of a network is gone: with its last one this node leaves the network. */
   async leaveIfEmpty(network: string, keeper: NameKeeper | undefined): Promise<void> {
-    if (!this.#members.has(network)) return;
+    const here = this.#members.get(network);
+    if (!here) return;
+    here.detached();
     await this.#inTurn(network, async () => {
       const member = this.#members.get(network);
       if (!member?.empty) return;
@@ -276,10 +283,7 @@ export class Networks {
 }
 
 /** Why this release has no part in a network, in words; undefined when it has. */
-function unserved({ name, mode, masquerade, directRouting }: PodNetworkInfo): string | undefined {
-  const what =
-    (mode === "Bridged" && "mode Bridged") ||
-    (masquerade && "masquerade: true") ||
-    (directRouting === "auto" && "directRouting: auto");
+function unserved({ name, masquerade, directRouting }: PodNetworkInfo): string | undefined {
+  const what = (masquerade && "masquerade: true") || (directRouting === "auto" && "directRouting: auto");
   return what ? `PodNetwork ${name} has ${what}, which this release of Skylane does not offer yet` : undefined;
 }

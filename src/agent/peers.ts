@@ -4,7 +4,8 @@
  */
 import type { AgentConfig } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
-import { type LocalNetwork, type OverlayReconciler, type Peer, PeerSelector, type Refusal } from "../overlay/index.ts";
+import { type LocalNetwork, type Peer, PeerSelector, type Refusal } from "../overlay/index.ts";
+import type { DataPath } from "./data-path.ts";
 import { directFamilies, type Segments, withHops } from "./direct.ts";
 import { type NodeFirewall, rulesOf } from "./firewall.ts";
 import type { Inputs, NodeChanges, NodeFacts } from "./inputs.ts";
@@ -15,8 +16,8 @@ export interface PeersOptions {
   config: AgentConfig;
   log: Logger;
   firewall: Pick<NodeFirewall, "set" | "changePeers">;
-  /** The overlay, once there is one. */
-  overlay: () => OverlayReconciler | undefined;
+  /** The data path, once there is one. */
+  path: () => Pick<DataPath, "setPeers" | "changePeers"> | undefined;
   /** A node is refused as a peer. */
   onRefused: (refusal: Refusal) => void;
 }
@@ -29,7 +30,7 @@ export class Peers {
   /** Nodes that changed since the last choice. */
   readonly #changes = new Map<string, NodeFacts | undefined>();
   #segments: Segments | undefined;
-  /** Those that are reached directly, as they were handed to the overlay. */
+  /** Those that are reached directly, as they were handed to the data path. */
   readonly #direct = new Map<string, Peer>();
 
   constructor(options: PeersOptions) {
@@ -79,7 +80,7 @@ export class Peers {
       const now = this.#withHops(peer);
       if (JSON.stringify(former) !== JSON.stringify(now.direct)) changed.set(node, now);
     }
-    if (changed.size > 0) this.#options.overlay()?.changePeers(changed);
+    if (changed.size > 0) this.#options.path()?.changePeers(changed);
     if (this.#selector && String(before?.interfaces) !== String(segments?.interfaces)) this.#setRules(local, this.all);
   }
 
@@ -101,7 +102,7 @@ export class Peers {
     this.#tell(selector);
     this.#direct.clear();
     for (const peer of selector.peers.values()) this.#withHops(peer);
-    this.#options.overlay()?.setPeers(this.routed());
+    this.#options.path()?.setPeers(this.routed());
     this.#setRules(local, selector.peers);
   }
 
@@ -113,7 +114,7 @@ export class Peers {
       if (!peer) this.#direct.delete(node);
       return [node, peer && this.#withHops(peer)] as const;
     });
-    this.#options.overlay()?.changePeers(routed);
+    this.#options.path()?.changePeers(routed);
     this.#options.firewall.changePeers(
       local,
       former,

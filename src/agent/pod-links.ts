@@ -33,16 +33,6 @@ export class PodLinks implements MonitorListener {
     this.#ends = routed ? new PodEnds({ ...options, rtnl: this.rtnl }) : undefined;
   }
 
-  /** Begins to hear what happens in a namespace of its own. @throws SysError, with everything closed */
-  watched(netns: number): NetnsWatch {
-    try {
-      return watchNetns(this, netns);
-    } catch (error) {
-      this.rtnl.close();
-      throw error;
-    }
-  }
-
   onEvents(events: readonly NetlinkEvent[]): void {
     this.queue.notice(events);
     this.#ends?.notice(events, (index) => this.queue.isRemoving(index));
@@ -61,5 +51,27 @@ export class PodLinks implements MonitorListener {
   async stop(): Promise<void> {
     await this.#ends?.stop();
     this.rtnl.close();
+  }
+}
+
+/** Pods' links of a namespace that nobody else listens in. */
+export class SpaceLinks extends PodLinks {
+  /** What is heard there. */
+  readonly watch: NetnsWatch;
+
+  /** @throws SysError when no socket can be opened */
+  constructor(options: PodLinksOptions & { netns: number }) {
+    super(options);
+    try {
+      this.watch = watchNetns(this, options.netns);
+    } catch (error) {
+      this.rtnl.close();
+      throw error;
+    }
+  }
+
+  override async stop(): Promise<void> {
+    await this.watch.close();
+    await super.stop();
   }
 }

@@ -1,5 +1,6 @@
 /** How a pod network stands, for readiness, status and metrics, from what its parts say. Pure. */
-import { identityOf, type LocalNetwork, type OverlayStatus, type Refusal } from "../overlay/index.ts";
+import { identityOf, type LocalNetwork, type Refusal } from "../overlay/index.ts";
+import type { DataPathStatus } from "./data-path.ts";
 import type { Metrics } from "./metrics.ts";
 import type { Question } from "./readiness.ts";
 import type { NetworkStatus } from "./status.ts";
@@ -18,7 +19,7 @@ export interface NetworkView {
   /** How many are accepted. */
   peers: number;
   /** Undefined until the kernel has been looked at. */
-  overlay: OverlayStatus | undefined;
+  overlay: DataPathStatus | undefined;
   /** The data path has worked since the agent's start. */
   worked: boolean;
   firewall: Verdict;

@@ -6,9 +6,9 @@ import { attachOne, type Attached, undone } from "./attach-one.ts";
 import type { NetConfig } from "./config.ts";
 import { type Attachment, readAttachment, readNetns } from "./environment.ts";
 import { CODE } from "./errors.ts";
-import { agentNeeded, type FurtherInterface, type Prepared } from "./further.ts";
+import { agentNeeded, type FurtherInterface, type Prepared, type Wanted } from "./further.ts";
 import { get } from "./json.ts";
-import { readOptions } from "./options.ts";
+import { type AttachOptions, readOptions } from "./options.ts";
 import { requirePublished } from "./published-state.ts";
 import type { VerbInput, VerbOutput } from "./request.ts";
 import { appendResult, type CniResult, readResult, resultIn } from "./result.ts";
@@ -32,13 +32,19 @@ async function attachFurther(
   input: VerbInput,
   { containerId }: Attachment,
   netns: string,
-  { network, ifname, ips, mac }: FurtherInterface,
+  { network, ifname, ...wanted }: FurtherInterface,
 ): Promise<Attached> {
   const { ipam: _, ...own } = input.config;
   const further = { ...input, config: { ...own, network } };
   const published = requirePublished(input.host, further.config, CODE.tryAgain);
-  const options = { ...(ips && { ips }), ...(mac && { mac }), dns: {} };
-  return await attachOne(further, { attachment: { containerId, ifname }, netns, options, published });
+  const options = withWanted({ dns: {} }, wanted);
+  return await attachOne(further, { attachment: { containerId, ifname }, netns, options, published, claim: wanted });
+}
+
+/** What is wanted of an interface beside what its runtime asks for; a claim's addresses are no matter of choice. */
+function withWanted(options: AttachOptions, { ips, mac, claim }: Wanted): AttachOptions {
+  const wanted = { ...(ips && { ips }), ...(mac && { mac }) };
+  return claim === undefined ? { ...wanted, ...options } : { ...options, ranges: [], ...wanted };
 }
 
 /** Serves ADD. @throws CniError, with nothing left behind */
@@ -52,13 +58,14 @@ export async function add(input: VerbInput): Promise<VerbOutput> {
   const prepared = await prepare(input, attachment);
   const published = requirePublished(host, config, CODE.tryAgain);
   if (!prepared && published.needsAgent) throw agentNeeded(config.network);
-  const { further } = prepared ?? { further: [] };
+  const { further, own = {} }: Prepared = prepared ?? { further: [] };
   const more = further.map(({ network, ifname }) => ({ network, ifname }));
   const { result, undo } = await attachOne(input, {
     attachment,
     netns,
-    options,
+    options: withWanted(options, own),
     published,
+    claim: own,
     ...(more.length > 0 && { more }),
   });
   try {

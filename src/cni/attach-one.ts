@@ -2,7 +2,7 @@
  * One attachment, made whole or not at all. The order is what makes a kill at any point harmless: record, then addresses,
  * then the link; DEL, GC and the agent find whatever was begun by its record and take it back in the opposite order.
  */
-import { type Family, familyOf } from "../addr/index.ts";
+import { addressBits, type Family, familyOf } from "../addr/index.ts";
 import type { PublishedNetwork } from "../config/index.ts";
 import type { PodLink } from "../pod/index.ts";
 import { parseArgs } from "./args.ts";
@@ -10,7 +10,7 @@ import type { AttachmentRecord } from "./attachments.ts";
 import { Delegate } from "./delegate.ts";
 import { type Attachment, requestOf } from "./environment.ts";
 import { CniError, CODE, describeError } from "./errors.ts";
-import type { Place } from "./further.ts";
+import type { Place, Wanted } from "./further.ts";
 import type { Host } from "./host.ts";
 import { refuse } from "./json.ts";
 import type { AttachOptions } from "./options.ts";
@@ -59,11 +59,12 @@ async function giveAddresses(
   owner: AttachmentRecord["owner"],
   options: AttachOptions,
   published: PublishedNetwork,
-  delegate: Delegate | undefined,
+  { delegate, claimed }: { delegate: Delegate | undefined; claimed: boolean },
 ): Promise<Given> {
   if (!delegate) {
     const { ips, ranges } = options;
-    const request = { podCidrs: published.podCidrs, ...(ips && { ips }), ...(ranges && { ranges }) };
+    const { podCidrs } = published;
+    const request = { podCidrs, ...(ips && { ips }), ...(ranges && { ranges }), ...(claimed && { claimed }) };
     return { ips: host.ipam(config).reserve(owner, request), routes: [], dns: {} };
   }
   const result = await delegate.add();
@@ -91,10 +92,10 @@ function extraRoutes(given: Given, link: PodLink): ResultRoute[] {
   return routes;
 }
 
-/** What ADD answers. @param destinations what the pod reaches through the interface; everything by default. */
+/** What ADD answers. */
 function resultOf(
   link: PodLink,
-  { netns, mtu, destinations }: { netns: string; mtu: number; destinations: readonly string[] | undefined },
+  { netns, mtu, published: { destinations, bridge } }: { netns: string; mtu: number; published: PublishedNetwork },
   extra: ResultRoute[],
   dns: CniResult["dns"],
 ): CniResult {
@@ -106,7 +107,8 @@ function resultOf(
     ],
     ips: link.addresses.map((ip) => {
       const gateway = gatewayOf(familyOf(ip));
-      return { address: `${ip}/${familyOf(ip) === 4 ? 32 : 128}`, interface: 1, ...(gateway && { gateway }) };
+      const prefix = bridge?.prefixLengths[familyOf(ip)] ?? addressBits(familyOf(ip));
+      return { address: `${ip}/${prefix}`, interface: 1, ...(gateway && { gateway }) };
     }),
     routes: [
       ...(destinations ?? link.gateways.map((gw) => DEFAULT_ROUTE[familyOf(gw)])).flatMap((dst) => {
@@ -162,6 +164,8 @@ export interface AttachInput {
   published: PublishedNetwork;
   /** Attachments that belong to it and are taken back with it. */
   more?: readonly Place[];
+  /** The claim that has its addresses. */
+  claim?: Pick<Wanted, "claim" | "standby">;
 }
 
 /** An attachment that was made. */
@@ -177,8 +181,9 @@ export interface Attached {
  */
 export async function attachOne(input: VerbInput, what: AttachInput): Promise<Attached> {
   const { env, config, host } = input;
-  const { attachment, netns, options, published, more } = what;
-  const { hostNetns, destinations } = published;
+  const { attachment, netns, options, published, more, claim: { claim, standby = false } = {} } = what;
+  const { hostNetns, destinations, bridge } = published;
+  const { mac } = options;
   const alias = aliasOf(env, attachment);
   const mtu = mtuOf(options, published);
   const delegate = config.ipam === undefined ? undefined : new Delegate(config, env);
@@ -190,6 +195,8 @@ export async function attachOne(input: VerbInput, what: AttachInput): Promise<At
     ...(request && { request }),
     ...(more && { more }),
     ...(hostNetns && { hostNetns }),
+    ...(hostNetns && mac && { mac }),
+    ...(claim && { claim }),
   };
   await begin(input, { owner, name: config.name, ...identity, ...origin }, delegate);
   let link: PodLink | undefined;
@@ -207,14 +214,14 @@ export async function attachOne(input: VerbInput, what: AttachInput): Promise<At
     });
   };
   try {
-    const given = await giveAddresses(input, owner, options, published, delegate);
-    const { mac } = options;
+    const given = await giveAddresses(input, owner, options, published, { delegate, claimed: claim !== undefined });
     const { ips: addresses } = given;
-    const where = { ...(hostNetns && { hostNetns }), ...(destinations && { destinations }) };
+    const where = { ...(hostNetns && { hostNetns }), ...(destinations && { destinations }), ...(bridge && { bridge }) };
     link = await host.attachPod({ netns, ...attachment, alias, mtu, addresses, ...(mac && { mac }), ...where });
+    if (hostNetns) await host.linked?.({ ...attachment, network: config.network, standby });
     const extra = extraRoutes(given, link);
     addExtraRoutes(host, netns, link.ifname, extra);
-    return { result: resultOf(link, { netns, mtu, destinations }, extra, { ...given.dns, ...options.dns }), undo };
+    return { result: resultOf(link, { netns, mtu, published }, extra, { ...given.dns, ...options.dns }), undo };
   } catch (error) {
     throw await undone(toCniError(error), undo);
   }

@@ -29,6 +29,10 @@ export interface AttachmentRecord extends Omit<Reservation, "ip"> {
   request?: string;
   /** Attachments of the same container that belong to it: they were made with it and are taken back with it. */
   more?: readonly Place[];
+  /** The asked-for MAC address of its interface; absent: that of its name. */
+  mac?: string;
+  /** `<namespace>/<name>` of the IPClaim whose addresses it has. */
+  claim?: string;
   /** Path of the network namespace in which its host end is, where that is not the host's. */
   hostNetns?: string;
 }

@@ -48,12 +48,13 @@ function differencesOf(
   // A MAC address that a runtime asks for may have been set by a later plugin too (tuning has the same capability).
   const neighboursForgotten = macAsked || expected.mac !== host.podMacOf(containerId, ifname);
   const where = { netns, ...(hostNetns && { hostNetns }) };
-  const destinations = hostNetns ? requirePublished(host, config, CODE.tryAgain).destinations : undefined;
+  const { destinations, bridge } = hostNetns ? requirePublished(host, config, CODE.tryAgain) : {};
   const differences = host.checkPod({
     ...where,
     ...attachment,
     ...expected,
     ...(destinations && { destinations }),
+    ...(bridge && { bridge }),
     neighboursForgotten,
   });
   if (config.ipam === undefined) {

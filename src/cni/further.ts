@@ -13,12 +13,19 @@ export interface Place {
   ifname: string;
 }
 
-/** An interface that a pod is to have beside the one that its runtime asks for. */
-export interface FurtherInterface extends Place {
+/** What an interface is to have. */
+export interface Wanted {
   /** Asked-for addresses, at most one a family; others are given any. */
   ips?: string[];
   mac?: string;
+  /** `<namespace>/<name>` of the IPClaim whose addresses and MAC these are. */
+  claim?: string;
+  /** The claim is in use by another pod, which has its addresses until this one sends from them. */
+  standby?: boolean;
 }
+
+/** An interface that a pod is to have beside the one that its runtime asks for. */
+export interface FurtherInterface extends Place, Wanted {}
 
 /** Who asks for what. */
 export interface PrepareRequest {
@@ -31,7 +38,15 @@ export interface PrepareRequest {
 
 /** What a pod is to have. */
 export interface Prepared {
+  /** Of the interface that the runtime asks for, where it does not say so itself. */
+  own?: Wanted;
   further: readonly FurtherInterface[];
+}
+
+/** An attachment whose link is there. */
+export interface Linked extends Attachment {
+  network: string;
+  standby: boolean;
 }
 
 /**

@@ -12,7 +12,7 @@ import { type AttachmentRecord, Attachments } from "./attachments.ts";
 import type { NetConfig } from "./config.ts";
 import { type Duration, recordDuration } from "./durations.ts";
 import type { Attachment } from "./environment.ts";
-import type { Prepared, PrepareRequest } from "./further.ts";
+import type { Linked, Prepared, PrepareRequest } from "./further.ts";
 
 /** What the verbs need of a machine. */
 export interface Host {
@@ -33,6 +33,11 @@ export interface Host {
    * @throws CniError with the reason: unknown, not allowed, not ready
    */
   prepare?(request: PrepareRequest): Promise<Prepared>;
+  /**
+   * The link of an attachment is there; resolves when its network serves it. As for `prepare`, only the agent has such networks.
+   * @throws CniError when that cannot be
+   */
+  linked?(attachment: Linked): Promise<void>;
   /** An attachment of this pod network is gone, its record too. */
   left?(network: string): void | Promise<void>;
   /** @throws PodLinkError, SysError, NetlinkError; nothing is left behind then. */

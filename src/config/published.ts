@@ -7,7 +7,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import * as v from "valibot";
-import { FAMILIES, familyOf, printable } from "../addr/index.ts";
+import { addressBits, FAMILIES, type Family, familyOf, printable } from "../addr/index.ts";
 import { writeFileAtomic } from "../sys/index.ts";
 import { checked, inFile } from "./check.ts";
 import { ConfigError } from "./error.ts";
@@ -36,9 +36,14 @@ export interface PublishedNetwork {
   hostNetns?: string;
   /** What pods reach through their interface in this network; absent: everything. */
   destinations?: string[];
+  /** The bridge of which the pods' host ends are ports, and the length of the subnet's prefix by family; absent: the network is routed. */
+  bridge?: { name: string; prefixLengths: { 4?: number; 6?: number } };
   /** Only the agent knows what else a pod is to have: an ADD waits for it. */
   needsAgent?: boolean;
 }
+
+const prefixLength = (family: Family) =>
+  v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(addressBits(family))));
 
 const fields = v.object({
   version: v.pipe(v.literal(PUBLISHED_VERSION), v.metadata({ allowed: String(PUBLISHED_VERSION) })),
@@ -56,6 +61,9 @@ const fields = v.object({
   clusterCidrs: cidrList,
   hostNetns: v.optional(absolutePath),
   destinations: v.optional(cidrList),
+  bridge: v.optional(
+    v.object({ name: interfaceName, prefixLengths: v.object({ 4: prefixLength(4), 6: prefixLength(6) }) }),
+  ),
   needsAgent: v.optional(v.boolean()),
 });
 

@@ -25,6 +25,10 @@ const SYSCTLS: readonly (readonly [key: string, value: string])[] = [
     [`net.ipv6.conf.${device}.accept_redirects`, "0"],
     [`net.ipv6.conf.${device}.proxy_ndp`, "0"],
   ]),
+  // Frames on a bridge of the network are its bridge's to judge. Only there where br_netfilter is loaded.
+  ["net.bridge.bridge-nf-call-iptables", "0"],
+  ["net.bridge.bridge-nf-call-ip6tables", "0"],
+  ["net.bridge.bridge-nf-call-arptables", "0"],
 ];
 
 /**

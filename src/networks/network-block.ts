@@ -13,7 +13,7 @@ export interface NetworkBlock extends Meta {
   cidr: string;
   /** The node whose pods it is for; "" for a block that holds addresses of claims. */
   node: string;
-  /** Claims, `<namespace>/<name>`, by the canonical address that each holds; empty for a node's block. */
+  /** Claims, `<namespace>/<name>/<uid>`, by the canonical address that each holds; empty for a node's block. */
   addresses: Readonly<Record<string, string>>;
 }
 
@@ -41,8 +41,8 @@ function addressesOf(what: string, spec: Json, cidr: string, node: string): Reco
     const key = `spec.addresses[${JSON.stringify(text)}]`;
     const ip = parsedOf(what, key, text, "an IP address", parseIp);
     if (!cidrContains(cidr, ip)) refuseKey(what, key, text, `an address in ${cidr}`);
-    if (typeof claim !== "string" || !/^[^/]+\/[^/]+$/.test(claim))
-      return refuseKey(what, key, claim, "NAMESPACE/CLAIM");
+    if (typeof claim !== "string" || !/^[^/]+\/[^/]+\/[^/]+$/.test(claim))
+      return refuseKey(what, key, claim, "NAMESPACE/CLAIM/UID");
     if (addresses[ip] !== undefined)
       refuseKey(what, key, claim, `there once: ${ip} belongs to ${addresses[ip]} already`);
     addresses[ip] = claim;

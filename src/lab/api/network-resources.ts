@@ -52,7 +52,7 @@ const POD_NETWORK: Rule[] = [
 const CLAIMED = "what is claimed cannot be changed";
 const ENDPOINTS = "network and node cannot be changed";
 const IP_CLAIM: Rule[] = [
-  fixed("network", "network cannot be changed; make another claim"),
+  ...["network", "ips", "mac"].map((key) => fixed(key, `${key} cannot be changed; make another claim`)),
   ["spec.ips", "two addresses must be of different families", ({ ips }) => isMixed(ips)],
 ];
 

@@ -84,7 +84,7 @@ export const NETWORK_SCHEMAS = {
       network,
       cidr: { type: "string", minLength: 3, maxLength: 43 },
       node: { type: "string", maxLength: 253 },
-      addresses: { type: "object", additionalProperties: { type: "string", maxLength: 317 } },
+      addresses: { type: "object", additionalProperties: { type: "string", maxLength: 354 } },
     },
   }),
   networkendpoints: whole({

@@ -31,15 +31,28 @@ export interface NodeCredentials {
 /** Who the agents are, as in manifests/. */
 const AGENT = "system:serviceaccount:skylane-system:skylane";
 
+const READ = ["get", "list", "watch"];
+/** What the agents' roles in manifests/ grant, by resource or `resource/subresource`. */
+const RIGHTS: Readonly<Record<string, readonly string[]>> = {
+  nodes: [...READ, "patch"],
+  pods: ["get"],
+  namespaces: ["get"],
+  podnetworks: READ,
+  networkblocks: [...READ, "create", "update", "delete"],
+  networkendpoints: [...READ, "create", "update", "patch", "delete"],
+  ipclaims: READ,
+  "ipclaims/status": ["update", "patch"],
+};
+/** The same in single namespaces: `namespace resource`. */
+const RIGHTS_IN: Readonly<Record<string, readonly string[]>> = {
+  "default events": ["create", "patch", "update"],
+};
+
 /** Lets agents do what the manifests' roles grant and nothing else, so that a missing right shows in the lab. */
 const authorize: Authorizer = ({ user, verb, resource, subresource, namespace }) => {
   if (user.name !== AGENT) return true;
-  if (subresource !== undefined) return false;
-  if (resource === "podnetworks") return ["get", "list", "watch"].includes(verb);
-  if (resource === "networkblocks") return ["get", "list", "watch", "create", "update", "delete"].includes(verb);
-  if (resource === "pods" || resource === "namespaces") return verb === "get";
-  if (resource === "nodes") return ["get", "list", "watch", "patch"].includes(verb);
-  return resource === "events" && namespace === "default" && ["create", "patch", "update"].includes(verb);
+  const what = subresource === undefined ? resource : `${resource}/${subresource}`;
+  return [RIGHTS[what], RIGHTS_IN[`${namespace} ${what}`]].some((verbs) => verbs?.includes(verb));
 };
 
 const BODY_LIMIT = 1 << 20;

@@ -5,8 +5,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { servingHost } from "../../../src/agent/cni-host.ts";
 import { Metrics } from "../../../src/agent/metrics.ts";
-import type { NetnsWatch } from "../../../src/agent/netns-watch.ts";
-import { PodLinks } from "../../../src/agent/pod-links.ts";
+import { SpaceLinks } from "../../../src/agent/pod-links.ts";
 import { type Host, ipamDir } from "../../../src/cni/index.ts";
 import { loadAgentConfig } from "../../../src/config/index.ts";
 import { Ipam } from "../../../src/ipam/index.ts";
@@ -27,10 +26,9 @@ class Place {
   readonly ns: TestNamespace;
   readonly log = recordingLogger();
   readonly metrics = new Metrics("test");
-  readonly links: PodLinks;
+  readonly links: SpaceLinks;
   readonly #ipam: Ipam;
   readonly #fd: number;
-  readonly #watch: NetnsWatch;
 
   constructor(network: string, dataDir: string, routed = true) {
     this.ns = testNamespace(network);
@@ -39,8 +37,7 @@ class Place {
     const config = { ...defaults, network, dataDir };
     this.#ipam = new Ipam({ dir: ipamDir(config) });
     const { log, metrics } = this;
-    this.links = new PodLinks({ config, log, metrics, netns: this.#fd, routed });
-    this.#watch = this.links.watched(this.#fd);
+    this.links = new SpaceLinks({ config, log, metrics, netns: this.#fd, routed });
   }
 
   /** A pod's link to here; returns its host end's name. */
@@ -61,7 +58,7 @@ class Place {
   /** Groups of the links that went, from now on. */
   groupsOfGone(): number[] {
     const groups: number[] = [];
-    this.#watch.also({
+    this.links.watch.also({
       onEvents: (events) => {
         for (const event of events)
           if (event.kind === "link" && event.event === "del") groups.push(event.link.group ?? 0);
@@ -82,7 +79,6 @@ class Place {
   }
 
   async stop(): Promise<void> {
-    await this.#watch.close();
     await this.links.stop();
     closeFd(this.#fd);
   }
@@ -157,6 +153,7 @@ describe("the agent and pods' links in the namespaces of pod networks", function
       networks: {
         linksAt: (path) => (path === blue.ns.path ? blue.links : undefined),
         prepare: async () => ({ further: [] }),
+        linked: async () => undefined,
         leaveIfEmpty: async () => undefined,
       },
       gone: new GoneFiles(join(dataDir, "gone"), (error) => assert.fail(String(error))),

@@ -22,20 +22,20 @@ function segments(more: Partial<SegmentInput> = {}, ips = ["172.30.0.11", "fd30:
       { ifindex: UNDERLAY, ip: "fd30::11", prefix: 64 },
       { ifindex: 3, ip: "10.9.0.4", prefix: 16 },
     ],
-    routes: [
+    routes: () => [
       connected("default", { gateway: "172.30.0.1" }),
       connected("172.30.0.0/24"),
       connected("fd30::/64", { metric: 256 }),
       connected("10.9.0.0/16", { ifindex: 3 }),
       connected("172.31.0.0/24", { gateway: "172.30.0.1" }),
     ],
-    rules: usual,
+    rules: () => usual,
     routeTo: () => assert.fail("the kernel was asked for one address"),
     ...more,
   });
 }
 const with_ = (...routes: Route[]): Partial<SegmentInput> => ({
-  routes: [connected("172.30.0.0/24"), connected("fd30::/64"), ...routes],
+  routes: () => [connected("172.30.0.0/24"), connected("fd30::/64"), ...routes],
 });
 
 describe("the segments of the underlay", () => {
@@ -61,7 +61,7 @@ describe("the segments of the underlay", () => {
     assert.ok(segments(with_(connected("172.30.0.0/16", behind))).hopTo("172.30.0.12"));
     assert.ok(segments(with_(connected("172.30.0.0/24", { ...behind, metric: 100 }))).hopTo("172.30.0.12"));
     const worse = {
-      routes: [connected("172.30.0.0/24", { metric: 100 }), connected("172.30.0.0/24", { ...behind, metric: 5 })],
+      routes: () => [connected("172.30.0.0/24", { metric: 100 }), connected("172.30.0.0/24", { ...behind, metric: 5 })],
     };
     assert.equal(segments(worse).hopTo("172.30.0.12"), undefined);
     assert.equal(segments(with_(connected("172.30.0.12/32", { type: 6 }))).hopTo("172.30.0.12"), undefined);
@@ -71,7 +71,7 @@ describe("the segments of the underlay", () => {
   it("are asked of the kernel where policy rules could choose another table", () => {
     const asked: string[] = [];
     const { hopTo } = segments({
-      rules: [...usual, { family: 4, priority: 100, table: 77 }],
+      rules: () => [...usual, { family: 4, priority: 100, table: 77 }],
       routeTo: (ip) => {
         asked.push(ip);
         return { ifindex: UNDERLAY, ...(ip.endsWith("13") && { gateway: "172.30.0.1" }) };
@@ -86,7 +86,7 @@ describe("the segments of the underlay", () => {
   it("have the same key in whatever order routes come and whatever routes of ours there are, and another for others", () => {
     const { key } = segments(with_());
     const ours = connected("10.244.2.0/24", { gateway: "172.30.0.12", protocol: 83 });
-    assert.equal(segments({ routes: [ours, connected("fd30::/64"), connected("172.30.0.0/24")] }).key, key);
+    assert.equal(segments({ routes: () => [ours, connected("fd30::/64"), connected("172.30.0.0/24")] }).key, key);
     assert.notEqual(segments(with_(connected("172.30.0.12/32"))).key, key);
     assert.notEqual(segments(with_(), ["172.30.0.11"]).key, key);
   });

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import type { OwnFacts } from "../../../src/agent/inputs.ts";
 import { localChanges, resolveLocal } from "../../../src/agent/local.ts";
+import { lookAt } from "../../../src/agent/machine.ts";
 import { loadAgentConfig } from "../../../src/config/index.ts";
+import type { Rtnl } from "../../../src/netlink/index.ts";
 
 const config = (...argv: string[]) => loadAgentConfig({ argv: ["--node-name", "n1", ...argv], env: {} });
 const link = { index: 2, name: "eth0", mtu: 1500, up: true, lowerUp: true, loopback: false, group: 0 };
@@ -32,6 +34,17 @@ describe("this node's part of a pod network", () => {
       directRouting: "off",
     });
     assert.deepEqual(result.warnings, []);
+  });
+
+  it("is found without reading the routes, of which there may be one a peer", () => {
+    const rtnl = {
+      links: () => machine.links,
+      addresses: () => machine.addresses,
+      routeTo: () => undefined,
+      routes: () => assert.fail("the routes were read"),
+      rules: () => assert.fail("the rules were read"),
+    } as unknown as Rtnl;
+    assert.ok("local" in resolveLocal(config(), own, lookAt(rtnl), undefined));
   });
 
   it("is waited for by what is missing, and says who gives it", () => {

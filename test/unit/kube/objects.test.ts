@@ -68,9 +68,9 @@ describe("kube: objects of any kind", () => {
     const made = parseNetworkBlock(await createObject(client, NETWORK_BLOCKS, object));
     await assert.rejects(createObject(client, NETWORK_BLOCKS, object), refusedAs("AlreadyExists"));
     const read = (await getObject(client, NETWORK_BLOCKS, made.name)) as { metadata: object; spec: object };
-    const next = { ...read, spec: { ...read.spec, addresses: { "10.1.0.65": "team/db" } } };
+    const next = { ...read, spec: { ...read.spec, addresses: { "10.1.0.65": "team/db/uid-1" } } };
     const replaced = parseNetworkBlock(await replaceObject(client, NETWORK_BLOCKS, next));
-    assert.deepEqual(replaced.addresses, { "10.1.0.65": "team/db" });
+    assert.deepEqual(replaced.addresses, { "10.1.0.65": "team/db/uid-1" });
     await assert.rejects(replaceObject(client, NETWORK_BLOCKS, next), refusedAs("Conflict"));
     assert.throws(() => replaceObject(client, NETWORK_BLOCKS, object), RangeError);
     assert.equal(await deleteObject(client, NETWORK_BLOCKS, made.name, "another"), false);

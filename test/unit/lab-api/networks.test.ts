@@ -51,8 +51,7 @@ describe("lab API: pod networks", () => {
 
   it("are what the manifests define", () => {
     const crds = parseAllDocuments(CRDS).map((document) => document.toJS() as Crd);
-    assert.ok(crds.length > 0);
-    for (const { spec } of crds) assert.ok(Object.keys(NETWORK_SCHEMAS).includes(spec.names.plural));
+    assert.deepEqual(crds.map(({ spec }) => spec.names.plural).sort(), Object.keys(NETWORK_SCHEMAS).sort());
     for (const { spec } of crds) {
       const { plural, singular, kind, shortNames } = spec.names;
       const row = NETWORK_RESOURCES.find((one) => one.plural === plural);
@@ -140,7 +139,7 @@ describe("lab API: pod networks", () => {
     const path = `${BASE}/networkblocks/blue.10-1-0-64-26`;
     const { resourceVersion: _, ...metadata } = body.metadata;
     assert.equal((await api.ask("PUT", path, { body: { ...body, metadata } })).code, 422);
-    const taken = { ...body, spec: { ...(body["spec"] as object), addresses: { "10.1.0.65": "default/db" } } };
+    const taken = { ...body, spec: { ...(body["spec"] as object), addresses: { "10.1.0.65": "default/db/uid-1" } } };
     assert.equal((await api.ask("PUT", path, { body: taken })).code, 200);
     assert.deepEqual((await api.ask("PUT", path, { body: taken })).body.reason, "Conflict");
     const chosen = async (value: string) =>
@@ -151,6 +150,18 @@ describe("lab API: pod networks", () => {
     });
     const [claim] = (await api.get(`${BASE}/ipclaims`)).body.items;
     assert.deepEqual([claim?.metadata["namespace"], claim?.["kind"]], ["default", "IPClaim"]);
+  });
+
+  it("keep what a claim asked for", async () => {
+    const path = `${BASE}/namespaces/default/ipclaims`;
+    const spec = { network: "blue", ips: ["10.1.0.65"] };
+    await api.ok("POST", path, { body: { metadata: { name: "db" }, spec } });
+    const change = (changes: object) => api.ask("PATCH", `${path}/db`, { body: { spec: changes }, contentType: MERGE });
+    for (const changes of [{ network: "red" }, { ips: ["10.1.0.66"] }, { ips: null }, { mac: "02:00:00:00:00:01" }])
+      assert.match(refusal(await change(changes)), /^422.*cannot be changed; make another claim/);
+    assert.equal((await change({ podName: "db-0" })).code, 200);
+    const mixed = { metadata: { name: "two" }, spec: { network: "blue", ips: ["10.1.0.66", "10.1.0.67"] } };
+    assert.match(refusal(await api.ask("POST", path, { body: mixed })), /^422.*different families/);
   });
 
   it("go with the Node that owns them, and with no other", async () => {

@@ -125,6 +125,9 @@ describe("the manifest", () => {
         "nodes patch",
         "podnetworks get,list,watch",
         "networkblocks get,list,watch,create,update,delete",
+        "ipclaims get,list,watch",
+        "ipclaims/status update,patch",
+        "networkendpoints get,list,watch,create,update,patch,delete",
         "pods,namespaces get",
         "events create,patch,update",
       ],
@@ -142,14 +145,18 @@ describe("the manifest", () => {
         : value;
     assert.deepEqual(JSON.parse(JSON.stringify(defined("crds.yaml"), withoutRules)), defined("skylane.yaml"));
     const names = defined("skylane.yaml").map(({ metadata }) => metadata.name.split(".")[0]);
-    assert.deepEqual(new Set(names), new Set(["networkblocks", "podnetworks"]));
+    assert.deepEqual(new Set(names), new Set(["ipclaims", "networkblocks", "networkendpoints", "podnetworks"]));
   });
 
   it("has the API server hold everybody to what may not change", () => {
     const rules = [...manifest("crds.yaml").matchAll(/rule: (.*)/g)].map(([, rule]) => rule ?? "").join("\n");
-    for (const key of ["vni", "cidrs", "mode", "network", "cidr", "node"])
+    for (const key of ["vni", "cidrs", "mode", "network", "cidr", "node", "ips", "mac"])
       assert.match(rules, new RegExp(`self\\.${key} == oldSelf\\.${key}\\b`));
-    assert.equal([...rules.matchAll(/self\[0\]\.contains\(':'\) != self\[1\]/g)].length, 1, "one CIDR a family");
+    assert.equal(
+      [...rules.matchAll(/self\[0\]\.contains\(':'\) != self\[1\]/g)].length,
+      2,
+      "one CIDR a family, and one address",
+    );
   });
 
   it("keeps everybody's networks when the chart is uninstalled", () => {

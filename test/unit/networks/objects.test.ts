@@ -137,7 +137,7 @@ describe("objects of pod networks", () => {
       [block.name, block.network, block.cidr, block.node, block.addresses],
       ["blue.10-1-0-64-26", "blue", "10.1.0.64/26", "n1", {}],
     );
-    const held = { "10.1.0.65": "team/db-0" };
+    const held = { "10.1.0.65": "team/db-0/uid-1" };
     const claims = parseNetworkBlock(written(blockObject({ network: "blue" }, "10.1.0.64/26", held), ""));
     assert.deepEqual([claims.node, claims.addresses], ["", held]);
     assert.equal(sameObject(claims, { ...claims, resourceVersion: "8" }), true);
@@ -156,9 +156,9 @@ describe("objects of pod networks", () => {
     bad({ network: "green" }, "metadata.name");
     bad({ cidr: "10.1.0.65/26" }, "spec.cidr");
     bad({ node: 5 }, "spec.node");
-    bad({ addresses: { "10.1.1.1": "team/db" } }, "10.1.1.1");
-    bad({ addresses: { "10.1.0.65": "db" } }, "NAMESPACE/CLAIM");
-    bad({ node: "n1", addresses: { "10.1.0.65": "team/db" } }, "spec.addresses");
+    bad({ addresses: { "10.1.1.1": "team/db/uid-1" } }, "10.1.1.1");
+    bad({ addresses: { "10.1.0.65": "team/db" } }, "NAMESPACE/CLAIM/UID");
+    bad({ node: "n1", addresses: { "10.1.0.65": "team/db/uid-1" } }, "spec.addresses");
     const endpoint = (value: unknown) => networkBlock("blue.n1", { network: "blue", node: "n1", endpoints: [value] });
     refuses(() => parseNetworkEndpoints(endpoint({ ips: ["10.1.0.2"], mac: "x" })), "spec.endpoints[0].mac");
     refuses(() => parseNetworkEndpoints(endpoint({ ips: ["ff02::1"], mac: "02:00:00:00:00:01" })), "ips[0]");

@@ -1,0 +1,37 @@
+/** What carries a pod network's frames on this node, as those see it who decide what it is made from: routed or bridged. */
+import type { EntryCount, LocalNetwork, OverlayStatus, Peer } from "../overlay/index.ts";
+
+/** How a data path stands. */
+export interface DataPathStatus extends Pick<OverlayStatus, "device" | "ready" | "error" | "peers"> {
+  entries: Record<string, EntryCount>;
+  repairs: { total: number; byKind: Record<string, number> };
+}
+
+/** Keeps the kernel what the network should be. */
+export interface DataPath {
+  /** Why there is no device, or why the kernel could not be read. */
+  readonly error: string | undefined;
+  /** Whether every entry has been tried: what is missing, the kernel has refused. */
+  readonly tried: boolean;
+  /** Resolves when the first pass has ended, whether it succeeded or not. Peers are set before. @throws SysError */
+  start(): Promise<void>;
+  setLocal(local: LocalNetwork): void;
+  setPeers(peers: Iterable<Peer>): void;
+  changePeers(changes: Iterable<readonly [node: string, peer: Peer | undefined]>): void;
+  status(): DataPathStatus;
+  /** Leaves the kernel as it is. */
+  stop(): Promise<void>;
+}
+
+/** Whom a data path tells what it does. */
+export interface DataPathListener {
+  /** Something was repaired: `count` entries of a kind. */
+  onRepair: (kind: string, count: number) => void;
+  /** A pass could not be made at all; it is tried again. */
+  onError: (error: unknown) => void;
+  /** A pass has ended: the status may be another. */
+  onPass: (report: { planSeconds?: number; applySeconds: number; failures: number }) => void;
+}
+
+/** Makes one, which begins with its start. */
+export type MakeDataPath = (local: LocalNetwork, listener: DataPathListener) => DataPath;

@@ -1,0 +1,205 @@
+/**
+ * Which endpoints a bridged network has and on which nodes: this node's own, which it writes into one object, and all others',
+ * which it watches. Who has an address that is in two lists follows from the lists alone (bridge/owners.ts).
+ */
+import { cidrContains } from "../addr/index.ts";
+import type { Endpoint, EndpointLists } from "../bridge/index.ts";
+import {
+  ApiError,
+  createObject,
+  deleteObject,
+  getObject,
+  type KubeClient,
+  ObjectReflector,
+  replaceObject,
+  type Writable,
+} from "../kube/index.ts";
+import type { Logger } from "../log/index.ts";
+import {
+  endpointsName,
+  endpointsObject,
+  NETWORK_ENDPOINTS,
+  NETWORK_LABEL,
+  type NetworkEndpoints,
+  parseNetworkEndpoints,
+  type PodNetworkInfo,
+  sameObject,
+} from "../networks/index.ts";
+import { Task } from "../task/index.ts";
+
+const RETRY = { baseMs: 200, maxMs: 30_000 };
+
+export interface EndpointBookOptions {
+  client: KubeClient;
+  info: Pick<PodNetworkInfo, "name" | "cidrs">;
+  /** Our own Node, to which the object belongs. */
+  node: { name: string; uid: string };
+  log: Logger;
+  /** Another node's endpoints have changed, or ours are published. */
+  onChange: () => void;
+}
+
+/** Keeps it from {@link start} to {@link stop}. */
+export class EndpointBook {
+  readonly #options: EndpointBookOptions;
+  readonly #seen: ObjectReflector<NetworkEndpoints>;
+  readonly #name: string;
+  readonly #write: Task;
+  /** What our object is to say, by MAC; undefined before anything was set. */
+  #own: ReadonlyMap<string, Endpoint> | undefined;
+  /** What it says, as text, and of which MACs. */
+  #written: string | undefined;
+  #macs: ReadonlySet<string> = new Set();
+  /** Version of it after our last write. */
+  #version: string | undefined;
+  #error: string | undefined;
+  /** Nodes whose addresses outside of the network were told. */
+  readonly #told = new Set<string>();
+
+  constructor(options: EndpointBookOptions) {
+    this.#options = options;
+    const { client, info, node, log } = options;
+    this.#name = endpointsName(info.name, node.name);
+    this.#seen = new ObjectReflector(
+      client,
+      {
+        what: `endpoints of network ${info.name}`,
+        path: NETWORK_ENDPOINTS,
+        labelSelector: `${NETWORK_LABEL}=${info.name}`,
+        parse: parseNetworkEndpoints,
+        same: sameObject,
+      },
+      { log },
+    );
+    this.#write = new Task(
+      () => this.#publish(),
+      RETRY,
+      (error, attempt) => {
+        this.#error = error instanceof Error ? error.message : String(error);
+        if (attempt === 1) log.warn("this node's endpoints cannot be published; trying again", { error });
+      },
+    );
+  }
+
+  start(): void {
+    this.#seen.onChange(() => this.#options.onChange());
+    this.#seen.start();
+  }
+
+  /** Resolves once all nodes' endpoints are known. */
+  whenSynced(): Promise<void> {
+    return this.#seen.whenSynced();
+  }
+
+  /** Our own endpoints by MAC: what we last set, before that what our object says. */
+  get own(): ReadonlyMap<string, Endpoint> {
+    return this.#own ?? new Map(this.#seen.objects.get(this.#name)?.endpoints.map((one) => [one.mac, one]));
+  }
+
+  /** All nodes' endpoints. */
+  get lists(): EndpointLists {
+    const { node, info } = this.#options;
+    const lists = new Map<string, readonly Endpoint[]>([[node.name, [...this.own.values()]]]);
+    for (const { node: name, endpoints } of this.#seen.objects.values()) {
+      if (name === node.name) continue;
+      const inside = endpoints.filter(({ ips }) =>
+        ips.every((ip) => info.cidrs.some((cidr) => cidrContains(cidr, ip))),
+      );
+      if (inside.length < endpoints.length) this.#tell(name);
+      lists.set(name, inside);
+    }
+    return lists;
+  }
+
+  /** Sets our own endpoints, to be published. */
+  set(own: ReadonlyMap<string, Endpoint>): void {
+    const object = this.#seen.objects.get(this.#name);
+    if (this.#own === undefined && object) this.#say(textOf(object.endpoints));
+    this.#own = own;
+    if (this.#text() !== this.#written) this.#write.want();
+  }
+
+  /** Whether the other nodes can know that a MAC is ours. */
+  says(mac: string): boolean {
+    return this.#macs.has(mac);
+  }
+
+  /** Resolves when what was set is published. @throws Error when that failed; it is tried again by itself */
+  async published(): Promise<void> {
+    await this.#write.settled();
+    if (this.#error !== undefined) throw new Error(this.#error);
+  }
+
+  /** Watches and writes no more. */
+  async stop(): Promise<void> {
+    await this.#write.stop();
+    await this.#seen.stop();
+  }
+
+  /** Takes our object away, after the stop. @throws ApiError */
+  async remove(): Promise<void> {
+    const { client } = this.#options;
+    const there = await this.#read();
+    if (there) await deleteObject(client, NETWORK_ENDPOINTS, this.#name, there.uid);
+  }
+
+  #text(): string {
+    return textOf(this.own.values());
+  }
+
+  #say(text: string): void {
+    this.#written = text;
+    this.#macs = new Set((JSON.parse(text) as Endpoint[]).map(({ mac }) => mac));
+  }
+
+  async #read(): Promise<NetworkEndpoints | undefined> {
+    const object = await getObject(this.#options.client, NETWORK_ENDPOINTS, this.#name);
+    return object === undefined ? undefined : parseNetworkEndpoints(object);
+  }
+
+  /** One request as a rule: over the version that we have seen. Where that is not the latest, the latest is read. */
+  async #publish(): Promise<void> {
+    const text = this.#text();
+    if (text === this.#written) return;
+    const { info, node } = this.#options;
+    const object = endpointsObject(info.name, node, JSON.parse(text) as Endpoint[]);
+    try {
+      await this.#put(object, this.#version ?? this.#seen.objects.get(this.#name)?.resourceVersion);
+    } catch (error) {
+      if (!(error instanceof ApiError && (error.status === 409 || error.status === 404 || error.status === 0)))
+        throw error;
+      await this.#put(object, (await this.#read())?.resourceVersion);
+    }
+    this.#say(text);
+    this.#error = undefined;
+    this.#options.log.debug("published this node's endpoints", { network: info.name, node: node.name });
+    if (this.#text() === text) this.#options.onChange();
+    else await this.#publish();
+  }
+
+  async #put(object: Readonly<Record<string, unknown>>, resourceVersion: string | undefined): Promise<void> {
+    const { client } = this.#options;
+    this.#version = undefined;
+    const metadata = { ...(object["metadata"] as object), ...(resourceVersion !== undefined && { resourceVersion }) };
+    const body: Writable = { ...object, metadata };
+    const now = await (resourceVersion === undefined
+      ? createObject(client, NETWORK_ENDPOINTS, body)
+      : replaceObject(client, NETWORK_ENDPOINTS, body));
+    this.#version = parseNetworkEndpoints(now).resourceVersion;
+  }
+
+  #tell(node: string): void {
+    if (this.#told.has(node)) return;
+    this.#told.add(node);
+    const { info, log } = this.#options;
+    log.warn(
+      `node ${node} publishes endpoints outside of network ${info.name} (${info.cidrs.join(", ")}); they are passed over`,
+    );
+  }
+}
+
+/** Endpoints as text, the same for the same endpoints. */
+const textOf = (endpoints: Iterable<Endpoint>): string =>
+  JSON.stringify(
+    [...endpoints].map(({ mac, ips, moves }) => ({ mac, ips, moves })).sort((a, b) => (a.mac < b.mac ? -1 : 1)),
+  );

@@ -1,0 +1,84 @@
+/**
+ * What a node publishes for the pods that it has. A pod has the addresses that the node's own records say, but those of a claim
+ * may be in use by another pod, which runs until this one takes over, or again once that one has gone: such a pod is on
+ * standby. Pure, so that a start, a new pod, a move to here and a move away are the same.
+ */
+import {
+  type Endpoint,
+  type EndpointLists,
+  judgeSighting,
+  type OwnedEndpoint,
+  type Owners,
+  ownersOf,
+  withdrawals,
+} from "./owners.ts";
+import type { EndpointAddresses } from "./types.ts";
+
+/** A pod's port by this node's records. */
+export interface PortFacts extends EndpointAddresses {
+  ifname: string;
+  /** The addresses are a claim's: another node's pod may have them, too. */
+  claimed: boolean;
+}
+
+/** What a node knows. */
+export interface OwnInput {
+  node: string;
+  ports: Iterable<PortFacts>;
+  /** All nodes' endpoints, ours as they are published now included. */
+  lists: EndpointLists;
+  /** MACs that are to be taken over now, whoever has them. */
+  taking: ReadonlySet<string>;
+}
+
+/** What follows. */
+export interface OwnOutcome {
+  /** What to publish, by MAC. */
+  own: Map<string, Endpoint>;
+  /** Of those, the ones that another node publishes as well, and which. */
+  from: Map<string, OwnedEndpoint>;
+  /** Claims' that another node has taken over from us, and which. */
+  lost: Map<string, OwnedEndpoint>;
+  /** Those of ours that another node has, though no claim says that it may. */
+  disputed: Map<string, OwnedEndpoint>;
+}
+
+/** Decides. Endpoints of pods that are no longer here are not published any more. */
+export function ownEndpoints({ node, ports, lists, taking }: OwnInput): OwnOutcome {
+  const before = new Map(lists.get(node)?.map((one) => [one.mac, one]));
+  const others = ownersOf(new Map([...lists].filter(([name]) => name !== node)));
+  const all = ownersOf(lists);
+  const own = new Map<string, Endpoint>();
+  const from = new Map<string, OwnedEndpoint>();
+  const claimed = new Set<string>();
+  for (const { mac, ips, claimed: byClaim } of ports) {
+    if (byClaim) claimed.add(mac);
+    const rival = others.byMac.get(mac) ?? ips.map((ip) => others.byIp.get(ip)).find((one) => one !== undefined);
+    const known = before.get(mac);
+    const same = known && known.ips.length === ips.length && ips.every((ip) => known.ips.includes(ip));
+    if (byClaim && !known && rival && !taking.has(mac)) continue;
+    const endpoint = same && !taking.has(mac) ? known : entitled(lists, all, node, { mac, ips }, known);
+    if (!endpoint) continue;
+    own.set(mac, endpoint);
+    if (rival) from.set(mac, rival);
+  }
+  const lost = new Map<string, OwnedEndpoint>();
+  const disputed = new Map<string, OwnedEndpoint>();
+  for (const [mac, to] of withdrawals(ownersOf(new Map([...lists, [node, [...own.values()]]])), node)) {
+    // One that the node gave out itself stays published: it has no other place to be, and is had again when the other one goes.
+    (claimed.has(mac) ? lost : disputed).set(mac, to);
+    if (claimed.has(mac)) own.delete(mac);
+  }
+  return { own, from, lost, disputed };
+}
+
+function entitled(
+  lists: EndpointLists,
+  owners: Owners,
+  node: string,
+  endpoint: EndpointAddresses,
+  known: Endpoint | undefined,
+): Endpoint | undefined {
+  const verdict = judgeSighting(lists, owners, node, { mac: endpoint.mac, entitled: endpoint });
+  return verdict.kind === "takeOver" ? verdict.endpoint : known;
+}
