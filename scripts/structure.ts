@@ -14,6 +14,7 @@ const LAYERS = [
   ["lab"],
   ["ctl"],
   ["agent"],
+  ["claims"],
   ["blocks", "bridge"],
   ["cni", "overlay", "networks"],
   ["pod", "ipam", "kube", "nft", "netspace"],

@@ -11,6 +11,9 @@ export interface Cidr {
   readonly last: bigint;
 }
 
+/** The prefix of everything, in each family. */
+export const EVERYTHING: Readonly<Record<Family, string>> = { 4: "0.0.0.0/0", 6: "::/0" };
+
 const parsed = new Map<string, Cidr>();
 const REMEMBERED = 16_384;
 

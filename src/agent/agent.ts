@@ -26,6 +26,7 @@ import { Metrics } from "./metrics.ts";
 import { type Publication, Publisher } from "./publisher.ts";
 import { ensureFiles } from "./files.ts";
 import { PodNetwork } from "./network.ts";
+import { NetworkStatusWriter } from "./network-status.ts";
 import { Networks } from "./networks.ts";
 import { assess, type Readiness } from "./readiness.ts";
 import { agentRoutes } from "./routes.ts";
@@ -42,6 +43,7 @@ export class Agent {
   readonly #metrics: Metrics;
   readonly #network: PodNetwork;
   readonly #networks: Networks;
+  readonly #networkStatus: NetworkStatusWriter;
   readonly #publisher: Publisher;
   readonly #cluster: ClusterView;
   readonly #housekeeping: Housekeeping;
@@ -68,6 +70,9 @@ export class Agent {
     this.#closers.push(() => rtnl.close());
     const client = connect({ kubeconfig: config.kubeconfig, userAgent: `skylane-agent/${version}` });
     this.#closers.push(() => client.close());
+    const networkStatus = new NetworkStatusWriter(client, log);
+    this.#networkStatus = networkStatus;
+    this.#closers.push(() => networkStatus.stop());
     const events = new NodeEvents(client, { log });
     this.#closers.push(() => events.stop());
     const metrics = this.#metrics;
@@ -220,6 +225,7 @@ export class Agent {
       gone,
       own: this.#podLinks,
       networks: this.#networks,
+      networkStatus: this.#networkStatus,
       log: this.#log,
       observe: ({ verb, result, ms }) => cniSeconds.observe({ verb, result, by: "agent" }, ms / 1_000),
     };

@@ -10,6 +10,7 @@ import type { Logger } from "../log/index.ts";
 import { attachPodAsync } from "../pod/index.ts";
 import type { GoneFiles } from "../sys/index.ts";
 import type { NameKeeper } from "./launcher-names.ts";
+import type { NetworkStatusWriter } from "./network-status.ts";
 import type { Networks } from "./networks.ts";
 import type { PodLinks } from "./pod-links.ts";
 
@@ -21,13 +22,21 @@ export interface ServingHostOptions {
   /** In the agent's own namespace, which is the host's. */
   own: PodLinks;
   networks: Pick<Networks, "linksAt" | "prepare" | "linked" | "leaveIfEmpty">;
+  networkStatus: Pick<NetworkStatusWriter, "write">;
   gone: GoneFiles;
   log: Logger;
   observe: (duration: Duration) => void;
 }
 
 /** The host of an agent for each request. Its argument: where that request can have network namespaces named. */
-export function servingHost({ own, networks, gone, log, observe }: ServingHostOptions): (names: NameKeeper) => Host {
+export function servingHost({
+  own,
+  networks,
+  networkStatus,
+  gone,
+  log,
+  observe,
+}: ServingHostOptions): (names: NameKeeper) => Host {
   const unlink = (path: string): void => gone.remove(path);
   const ipams = new Map<string, Ipam>();
   const ipamOf = (dir: string): Ipam => {
@@ -53,7 +62,12 @@ export function servingHost({ own, networks, gone, log, observe }: ServingHostOp
   };
   return (names) => ({
     ...host,
-    prepare: (request) => networks.prepare(request, names),
+    async prepare(request) {
+      const { uid, ...prepared } = await networks.prepare(request, names);
+      const { pod } = request;
+      if (!pod || uid === undefined || prepared.further.length === 0) return prepared;
+      return { ...prepared, attached: (made) => networkStatus.write({ ...pod, uid }, made) };
+    },
     linked: (attachment) => networks.linked(attachment),
     left: (network) => networks.leaveIfEmpty(network, names),
   });

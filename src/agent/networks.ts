@@ -4,7 +4,7 @@
  */
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { CniError, CODE, type Linked, type Prepared, type PrepareRequest } from "../cni/index.ts";
+import { CniError, CODE, type Linked, type PrepareRequest } from "../cni/index.ts";
 import { ObjectReflector } from "../kube/index.ts";
 import { parsePodNetwork, POD_NETWORKS, type PodNetworkInfo, resolveConflicts, sameObject } from "../networks/index.ts";
 import { ensureSpace, listSpaces, openSpace, type Space, spaceName } from "../netspace/index.ts";
@@ -12,8 +12,9 @@ import type { Entries } from "./publisher.ts";
 import type { Inputs, NodeChanges } from "./inputs.ts";
 import type { NameKeeper } from "./launcher-names.ts";
 import { Member, type MemberContext } from "./member.ts";
-import { allow, inWords, wishesOf } from "./pod-wishes.ts";
+import { allow, type Asked, inWords, type PreparedPod, wishesOf } from "./pod-wishes.ts";
 import type { PodLinks } from "./pod-links.ts";
+import { withPrimary } from "./primary.ts";
 import type { NetworkStatus } from "./status.ts";
 
 /** What the networks need. */
@@ -116,19 +117,23 @@ export class Networks {
    * What a pod is to have, with every network of it ready on this node.
    * @throws CniError with the reason why it cannot have it
    */
-  async prepare({ network, pod, attachment }: PrepareRequest, keeper: NameKeeper): Promise<Prepared> {
+  async prepare({ network, pod, attachment }: PrepareRequest, keeper: NameKeeper): Promise<PreparedPod> {
     await this.#sweep(keeper);
     const isDefault = network === this.#options.config.network;
     if (isDefault && !this.any) return { further: [] };
     if (isDefault && !pod) return { further: [] };
     try {
-      const { client } = this.#options;
+      const { client, config } = this.#options;
       const defined = { accepted: this.#accepted, refused: this.#refusals, known: this.#defined.synced };
-      const further = isDefault && pod ? await wishesOf(client, defined, pod, attachment.ifname) : [];
-      const wanted = isDefault ? further.map((one) => one.network) : [network];
+      const place = { network, ifname: attachment.ifname };
+      const asked: Asked = isDefault && pod ? await wishesOf(client, defined, pod, place) : { further: [] };
+      const wanted = isDefault ? asked.further.map((one) => one.network) : [network];
       await allow(client, defined, wanted, pod);
+      const { further, primary, uid } = asked;
+      const turned = primary === undefined ? undefined : this.#accepted.get(primary);
+      const prepared = turned ? withPrimary(further, turned, { config, own: this.#inputs?.inputs.own }) : { further };
       for (const name of new Set(wanted)) await this.#join(name, keeper);
-      return { further };
+      return { ...prepared, ...(uid !== undefined && { uid }) };
     } catch (error) {
       throw inWords(error, pod ? `pod ${pod.namespace}/${pod.name}` : `container ${attachment.containerId}`);
     }

@@ -1,9 +1,9 @@
 /** Whether a pod may have the networks that it asks for; the answers that it gets when it may not. */
 import { cidrsOverlap } from "../addr/index.ts";
-import { CniError, CODE, type FurtherInterface, type PrepareRequest } from "../cni/index.ts";
+import { CniError, CODE, type FurtherInterface, type Prepared, type PrepareRequest } from "../cni/index.ts";
 import { BlockError } from "../blocks/index.ts";
 import { ApiError, getMeta, type KubeClient, NAMESPACES, podsOf } from "../kube/index.ts";
-import { matchesSelector, type PodNetworkInfo, readWishes, WishError } from "../networks/index.ts";
+import { matchesSelector, type PodNetworkInfo, primaryNetwork, readWishes, WishError } from "../networks/index.ts";
 
 /** The networks that are defined. */
 export interface Defined {
@@ -16,20 +16,38 @@ export interface Defined {
 
 type Pod = NonNullable<PrepareRequest["pod"]>;
 
+/** What a pod asks for. */
+export interface Asked {
+  further: FurtherInterface[];
+  /** The network of its default route, which one of the further interfaces is in; absent: the default one. */
+  primary?: string;
+  /** The pod as the API server knows it. */
+  uid?: string;
+}
+
+/** What a pod is to have, and which it is where it asked for anything. */
+export type PreparedPod = Prepared & Pick<Asked, "uid">;
+
 /**
- * What a pod's annotations ask for; one that the API server does not know asks for nothing.
- * @param ifname the interface that its runtime asks for. @throws WishError, ApiError
+ * What a pod's annotations, and its namespace's, ask for; one that the API server does not know asks for nothing.
+ * @param ifname the interface that its runtime asks for, in the default network. @throws WishError, ApiError
  */
 export async function wishesOf(
   client: KubeClient,
   { accepted, refused }: Defined,
   pod: Pod,
-  ifname: string,
-): Promise<FurtherInterface[]> {
-  const meta = await getMeta(client, podsOf(pod.namespace), pod.name);
-  const wishes = readWishes(meta?.annotations ?? {}, (name) => accepted.has(name) || refused.has(name));
-  const clash = wishes.find((wish) => wish.ifname === ifname);
-  if (!clash) return wishes;
+  { ifname, network }: { ifname: string; network: string },
+): Promise<Asked> {
+  const [meta, namespace] = await Promise.all([
+    getMeta(client, podsOf(pod.namespace), pod.name),
+    getMeta(client, NAMESPACES, pod.namespace),
+  ]);
+  if (!meta) return { further: [] };
+  const named = primaryNetwork(meta.annotations, namespace?.annotations ?? {});
+  const primary = named === network ? undefined : named;
+  const further = readWishes(meta.annotations, (name) => accepted.has(name) || refused.has(name), primary);
+  const clash = further.find((wish) => wish.ifname === ifname);
+  if (!clash) return { further, uid: meta.uid, ...(primary !== undefined && { primary }) };
   throw new WishError(
     `interface ${ifname} is that of the default network; network "${clash.network}" needs another one`,
   );

@@ -63,10 +63,17 @@ export async function olderOverlap(objects: BlockObjects, block: Block): Promise
   );
 }
 
-/** Deletes a block; that it (this very object) is gone already is fine. @throws BlockError `unavailable` */
-export async function remove(objects: BlockObjects, { name, uid, cidr, network }: SeenBlock): Promise<void> {
+/**
+ * Deletes a block; that it (this very object) is gone already is fine, and with a resourceVersion that it has been changed.
+ * @throws BlockError `unavailable`
+ */
+export async function remove(
+  objects: BlockObjects,
+  { name, uid, cidr, network }: SeenBlock,
+  resourceVersion?: string,
+): Promise<void> {
   try {
-    await objects.delete(name, uid);
+    await objects.delete(name, uid, resourceVersion);
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     if (error.status === 404 || error.status === 409) return;
@@ -109,10 +116,11 @@ export async function calling<T>(doing: string, call: () => Promise<T>): Promise
   }
 }
 
-function unavailable(doing: string, error: ApiError): BlockError {
+/** The API's error in the words of what was being done, and what to do. */
+export function unavailable(doing: string, error: ApiError): BlockError {
   const todo =
     error.status === 403
-      ? "; the agent's ClusterRole must let it write NetworkBlocks"
+      ? "; the agent's ClusterRole must allow it"
       : "; it is tried again with the pod's next attempt";
   return new BlockError("unavailable", `${doing}: ${error.message}${todo}`, { cause: error });
 }

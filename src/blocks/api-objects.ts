@@ -8,8 +8,8 @@ export const blockObjects = (client: KubeClient): BlockObjects => ({
   create: async (object) => (await createObject(client, NETWORK_BLOCKS, { ...object })) as ApiObject,
   get: async (name) => (await getObject(client, NETWORK_BLOCKS, name)) as ApiObject | undefined,
   replace: async (object) => (await replaceObject(client, NETWORK_BLOCKS, { ...object })) as ApiObject,
-  delete: async (name, uid) => {
-    await deleteObject(client, NETWORK_BLOCKS, name, uid);
+  delete: async (name, uid, resourceVersion) => {
+    await deleteObject(client, NETWORK_BLOCKS, name, uid, resourceVersion);
   },
   list: async (selector) => (await listObjects(client, NETWORK_BLOCKS, selector)) as ApiObject[],
 });

@@ -1,6 +1,18 @@
-/** Addresses that belong to one node or one claim of a whole cluster: blocks of pod networks, taken and given back through the API. */
+/** Blocks of pod networks' addresses, taken and given back through the API. */
+export { acquire, calling, olderOverlap, remove, unavailable } from "./acquire.ts";
 export { blockObjects } from "./api-objects.ts";
 export { BlockClaims } from "./block-claims.ts";
+export { blockCount, blockOf, freeBlocks } from "./candidates.ts";
 export { BlockError, type BlockErrorKind } from "./errors.ts";
 export type { BlockClaimsOptions } from "./options.ts";
-export { type ApiObject, type Block, type BlockObjects, newBlock, readBlock, type SeenBlock } from "./objects.ts";
+export {
+  type ApiObject,
+  type Block,
+  type BlockObjects,
+  keepingOrder,
+  newBlock,
+  readBlock,
+  readBlocks,
+  type SeenBlock,
+} from "./objects.ts";
+export { Serial } from "./serial.ts";

@@ -37,8 +37,11 @@ export interface BlockObjects {
   get(name: string): Promise<ApiObject | undefined>;
   /** Writes an object that nobody has changed since its resourceVersion (409 otherwise). */
   replace(object: ApiObject): Promise<ApiObject>;
-  /** Deletes the very object with that uid; 409 when another has its name now, 404 when none. */
-  delete(name: string, uid: string): Promise<void>;
+  /**
+   * Deletes the very object with that uid, where a resourceVersion is given only as it was read; 409 when another has its name
+   * now or it has been changed, 404 when there is none.
+   */
+  delete(name: string, uid: string, resourceVersion?: string): Promise<void>;
   /** All that match, as they are now. */
   list(labelSelector: string): Promise<ApiObject[]>;
 }

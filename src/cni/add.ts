@@ -32,13 +32,14 @@ async function attachFurther(
   input: VerbInput,
   { containerId }: Attachment,
   netns: string,
-  { network, ifname, ...wanted }: FurtherInterface,
+  { network, ifname, destinations, ...wanted }: FurtherInterface,
 ): Promise<Attached> {
   const { ipam: _, ...own } = input.config;
   const further = { ...input, config: { ...own, network } };
   const published = requirePublished(input.host, further.config, CODE.tryAgain);
-  const options = withWanted({ dns: {} }, wanted);
-  return await attachOne(further, { attachment: { containerId, ifname }, netns, options, published, claim: wanted });
+  const attachment = { containerId, ifname };
+  const more = { claim: wanted, ...(destinations && { destinations }) };
+  return await attachOne(further, { attachment, netns, options: withWanted({ dns: {} }, wanted), published, ...more });
 }
 
 /** What is wanted of an interface beside what its runtime asks for; a claim's addresses are no matter of choice. */
@@ -58,19 +59,26 @@ export async function add(input: VerbInput): Promise<VerbOutput> {
   const prepared = await prepare(input, attachment);
   const published = requirePublished(host, config, CODE.tryAgain);
   if (!prepared && published.needsAgent) throw agentNeeded(config.network);
-  const { further, own = {} }: Prepared = prepared ?? { further: [] };
+  const { further, own = {}, destinations, attached }: Prepared = prepared ?? { further: [] };
   const more = further.map(({ network, ifname }) => ({ network, ifname }));
-  const { result, undo } = await attachOne(input, {
+  const { made, result, undo } = await attachOne(input, {
     attachment,
     netns,
     options: withWanted(options, own),
     published,
     claim: own,
     ...(more.length > 0 && { more }),
+    ...(destinations && { destinations, bySource: true }),
   });
   try {
     let whole = appendResult(before, result);
-    for (const one of further) whole = appendResult(whole, (await attachFurther(input, attachment, netns, one)).result);
+    const all = [made];
+    for (const one of further) {
+      const next = await attachFurther(input, attachment, netns, one);
+      whole = appendResult(whole, next.result);
+      all.push(next.made);
+    }
+    attached?.(all);
     return { stdout: `${JSON.stringify(resultIn(config.cniVersion, whole), undefined, 2)}\n`, undo };
   } catch (error) {
     throw await undone(toCniError(error), undo);

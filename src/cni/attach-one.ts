@@ -2,15 +2,15 @@
  * One attachment, made whole or not at all. The order is what makes a kill at any point harmless: record, then addresses,
  * then the link; DEL, GC and the agent find whatever was begun by its record and take it back in the opposite order.
  */
-import { addressBits, type Family, familyOf } from "../addr/index.ts";
+import { addressBits, EVERYTHING, type Family, familyOf } from "../addr/index.ts";
 import type { PublishedNetwork } from "../config/index.ts";
-import type { PodLink } from "../pod/index.ts";
+import { type PodLink, type PodLinkSpec, SOURCE_TABLE } from "../pod/index.ts";
 import { parseArgs } from "./args.ts";
 import type { AttachmentRecord } from "./attachments.ts";
 import { Delegate } from "./delegate.ts";
 import { type Attachment, requestOf } from "./environment.ts";
 import { CniError, CODE, describeError } from "./errors.ts";
-import type { Place, Wanted } from "./further.ts";
+import type { AttachedInterface, Place, Wanted } from "./further.ts";
 import type { Host } from "./host.ts";
 import { refuse } from "./json.ts";
 import type { AttachOptions } from "./options.ts";
@@ -19,7 +19,6 @@ import { canonicalDst, type CniResult, type ResultRoute } from "./result.ts";
 import { takeBack } from "./take-back.ts";
 import { toCniError } from "./translate.ts";
 
-const DEFAULT_ROUTE = { 4: "0.0.0.0/0", 6: "::/0" } as const;
 /** Longest alias that every kernel takes, its end counted or not (IFALIASZ is 256); Kubernetes names may be longer together. */
 const MAX_ALIAS = 254;
 /** Smallest MTU over which IPv6 works (RFC 8200, section 5). */
@@ -87,7 +86,7 @@ function extraRoutes(given: Given, link: PodLink): ResultRoute[] {
   for (const route of given.routes) {
     const dst = canonicalDst(route.dst);
     const gateway = link.gateways.find((ip) => familyOf(ip) === familyOf(dst));
-    if (gateway !== undefined && dst !== DEFAULT_ROUTE[familyOf(dst)]) routes.push({ ...route, dst, gw: gateway });
+    if (gateway !== undefined && dst !== EVERYTHING[familyOf(dst)]) routes.push({ ...route, dst, gw: gateway });
   }
   return routes;
 }
@@ -95,10 +94,12 @@ function extraRoutes(given: Given, link: PodLink): ResultRoute[] {
 /** What ADD answers. */
 function resultOf(
   link: PodLink,
-  { netns, mtu, published: { destinations, bridge } }: { netns: string; mtu: number; published: PublishedNetwork },
+  where: Pick<PodLinkSpec, "netns" | "mtu" | "destinations" | "bySource" | "bridge">,
   extra: ResultRoute[],
   dns: CniResult["dns"],
 ): CniResult {
+  const { netns, mtu, destinations, bySource, bridge } = where;
+  const everything = link.gateways.map((gw) => EVERYTHING[familyOf(gw)]);
   const gatewayOf = (family: Family): string | undefined => link.gateways.find((gw) => familyOf(gw) === family);
   return {
     interfaces: [
@@ -111,15 +112,20 @@ function resultOf(
       return { address: `${ip}/${prefix}`, interface: 1, ...(gateway && { gateway }) };
     }),
     routes: [
-      ...(destinations ?? link.gateways.map((gw) => DEFAULT_ROUTE[familyOf(gw)])).flatMap((dst) => {
+      ...(destinations ?? everything).flatMap((dst) => {
         const gw = gatewayOf(familyOf(dst));
         return gw ? [{ dst, gw }] : [];
       }),
+      ...(bySource ? link.gateways.map((gw) => ({ dst: EVERYTHING[familyOf(gw)], gw, table: SOURCE_TABLE })) : []),
       ...extra,
     ],
     dns,
   };
 }
+
+/** Gateways of the main table's default routes. */
+const gatewaysOf = ({ routes }: CniResult): string[] =>
+  routes.flatMap(({ dst, gw, table }) => (gw && table === undefined && dst === EVERYTHING[familyOf(dst)] ? [gw] : []));
 
 /**
  * Writes the attachment's record. What is left of the same attachment from before a reboot, or was begun for this very
@@ -166,10 +172,14 @@ export interface AttachInput {
   more?: readonly Place[];
   /** The claim that has its addresses. */
   claim?: Pick<Wanted, "claim" | "standby">;
+  /** What the pod reaches through it; what its network says by default. */
+  destinations?: readonly string[];
+  bySource?: boolean;
 }
 
 /** An attachment that was made. */
 export interface Attached {
+  made: AttachedInterface;
   result: CniResult;
   /** Takes it back, and those that belong to it. @throws CniError */
   undo: () => Promise<void>;
@@ -181,9 +191,10 @@ export interface Attached {
  */
 export async function attachOne(input: VerbInput, what: AttachInput): Promise<Attached> {
   const { env, config, host } = input;
-  const { attachment, netns, options, published, more, claim: { claim, standby = false } = {} } = what;
-  const { hostNetns, destinations, bridge } = published;
-  const { mac } = options;
+  const { attachment, netns, options, published, more, bySource, claim: { claim, standby = false } = {} } = what;
+  const { hostNetns, bridge } = published;
+  const { mac: askedMac } = options;
+  const destinations = what.destinations ?? published.destinations;
   const alias = aliasOf(env, attachment);
   const mtu = mtuOf(options, published);
   const delegate = config.ipam === undefined ? undefined : new Delegate(config, env);
@@ -194,9 +205,11 @@ export async function attachOne(input: VerbInput, what: AttachInput): Promise<At
     ...(config.ipam && { ipam: config.ipam }),
     ...(request && { request }),
     ...(more && { more }),
+    ...(what.destinations && { destinations: what.destinations }),
+    ...(bySource && { bySource }),
     ...(hostNetns && { hostNetns }),
-    ...(hostNetns && mac && { mac }),
-    ...(claim && { claim }),
+    ...(hostNetns && askedMac && { mac: askedMac }),
+    ...(claim && { claim: { holder: claim, pod: parseArgs(env.CNI_ARGS).podName ?? "" } }),
   };
   await begin(input, { owner, name: config.name, ...identity, ...origin }, delegate);
   let link: PodLink | undefined;
@@ -216,12 +229,15 @@ export async function attachOne(input: VerbInput, what: AttachInput): Promise<At
   try {
     const given = await giveAddresses(input, owner, options, published, { delegate, claimed: claim !== undefined });
     const { ips: addresses } = given;
-    const where = { ...(hostNetns && { hostNetns }), ...(destinations && { destinations }), ...(bridge && { bridge }) };
-    link = await host.attachPod({ netns, ...attachment, alias, mtu, addresses, ...(mac && { mac }), ...where });
+    const way = { ...(destinations && { destinations }), ...(bySource && { bySource }), ...(bridge && { bridge }) };
+    const where = { netns, mtu, ...(hostNetns && { hostNetns }), ...way };
+    link = await host.attachPod({ ...attachment, alias, addresses, ...(askedMac && { mac: askedMac }), ...where });
     if (hostNetns) await host.linked?.({ ...attachment, network: config.network, standby });
     const extra = extraRoutes(given, link);
     addExtraRoutes(host, netns, link.ifname, extra);
-    return { result: resultOf(link, { netns, mtu, published }, extra, { ...given.dns, ...options.dns }), undo };
+    const result = resultOf(link, where, extra, { ...given.dns, ...options.dns });
+    const { ifname, podMac: mac, addresses: ips } = link;
+    return { made: { network: config.network, ifname, ips, mac, mtu, gateway: gatewaysOf(result) }, result, undo };
   } catch (error) {
     throw await undone(toCniError(error), undo);
   }

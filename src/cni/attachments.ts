@@ -31,8 +31,12 @@ export interface AttachmentRecord extends Omit<Reservation, "ip"> {
   more?: readonly Place[];
   /** The asked-for MAC address of its interface; absent: that of its name. */
   mac?: string;
-  /** `<namespace>/<name>` of the IPClaim whose addresses it has. */
-  claim?: string;
+  /** The IPClaim whose addresses it has, as NAMESPACE/NAME/UID, and the pod that uses it. */
+  claim?: { holder: string; pod: string };
+  /** What the pod reaches through it, where that is not what its network says. */
+  destinations?: readonly string[];
+  /** What is sent from its addresses goes through it (see `PodLinkSpec`). */
+  bySource?: boolean;
   /** Path of the network namespace in which its host end is, where that is not the host's. */
   hostNetns?: string;
 }
@@ -43,7 +47,10 @@ const MAX_TARGET = 4095;
 function encode(record: AttachmentRecord): string {
   const text = JSON.stringify(record);
   if (Buffer.byteLength(text) > MAX_TARGET) {
-    throw new CniError(CODE.invalidEnvironment, "CNI_CONTAINERID and CNI_NETNS are too long to be recorded");
+    throw new CniError(
+      CODE.invalidEnvironment,
+      "CNI_CONTAINERID, CNI_NETNS and the pod's routes are too long together to be recorded",
+    );
   }
   return text;
 }

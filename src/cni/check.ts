@@ -44,17 +44,19 @@ function differencesOf(
   const attachment = { containerId, ifname };
   const expected = expectedOf(result, ifname, netns, host.hostIfname(containerId, ifname));
   if (!expected) return [`prevResult has no interface ${ifname} in sandbox ${netns}`];
-  const { hostNetns } = host.attachments(config).find(attachment) ?? {};
+  const { hostNetns, bySource, destinations: own } = host.attachments(config).find(attachment) ?? {};
   // A MAC address that a runtime asks for may have been set by a later plugin too (tuning has the same capability).
   const neighboursForgotten = macAsked || expected.mac !== host.podMacOf(containerId, ifname);
   const where = { netns, ...(hostNetns && { hostNetns }) };
-  const { destinations, bridge } = hostNetns ? requirePublished(host, config, CODE.tryAgain) : {};
+  const { bridge, destinations: whole } = hostNetns ? requirePublished(host, config, CODE.tryAgain) : {};
+  const destinations = own ?? whole;
   const differences = host.checkPod({
     ...where,
     ...attachment,
     ...expected,
     ...(destinations && { destinations }),
     ...(bridge && { bridge }),
+    ...(bySource && { bySource }),
     neighboursForgotten,
   });
   if (config.ipam === undefined) {

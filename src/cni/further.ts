@@ -18,10 +18,12 @@ export interface Wanted {
   /** Asked-for addresses, at most one a family; others are given any. */
   ips?: string[];
   mac?: string;
-  /** `<namespace>/<name>` of the IPClaim whose addresses and MAC these are. */
+  /** NAMESPACE/NAME/UID of the IPClaim whose addresses and MAC these are. */
   claim?: string;
   /** The claim is in use by another pod, which has its addresses until this one sends from them. */
   standby?: boolean;
+  /** What the pod reaches through it, as canonical prefixes; what its network says by default. */
+  destinations?: readonly string[];
 }
 
 /** An interface that a pod is to have beside the one that its runtime asks for. */
@@ -41,6 +43,23 @@ export interface Prepared {
   /** Of the interface that the runtime asks for, where it does not say so itself. */
   own?: Wanted;
   further: readonly FurtherInterface[];
+  /**
+   * Where the pod's default route leads through one of the others: what it still reaches through the interface that was asked
+   * for. Whatever it sends from that one's addresses goes through it all the same.
+   */
+  destinations?: readonly string[];
+  /** Told of all interfaces when they are made, the one that was asked for first. */
+  attached?: (made: readonly AttachedInterface[]) => void;
+}
+
+/** An interface that was made. */
+export interface AttachedInterface extends Place {
+  ips: string[];
+  mac: string;
+  /** In bytes. */
+  mtu: number;
+  /** Gateways of the pod's default routes that lead through it, one a family. */
+  gateway: string[];
 }
 
 /** An attachment whose link is there. */

@@ -6,7 +6,16 @@ import { join } from "node:path";
 import { readPublished } from "../config/index.ts";
 import { Ipam, sandboxOf, uptime } from "../ipam/index.ts";
 import { type Route, Rtnl } from "../netlink/index.ts";
-import { attachPod, checkPod, detachPod, hostIfname, type PodLink, type PodLinkSpec, podMacOf } from "../pod/index.ts";
+import {
+  attachPod,
+  checkPod,
+  detachPod,
+  forgetSource,
+  hostIfname,
+  type PodLink,
+  type PodLinkSpec,
+  podMacOf,
+} from "../pod/index.ts";
 import { bootId, closeFd, netnsIdentity, openNetns } from "../sys/index.ts";
 import { type AttachmentRecord, Attachments } from "./attachments.ts";
 import type { NetConfig } from "./config.ts";
@@ -44,6 +53,8 @@ export interface Host {
   attachPod(spec: PodLinkSpec): PodLink | Promise<PodLink>;
   /** Returns, or resolves, when nothing of the link is reachable any more. @throws NetlinkError */
   detachPod(attachment: Parameters<typeof detachPod>[0]): void | Promise<void>;
+  /** Takes routing by source out of a sandbox that lives on. @throws NetlinkError */
+  forgetSource: typeof forgetSource;
   checkPod: typeof checkPod;
   hostIfname: typeof hostIfname;
   podMacOf: typeof podMacOf;
@@ -87,6 +98,7 @@ export const realHost: Host = {
   origin: (netns) => ({ since: Date.now(), uptime: uptime(), bootId: bootId(), ...sandboxOf(netns) }),
   attachPod,
   detachPod,
+  forgetSource,
   checkPod,
   hostIfname,
   podMacOf,

@@ -3,7 +3,15 @@ export type { AttachmentRecord } from "./attachments.ts";
 export { DEFAULT_DATA_DIR, DEFAULT_NETWORK, DEFAULT_RUN_DIR } from "./config.ts";
 export { type Duration, DURATIONS_FILE } from "./durations.ts";
 export { CniError, CODE } from "./errors.ts";
-export type { FurtherInterface, Linked, Place, Prepared, PrepareRequest, Wanted } from "./further.ts";
+export type {
+  AttachedInterface,
+  FurtherInterface,
+  Linked,
+  Place,
+  Prepared,
+  PrepareRequest,
+  Wanted,
+} from "./further.ts";
 export { type Collected, collectDead } from "./gc.ts";
 export { type CniCall, handle, isAnswer, readCall, serveCall } from "./handle.ts";
 export { type Host, ipamDir, newAttachments, realHost } from "./host.ts";

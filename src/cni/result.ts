@@ -137,7 +137,10 @@ export function resultIn(version: string, result: CniResult): object {
     cniVersion: version,
     interfaces: newest ? result.interfaces : result.interfaces.map((item) => without(item, INTERFACE_SINCE_1_1)),
     ips,
-    routes: newest ? result.routes : result.routes.map((item) => without(item, ROUTE_SINCE_1_1)),
+    // Without the name of its table a route would pass for one of the main table.
+    routes: newest
+      ? result.routes
+      : result.routes.filter(({ table }) => table === undefined).map((item) => without(item, ROUTE_SINCE_1_1)),
     ...dns,
   };
 }

@@ -37,10 +37,11 @@ export async function takeBack({ host, config, attachment, netns, keepLink, dele
       failures.push(toCniError(error));
     }
   };
-  const { more = [], hostNetns } = host.attachments(config).find(attachment) ?? {};
+  const { more = [], hostNetns, bySource } = host.attachments(config).find(attachment) ?? {};
   for (const place of more) await attempt(() => takeBackFurther({ host, config, attachment, netns }, place));
   const where = { ...(netns && { netns }), ...(hostNetns && { hostNetns }) };
   if (!keepLink) await attempt(() => host.detachPod({ ...attachment, ...where }));
+  if (bySource && netns) await attempt(() => host.forgetSource(netns));
   const detached = failures.length === 0;
   // An address whose interface is still there is still in use.
   if (detached) await attempt(() => void host.ipam(config).release(attachment));

@@ -147,6 +147,15 @@ export const AgentSchema = v.object({
     ),
     [],
   ),
+  serviceCidrs: v.optional(
+    v.pipe(
+      cidrList,
+      v.description(
+        "CIDRs of the cluster's Services, both families (kube-apiserver's `--service-cluster-ip-range`). Only for pods with `skylane.dev/primary-network`: they reach these through the default network.",
+      ),
+    ),
+    [],
+  ),
   masquerade: v.optional(masquerade, {}),
   directRouting: v.optional(
     v.pipe(

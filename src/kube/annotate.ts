@@ -1,5 +1,6 @@
-/** Writes our own annotations on a Node, and nothing else of it. */
+/** Writes annotations on a Node or a Pod, and nothing else of it. */
 import type { KubeClient } from "./client.ts";
+import { podsOf } from "./meta.ts";
 import { METADATA_ONLY, NODES } from "./nodes.ts";
 import { ANNOTATION_PREFIX } from "./types.ts";
 
@@ -24,6 +25,34 @@ export async function patchNodeAnnotations(
     contentType: "application/merge-patch+json",
     accept: METADATA_ONLY,
     body: { metadata: { annotations } },
+    signal,
+  });
+}
+
+/** One pod, and no later one of its name. */
+export interface PodIdentity {
+  namespace: string;
+  name: string;
+  uid: string;
+}
+
+/**
+ * Sets annotations of a Pod in one merge patch of its status, with which metadata may be written: the right to patch pods
+ * themselves would be one to change what they run. Retrying is the caller's.
+ * @throws ApiError: 404 when there is none of that name, 409 when it is another one
+ */
+export async function patchPodAnnotations(
+  client: KubeClient,
+  { namespace, name, uid }: PodIdentity,
+  annotations: Readonly<Record<string, string>>,
+  signal?: AbortSignal,
+): Promise<void> {
+  await client.json({
+    method: "PATCH",
+    path: `${podsOf(namespace)}/${encodeURIComponent(name)}/status`,
+    contentType: "application/merge-patch+json",
+    accept: METADATA_ONLY,
+    body: { metadata: { uid, annotations } },
     signal,
   });
 }

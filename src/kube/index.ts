@@ -1,5 +1,5 @@
 /** The Kubernetes side: watch, publish, events; the only folder that imports `@kubernetes/client-node`. */
-export { patchNodeAnnotations } from "./annotate.ts";
+export { patchNodeAnnotations, patchPodAnnotations, type PodIdentity } from "./annotate.ts";
 export { ApiError } from "./api-error.ts";
 export { type ConnectOptions, connect, type KubeClient } from "./client.ts";
 export { type EventOptions, type NodeEvent, NodeEvents } from "./events.ts";

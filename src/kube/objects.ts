@@ -79,7 +79,8 @@ export function replaceObject(client: KubeClient, collection: string, object: Wr
 
 /**
  * Deletes the very object that has this uid.
- * @returns whether it was there: false where it is gone, or another one has its name
+ * @param resourceVersion where given, only the version of the object that was read is deleted
+ * @returns whether it was there: false where it is gone, has been changed since, or another one has its name
  * @throws ApiError
  */
 export async function deleteObject(
@@ -87,12 +88,13 @@ export async function deleteObject(
   collection: string,
   name: string,
   uid: string,
+  resourceVersion?: string,
 ): Promise<boolean> {
   try {
     await client.json({
       method: "DELETE",
       path: pathOf(collection, name),
-      body: { apiVersion: "v1", kind: "DeleteOptions", preconditions: { uid } },
+      body: { apiVersion: "v1", kind: "DeleteOptions", preconditions: { uid, resourceVersion } },
       timeoutMs: TIMEOUT_MS,
     });
     return true;

@@ -12,6 +12,7 @@ import { type Drift, drift, type DriftOptions } from "./drift.ts";
 import { entering, run } from "./exec.ts";
 import { type AddOptions, addNode, removeNode } from "./membership.ts";
 import { MAX_NODES, nodeNumber } from "./names.ts";
+import { movePod } from "./move.ts";
 import * as networks from "./networks.ts";
 import * as nodes from "./nodes.ts";
 import { type Echo, pingAll, pingFrom } from "./ping.ts";
@@ -180,6 +181,11 @@ export class Lab {
   /** Addresses of a further interface of a pod. */
   ipsOf(name: string, ifname: string): string[] {
     return resultIps(this.pod(name).result ?? {}, ifname);
+  }
+
+  /** Moves a pod to another node, with its sandbox and what is in it; see src/lab/move.ts. */
+  movePod(name: string, node: string): Promise<PodRecord> {
+    return movePod(this.context, this.api, this.pod(name), this.node(node));
   }
 
   deletePod(name: string): Promise<void> {

@@ -116,6 +116,7 @@ export async function addPod(
   const pod = claim(lab, node, name, { namespace, runtimeConfig, ...(annotations && { annotations }) });
   try {
     if (annotations) await makePodObject(api, pod);
+    await createSandbox(runtime, pod.netns);
     return await attach(lab, runtime, pod, options.timeoutMs);
   } catch (error) {
     await removeSandbox(runtime, pod.netns);
@@ -125,8 +126,13 @@ export async function addPod(
   }
 }
 
-async function attach(lab: LabContext, runtime: RuntimeNode, pod: PodRecord, timeoutMs = 30_000): Promise<PodRecord> {
-  await createSandbox(runtime, pod.netns);
+/** Has the interfaces of a pod made in its sandbox. @throws PluginError, NetworkNotReady when that lasts for too long */
+export async function attach(
+  lab: LabContext,
+  runtime: RuntimeNode,
+  pod: PodRecord,
+  timeoutMs = 30_000,
+): Promise<PodRecord> {
   const end = performance.now() + timeoutMs;
   for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(LONGEST_PAUSE_MS, pause * 2)) {
     try {
@@ -188,6 +194,7 @@ export async function remakePods(lab: LabContext, node: NodeRecord): Promise<Pod
     }
     const again = fresh(pod.name, node, pod);
     write(lab, again);
+    await createSandbox(runtime, again.netns);
     made.push(await attach(lab, runtime, again));
   }
   return made;

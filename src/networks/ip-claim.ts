@@ -28,9 +28,11 @@ export interface IPClaimInfo extends Meta {
     /** What it holds, canonical; empty until its first use. */
     ips: readonly string[];
     mac?: string;
-    /** Where it is in use: node and pod, absent while it is not. */
+    /** Whose it is, or was until that pod's end: node and pod, absent before the first use. */
     node?: string;
     pod?: string;
+    /** Tells the pod from one that is made anew by its name. */
+    podUid?: string;
   };
 }
 
@@ -49,6 +51,7 @@ export function parseIPClaim(object: unknown): IPClaimInfo {
   const podName = optionalTextOf(what, spec, "spec", "podName");
   const node = optionalTextOf(what, status, "status", "node");
   const pod = optionalTextOf(what, status, "status", "pod");
+  const podUid = optionalTextOf(what, status, "status", "podUID");
   return {
     ...meta,
     namespace,
@@ -61,6 +64,7 @@ export function parseIPClaim(object: unknown): IPClaimInfo {
       ...macOf(what, status, "status"),
       ...(node !== undefined && { node }),
       ...(pod !== undefined && { pod }),
+      ...(podUid !== undefined && { podUid }),
     },
   };
 }

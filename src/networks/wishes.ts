@@ -11,7 +11,7 @@ import { addressesOf, interfaceOf, wrong } from "./wish-values.ts";
 export const NETWORKS_ANNOTATION = "skylane.dev/networks";
 /** The de-facto standard's. */
 export const STANDARD_ANNOTATION = "k8s.v1.cni.cncf.io/networks";
-/** Names the network of a pod's first interface; on a Namespace for all its pods. */
+/** Names the network that a pod's default route leads into; on a Namespace for all its pods. */
 export const PRIMARY_ANNOTATION = "skylane.dev/primary-network";
 
 /** One interface that is asked for. */
@@ -39,17 +39,24 @@ export const parseNetworksAnnotation = (text: string): Wish[] => named(readOwn(t
 /**
  * All interfaces that a pod's annotations ask for.
  * @param known whether a name is one of our networks: the standard annotation may name others', which are not ours to attach
+ * @param primary a network that the pod is to be in whether they ask for it or not
  * @throws WishError
  */
-export function readWishes(annotations: Readonly<Record<string, string>>, known: (network: string) => boolean): Wish[] {
+export function readWishes(
+  annotations: Readonly<Record<string, string>>,
+  known: (network: string) => boolean,
+  primary?: string,
+): Wish[] {
   const own = annotations[NETWORKS_ANNOTATION];
   const standard = annotations[STANDARD_ANNOTATION];
   const { ours, theirs } = standard === undefined ? { ours: [], theirs: [] } : readStandard(standard, known);
-  return named([...(own === undefined ? [] : readOwn(own)), ...ours], theirs);
+  const asked = [...(own === undefined ? [] : readOwn(own)), ...ours];
+  const implied = primary !== undefined && asked.every(({ network }) => network !== primary);
+  return named([...asked, ...(implied ? [{ network: primary }] : [])], theirs);
 }
 
 /**
- * The network of a pod's first interface as its annotations or else its namespace's have it; undefined where neither says
+ * The network of a pod's default route as its annotations or else its namespace's have it; undefined where neither says
  * anything. @throws WishError
  */
 export function primaryNetwork(

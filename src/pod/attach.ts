@@ -17,6 +17,7 @@ import {
 } from "../netlink/index.ts";
 import { closeFd, initSysctlIfAny, netnsIdentity, openNetns, sameNetns, withNetns, writeSysctl } from "../sys/index.ts";
 import { bridgedHostOperations, bridgedPodOperations } from "./bridged.ts";
+import { removeSourceRules } from "./by-source.ts";
 import { PodLinkError } from "./errors.ts";
 import { GATEWAY, HOST_MAC, hostIfname, podMacOf } from "./names.ts";
 import { hostOperations, pairOperation, podOperations } from "./plan.ts";
@@ -24,6 +25,7 @@ import { Arrival, settleCarrier } from "./ready.ts";
 import type { PodLink, PodLinkSpec } from "./types.ts";
 
 const OWN_NETNS = "/proc/thread-self/ns/net";
+const MAIN_TABLE = 254;
 /** RFC 8200, section 5: a device with a smaller MTU has no IPv6. */
 const MIN_IPV6_MTU = 1280;
 
@@ -195,7 +197,7 @@ const describeLink = ({ kind, mac }: Link): string => [kind ?? "physical", mac].
 
 function setUp(work: Work, made: Link | undefined, arrival: Arrival): void {
   const { spec, hostName, podMac, podFd, host, pod } = work;
-  const { addresses, alias, ifname, destinations, bridge } = spec;
+  const { addresses, alias, ifname, destinations, bySource, bridge } = spec;
   const { index, peerIndex: peer } = made ?? {};
   if (index === undefined || peer === undefined) {
     throw new PodLinkError("kernel", `interface ${ifname} vanished from sandbox ${spec.netns} while it was set up`);
@@ -225,7 +227,7 @@ function setUp(work: Work, made: Link | undefined, arrival: Arrival): void {
     apply(work, pod, sandbox, bridgedPodOperations({ ...podEnd, bridge }));
   } else {
     apply(work, host, "the host", hostOperations(hostEnd));
-    apply(work, pod, sandbox, podOperations({ ...podEnd, destinations }));
+    apply(work, pod, sandbox, podOperations({ ...podEnd, destinations, bySource }));
   }
   settleCarrier(host, peer);
 }
@@ -258,18 +260,19 @@ function apply({ spec }: Work, rtnl: Rtnl, where: string, operations: readonly O
  */
 function isThere(rtnl: Rtnl, { operation, error }: OperationFailure): boolean {
   if (error.code !== "EEXIST") return false;
-  if (operation.kind === "address") return true;
+  // A rule is its address's, and names no device.
+  if (operation.kind === "address" || operation.kind === "rule") return true;
   if (operation.kind !== "route") return false;
-  const { dst, family, ifindex } = operation.route;
-  const there = rtnl.routes({ family }).filter((route) => route.dst === dst);
+  const { dst, family, ifindex, table = MAIN_TABLE } = operation.route;
+  const there = rtnl.routes({ family, table }).filter((route) => route.dst === dst);
   return there.length > 0 && there.every((route) => route.ifindex === ifindex);
 }
 
 /** Who has the route that we wanted to add: another pod with this address, another plugin, or the operator. */
 function conflictOf(rtnl: Rtnl, { operation, error }: OperationFailure): string | undefined {
   if (error.code !== "EEXIST" || operation.kind !== "route") return undefined;
-  const { dst, family } = operation.route;
-  const there = rtnl.routes({ family }).find((route) => route.dst === dst);
+  const { dst, family, table = MAIN_TABLE } = operation.route;
+  const there = rtnl.routes({ family, table }).find((route) => route.dst === dst);
   if (there?.ifindex === undefined) return undefined;
   const link = rtnl.link(there.ifindex);
   return `has route ${dst} to ${link?.name ?? `device ${there.ifindex}`}${link?.alias ? ` (${link.alias})` : ""} already`;
@@ -280,6 +283,7 @@ function takeBack({ pod, host, spec, hostName }: Work, failure: unknown): unknow
   try {
     const inPod = pod.link(spec.ifname);
     const onHost = host.link(hostName);
+    if (spec.bySource) removeSourceRules(pod);
     if (inPod && onHost && isPair(inPod, onHost)) {
       pod.execute({ op: "del", kind: "link", link: { index: inPod.index, name: spec.ifname } });
     }

@@ -6,8 +6,9 @@ import { addressBits, type Family, familyOf } from "../addr/index.ts";
 import { type Link, type Route, ROUTE_PROTOCOL, Rtnl } from "../netlink/index.ts";
 import { closeFd, openNetns, readSysctl, SysError, withNetns } from "../sys/index.ts";
 import { isPair } from "./attach.ts";
-import { GATEWAY, HOST_MAC, hostIfname } from "./names.ts";
-import { GATEWAY_ADDRESS, hostPrefix } from "./plan.ts";
+import { SOURCE_TABLE, sourceRule } from "./by-source.ts";
+import { GATEWAY, HOST_MAC, hostIfname, hostPrefix } from "./names.ts";
+import { GATEWAY_ADDRESS, routeTo } from "./plan.ts";
 import type { PodBridge, PodLinkExpectation } from "./types.ts";
 
 /** NUD_PERMANENT (linux/neighbour.h). */
@@ -126,7 +127,7 @@ function checkHostRoute(host: Rtnl, ip: string, index: number, name: string): st
 }
 
 function checkPodEnd(
-  { addresses, ifname, neighboursForgotten, destinations, bridge }: PodLinkExpectation,
+  { addresses, ifname, neighboursForgotten, destinations, bySource, bridge }: PodLinkExpectation,
   pod: Rtnl,
   { index }: Link,
 ): string[] {
@@ -138,7 +139,8 @@ function checkPodEnd(
     found.push(...checkAddress(pod, index, `${ifname} in the sandbox`, ip, prefix));
     if (bridge) continue;
     const routes = mainRoutes(pod, family, index);
-    found.push(...checkPodRoutes(routes, { family, ifname, destinations }));
+    found.push(...checkPodRoutes(routes, { family, ifname, destinations, bySource }));
+    if (bySource) found.push(...checkBySource(pod, index, ip, ifname));
     const neighbour = pod.neighbours({ family, ifindex: index }).find((entry) => entry.ip === gateway);
     if (neighbour?.mac !== undefined && neighbour.mac !== HOST_MAC) {
       found.push(`the sandbox's neighbour entry for ${gateway} has MAC address ${neighbour.mac}, expected ${HOST_MAC}`);
@@ -154,20 +156,42 @@ function checkPodEnd(
 /** The pod's routes of a family through the interface: to its destinations, by default everything. */
 function checkPodRoutes(
   routes: readonly Route[],
-  { family, ifname, destinations }: { family: Family; ifname: string; destinations: readonly string[] | undefined },
+  {
+    family,
+    ifname,
+    destinations,
+    bySource,
+  }: { family: Family } & Pick<PodLinkExpectation, "ifname" | "destinations" | "bySource">,
 ): string[] {
   const gateway = GATEWAY[family];
   const found: string[] = [];
-  if (family === 4 && !destinations && !routes.some(({ dst }) => dst === hostPrefix(gateway))) {
+  if (family === 4 && (!destinations || bySource) && !routes.some(({ dst }) => dst === hostPrefix(gateway))) {
     found.push(`the sandbox has no route to its gateway ${gateway} on ${ifname}`);
   }
-  for (const wanted of destinations?.filter((one) => familyOf(one) === family) ?? ["default"]) {
+  for (const wanted of destinations?.filter((one) => familyOf(one) === family).map(routeTo) ?? ["default"]) {
     const there = routes.filter(({ dst }) => dst === wanted);
     if (there.some((route) => route.gateway === gateway)) continue;
     const instead = there.map((route) => route.gateway ?? "no gateway").join(", ");
     const what = wanted === "default" ? `default IPv${family} route` : `route ${wanted}`;
     found.push(`the sandbox has no ${what} via ${gateway} on ${ifname}${instead && ` (it goes via ${instead})`}`);
   }
+  return found;
+}
+
+/** The way of what is sent from an address of the interface. */
+function checkBySource(pod: Rtnl, ifindex: number, ip: string, ifname: string): string[] {
+  const family = familyOf(ip);
+  const found: string[] = [];
+  const { src, priority } = sourceRule(ip);
+  if (
+    !pod.rules({ family }).some((rule) => rule.src === src && rule.table === SOURCE_TABLE && rule.priority === priority)
+  )
+    found.push(`the sandbox has no rule that sends what is from ${ip} by table ${SOURCE_TABLE}`);
+  const routes = pod.routes({ family, table: SOURCE_TABLE, ifindex });
+  if (!routes.some(({ dst, gateway }) => dst === "default" && gateway === GATEWAY[family]))
+    found.push(
+      `table ${SOURCE_TABLE} of the sandbox has no default IPv${family} route via ${GATEWAY[family]} on ${ifname}`,
+    );
   return found;
 }
 

@@ -5,6 +5,7 @@
 import { NetlinkError, Rtnl } from "../netlink/index.ts";
 import { SysError } from "../sys/index.ts";
 import { isHostEnd, PATIENCE_MS } from "./attach.ts";
+import { removeSourceRules } from "./by-source.ts";
 import { hostIfname, podMacOf } from "./names.ts";
 
 /** The kernel's words for a device that went away meanwhile. */
@@ -44,6 +45,12 @@ export function detachFromSandbox({ containerId, ifname, netns }: DetachRequest)
   using pod = openThere(netns);
   const link = pod?.link(ifname);
   if (pod && link?.kind === "veth" && link.mac === mac) remove(pod, link.index, ifname);
+}
+
+/** Takes routing by source out of a sandbox that lives on without the interface. @throws NetlinkError */
+export function forgetSource(netns: string): void {
+  using pod = openThere(netns);
+  if (pod) removeSourceRules(pod);
 }
 
 /** A namespace's socket, `undefined` when it is gone, with all links in it, or was never a namespace. */

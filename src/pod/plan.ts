@@ -12,9 +12,10 @@
  * IPv6 addresses skip duplicate address detection, which would keep them unusable for a second. Link-local addresses
  * are set by hand for the same reason: one that the kernel makes by itself goes through it.
  */
-import { addressBits, familyOf, linkLocalOf } from "../addr/index.ts";
+import { addressBits, EVERYTHING, familyOf, linkLocalOf } from "../addr/index.ts";
 import { type Creation, type Operation, POD_LINK_GROUP, ROUTE_PROTOCOL } from "../netlink/index.ts";
-import { GATEWAY, HOST_MAC } from "./names.ts";
+import { sourceOperations } from "./by-source.ts";
+import { GATEWAY, HOST_MAC, hostPrefix } from "./names.ts";
 
 /** rtnetlink scopes (rtnetlink(7)). */
 export const SCOPE_LINK = 253;
@@ -33,6 +34,8 @@ export interface EndPlan {
 export interface PodEndPlan extends EndPlan {
   mac: string;
   destinations?: readonly string[] | undefined;
+  /** See {@link PodLinkSpec.bySource}. */
+  bySource?: boolean | undefined;
 }
 
 /**
@@ -78,10 +81,11 @@ export function hostOperations({ index, addresses, ipv6, alias }: EndPlan & { al
 
 /**
  * The pod's end: up, its addresses, its gateways' MAC, and routes through them to its destinations; by default everything.
- * A pod may have several interfaces, all with the same gateways: routes that are not the default ones name their gateway as
- * reachable on this link, as there can be one route to 169.254.1.1 only.
+ * A pod may have several interfaces, all with the same gateways: routes to destinations name their gateway as
+ * reachable on this link, as there can be one route to 169.254.1.1 only. The one to everything by default has it, and else the one that is
+ * routed by source.
  */
-export function podOperations({ index, addresses, ipv6, mac, destinations }: PodEndPlan): Operation[] {
+export function podOperations({ index, addresses, ipv6, mac, destinations, bySource }: PodEndPlan): Operation[] {
   const operations: Operation[] = [];
   if (ipv6) operations.push({ op: "set", kind: "link", link: { index, addrGenMode: "none" } });
   operations.push({ op: "set", kind: "link", link: { index, up: true } });
@@ -95,19 +99,20 @@ export function podOperations({ index, addresses, ipv6, mac, destinations }: Pod
     const address = { ifindex: index, ip, prefix: addressBits(family), ...(family === 6 && { nodad: true }) };
     operations.push({ op: "add", kind: "address", address });
     operations.push({ op: "add", kind: "neighbour", neighbour: { ifindex: index, ip: gateway, mac: HOST_MAC } });
-    if (destinations) {
-      for (const dst of destinations.filter((one) => familyOf(one) === family))
-        operations.push({ op: "add", kind: "route", route: { family, dst, gateway, ifindex: index, onlink: true } });
-      continue;
-    }
-    if (family === 4) {
+    if (family === 4 && (!destinations || bySource)) {
       const toGateway = { family, dst: hostPrefix(gateway), ifindex: index, scope: SCOPE_LINK };
       operations.push({ op: "add", kind: "route", route: toGateway });
     }
-    operations.push({ op: "add", kind: "route", route: { family, dst: "default", gateway, ifindex: index } });
+    for (const dst of destinations?.filter((one) => familyOf(one) === family) ?? []) {
+      const route = { family, dst: routeTo(dst), gateway, ifindex: index, onlink: true };
+      operations.push({ op: "add", kind: "route", route });
+    }
+    if (!destinations)
+      operations.push({ op: "add", kind: "route", route: { family, dst: "default", gateway, ifindex: index } });
+    if (bySource) operations.push(...sourceOperations(ip, index));
   }
   return operations;
 }
 
-/** An address as a prefix of its own. */
-export const hostPrefix = (ip: string): string => `${ip}/${addressBits(familyOf(ip))}`;
+/** A destination as the kernel's routes have it. */
+export const routeTo = (dst: string): string => (dst === EVERYTHING[familyOf(dst)] ? "default" : dst);

@@ -8,7 +8,7 @@
  *   it. Asking for the link makes the kernel do that at once, since Linux 6.8; before, it takes about a millisecond.
  */
 import { EventWait, type NetlinkEvent, type Rtnl } from "../netlink/index.ts";
-import { hostPrefix } from "./plan.ts";
+import { hostPrefix } from "./names.ts";
 
 /** rtm_type of the route to an address of our own (linux/rtnetlink.h). */
 const RTN_LOCAL = 2;

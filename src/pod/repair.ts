@@ -14,8 +14,8 @@ import {
   type Rtnl,
 } from "../netlink/index.ts";
 import { isHostEnd } from "./attach.ts";
-import { GATEWAY, hostIfname } from "./names.ts";
-import { GATEWAY_ADDRESS, hostPrefix, SCOPE_LINK } from "./plan.ts";
+import { GATEWAY, hostIfname, hostPrefix } from "./names.ts";
+import { GATEWAY_ADDRESS, SCOPE_LINK } from "./plan.ts";
 
 /** An attachment and the addresses that its pod holds. */
 export interface AttachedPod {

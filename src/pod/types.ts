@@ -30,6 +30,11 @@ export interface PodLinkSpec {
   hostIfname?: string;
   /** What the pod reaches through this interface, as canonical prefixes; everything by default. */
   destinations?: readonly string[];
+  /**
+   * Whether what the pod sends from this interface's addresses leaves through it wherever it goes, destinations or not: it is
+   * answers to what came in here.
+   */
+  bySource?: boolean;
   /** Makes the host end a port of a bridge instead of the pod's gateway. */
   bridge?: PodBridge;
   /** Path of the network namespace for the host end; that of the calling thread by default. */
@@ -53,6 +58,7 @@ export interface PodLinkExpectation
   mtu?: number;
   hostNetns?: string;
   destinations?: readonly string[];
+  bySource?: boolean;
   /** MAC address of the pod's end: as the last plugin of the chain left it. */
   mac?: string;
   hostIfname?: string;

@@ -111,7 +111,7 @@ export const NETWORK_SCHEMAS = {
     },
     {
       type: "object",
-      properties: { ips: { type: "array", items: text }, mac: text, node: text, pod: text, conditions },
+      properties: { ips: { type: "array", items: text }, mac: text, node: text, pod: text, podUID: text, conditions },
     },
   ),
 } satisfies Record<string, Schema>;

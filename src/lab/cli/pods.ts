@@ -74,6 +74,22 @@ const del: Command = {
     }),
 };
 
+const move: Command = {
+  words: ["lab", "pod", "move"],
+  summary: "Moves a pod to another node with its sandbox and all connections in it, as a live migration would",
+  operands: "POD NODE",
+  count: [2, 2],
+  options: ANSWER,
+  details: "What an IPClaim in a bridged network gave the pod stays; its other addresses are those of the new node.",
+  run: (input) =>
+    withLab(input, async (lab) => {
+      const [name, node] = input.operands as [string, string];
+      const moved = await lab.movePod(name, node);
+      await answer(input, moved, () => podTable([moved]));
+      return 0;
+    }),
+};
+
 const list: Command = {
   words: ["lab", "pod", "list"],
   summary: "Lists the pods",
@@ -157,4 +173,4 @@ const ping: Command = {
     }),
 };
 
-export const podCommands: readonly Command[] = [add, del, list, check, ping];
+export const podCommands: readonly Command[] = [add, del, move, list, check, ping];

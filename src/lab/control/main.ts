@@ -36,6 +36,7 @@ const READ = ["get", "list", "watch"];
 const RIGHTS: Readonly<Record<string, readonly string[]>> = {
   nodes: [...READ, "patch"],
   pods: ["get"],
+  "pods/status": ["patch"],
   namespaces: ["get"],
   podnetworks: READ,
   networkblocks: [...READ, "create", "update", "delete"],

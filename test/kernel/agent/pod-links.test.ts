@@ -156,6 +156,7 @@ describe("the agent and pods' links in the namespaces of pod networks", function
         linked: async () => undefined,
         leaveIfEmpty: async () => undefined,
       },
+      networkStatus: { write: () => undefined },
       gone: new GoneFiles(join(dataDir, "gone"), (error) => assert.fail(String(error))),
       log: recordingLogger(),
       observe: () => undefined,

@@ -57,6 +57,7 @@ export function everything(namespace: TestNamespace): unknown {
     addresses: namespace.json("ip", "-j", "address").map(({ addr_info }) => addr_info),
     routes: [4, 6].map((family) => namespace.json("ip", "-j", `-${family}`, "route", "show", "table", "all")),
     neighbours: namespace.json("ip", "-j", "neigh", "show", "nud", "permanent"),
+    rules: [4, 6].map((family) => namespace.json("ip", "-j", `-${family}`, "rule", "show")),
   };
 }
 

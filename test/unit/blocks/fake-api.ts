@@ -2,6 +2,7 @@
  * A store of objects that keeps the API server's rules for names, uids and resourceVersions, and loses answers: of a write
  * that was done, that was not, or that is done later. Its views are behind by as much as it likes.
  */
+import { isDeepStrictEqual } from "node:util";
 import { ApiError } from "../../../src/kube/index.ts";
 import { type ApiObject, type Block, type BlockObjects, readBlock } from "../../../src/blocks/index.ts";
 
@@ -50,12 +51,12 @@ export class FakeApi {
 
   client(): BlockObjects {
     return {
-      create: (object) => this.#serve("create", object.metadata.name, () => this.#create(object)),
-      get: (name) => this.#serve("get", name, () => this.objects.get(name)),
-      replace: (object) => this.#serve("replace", object.metadata.name, () => this.#replace(object)),
-      delete: (name, uid) => this.#serve("delete", name, () => this.#delete(name, uid)),
+      create: (object) => this.serve("create", object.metadata.name, () => this.#create(object)),
+      get: (name) => this.serve("get", name, () => this.objects.get(name)),
+      replace: (object) => this.serve("replace", object.metadata.name, () => this.#replace(object)),
+      delete: (name, uid, version) => this.serve("delete", name, () => this.#delete(name, uid, version)),
       list: (selector) =>
-        this.#serve("list", selector, () => [...this.objects.values()].filter((object) => matches(selector, object))),
+        this.serve("list", selector, () => [...this.objects.values()].filter((object) => matches(selector, object))),
     };
   }
 
@@ -70,7 +71,8 @@ export class FakeApi {
     this.#note();
   }
 
-  async #serve<T>(verb: string, name: string, act: () => T): Promise<T> {
+  /** Does a request, or what becomes of one that meets a fault; for other objects of the same server as well. */
+  serve = async <T>(verb: string, name: string, act: () => T): Promise<T> => {
     await this.meanwhile();
     this.requests.push(`${verb} ${name}`);
     const fault = this.fault(verb, name);
@@ -82,7 +84,7 @@ export class FakeApi {
     const answer = structuredClone(act());
     await this.meanwhile();
     return answer;
-  }
+  };
 
   #quietly(act: () => unknown): void {
     try {
@@ -114,6 +116,8 @@ export class FakeApi {
     if (now === undefined) throw new ApiError("PUT", 404, { reason: "NotFound", name });
     if (now.metadata.resourceVersion !== resourceVersion || now.metadata.uid !== uid)
       throw new ApiError("PUT", 409, { reason: "Conflict", name });
+    // As on a real server, what changes nothing is no new version.
+    if (isDeepStrictEqual(now, given)) return now;
     const object = structuredClone(given);
     object.metadata.resourceVersion = String(++this.#version);
     this.objects.set(name, object);
@@ -121,10 +125,11 @@ export class FakeApi {
     return object;
   }
 
-  #delete(name: string, uid: string): void {
+  #delete(name: string, uid: string, version?: string): void {
     const now = this.objects.get(name);
     if (now === undefined) throw new ApiError("DELETE", 404, { reason: "NotFound", name });
-    if (now.metadata.uid !== uid) throw new ApiError("DELETE", 409, { reason: "Conflict", name });
+    if (now.metadata.uid !== uid || (version !== undefined && now.metadata.resourceVersion !== version))
+      throw new ApiError("DELETE", 409, { reason: "Conflict", name });
     this.remove(name);
   }
 

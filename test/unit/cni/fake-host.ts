@@ -125,6 +125,11 @@ export class FakeHost implements Host {
     this.links.delete(this.hostIfname(containerId, ifname));
   };
 
+  /** Sandboxes out of which routing by source was taken. */
+  forgotten: string[] = [];
+
+  forgetSource: Host["forgetSource"] = (netns) => void this.forgotten.push(netns);
+
   checkPod: Host["checkPod"] = () => this.differences;
 
   hostIfname = (containerId: string, ifname: string): string => `sky-${containerId}-${ifname}`;

@@ -12,6 +12,13 @@ interface Result {
   routes: { dst: string; gw?: string }[];
 }
 
+interface Spec {
+  mtu: number;
+  hostNetns?: string;
+  destinations?: string[];
+  bySource?: boolean;
+}
+
 const NETNS = "/run/netns/pod";
 
 /** A pod network beside the default one, as an agent publishes it. */
@@ -88,13 +95,88 @@ describe("interfaces beside the one that was asked for", () => {
       json.routes.map(({ dst, gw }) => `${dst} ${gw}`),
       ["0.0.0.0/0 169.254.1.1", "::/0 fe80::1", "10.1.0.0/24 169.254.1.1", "10.1.0.0/24 169.254.1.1"],
     );
-    const [eth0, net1, eth5] = host.attachSpecs as { mtu: number; hostNetns?: string; destinations?: string[] }[];
+    const [eth0, net1, eth5] = host.attachSpecs as Spec[];
     assert.equal(eth0?.hostNetns, undefined);
     assert.equal(net1?.hostNetns, "/run/netns/sky-blue");
     assert.deepEqual(net1?.destinations, ["10.1.0.0/24"]);
     assert.equal(net1?.mtu, 1400);
     assert.equal(eth5?.hostNetns, "/run/netns/sky-green");
     assert.deepEqual([records("default"), records("blue"), records("green")], [["eth0"], ["net1"], ["eth5"]]);
+  });
+
+  it("ADD tells what it made, and nothing when it made nothing", async () => {
+    const told: unknown[] = [];
+    const prepared = {
+      further: [{ network: "blue", ifname: "net1" }],
+      attached: (made: unknown) => void told.push(made),
+    };
+    host.prepare = () => Promise.resolve(prepared);
+    assert.equal((await call("ADD")).exitCode, 0);
+    const mac = "02:00:00:00:00:01";
+    const eth0 = { network: "default", ifname: "eth0", ips: ["10.244.1.2", "fd00:1::2"], mac, mtu: 1450 };
+    const net1 = { network: "blue", ifname: "net1", ips: ["10.244.1.3", "fd00:1::3"], mac, mtu: 1400, gateway: [] };
+    assert.deepEqual(told, [[{ ...eth0, gateway: ["169.254.1.1", "fe80::1"] }, net1]]);
+    await call("DEL");
+    host.fail.attachPod = new Error("no room");
+    assert.equal((await call("ADD")).exitCode, 1);
+    assert.equal(told.length, 1);
+  });
+
+  describe("of which one has the pod's default route", () => {
+    const cluster = ["10.244.0.0/16", "::/0"];
+    beforeEach(() => {
+      const further = [{ network: "blue", ifname: "net1", destinations: ["0.0.0.0/0"] }];
+      host.prepare = () => Promise.resolve({ further, destinations: cluster });
+    });
+
+    it("ADD makes the routes and answers with them", async () => {
+      const { json } = await call("ADD");
+      const [eth0, net1] = host.attachSpecs as Spec[];
+      assert.deepEqual([eth0?.destinations, eth0?.bySource], [cluster, true]);
+      assert.deepEqual([net1?.destinations, net1?.bySource], [["0.0.0.0/0"], undefined]);
+      assert.deepEqual(json.routes, [
+        { dst: "10.244.0.0/16", gw: "169.254.1.1" },
+        { dst: "::/0", gw: "fe80::1" },
+        { dst: "0.0.0.0/0", gw: "169.254.1.1", table: 8300 },
+        { dst: "::/0", gw: "fe80::1", table: 8300 },
+        { dst: "0.0.0.0/0", gw: "169.254.1.1" },
+      ]);
+    });
+
+    it("ADD says nothing of another table to a runtime that would take it for the main one", async () => {
+      const { json } = await call("ADD", { cniVersion: "1.0.0" });
+      const routes = json.routes.map(({ dst }) => dst);
+      assert.deepEqual(routes, ["10.244.0.0/16", "::/0", "0.0.0.0/0"]);
+    });
+
+    it("CHECK looks for what was made, whatever is published now", async () => {
+      const { json } = await call("ADD");
+      const looked: Spec[] = [];
+      host.checkPod = (expected) => {
+        looked.push(expected as unknown as Spec);
+        return [];
+      };
+      host.networks.set("blue", further("blue", "10.1.0"));
+      assert.equal((await call("CHECK", { prevResult: json })).exitCode, 0);
+      assert.deepEqual(
+        looked.map(({ destinations, bySource }) => ({ destinations, bySource })),
+        [
+          { destinations: cluster, bySource: true },
+          { destinations: ["0.0.0.0/0"], bySource: undefined },
+        ],
+      );
+    });
+
+    it("DEL takes the rules out of a sandbox that is there, and looks into no other pod's", async () => {
+      await call("ADD");
+      assert.equal((await call("DEL")).exitCode, 0);
+      assert.deepEqual(host.forgotten, [NETNS]);
+      assert.deepEqual(host.remains(), []);
+      wants({ network: "blue", ifname: "net1" });
+      await call("ADD");
+      await call("DEL");
+      assert.equal(host.forgotten.length, 1);
+    });
   });
 
   it("DEL of the one takes all of them back, without the agent", async () => {

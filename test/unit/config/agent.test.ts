@@ -53,6 +53,7 @@ describe("config: the agent's", () => {
       logFormat: "text",
       gcInterval: 300,
       runDir: "/run/skylane",
+      serviceCidrs: [],
       dataDir: "/var/lib/cni/skylane",
       cni: { confDir: "/etc/cni/net.d", confName: "10-skylane.conflist", binDir: "/opt/cni/bin", chained: "auto" },
     });

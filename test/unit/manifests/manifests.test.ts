@@ -71,6 +71,7 @@ describe("the manifest", () => {
     const values = {
       podCidr: "10.1.0.0/16",
       podCidrv6: "fd01::/56",
+      serviceCidrs: ["10.2.0.0/16"],
       vni: 1,
       backendPort: 8472,
       mtu: 1400,
@@ -83,6 +84,7 @@ describe("the manifest", () => {
     };
     const config = configured(values);
     assert.deepEqual(config.clusterCidrs, ["10.1.0.0/16", "fd01::/56"]);
+    assert.deepEqual(config.serviceCidrs, ["10.2.0.0/16"]);
     assert.deepEqual(
       [config.vni, config.port, config.mtu, config.listen, config.logLevel, config.logFormat],
       [1, 8472, 1400, ":9999", "debug", "json"],
@@ -129,6 +131,7 @@ describe("the manifest", () => {
         "ipclaims/status update,patch",
         "networkendpoints get,list,watch,create,update,patch,delete",
         "pods,namespaces get",
+        "pods/status patch",
         "events create,patch,update",
       ],
     );

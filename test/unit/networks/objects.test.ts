@@ -173,7 +173,7 @@ describe("objects of pod networks", () => {
     const claim = parseIPClaim(
       ipClaim(
         { podName: "db-0", ips: ["10.1.2.3"], mac: "02-00-00-00-00-0A" },
-        { ips: ["10.1.2.3"], mac: "02:00:00:00:00:0a", node: "n1", pod: "" },
+        { ips: ["10.1.2.3"], mac: "02:00:00:00:00:0a", node: "n1", pod: "", podUID: "u1" },
       ),
     );
     assert.deepEqual(
@@ -184,7 +184,7 @@ describe("objects of pod networks", () => {
         "db-0",
         ["10.1.2.3"],
         "02:00:00:00:00:0a",
-        { ips: ["10.1.2.3"], mac: "02:00:00:00:00:0a", node: "n1" },
+        { ips: ["10.1.2.3"], mac: "02:00:00:00:00:0a", node: "n1", podUid: "u1" },
       ],
     );
     assert.deepEqual(parseIPClaim(ipClaim({})).status, { ips: [] });

@@ -41,6 +41,17 @@ describe("what a pod's annotations ask for", () => {
     ]);
   });
 
+  it("has the primary network besides, unless it is asked for", () => {
+    const wishes = (text: string) => readWishes({ "skylane.dev/networks": text }, known, "blue");
+    assert.deepEqual(readWishes({}, known, "blue"), [{ network: "blue", ifname: "net1" }]);
+    assert.deepEqual(wishes("green@net2,red"), [
+      { network: "green", ifname: "net2" },
+      { network: "red", ifname: "net1" },
+      { network: "blue", ifname: "net3" },
+    ]);
+    assert.deepEqual(wishes("blue@data0"), [{ network: "blue", ifname: "data0" }]);
+  });
+
   it("is refused with the reason where it cannot be meant", () => {
     refuses("blue,,green", /is not NETWORK/);
     refuses("team/blue", /is not NETWORK/);

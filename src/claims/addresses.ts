@@ -1,0 +1,286 @@
+/**
+ * Addresses of claims, in blocks that are no node's. An entry of a block, address → NAMESPACE/NAME/UID, is the lock on the
+ * address. Every change writes the block over the version that was read, so of two who want one address one looks again.
+ *
+ * Why no live claim loses an entry: one is replaced or removed only after its claim was looked for and found gone, or with
+ * another address for good (`stillHolds`), both of which are final; and a block is deleted only in the version that was read
+ * without entries. Why no address is in two blocks: a block's first entry is written only when no older block overlaps it
+ * (`olderOverlap`), together with the annotation that keeps its place in the order of creation.
+ */
+import { bigIntToIp, cidrContains, familyOf, ipToBigInt } from "../addr/index.ts";
+import {
+  acquire,
+  type Block,
+  blockCount,
+  BlockError,
+  blockOf,
+  type BlockObjects,
+  calling,
+  freeBlocks,
+  keepingOrder,
+  olderOverlap,
+  readBlock,
+  readBlocks,
+  remove,
+  type SeenBlock,
+  unavailable,
+} from "../blocks/index.ts";
+import { podSpan } from "../ipam/index.ts";
+import { ApiError } from "../kube/index.ts";
+import { type IPClaimInfo, NETWORK_LABEL, NODE_LABEL } from "../networks/index.ts";
+import { type ClaimObjects, holderOf, holderText, stillHolds } from "./objects.ts";
+
+/** How often one looks again because others changed the same blocks. */
+const MAX_ATTEMPTS = 32;
+/** Addresses of a claims' block at most: its object has all entries, some 100 bytes each, and must stay far below etcd's 1.5 MB. */
+const MAX_BLOCK_SIZE = 1024;
+
+export interface ClaimAddressesOptions {
+  network: string;
+  /** Canonical, one a family. */
+  cidrs: readonly string[];
+  /** Of the network, a power of two. */
+  blockSize: () => number;
+  blocks: BlockObjects;
+  claims: Pick<ClaimObjects, "get" | "list">;
+  /** The blocks of this network that the reflector shows, all nodes' and claims'; may be behind. */
+  view: () => Iterable<SeenBlock>;
+  /** Whether an endpoint of the network has the address: a claim may be deleted under its pod. */
+  inUse: (ip: string) => boolean;
+}
+
+/** The addresses of one network's claims. */
+export class ClaimAddresses {
+  readonly #o: ClaimAddressesOptions;
+
+  constructor(options: ClaimAddressesOptions) {
+    this.#o = options;
+  }
+
+  /**
+   * Makes sure that a claim has an entry a family of the network: for the address in its status, the asked-for one, the one
+   * that it has an entry of already, its predecessor's of the same name, or any free one.
+   * @returns the addresses in the order of the network's CIDRs. @throws BlockError `refused`, `exhausted`, `unavailable`
+   */
+  async hold(claim: IPClaimInfo): Promise<string[]> {
+    this.#check(claim);
+    const holder = holderText(claim);
+    const ips: string[] = [];
+    for (const cidr of this.#o.cidrs) {
+      const known = [...claim.status.ips, ...claim.ips].find((ip) => cidrContains(cidr, ip));
+      const avoid: string[] = [];
+      const attempt = () => (known === undefined ? this.#any(holder, cidr, avoid) : this.#this(holder, cidr, known));
+      ips.push(await this.#looking(claim, attempt));
+    }
+    return ips;
+  }
+
+  /**
+   * Frees what belongs to claims that are gone, and deletes blocks without entries. Any node may do it at any time.
+   * @returns the freed addresses. @throws BlockError `unavailable`
+   */
+  async sweep(): Promise<string[]> {
+    const freed = await this.#free(await this.#blocks());
+    for (const block of await this.#blocks()) {
+      if (Object.keys(block.addresses).length === 0) await remove(this.#o.blocks, block, block.resourceVersion);
+    }
+    return freed;
+  }
+
+  #check({ namespace, name, ips, status }: IPClaimInfo): void {
+    const { network, cidrs } = this.#o;
+    const what = `IPClaim ${namespace}/${name}`;
+    for (const ip of [...status.ips, ...ips]) {
+      const cidr = cidrs.find((one) => cidrContains(one, ip));
+      const [value, span] = [ipToBigInt(ip), cidr === undefined ? undefined : podSpan(cidr)];
+      if (span !== undefined && span.first <= value && value <= span.last) continue;
+      const why = cidr === undefined ? `outside of its ${cidrs.join(" and ")}` : `none that a pod of ${cidr} can have`;
+      throw new BlockError("refused", `${what} has or asks for ${ip} in network ${network}, which is ${why}`);
+    }
+    const other = ips.find((ip) => status.ips.some((has) => has !== ip && familyOf(has) === familyOf(ip)));
+    if (other === undefined) return;
+    throw new BlockError(
+      "refused",
+      `${what} has ${status.ips.join(" and ")} and asks for ${other} now; a claim keeps its addresses: delete it and make another`,
+    );
+  }
+
+  /** The claims' blocks as they are now, the lowest first. */
+  async #blocks(): Promise<Block[]> {
+    const { network, blocks } = this.#o;
+    const found = await calling(`cannot see the claims' blocks of network ${network}`, () =>
+      blocks.list(`${NETWORK_LABEL}=${network},!${NODE_LABEL}`),
+    );
+    return readBlocks(found)
+      .filter(({ node }) => node === "")
+      .sort((a, b) => (firstOf(a) < firstOf(b) ? -1 : 1));
+  }
+
+  /** The claims' block with an address, as it is now: by one request where the view shows it. */
+  async #blockWith(ip: string): Promise<Block | undefined> {
+    const seen = [...this.#o.view()].find(({ node, cidr }) => node === "" && cidrContains(cidr, ip));
+    const object = seen && (await calling(`cannot look at block ${seen.cidr}`, () => this.#o.blocks.get(seen.name)));
+    const block = object && readBlock(object);
+    if (block?.node === "" && block.settled) return block;
+    return (await this.#blocks()).find(({ cidr }) => cidrContains(cidr, ip));
+  }
+
+  /** A certain address; undefined: look again. */
+  async #this(holder: string, cidr: string, ip: string): Promise<string | undefined> {
+    const refuse = (other: Block): void => {
+      if (other.node === "") return; // look again
+      throw new BlockError(
+        "refused",
+        `IPClaim ${named(holder)} is to have ${ip} of network ${this.#o.network}, but block ${other.cidr} is node ${other.node}'s; ask for` +
+          " an address that is in no node's block (kubectl get networkblocks), or for none",
+      );
+    };
+    const block = await this.#blockWith(ip);
+    if (block !== undefined) return (await this.#enter(block, ip, holder, refuse)) ? ip : undefined;
+    const size = this.#size();
+    const got = await acquire(this.#o.blocks, { network: this.#o.network, node: "" }, blockOf(cidr, size, ip), size);
+    if (got.outcome === "others" && got.block !== undefined) refuse(got.block);
+    return undefined;
+  }
+
+  /** Any address; undefined: look again. @param avoid blocks that are in the way and that the view does not show */
+  async #any(holder: string, cidr: string, avoid: string[]): Promise<string | undefined> {
+    const { network, view, blocks: objects } = this.#o;
+    const blocks = (await this.#blocks()).filter((one) => familyOf(one.cidr) === familyOf(cidr));
+    const older = (other: Block): void => void avoid.push(other.cidr);
+    for (const block of blocks) {
+      const own = Object.keys(block.addresses).find((ip) => block.addresses[ip] === holder);
+      if (own !== undefined) return own;
+    }
+    for (const block of blocks) {
+      for (const [ip, other] of Object.entries(block.addresses)) {
+        if (named(other) !== named(holder) || (await this.#stillHolds(other, ip))) continue;
+        return (await this.#enter(block, ip, holder, older)) ? ip : undefined;
+      }
+    }
+    for (const block of blocks) {
+      const ip = firstFree(block);
+      if (ip !== undefined) return (await this.#enter(block, ip, holder, older)) ? ip : undefined;
+    }
+    if ((await this.#free(blocks)).length > 0) return undefined;
+    const size = this.#size();
+    const existing = [...[...blocks, ...view()].map((one) => one.cidr), ...avoid];
+    // The same order on all nodes, so that they find the same block instead of making one each.
+    for (const free of freeBlocks(cidr, size, existing, `${network}/claims`)) {
+      const { outcome } = await acquire(objects, { network, node: "" }, free, size);
+      if (outcome === "others") avoid.push(free);
+      return undefined; // and find it among the blocks
+    }
+    throw new BlockError(
+      "exhausted",
+      `network ${network} has no address left for IPClaim ${named(holder)}: all ${blockCount(cidr, size)} blocks of ${cidr} are` +
+        " claimed; delete claims or pods, or make another network with a larger CIDR",
+    );
+  }
+
+  /**
+   * Enters a claim as the holder of an address; whether it is entered: the block was changed or is gone otherwise.
+   * @param older told of an older block that this one had to yield to. @throws BlockError `refused`: another claim has it
+   */
+  async #enter(block: Block, ip: string, holder: string, older: (other: Block) => void): Promise<boolean> {
+    const { network, blocks, inUse } = this.#o;
+    const now = block.addresses[ip];
+    if (now === holder) return true;
+    if (now !== undefined) {
+      const held = await this.#stillHolds(now, ip);
+      if (held || (named(now) !== named(holder) && inUse(ip))) {
+        const whose = held ? `IPClaim ${named(now)} has` : `a pod still has, though its IPClaim ${named(now)} is gone`;
+        throw new BlockError(
+          "refused",
+          `IPClaim ${named(holder)} is to have ${ip} of network ${network}, which ${whose}; ask for another address, or delete that one`,
+        );
+      }
+    }
+    if (!block.settled) {
+      const other = await olderOverlap(blocks, block);
+      if (other !== undefined) {
+        // Only as it was read: somebody may have settled it since, the other one being gone.
+        await remove(blocks, block, block.resourceVersion);
+        older(other);
+        return false;
+      }
+    }
+    return this.#write(block, { ...block.addresses, [ip]: holder });
+  }
+
+  /** Whether an entry's claim has the address still, or again: asked after the block was read. */
+  async #stillHolds(entry: string, ip: string): Promise<boolean> {
+    const { namespace, name, uid } = holderOf(entry);
+    const object = await calling(`cannot see whether IPClaim ${named(entry)} still has ${ip}`, () =>
+      this.#o.claims.get(namespace, name),
+    );
+    return stillHolds(object, uid, ip);
+  }
+
+  /** Removes entries of claims that are gone; returns their addresses. @param blocks as they were read before this call */
+  async #free(blocks: readonly Block[]): Promise<string[]> {
+    const { network, claims, inUse } = this.#o;
+    if (blocks.every(({ addresses }) => Object.keys(addresses).length === 0)) return [];
+    const objects = await calling(`cannot see which addresses of network ${network} are claimed`, () => claims.list());
+    const byName = new Map(
+      (objects as { metadata: { namespace: string; name: string } }[]).map((one) => [
+        `${one.metadata.namespace}/${one.metadata.name}`,
+        one,
+      ]),
+    );
+    const freed: string[] = [];
+    for (const block of blocks) {
+      const entries = Object.entries(block.addresses);
+      const kept = entries.filter(
+        ([ip, entry]) => stillHolds(byName.get(named(entry)), holderOf(entry).uid, ip) || inUse(ip),
+      );
+      if (kept.length === entries.length || !(await this.#write(block, Object.fromEntries(kept)))) continue;
+      freed.push(...entries.map(([ip]) => ip).filter((ip) => !kept.some(([other]) => other === ip)));
+    }
+    return freed;
+  }
+
+  /** Writes entries over the version that was read; whether they are written: it was changed or is gone otherwise. */
+  async #write(block: Block, addresses: Readonly<Record<string, string>>): Promise<boolean> {
+    const object = keepingOrder(block);
+    try {
+      await this.#o.blocks.replace({ ...object, spec: { ...(object.spec as object), addresses } });
+      return true;
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      if (error.status === 409 || error.status === 404) return false;
+      throw unavailable(`cannot write block ${block.cidr} of network ${block.network}`, error);
+    }
+  }
+
+  async #looking<T>({ namespace, name }: IPClaimInfo, attempt: () => Promise<T | undefined>): Promise<T> {
+    for (let n = 0; n < MAX_ATTEMPTS; n++) {
+      const result = await attempt();
+      if (result !== undefined) return result;
+    }
+    throw new BlockError(
+      "unavailable",
+      `IPClaim ${namespace}/${name}: others changed the blocks of network ${this.#o.network} ${MAX_ATTEMPTS} times; it is tried` +
+        " again with the pod's next attempt",
+    );
+  }
+
+  #size = (): number => Math.min(this.#o.blockSize(), MAX_BLOCK_SIZE);
+}
+
+/** NAMESPACE/NAME of an entry. */
+function named(entry: string): string {
+  const { namespace, name } = holderOf(entry);
+  return `${namespace}/${name}`;
+}
+
+const firstOf = ({ cidr }: Block): bigint => podSpan(cidr).first;
+
+function firstFree({ cidr, addresses }: Block): string | undefined {
+  const { first, last } = podSpan(cidr);
+  for (let value = first; value <= last; value++) {
+    const ip = bigIntToIp(value, familyOf(cidr));
+    if (!Object.hasOwn(addresses, ip)) return ip;
+  }
+  return undefined;
+}

@@ -1,0 +1,199 @@
+/**
+ * The claims of one network as one node uses them: which one a pod has, what it gives, and which pod has it in use.
+ *
+ * A claim's status is written only over the version that was read, and its addresses after their entries in the blocks (see
+ * addresses.ts). So whoever comes after a crash in between finds the entries, and goes on.
+ */
+import { derivedMac } from "../addr/index.ts";
+import { BlockError, type BlockObjects, calling, type SeenBlock, Serial, unavailable } from "../blocks/index.ts";
+import { ApiError } from "../kube/index.ts";
+import type { IPClaimInfo } from "../networks/index.ts";
+import { ClaimAddresses } from "./addresses.ts";
+import { type ClaimingPod, claimOfPod } from "./choice.ts";
+import { type ClaimObjects, holderOf, holderText, readClaim } from "./objects.ts";
+
+export type { ClaimingPod } from "./choice.ts";
+
+/** How often a status is written anew because others wrote it. */
+const MAX_ATTEMPTS = 8;
+
+export interface ClaimsOptions {
+  network: string;
+  /** Canonical, one a family. */
+  cidrs: readonly string[];
+  /** Addresses a block, a power of two; a block of claims has 1,024 at most. */
+  blockSize: number;
+  /** This node. */
+  node: string;
+  claims: ClaimObjects;
+  blocks: BlockObjects;
+  /** The blocks of this network that the reflector shows, all nodes' and claims'; may be behind. */
+  view: () => Iterable<SeenBlock>;
+  /** Whether an endpoint of the network has the address, as far as is known: it is given to no other claim meanwhile. */
+  inUse?: (ip: string) => boolean;
+}
+
+/** Who has a claim in use. */
+export interface Use {
+  node: string;
+  pod: string;
+}
+
+/** What a claim gives to a pod. */
+export interface Claimed {
+  /** NAMESPACE/NAME/UID. */
+  claim: string;
+  /** One a family, in the order of the network's CIDRs. */
+  ips: string[];
+  mac: string;
+  /**
+   * Who has it in use, or had it last, if that is not a pod of this name on this node. `alive`: that very pod is in the API,
+   * has not ended, and its Node exists: nobody may have the addresses beside it but in a live migration.
+   */
+  heldBy?: Use & { alive: boolean };
+}
+
+/** See the header. */
+export class Claims {
+  readonly #o: ClaimsOptions;
+  readonly #addresses: ClaimAddresses;
+  readonly #serial = new Serial();
+  #blockSize: number;
+
+  constructor(options: ClaimsOptions) {
+    const { inUse = () => false } = options;
+    this.#o = options;
+    this.#blockSize = options.blockSize;
+    this.#addresses = new ClaimAddresses({ ...options, inUse, blockSize: () => this.#blockSize });
+  }
+
+  /** The size of blocks that are made from now on. */
+  setBlockSize(blockSize: number): void {
+    this.#blockSize = blockSize;
+  }
+
+  /**
+   * What a pod's claim gives, allocated at first use and the same ever after; undefined when the pod has no claim.
+   * @throws BlockError `refused`, `exhausted`, `unavailable`, in words for the pod's events
+   */
+  async forPod(pod: ClaimingPod): Promise<Claimed | undefined> {
+    const { network, claims } = this.#o;
+    const who = `pod ${pod.namespace}/${pod.podName}`;
+    return this.#trying(`the IPClaim of ${who} in network ${network}`, async () => {
+      const claim = await calling(`cannot see which IPClaim ${who} has in network ${network}`, () =>
+        claimOfPod(claims, network, pod),
+      );
+      if (claim === undefined) return { result: undefined };
+      // One after the other: those of one node need not get into each other's way.
+      const ips = await this.#serial.run(() => this.#addresses.hold(claim));
+      const mac = this.#macOf(claim);
+      const { status } = claim;
+      const known = status.mac === mac && ips.every((ip) => status.ips.includes(ip));
+      if (!known && !(await this.#write(claim, { ips, mac }))) return undefined;
+      const heldBy = await this.#heldBy(claim, pod.podName);
+      return { result: { claim: holderText(claim), ips, mac, ...(heldBy && { heldBy }) } };
+    });
+  }
+
+  /**
+   * Writes down that a pod of this node has the claim in use: before its interface has the addresses. That it is written
+   * already is fine. It ends with the pod in the API, so there is nothing to undo.
+   * @param use `claim` as {@link forPod} gave it; `from`: another's use that ends with this though its pod is alive, as in a
+   * live migration
+   * @throws BlockError `inUse` (whose pod is alive and not `from`), `refused` (no such pod on this node), `unavailable`
+   */
+  async use({ claim: holder, pod, from }: { claim: string; pod: string; from?: Use }): Promise<void> {
+    const { node, claims } = this.#o;
+    const { namespace, name, uid } = holderOf(holder);
+    const what = `IPClaim ${namespace}/${name}`;
+    await this.#trying(what, async () => {
+      // A late request of a runtime whose pod was made again elsewhere must not take the claim from there.
+      const me = await calling(`cannot see where pod ${namespace}/${pod} is`, () => claims.pod(namespace, pod));
+      if (me?.node !== node) {
+        const where = me === undefined ? "is gone" : `is on node "${me.node}"`;
+        throw new BlockError(
+          "refused",
+          `${what} is not given to pod ${pod} on node ${node}: the pod of that name ${where}`,
+        );
+      }
+      const claim = await this.#read(holder);
+      if (claim === undefined) {
+        const gone = `${what} (uid ${uid}) was deleted while pod ${pod} was to have its addresses`;
+        throw new BlockError("unavailable", `${gone}; the pod's next attempt does without it, or with a new one`);
+      }
+      const { status } = claim;
+      if (status.node === node && status.pod === pod && status.podUid === me.uid) return { result: undefined };
+      const other = await this.#heldBy(claim, pod);
+      if (other?.alive === true && !(other.node === from?.node && other.pod === from.pod)) {
+        throw new BlockError(
+          "inUse",
+          `${what} is in use by pod ${other.pod} on node ${other.node}; it is free when that pod is gone, or its Node object,` +
+            " where the node died",
+        );
+      }
+      return (await this.#write(claim, { node, pod, podUID: me.uid })) ? { result: undefined } : undefined;
+    });
+  }
+
+  /**
+   * Frees addresses of claims that are gone and deletes claims' blocks without any: for now and then, on any node. Where there
+   * is no room a new claim does the former by itself.
+   * @returns the freed addresses. @throws BlockError `unavailable`
+   */
+  sweep(): Promise<string[]> {
+    return this.#serial.run(() => this.#addresses.sweep());
+  }
+
+  /** @throws BlockError `refused`: the one in its status is another than what is asked for now */
+  #macOf({ namespace, name, uid, mac, status }: IPClaimInfo): string {
+    if (mac !== undefined && status.mac !== undefined && mac !== status.mac) {
+      const what = `IPClaim ${namespace}/${name} has MAC address ${status.mac} and asks for ${mac} now`;
+      throw new BlockError("refused", `${what}; a claim keeps its addresses: delete it and make another`);
+    }
+    return status.mac ?? mac ?? derivedMac(`${this.#o.network}/${namespace}/${name}/${uid}`);
+  }
+
+  async #heldBy({ namespace, name, status }: IPClaimInfo, podName: string): Promise<Claimed["heldBy"]> {
+    const { node, pod, podUid } = status;
+    if (node === undefined || pod === undefined || (pod === podName && node === this.#o.node)) return undefined;
+    const { claims } = this.#o;
+    const alive = await calling(`cannot see whether pod ${namespace}/${pod} still uses IPClaim ${name}`, async () => {
+      const now = await claims.pod(namespace, pod);
+      // A name is one pod's at a time: one with another uid or on another node is the proof that the one before is gone.
+      if (now === undefined || now.finished || now.uid !== podUid || now.node !== node) return false;
+      return claims.nodeExists(node);
+    });
+    return { node, pod, alive };
+  }
+
+  /** The very claim that holds something; undefined when it is gone. */
+  async #read(holder: string): Promise<IPClaimInfo | undefined> {
+    const { namespace, name, uid } = holderOf(holder);
+    const object = await calling(`cannot read IPClaim ${namespace}/${name}`, () => this.#o.claims.get(namespace, name));
+    const claim = object === undefined ? undefined : readClaim(object);
+    return claim?.uid === uid ? claim : undefined;
+  }
+
+  /** Whether it is written; false when the claim was changed or is gone: read it again. */
+  async #write({ namespace, name, resourceVersion }: IPClaimInfo, status: object): Promise<boolean> {
+    try {
+      await this.#o.claims.patchStatus(namespace, name, status, resourceVersion);
+      return true;
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      if (error.status === 409 || error.status === 404) return false;
+      throw unavailable(`cannot write the status of IPClaim ${namespace}/${name}`, error);
+    }
+  }
+
+  async #trying<T>(what: string, attempt: () => Promise<{ result: T } | undefined>): Promise<T> {
+    for (let n = 0; n < MAX_ATTEMPTS; n++) {
+      const done = await attempt();
+      if (done !== undefined) return done.result;
+    }
+    throw new BlockError(
+      "unavailable",
+      `${what} was changed by others ${MAX_ATTEMPTS} times; it is tried again with the pod's next attempt`,
+    );
+  }
+}

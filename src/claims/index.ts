@@ -1,0 +1,4 @@
+/** Addresses that stay a workload's wherever its pod runs: the claims of pod networks, and who uses them. */
+export { claimObjects } from "./api-objects.ts";
+export { Claims, type ClaimsOptions, type Claimed, type ClaimingPod, type Use } from "./claims.ts";
+export type { ClaimObjects, Holder, PodFacts } from "./objects.ts";

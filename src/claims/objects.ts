@@ -1,0 +1,69 @@
+/** Claims as this folder reads them, and the little that it asks of a client about them. */
+import { familyOf } from "../addr/index.ts";
+import { BlockError } from "../blocks/index.ts";
+import { type IPClaimInfo, ObjectError, parseIPClaim } from "../networks/index.ts";
+
+/** A pod, as far as it says whether it still has what it was given. */
+export interface PodFacts {
+  uid: string;
+  /** The node that it is bound to, "" for none. */
+  node: string;
+  /** It has ended (phase Succeeded or Failed) and does not run again. */
+  finished: boolean;
+}
+
+/** What is asked of the API about claims and those who use them, never of a cache. All methods throw ApiError. */
+export interface ClaimObjects {
+  /** A claim; `undefined` when there is none. */
+  get(namespace: string, name: string): Promise<unknown>;
+  /** The claims of a namespace, or of all. */
+  list(namespace?: string): Promise<unknown[]>;
+  /** Changes keys of the status (null removes one) of that version of the claim; 409 when it is another by now. */
+  patchStatus(namespace: string, name: string, status: object, resourceVersion: string): Promise<unknown>;
+  /** A pod; `undefined` when there is none. */
+  pod(namespace: string, name: string): Promise<PodFacts | undefined>;
+  nodeExists(name: string): Promise<boolean>;
+}
+
+/** A claim that is or was: its name, and the uid that tells it from one that is made anew by that name. */
+export interface Holder {
+  namespace: string;
+  name: string;
+  uid: string;
+}
+
+/** A holder as blocks' entries have it: NAMESPACE/NAME/UID. */
+export const holderText = ({ namespace, name, uid }: Holder): string => `${namespace}/${name}/${uid}`;
+
+/** The holder of a text of {@link holderText}. */
+export function holderOf(text: string): Holder {
+  const [namespace = "", name = "", uid = ""] = text.split("/");
+  return { namespace, name, uid };
+}
+
+/** Reads a claim. @throws BlockError `refused` naming claim and key */
+export function readClaim(object: unknown): IPClaimInfo {
+  try {
+    return parseIPClaim(object);
+  } catch (error) {
+    if (!(error instanceof ObjectError)) throw error;
+    throw new BlockError("refused", error.message, { cause: error });
+  }
+}
+
+/**
+ * Whether an entry's claim has, or may still come to have, the address. A uid that is gone never comes back, and what a status
+ * says once it says for ever; so what is false once is false for ever, whatever is under way anywhere.
+ * @param object the object of the claim's name, read after the entry was
+ */
+export function stillHolds(object: unknown, uid: string, ip: string): boolean {
+  const { metadata } = (object ?? {}) as { metadata?: { uid?: unknown } };
+  if (metadata?.uid !== uid) return false;
+  try {
+    const { ips } = parseIPClaim(object).status;
+    return ips.includes(ip) || !ips.some((other) => familyOf(other) === familyOf(ip));
+  } catch (error) {
+    if (error instanceof ObjectError) return true; // it is there: what it has cannot be said, so it keeps everything
+    throw error;
+  }
+}
