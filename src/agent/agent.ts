@@ -7,7 +7,6 @@ import { connect, NodeEvents, patchNodeAnnotations } from "../kube/index.ts";
 import type { Logger } from "../log/index.ts";
 import { type MonitorListener, Rtnl } from "../netlink/index.ts";
 import { VTEP_ANNOTATION } from "../overlay/index.ts";
-import { DetachQueue, PATIENCE_MS } from "../pod/index.ts";
 import { GoneFiles, type HeldLock } from "../sys/index.ts";
 import { Task } from "../task/index.ts";
 import { type CachedInputs, cachePath, CacheWriter, readCache } from "./cache.ts";
@@ -20,8 +19,9 @@ import { GONE, servingHost, type ServingHostOptions } from "./cni-host.ts";
 import type { NameKeeper } from "./launcher-names.ts";
 import { CNI_SOCKET, CniServer } from "./cni-server.ts";
 import { claimNode, removeDrafts } from "./instance.ts";
-import { type MachineWatch, watchMachine } from "./machine.ts";
-import { PodEnds } from "./pod-ends.ts";
+import { watchMachine } from "./machine.ts";
+import type { NetnsWatch } from "./netns-watch.ts";
+import { PodLinks } from "./pod-links.ts";
 import { Metrics } from "./metrics.ts";
 import { type Publication, Publisher } from "./publisher.ts";
 import { ensureFiles } from "./files.ts";
@@ -47,12 +47,9 @@ export class Agent {
   readonly #publisher: Publisher;
   readonly #cluster: ClusterView;
   readonly #housekeeping: Housekeeping;
-  readonly #podEnds: PodEnds;
-  readonly #detachQueue: DetachQueue;
+  readonly #podLinks: PodLinks;
   /** There from the start on, before anything is worked out. */
-  #machine: MachineWatch | undefined;
-  /** For pods' links, whose changes may have to wait for many others. */
-  readonly #podRtnl = Rtnl.open({ timeoutMs: PATIENCE_MS });
+  #machine: NetnsWatch | undefined;
   readonly #startedAt = performance.now();
   /** What to close, the last one first. */
   readonly #closers: (() => Promise<void> | void)[] = [];
@@ -103,10 +100,8 @@ export class Agent {
     this.#closers.push(() => this.#publisher.stop());
     this.#housekeeping = new Housekeeping({ config, log, metrics, rtnl, networks: [this.#network, this.#networks] });
     this.#closers.push(() => this.#housekeeping.stop());
-    this.#closers.push(() => this.#podRtnl.close());
-    this.#detachQueue = new DetachQueue(this.#podRtnl);
-    this.#podEnds = new PodEnds({ config, log, metrics, rtnl });
-    this.#closers.push(() => this.#podEnds.stop());
+    this.#podLinks = new PodLinks({ config, log, metrics, routed: true });
+    this.#closers.push(() => this.#podLinks.stop());
     this.#cluster = new ClusterView({
       client,
       nodeName: node,
@@ -183,11 +178,7 @@ export class Agent {
           this.#network.look();
           this.#networks.look();
         },
-        heard: (events) => {
-          this.#detachQueue.notice(events);
-          this.#podEnds.notice(events, (index) => this.#detachQueue.isRemoving(index));
-        },
-        lost: () => this.#podEnds.look(),
+        links: this.#podLinks,
       },
       { routes: this.#config.directRouting === "auto" },
     ));
@@ -204,14 +195,14 @@ export class Agent {
     const cni = await CniServer.listen({ runDir, dataDir, log: this.#log, host: this.#cniHost() });
     this.#closers.push(() => cni.close());
     if (listen !== "") this.#serve(listen, tcp);
-    this.#podEnds.look();
+    this.#podLinks.look();
     this.#housekeeping.start();
     this.#cluster.start();
     this.#networks.start();
     this.#log.debug("watching", { node: nodeName });
   }
 
-  #watch(listener: MonitorListener): ReturnType<MachineWatch["also"]> {
+  #watch(listener: MonitorListener): ReturnType<NetnsWatch["also"]> {
     if (!this.#machine) throw new Error("the machine is not watched yet");
     return this.#machine.also(listener);
   }
@@ -232,8 +223,7 @@ export class Agent {
     gone.sweep();
     const options: ServingHostOptions = {
       gone,
-      rtnl: this.#podRtnl,
-      queue: this.#detachQueue,
+      own: this.#podLinks,
       networks: this.#networks,
       networkStatus: this.#networkStatus,
       log: this.#log,

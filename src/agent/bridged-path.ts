@@ -25,6 +25,7 @@ import { type ClaimUse, portsOf, type PodPort } from "./bridged-ports.ts";
 import type { DataPath, DataPathListener, DataPathStatus } from "./data-path.ts";
 import { EndpointBook } from "./endpoint-book.ts";
 import { OWN_NETNS } from "./machine.ts";
+import type { WatchNetns } from "./netns-watch.ts";
 
 /** Complaints about single MACs that are told, a network. */
 const MAX_TOLD = 256;
@@ -39,6 +40,8 @@ export interface BridgedPathOptions {
   /** The network's namespace, and a conversation with it. */
   netns: number;
   rtnl: Rtnl;
+  /** What happens there. */
+  watch: WatchNetns;
   log: Logger;
   /** A pod on standby has begun to send: makes the claim its own. @throws Error when it cannot be */
   taken: (use: ClaimUse) => Promise<void>;
@@ -66,7 +69,7 @@ export class BridgedPath implements DataPath {
   readonly #stopping = Promise.withResolvers<void>();
 
   constructor(options: BridgedPathOptions, local: LocalNetwork, listener: DataPathListener) {
-    const { info, client, node, log, netns } = options;
+    const { info, client, node, log, netns, watch } = options;
     this.#options = options;
     this.#book = new EndpointBook({ client, info, node, log, onChange: () => this.#soon() });
     this.#bridge = new BridgeReconciler({
@@ -74,6 +77,7 @@ export class BridgedPath implements DataPath {
       netns,
       underlayNetns: OWN_NETNS,
       logger: log,
+      watch,
       onMacSeen: (seen) => this.#seen(seen),
       onRepair: listener.onRepair,
       onError: listener.onError,

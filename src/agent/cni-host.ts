@@ -7,22 +7,21 @@ import { type Duration, type Host, newAttachments, realHost, ipamDir } from "../
 import { publishedReader } from "../config/index.ts";
 import { Ipam } from "../ipam/index.ts";
 import type { Logger } from "../log/index.ts";
-import type { Rtnl } from "../netlink/index.ts";
-import { attachPodAsync, type DetachQueue, detachPod } from "../pod/index.ts";
+import { attachPodAsync } from "../pod/index.ts";
 import type { GoneFiles } from "../sys/index.ts";
 import type { NameKeeper } from "./launcher-names.ts";
 import type { NetworkStatusWriter } from "./network-status.ts";
 import type { Networks } from "./networks.ts";
+import type { PodLinks } from "./pod-links.ts";
 
 /** Name of the directory in the data directory in which records lie between their removal and the file system's. */
 export const GONE = "gone";
 
 /** What it needs of the agent. */
 export interface ServingHostOptions {
-  /** A conversation with this namespace, as patient as pods' links need it. */
-  rtnl: Rtnl;
-  queue: DetachQueue;
-  networks: Networks;
+  /** In the agent's own namespace, which is the host's. */
+  own: PodLinks;
+  networks: Pick<Networks, "linksAt" | "prepare" | "linked" | "leaveIfEmpty">;
   networkStatus: Pick<NetworkStatusWriter, "write">;
   gone: GoneFiles;
   log: Logger;
@@ -31,8 +30,7 @@ export interface ServingHostOptions {
 
 /** The host of an agent for each request. Its argument: where that request can have network namespaces named. */
 export function servingHost({
-  rtnl,
-  queue,
+  own,
   networks,
   networkStatus,
   gone,
@@ -46,18 +44,20 @@ export function servingHost({
     ipams.set(dir, ipam);
     return ipam;
   };
+  const linksAt = (hostNetns?: string): PodLinks | undefined =>
+    hostNetns === undefined ? own : networks.linksAt(hostNetns);
   const host: Host = {
     ...realHost,
     readPublished: publishedReader(),
     ipam: (config) => ipamOf(ipamDir(config)),
     attachments: (config) => newAttachments(config, unlink),
     attachPod(spec) {
-      if (spec.hostNetns === undefined) return attachPodAsync(spec, rtnl);
-      const there = networks.rtnlAt(spec.hostNetns);
-      return there ? attachPodAsync(spec, there) : realHost.attachPod(spec);
+      const links = linksAt(spec.hostNetns);
+      return links ? attachPodAsync(spec, links.rtnl) : realHost.attachPod(spec);
     },
-    detachPod: (request) => (request.hostNetns === undefined ? queue.detach(request) : detachPod(request)),
-    deviceUp: (name, netns) => (netns === undefined ? rtnl : networks.rtnlAt(netns))?.link(name)?.up === true,
+    // A network that this node has left, or that nobody defines any more, has none here.
+    detachPod: (request) => linksAt(request.hostNetns)?.queue.detach(request) ?? realHost.detachPod(request),
+    deviceUp: (name, netns) => linksAt(netns)?.rtnl.link(name)?.up === true,
     recordDuration: (_runDir, duration) => observe(duration),
   };
   return (names) => ({

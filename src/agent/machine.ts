@@ -1,11 +1,10 @@
 /**
  * This machine's links and addresses: how they are, and that they have changed, so that the underlay is chosen anew
  * at once. What happens to pods' own links, the bulk of all notifications on a busy node, is passed over there. The agent
- * hears this namespace's notifications here and nowhere else: each is read and decoded once, whoever wants to know.
+ * hears this namespace's notifications here and nowhere else.
  */
 import { ipScope } from "../addr/index.ts";
 import {
-  Monitor,
   type MonitorListener,
   NetlinkError,
   type NetlinkEvent,
@@ -15,6 +14,7 @@ import {
 } from "../netlink/index.ts";
 import type { SegmentInput } from "./direct.ts";
 import type { Machine } from "./local.ts";
+import { type NetnsWatch, watchNetns } from "./netns-watch.ts";
 
 /** A burst of notifications is one change: this long after its first, in milliseconds. */
 const SETTLE_MS = 20;
@@ -40,25 +40,15 @@ export const OWN_NETNS = "/proc/thread-self/ns/net";
 export interface MachineListener {
   /** Some time after a change that can bear on the underlay; the listener looks for itself what it is. */
   changed(): void;
-  /** Everything, at once. */
-  heard(events: readonly NetlinkEvent[]): void;
-  /** Notifications were lost. */
-  lost(): void;
-}
-
-/** What watches the machine. */
-export interface MachineWatch {
-  /** Has somebody else told of links, addresses, routes and neighbours, too, until that is closed. */
-  also(other: MonitorListener): { close(): Promise<void> };
-  close(): Promise<void>;
+  /** Told everything, at once and first: who answers requests with what is told. */
+  links: MonitorListener;
 }
 
 /**
  * Watches links, addresses, routes and neighbours.
  * @param routes whether a changed way in the underlay is a change, too. @throws SysError when no socket can be opened
  */
-export function watchMachine(listener: MachineListener, { routes }: { routes: boolean }): MachineWatch {
-  const others = new Set<MonitorListener>();
+export function watchMachine(listener: MachineListener, { routes }: { routes: boolean }): NetnsWatch {
   let timer: NodeJS.Timeout | undefined;
   const changed = (): void => {
     timer ??= setTimeout(() => {
@@ -66,27 +56,17 @@ export function watchMachine(listener: MachineListener, { routes }: { routes: bo
       listener.changed();
     }, SETTLE_MS);
   };
-  const monitor = Monitor.open({
-    kinds: ["link", "address", "route", "neighbour"],
+  const watch = watchNetns(listener.links);
+  watch.also({
     onEvents: (events) => {
-      // first who answers requests with what is told
-      listener.heard(events);
       if (events.some((event) => concernsUnderlay(event, routes))) changed();
-      for (const other of others) other.onEvents(events);
     },
-    onResync: (reason) => {
-      changed();
-      listener.lost();
-      for (const other of others) other.onResync(reason);
-    },
+    onResync: changed,
   });
   return {
-    also: (other) => {
-      others.add(other);
-      return { close: async () => void others.delete(other) };
-    },
+    also: watch.also,
     close: async () => {
-      await monitor.close();
+      await watch.close();
       clearTimeout(timer);
     },
   };

@@ -10,11 +10,10 @@ import { type AgentConfig, publishedPath } from "../config/index.ts";
 import { Ipam } from "../ipam/index.ts";
 import type { KubeClient } from "../kube/index.ts";
 import type { Logger } from "../log/index.ts";
-import { Rtnl } from "../netlink/index.ts";
+import type { Rtnl } from "../netlink/index.ts";
 import type { Space } from "../netspace/index.ts";
 import type { PodNetworkInfo } from "../networks/index.ts";
 import type { LocalNetwork, VtepAnnotation } from "../overlay/index.ts";
-import { PATIENCE_MS } from "../pod/index.ts";
 import { BridgedPath } from "./bridged-path.ts";
 import { bridgeOf, type ClaimUse } from "./bridged-ports.ts";
 import { within } from "./deadline.ts";
@@ -22,10 +21,12 @@ import { ensurePublished, type PublishedExtra } from "./files.ts";
 import type { NodeFirewall } from "./firewall.ts";
 import type { Inputs, NodeChanges, OwnFacts } from "./inputs.ts";
 import { MemberAddresses } from "./member-addresses.ts";
+import { configOf } from "./member-config.ts";
 import { MemberFirewall } from "./member-firewall.ts";
 import type { Metrics } from "./metrics.ts";
 import { PodNetwork } from "./network.ts";
 import { claimFor, takeOver } from "./pod-claims.ts";
+import { SpaceLinks } from "./pod-links.ts";
 import type { Verdict } from "./report.ts";
 import type { NetworkStatus } from "./status.ts";
 
@@ -46,24 +47,12 @@ export interface MemberContext {
   event: (type: "Normal" | "Warning", reason: string, message: string) => void;
 }
 
-/** The agent's configuration as one network's: what is said of the default network replaced by what this one is. */
-const configOf = (config: AgentConfig, { name, vni, mtu, cidrs }: PodNetworkInfo): AgentConfig => ({
-  ...config,
-  network: name,
-  vni,
-  mtu: mtu ?? "auto",
-  clusterCidrs: [...cidrs],
-  masquerade: { enabled: false, exclude: [] },
-  // In a namespace of its own there is no underlay to which a plain route could lead.
-  directRouting: "off",
-});
-
 /** See the header. */
 export class Member {
   readonly info: PodNetworkInfo;
   readonly space: Space;
-  /** A conversation with the network's namespace, as patient as pods' links need it. */
-  readonly rtnl: Rtnl;
+  /** Its pods' links. */
+  readonly links: SpaceLinks;
   readonly #context: MemberContext;
   readonly #config: AgentConfig;
   readonly #addresses: MemberAddresses;
@@ -77,7 +66,9 @@ export class Member {
   #written: LocalNetwork | undefined;
   #waiting: (() => void)[] = [];
 
-  /** @param node our own Node, to which blocks belong. */
+  /**
+   * Takes over the space. @param node our own Node, to which blocks belong. @throws SysError when no socket can be opened
+   */
   constructor(context: MemberContext, info: PodNetworkInfo, space: Space, node: { name: string; uid: string }) {
     const { metrics, client, rtnl, firewall, announce, announced, event } = context;
     const log = context.log.child({ network: info.name });
@@ -85,13 +76,16 @@ export class Member {
     this.space = space;
     this.#context = context;
     this.#config = configOf(context.config, info);
-    this.rtnl = Rtnl.open({ netns: space.fd, timeoutMs: PATIENCE_MS });
+    const config = this.#config;
+    const netns = space.fd;
     const network = info.name;
+    this.links = new SpaceLinks({ config, log, metrics, netns, routed: info.mode === "Routed" });
+    const { rtnl: there, watch } = this.links;
     this.#addresses = new MemberAddresses({
       client,
       info,
       node,
-      ipam: new Ipam({ dir: ipamDir(this.#config), warn: (message) => log.warn(message) }),
+      ipam: new Ipam({ dir: ipamDir(config), warn: (message) => log.warn(message) }),
       log,
       onProblem: (message) => event("Warning", "SkylaneBlockLost", message),
       inUse: (ip) => this.#bridged?.knows(ip) ?? false,
@@ -100,30 +94,32 @@ export class Member {
     this.#firewall = new MemberFirewall({
       network,
       host: firewall,
-      netns: space.fd,
+      netns,
       log,
       metrics,
       onApplied: () => this.#network.filesChanged(),
     });
     this.#network = new PodNetwork({
-      config: this.#config,
+      config,
       log,
       metrics,
       rtnl,
       firewall: this.#firewall,
-      space: { netns: space.fd, rtnl: this.rtnl },
+      space: { netns, rtnl: there },
+      watch: watch.also,
       announce,
       announced: () => announced(network),
       write: (local) => this.#publish(local),
       event,
       ...(info.mode === "Bridged" && {
         dataPath: (local, listener) => {
-          const bridged = { info, config: this.#config, client, node, netns: space.fd, rtnl: this.rtnl, log, event };
+          const bridged = { info, config, client, node, netns, rtnl: there, watch: watch.also, log, event };
           const taken = (use: ClaimUse) => takeOver(this.#addresses.claims, use);
           return (this.#bridged = new BridgedPath({ ...bridged, taken }, local, listener));
         },
       }),
     });
+    this.links.look();
   }
 
   get name(): string {
@@ -226,7 +222,7 @@ export class Member {
     await this.#addresses.stop();
     await this.#network.stop();
     await this.#firewall.stop();
-    this.rtnl.close();
+    await this.links.stop();
     this.space.close();
   }
 
@@ -235,11 +231,11 @@ export class Member {
     rmSync(publishedPath(this.#config.runDir, this.name), { force: true });
     await this.#network.stop();
     await this.#firewall.remove();
-    for (const device of this.rtnl.links()) {
-      const { kind, index, name } = device;
-      if (kind === "vxlan" || kind === "bridge") this.rtnl.execute({ op: "del", kind: "link", link: { index, name } });
+    const { rtnl } = this.links;
+    for (const { kind, index, name } of rtnl.links()) {
+      if (kind === "vxlan" || kind === "bridge") rtnl.execute({ op: "del", kind: "link", link: { index, name } });
     }
-    this.rtnl.close();
+    await this.links.stop();
     this.space.close();
     await this.#bridged?.leave();
     await this.#addresses.blocks.leave();

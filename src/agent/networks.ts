@@ -14,9 +14,10 @@ import type { NameKeeper } from "./launcher-names.ts";
 import { Member, type MemberContext } from "./member.ts";
 import { allow, type Asked, inWords, type PreparedPod, wishesOf } from "./pod-wishes.ts";
 import { withClaims } from "./pod-claims.ts";
+import type { PodLinks } from "./pod-links.ts";
 import { withPrimary } from "./primary.ts";
 import type { NetworkStatus } from "./status.ts";
-import type { Rtnl } from "../netlink/index.ts";
+import { Turns } from "./turns.ts";
 
 /** What the networks need. */
 export interface NetworksOptions extends MemberContext {
@@ -34,7 +35,7 @@ export class Networks {
   /** Networks whose namespaces still have a name though nobody needs them: only a launcher can take that away. */
   readonly #idle = new Set<string>();
   /** What is under way with each network. */
-  readonly #turns = new Map<string, Promise<void>>();
+  readonly #turns = new Turns();
   #accepted = new Map<string, PodNetworkInfo>();
   #refusals = new Map<string, string>();
   #inputs: { inputs: Inputs; live: boolean } | undefined;
@@ -97,9 +98,9 @@ export class Networks {
     for (const member of this.#members.values()) member.sample();
   }
 
-  /** The conversation with the namespace at a path; undefined when it is none of ours. */
-  rtnlAt(path: string): Rtnl | undefined {
-    for (const { space, rtnl } of this.#members.values()) if (space.path === path) return rtnl;
+  /** Pods' links in the namespace at a path; undefined when it is none of ours. */
+  linksAt(path: string): PodLinks | undefined {
+    for (const { space, links } of this.#members.values()) if (space.path === path) return links;
     return undefined;
   }
 
@@ -157,7 +158,7 @@ export class Networks {
     const here = this.#members.get(network);
     if (!here) return;
     here.detached();
-    await this.#inTurn(network, async () => {
+    await this.#turns.take(network, async () => {
       const member = this.#members.get(network);
       if (!member?.empty) return;
       this.#members.delete(network);
@@ -180,7 +181,7 @@ export class Networks {
     // As they are now: one that fails comes back into the set.
     const names = [...this.#idle];
     for (const network of names) {
-      await this.#inTurn(network, async () => {
+      await this.#turns.take(network, async () => {
         if (!this.#idle.delete(network) || this.#members.has(network)) return;
         try {
           await keeper.release(spaceName(network));
@@ -194,7 +195,7 @@ export class Networks {
 
   async stop(): Promise<void> {
     await this.#defined.stop();
-    await Promise.all(this.#turns.values());
+    await this.#turns.settled();
     for (const member of this.#members.values()) await member.stop();
   }
 
@@ -231,7 +232,7 @@ export class Networks {
   async #resume(name: string): Promise<void> {
     if (this.#members.has(name)) return;
     try {
-      await this.#inTurn(name, async () => {
+      await this.#turns.take(name, async () => {
         if (this.#members.has(name) || !this.#accepted.has(name)) return;
         const space = openSpace(name);
         // Without a namespace its pods are gone as well: the node has booted since.
@@ -243,7 +244,7 @@ export class Networks {
   }
 
   #join(name: string, keeper: NameKeeper): Promise<void> {
-    return this.#inTurn(name, async () => {
+    return this.#turns.take(name, async () => {
       let member = this.#members.get(name);
       if (!member) {
         const space = ensureSpace(name);
@@ -266,26 +267,19 @@ export class Networks {
       space.close();
       throw new CniError(CODE.tryAgain, `pod network "${name}" cannot be joined before the API server has answered`);
     }
-    const member = new Member(this.#options, info, space, { name: own.name, uid: own.uid });
+    let member: Member;
+    try {
+      member = new Member(this.#options, info, space, { name: own.name, uid: own.uid });
+    } catch (error) {
+      space.close();
+      throw error;
+    }
     this.#members.set(name, member);
     this.#left.delete(name);
     member.take(this.#inputs.inputs, this.#inputs.live);
     this.#options.log.info("the first pod of a network has come: taking part in it", { network: name, vni: info.vni });
     this.#options.onPresence();
     return member;
-  }
-
-  /** One thing at a time with each network. */
-  async #inTurn(name: string, work: () => Promise<void>): Promise<void> {
-    const before = this.#turns.get(name) ?? Promise.resolve();
-    const mine = before.then(work);
-    const settled = mine.catch(() => undefined);
-    this.#turns.set(name, settled);
-    try {
-      await mine;
-    } finally {
-      if (this.#turns.get(name) === settled) this.#turns.delete(name);
-    }
   }
 }
 

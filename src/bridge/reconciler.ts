@@ -3,7 +3,7 @@
  * the overlay's way: passes that compare and repair, notifications that say no more than that a look is needed.
  */
 import type { Logger } from "../log/index.ts";
-import { Monitor, type NetlinkEvent, Rtnl } from "../netlink/index.ts";
+import { Monitor, type MonitorListener, type NetlinkEvent, Rtnl } from "../netlink/index.ts";
 import { Backoff, type BackoffOptions, type Birthplace, Pacer, type PassEnd, type Peer } from "../overlay/index.ts";
 import { BridgeDesired } from "./desired.ts";
 import { doubtOf, WHOLE } from "./drift.ts";
@@ -37,6 +37,11 @@ export interface BridgeReconcilerOptions {
   backoff?: BackoffOptions;
   /** Room for notifications that were not read yet, in bytes. */
   receiveBufferBytes?: number;
+  /**
+   * Has a listener told of links and neighbours of the namespace, from the call on until it is closed: for whoever watches the
+   * namespace already. A monitor of its own when absent.
+   */
+  watch?: (listener: MonitorListener) => { close(): Promise<void> };
 }
 
 /** Keeps one network's bridge right until it is stopped. */
@@ -51,7 +56,7 @@ export class BridgeReconciler {
   #error: string | undefined;
   #rtnl: Rtnl | undefined;
   #underlay: Rtnl | undefined;
-  #monitor: Monitor | undefined;
+  #monitor: { close(): Promise<void> } | undefined;
   /** Ports whose claims cannot be listened for, in words. */
   #deaf: ReadonlyMap<string, string> = new Map();
 
@@ -70,14 +75,19 @@ export class BridgeReconciler {
    */
   async start(): Promise<void> {
     if (this.#monitor) throw new Error("a bridge reconciler is started once");
-    const { netns, receiveBufferBytes } = this.#options;
-    this.#monitor = Monitor.open({
-      kinds: ["link", "neighbour"],
+    const { netns, receiveBufferBytes, watch } = this.#options;
+    const listener: MonitorListener = {
       onEvents: (events) => this.#onEvents(events),
       onResync: (reason) => this.#doubt(reason),
-      ...(netns !== undefined && { netns }),
-      ...(receiveBufferBytes !== undefined && { receiveBufferBytes }),
-    });
+    };
+    this.#monitor = watch
+      ? watch(listener)
+      : Monitor.open({
+          kinds: ["link", "neighbour"],
+          ...listener,
+          ...(netns !== undefined && { netns }),
+          ...(receiveBufferBytes !== undefined && { receiveBufferBytes }),
+        });
     this.#pacer.start();
     await this.settled();
   }

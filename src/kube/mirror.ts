@@ -118,6 +118,12 @@ export class Mirror<T extends Identified> {
     this.flushSoon(); // also when nothing changed: the first complete set is news by itself
   }
 
+  /** Takes everything for gone, without asking for each: for a server that does not know the resource has no single one either. */
+  clear(): void {
+    this.confirmations.doubt([]);
+    for (const name of this.set.all.keys()) this.remove(name);
+  }
+
   /** An object cut down; undefined when it makes no sense. */
   read(object: unknown): T | undefined {
     return this.guarded(() => this.options.slim(object));

@@ -10,6 +10,7 @@ import { type Identified, keyOf } from "./changes.ts";
 import type { KubeClient } from "./client.ts";
 import { endsInitialEvents, goesBack, listPages, NoWatchList, versionOf, WATCH_LIST_QUERY } from "./list.ts";
 import { type KubeLog, Mirror } from "./mirror.ts";
+import { Refusals } from "./refusals.ts";
 import { objectPath, type ReflectorOptions, type Source } from "./source.ts";
 import { type ReflectorTimings, TIMINGS } from "./timings.ts";
 import type { Changes, WatchState } from "./types.ts";
@@ -33,6 +34,7 @@ export class Reflector<T extends Identified> {
   private readonly timings: ReflectorTimings;
   private readonly mirror: Mirror<T>;
   private readonly backoff: Backoff;
+  private readonly refusals: Refusals;
   private readonly stopping = new AbortController();
   private readonly firstSync = Promise.withResolvers<void>();
   private running: Promise<void> | undefined;
@@ -48,10 +50,9 @@ export class Reflector<T extends Identified> {
     this.source = source;
     this.log = options.log;
     this.timings = { ...TIMINGS, ...options.timings };
-    const since = this.timings.now();
     this.state = {
       connected: false,
-      since,
+      since: this.timings.now(),
       synced: false,
       events: 0,
       relists: 0,
@@ -60,6 +61,7 @@ export class Reflector<T extends Identified> {
       unconfirmed: 0,
     };
     this.backoff = new Backoff(this.timings);
+    this.refusals = new Refusals(source.what, options.log);
     this.mirror = new Mirror({
       ...source,
       get: (key, signal) => client.json({ path: objectPath(source.path, key), accept: source.accept.object, signal }),
@@ -147,15 +149,19 @@ export class Reflector<T extends Identified> {
     this.state.errors++;
     this.state.lastError = failure instanceof Error ? failure.message : "unknown";
     const wait = this.backoff.next(refused?.retryAfterMs);
-    this.log?.warn(`watch of ${this.source.what} interrupted`, { error: failure, retryMs: Math.round(wait) });
+    const fields = { error: failure, retryMs: Math.round(wait) };
+    if (refused?.status === 403) this.refusals.forbidden(fields);
+    else this.log?.warn(`watch of ${this.source.what} interrupted`, fields);
     return wait;
   }
 
   /** The server does not know the resource, so there are none; when to look again, in milliseconds. */
   private absent(): number {
     this.version = undefined;
-    if (!this.synced) this.log?.info(`the API server knows no ${this.source.what}; looking again from time to time`);
-    this.complete(new Map(), "list");
+    if (this.refusals.absent(this.objects.size, !this.synced)) {
+      this.mirror.clear();
+      this.complete(new Map(), "list");
+    }
     // Not all nodes at once.
     return this.timings.absentMs * (1 + this.timings.random());
   }
@@ -199,6 +205,7 @@ export class Reflector<T extends Identified> {
     };
     this.mirror.doubtful = false;
     const version = await listPages(this.client, { path, query, accept: accept.list, signal, onItem });
+    this.refusals.listed();
     this.complete(incoming, "list");
     return version;
   }
@@ -271,6 +278,7 @@ export class Reflector<T extends Identified> {
       inactivityMs: () => limit?.() ?? (bookmarks ? bookmarkMs : seconds * 1000 + marginMs),
       onOpen: () => {
         this.openedAt = now();
+        this.refusals.opened();
         this.setConnected(true);
       },
       onEvent: (event) => {

@@ -106,6 +106,34 @@ describe("pod networks of two tenants with the same addresses", () => {
     await eventually(() => reaches("blue1", ip), { timeoutMs: 10_000, message: "blue is not repaired" });
   });
 
+  it("have their pods' links put right in the network's namespace", async () => {
+    const [ip] = the().ipsOf("blue1", "net1") as [string];
+    const inBlue = (...argv: string[]): Promise<string> => the().exec("node1", "ip", "-n", "sky-blue", ...argv);
+    const repairs = async (): Promise<number> => {
+      const log = await the().exec("node1", "cat", "/var/log/skylane-agent.log");
+      return log.match(/put a pod's link right/g)?.length ?? 0;
+    };
+    const [, end = ""] = / dev (\S+)/.exec(await inBlue("route", "show", ip)) ?? [];
+    for (const change of [
+      ["route", "del", ip],
+      ["link", "set", end, "down"],
+    ]) {
+      const before = await repairs();
+      await inBlue(...change);
+      // The agent leaves links alone that are younger than five seconds.
+      await eventually(async () => (await repairs()) > before && (await reaches("blue2", ip)), {
+        timeoutMs: 15_000,
+        message: `not repaired: ${change.join(" ")}`,
+      });
+    }
+    for (const [from, to] of [
+      ["blue1", "blue2"],
+      ["green1", "green2"],
+      ["green2", "green1"],
+    ] as const)
+      for (const other of the().ipsOf(to, "net1")) assert.ok(await reaches(from, other), `${from} → ${other}`);
+  });
+
   it("outlive their agent, and lose no packet to its restart", async () => {
     const [ip] = the().ipsOf("blue2", "net1") as [string];
     const { netns } = the().pod("blue1");

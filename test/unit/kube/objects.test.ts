@@ -184,6 +184,38 @@ describe("kube: objects of any kind", () => {
     await reflector.stop();
   });
 
+  it("are gone when the server says again and again that it does not know the resource any more", async () => {
+    await createObject(client, POD_NETWORKS, network("blue", 7));
+    const log: string[] = [];
+    const say = (message: string): void => void log.push(message);
+    const reflector = new ObjectReflector(client, networks, {
+      timings,
+      log: { error: say, warn: say, info: say, debug: () => undefined },
+    });
+    const removed: string[] = [];
+    reflector.onChange((changes) => removed.push(...changes.removed.map(({ name }) => name)));
+    reflector.start();
+    await reflector.whenSynced();
+    const { port } = api;
+    await api.close();
+    await begin({ networks: false, port });
+    await eventuallyHolds(() => assert.deepEqual([[...reflector.objects.keys()], removed], [[], ["blue"]]));
+    const { relists } = reflector.state;
+    await eventually(() => reflector.state.relists > relists + 2);
+    assert.equal(reflector.state.unconfirmed, 0);
+    // What is said while the server is away is not what this is about.
+    const about = log.filter((message) => message !== "watch of pod networks interrupted");
+    assert.deepEqual(about, [
+      "the API server knows no pod networks any more; those known go when it says so again",
+      "the API server knows no pod networks any more: those known are gone",
+    ]);
+    await api.close();
+    await begin({ port });
+    await createObject(client, POD_NETWORKS, network("green", 8));
+    await eventuallyHolds(() => assert.deepEqual([...reflector.objects.keys()], ["green"]));
+    await reflector.stop();
+  });
+
   it("are namespaces with their labels", async () => {
     const reflector = new NamespaceReflector(client, { timings });
     reflector.start();

@@ -1,0 +1,41 @@
+/**
+ * What happens to links, addresses, routes and neighbours of a network namespace, heard through one socket: each notification
+ * is read and decoded once, whoever wants to know.
+ */
+import { Monitor, type MonitorListener } from "../netlink/index.ts";
+
+/** Has a listener told of everything from the call on until it is closed. */
+export type WatchNetns = (listener: MonitorListener) => { close(): Promise<void> };
+
+/** What watches a namespace. */
+export interface NetnsWatch {
+  /** Has one more listener told, after those before, until that is closed. */
+  readonly also: WatchNetns;
+  close(): Promise<void>;
+}
+
+/**
+ * Watches a namespace from the call on.
+ * @param first who is told before all others. @param netns its descriptor; the agent's own namespace by default
+ * @throws SysError when no socket can be opened
+ */
+export function watchNetns(first: MonitorListener, netns?: number): NetnsWatch {
+  const listeners = new Set([first]);
+  const monitor = Monitor.open({
+    ...(netns !== undefined && { netns }),
+    kinds: ["link", "address", "route", "neighbour"],
+    onEvents: (events) => {
+      for (const listener of listeners) listener.onEvents(events);
+    },
+    onResync: (reason) => {
+      for (const listener of listeners) listener.onResync(reason);
+    },
+  });
+  return {
+    also: (listener) => {
+      listeners.add(listener);
+      return { close: async () => void listeners.delete(listener) };
+    },
+    close: () => monitor.close(),
+  };
+}
