@@ -7,6 +7,7 @@ import { openMachine } from "./support/machine.ts";
 import type { Context } from "./support/context.ts";
 import { hostilePart } from "./parts/hostile.ts";
 import { installPart } from "./parts/install.ts";
+import { claimsPart } from "./parts/claims.ts";
 import { networksPart } from "./parts/networks.ts";
 import { nodesPart } from "./parts/nodes.ts";
 import { restartsPart } from "./parts/restarts.ts";
@@ -38,6 +39,7 @@ describe("on a real cluster", () => {
 
   installPart(context);
   networksPart(context);
+  claimsPart(context);
   scalePart(context);
   restartsPart(context);
   nodesPart(context);
