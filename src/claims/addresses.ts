@@ -7,7 +7,7 @@
  * without entries. Why no address is in two blocks: a block's first entry is written only when no older block overlaps it
  * (`olderOverlap`), together with the annotation that keeps its place in the order of creation.
  */
-import { bigIntToIp, cidrContains, familyOf, ipToBigInt } from "../addr/index.ts";
+import { bigIntToIp, cidrContains, cidrsOverlap, familyOf, ipToBigInt } from "../addr/index.ts";
 import {
   acquire,
   type Block,
@@ -69,7 +69,8 @@ export class ClaimAddresses {
     for (const cidr of this.#o.cidrs) {
       const known = [...claim.status.ips, ...claim.ips].find((ip) => cidrContains(cidr, ip));
       const avoid: string[] = [];
-      const attempt = () => (known === undefined ? this.#any(holder, cidr, avoid) : this.#this(holder, cidr, known));
+      const attempt = () =>
+        known === undefined ? this.#any(holder, cidr, avoid) : this.#this(holder, cidr, known, avoid);
       ips.push(await this.#looking(claim, attempt));
     }
     return ips;
@@ -125,22 +126,26 @@ export class ClaimAddresses {
     return (await this.#blocks()).find(({ cidr }) => cidrContains(cidr, ip));
   }
 
-  /** A certain address; undefined: look again. */
-  async #this(holder: string, cidr: string, ip: string): Promise<string | undefined> {
-    const refuse = (other: Block): void => {
-      if (other.node === "") return; // look again
+  /** A certain address; undefined: look again. @param avoid as {@link #any} has it */
+  async #this(holder: string, cidr: string, ip: string, avoid: string[]): Promise<string | undefined> {
+    const { network, blocks } = this.#o;
+    const yieldTo = (other: Block): void => {
+      avoid.push(other.cidr);
+      if (other.node === "" || !cidrContains(other.cidr, ip)) return;
       throw new BlockError(
         "refused",
-        `IPClaim ${named(holder)} is to have ${ip} of network ${this.#o.network}, but block ${other.cidr} is node ${other.node}'s; ask for` +
+        `IPClaim ${named(holder)} is to have ${ip} of network ${network}, but block ${other.cidr} is node ${other.node}'s; ask for` +
           " an address that is in no node's block (kubectl get networkblocks), or for none",
       );
     };
     const block = await this.#blockWith(ip);
-    if (block !== undefined) return (await this.#enter(block, ip, holder, refuse)) ? ip : undefined;
-    const size = this.#size();
-    const got = await acquire(this.#o.blocks, { network: this.#o.network, node: "" }, blockOf(cidr, size, ip), size);
-    if (got.outcome === "others" && got.block !== undefined) refuse(got.block);
-    return undefined;
+    if (block !== undefined) return (await this.#enter(block, ip, holder, yieldTo)) ? ip : undefined;
+    // Beside a block of another size there is room for a smaller one only.
+    let size = this.#size();
+    while (size > 1 && avoid.some((other) => cidrsOverlap(other, blockOf(cidr, size, ip)))) size /= 2;
+    const got = await acquire(blocks, { network, node: "" }, blockOf(cidr, size, ip), size);
+    if (got.outcome === "others" && got.block !== undefined) yieldTo(got.block);
+    return undefined; // and find it among the blocks
   }
 
   /** Any address; undefined: look again. @param avoid blocks that are in the way and that the view does not show */

@@ -101,6 +101,24 @@ describe("what a claim gives", () => {
     );
   });
 
+  it("is what it asks for also beside blocks of another size", async () => {
+    const world = new World();
+    world.blocks.put(newBlock({ network: "blue", node: "n3", nodeUid: "u" }, "10.1.0.64/30", 4));
+    world.make("near", { ips: ["10.1.0.70"] });
+    world.make("db", { ips: ["10.1.0.77"] });
+    world.make("far", { ips: ["10.1.0.74"] });
+    const given = (name: string, blockSize: number) =>
+      world.on("n1", { view: () => [], blockSize }).forPod({ ...DB, claimName: name });
+    assert.equal((await given("near", 8))?.ips[0], "10.1.0.70");
+    assert.equal((await given("db", 4))?.ips[0], "10.1.0.77");
+    assert.equal((await given("far", 16))?.ips[0], "10.1.0.74");
+    const made = world.blocks.blocks().map(({ cidr }) => cidr);
+    assert.deepEqual(
+      made.filter((cidr) => !cidr.includes(":")),
+      ["10.1.0.64/30", "10.1.0.68/30", "10.1.0.76/30", "10.1.0.72/30"],
+    );
+  });
+
   it("does not change when what it asks for does", async () => {
     const world = new World();
     world.make("db", { podName: "db-0" });
@@ -220,6 +238,20 @@ describe("what a claim gives", () => {
     world.unmake("kept");
     await n1.sweep();
     assert.deepEqual(world.blocks.blocks(), []);
+  });
+
+  it("is one address a family: a second entry, of two nodes that gave one at once, is freed", async () => {
+    const world = new World();
+    world.make("db", { podName: "db-0" });
+    const n1 = world.on("n1", { cidrs: ["10.1.0.0/24"] });
+    const given = await n1.forPod(DB);
+    const [block] = world.blocks.blocks();
+    const spare = block?.cidr.replace("/29", "").replace(/\d+$/, (last) => String(Number(last) + 5)) ?? "";
+    const spec = { ...(block?.object.spec as object), addresses: { ...block?.addresses, [spare]: given?.claim } };
+    assert.ok(block && !given?.ips.includes(spare));
+    await world.blocks.client().replace({ ...block.object, spec });
+    assert.deepEqual(await n1.sweep(), [spare]);
+    assert.deepEqual(await n1.forPod(DB), given);
   });
 });
 
