@@ -31,6 +31,7 @@ import { Networks } from "./networks.ts";
 import { assess, type Readiness } from "./readiness.ts";
 import { agentRoutes } from "./routes.ts";
 import type { AgentStatus } from "./status.ts";
+import { isUplink } from "./uplink.ts";
 
 /** Name of the agent's socket in the run directory. */
 export const SOCKET_NAME = "agent.sock";
@@ -80,10 +81,11 @@ export class Agent {
       events.emit({ node, type, reason, message });
     const announce = (): void => this.#publisher.poke();
     const announced = (name: string) => this.#publisher.verdict(name);
-    const firewall = new NodeFirewall(log, metrics, () => {
+    const firewallChanged = (): void => {
       this.#network.filesChanged();
       this.#networks.firewallChanged();
-    });
+    };
+    const firewall = new NodeFirewall(log, metrics, firewallChanged, { uplinks: rtnl.links().some(isUplink) });
     this.#closers.push(() => firewall.stop());
     const context = { config, log, metrics, rtnl, firewall, client, announce, event };
     this.#network = new PodNetwork({

@@ -6,7 +6,7 @@
 import { familyOf } from "../addr/index.ts";
 import type { AgentConfig } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
-import { Firewall, type NetworkRules } from "../nft/index.ts";
+import { Firewall, type FirewallOptions, type NetworkRules } from "../nft/index.ts";
 import type { LocalNetwork, Peer } from "../overlay/index.ts";
 import { Task } from "../task/index.ts";
 import { aggregate } from "./aggregate.ts";
@@ -54,11 +54,19 @@ export class NodeFirewall {
   readonly #networks = new Map<string, NetworkRules>();
   #started = false;
 
-  /** @param onApplied the rules in force have changed. @param netns the network namespace; the agent's own by default */
-  constructor(log: Logger, metrics: Metrics, onApplied: () => void, netns?: number) {
+  /**
+   * @param onApplied the rules in force have changed. @param where the network namespace, the agent's own by default, and whether
+   * ends of uplinks are there already
+   */
+  constructor(
+    log: Logger,
+    metrics: Metrics,
+    onApplied: () => void,
+    where: Pick<FirewallOptions, "netns" | "uplinks"> = {},
+  ) {
     this.#firewall = new Firewall({
       logger: log,
-      ...(netns !== undefined && { netns }),
+      ...where,
       onRepair: (kind) => metrics.repairs.inc({ network: "", kind }),
       onApply: (result) => {
         metrics.nftApplies.inc({ result });

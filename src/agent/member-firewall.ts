@@ -18,22 +18,33 @@ export interface MemberFirewallOptions {
   log: Logger;
   metrics: Metrics;
   onApplied: () => void;
+  /** The network's CIDRs where it has an uplink, which leads to everything else. */
+  outside: () => readonly string[] | undefined;
 }
 
 /** Both tables as one. */
 export class MemberFirewall implements Pick<NodeFirewall, "set" | "changePeers" | "verdict"> {
   readonly #options: MemberFirewallOptions;
   readonly #own: NodeFirewall;
+  #rules: NetworkRules | undefined;
 
   constructor(options: MemberFirewallOptions) {
     const { log, metrics, onApplied, netns } = options;
     this.#options = options;
-    this.#own = new NodeFirewall(log, metrics, onApplied, netns);
+    this.#own = new NodeFirewall(log, metrics, onApplied, { netns });
   }
 
   set(rules: NetworkRules): void {
-    this.#options.host.set(tunnelRules(rules, () => ({ ips: rules.peers, ports: rules.peerPorts ?? [] })));
-    this.#own.set(namespaceRules(rules, rules.podCidrs));
+    this.#rules = rules;
+    const outside = this.#options.outside();
+    const peers = () => ({ ips: rules.peers, ports: rules.peerPorts ?? [] });
+    this.#options.host.set(tunnelRules(rules, peers, outside !== undefined));
+    this.#own.set(namespaceRules(rules, rules.podCidrs, outside));
+  }
+
+  /** The network has got an uplink, or has none any more. */
+  refresh(): void {
+    if (this.#rules) this.set(this.#rules);
   }
 
   /** Peers concern the host's table alone. */

@@ -23,6 +23,7 @@ import type { Inputs, NodeChanges, OwnFacts } from "./inputs.ts";
 import { MemberAddresses } from "./member-addresses.ts";
 import { configOf } from "./member-config.ts";
 import { MemberFirewall } from "./member-firewall.ts";
+import { MemberUplink } from "./member-uplink.ts";
 import type { Metrics } from "./metrics.ts";
 import { PodNetwork } from "./network.ts";
 import { claimFor, takeOver } from "./pod-claims.ts";
@@ -58,6 +59,7 @@ export class Member {
   readonly #addresses: MemberAddresses;
   readonly #firewall: MemberFirewall;
   readonly #network: PodNetwork;
+  readonly #uplink: MemberUplink;
   /** The data path of a bridged network, once there is one. */
   #bridged: BridgedPath | undefined;
   #inputs: { inputs: Inputs; live: boolean } | undefined;
@@ -78,7 +80,6 @@ export class Member {
     this.#config = configOf(context.config, info);
     const config = this.#config;
     const netns = space.fd;
-    const network = info.name;
     this.links = new SpaceLinks({ config, log, metrics, netns, routed: info.mode === "Routed" });
     const { rtnl: there, watch } = this.links;
     this.#addresses = new MemberAddresses({
@@ -92,13 +93,16 @@ export class Member {
     });
     this.#addresses.start();
     this.#firewall = new MemberFirewall({
-      network,
+      network: info.name,
       host: firewall,
       netns,
       log,
       metrics,
       onApplied: () => this.#network.filesChanged(),
+      outside: () => this.#uplink.outside,
     });
+    const guarded = () => this.#firewall.verdict.ok;
+    this.#uplink = new MemberUplink({ info, host: rtnl, rtnl: there, netns, guarded, log, metrics });
     this.#network = new PodNetwork({
       config,
       log,
@@ -108,7 +112,7 @@ export class Member {
       space: { netns, rtnl: there },
       watch: watch.also,
       announce,
-      announced: () => announced(network),
+      announced: () => announced(info.name),
       write: (local) => this.#publish(local),
       event,
       ...(info.mode === "Bridged" && {
@@ -158,6 +162,12 @@ export class Member {
 
   look(): void {
     this.#network.look();
+    this.#uplink.look();
+  }
+
+  /** Whether the network's pods are to reach what is outside of it. @throws NetlinkError */
+  setMasquerade(masquerade: boolean): void {
+    if (this.#uplink.set(masquerade)) this.#firewall.refresh();
   }
 
   async maintain(): Promise<void> {
@@ -166,6 +176,7 @@ export class Member {
     const before = this.#addresses.blocks.usable().length;
     await this.#addresses.blocks.releaseSurplus();
     if (this.#addresses.blocks.usable().length !== before) this.#refresh();
+    this.#uplink.look();
     await this.#network.maintain();
     this.detached();
   }
@@ -230,6 +241,7 @@ export class Member {
   async leave(): Promise<void> {
     rmSync(publishedPath(this.#config.runDir, this.name), { force: true });
     await this.#network.stop();
+    this.#uplink.remove();
     await this.#firewall.remove();
     const { rtnl } = this.links;
     for (const { kind, index, name } of rtnl.links()) {
@@ -275,6 +287,7 @@ export class Member {
 
   #publish(local: LocalNetwork): void {
     const { log } = this.#context;
+    this.#uplink.keep(local.mtu);
     const { path: hostNetns } = this.space;
     const { mode, cidrs } = this.info;
     // On a bridge the others are on the pod's own link.

@@ -218,6 +218,7 @@ export class Networks {
       event("Warning", "SkylaneNetworkRefused", message);
     }
     this.#refusals = refusals;
+    for (const [name, { masquerade }] of accepted) this.#members.get(name)?.setMasquerade(masquerade);
     if (this.any !== before) this.#options.onPresence();
     this.#resumeAll();
   }
@@ -284,7 +285,7 @@ export class Networks {
 }
 
 /** Why this release has no part in a network, in words; undefined when it has. */
-function unserved({ name, masquerade, directRouting }: PodNetworkInfo): string | undefined {
-  const what = (masquerade && "masquerade: true") || (directRouting === "auto" && "directRouting: auto");
-  return what ? `PodNetwork ${name} has ${what}, which this release of Skylane does not offer yet` : undefined;
+function unserved({ name, directRouting }: PodNetworkInfo): string | undefined {
+  if (directRouting !== "auto") return undefined;
+  return `PodNetwork ${name} has directRouting: auto, which only the default network can have: in its namespace there is no underlay`;
 }

@@ -22,6 +22,7 @@ import { GONE } from "./cni-host.ts";
 import { CNI_SOCKET } from "./cni-server.ts";
 import { isOurConflist } from "./conflist.ts";
 import { lockPath, removeDrafts } from "./instance.ts";
+import { removeUplinks } from "./uplink.ts";
 
 /** What to take away, and how far to go. */
 export interface UninstallOptions {
@@ -79,6 +80,7 @@ export async function uninstall(options: UninstallOptions): Promise<UninstallRep
     await attempt("CNI configuration", () => removeConflist(options.cni));
     await attempt("published state", () => removePublished(options.runDir));
     await attempt("Node annotation", () => removeAnnotation(options.node));
+    await attempt("uplinks", () => removeUplinks(rtnl));
     await attempt("overlay", () => {
       const { removed, failures } = removeOverlay(rtnl, { podLinks: listPodLinks(rtnl) });
       for (const { error } of failures) report.problems.push(error.message);

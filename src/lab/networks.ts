@@ -16,6 +16,7 @@ export interface NetworkOptions {
   blockSize?: number;
   mtu?: number;
   directRouting?: "auto" | "off";
+  masquerade?: boolean;
   /** Labels that a namespace must have for its pods to attach; every namespace's may by default. */
   namespaceLabels?: Readonly<Record<string, string>>;
 }

@@ -28,6 +28,9 @@ export const isPodLinkGroup = (group: number): boolean =>
  */
 export const OVERLAY_LINK_GROUP = 0x534c;
 
+/** Group of both ends of pod networks' uplinks, the pairs by which they reach what is outside. */
+export const UPLINK_LINK_GROUP = 0x534d;
+
 /** What Skylane reads of a VXLAN device (IFLA_INFO_DATA, linux/if_link.h IFLA_VXLAN_*). */
 export interface VxlanInfo {
   vni: number;

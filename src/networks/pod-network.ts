@@ -61,15 +61,16 @@ export function parsePodNetwork(object: unknown): PodNetworkInfo {
     mode,
     blockSize,
     ...(mtu !== undefined && { mtu }),
-    masquerade: masqueradeOf(what, spec),
+    masquerade: masqueradeOf(what, spec, mode),
     ...(isObject(selector) && { namespaceSelector: selectorOf(what, selector) }),
     directRouting,
     broadcast,
   };
 }
 
-function masqueradeOf(what: string, spec: Json): boolean {
+function masqueradeOf(what: string, spec: Json, mode: string): boolean {
   const value = spec["masquerade"] ?? false;
+  if (mode === "Bridged" && value === true) refuseKey(what, "spec.masquerade", value, "false where mode is Bridged");
   return typeof value === "boolean" ? value : refuseKey(what, "spec.masquerade", value, "true or false");
 }
 

@@ -41,6 +41,8 @@ export interface FirewallOptions {
   /** Namespace to work in; the process's own when absent. */
   netns?: number | string;
   logger: Logger;
+  /** Ends of uplinks were on this host before anybody says so: what holds them in goes with the first table that is put in place. */
+  uplinks?: boolean;
   /** Accept our traffic where a FORWARD policy is drop; true by default. */
   forwardPolicy?: boolean;
   /** Something of ours was put right that somebody else had changed. */
@@ -109,7 +111,9 @@ export class Firewall {
 
   /** Sets what the rules are made of, for all pod networks of the node. @throws RangeError for values that are none */
   set(networks: readonly NetworkRules[]): void {
-    const digest = createHash("sha256").update(renderRuleset(networks)).digest("base64");
+    const digest = createHash("sha256")
+      .update(renderRuleset(networks, ALL_FEATURES, this.#options.uplinks))
+      .digest("base64");
     this.#networks = networks;
     if (digest === this.#digest) return;
     this.#digest = digest;
@@ -198,7 +202,7 @@ export class Firewall {
     let features = this.#features;
     try {
       const seen = await recordTransactions(this.#options.netns, async () => {
-        features = await applyNetworks(this.#run, networks, this.#features);
+        features = await applyNetworks(this.#run, networks, this.#features, this.#options.uplinks);
       });
       // The first of several is taken for ours: at worst the table is put in place once more.
       this.#generation = seen?.find(({ tables }) => tables.has(OWN_TABLE))?.generation;

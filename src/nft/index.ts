@@ -14,4 +14,5 @@ export { removeFirewall } from "./remove.ts";
 export { ALL_FEATURES, type NetworkRules, type NftFeatures, renderRuleset, TABLE } from "./ruleset.ts";
 export { NftError, type RunTool, toolRunner, type ToolOptions } from "./run.ts";
 export { type SurveyedChain, surveyChains } from "./survey.ts";
+export { UPLINK_CIDRS } from "./uplink.ts";
 export { applyRuleset, probeFeatures, removeTable } from "./table.ts";

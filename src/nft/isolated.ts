@@ -4,8 +4,10 @@
  *
  * - The host has the underlay: it lets VXLAN with the network's VNI in from the network's peers alone, and has no other rule
  *   about it. The network's CIDRs are no concern of the host's table, where they could be another network's.
- * - The network's namespace has the pods: each may send only from its own addresses, nothing from the overlay may claim to be
- *   one of them, and nothing is masqueraded. No peer is let in here: there is no underlay from which VXLAN could come.
+ * - The network's namespace has the pods: each may send only from its own addresses, and nothing from the overlay may claim to be
+ *   one of them. No peer is let in here: there is no underlay from which VXLAN could come.
+ *
+ * Nothing leaves the namespace otherwise, and nothing is masqueraded, unless the network has an uplink (uplink.ts).
  */
 import type { NetworkRules } from "./ruleset.ts";
 
@@ -16,11 +18,12 @@ export type IsolatedNetwork = Pick<NetworkRules, "network" | "vni" | "port">;
 
 /**
  * The rules for the host's table. @param peers read whenever they are rendered, as peers come and go in between: their
- * underlay addresses, and VXLAN ports of those that use another than ours.
+ * underlay addresses, and VXLAN ports of those that use another than ours. @param uplink whether the network has one
  */
 export function tunnelRules(
   { network, vni, port }: IsolatedNetwork,
   peers: () => { ips: readonly string[]; ports?: readonly number[] },
+  uplink = false,
 ): NetworkRules {
   return {
     network,
@@ -35,16 +38,25 @@ export function tunnelRules(
     podCidrs: [],
     clusterCidrs: [],
     masquerade: NO_MASQUERADE,
+    ...(uplink && { uplink: "host" }),
   };
 }
 
-/** The rules for the table in the network's own namespace. @param podCidrs this node's, or its blocks */
-export const namespaceRules = ({ network, vni, port }: IsolatedNetwork, podCidrs: readonly string[]): NetworkRules => ({
+/**
+ * The rules for the table in the network's own namespace. @param podCidrs this node's, or its blocks
+ * @param outside of which addresses the network's uplink leads; absent where it has none
+ */
+export const namespaceRules = (
+  { network, vni, port }: IsolatedNetwork,
+  podCidrs: readonly string[],
+  outside?: readonly string[],
+): NetworkRules => ({
   network,
   vni,
   port,
   peers: [],
   podCidrs,
-  clusterCidrs: [],
+  clusterCidrs: outside ?? [],
   masquerade: NO_MASQUERADE,
+  ...(outside && { uplink: "network" }),
 });

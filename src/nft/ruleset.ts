@@ -25,6 +25,8 @@ import { isIP } from "node:net";
 import { cidrOf, FAMILIES, type Family, familyOf, parseCidr, parseIp } from "../addr/index.ts";
 import { OVERLAY_LINK_GROUP, POD_LINK_GROUP } from "../netlink/index.ts";
 
+import { INSIDE, NO_UPLINK, type UplinkEnd, uplinkRules, type UplinkRules } from "./uplink.ts";
+
 /** Name of the table, of family inet. */
 export const TABLE = "skylane";
 
@@ -43,6 +45,8 @@ export interface NetworkRules {
   /** The whole cluster's; empty where not configured. */
   clusterCidrs: readonly string[];
   masquerade: { enabled: boolean; exclude: readonly string[] };
+  /** Which end of the network's uplink is in this namespace; it has none by default. */
+  uplink?: UplinkEnd;
   /** Indexes of the underlay interfaces over which peers' pods are reached without encapsulation. */
   directOver?: readonly number[];
 }
@@ -70,24 +74,45 @@ const UNSPECIFIED = "nd-neighbor-solicit, mld-listener-report, mld-listener-done
 
 /**
  * The transaction that puts the table in place, whatever is there: nothing, an older one, one that somebody changed.
+ * @param uplinks the host has ends of uplinks, also where none of these networks has one
  * @throws RangeError when a value is no address, prefix or number in range: nothing unparsed ever reaches nft.
  */
-export function renderRuleset(networks: readonly NetworkRules[], features: NftFeatures = ALL_FEATURES): string {
+export function renderRuleset(
+  networks: readonly NetworkRules[],
+  features: NftFeatures = ALL_FEATURES,
+  uplinks = false,
+): string {
   for (const { vni, port, peerPorts = [], directOver = [] } of networks) {
     for (const number of [port, ...peerPorts]) assertWhole(number, 0xffff, "UDP port");
     assertWhole(vni, 0xff_ffff, "VNI");
     for (const ifindex of directOver) assertWhole(ifindex, 0x7fff_ffff, "interface index");
   }
+  const uplink = uplinkOf(networks, features, uplinks);
   const parts = [
     ...networks.flatMap(sets),
-    ...prerouting(networks, features),
-    ...input(networks),
-    ...forward(networks),
-    ...postrouting(networks, features),
+    ...uplink.parts,
+    ...prerouting(networks, features, uplink),
+    ...input(networks, uplink),
+    ...forward(networks, uplink),
+    ...postrouting(networks, features, uplink),
   ];
   // Adding it first makes the deletion succeed where there is none.
   return `add table inet ${TABLE}\ndelete table inet ${TABLE}\ntable inet ${TABLE} {\n${parts.join("\n")}\n}\n`;
 }
+
+/** A pod network's own table has its one end; the host's has those of all networks, whose rules are the same. */
+function uplinkOf(networks: readonly NetworkRules[], features: NftFeatures, uplinks: boolean): UplinkRules {
+  const end = networks.find(({ uplink }) => uplink)?.uplink ?? (uplinks ? "host" : undefined);
+  if (networks.length === 0 || end === undefined) return NO_UPLINK;
+  const inside = networks.flatMap(({ podCidrs, clusterCidrs }) => [...podCidrs, ...clusterCidrs]);
+  const insideSets = FAMILIES.flatMap((family) =>
+    set(INSIDE[family], family, true, withoutCovered([...ofFamily(inside, family), ...NEVER[family]])),
+  );
+  const { parts, ...rules } = uplinkRules(end, portsOf(networks), masqueradeBy(features));
+  return { parts: [...insideSets, ...parts], ...rules };
+}
+
+const masqueradeBy = ({ fullyRandom }: NftFeatures): string => `masquerade${fullyRandom ? " fully-random" : ""}`;
 
 function assertWhole(value: number, most: number, what: string): void {
   if (!Number.isInteger(value) || value < 1 || value > most) throw new RangeError(`${String(value)} is no ${what}`);
@@ -149,7 +174,7 @@ function chain(name: string, hook: string | undefined, rules: readonly string[])
   return [`  chain ${name} {`, ...(hook ? [`    ${hook}`] : []), ...rules.map((rule) => `    ${rule}`), "  }"];
 }
 
-function prerouting(networks: readonly NetworkRules[], { fib }: NftFeatures): string[] {
+function prerouting(networks: readonly NetworkRules[], { fib }: NftFeatures, uplink: UplinkRules): string[] {
   const fromPod = [
     `ip6 saddr :: icmpv6 type { ${UNSPECIFIED} } accept`,
     ...(fib ? ['fib saddr . iif oif missing counter drop comment "not the address of this pod"'] : []),
@@ -167,6 +192,7 @@ function prerouting(networks: readonly NetworkRules[], { fib }: NftFeatures): st
       `iifgroup ${PODS} goto from_pod`,
       `iifgroup ${OVERLAY} goto from_overlay`,
       ...directOver(networks).map((ifindex) => `iif ${ifindex} goto from_overlay`),
+      ...uplink.prerouting,
     ]),
   ];
 }
@@ -193,7 +219,7 @@ const ownBusiness = (network: NetworkRules, ports: string): string[] =>
 const portsOf = (networks: readonly NetworkRules[]): string =>
   [...new Set(networks.flatMap(({ port, peerPorts = [] }) => [port, ...peerPorts]))].sort((a, b) => a - b).join(", ");
 
-function input(networks: readonly NetworkRules[]): string[] {
+function input(networks: readonly NetworkRules[], uplink: UplinkRules): string[] {
   const fromPeers = networks.flatMap((network) =>
     chain(`vxlan_${network.vni}`, undefined, [
       ...FAMILIES.map((family) => `${IP[family]} saddr @${setName("peers", network, family)} accept`),
@@ -208,14 +234,15 @@ function input(networks: readonly NetworkRules[]): string[] {
       : [];
   return [
     ...fromPeers,
-    ...chain("input", "type filter hook input priority raw; policy accept;", [...fromPod, ...ours]),
+    ...chain("input", "type filter hook input priority raw; policy accept;", [...uplink.input, ...fromPod, ...ours]),
   ];
 }
 
-function forward(networks: readonly NetworkRules[]): string[] {
+function forward(networks: readonly NetworkRules[], uplink: UplinkRules): string[] {
   const rules =
     networks.length > 0
       ? [
+          ...uplink.forward,
           `oifgroup ${PODS} accept`,
           `oifgroup ${OVERLAY} accept`,
           ...networks.flatMap((network) => ownBusiness(network, portsOf(networks))),
@@ -231,18 +258,19 @@ function forward(networks: readonly NetworkRules[]): string[] {
   return chain("forward", "type filter hook forward priority raw; policy accept;", rules);
 }
 
-function postrouting(networks: readonly NetworkRules[], { fullyRandom }: NftFeatures): string[] {
+function postrouting(networks: readonly NetworkRules[], features: NftFeatures, uplink: UplinkRules): string[] {
   const masqueraded = networks.filter(({ masquerade }) => masquerade.enabled);
-  if (masqueraded.length === 0) return [];
+  if (masqueraded.length + uplink.postrouting.length === 0) return [];
   const rules = masqueraded.flatMap((network) =>
     FAMILIES.map((family) => {
       const [pods, direct] = [setName("pods", network, family), setName("direct", network, family)];
-      return `${IP[family]} saddr @${pods} ${IP[family]} daddr != @${direct} masquerade${fullyRandom ? " fully-random" : ""}`;
+      return `${IP[family]} saddr @${pods} ${IP[family]} daddr != @${direct} ${masqueradeBy(features)}`;
     }),
   );
   return chain("postrouting", "type nat hook postrouting priority srcnat; policy accept;", [
     `oifgroup ${OVERLAY} return`,
     `oifgroup ${PODS} return`,
+    ...uplink.postrouting,
     ...rules,
   ]);
 }

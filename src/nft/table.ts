@@ -46,9 +46,10 @@ export async function applyNetworks(
   run: RunTool,
   networks: readonly NetworkRules[],
   features: NftFeatures,
+  uplinks = false,
 ): Promise<NftFeatures> {
   try {
-    const rules = renderRuleset(networks, features);
+    const rules = renderRuleset(networks, features, uplinks);
     // Of thousands of peers that took milliseconds, and so does the start of a program: a turn each.
     await nextTurn();
     await applyRuleset(run, rules);
@@ -57,7 +58,7 @@ export async function applyNetworks(
     if (!(error instanceof NftError) || error.reason !== "refused") throw error;
     const found = await probeFeatures(run);
     if (found.fib === features.fib && found.fullyRandom === features.fullyRandom) throw error;
-    await applyRuleset(run, renderRuleset(networks, found));
+    await applyRuleset(run, renderRuleset(networks, found, uplinks));
     return found;
   }
 }

@@ -40,6 +40,11 @@ const POD_NETWORK: Rule[] = [
   ],
   [
     "spec",
+    "masquerade is for networks whose mode is Routed",
+    ({ mode, masquerade }) => mode === "Routed" || masquerade !== true,
+  ],
+  [
+    "spec",
     "broadcast is for networks whose mode is Bridged",
     ({ mode, broadcast }) => mode === "Bridged" || broadcast !== "Drop",
   ],

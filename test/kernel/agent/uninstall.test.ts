@@ -100,6 +100,8 @@ describe("uninstalling", function () {
     await n3.stop();
     const pod = ["link", "add", "sky0123456789a", "group", "0x534b", "type", "veth", "peer", "name", "p0"];
     n3.ns.exec("ip", ...pod);
+    const uplink = ["group", "0x534d", "type", "veth", "peer", "name", "uplink"];
+    n3.ns.exec("ip", "link", "add", "skyout.5000", ...uplink);
     n3.ns.exec("ip", "link", "set", "sky0123456789a", "alias", "shop/web-1/eth0");
     assert.match(uninstall(n3).refused ?? "", /1 pod interfaces .*shop\/web-1\/eth0.*--pods/);
     assert.equal(existsSync(n3.conflist), true);
@@ -107,7 +109,11 @@ describe("uninstalling", function () {
     const { removed, problems } = uninstall(n3, { pods: true });
     assert.equal(problems.length, 1);
     assert.match(problems[0] as string, /kubectl annotate node n3 skylane\.dev\/vtep-/);
-    assert.ok(removed.some((line) => line.includes("sky0123456789a")));
+    for (const link of ["sky0123456789a", "skyout.5000"])
+      assert.ok(
+        removed.some((line) => line.includes(link)),
+        link,
+      );
     assert.deepEqual(
       n3.ns.json("ip", "-j", "link").map(({ ifname }) => ifname),
       ["lo", "eth0"],

@@ -89,6 +89,7 @@ describe("lab API: pod networks", () => {
       [{ mode: "Switched" }, /spec\.mode.*one of/],
       [{ blockSize: 48 }, /spec\.blockSize/],
       [{ mode: "Bridged", directRouting: "auto" }, /directRouting is for/],
+      [{ mode: "Bridged", masquerade: true }, /masquerade is for/],
       [{ broadcast: "Drop" }, /broadcast is for/],
       [{ cidrs: ["fd01::/64"], mtu: 1279 }, /mtu of 1280/],
     ];

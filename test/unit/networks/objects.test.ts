@@ -51,7 +51,7 @@ describe("objects of pod networks", () => {
       mode: "Bridged",
       blockSize: 4,
       mtu: 1280,
-      masquerade: true,
+      masquerade: false,
       namespaceSelector: { matchLabels: { team: "a" }, matchExpressions: null },
       broadcast: "Drop",
       ofNewerReleases: 1,
@@ -61,6 +61,7 @@ describe("objects of pod networks", () => {
     assert.ok(uid && resourceVersion && creationTimestamp);
     const namespaceSelector = { matchLabels: { team: "a" }, matchExpressions: [] };
     assert.deepEqual(read, { ...known, namespaceSelector, directRouting: "off" });
+    assert.equal(parsePodNetwork(podNetwork("b", { masquerade: true })).masquerade, true);
     assert.equal(parsePodNetwork(podNetwork("b", { directRouting: "auto" })).directRouting, "auto");
   });
 
@@ -87,6 +88,7 @@ describe("objects of pod networks", () => {
       [{ namespaceSelector: { matchLabels: { a: 1 } } }, "spec.namespaceSelector.matchLabels"],
       [{ directRouting: "on" }, "spec.directRouting"],
       [{ mode: "Bridged", directRouting: "auto" }, "spec.directRouting"],
+      [{ mode: "Bridged", masquerade: true }, "spec.masquerade"],
       [{ broadcast: "Drop" }, "spec.broadcast"],
     ];
     for (const [spec, key] of wrong) refuses(() => parsePodNetwork(podNetwork("blue", spec)), "PodNetwork blue", key);
