@@ -16,6 +16,7 @@ import { allow, type Asked, inWords, type PreparedPod, wishesOf } from "./pod-wi
 import { withClaims } from "./pod-claims.ts";
 import type { PodLinks } from "./pod-links.ts";
 import { withPrimary } from "./primary.ts";
+import { serviceCidrsOf } from "./service-cidrs.ts";
 import type { NetworkStatus } from "./status.ts";
 import { Turns } from "./turns.ts";
 
@@ -133,7 +134,12 @@ export class Networks {
       await allow(client, defined, wanted, pod);
       const { further, primary, uid } = asked;
       const turned = primary === undefined ? undefined : this.#accepted.get(primary);
-      const prepared = turned ? withPrimary(further, turned, { config, own: this.#inputs?.inputs.own }) : { further };
+      const prepared = turned
+        ? withPrimary(further, turned, {
+            config: { ...config, serviceCidrs: await serviceCidrsOf(client, config.serviceCidrs) },
+            own: this.#inputs?.inputs.own,
+          })
+        : { further };
       for (const name of new Set(wanted)) await this.#join(name, keeper);
       if (!pod) return prepared;
       const keeperOf = (name: string) => this.#members.get(name);

@@ -10,7 +10,7 @@ import type { OwnFacts } from "./inputs.ts";
 
 /** What is known of the cluster, which is reached through the default network. */
 export interface Cluster {
-  config: Pick<AgentConfig, "network" | "clusterCidrs" | "serviceCidrs">;
+  config: Pick<AgentConfig, "network" | "clusterCidrs"> & { serviceCidrs: readonly string[] };
   /** Undefined while nothing is known of this node. */
   own: Pick<OwnFacts, "podCidrs" | "internalIps"> | undefined;
 }
@@ -24,6 +24,12 @@ export function withPrimary(further: readonly FurtherInterface[], network: PodNe
   const { name, cidrs, mode } = network;
   if (mode === "Bridged")
     throw new WishError(`network "${name}" is Bridged and has no gateway, so that no default route can lead into it`);
+  if (cluster.config.serviceCidrs.length === 0)
+    throw new CniError(
+      CODE.notAllowed,
+      "its primary network cannot be told from the cluster: nobody says which addresses Services have, DNS among them",
+      "Name them in serviceCidrs of the agents' configuration, and of the Helm chart; Kubernetes 1.33 and later says so itself.",
+    );
   const turned = FAMILIES.filter((family) => cidrs.some((cidr) => familyOf(cidr) === family));
   const kept = turned.flatMap((family) => clusterOf(family, cluster));
   refuseOverlap(network, kept, cluster.config.network);

@@ -151,7 +151,7 @@ export const AgentSchema = v.object({
     v.pipe(
       cidrList,
       v.description(
-        "CIDRs of the cluster's Services, both families (kube-apiserver's `--service-cluster-ip-range`). Only for pods with `skylane.dev/primary-network`: they reach these through the default network.",
+        "CIDRs of the cluster's Services, both families (kube-apiserver's `--service-cluster-ip-range`). Only for pods with `skylane.dev/primary-network`: they reach these through the default network. Without it: what the API server says, which Kubernetes 1.33 and later does.",
       ),
     ),
     [],

@@ -10,7 +10,7 @@ const OWN_NODE = ["172.30.0.11", "fd30::11"];
 const SERVICE = "10.96.0.10";
 
 describe("pod networks that masquerade", () => {
-  const the = useLab({ nodes: 2, agentConfig: { serviceCidrs: [] } });
+  const the = useLab({ nodes: 2, agentConfig: { serviceCidrs: ["10.96.0.0/12"] } });
   const primary = (network: string) => ({ annotations: { [PRIMARY_ANNOTATION]: network } });
   const node1 = (command: string): Promise<string> => {
     const [program = "", ...argv] = command.split(" ");

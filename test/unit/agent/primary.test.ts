@@ -51,6 +51,8 @@ describe("the ways of a pod with another primary network", () => {
     refuses(["10.96.8.0/24"], /"blue" has 10\.96\.8\.0\/24/);
     const config = { ...CLUSTER.config, clusterCidrs: ["10.244.0.0/16"] };
     refuses(["fd50::/64"], /clusterCidrs has no IPv6 prefix/, {}, { ...CLUSTER, config });
+    const noServices = { ...CLUSTER.config, serviceCidrs: [] };
+    refuses(["10.50.0.0/16"], /nobody says which addresses Services have/, {}, { ...CLUSTER, config: noServices });
     assert.throws(
       () => withPrimary(FURTHER, network(["10.50.0.0/16"]), { ...CLUSTER, own: undefined }),
       (error: unknown) => error instanceof CniError && error.code === 11,

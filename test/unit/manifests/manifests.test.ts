@@ -131,6 +131,7 @@ describe("the manifest", () => {
         "ipclaims/status update,patch",
         "networkendpoints get,list,watch,create,update,patch,delete",
         "pods,namespaces get",
+        "servicecidrs get",
         "pods/status patch",
         "events create,patch,update",
       ],
