@@ -179,6 +179,7 @@ export class Kube {
   }
 
   async deletePods(...names: string[]): Promise<void> {
+    if (names.length === 0) return;
     await this.kubectl("delete", "pod", "-n", TEST_NAMESPACE, "--wait", "--ignore-not-found", ...names);
   }
 
