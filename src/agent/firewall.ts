@@ -58,7 +58,8 @@ export class NodeFirewall {
   constructor(log: Logger, metrics: Metrics, onApplied: () => void, netns?: number) {
     this.#firewall = new Firewall({
       logger: log,
-      ...(netns !== undefined && { netns }),
+      // Nobody but us has chains in a namespace of our own.
+      ...(netns !== undefined && { netns, forwardPolicy: false }),
       onRepair: (kind) => metrics.repairs.inc({ network: "", kind }),
       onApply: (result) => {
         metrics.nftApplies.inc({ result });

@@ -10,6 +10,7 @@ import {
   NetlinkError,
   type NetlinkEvent,
   isPodLinkGroup,
+  type Route,
   ROUTE_PROTOCOL,
   type Rtnl,
 } from "../netlink/index.ts";
@@ -92,13 +93,29 @@ export function watchMachine(listener: MachineListener, { routes }: { routes: bo
   };
 }
 
-/** The machine as it is now. @throws NetlinkError when the kernel cannot be read */
+/** What was seen in this turn of the event loop. */
+const seen = new WeakMap<Rtnl, Machine & SegmentInput>();
+
+/**
+ * The machine as it is now: hundreds of networks may look in one turn, of which the first one asks the kernel.
+ * @throws NetlinkError when the kernel cannot be read
+ */
 export function lookAt(rtnl: Rtnl): Machine & SegmentInput {
+  const before = seen.get(rtnl);
+  if (before) return before;
+  const machine = ask(rtnl);
+  seen.set(rtnl, machine);
+  setImmediate(() => seen.delete(rtnl));
+  return machine;
+}
+
+function ask(rtnl: Rtnl): Machine & SegmentInput {
+  let routes: Route[] | undefined;
   return {
     links: rtnl.links(),
     addresses: rtnl.addresses(),
     get routes() {
-      return rtnl.routes({ table: MAIN_TABLE });
+      return (routes ??= rtnl.routes({ table: MAIN_TABLE }));
     },
     get rules() {
       return rtnl.rules();

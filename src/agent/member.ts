@@ -7,19 +7,12 @@ import { familyOf } from "../addr/index.ts";
 import { CniError, CODE, ipamDir, realHost } from "../cni/index.ts";
 import { type AgentConfig, publishedPath } from "../config/index.ts";
 import { Ipam } from "../ipam/index.ts";
-import { type KubeClient, ObjectReflector } from "../kube/index.ts";
+import type { KubeClient, ObjectReflector } from "../kube/index.ts";
 import type { Logger } from "../log/index.ts";
 import { Rtnl } from "../netlink/index.ts";
 import type { Space } from "../netspace/index.ts";
-import { BlockClaims, blockObjects } from "../blocks/index.ts";
-import {
-  NETWORK_BLOCKS,
-  NETWORK_LABEL,
-  type NetworkBlock,
-  parseNetworkBlock,
-  type PodNetworkInfo,
-  sameObject,
-} from "../networks/index.ts";
+import { BlockClaims, blockObjects, takenBlocks } from "../blocks/index.ts";
+import type { NetworkBlock, PodNetworkInfo } from "../networks/index.ts";
 import type { LocalNetwork, VtepAnnotation } from "../overlay/index.ts";
 import { PATIENCE_MS } from "../pod/index.ts";
 import { ensurePublished } from "./files.ts";
@@ -34,6 +27,10 @@ import type { NetworkStatus } from "./status.ts";
 /** How long the start of a pod waits for its network's data path, in milliseconds; then its runtime asks again. */
 const READY_MS = 15_000;
 
+/** Whether an attachment of a network is on this node. @throws Error of the system */
+export const hasAttachments = ({ dataDir }: Pick<AgentConfig, "dataDir">, network: string): boolean =>
+  realHost.attachments({ dataDir, network }).list().length > 0;
+
 /** What members have in common. */
 export interface MemberContext {
   config: AgentConfig;
@@ -43,6 +40,8 @@ export interface MemberContext {
   /** For looking at the machine. */
   rtnl: Rtnl;
   firewall: Pick<NodeFirewall, "set" | "remove" | "changePeers" | "verdict">;
+  /** The blocks of this node, all networks'. */
+  blocks: Pick<ObjectReflector<NetworkBlock>, "objects" | "whenSynced">;
   announce: () => void;
   announced: (network: string) => Verdict;
   event: (type: "Normal" | "Warning", reason: string, message: string) => void;
@@ -71,8 +70,6 @@ export class Member {
   readonly #blocks: BlockClaims;
   readonly #firewall: MemberFirewall;
   readonly #network: PodNetwork;
-  /** Blocks of the network, all nodes'. */
-  readonly #seen: ObjectReflector<NetworkBlock>;
   #inputs: { inputs: Inputs; live: boolean } | undefined;
   #own: { of: OwnFacts; cidrs: string; facts: OwnFacts } | undefined;
   /** What the plugin has been told, and who waits for that. */
@@ -89,17 +86,6 @@ export class Member {
     this.#config = configOf(context.config, info);
     this.rtnl = Rtnl.open({ netns: space.fd, timeoutMs: PATIENCE_MS });
     const { name: network, cidrs, blockSize } = info;
-    this.#seen = new ObjectReflector(
-      client,
-      {
-        what: `blocks of network ${network}`,
-        path: NETWORK_BLOCKS,
-        labelSelector: `${NETWORK_LABEL}=${network}`,
-        parse: parseNetworkBlock,
-        same: sameObject,
-      },
-      { log },
-    );
     this.#blocks = new BlockClaims({
       network,
       cidrs,
@@ -107,11 +93,11 @@ export class Member {
       node: node.name,
       nodeUid: node.uid,
       objects: blockObjects(client),
-      view: () => this.#seen.objects.values(),
+      view: () => context.blocks.objects.values(),
+      taken: () => takenBlocks(client, network),
       ipam: new Ipam({ dir: ipamDir(this.#config), warn: (message) => log.warn(message) }),
       onProblem: (message) => event("Warning", "SkylaneBlockLost", message),
     });
-    this.#seen.start();
     this.#firewall = new MemberFirewall({
       network,
       host: firewall,
@@ -186,7 +172,10 @@ export class Member {
    * @throws CniError, BlockError
    */
   async prepare(): Promise<void> {
-    await this.#within(this.#seen.whenSynced(), () => new Error("the API server has not listed its blocks yet"));
+    await this.#within(
+      this.#context.blocks.whenSynced(),
+      () => new Error("the API server has not listed this node's blocks yet"),
+    );
     await this.#blocks.ensureRoom(this.info.cidrs.map(familyOf));
     this.#refresh();
     await this.#ready();
@@ -194,12 +183,11 @@ export class Member {
 
   /** Whether no attachment of it is on this node, none that is being made or taken back either. */
   get empty(): boolean {
-    return realHost.attachments(this.#config).list().length === 0;
+    return !hasAttachments(this.#config, this.name);
   }
 
   /** Leaves the data path and everything else as it is. */
   async stop(): Promise<void> {
-    await this.#seen.stop();
     await this.#network.stop();
     await this.#firewall.stop();
     this.rtnl.close();
@@ -218,7 +206,6 @@ export class Member {
     this.rtnl.close();
     this.space.close();
     await this.#blocks.leave();
-    await this.#seen.stop();
   }
 
   #ownFacts(of: OwnFacts): OwnFacts {

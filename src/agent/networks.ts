@@ -6,18 +6,28 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { CniError, CODE, type Prepared, type PrepareRequest } from "../cni/index.ts";
 import { ObjectReflector } from "../kube/index.ts";
-import { parsePodNetwork, POD_NETWORKS, type PodNetworkInfo, resolveConflicts, sameObject } from "../networks/index.ts";
+import {
+  type NetworkBlock,
+  parsePodNetwork,
+  POD_NETWORKS,
+  type PodNetworkInfo,
+  resolveConflicts,
+  sameObject,
+} from "../networks/index.ts";
+import { watchOwnBlocks } from "../blocks/index.ts";
 import { ensureSpace, listSpaces, openSpace, type Space, spaceName } from "../netspace/index.ts";
 import type { Entries } from "./publisher.ts";
 import type { Inputs, NodeChanges } from "./inputs.ts";
 import type { NameKeeper } from "./launcher-names.ts";
-import { Member, type MemberContext } from "./member.ts";
+import { hasAttachments, Member, type MemberContext } from "./member.ts";
 import { allow, inWords, wishesOf } from "./pod-wishes.ts";
+import { Rounds } from "./rounds.ts";
 import type { NetworkStatus } from "./status.ts";
+import { Turns } from "./turns.ts";
 import type { Rtnl } from "../netlink/index.ts";
 
 /** What the networks need. */
-export interface NetworksOptions extends MemberContext {
+export interface NetworksOptions extends Omit<MemberContext, "blocks"> {
   /** Whether there is any has changed: the plugin must know. */
   onPresence: () => void;
 }
@@ -26,13 +36,16 @@ export interface NetworksOptions extends MemberContext {
 export class Networks {
   readonly #options: NetworksOptions;
   readonly #defined: ObjectReflector<PodNetworkInfo>;
+  /** Blocks of this node: one watch for all networks, begun when it first takes part in one. */
+  readonly #blocks: ObjectReflector<NetworkBlock>;
   readonly #members = new Map<string, Member>();
   /** Networks that this node has left, until the Node says so. */
   readonly #left = new Set<string>();
   /** Networks whose namespaces still have a name though nobody needs them: only a launcher can take that away. */
   readonly #idle = new Set<string>();
   /** What is under way with each network. */
-  readonly #turns = new Map<string, Promise<void>>();
+  readonly #turns = new Turns();
+  readonly #rounds: Rounds;
   #accepted = new Map<string, PodNetworkInfo>();
   #refusals = new Map<string, string>();
   #inputs: { inputs: Inputs; live: boolean } | undefined;
@@ -40,13 +53,15 @@ export class Networks {
   constructor(options: NetworksOptions) {
     this.#options = options;
     const source = { what: "pod networks", path: POD_NETWORKS, parse: parsePodNetwork, same: sameObject };
-    this.#defined = new ObjectReflector(options.client, source, { log: options.log });
+    const { client, log } = options;
+    this.#defined = new ObjectReflector(client, source, { log });
+    this.#blocks = watchOwnBlocks(client, options.config.nodeName, log);
+    this.#rounds = new Rounds(log);
   }
 
   /** Begins to watch. */
   start(): void {
-    const recorded = new Set(this.recorded);
-    for (const network of listSpaces()) if (!recorded.has(network)) this.#idle.add(network);
+    for (const network of listSpaces()) if (!hasAttachments(this.#options.config, network)) this.#idle.add(network);
     this.#defined.onChange(() => this.#choose());
     this.#defined.start();
   }
@@ -82,9 +97,9 @@ export class Networks {
     for (const member of this.#members.values()) member.look();
   }
 
-  async maintain(): Promise<void> {
+  maintain(): Promise<void> {
     this.#resumeAll();
-    for (const member of this.#members.values()) await member.maintain();
+    return this.#rounds.go(this.#members);
   }
 
   status(): NetworkStatus[] {
@@ -127,7 +142,7 @@ export class Networks {
       const further = isDefault && pod ? await wishesOf(client, defined, pod, attachment.ifname) : [];
       const wanted = isDefault ? further.map((one) => one.network) : [network];
       await allow(client, defined, wanted, pod);
-      for (const name of new Set(wanted)) await this.#join(name, keeper);
+      await this.#joinAll(new Set(wanted), keeper);
       return { further };
     } catch (error) {
       throw inWords(error, pod ? `pod ${pod.namespace}/${pod.name}` : `container ${attachment.containerId}`);
@@ -137,7 +152,7 @@ export class Networks {
   /** An attachment of a network is gone: with its last one this node leaves the network. */
   async leaveIfEmpty(network: string, keeper: NameKeeper | undefined): Promise<void> {
     if (!this.#members.has(network)) return;
-    await this.#inTurn(network, async () => {
+    await this.#turns.take(network, async () => {
       const member = this.#members.get(network);
       if (!member?.empty) return;
       this.#members.delete(network);
@@ -160,7 +175,7 @@ export class Networks {
     // As they are now: one that fails comes back into the set.
     const names = [...this.#idle];
     for (const network of names) {
-      await this.#inTurn(network, async () => {
+      await this.#turns.take(network, async () => {
         if (!this.#idle.delete(network) || this.#members.has(network)) return;
         try {
           await keeper.release(spaceName(network));
@@ -173,8 +188,8 @@ export class Networks {
   }
 
   async stop(): Promise<void> {
-    await this.#defined.stop();
-    await Promise.all(this.#turns.values());
+    await Promise.all([this.#defined.stop(), this.#blocks.stop()]);
+    await this.#turns.settled();
     for (const member of this.#members.values()) await member.stop();
   }
 
@@ -204,15 +219,17 @@ export class Networks {
   /** Takes part again in all networks that have pods here. */
   #resumeAll(): void {
     if (this.#inputs?.inputs.own.uid === undefined) return;
-    for (const name of this.recorded) if (this.#accepted.has(name)) void this.#resume(name);
+    for (const name of this.recorded) if (this.#accepted.has(name) && !this.#members.has(name)) void this.#resume(name);
   }
 
   /** Takes part again in a network whose pods were here before this agent. */
   async #resume(name: string): Promise<void> {
     if (this.#members.has(name)) return;
     try {
-      await this.#inTurn(name, async () => {
+      await this.#turns.take(name, async () => {
         if (this.#members.has(name) || !this.#accepted.has(name)) return;
+        // What is left of a network whose pods have gone.
+        if (!hasAttachments(this.#options.config, name)) return;
         const space = openSpace(name);
         // Without a namespace its pods are gone as well: the node has booted since.
         if (space) await this.#enter(name, space).prepare();
@@ -222,8 +239,14 @@ export class Networks {
     }
   }
 
+  /** All at once: what they change in the host's packet filter and on our Node is then a change or two. @throws what the first one that fails does */
+  async #joinAll(names: Iterable<string>, keeper: NameKeeper): Promise<void> {
+    const outcomes = await Promise.allSettled(Array.from(names, (name) => this.#join(name, keeper)));
+    for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
+  }
+
   #join(name: string, keeper: NameKeeper): Promise<void> {
-    return this.#inTurn(name, async () => {
+    return this.#turns.take(name, async () => {
       let member = this.#members.get(name);
       if (!member) {
         const space = ensureSpace(name);
@@ -246,26 +269,17 @@ export class Networks {
       space.close();
       throw new CniError(CODE.tryAgain, `pod network "${name}" cannot be joined before the API server has answered`);
     }
-    const member = new Member(this.#options, info, space, { name: own.name, uid: own.uid });
+    this.#blocks.start();
+    const member = new Member({ ...this.#options, blocks: this.#blocks }, info, space, {
+      name: own.name,
+      uid: own.uid,
+    });
     this.#members.set(name, member);
     this.#left.delete(name);
     member.take(this.#inputs.inputs, this.#inputs.live);
     this.#options.log.info("the first pod of a network has come: taking part in it", { network: name, vni: info.vni });
     this.#options.onPresence();
     return member;
-  }
-
-  /** One thing at a time with each network. */
-  async #inTurn(name: string, work: () => Promise<void>): Promise<void> {
-    const before = this.#turns.get(name) ?? Promise.resolve();
-    const mine = before.then(work);
-    const settled = mine.catch(() => undefined);
-    this.#turns.set(name, settled);
-    try {
-      await mine;
-    } finally {
-      if (this.#turns.get(name) === settled) this.#turns.delete(name);
-    }
   }
 }
 

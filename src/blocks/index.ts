@@ -1,5 +1,5 @@
 /** Addresses that belong to one node or one claim of a whole cluster: blocks of pod networks, taken and given back through the API. */
-export { blockObjects } from "./api-objects.ts";
+export { blockObjects, takenBlocks, watchOwnBlocks } from "./api-objects.ts";
 export { BlockClaims } from "./block-claims.ts";
 export { BlockError, type BlockErrorKind } from "./errors.ts";
 export type { BlockClaimsOptions } from "./options.ts";

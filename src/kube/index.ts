@@ -12,6 +12,7 @@ export {
   deleteObject,
   getObject,
   listObjects,
+  listRemembered,
   patchAnnotations,
   patchStatus,
   replaceObject,
