@@ -26,7 +26,8 @@ import { Metrics } from "./metrics.ts";
 import { type Publication, Publisher } from "./publisher.ts";
 import { ensureFiles } from "./files.ts";
 import { PodNetwork } from "./network.ts";
-import { Networks } from "./networks.ts";
+import { NetworkStatuses } from "./network-statuses.ts";
+import { Networks, unserved } from "./networks.ts";
 import { assess, type Readiness } from "./readiness.ts";
 import { agentRoutes } from "./routes.ts";
 import type { AgentStatus } from "./status.ts";
@@ -42,6 +43,7 @@ export class Agent {
   readonly #metrics: Metrics;
   readonly #network: PodNetwork;
   readonly #networks: Networks;
+  readonly #statuses: NetworkStatuses;
   readonly #publisher: Publisher;
   readonly #cluster: ClusterView;
   readonly #housekeeping: Housekeeping;
@@ -93,6 +95,9 @@ export class Agent {
     this.#closers.push(() => this.#network.stop());
     this.#networks = new Networks({ ...context, announced, onPresence: () => this.#network.filesChanged() });
     this.#closers.push(() => this.#networks.stop());
+    const defined = (): Networks["defined"] => this.#networks.defined;
+    this.#statuses = new NetworkStatuses({ client, config, log, defined, unserved });
+    this.#closers.push(() => this.#statuses.stop());
     const annotate = (text: string) => patchNodeAnnotations(client, node, { [VTEP_ANNOTATION]: text });
     this.#publisher = new Publisher(log, annotate, () => this.#publication());
     this.#closers.push(() => this.#publisher.stop());
@@ -112,6 +117,7 @@ export class Agent {
       onInputs: (inputs, live, changes) => {
         this.#network.update(inputs, live, changes);
         this.#networks.update(inputs, live, changes);
+        this.#statuses.update(inputs, live, changes);
       },
       onNoNode: () => this.#network.noNode(node),
     });
@@ -203,6 +209,7 @@ export class Agent {
     this.#housekeeping.start();
     this.#cluster.start();
     this.#networks.start();
+    this.#statuses.start();
     this.#log.debug("watching", { node: nodeName });
   }
 
@@ -269,6 +276,7 @@ export class Agent {
       this.#metrics.apiErrors.inc({ watch }, state.errors);
     }
     for (const { name, ok } of this.readiness().checks) this.#metrics.ready.set({ check: name }, ok ? 1 : 0);
+    this.#metrics.refusedPeers.reset();
     this.#network.sample();
     this.#networks.sample();
     await this.#housekeeping.countDurations();

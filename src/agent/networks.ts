@@ -71,6 +71,12 @@ export class Networks {
     return this.#accepted.size > 0 || this.#members.size > 0;
   }
 
+  /** How many are defined, whether they can be or not, and whether the API server knows the resource. */
+  get defined(): { known: boolean; count: number } {
+    const { objects, state } = this.#defined;
+    return { known: state.synced && state.absent !== true, count: objects.size };
+  }
+
   /** What to say of them on our Node. */
   get entries(): Entries {
     return new Map([
@@ -284,7 +290,7 @@ export class Networks {
 }
 
 /** Why this release has no part in a network, in words; undefined when it has. */
-function unserved({ name, mode, masquerade, directRouting }: PodNetworkInfo): string | undefined {
+export function unserved({ name, mode, masquerade, directRouting }: PodNetworkInfo): string | undefined {
   const what =
     (mode === "Bridged" && "mode Bridged") ||
     (masquerade && "masquerade: true") ||

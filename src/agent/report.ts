@@ -79,7 +79,6 @@ export function statusOf({ local, overlay, worked, refused }: NetworkView): Netw
 /** Sets the network's gauges. */
 export function sampleInto(metrics: Metrics, network: string, view: NetworkView): void {
   metrics.peers.set({ network }, view.peers);
-  metrics.refusedPeers.reset();
   for (const { reason } of view.refused) metrics.refusedPeers.inc({ network, reason });
   for (const [kind, { expected, present }] of Object.entries(view.overlay?.entries ?? {})) {
     metrics.entries.set({ network, kind, state: "expected" }, expected);

@@ -156,6 +156,7 @@ export class Reflector<T extends Identified> {
     this.version = undefined;
     if (!this.synced) this.log?.info(`the API server knows no ${this.source.what}; looking again from time to time`);
     this.complete(new Map(), "list");
+    this.state.absent = true;
     // Not all nodes at once.
     return this.timings.absentMs * (1 + this.timings.random());
   }
@@ -233,6 +234,7 @@ export class Reflector<T extends Identified> {
 
   private complete(incoming: ReadonlyMap<string, T>, mode: "watchlist" | "list"): void {
     this.state.mode = mode;
+    delete this.state.absent;
     this.state.lastSync = this.timings.now();
     this.state.relists++;
     this.mirror.replace(incoming);

@@ -32,10 +32,14 @@ export interface NodeCredentials {
 const AGENT = "system:serviceaccount:skylane-system:skylane";
 
 /** Lets agents do what the manifests' roles grant and nothing else, so that a missing right shows in the lab. */
-const authorize: Authorizer = ({ user, verb, resource, subresource, namespace }) => {
+const authorize: Authorizer = ({ user, verb, resource, subresource, namespace, name }) => {
   if (user.name !== AGENT) return true;
-  if (subresource !== undefined) return false;
-  if (resource === "podnetworks") return ["get", "list", "watch"].includes(verb);
+  if (subresource !== undefined) return resource === "podnetworks" && subresource === "status" && verb === "patch";
+  if (resource === "podnetworks" && name === "default" && ["update", "delete"].includes(verb)) return true;
+  if (resource === "podnetworks") return ["get", "list", "watch", "create"].includes(verb);
+  if (resource === "networkendpoints") return ["list", "watch"].includes(verb);
+  if (resource === "leases" && namespace === "kube-system")
+    return verb === "create" || (name === "skylane-networks" && ["get", "update"].includes(verb));
   if (resource === "networkblocks") return ["get", "list", "watch", "create", "update", "delete"].includes(verb);
   if (resource === "pods" || resource === "namespaces") return verb === "get";
   if (resource === "nodes") return ["get", "list", "watch", "patch"].includes(verb);

@@ -124,9 +124,15 @@ describe("the manifest", () => {
         "nodes get,list,watch",
         "nodes patch",
         "podnetworks get,list,watch",
+        "podnetworks create",
+        "podnetworks default update,delete",
+        "podnetworks/status patch",
+        "networkendpoints list,watch",
         "networkblocks get,list,watch,create,update,delete",
         "pods,namespaces get",
         "events create,patch,update",
+        "leases create",
+        "leases skylane-networks get,update",
       ],
     );
   });
