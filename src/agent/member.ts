@@ -147,7 +147,8 @@ export class Member {
   }
 
   status(): NetworkStatus | undefined {
-    return this.#network.status();
+    const status = this.#network.status();
+    return status && { ...status, mode: this.info.mode };
   }
 
   sample(): void {

@@ -57,6 +57,7 @@ export function statusOf({ local, overlay, worked, refused }: NetworkView): Netw
   const { ready, peers, entries, repairs, error } = overlay;
   return {
     ...identityOf(local),
+    mode: "Routed",
     ready: ready && worked,
     ...(error === undefined ? {} : { error }),
     // In an order that does not depend on who came first.
