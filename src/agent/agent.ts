@@ -11,6 +11,7 @@ import { GoneFiles, type HeldLock } from "../sys/index.ts";
 import { Task } from "../task/index.ts";
 import { type CachedInputs, cachePath, CacheWriter, readCache } from "./cache.ts";
 import { ClusterView } from "./cluster.ts";
+import { unserved } from "./defined-networks.ts";
 import { Housekeeping } from "./housekeeping.ts";
 import { type Listener, listenTcp, listenUnix } from "./http.ts";
 import { NodeFirewall } from "./firewall.ts";
@@ -27,6 +28,7 @@ import { type Publication, Publisher } from "./publisher.ts";
 import { ensureFiles } from "./files.ts";
 import { PodNetwork } from "./network.ts";
 import { NetworkStatusWriter } from "./network-status.ts";
+import { NetworkStatuses } from "./network-statuses.ts";
 import { Networks } from "./networks.ts";
 import { assess, type Readiness } from "./readiness.ts";
 import { agentRoutes } from "./routes.ts";
@@ -45,6 +47,7 @@ export class Agent {
   readonly #network: PodNetwork;
   readonly #networks: Networks;
   readonly #networkStatus: NetworkStatusWriter;
+  readonly #statuses: NetworkStatuses;
   readonly #publisher: Publisher;
   readonly #cluster: ClusterView;
   readonly #housekeeping: Housekeeping;
@@ -97,6 +100,9 @@ export class Agent {
     this.#closers.push(() => this.#network.stop());
     this.#networks = new Networks({ ...context, announced, onPresence: () => this.#network.filesChanged() });
     this.#closers.push(() => this.#networks.stop());
+    const defined = (): Networks["defined"] => this.#networks.defined;
+    this.#statuses = new NetworkStatuses({ client, config, log, defined, unserved });
+    this.#closers.push(() => this.#statuses.stop());
     const annotate = (text: string) => patchNodeAnnotations(client, node, { [VTEP_ANNOTATION]: text });
     this.#publisher = new Publisher(log, annotate, () => this.#publication());
     this.#closers.push(() => this.#publisher.stop());
@@ -114,6 +120,7 @@ export class Agent {
       onInputs: (inputs, live, changes) => {
         this.#network.update(inputs, live, changes);
         this.#networks.update(inputs, live, changes);
+        this.#statuses.update(inputs, live, changes);
       },
       onNoNode: () => this.#network.noNode(node),
     });
@@ -201,6 +208,7 @@ export class Agent {
     this.#housekeeping.start();
     this.#cluster.start();
     this.#networks.start();
+    this.#statuses.start();
     this.#log.debug("watching", { node: nodeName });
   }
 
@@ -267,6 +275,7 @@ export class Agent {
       this.#metrics.apiErrors.inc({ watch }, state.errors);
     }
     for (const { name, ok } of this.readiness().checks) this.#metrics.ready.set({ check: name }, ok ? 1 : 0);
+    this.#metrics.refusedPeers.reset();
     this.#network.sample();
     this.#networks.sample();
     await this.#housekeeping.countDurations();

@@ -67,6 +67,8 @@ export class NodeFirewall {
     this.#firewall = new Firewall({
       logger: log,
       ...where,
+      // Nobody but us has chains in a namespace of our own.
+      ...(where.netns !== undefined && { forwardPolicy: false }),
       onRepair: (kind) => metrics.repairs.inc({ network: "", kind }),
       onApply: (result) => {
         metrics.nftApplies.inc({ result });

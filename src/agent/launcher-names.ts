@@ -34,6 +34,8 @@ function encode(what: number, name: string): Buffer {
 /** The names that the launcher at the other end of a connection gives and takes, one at a time, before it has its answer. */
 export class LauncherNames implements NameKeeper {
   readonly #socket: Socket;
+  /** The question that was put last: there is one answer at a time. */
+  #last: Promise<unknown> = Promise.resolve();
 
   constructor(socket: Socket) {
     this.#socket = socket;
@@ -49,7 +51,13 @@ export class LauncherNames implements NameKeeper {
     return this.#ask(name, "taking it from a network namespace", () => sendNow(this.#socket, encode(RELEASE, name)));
   }
 
-  async #ask(name: string, doing: string, send: () => boolean): Promise<void> {
+  #ask(name: string, doing: string, send: () => boolean): Promise<void> {
+    const mine = this.#last.then(() => this.#askNow(name, doing, send));
+    this.#last = mine.catch(() => undefined);
+    return mine;
+  }
+
+  async #askNow(name: string, doing: string, send: () => boolean): Promise<void> {
     const reply = this.#reply();
     const errno = send() ? await reply : undefined;
     if (errno === undefined) throw new Error(`name ${name}: ${doing}: the launcher is gone`);

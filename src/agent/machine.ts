@@ -9,6 +9,7 @@ import {
   NetlinkError,
   type NetlinkEvent,
   isPodLinkGroup,
+  type Route,
   ROUTE_PROTOCOL,
   type Rtnl,
 } from "../netlink/index.ts";
@@ -72,12 +73,28 @@ export function watchMachine(listener: MachineListener, { routes }: { routes: bo
   };
 }
 
-/** The machine as it is now. @throws NetlinkError when the kernel cannot be read */
+/** What was seen in this turn of the event loop. */
+const seen = new WeakMap<Rtnl, Machine & SegmentInput>();
+
+/**
+ * The machine as it is now: hundreds of networks may look in one turn, of which the first one asks the kernel.
+ * @throws NetlinkError when the kernel cannot be read
+ */
 export function lookAt(rtnl: Rtnl): Machine & SegmentInput {
+  const before = seen.get(rtnl);
+  if (before) return before;
+  const machine = ask(rtnl);
+  seen.set(rtnl, machine);
+  setImmediate(() => seen.delete(rtnl));
+  return machine;
+}
+
+function ask(rtnl: Rtnl): Machine & SegmentInput {
+  let routes: Route[] | undefined;
   return {
     links: rtnl.links(),
     addresses: rtnl.addresses(),
-    routes: () => rtnl.routes({ table: MAIN_TABLE }),
+    routes: () => (routes ??= rtnl.routes({ table: MAIN_TABLE })),
     rules: () => rtnl.rules(),
     routeTo: (ip) => {
       try {

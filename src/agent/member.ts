@@ -8,11 +8,11 @@ import { CniError, CODE, ipamDir, type Linked, realHost, type Wanted } from "../
 import type { ClaimingPod } from "../claims/index.ts";
 import { type AgentConfig, publishedPath } from "../config/index.ts";
 import { Ipam } from "../ipam/index.ts";
-import type { KubeClient } from "../kube/index.ts";
+import type { KubeClient, ObjectReflector } from "../kube/index.ts";
 import type { Logger } from "../log/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
 import type { Space } from "../netspace/index.ts";
-import type { PodNetworkInfo } from "../networks/index.ts";
+import type { NetworkBlock, PodNetworkInfo } from "../networks/index.ts";
 import type { LocalNetwork, VtepAnnotation } from "../overlay/index.ts";
 import { BridgedPath } from "./bridged-path.ts";
 import { bridgeOf, type ClaimUse } from "./bridged-ports.ts";
@@ -34,6 +34,10 @@ import type { NetworkStatus } from "./status.ts";
 /** How long the start of a pod waits for its network's data path, in milliseconds; then its runtime asks again. */
 const READY_MS = 15_000;
 
+/** Whether an attachment of a network is on this node. @throws Error of the system */
+export const hasAttachments = ({ dataDir }: Pick<AgentConfig, "dataDir">, network: string): boolean =>
+  realHost.attachments({ dataDir, network }).list().length > 0;
+
 /** What members have in common. */
 export interface MemberContext {
   config: AgentConfig;
@@ -43,6 +47,8 @@ export interface MemberContext {
   /** For looking at the machine. */
   rtnl: Rtnl;
   firewall: Pick<NodeFirewall, "set" | "remove" | "changePeers" | "verdict">;
+  /** The blocks of this node, all networks'. */
+  blocks: Pick<ObjectReflector<NetworkBlock>, "objects" | "whenSynced">;
   announce: () => void;
   announced: (network: string) => Verdict;
   event: (type: "Normal" | "Warning", reason: string, message: string) => void;
@@ -77,8 +83,7 @@ export class Member {
     this.info = info;
     this.space = space;
     this.#context = context;
-    this.#config = configOf(context.config, info);
-    const config = this.#config;
+    const config = (this.#config = configOf(context.config, info));
     const netns = space.fd;
     this.links = new SpaceLinks({ config, log, metrics, netns, routed: info.mode === "Routed" });
     const { rtnl: there, watch } = this.links;
@@ -86,12 +91,11 @@ export class Member {
       client,
       info,
       node,
+      own: context.blocks,
       ipam: new Ipam({ dir: ipamDir(config), warn: (message) => log.warn(message) }),
-      log,
       onProblem: (message) => event("Warning", "SkylaneBlockLost", message),
       inUse: (ip) => this.#bridged?.knows(ip) ?? false,
     });
-    this.#addresses.start();
     this.#firewall = new MemberFirewall({
       network: info.name,
       host: firewall,
@@ -153,7 +157,8 @@ export class Member {
   }
 
   status(): NetworkStatus | undefined {
-    return this.#network.status();
+    const status = this.#network.status();
+    return status && { ...status, mode: this.info.mode };
   }
 
   sample(): void {
@@ -186,11 +191,8 @@ export class Member {
    * @throws CniError, BlockError
    */
   async prepare(): Promise<void> {
-    await within(
-      this.#addresses.whenSynced(),
-      READY_MS,
-      () => new Error("the API server has not listed its blocks yet"),
-    );
+    const known = this.#context.blocks.whenSynced();
+    await within(known, READY_MS, () => new Error("the API server has not listed this node's blocks yet"));
     await this.#addresses.blocks.ensureRoom(this.info.cidrs.map(familyOf));
     this.#refresh();
     await this.#ready();
@@ -225,12 +227,11 @@ export class Member {
 
   /** Whether no attachment of it is on this node, none that is being made or taken back either. */
   get empty(): boolean {
-    return realHost.attachments(this.#config).list().length === 0;
+    return !hasAttachments(this.#config, this.name);
   }
 
   /** Leaves the data path and everything else as it is. */
   async stop(): Promise<void> {
-    await this.#addresses.stop();
     await this.#network.stop();
     await this.#firewall.stop();
     await this.links.stop();
@@ -251,7 +252,6 @@ export class Member {
     this.space.close();
     await this.#bridged?.leave();
     await this.#addresses.blocks.leave();
-    await this.#addresses.stop();
   }
 
   #ownFacts(of: OwnFacts): OwnFacts {

@@ -5,23 +5,26 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { CniError, CODE, type Linked, type PrepareRequest } from "../cni/index.ts";
-import { ObjectReflector } from "../kube/index.ts";
-import { parsePodNetwork, POD_NETWORKS, type PodNetworkInfo, resolveConflicts, sameObject } from "../networks/index.ts";
+import type { ObjectReflector } from "../kube/index.ts";
+import type { NetworkBlock } from "../networks/index.ts";
+import { watchOwnBlocks } from "../blocks/index.ts";
 import { ensureSpace, listSpaces, openSpace, type Space, spaceName } from "../netspace/index.ts";
+import { DefinedNetworks } from "./defined-networks.ts";
 import type { Entries } from "./publisher.ts";
 import type { Inputs, NodeChanges } from "./inputs.ts";
 import type { NameKeeper } from "./launcher-names.ts";
-import { Member, type MemberContext } from "./member.ts";
+import { hasAttachments, Member, type MemberContext } from "./member.ts";
 import { allow, type Asked, inWords, type PreparedPod, wishesOf } from "./pod-wishes.ts";
 import { withClaims } from "./pod-claims.ts";
 import type { PodLinks } from "./pod-links.ts";
 import { withPrimary } from "./primary.ts";
+import { Rounds } from "./rounds.ts";
 import { serviceCidrsOf } from "./service-cidrs.ts";
 import type { NetworkStatus } from "./status.ts";
 import { Turns } from "./turns.ts";
 
 /** What the networks need. */
-export interface NetworksOptions extends MemberContext {
+export interface NetworksOptions extends Omit<MemberContext, "blocks"> {
   /** Whether there is any has changed: the plugin must know. */
   onPresence: () => void;
 }
@@ -29,7 +32,9 @@ export interface NetworksOptions extends MemberContext {
 /** See the header. */
 export class Networks {
   readonly #options: NetworksOptions;
-  readonly #defined: ObjectReflector<PodNetworkInfo>;
+  readonly #defined: DefinedNetworks;
+  /** Blocks of this node: one watch for all networks, begun when it first takes part in one. */
+  readonly #blocks: ObjectReflector<NetworkBlock>;
   readonly #members = new Map<string, Member>();
   /** Networks that this node has left, until the Node says so. */
   readonly #left = new Set<string>();
@@ -37,27 +42,33 @@ export class Networks {
   readonly #idle = new Set<string>();
   /** What is under way with each network. */
   readonly #turns = new Turns();
-  #accepted = new Map<string, PodNetworkInfo>();
-  #refusals = new Map<string, string>();
+  readonly #rounds: Rounds;
+  /** Whether there is any, as it was told. */
+  #told = false;
   #inputs: { inputs: Inputs; live: boolean } | undefined;
 
   constructor(options: NetworksOptions) {
     this.#options = options;
-    const source = { what: "pod networks", path: POD_NETWORKS, parse: parsePodNetwork, same: sameObject };
-    this.#defined = new ObjectReflector(options.client, source, { log: options.log });
+    const { client, log } = options;
+    this.#defined = new DefinedNetworks(options);
+    this.#blocks = watchOwnBlocks(client, options.config.nodeName, log);
+    this.#rounds = new Rounds(log);
   }
 
   /** Begins to watch. */
   start(): void {
-    const recorded = new Set(this.recorded);
-    for (const network of listSpaces()) if (!recorded.has(network)) this.#idle.add(network);
-    this.#defined.onChange(() => this.#choose());
-    this.#defined.start();
+    for (const network of listSpaces()) if (!hasAttachments(this.#options.config, network)) this.#idle.add(network);
+    this.#defined.start(() => this.#redefined());
   }
 
   /** Whether a pod of this node may ask for a network beside the default one. */
   get any(): boolean {
-    return this.#accepted.size > 0 || this.#members.size > 0;
+    return this.#defined.accepted.size > 0 || this.#members.size > 0;
+  }
+
+  /** How many are defined, whether they can be or not, and whether the API server knows the resource. */
+  get defined(): { known: boolean; count: number } {
+    return this.#defined.defined;
   }
 
   /** What to say of them on our Node. */
@@ -86,9 +97,9 @@ export class Networks {
     for (const member of this.#members.values()) member.look();
   }
 
-  async maintain(): Promise<void> {
+  maintain(): Promise<void> {
     this.#resumeAll();
-    for (const member of this.#members.values()) await member.maintain();
+    return this.#rounds.go(this.#members);
   }
 
   status(): NetworkStatus[] {
@@ -127,20 +138,19 @@ export class Networks {
     if (isDefault && !pod) return { further: [] };
     try {
       const { client, config } = this.#options;
-      const defined = { accepted: this.#accepted, refused: this.#refusals, known: this.#defined.synced };
       const place = { network, ifname: attachment.ifname };
-      const asked: Asked = isDefault && pod ? await wishesOf(client, defined, pod, place) : { further: [] };
+      const asked: Asked = isDefault && pod ? await wishesOf(client, this.#defined, pod, place) : { further: [] };
       const wanted = isDefault ? asked.further.map((one) => one.network) : [network];
-      await allow(client, defined, wanted, pod);
+      await allow(client, this.#defined, wanted, pod);
       const { further, primary, uid } = asked;
-      const turned = primary === undefined ? undefined : this.#accepted.get(primary);
+      const turned = primary === undefined ? undefined : this.#defined.accepted.get(primary);
       const prepared = turned
         ? withPrimary(further, turned, {
             config: { ...config, serviceCidrs: await serviceCidrsOf(client, config.serviceCidrs) },
             own: this.#inputs?.inputs.own,
           })
         : { further };
-      for (const name of new Set(wanted)) await this.#join(name, keeper);
+      await this.#joinAll(new Set(wanted), keeper);
       if (!pod) return prepared;
       const keeperOf = (name: string) => this.#members.get(name);
       if (!isDefault) return { further: [], own: (await withClaims([place], pod, keeperOf))[0] ?? {} };
@@ -200,39 +210,24 @@ export class Networks {
   }
 
   async stop(): Promise<void> {
-    await this.#defined.stop();
+    await Promise.all([this.#defined.stop(), this.#blocks.stop()]);
     await this.#turns.settled();
     for (const member of this.#members.values()) await member.stop();
   }
 
-  #choose(): void {
-    const { config, log, event } = this.#options;
-    const defined = [...this.#defined.objects.values()].filter(({ name }) => name !== config.network);
-    const { accepted, refused } = resolveConflicts(defined, config.vni);
-    const before = this.any;
-    this.#accepted = accepted;
-    const refusals = new Map(refused.map(({ network, message }) => [network.name, message]));
-    for (const [name, network] of accepted) {
-      const message = unserved(network);
-      if (message === undefined) continue;
-      accepted.delete(name);
-      refusals.set(name, message);
-    }
-    for (const [name, message] of refusals) {
-      if (this.#refusals.get(name) === message) continue;
-      log.warn(message);
-      event("Warning", "SkylaneNetworkRefused", message);
-    }
-    this.#refusals = refusals;
-    for (const [name, { masquerade }] of accepted) this.#members.get(name)?.setMasquerade(masquerade);
-    if (this.any !== before) this.#options.onPresence();
+  /** Others are defined, or those that are otherwise. */
+  #redefined(): void {
+    for (const [name, { masquerade }] of this.#defined.accepted) this.#members.get(name)?.setMasquerade(masquerade);
+    if (this.any !== this.#told) this.#options.onPresence();
+    this.#told = this.any;
     this.#resumeAll();
   }
 
   /** Takes part again in all networks that have pods here. */
   #resumeAll(): void {
     if (this.#inputs?.inputs.own.uid === undefined) return;
-    for (const name of this.recorded) if (this.#accepted.has(name)) void this.#resume(name);
+    for (const name of this.recorded)
+      if (this.#defined.accepted.has(name) && !this.#members.has(name)) void this.#resume(name);
   }
 
   /** Takes part again in a network whose pods were here before this agent. */
@@ -240,7 +235,9 @@ export class Networks {
     if (this.#members.has(name)) return;
     try {
       await this.#turns.take(name, async () => {
-        if (this.#members.has(name) || !this.#accepted.has(name)) return;
+        if (this.#members.has(name) || !this.#defined.accepted.has(name)) return;
+        // What is left of a network whose pods have gone.
+        if (!hasAttachments(this.#options.config, name)) return;
         const space = openSpace(name);
         // Without a namespace its pods are gone as well: the node has booted since.
         if (space) await this.#enter(name, space).prepare();
@@ -248,6 +245,12 @@ export class Networks {
     } catch (error) {
       this.#options.log.error("a pod network of this node's pods cannot be looked after", { network: name, error });
     }
+  }
+
+  /** All at once: what they change in the host's packet filter and on our Node is then a change or two. @throws what the first one that fails does */
+  async #joinAll(names: Iterable<string>, keeper: NameKeeper): Promise<void> {
+    const outcomes = await Promise.allSettled(Array.from(names, (name) => this.#join(name, keeper)));
+    for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
   }
 
   #join(name: string, keeper: NameKeeper): Promise<void> {
@@ -268,15 +271,17 @@ export class Networks {
   }
 
   #enter(name: string, space: Space): Member {
-    const info = this.#accepted.get(name);
+    const info = this.#defined.accepted.get(name);
     const { own } = this.#inputs?.inputs ?? {};
     if (!info || !own?.uid || !this.#inputs) {
       space.close();
       throw new CniError(CODE.tryAgain, `pod network "${name}" cannot be joined before the API server has answered`);
     }
+    this.#blocks.start();
     let member: Member;
     try {
-      member = new Member(this.#options, info, space, { name: own.name, uid: own.uid });
+      const context = { ...this.#options, blocks: this.#blocks };
+      member = new Member(context, info, space, { name: own.name, uid: own.uid });
     } catch (error) {
       space.close();
       throw error;
@@ -288,10 +293,4 @@ export class Networks {
     this.#options.onPresence();
     return member;
   }
-}
-
-/** Why this release has no part in a network, in words; undefined when it has. */
-function unserved({ name, directRouting }: PodNetworkInfo): string | undefined {
-  if (directRouting !== "auto") return undefined;
-  return `PodNetwork ${name} has directRouting: auto, which only the default network can have: in its namespace there is no underlay`;
 }

@@ -58,6 +58,7 @@ export function statusOf({ local, overlay, worked, refused }: NetworkView): Netw
   const { ready, peers, entries, repairs, error } = overlay;
   return {
     ...identityOf(local),
+    mode: "Routed",
     ready: ready && worked,
     ...(error === undefined ? {} : { error }),
     // In an order that does not depend on who came first.
@@ -80,7 +81,6 @@ export function statusOf({ local, overlay, worked, refused }: NetworkView): Netw
 /** Sets the network's gauges. */
 export function sampleInto(metrics: Metrics, network: string, view: NetworkView): void {
   metrics.peers.set({ network }, view.peers);
-  metrics.refusedPeers.reset();
   for (const { reason } of view.refused) metrics.refusedPeers.inc({ network, reason });
   for (const [kind, { expected, present }] of Object.entries(view.overlay?.entries ?? {})) {
     metrics.entries.set({ network, kind, state: "expected" }, expected);

@@ -10,6 +10,8 @@ export type PeerStatus = Pick<PeerOfOverlay, "node" | "mac" | "underlayIp" | "po
 
 /** One pod network. */
 export interface NetworkStatus extends NetworkIdentity {
+  /** As its definition has it. */
+  mode: "Routed" | "Bridged";
   /** Everything expected is in the kernel, and the data path has worked since the agent started. */
   ready: boolean;
   /** Why there is no device, or why the kernel cannot be read. */

@@ -1,7 +1,25 @@
 /** Blocks through the API server: what this folder asks of it, as requests of one client. */
-import { createObject, deleteObject, getObject, type KubeClient, listObjects, replaceObject } from "../kube/index.ts";
-import { NETWORK_BLOCKS } from "../networks/index.ts";
-import type { ApiObject, BlockObjects } from "./objects.ts";
+import {
+  createObject,
+  deleteObject,
+  getObject,
+  type KubeClient,
+  listObjects,
+  listRemembered,
+  ObjectReflector,
+  type ReflectorOptions,
+  replaceObject,
+} from "../kube/index.ts";
+import {
+  NETWORK_BLOCKS,
+  NETWORK_LABEL,
+  type NetworkBlock,
+  NODE_LABEL,
+  nodeLabel,
+  parseNetworkBlock,
+  sameObject,
+} from "../networks/index.ts";
+import { type ApiObject, type BlockObjects, readBlocks, type SeenBlock } from "./objects.ts";
 
 /** The blocks of all networks. */
 export const blockObjects = (client: KubeClient): BlockObjects => ({
@@ -13,3 +31,28 @@ export const blockObjects = (client: KubeClient): BlockObjects => ({
   },
   list: async (selector) => (await listObjects(client, NETWORK_BLOCKS, selector)) as ApiObject[],
 });
+
+/**
+ * The blocks of a network as the API server remembers them, which may be behind: thousands of nodes may claim their first
+ * block at once, and must not have each the whole list read from storage. @throws ApiError (as a rejection)
+ */
+export const takenBlocks = async (client: KubeClient, network: string): Promise<SeenBlock[]> =>
+  readBlocks((await listRemembered(client, NETWORK_BLOCKS, `${NETWORK_LABEL}=${network}`)) as ApiObject[]);
+
+/** The blocks of one node in all networks, in one watch however many there are; it is to be started. */
+export const watchOwnBlocks = (
+  client: KubeClient,
+  node: string,
+  log: ReflectorOptions["log"],
+): ObjectReflector<NetworkBlock> =>
+  new ObjectReflector(
+    client,
+    {
+      what: "blocks of this node",
+      path: NETWORK_BLOCKS,
+      labelSelector: `${NODE_LABEL}=${nodeLabel(node)}`,
+      parse: parseNetworkBlock,
+      same: sameObject,
+    },
+    { ...(log && { log }) },
+  );

@@ -10,7 +10,7 @@
  */
 import { cidrContains, cidrsOverlap, type Family, familyOf } from "../addr/index.ts";
 import { IpamExhausted, type Owner, type ReserveRequest } from "../ipam/index.ts";
-import { acquire, confirmed, olderOverlap, remove } from "./acquire.ts";
+import { acquire, calling, confirmed, olderOverlap, remove } from "./acquire.ts";
 import { blockCount, blockOf, freeBlocks } from "./candidates.ts";
 import { BlockError } from "./errors.ts";
 import type { Block, Claimant, SeenBlock } from "./objects.ts";
@@ -27,6 +27,8 @@ const MAX_ROUNDS = 8;
 /** One network's blocks on one node. Methods run one after the other; `usable` is their latest outcome. */
 export class BlockClaims {
   readonly #o: BlockClaimsOptions;
+  /** Addresses in use here that were seen in claims' blocks: nobody need ask again where they belong. */
+  #claimed: Set<string> = new Set();
   readonly #own = new OwnBlocks();
   readonly #serial = new Serial();
   #retired = new Set<string>();
@@ -201,15 +203,21 @@ export class BlockClaims {
 
   /** Claims the blocks of addresses that are in use here and in no block at all: pods outlive their deletion. */
   async #claimOrphans(): Promise<void> {
-    const { cidrs, ipam, view, network, node, objects } = this.#o;
-    const blocks: SeenBlock[] = [...[...view()].filter(({ uid }) => !this.#own.isGone(uid)), ...this.#own.all()];
-    for (const { ip, owner } of ipam.list()) {
+    const { cidrs, ipam, network, node, objects } = this.#o;
+    const own = this.#own.all();
+    const outside = ipam.list().filter(({ ip }) => !own.some((one) => cidrContains(one.cidr, ip)));
+    this.#claimed = this.#claimed.intersection(new Set(outside.map(({ ip }) => ip)));
+    const orphans = outside.filter(({ ip }) => !this.#claimed.has(ip));
+    if (orphans.length === 0) return;
+    const blocks = [...(await this.#taken()), ...own];
+    for (const { ip, owner } of orphans) {
       const cidr = cidrs.find((one) => cidrContains(one, ip));
       const block = blocks.find((one) => cidrContains(one.cidr, ip));
       const whose = `network ${network}: address ${ip} of container ${owner.containerId} interface ${owner.ifname}`;
       if (block !== undefined && block.node !== node && block.node !== "") {
         this.#tell(`${whose} is in block ${block.cidr} of ${holderOf(block)}; that pod must be made again`);
       }
+      if (block?.node === "") this.#claimed.add(ip);
       if (cidr === undefined || block !== undefined) continue;
       const wanted = blockOf(cidr, this.#blockSize, ip);
       if (blocks.some((one) => cidrsOverlap(one.cidr, wanted))) continue;
@@ -221,14 +229,19 @@ export class BlockClaims {
     }
   }
 
+  /** The blocks of the network without those that are known to be gone. */
+  async #taken(): Promise<SeenBlock[]> {
+    const { network, taken } = this.#o;
+    const all = await calling(`cannot see which blocks of network ${network} are taken`, taken);
+    return [...all].filter(({ uid }) => !this.#own.isGone(uid));
+  }
+
   async #claimNext(family: Family): Promise<void> {
-    const { network, node, cidrs, view, objects, ipam } = this.#o;
+    const { network, node, cidrs, objects, ipam } = this.#o;
     const cidr = cidrs.find((one) => familyOf(one) === family);
     if (cidr === undefined) throw new BlockError("refused", `network ${network} has no IPv${family} addresses`);
     const size = this.#blockSize;
-    const existing = [...[...view()].filter(({ uid }) => !this.#own.isGone(uid)), ...this.#own.all()].map(
-      (b) => b.cidr,
-    );
+    const existing = [...(await this.#taken()), ...this.#own.all()].map((b) => b.cidr);
     let tried = 0;
     for (const wanted of freeBlocks(cidr, size, existing, `${network}/${node}`)) {
       if (tried++ === MAX_CANDIDATES) {

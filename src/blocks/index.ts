@@ -1,6 +1,6 @@
 /** Blocks of pod networks' addresses, taken and given back through the API. */
 export { acquire, calling, olderOverlap, remove, unavailable } from "./acquire.ts";
-export { blockObjects } from "./api-objects.ts";
+export { blockObjects, takenBlocks, watchOwnBlocks } from "./api-objects.ts";
 export { BlockClaims } from "./block-claims.ts";
 export { blockCount, blockOf, freeBlocks } from "./candidates.ts";
 export { BlockError, type BlockErrorKind } from "./errors.ts";

@@ -12,8 +12,10 @@ export interface BlockClaimsOptions {
   /** Of the Node object as it is now. */
   nodeUid: string;
   objects: BlockObjects;
-  /** The blocks of this network that the reflector shows, all nodes' and claims'; may be behind. */
+  /** What the reflector shows of this node's blocks, and maybe others; may be behind. */
   view: () => Iterable<SeenBlock>;
+  /** Blocks of this network, all nodes' and claims'; may be behind. Asked for when one is claimed. Rejects with ApiError. */
+  taken: () => Promise<Iterable<SeenBlock>>;
   ipam: Pick<Ipam, "reserve" | "usage" | "retire" | "admit" | "retired" | "list">;
   /** Addresses that are never given. */
   exclude?: readonly string[];

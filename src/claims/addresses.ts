@@ -19,7 +19,6 @@ import {
   freeBlocks,
   keepingOrder,
   olderOverlap,
-  readBlock,
   readBlocks,
   remove,
   type SeenBlock,
@@ -43,8 +42,8 @@ export interface ClaimAddressesOptions {
   blockSize: () => number;
   blocks: BlockObjects;
   claims: Pick<ClaimObjects, "get" | "list">;
-  /** The blocks of this network that the reflector shows, all nodes' and claims'; may be behind. */
-  view: () => Iterable<SeenBlock>;
+  /** Blocks of this network, all nodes' and claims'; may be behind. Asked for when one is claimed. Rejects with ApiError. */
+  taken: () => Promise<Iterable<SeenBlock>>;
   /** Whether an endpoint of the network has the address: a claim may be deleted under its pod. */
   inUse: (ip: string) => boolean;
 }
@@ -117,12 +116,8 @@ export class ClaimAddresses {
       .sort((a, b) => (firstOf(a) < firstOf(b) ? -1 : 1));
   }
 
-  /** The claims' block with an address, as it is now: by one request where the view shows it. */
+  /** The claims' block with an address, as it is now. */
   async #blockWith(ip: string): Promise<Block | undefined> {
-    const seen = [...this.#o.view()].find(({ node, cidr }) => node === "" && cidrContains(cidr, ip));
-    const object = seen && (await calling(`cannot look at block ${seen.cidr}`, () => this.#o.blocks.get(seen.name)));
-    const block = object && readBlock(object);
-    if (block?.node === "" && block.settled) return block;
     return (await this.#blocks()).find(({ cidr }) => cidrContains(cidr, ip));
   }
 
@@ -148,9 +143,9 @@ export class ClaimAddresses {
     return undefined; // and find it among the blocks
   }
 
-  /** Any address; undefined: look again. @param avoid blocks that are in the way and that the view does not show */
+  /** Any address; undefined: look again. @param avoid blocks that are in the way and that nobody showed */
   async #any(holder: string, cidr: string, avoid: string[]): Promise<string | undefined> {
-    const { network, view, blocks: objects } = this.#o;
+    const { network, taken, blocks: objects } = this.#o;
     const blocks = (await this.#blocks()).filter((one) => familyOf(one.cidr) === familyOf(cidr));
     const older = (other: Block): void => void avoid.push(other.cidr);
     for (const block of blocks) {
@@ -169,7 +164,8 @@ export class ClaimAddresses {
     }
     if ((await this.#free(blocks)).length > 0) return undefined;
     const size = this.#size();
-    const existing = [...[...blocks, ...view()].map((one) => one.cidr), ...avoid];
+    const others = await calling(`cannot see the blocks of network ${network}`, taken);
+    const existing = [...[...blocks, ...others].map((one) => one.cidr), ...avoid];
     // The same order on all nodes, so that they find the same block instead of making one each.
     for (const free of freeBlocks(cidr, size, existing, `${network}/claims`)) {
       const { outcome } = await acquire(objects, { network, node: "" }, free, size);

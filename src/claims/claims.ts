@@ -27,8 +27,8 @@ export interface ClaimsOptions {
   node: string;
   claims: ClaimObjects;
   blocks: BlockObjects;
-  /** The blocks of this network that the reflector shows, all nodes' and claims'; may be behind. */
-  view: () => Iterable<SeenBlock>;
+  /** Blocks of this network, all nodes' and claims'; may be behind. Rejects with ApiError. */
+  taken: () => Promise<Iterable<SeenBlock>>;
   /** Whether an endpoint of the network has the address, as far as is known: it is given to no other claim meanwhile. */
   inUse?: (ip: string) => boolean;
 }

@@ -38,7 +38,8 @@ export async function takeBack({ host, config, attachment, netns, keepLink, dele
     }
   };
   const { more = [], hostNetns, bySource } = host.attachments(config).find(attachment) ?? {};
-  for (const place of more) await attempt(() => takeBackFurther({ host, config, attachment, netns }, place));
+  // At once: with its last pod a node leaves a network, which takes a while, and of networks a pod may have thirty.
+  await Promise.all(more.map((place) => attempt(() => takeBackFurther({ host, config, attachment, netns }, place))));
   const where = { ...(netns && { netns }), ...(hostNetns && { hostNetns }) };
   if (!keepLink) await attempt(() => host.detachPod({ ...attachment, ...where }));
   if (bySource && netns) await attempt(() => host.forgetSource(netns));

@@ -3,4 +3,5 @@ export { AGENT_SOCKET, type AgentStatus, agentStatus, askAgent, type NetworkStat
 export { type Command, CommandError, Input, type OptionSpec, OUTPUT, UsageError } from "./command.ts";
 export { describeError, main, type Surroundings } from "./main.ts";
 export { nodeCommands } from "./node-commands.ts";
+export { furtherRow, NETWORK_HEADINGS } from "./status.ts";
 export { age, type Cell, duration, properties, table } from "./table.ts";

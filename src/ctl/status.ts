@@ -3,7 +3,7 @@
  * is it ready, and if not, why; what is my VTEP; which peers are programmed; what was refused; what was repaired.
  */
 import { type AgentStatus, AGENT_SOCKET, agentStatus, type NetworkStatus } from "./agent-client.ts";
-import { type Command, OUTPUT } from "./command.ts";
+import { type Command, CommandError, OUTPUT } from "./command.ts";
 import { age, type Cell, properties, table } from "./table.ts";
 
 const counts = (byKind: Record<string, number>): string =>
@@ -38,8 +38,27 @@ function network(n: NetworkStatus): string {
   ].join("");
 }
 
-/** The whole status for people, who read it at `now` (milliseconds since 1970). */
-export function renderStatus(status: AgentStatus, now = Date.now()): string {
+/** Networks beside the default one have a line each: of them a node may have hundreds. */
+export const NETWORK_HEADINGS = ["NETWORK", "VNI", "MODE", "PEERS", "READY", "ERROR"] as const;
+
+/** Such a line: of the peers, those that are programmed and all. */
+export const furtherRow = ({ network, vni, mode, peers, refused, ready, error }: NetworkStatus): Cell[] => [
+  network,
+  vni,
+  mode,
+  `${peers.filter(({ state }) => state === "programmed").length}/${peers.length}`,
+  ready ? "yes" : "no",
+  error ?? (refused.length > 0 ? `${refused.length} refused` : ""),
+];
+
+/**
+ * The whole status for people, who read it at `now` (milliseconds since 1970).
+ * @param only the network to show, whole. @throws CommandError when this node has no part in it
+ */
+export function renderStatus(status: AgentStatus, now = Date.now(), only?: string): string {
+  const [first, ...further] = status.networks;
+  const shown = only === undefined ? first : status.networks.find(({ network: name }) => name === only);
+  if (only !== undefined && !shown) throw new CommandError(`this node has no part in a pod network "${only}"`);
   const { api, ready } = status;
   const sync = api.lastSync;
   const failed = ready.checks.filter(({ ok }) => !ok);
@@ -56,7 +75,8 @@ export function renderStatus(status: AgentStatus, now = Date.now()): string {
           failed.map(({ name, message }) => [name, message]),
         )}`
       : "",
-    ...status.networks.map(network),
+    shown ? network(shown) : "",
+    only === undefined && further.length > 0 ? `\n${table(NETWORK_HEADINGS, further.map(furtherRow))}` : "",
   ].join("");
 }
 
@@ -71,12 +91,15 @@ export const statusCommand: Command = {
   summary: "Shows how Skylane is on this node",
   options: {
     ...OUTPUT,
+    network: { value: "NAME", help: "one network, with its peers (the default one; of the others a line each)" },
     socket: { value: "PATH", help: `the agent's socket (${AGENT_SOCKET})` },
   },
   details: "Exit status: 0 ready, 1 not ready or no agent, 2 wrong command line.",
   async run(input) {
     const status = await agentStatus(input.text("socket") ?? AGENT_SOCKET);
-    process.stdout.write(input.json ? `${JSON.stringify(status, null, 2)}\n` : renderStatus(status));
+    process.stdout.write(
+      input.json ? `${JSON.stringify(status, null, 2)}\n` : renderStatus(status, Date.now(), input.text("network")),
+    );
     return status.ready.ready ? 0 : 1;
   },
 };

@@ -1,6 +1,7 @@
 /** The Kubernetes side: watch, publish, events; the only folder that imports `@kubernetes/client-node`. */
 export { patchNodeAnnotations, patchPodAnnotations, type PodIdentity } from "./annotate.ts";
 export { ApiError } from "./api-error.ts";
+export { Candidate, type CandidateOptions } from "./candidate.ts";
 export { type ConnectOptions, connect, type KubeClient } from "./client.ts";
 export { type EventOptions, type NodeEvent, NodeEvents } from "./events.ts";
 export { METADATA_ONLY, NODES, NodeReflector, OwnNode } from "./nodes.ts";
@@ -12,6 +13,7 @@ export {
   deleteObject,
   getObject,
   listObjects,
+  listRemembered,
   patchAnnotations,
   patchStatus,
   replaceObject,

@@ -40,11 +40,23 @@ export async function getObject(
  * All objects with a label, as they are now: from the API server's storage and not from a cache of it.
  * @throws ApiError; `isExpired` when it took so long that the list must be begun anew
  */
-export async function listObjects(client: KubeClient, collection: string, labelSelector?: string): Promise<unknown[]> {
+export const listObjects = (client: KubeClient, collection: string, labelSelector?: string): Promise<unknown[]> =>
+  listPaged(client, collection, { labelSelector, limit: PAGE });
+
+/** All objects with a label as the API server's cache has them, which costs its storage nothing and may be behind. @throws ApiError */
+export const listRemembered = (client: KubeClient, collection: string, labelSelector: string): Promise<unknown[]> =>
+  listPaged(client, collection, { labelSelector, resourceVersion: "0" });
+
+async function listPaged(
+  client: KubeClient,
+  collection: string,
+  wanted: Readonly<Record<string, string | undefined>>,
+): Promise<unknown[]> {
   const items: unknown[] = [];
   let token: string | undefined;
   for (let page = 0; page < MAX_PAGES; page++) {
-    const query = { labelSelector, limit: PAGE, continue: token };
+    // Where the list goes on, the token says of which version it is.
+    const query = token === undefined ? wanted : { ...wanted, resourceVersion: undefined, continue: token };
     const list = (await client.json({ path: collection, query, timeoutMs: TIMEOUT_MS })) as Json | null;
     const found = list?.["items"];
     // Go writes an empty list as null; an answer without the key is no list.

@@ -149,9 +149,7 @@ export class Reflector<T extends Identified> {
     this.state.errors++;
     this.state.lastError = failure instanceof Error ? failure.message : "unknown";
     const wait = this.backoff.next(refused?.retryAfterMs);
-    const fields = { error: failure, retryMs: Math.round(wait) };
-    if (refused?.status === 403) this.refusals.forbidden(fields);
-    else this.log?.warn(`watch of ${this.source.what} interrupted`, fields);
+    this.refusals.failed(refused?.status, { error: failure, retryMs: Math.round(wait) });
     return wait;
   }
 
@@ -162,6 +160,7 @@ export class Reflector<T extends Identified> {
       this.mirror.clear();
       this.complete(new Map(), "list");
     }
+    this.state.absent = true;
     // Not all nodes at once.
     return this.timings.absentMs * (1 + this.timings.random());
   }
@@ -240,6 +239,7 @@ export class Reflector<T extends Identified> {
 
   private complete(incoming: ReadonlyMap<string, T>, mode: "watchlist" | "list"): void {
     this.state.mode = mode;
+    delete this.state.absent;
     this.state.lastSync = this.timings.now();
     this.state.relists++;
     this.mirror.replace(incoming);

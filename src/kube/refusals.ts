@@ -18,9 +18,10 @@ export class Refusals {
     this.log = log;
   }
 
-  /** It does not let us read the objects. */
-  forbidden(fields: Readonly<Record<string, unknown>>): void {
-    if (this.isForbidden) return;
+  /** A request has failed. @param status of HTTP: 403 does not let us read the objects, and is said once */
+  failed(status: number | undefined, fields: Readonly<Record<string, unknown>>): void {
+    if (status !== 403) this.log?.warn(`watch of ${this.what} interrupted`, fields);
+    if (status !== 403 || this.isForbidden) return;
     this.isForbidden = true;
     const cure = "its role may be that of an older release; trying again until it may";
     this.log?.warn(`the API server does not let this agent read ${this.what}: ${cure}`, fields);

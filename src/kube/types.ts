@@ -40,6 +40,8 @@ export interface WatchState {
   since: number;
   /** The set was complete at least once since the start. */
   synced: boolean;
+  /** The server does not know the resource at present. */
+  absent?: boolean;
   /** Last time the whole set was received. */
   lastSync?: number;
   /** Last event or bookmark. */

@@ -33,10 +33,11 @@ interface NetworkObject extends KubeObject {
   spec: { vni: number; mode?: string; cidrs?: string[] };
 }
 
-/** All of them, by name. */
+/** All of them but the default one, which its object only shows, by name. */
 export async function listNetworks(api: ApiClient): Promise<LabNetwork[]> {
   const { items } = await api.call<{ items: NetworkObject[] }>("GET", PATH);
   return items
+    .filter(({ metadata }) => metadata.name !== "default")
     .map(({ metadata, spec: { vni, mode = "Routed", cidrs = [] } }) => ({ name: metadata.name, vni, mode, cidrs }))
     .sort((a, b) => a.name.localeCompare(b.name, "en"));
 }

@@ -9,15 +9,15 @@
  *
  * Legacy iptables announces nothing, so where the kernel has such a table its FORWARD chain is looked at on a timer.
  */
-import { createHash } from "node:crypto";
 import type { Logger } from "../log/index.ts";
 import { SysError } from "../sys/index.ts";
 import { Task } from "../task/index.ts";
+import { Digests } from "./digests.ts";
 import { ensureForwarding, FORWARD_CHAIN, hasLegacyTable } from "./forward-policy.ts";
 import { ElementsRefused } from "./elements.ts";
 import { type PeerChange, PeerChanges, setChanges } from "./peer-changes.ts";
 import { type RunTool, toolRunner } from "./run.ts";
-import { ALL_FEATURES, type NetworkRules, type NftFeatures, renderRuleset, TABLE } from "./ruleset.ts";
+import { ALL_FEATURES, type NetworkRules, type NftFeatures, TABLE } from "./ruleset.ts";
 import { applyNetworks, WITHOUT } from "./table.ts";
 import { type NftTransaction, NftWatch, recordTransactions } from "./watch.ts";
 
@@ -87,8 +87,9 @@ export class Firewall {
   /** Number of what is wanted, and of what is in place. */
   #wanted = 0;
   #applied: number | undefined;
-  /** Digest of the text that was wanted last; undefined when peers have changed since. */
+  /** Digests of what was wanted last; undefined when peers have changed since. */
   #digest: string | undefined;
+  readonly #digests = new Digests();
   readonly #peers: PeerChanges;
   #features: NftFeatures = ALL_FEATURES;
   #watch: NftWatch | undefined;
@@ -109,15 +110,20 @@ export class Firewall {
     this.#peers = new PeerChanges(options.netns);
   }
 
-  /** Sets what the rules are made of, for all pod networks of the node. @throws RangeError for values that are none */
+  /**
+   * Sets what the rules are made of, for all pod networks of the node. Of an object that was set before nothing may have changed
+   * but its peers, and of those {@link changePeers} must have been told. @throws RangeError for values that are none
+   */
   set(networks: readonly NetworkRules[]): void {
-    const digest = createHash("sha256")
-      .update(renderRuleset(networks, ALL_FEATURES, this.#options.uplinks))
-      .digest("base64");
+    const digest = this.#digests.of(networks);
+    const known = new Set(this.#networks);
     this.#networks = networks;
     if (digest === this.#digest) return;
     this.#digest = digest;
-    this.#wantTable();
+    // That VXLAN of a network which is gone comes in hurts nobody: hundreds that go together are one change.
+    const onlyGone = this.#applied === this.#wanted && networks.length > 0 && networks.every((one) => known.has(one));
+    if (onlyGone && this.#watch) this.#table.want(FOLLOW_MS);
+    else this.#wantTable();
   }
 
   /**
@@ -126,6 +132,7 @@ export class Firewall {
    */
   changePeers(network: NetworkRules, change: PeerChange, follows: boolean): void {
     this.#digest = undefined;
+    this.#digests.forget(network);
     const changes = setChanges(network, change);
     if (this.#table.running) this.#peers.wait(changes);
     else if (this.#applied !== this.#wanted || !this.#changed(() => this.#peers.make(changes))) this.#wantTable();
@@ -146,8 +153,8 @@ export class Firewall {
     });
     this.#table.want();
     this.#wantForward(0);
-    const { legacyLookMs = LEGACY_LOOK_MS } = this.#options;
-    this.#legacyTimer = setInterval(() => this.#lookAtLegacy(), legacyLookMs);
+    const { legacyLookMs = LEGACY_LOOK_MS, forwardPolicy = true } = this.#options;
+    if (forwardPolicy) this.#legacyTimer = setInterval(() => this.#lookAtLegacy(), legacyLookMs);
     await this.settled();
   }
 

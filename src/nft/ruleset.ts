@@ -124,15 +124,19 @@ export const setName = (kind: "peers" | "pods" | "direct", { vni }: NetworkRules
 
 function sets(network: NetworkRules): string[] {
   // Asked for once: of thousands of peers they are put together anew each time.
-  const { podCidrs, clusterCidrs, peers, masquerade } = network;
+  const { podCidrs, clusterCidrs, peers, masquerade, directOver = [] } = network;
+  // A network whose pods are in another namespace has no other rule than that about its peers, and needs no other set.
+  const pods = podCidrs.length > 0 || masquerade.enabled || directOver.length > 0;
   return FAMILIES.flatMap((family) => {
     const own = ofFamily(podCidrs, family);
     const direct = ofFamily([...podCidrs, ...clusterCidrs, ...masquerade.exclude], family);
     const there = peers.filter((ip) => familyOf(ip) === family).map(addressOf);
     return [
       ...set(setName("peers", network, family), family, false, [...new Set(there)].sort()),
-      ...set(setName("pods", network, family), family, true, own),
-      ...set(setName("direct", network, family), family, true, withoutCovered([...direct, ...NEVER[family]])),
+      ...(pods ? set(setName("pods", network, family), family, true, own) : []),
+      ...(pods
+        ? set(setName("direct", network, family), family, true, withoutCovered([...direct, ...NEVER[family]]))
+        : []),
     ];
   });
 }
@@ -226,8 +230,12 @@ function input(networks: readonly NetworkRules[], uplink: UplinkRules): string[]
       'counter drop comment "VXLAN from no known peer"',
     ]),
   );
-  // The VNI is 24 bits, 4 bytes into the VXLAN header, which follows 8 bytes of UDP (RFC 7348).
-  const ours = networks.map(({ port, vni }) => `udp dport ${port} @th,96,24 ${vni} goto vxlan_${vni}`);
+  // The VNI is 24 bits, 4 bytes into the VXLAN header, which follows 8 bytes of UDP (RFC 7348). It is looked up, not compared
+  // with each network's in turn: of networks there may be hundreds, and every packet from the underlay is asked.
+  const ours = [...Map.groupBy(networks, ({ port }) => port)].map(([port, those]) => {
+    const chains = those.map(({ vni }) => `${vni} : goto vxlan_${vni}`).join(", ");
+    return `udp dport ${port} @th,96,24 vmap { ${chains} }`;
+  });
   const fromPod =
     networks.length > 0
       ? [`iifgroup ${PODS} udp dport { ${portsOf(networks)} } counter drop comment "VXLAN from a pod"`]
@@ -239,14 +247,15 @@ function input(networks: readonly NetworkRules[], uplink: UplinkRules): string[]
 }
 
 function forward(networks: readonly NetworkRules[], uplink: UplinkRules): string[] {
+  const ports = portsOf(networks);
   const rules =
     networks.length > 0
       ? [
           ...uplink.forward,
           `oifgroup ${PODS} accept`,
           `oifgroup ${OVERLAY} accept`,
-          ...networks.flatMap((network) => ownBusiness(network, portsOf(networks))),
-          `iifgroup ${PODS} udp dport { ${portsOf(networks)} } counter drop comment "VXLAN from a pod"`,
+          ...networks.flatMap((network) => ownBusiness(network, ports)),
+          `iifgroup ${PODS} udp dport { ${ports} } counter drop comment "VXLAN from a pod"`,
           ...networks.flatMap((network) =>
             FAMILIES.filter((family) => ofFamily(network.podCidrs, family).length > 0).map((family) => {
               const pods = setName("pods", network, family);

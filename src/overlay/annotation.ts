@@ -48,6 +48,16 @@ export function readVtepAnnotation(text: string, network: string): VtepAnnotatio
   return networks.has(network) ? parseEntry(network, networks.get(network)) : undefined;
 }
 
+/** The networks of which an annotation says something, whatever it is; none where it cannot be read. */
+export function networksNamed(text: string): string[] {
+  try {
+    return [...networksOf(text).keys()];
+  } catch (error) {
+    if (error instanceof AnnotationError) return [];
+    throw error;
+  }
+}
+
 /** The annotation's text; the same input gives the same text, whatever the order of the map. */
 export function formatVtepAnnotation(networks: ReadonlyMap<string, VtepAnnotation>): string {
   const sorted = [...networks].sort(([a], [b]) => (a < b ? -1 : 1));

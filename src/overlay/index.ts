@@ -4,6 +4,7 @@ export {
   MAX_ANNOTATION_LENGTH,
   VTEP_ANNOTATION,
   formatVtepAnnotation,
+  networksNamed,
   parseVtepAnnotation,
   readVtepAnnotation,
 } from "./annotation.ts";

@@ -30,6 +30,9 @@ const FAULTS = 8;
 const HEADER = 16;
 const NLMSG_NOOP = 1;
 
+/** What all readers without a thread read into: each drains its socket in one go, and nothing is kept from one datagram to the next. */
+let draining: Buffer | undefined;
+
 /** Which announcements to hear. */
 export interface MulticastGroups {
   /** Netlink protocol: 0 is rtnetlink, 12 netfilter. */
@@ -71,7 +74,7 @@ export class MulticastReader {
   readonly #socket: KernelSocket;
   readonly #what: string;
   readonly #handlers: MulticastHandlers;
-  readonly #buffer = Buffer.allocUnsafeSlow(DATAGRAM);
+  readonly #buffer: Buffer;
   readonly #ended: Promise<void>;
   #closing = false;
   /** Without a thread: what tells of arrivals, and who waits for one. */
@@ -88,6 +91,7 @@ export class MulticastReader {
     this.#socket = socket;
     this.#what = what;
     this.#handlers = handlers;
+    this.#buffer = threaded ? Buffer.allocUnsafeSlow(DATAGRAM) : (draining ??= Buffer.allocUnsafeSlow(DATAGRAM));
     if (threaded) process.once("exit", this.#onExit);
     else this.#arrivals = watchArrivals(socket.fd, () => this.#arrive());
     this.#ended = this.#run();

@@ -1,5 +1,13 @@
 /** `lab up`, `lab down`, `lab status`, `lab list`. */
-import { age, type AgentStatus, type Command, properties, table } from "../../ctl/index.ts";
+import {
+  age,
+  type AgentStatus,
+  type Command,
+  furtherRow,
+  NETWORK_HEADINGS,
+  properties,
+  table,
+} from "../../ctl/index.ts";
 import { Lab } from "../lab.ts";
 import type { LabOptions } from "../options.ts";
 import type { Addressing } from "../names.ts";
@@ -118,6 +126,9 @@ async function statusText(lab: Lab): Promise<string> {
       agent ? age(agent.uptimeSeconds) : undefined,
     ];
   });
+  const further = all.flatMap(({ node, agent }) =>
+    (agent?.networks ?? []).slice(1).map((network) => [node.name, ...furtherRow(network)]),
+  );
   const refused = all.flatMap(({ node, agent }) =>
     (agent?.networks ?? []).flatMap((network) =>
       network.refused.map((refusal) => [node.name, refusal.node, refusal.reason, refusal.message]),
@@ -130,6 +141,7 @@ async function statusText(lab: Lab): Promise<string> {
     ]),
     "\n",
     table(["NODE", "STATE", "UNDERLAY", "POD CIDRS", "PEERS", "REPAIRS", "PODS", "AGENT UP"], rows),
+    further.length > 0 ? `\n${table(["ON", ...NETWORK_HEADINGS], further)}` : "",
     refused.length > 0 ? `\n${table(["ON", "REFUSED", "REASON", "MESSAGE"], refused)}` : "",
   ].join("");
 }

@@ -32,28 +32,31 @@ export interface NodeCredentials {
 const AGENT = "system:serviceaccount:skylane-system:skylane";
 
 const READ = ["get", "list", "watch"];
-/** What the agents' roles in manifests/ grant, by resource or `resource/subresource`. */
+/** What the agents' roles in manifests/ grant, by `[namespace ]resource[/subresource][ name]`. */
 const RIGHTS: Readonly<Record<string, readonly string[]>> = {
   nodes: [...READ, "patch"],
   pods: ["get"],
   "pods/status": ["patch"],
   namespaces: ["get"],
-  podnetworks: READ,
+  podnetworks: [...READ, "create"],
+  "podnetworks default": ["update", "delete"],
+  "podnetworks/status": ["patch"],
   networkblocks: [...READ, "create", "update", "delete"],
-  networkendpoints: [...READ, "create", "update", "patch", "delete"],
+  networkendpoints: [...READ, "create", "update", "delete"],
   ipclaims: READ,
   "ipclaims/status": ["update", "patch"],
-};
-/** The same in single namespaces: `namespace resource`. */
-const RIGHTS_IN: Readonly<Record<string, readonly string[]>> = {
+  "kube-system leases": ["create"],
+  "kube-system leases skylane-networks": ["get", "update"],
   "default events": ["create", "patch", "update"],
 };
 
 /** Lets agents do what the manifests' roles grant and nothing else, so that a missing right shows in the lab. */
-const authorize: Authorizer = ({ user, verb, resource, subresource, namespace }) => {
+const authorize: Authorizer = ({ user, verb, resource, subresource, namespace, name }) => {
   if (user.name !== AGENT) return true;
   const what = subresource === undefined ? resource : `${resource}/${subresource}`;
-  return [RIGHTS[what], RIGHTS_IN[`${namespace} ${what}`]].some((verbs) => verbs?.includes(verb));
+  return [what, `${namespace} ${what}`, `${what} ${name}`, `${namespace} ${what} ${name}`].some((key) =>
+    RIGHTS[key]?.includes(verb),
+  );
 };
 
 const BODY_LIMIT = 1 << 20;

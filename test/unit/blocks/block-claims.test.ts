@@ -27,6 +27,7 @@ function node(api: FakeApi, name: string, more: Partial<BlockClaimsOptions> & { 
     nodeUid: `uid-${name}`,
     objects: api.client(),
     view: () => api.blocks(),
+    taken: async () => api.blocks(),
     ipam,
     onProblem: (message) => problems.push(message),
     ...options,
@@ -81,7 +82,9 @@ describe("claiming blocks of a network", function () {
   it("passes by what others have, and says so when nothing is left", async () => {
     const api = new FakeApi();
     const cidrs = ["10.1.0.0/27"];
-    const nodes = ["n1", "n2", "n3", "n4"].map((name) => node(api, name, { cidrs, view: () => [] }));
+    const nodes = ["n1", "n2", "n3", "n4"].map((name) =>
+      node(api, name, { cidrs, view: () => [], taken: async () => [] }),
+    );
     await Promise.all(nodes.map(({ claims }) => claims.ensureRoom([4])));
     const all = nodes.flatMap(({ claims }) => claims.usable()).sort();
     assert.deepEqual(all, ["10.1.0.0/29", "10.1.0.16/29", "10.1.0.24/29", "10.1.0.8/29"]);
@@ -101,7 +104,7 @@ describe("claiming blocks of a network", function () {
     api.fault = (verb) => (verb === "list" ? "lost" : "none"); // made, and dead before it was looked at
     await assert.rejects(first.claims.ensureRoom([6]), isKind("unavailable", /cannot see what else overlaps/));
     api.fault = () => "none";
-    const again = node(api, "n1", { dir: first.dir, view: () => [] });
+    const again = node(api, "n1", { dir: first.dir, view: () => [], taken: async () => [] });
     await again.claims.ensureRoom([4, 6]);
     assert.deepEqual(again.claims.usable().sort(), blocksOf(api, "n1").sort());
     assert.equal(api.objects.size, 2);
@@ -120,11 +123,11 @@ describe("claiming blocks of a network", function () {
     const api = new FakeApi();
     const cidrs = ["10.1.0.0/28"];
     api.put(newBlock({ network: "blue", node: "other", nodeUid: "u" }, "10.1.0.8/30", 4));
-    const { claims } = node(api, "n1", { cidrs, view: () => [] });
+    const { claims } = node(api, "n1", { cidrs, view: () => [], taken: async () => [] });
     await claims.ensureRoom([4]);
     assert.deepEqual(claims.usable(), ["10.1.0.0/29"]);
     await assert.rejects(
-      node(api, "n2", { cidrs, view: () => [] }).claims.ensureRoom([4]),
+      node(api, "n2", { cidrs, view: () => [], taken: async () => [] }).claims.ensureRoom([4]),
       isKind("exhausted", /2 blocks/),
     );
     assert.deepEqual(blocksOf(api, "n2"), [], "what had to yield is gone");
@@ -198,8 +201,8 @@ describe("claiming blocks of a network", function () {
     for (const late of [0, 1, 2, 3]) {
       const api = new FakeApi();
       const cidrs = ["10.1.0.0/28"];
-      const small = node(api, "small", { cidrs, blockSize: 8, view: () => [] });
-      const large = node(api, "large", { cidrs, blockSize: 16, view: () => [] });
+      const small = node(api, "small", { cidrs, blockSize: 8, view: () => [], taken: async () => [] });
+      const large = node(api, "large", { cidrs, blockSize: 16, view: () => [], taken: async () => [] });
       let turn = 0;
       api.meanwhile = async () => {
         for (let i = 0; i < ((turn++ + late) % 4) * 2; i++) await Promise.resolve();

@@ -46,6 +46,7 @@ describe("blocks through an API server", function () {
         nodeUid: uids.get(node) ?? "",
         objects: blockObjects(client),
         view: () => [],
+        taken: async () => [],
         ipam,
       });
       return { node, ipam, claims };
@@ -81,6 +82,7 @@ describe("blocks through an API server", function () {
       nodeUid: uids.get("n1") ?? "",
       objects: blockObjects(client),
       view: () => [],
+      taken: async () => [],
       ipam: new Ipam({ dir: join(dir, "red") }),
     });
     for (const action of [{ kind: "reset" }, { kind: "status", code: 503 }, { kind: "status", code: 403 }] as const) {

@@ -44,6 +44,7 @@ class SimulatedNode {
       nodeUid: `uid-${this.name}`,
       objects: this.#api.client(),
       view: () => this.view.read(),
+      taken: async () => this.view.read(),
       ipam: this.ipam,
     });
     return this.claims;

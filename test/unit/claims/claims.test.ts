@@ -63,7 +63,7 @@ describe("what a claim gives", () => {
     assert.deepEqual([ips, mac], [first.ips, first.mac]);
     assert.deepEqual(world.entries(), Object.fromEntries(first.ips.map((ip) => [ip, first.claim])));
     assert.deepEqual(await world.on("n2").forPod(DB), first);
-    assert.deepEqual(await world.on("n2", { blockSize: 32, view: () => [] }).forPod(DB), first);
+    assert.deepEqual(await world.on("n2", { blockSize: 32, taken: async () => [] }).forPod(DB), first);
     world.make("web", { podName: "web-0" });
     const other = await world.on("n2").forPod({ namespace: "shop", podName: "web-0" });
     assert.ok(other?.ips.every((ip) => !first.ips.includes(ip)) && other.mac !== first.mac);
@@ -82,7 +82,7 @@ describe("what a claim gives", () => {
     world.blocks.put(newBlock({ network: "blue", node: "n2", nodeUid: "u" }, "10.1.0.128/29", 8));
     world.blocks.put(newBlock({ network: "blue", node: "n3", nodeUid: "u" }, "10.1.0.160/28", 16));
     world.make("db", { podName: "db-0", ips: ["10.1.0.77"] });
-    const n1 = world.on("n1", { view: () => [] });
+    const n1 = world.on("n1", { taken: async () => [] });
     await n1.forPod(DB);
     const asks = (name: string, ip: string, kind: string, why: RegExp) => {
       world.make(name, { ips: [ip] });
@@ -108,7 +108,7 @@ describe("what a claim gives", () => {
     world.make("db", { ips: ["10.1.0.77"] });
     world.make("far", { ips: ["10.1.0.74"] });
     const given = (name: string, blockSize: number) =>
-      world.on("n1", { view: () => [], blockSize }).forPod({ ...DB, claimName: name });
+      world.on("n1", { taken: async () => [], blockSize }).forPod({ ...DB, claimName: name });
     assert.equal((await given("near", 8))?.ips[0], "10.1.0.70");
     assert.equal((await given("db", 4))?.ips[0], "10.1.0.77");
     assert.equal((await given("far", 16))?.ips[0], "10.1.0.74");

@@ -55,7 +55,7 @@ describe("claims through an API server", function () {
       node,
       claims: claimObjects(client),
       blocks: blockObjects(client),
-      view: () => [],
+      taken: async () => [],
     });
   const blocks = async (network: string) =>
     (await listObjects(client, NETWORK_BLOCKS)).map(parseNetworkBlock).filter((one) => one.network === network);

@@ -82,7 +82,14 @@ class SimulatedNode {
 
   /** A new agent; requests of the one before may still be done. */
   start(blockSize: number): void {
-    const common = { network: "blue", cidrs: CIDRS, blockSize, node: this.name, view: () => this.view.read() };
+    const common = {
+      network: "blue",
+      cidrs: CIDRS,
+      blockSize,
+      node: this.name,
+      view: () => this.view.read(),
+      taken: async () => this.view.read(),
+    };
     const client = this.#world.blocks.client();
     this.claims = new Claims({ ...common, blocks: client, claims: this.#world.objects() });
     this.blocks = new BlockClaims({ ...common, nodeUid: `uid-${this.name}`, objects: client, ipam: this.ipam });

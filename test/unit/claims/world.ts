@@ -64,7 +64,7 @@ export class World {
       node,
       claims: this.objects(),
       blocks: this.blocks.client(),
-      view: () => this.blocks.blocks(),
+      taken: async () => this.blocks.blocks(),
       ...options,
     });
   }

@@ -4,6 +4,7 @@ import type { AgentStatus, NetworkStatus } from "../../../src/agent/index.ts";
 /** Its only network, with one peer. */
 export const networkStatus: NetworkStatus = {
   network: "default",
+  mode: "Routed",
   vni: 4096,
   device: "sky.4096",
   mtu: 1450,

@@ -58,6 +58,22 @@ describe("the status for people", () => {
     assert.match(text, /^evil\\x1b\[2J +BadAnnotation +not JSON\\x0aat all$/m);
   });
 
+  it("has a line for each further network, and shows one of them whole when asked for it", () => {
+    const blue = { ...networkStatus, network: "blue", vni: 5000, device: "sky.5000" };
+    const wire = { ...blue, network: "wire", vni: 5001, mode: "Bridged", ready: false, error: "no device" } as const;
+    const all = { ...status, networks: [...status.networks, blue, wire] };
+    const text = renderStatus(all, NOW);
+    assert.match(text, /^blue +5000 +Routed +1\/1 +yes +-$/m);
+    assert.match(text, /^wire +5001 +Bridged +1\/1 +no +no device$/m);
+    assert.match(text, /^NETWORK default: ready$/m);
+    assert.doesNotMatch(text, /^NETWORK blue/m);
+    const whole = renderStatus(all, NOW, "blue");
+    assert.match(whole, /^NETWORK blue: ready$/m);
+    assert.match(whole, /^node2 +programmed/m);
+    assert.doesNotMatch(whole, /^wire|^NETWORK default/m);
+    assert.throws(() => renderStatus(all, NOW, "red"), /this node has no part in a pod network "red"/);
+  });
+
   it("has something to say of a node without a network", () => {
     const text = renderStatus({ ...status, networks: [], api: { state: "connecting", lastSync: null } });
     assert.match(text, /^API server: +connecting$/m);

@@ -126,6 +126,10 @@ describe("the manifest", () => {
         "nodes get,list,watch",
         "nodes patch",
         "podnetworks get,list,watch",
+        "podnetworks create",
+        "podnetworks default update,delete",
+        "podnetworks/status patch",
+        "networkendpoints list,watch",
         "networkblocks get,list,watch,create,update,delete",
         "ipclaims get,list,watch",
         "ipclaims/status update,patch",
@@ -134,6 +138,8 @@ describe("the manifest", () => {
         "servicecidrs get",
         "pods/status patch",
         "events create,patch,update",
+        "leases create",
+        "leases skylane-networks get,update",
       ],
     );
   });

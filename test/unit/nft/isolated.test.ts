@@ -10,7 +10,7 @@ describe("the rules of a network with a namespace of its own", () => {
     const rules = tunnelRules(blue, () => ({ ips, ports: [8472] }));
     const text = renderRuleset([rules]);
     assert.match(text, /set peers4_100 \{[^}]*elements = \{ 172\.30\.0\.2 \}/);
-    assert.match(text, /udp dport 4789 @th,96,24 100 goto vxlan_100/);
+    assert.match(text, /udp dport 4789 @th,96,24 vmap \{ 100 : goto vxlan_100 \}/);
     assert.match(text, /iifgroup \S+ udp dport \{ 4789, 8472 \} counter drop comment "VXLAN from a pod"/);
     assert.doesNotMatch(text, /masquerade|from outside|no pod has this/);
     ips = ["172.30.0.3"];

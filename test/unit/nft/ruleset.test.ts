@@ -48,7 +48,7 @@ describe("the ruleset", () => {
 
   it("drops VXLAN of its own VNI only, from anybody but the peers", () => {
     const text = renderRuleset([{ ...rules, port: 8472 }]);
-    has(text, "udp dport 8472 @th,96,24 4096 goto vxlan_4096");
+    has(text, "udp dport 8472 @th,96,24 vmap { 4096 : goto vxlan_4096 }");
     assert.deepEqual(chainOf(text, "vxlan_4096"), [
       "ip saddr @peers4_4096 accept",
       "ip6 saddr @peers6_4096 accept",
@@ -81,7 +81,7 @@ describe("the ruleset", () => {
   it("keeps pods from the VXLAN ports of their node before it asks who is a peer", () => {
     assert.deepEqual(chainOf(renderRuleset([{ ...rules, peerPorts: [8472] }]), "input").slice(1), [
       'iifgroup 0x534b udp dport { 4789, 8472 } counter drop comment "VXLAN from a pod"',
-      "udp dport 4789 @th,96,24 4096 goto vxlan_4096",
+      "udp dport 4789 @th,96,24 vmap { 4096 : goto vxlan_4096 }",
     ]);
   });
 

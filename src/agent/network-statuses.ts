@@ -1,0 +1,213 @@
+/**
+ * What one agent of the cluster does for all: it writes the status of each PodNetwork, and keeps the object that shows the
+ * default network. A lease says which agent it is. Only what has changed is written, and counts that change all the time,
+ * as when hundreds of nodes join a network, are written once in a while.
+ */
+import { randomUUID } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import type { AgentConfig } from "../config/index.ts";
+import {
+  ApiError,
+  Candidate,
+  type CandidateOptions,
+  type KubeClient,
+  ObjectReflector,
+  patchStatus,
+} from "../kube/index.ts";
+import type { Logger } from "../log/index.ts";
+import {
+  DEFAULT_NETWORK,
+  NETWORK_ENDPOINTS,
+  networkStatus,
+  type Obstacle,
+  parseNetworkEndpoints,
+  POD_NETWORKS,
+  type PodNetworkInfo,
+  resolveConflicts,
+} from "../networks/index.ts";
+import { Task } from "../task/index.ts";
+import { defaultObject, keepDefaultObject } from "./default-object.ts";
+import type { Inputs, NodeChanges } from "./inputs.ts";
+import { Membership } from "./membership.ts";
+import { type NetworkObject, readNetworkObject } from "./network-object.ts";
+
+/** Where the lease is. */
+const LEASE = { namespace: "kube-system", name: "skylane-networks" } as const;
+/** How soon a new or changed definition has its status, and how soon changed counts are written, in milliseconds. */
+const SOON_MS = 200;
+const COUNT_MS = 5_000;
+/** Between two writes, in milliseconds: five thousand networks must not be one burst. */
+const PACE_MS = 50;
+
+type Endpoints = { name: string; uid: string; resourceVersion: string; network: string; count: number };
+
+/** What it needs. */
+export interface NetworkStatusesOptions {
+  client: KubeClient;
+  config: AgentConfig;
+  log: Logger;
+  /** Whether the API server knows the resource, and how many networks are defined. */
+  defined: () => { known: boolean; count: number };
+  /** Why agents of this release have no part in a network, in words; undefined when they have. */
+  unserved: (network: PodNetworkInfo) => string | undefined;
+  /** For tests. */
+  timings?: CandidateOptions["timings"] & { countMs?: number };
+}
+
+/** See the header. */
+export class NetworkStatuses {
+  readonly #o: NetworkStatusesOptions;
+  readonly #candidate: Candidate;
+  readonly #task: Task;
+  readonly #default: ReturnType<typeof defaultObject>;
+  #inputs: Inputs | undefined;
+  #nodes = 0;
+  /** While this agent is the one. */
+  #watching:
+    | { objects: ObjectReflector<NetworkObject>; endpoints: ObjectReflector<Endpoints>; members: Membership }
+    | undefined;
+  #closing: Promise<void> = Promise.resolve();
+
+  constructor(options: NetworkStatusesOptions) {
+    const { client, config, log, timings } = options;
+    this.#o = options;
+    this.#default = defaultObject(config);
+    this.#candidate = new Candidate({
+      ...LEASE,
+      client,
+      identity: `${config.nodeName}_${randomUUID()}`,
+      log,
+      wanted: () => this.#wanted(),
+      candidates: () => this.#nodes,
+      onLead: () => this.#lead(),
+      onLost: () => this.#lost(),
+      ...(timings && { timings }),
+    });
+    this.#task = new Task(
+      () => this.#write(),
+      { baseMs: 1_000, maxMs: 60_000 },
+      (error, attempt) => {
+        if (attempt === 1) log.warn("the status of pod networks cannot be written; trying again", { error });
+      },
+    );
+  }
+
+  start(): void {
+    this.#candidate.start();
+  }
+
+  /** New inputs, as for networks; those of the cache are of no use here. */
+  update(inputs: Inputs, live: boolean, changes: NodeChanges): void {
+    if (!live) return;
+    this.#inputs = inputs;
+    this.#watching?.members.update(changes);
+    if (this.#watching && changes.size > 0) this.#task.want(this.#o.timings?.countMs ?? COUNT_MS);
+  }
+
+  async stop(): Promise<void> {
+    await this.#candidate.stop();
+    await Promise.all([this.#task.stop(), this.#closing]);
+  }
+
+  #wanted(): boolean {
+    if (!this.#inputs) return false;
+    this.#nodes = [...this.#inputs.nodes].length;
+    const { known, count } = this.#o.defined();
+    return known && (count > 0 || this.#default !== undefined);
+  }
+
+  #lead(): void {
+    const { client, log } = this.#o;
+    log.info("this node's agent writes the status of pod networks from now on");
+    const same = <T extends { resourceVersion: string }>(a: T, b: T): boolean =>
+      a.resourceVersion === b.resourceVersion;
+    const objects = new ObjectReflector<NetworkObject>(
+      client,
+      { what: "pod networks and their status", path: POD_NETWORKS, parse: readNetworkObject, same },
+      { log },
+    );
+    const endpoints = new ObjectReflector<Endpoints>(
+      client,
+      { what: "endpoints of bridged networks", path: NETWORK_ENDPOINTS, parse: countEndpoints, same },
+      { log },
+    );
+    objects.onChange(() => this.#task.want(SOON_MS));
+    endpoints.onChange(() => this.#task.want(this.#o.timings?.countMs ?? COUNT_MS));
+    this.#watching = { objects, endpoints, members: new Membership(this.#inputs?.nodes ?? []) };
+    objects.start();
+  }
+
+  #lost(): void {
+    const watching = this.#watching;
+    this.#watching = undefined;
+    if (!watching) return;
+    this.#o.log.info("this node's agent no longer writes the status of pod networks");
+    const { objects, endpoints } = watching;
+    this.#closing = Promise.all([this.#closing, objects.stop(), endpoints.stop()]).then(() => undefined);
+  }
+
+  async #write(): Promise<void> {
+    const watching = this.#watching;
+    if (!watching?.objects.synced) return;
+    const { client, config } = this.#o;
+    const current = (): boolean => this.#watching === watching && this.#candidate.leads;
+    const all = watching.objects.objects;
+    if (current()) await keepDefaultObject(client, this.#default, all.get(DEFAULT_NETWORK)?.object, current);
+    const obstacles = this.#obstacles(all.values());
+    const now = new Date().toISOString();
+    const bridged = [...all.values()].some(({ name, info }) => info?.mode === "Bridged" && !obstacles.has(name));
+    if (bridged) watching.endpoints.start();
+    const counts = bridged && watching.endpoints.synced ? countsOf(watching.endpoints.objects.values()) : undefined;
+    for (const network of all.values()) {
+      const { name, info, resourceVersion } = network;
+      const facts = {
+        obstacle: obstacles.get(name),
+        nodes: watching.members.of(name === DEFAULT_NETWORK ? config.network : name),
+        ...(info?.mode === "Bridged" && counts && { endpoints: counts.get(name) ?? 0 }),
+      };
+      const status = networkStatus(network, facts, now);
+      if (!status) continue;
+      if (!current()) return;
+      await this.#patch(name, status, resourceVersion);
+      await delay(PACE_MS);
+    }
+  }
+
+  async #patch(name: string, status: Readonly<Record<string, unknown>>, resourceVersion: string): Promise<void> {
+    try {
+      await patchStatus(this.#o.client, POD_NETWORKS, name, status, resourceVersion);
+    } catch (error) {
+      // Changed or deleted meanwhile: the watch will show it, and what it is then is judged anew.
+      if (!(error instanceof ApiError && (error.status === 409 || error.isGone(name)))) throw error;
+      this.#task.want(SOON_MS);
+    }
+  }
+
+  /** Why networks cannot be, by name. */
+  #obstacles(objects: Iterable<NetworkObject>): Map<string, Obstacle> {
+    const obstacles = new Map<string, Obstacle>();
+    const infos: PodNetworkInfo[] = [];
+    for (const { name, info, fault } of objects) {
+      if (info) infos.push(info);
+      else if (name !== DEFAULT_NETWORK) obstacles.set(name, { reason: "Invalid", message: fault ?? "" });
+    }
+    const { accepted, refused } = resolveConflicts(infos, this.#o.config.vni);
+    for (const { network, reason, message } of refused) obstacles.set(network.name, { reason, message });
+    for (const [name, info] of accepted) {
+      const message = this.#o.unserved(info);
+      if (message !== undefined) obstacles.set(name, { reason: "Unserved", message });
+    }
+    return obstacles;
+  }
+}
+
+function countEndpoints(object: unknown): Endpoints {
+  const { name, uid, resourceVersion, network, endpoints } = parseNetworkEndpoints(object);
+  return { name, uid, resourceVersion, network, count: endpoints.length };
+}
+
+function countsOf(all: Iterable<Endpoints>): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const { network, count } of all) counts.set(network, (counts.get(network) ?? 0) + count);
+  return counts;
+}

@@ -1,0 +1,104 @@
+import assert from "node:assert/strict";
+import { NETWORKS_ANNOTATION } from "../../../src/networks/index.ts";
+import { eventually } from "../../support/eventually.ts";
+import { useLab } from "./support.ts";
+
+const NETWORKS = 300;
+/** Of a pod; it may have up to 32. */
+const INTERFACES = 30;
+const PODS = NETWORKS / INTERFACES;
+
+const nameOf = (network: number): string => `net-${network}`;
+/** Interfaces are named in the order in which a pod asks for its networks. */
+const ifnameOf = (network: number): string => `net${(network % INTERFACES) + 1}`;
+
+describe("three hundred pod networks at once", function () {
+  this.timeout(300_000);
+  const the = useLab({ nodes: 3 });
+  /** By node, the pods there: the one with number n is in networks 30 n to 30 n + 29. */
+  const pods: Readonly<Record<string, readonly number[]>> = {
+    node1: Array.from({ length: PODS }, (_, n) => n),
+    node2: [0, 4],
+    node3: [5, 9],
+  };
+  const everywhere = (work: (node: string, pod: number) => Promise<unknown>): Promise<unknown> =>
+    Promise.all(
+      Object.entries(pods).map(async ([node, numbers]) => {
+        for (const number of numbers) await work(node, number);
+      }),
+    );
+  const podOf = (node: string, network: number): string => `${node}-${Math.floor(network / INTERFACES)}`;
+  const otherOf = (network: number): string => (network < NETWORKS / 2 ? "node2" : "node3");
+  const processorSeconds = async (node: string): Promise<number> => {
+    const [user = 0, system = 0] = (
+      await the().exec(node, "sh", "-c", "cut -d' ' -f14,15 /proc/$(pgrep -of skylane-agent.cjs)/stat")
+    )
+      .split(" ")
+      .map(Number);
+    return (user + system) / 100;
+  };
+
+  before("three hundred networks, all of them on the first node, some on others as well", async () => {
+    for (let n = 0; n < NETWORKS; n++) {
+      const cidr = `10.${100 + (n >> 8)}.${n & 255}.0/24`;
+      await the().addNetwork(nameOf(n), { cidrs: [cidr], vni: 5000 + n, blockSize: 16 });
+    }
+    await everywhere((node, pod) => {
+      const networks = Array.from({ length: INTERFACES }, (_, n) => nameOf(pod * INTERFACES + n));
+      const annotations = { [NETWORKS_ANNOTATION]: networks.join(",") };
+      return the().addPod(node, `${node}-${pod}`, { annotations, timeoutMs: 120_000 });
+    });
+  });
+
+  it("are all ready, and their agents are", async () => {
+    for (const node of the().nodes()) {
+      const { ready, networks } = await the().status(node);
+      assert.ok(ready.ready, JSON.stringify(ready));
+      assert.equal(networks.length, 1 + INTERFACES * (pods[node.name]?.length ?? 0));
+      assert.deepEqual(
+        networks.filter((network) => !network.ready).map(({ network }) => network),
+        [],
+      );
+    }
+  });
+
+  it("carry their pods' packets", async () => {
+    for (const network of [0, 1, 29, 120, 149, 150, 179, 270, 299]) {
+      const other = otherOf(network);
+      const [ip] = the().ipsOf(podOf(other, network), ifnameOf(network)) as [string];
+      const pod = the().pod(podOf("node1", network));
+      await eventually(async () => (await the().pingFrom(pod, ip, 500)).rttMs !== undefined, {
+        timeoutMs: 10_000,
+        message: `${nameOf(network)}: ${pod.name} does not reach ${ip} on ${other}`,
+      });
+    }
+  });
+
+  it("cost an agent that has nothing to do next to nothing", async () => {
+    // A minute has six rounds of housekeeping; two of them say as much.
+    const before = await processorSeconds("node1");
+    await new Promise((resolve) => setTimeout(resolve, 15_000));
+    const spent = (await processorSeconds("node1")) - before;
+    assert.ok(spent < 1.5, `the agent took ${spent} s of processor time in 15 s`);
+  });
+
+  it("leave nothing when their pods go", async () => {
+    await everywhere((node, pod) => the().deletePod(`${node}-${pod}`));
+    for (const node of the().nodes()) {
+      const spaces = async () =>
+        (await the().exec(node.name, "ls", "/run/netns")).split("\n").filter((one) => one.startsWith("sky-"));
+      await eventually(async () => (await spaces()).length === 0, {
+        timeoutMs: 10_000,
+        message: `${node.name} has namespaces left`,
+      });
+      const status = await the().status(node);
+      assert.ok(status.ready.ready, JSON.stringify(status.ready));
+      assert.equal(status.networks.length, 1);
+      const tunnels = async () =>
+        /vxlan_5\d\d\d/.test(await the().exec(node.name, "nft", "list", "table", "inet", "skylane"));
+      await eventually(async () => !(await tunnels()), { timeoutMs: 15_000, message: `${node.name} has rules left` });
+    }
+    const { items } = await the().api.call<{ items: unknown[] }>("GET", "/apis/skylane.dev/v1alpha1/networkblocks");
+    assert.deepEqual(items, []);
+  });
+});

@@ -1,0 +1,219 @@
+/** The status of pod networks and the object `default`, as one of several agents keeps them in an API server. */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Inputs, NodeFacts } from "../../../src/agent/inputs.ts";
+import { NetworkStatuses } from "../../../src/agent/network-statuses.ts";
+import type { AgentConfig } from "../../../src/config/index.ts";
+import { connect, type KubeClient, NODES } from "../../../src/kube/index.ts";
+import { type ApiServer, startApiServer } from "../../../src/lab/api/index.ts";
+import { endpointsObject, NETWORK_ENDPOINTS, POD_NETWORKS } from "../../../src/networks/index.ts";
+import { eventually } from "../../support/eventually.ts";
+
+interface Condition {
+  type: string;
+  status: string;
+  reason: string;
+  message: string;
+  lastTransitionTime: string;
+}
+interface Network {
+  metadata: { name: string; uid: string; resourceVersion: string; labels?: Record<string, string> };
+  spec: Record<string, unknown>;
+  status?: { nodes?: number; endpoints?: number; conditions?: Condition[] };
+}
+
+describe("the status of pod networks", function () {
+  this.timeout(30_000);
+  const dir = mkdtempSync(join(tmpdir(), "skylane-status-"));
+  const log = { error() {}, warn() {}, info() {}, debug() {} } as never;
+  let server: ApiServer;
+  let client: KubeClient;
+  const running: NetworkStatuses[] = [];
+
+  before(async () => {
+    server = await startApiServer({ host: "127.0.0.1" });
+    writeFileSync(join(dir, "kubeconfig"), server.kubeconfig(), { mode: 0o600 });
+    client = connect({ kubeconfig: join(dir, "kubeconfig") });
+  });
+  afterEach(async () => {
+    await Promise.all(running.splice(0).map((one) => one.stop()));
+    for (const { metadata } of await list())
+      await client.json({ method: "DELETE", path: `${POD_NETWORKS}/${metadata.name}` });
+  });
+  after(async () => {
+    await client.close();
+    await server.close();
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  const list = async (): Promise<Network[]> =>
+    ((await client.json({ path: POD_NETWORKS })) as { items: Network[] }).items;
+  const get = async (name: string): Promise<Network> =>
+    (await client.json({ path: `${POD_NETWORKS}/${name}` })) as Network;
+  const define = (name: string, spec: object): Promise<unknown> =>
+    client.json({
+      method: "POST",
+      path: POD_NETWORKS,
+      body: { apiVersion: "skylane.dev/v1alpha1", kind: "PodNetwork", metadata: { name }, spec },
+    });
+  const conditions = async (name: string): Promise<Record<string, string>> => {
+    const { status } = await get(name);
+    return Object.fromEntries((status?.conditions ?? []).map((one) => [one.type, `${one.status} ${one.reason}`]));
+  };
+  const says = (name: string, wanted: Record<string, string>): Promise<true> =>
+    eventually(
+      async () => {
+        assert.deepEqual(await conditions(name), wanted);
+        return true as const;
+      },
+      { timeoutMs: 8_000, message: `${name} does not say ${JSON.stringify(wanted)}` },
+    );
+  const inputs = (nodes: readonly NodeFacts[]): Inputs => ({
+    own: { name: "n1", uid: "u1", podCidrs: [], internalIps: [] },
+    nodes,
+  });
+  const member = (name: string, ...networks: string[]): NodeFacts => ({
+    name,
+    creationTimestamp: "2024-01-01T00:00:00Z",
+    vtepAnnotation: JSON.stringify(Object.fromEntries(networks.map((one) => [one, {}]))),
+  });
+
+  function agent(nodeName: string, more: Partial<AgentConfig> = {}, nodes: readonly NodeFacts[] = []) {
+    const config = {
+      nodeName,
+      network: "default",
+      vni: 4096,
+      clusterCidrs: ["10.244.0.0/16", "fd00:10:244::/48"],
+      mtu: "auto",
+      masquerade: { enabled: true, exclude: [] },
+      directRouting: "off",
+      ...more,
+    } as unknown as AgentConfig;
+    const statuses = new NetworkStatuses({
+      client,
+      config,
+      log,
+      defined: () => ({ known: true, count: 1 }),
+      unserved: ({ masquerade }) => (masquerade ? "it is masqueraded" : undefined),
+      timings: { leaseSeconds: 2, renewMs: 300, leastMs: 100, countMs: 500 },
+    });
+    statuses.update(inputs(nodes), true, new Map());
+    statuses.start();
+    running.push(statuses);
+    return statuses;
+  }
+
+  it("says which networks are served, and of two with one VNI which one has it", async () => {
+    await define("blue", { vni: 5000, cidrs: ["10.50.0.0/16"] });
+    agent("n1");
+    await says("blue", { Ready: "True Served", Conflict: "False NoConflict" });
+    await define("twin", { vni: 5000, cidrs: ["10.51.0.0/16"] });
+    await define("mine", { vni: 4096, cidrs: ["10.52.0.0/16"] });
+    await define("way-out", { vni: 5001, cidrs: ["10.53.0.0/16"], masquerade: true });
+    await says("twin", { Ready: "False VniTaken", Conflict: "True VniTaken" });
+    const twin = (await get("twin")).status?.conditions?.[0];
+    assert.match(twin?.message ?? "", /VNI 5000, which network blue has/);
+    await says("mine", { Ready: "False VniTaken", Conflict: "True VniTaken" });
+    await says("way-out", { Ready: "False Unserved", Conflict: "False NoConflict" });
+    await client.json({ method: "DELETE", path: `${POD_NETWORKS}/blue` });
+    await says("twin", { Ready: "True Served", Conflict: "False NoConflict" });
+    const later = (await get("twin")).status?.conditions?.[0];
+    assert.ok((later?.lastTransitionTime ?? "") >= (twin?.lastTransitionTime ?? "?"));
+  });
+
+  it("counts nodes that take part, with few writes while hundreds join", async () => {
+    await define("blue", { vni: 5000, cidrs: ["10.50.0.0/16"] });
+    const statuses = agent("n1", {}, [member("n1", "default", "blue"), member("n2", "default")]);
+    await eventually(async () => (await get("blue")).status?.nodes === 1, { timeoutMs: 8_000 });
+    assert.equal((await get("blue")).status?.endpoints, undefined);
+    let writes = 0;
+    let last = (await get("blue")).metadata.resourceVersion;
+    const nodes: NodeFacts[] = [];
+    const joining = (async () => {
+      for (let n = 0; n < 300; n++) {
+        const node = member(`m${n}`, "default", "blue");
+        nodes.push(node);
+        statuses.update(inputs(nodes), true, new Map([[node.name, node]]));
+        if (n % 3 === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+    })();
+    await eventually(
+      async () => {
+        const { metadata, status } = await get("blue");
+        if (metadata.resourceVersion !== last) writes++;
+        last = metadata.resourceVersion;
+        return status?.nodes === 301;
+      },
+      { timeoutMs: 10_000, intervalMs: 10 },
+    );
+    await joining;
+    assert.ok(writes <= 5, `${writes} writes`);
+    statuses.update(inputs([]), true, new Map(nodes.map(({ name }) => [name, undefined])));
+    await eventually(async () => (await get("blue")).status?.nodes === 1, { timeoutMs: 8_000 });
+  });
+
+  it("counts the endpoints of bridged networks", async () => {
+    const made = (await client.json({
+      method: "POST",
+      path: NODES,
+      body: { apiVersion: "v1", kind: "Node", metadata: { name: "n1" } },
+    })) as { metadata: { uid: string } };
+    await define("wire", { vni: 5000, cidrs: ["10.50.0.0/16"], mode: "Bridged" });
+    agent("n1");
+    await eventually(async () => (await get("wire")).status?.endpoints === 0, { timeoutMs: 8_000 });
+    const endpoint = (n: number) => ({ ips: [`10.50.0.${n}`], mac: `02:00:00:00:00:0${n}`, moves: 0 });
+    const body = endpointsObject("wire", { name: "n1", uid: made.metadata.uid }, [endpoint(2), endpoint(3)]);
+    await client.json({ method: "POST", path: NETWORK_ENDPOINTS, body });
+    await eventually(async () => (await get("wire")).status?.endpoints === 2, { timeoutMs: 8_000 });
+  });
+
+  it("is written by one agent, and by another once that one has stopped", async () => {
+    await define("blue", { vni: 5000, cidrs: ["10.50.0.0/16"] });
+    const first = agent("n1");
+    await says("blue", { Ready: "True Served", Conflict: "False NoConflict" });
+    const { resourceVersion } = (await get("blue")).metadata;
+    agent("n2");
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    assert.equal((await get("blue")).metadata.resourceVersion, resourceVersion, "nothing is written twice");
+    await first.stop();
+    await define("red", { vni: 5001, cidrs: ["10.51.0.0/16"] });
+    await says("red", { Ready: "True Served", Conflict: "False NoConflict" });
+  });
+
+  it("shows the default network, and puts back what others change of it", async () => {
+    agent("n1", {}, [member("n1", "default"), member("n2", "default")]);
+    const shown = async (): Promise<Network> => {
+      const network = await get("default");
+      assert.equal(network.spec["vni"], 4096);
+      assert.deepEqual(network.spec["cidrs"], ["10.244.0.0/16", "fd00:10:244::/48"]);
+      assert.equal(network.metadata.labels?.["app.kubernetes.io/managed-by"], "skylane");
+      assert.equal(network.status?.nodes, 2);
+      return network;
+    };
+    const first = await eventually(shown, { timeoutMs: 8_000 });
+    assert.equal((await conditions("default"))["Ready"], "True Served");
+    const path = `${POD_NETWORKS}/default`;
+    const contentType = "application/merge-patch+json";
+    await client.json({ method: "PATCH", path, contentType, body: { metadata: { labels: null } } });
+    assert.equal((await eventually(shown, { timeoutMs: 8_000 })).metadata.uid, first.metadata.uid);
+    await client.json({ method: "DELETE", path });
+    const second = await eventually(shown, { timeoutMs: 8_000 });
+    assert.notEqual(second.metadata.uid, first.metadata.uid);
+    await client.json({ method: "DELETE", path });
+    // Another one may be there already: then it is that one that is seen.
+    await define("default", { vni: 9, cidrs: ["192.0.2.0/24"] }).catch(() => undefined);
+    await eventually(shown, { timeoutMs: 8_000 });
+  });
+
+  it("shows no default network where nobody knows its CIDRs", async () => {
+    await define("blue", { vni: 5000, cidrs: ["10.50.0.0/16"] });
+    agent("n1", { clusterCidrs: [] });
+    await says("blue", { Ready: "True Served", Conflict: "False NoConflict" });
+    assert.deepEqual(
+      (await list()).map(({ metadata }) => metadata.name),
+      ["blue"],
+    );
+  });
+});
