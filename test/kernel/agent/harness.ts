@@ -107,6 +107,11 @@ export class Fabric {
     }) as Promise<T>;
   }
 
+  /** Creates many objects of a collection. */
+  async create(path: string, objects: readonly Json[]): Promise<void> {
+    await this.#call({ kind: "create", path, objects });
+  }
+
   /** Makes the API server misbehave. */
   async faults(settings: FaultSettings): Promise<void> {
     await this.#call({ kind: "faults", settings });

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
+import { findBinDir } from "../../../src/lab/context.ts";
 import { NETWORKS_ANNOTATION } from "../../../src/networks/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import { useLab } from "./support.ts";
@@ -42,19 +44,23 @@ describe("the status of pod networks in a cluster", function () {
     await eventually(async () => (await get("blue")).status?.nodes === 1, SOON);
     assert.equal((await ready("blue"))?.status, "True");
     assert.equal((await get("twin")).status?.nodes, 0);
+    const told = await the().exec("node1", join(findBinDir(), "skylanectl"), "status");
+    assert.match(told, /^blue +5000 +Routed +0\/0 +yes +-$/m);
   });
 
-  it("is kept by another agent when the one that did is gone with its node", async () => {
-    const { spec } = await the().api.call<{ spec: { holderIdentity: string } }>(
-      "GET",
-      "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/skylane-networks",
-    );
-    const [holder = ""] = spec.holderIdentity.split("_");
+  it("is kept by another agent when the one that did it ends", async () => {
+    const holderIdentity = async (): Promise<string> => {
+      const path = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/skylane-networks";
+      return (await the().api.call<{ spec: { holderIdentity: string } }>("GET", path)).spec.holderIdentity;
+    };
+    const former = await holderIdentity();
+    const [holder = ""] = former.split("_");
     const other = holder === "node1" ? "node2" : "node1";
     await the().exec(holder, "pkill", "-TERM", "-f", "skylane-agent.cjs");
     await the().addPod(other, "late", { annotations: { [NETWORKS_ANNOTATION]: "blue" } });
     await eventually(async () => (await get("blue")).status?.nodes === (other === "node1" ? 1 : 2), SOON);
     await the().addNetwork("red", { cidrs: ["10.52.0.0/16"] });
     await eventually(async () => (await ready("red"))?.status === "True", SOON);
+    assert.notEqual(await holderIdentity(), former);
   });
 });
