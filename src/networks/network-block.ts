@@ -71,5 +71,6 @@ export const blockObject = (
     labels: labelsOf(network, node?.name ?? ""),
     ...(node && { ownerReferences: [{ apiVersion: "v1", kind: "Node", name: node.name, uid: node.uid }] }),
   },
-  spec: { network, cidr, node: node?.name ?? "", ...(addresses && { addresses }) },
+  // Not "" where there is none: API servers before 1.21 take that for null, which no text may be.
+  spec: { network, cidr, ...(node && { node: node.name }), ...(addresses && { addresses }) },
 });

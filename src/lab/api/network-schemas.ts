@@ -79,11 +79,11 @@ export const NETWORK_SCHEMAS = {
   ),
   networkblocks: whole({
     type: "object",
-    required: ["network", "cidr", "node"],
+    required: ["network", "cidr"],
     properties: {
       network,
       cidr: { type: "string", minLength: 3, maxLength: 43 },
-      node: { type: "string", maxLength: 253 },
+      node: { type: "string", minLength: 1, maxLength: 253 },
       addresses: { type: "object", additionalProperties: { type: "string", maxLength: 354 } },
     },
   }),
