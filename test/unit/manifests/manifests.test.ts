@@ -129,7 +129,7 @@ describe("the manifest", () => {
         "podnetworks create",
         "podnetworks default update,delete",
         "podnetworks/status patch",
-          "networkblocks get,list,watch,create,update,delete",
+        "networkblocks get,list,watch,create,update,delete",
         "ipclaims get,list,watch",
         "ipclaims/status update,patch",
         "networkendpoints get,list,watch,create,update,delete",
