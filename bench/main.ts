@@ -7,6 +7,7 @@
  *     npm run bench -- scale --nodes 5000        the simulator with so many nodes
  */
 import { parseArgs } from "node:util";
+import { bridged } from "./rows/bridged.ts";
 import { burst } from "./rows/burst.ts";
 import { cni } from "./rows/cni.ts";
 import { peers } from "./rows/peers.ts";
@@ -19,7 +20,7 @@ import { met, type Row } from "./support/row.ts";
 import { plainTable } from "./support/text.ts";
 
 /** In the order of the report. One more measurement is one more entry. */
-const MEASUREMENTS: readonly Measurement[] = [cni, burst, peers, traffic, scale, scaleReal];
+const MEASUREMENTS: readonly Measurement[] = [cni, burst, peers, bridged, traffic, scale, scaleReal];
 
 const names = MEASUREMENTS.map(({ name }) => name);
 const { values, positionals } = parseArgs({

@@ -24,9 +24,15 @@ export function macToBytes(mac: string): Uint8Array {
   return out;
 }
 
+/** Each byte's two digits: dumps of tables have MAC addresses by the ten thousand. */
+const PAIRS = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+
 /** The canonical text of six bytes. */
-export const bytesToMac = (bytes: Uint8Array): string =>
-  Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":");
+export function bytesToMac(bytes: Uint8Array): string {
+  let text = "";
+  for (const [i, byte] of bytes.entries()) text += i === 0 ? PAIRS[byte] : `:${PAIRS[byte]}`;
+  return text;
+}
 
 /**
  * A MAC address derived from a name: locally administered and unicast (IEEE 802 U/L set, I/G clear), the
