@@ -7,6 +7,7 @@ export { type Drift, DRIFT_KINDS, type DriftKind } from "./drift.ts";
 export { Lab } from "./lab.ts";
 export type { LabOptions } from "./options.ts";
 export type { Addressing } from "./names.ts";
+export { type Gap, moveUnderLoad, type MoveUnderLoad } from "./gap.ts";
 export type { Echo } from "./ping.ts";
 export { LabFiles, type LabRecord, type NodeRecord, type PodRecord } from "./records.ts";
 export { NetworkNotReady, PluginError } from "./runtime/runtime.ts";

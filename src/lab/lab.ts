@@ -5,6 +5,7 @@
 import { type AgentStatus, agentStatus, CommandError } from "../ctl/index.ts";
 import type { ApiClient } from "./api-client.ts";
 import { build, takeDown } from "./build.ts";
+import * as claims from "./claims.ts";
 import { apiClient, fabricPid, findBinDir, initOf, type LabContext, labEnv } from "./context.ts";
 import type { Faults, FaultSettings } from "./api/index.ts";
 import { callControl } from "./control/client.ts";
@@ -20,7 +21,7 @@ import { type LabOptions, newRecord } from "./options.ts";
 import * as pods from "./pods.ts";
 import { LabFiles, type LabRecord, type NodeRecord, type PodRecord } from "./records.ts";
 import { resultIps } from "./runtime/chain.ts";
-import { type Transfer, transfer } from "./transfer.ts";
+import { type Transfer, transfer, type TransferOptions } from "./transfer.ts";
 
 /** What the API server was told, as it says itself. */
 export type FaultState = ReturnType<Faults["state"]>;
@@ -207,6 +208,26 @@ export class Lab {
     return networks.removeNetwork(this.api, name);
   }
 
+  /** The claims of addresses, of all namespaces. */
+  claims(): Promise<claims.LabClaim[]> {
+    return claims.listClaims(this.api);
+  }
+
+  /** A claim. @throws CommandError when there is none of that name */
+  claim(name: string, namespace?: string): Promise<claims.LabClaim> {
+    return claims.readClaim(this.api, name, namespace);
+  }
+
+  /** Claims addresses for a workload. @throws ApiError as the API server said it */
+  addClaim(name: string, options: claims.ClaimOptions): Promise<claims.LabClaim> {
+    return claims.addClaim(this.api, name, options);
+  }
+
+  /** Removes a claim, which frees its addresses. @throws CommandError when there is none of that name */
+  removeClaim(name: string, namespace?: string): Promise<void> {
+    return claims.removeClaim(this.api, name, namespace);
+  }
+
   /** CNI CHECK of a pod. @throws PluginError naming what differs */
   checkPod(name: string): Promise<void> {
     return pods.checkPod(this.context, this.pod(name));
@@ -230,9 +251,9 @@ export class Lab {
     return drift(this.context, this.node(name), options);
   }
 
-  /** Sends bytes over TCP from a pod to an address of another and compares what arrived. */
-  transfer(from: PodRecord, to: PodRecord, ip: string, bytes: number): Promise<Transfer> {
-    return transfer(this.context, from, to, ip, bytes);
+  /** Sends bytes over TCP from a pod to an address of another and compares what arrived; see src/lab/transfer.ts. */
+  transfer(from: PodRecord, to: PodRecord, ip: string, bytes: number, how?: TransferOptions): Promise<Transfer> {
+    return transfer(this.context, from, to, ip, bytes, how);
   }
 
   /** Makes the API server misbehave; see src/lab/api/faults.ts. Works also while it is away. */
@@ -265,6 +286,11 @@ export class Lab {
     const pod = this.pod(name);
     const pid = initOf(this.node(pod.node));
     return entering({ pid, whole: true, netns: pods.podNetns(this.context, pod) }, command, args);
+  }
+
+  /** Runs a command in a pod's network to its end and returns what it printed. @throws Error when it fails */
+  execInPod(name: string, command: string, ...args: string[]): Promise<string> {
+    return run(this.enterPod(name, command, ...args), { env: this.context.env });
   }
 
   /** The command line that runs a command in the fabric's network, where the underlay's packets are. */

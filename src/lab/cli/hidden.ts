@@ -20,15 +20,16 @@ const process_ = (word: string, load: () => Promise<() => Promise<number>>): Com
 const transfer: Command = {
   words: ["lab", "transfer"],
   summary: "One side of a transfer between pods",
-  operands: "receive ADDRESS | send ADDRESS PORT BYTES",
-  count: [2, 4],
+  operands: "receive ADDRESS | send ADDRESS PORT BYTES MS",
+  count: [2, 5],
   hidden: true,
   async run(input) {
     const { receive, send } = await import("../transfer.ts");
-    const [side, address, port, bytes] = input.operands as [string, string, string | undefined, string | undefined];
+    const [side, address, ...numbers] = input.operands as [string, string, ...string[]];
+    const [port = Number.NaN, bytes = 0, overMs = 0] = numbers.map(Number);
     if (isIP(address) === 0) throw new UsageError(`"${address}" is not an address`);
     if (side === "receive") await receive(address);
-    else if (side === "send") await send(address, Number(port), Number(bytes));
+    else if (side === "send") await send(address, port, bytes, overMs);
     else throw new UsageError(`a side is "receive" or "send", not "${side}"`);
     return 0;
   },

@@ -1,5 +1,6 @@
 /** All commands of the lab. */
 import type { Command } from "../../ctl/index.ts";
+import { claimCommands } from "./claims.ts";
 import { demoCommand } from "./demo.ts";
 import { faultCommands } from "./faults.ts";
 import { hiddenCommands } from "./hidden.ts";
@@ -13,6 +14,7 @@ export const labCommands: readonly Command[] = [
   ...lifecycleCommands,
   ...podCommands,
   ...networkCommands,
+  ...claimCommands,
   ...nodeCommands,
   ...faultCommands,
   demoCommand,

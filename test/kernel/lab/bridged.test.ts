@@ -14,10 +14,8 @@ interface Endpoint {
 
 describe("a bridged pod network", () => {
   const the = useLab({ nodes: 3 });
-  const inPod = (name: string, ...argv: string[]): Promise<string> => {
-    const { node, netns } = the().pod(name);
-    return the().exec(node, "nsenter", `--net=${netns}`, ...argv);
-  };
+  const inPod = (name: string, command: string, ...args: string[]): Promise<string> =>
+    the().execInPod(name, command, ...args);
   const reaches = async (from: string, ip: string): Promise<boolean> =>
     (await the().pingFrom(the().pod(from), ip, 1000)).rttMs !== undefined;
   /** Published endpoints by node. */

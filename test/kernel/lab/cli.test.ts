@@ -93,6 +93,19 @@ describe("skylanectl lab", () => {
       const drifts = (await json("lab", "drift", "node1", "--count", "5")) as { repairedMs?: number }[];
       assert.ok(drifts.length === 5 && drifts.every(({ repairedMs }) => repairedMs !== undefined));
 
+      assert.equal((await ctl(["lab", "network", "add", "lan", "--bridged", "--cidr", "10.80.0.0/16"])).status, 0);
+      const claim = ["lab", "claim", "add", "vm", "--network", "lan", "--pod", "vm", "--ip", "10.80.0.100"];
+      assert.match((await ctl(claim)).out, /^default +vm +lan +vm +10\.80\.0\.100 +- +- +-$/m);
+      assert.equal((await ctl(claim)).status, 1, "the name is taken");
+      assert.equal((await ctl(["lab", "claim", "add", "other"])).status, 2, "no network");
+      await json("lab", "pod", "add", "node1", "vm", "--network", "lan");
+      const [held] = (await json("lab", "claim", "list")) as { ips: string[]; pod?: string; node?: string }[];
+      assert.deepEqual([held?.ips, held?.pod, held?.node], [["10.80.0.100"], "vm", "node1"]);
+      assert.equal((await ctl(["lab", "pod", "del", "vm"])).status, 0);
+      assert.equal((await ctl(["lab", "claim", "remove", "vm"])).out, "vm is removed\n");
+      assert.match((await ctl(["lab", "claim", "remove", "vm"])).err, /there is no claim "vm" in namespace "default"/);
+      assert.equal((await ctl(["lab", "claim", "list"])).out, "no claims\n");
+
       assert.equal((await ctl(["lab", "exec", "node1", "--", "sh", "-c", "exit 42"])).status, 42);
       assert.equal((await ctl(["lab", "exec", "node1", "--", "hostname"])).out, "node1\n");
       assert.match((await ctl(["lab", "exec", "web", "--", "ip", "-br", "address"])).out, /eth0/);

@@ -69,12 +69,12 @@ describe("pod networks of two tenants with the same addresses", () => {
     assert.deepEqual(the().ipsOf("small-a", "net1"), ["10.70.0.2"]);
     assert.deepEqual(the().ipsOf("small-b", "net1"), ["10.70.0.2"]);
     for (const name of ["small-a", "small-b"]) await the().deletePod(name);
-    const alone = await the().addPod("node1", "alone", wants("green@net1"));
+    await the().addPod("node1", "alone", wants("green@net1"));
     const [ip] = the().ipsOf("alone", "net1") as [string];
     assert.ok(await reaches("green2", ip));
     assert.equal(await reaches("blue2", ip), false, "the other tenant");
     const inNetwork = (target: string): Promise<string> =>
-      the().exec("node1", "nsenter", `--net=${alone.netns}`, "ping", "-n", "-c1", "-W1", "-I", "net1", target);
+      the().execInPod("alone", "ping", "-n", "-c1", "-W1", "-I", "net1", target);
     await assert.rejects(inNetwork("172.30.0.11"), "the node");
     await assert.rejects(inNetwork(the().pod("blue1").ips[0] as string), "the default network");
     await the().deletePod("alone");
@@ -87,8 +87,7 @@ describe("pod networks of two tenants with the same addresses", () => {
   });
 
   it("refuse a spoofed source", async () => {
-    const { netns } = the().pod("blue1");
-    const inPod = (...argv: string[]): Promise<string> => the().exec("node1", "nsenter", `--net=${netns}`, ...argv);
+    const inPod = (command: string, ...args: string[]): Promise<string> => the().execInPod("blue1", command, ...args);
     const spoofed = "10.50.0.99";
     await inPod("ip", "addr", "add", `${spoofed}/32`, "dev", "net1");
     const [ip] = the().ipsOf("blue2", "net1") as [string];
@@ -136,8 +135,7 @@ describe("pod networks of two tenants with the same addresses", () => {
 
   it("outlive their agent, and lose no packet to its restart", async () => {
     const [ip] = the().ipsOf("blue2", "net1") as [string];
-    const { netns } = the().pod("blue1");
-    const ping = the().exec("node1", "nsenter", `--net=${netns}`, "ping", "-n", "-q", "-c", "400", "-i", "0.01", ip);
+    const ping = the().execInPod("blue1", "ping", "-n", "-q", "-c", "400", "-i", "0.01", ip);
     await the().exec("node1", "pkill", "-TERM", "-f", "skylane-agent.cjs");
     assert.match(await ping, / 0% packet loss/);
     await eventually(async () => (await the().status(the().node("node1"))).networks.length === 3, {

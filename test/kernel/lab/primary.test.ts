@@ -9,8 +9,8 @@ const OUTSIDE = ["172.30.0.1", "fd30::1"];
 describe("pods whose primary network is another than the default one", () => {
   const the = useLab({ nodes: 2, agentConfig: { serviceCidrs: ["10.96.0.0/12"] } });
   const inPod = (name: string, command: string): Promise<string> => {
-    const { node, netns } = the().pod(name);
-    return the().exec(node, "nsenter", `--net=${netns}`, ...command.split(" "));
+    const [program, ...args] = command.split(" ") as [string, ...string[]];
+    return the().execInPod(name, program, ...args);
   };
   const reaches = async (from: string, ip: string): Promise<boolean> =>
     (await the().pingFrom(the().pod(from), ip, 500)).rttMs !== undefined;
