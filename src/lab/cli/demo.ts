@@ -1,7 +1,9 @@
-/** `lab demo`: the main job, shown and checked step by step, in well under a minute. */
+/** `lab demo`: the main job, or pod networks, shown and checked step by step, each in well under a minute. */
 import { relative } from "node:path";
-import { type Command, describeError } from "../../ctl/index.ts";
-import { STEPS } from "../demo/steps.ts";
+import { type Command, describeError, UsageError } from "../../ctl/index.ts";
+import { NETWORKS } from "../demo/networks.ts";
+import { OVERLAY } from "../demo/overlay.ts";
+import type { Step } from "../demo/step.ts";
 import { Lab } from "../lab.ts";
 import { interruptible, NAME, print } from "./common.ts";
 
@@ -11,8 +13,18 @@ const dim = (text: string): string => (process.stdout.isTTY ? `\x1b[2m${text}\x1
 const heading = (number: number, title: string, why: string): string =>
   `\n${bold(`${number}. ${title}`)}\n${dim(why)}\n\n`;
 
-async function runSteps(lab: Lab, signal: AbortSignal): Promise<void> {
-  for (const [i, step] of STEPS.entries()) {
+/** The demos by what they show. */
+const DEMOS: Readonly<Record<string, readonly Step[]>> = { overlay: OVERLAY, networks: NETWORKS };
+
+/** @throws UsageError when there is no such demo */
+function stepsOf(name: string): readonly Step[] {
+  const steps = Object.hasOwn(DEMOS, name) ? DEMOS[name] : undefined;
+  if (!steps) throw new UsageError(`no demo "${name}"; there are ${Object.keys(DEMOS).join(", ")}`);
+  return steps;
+}
+
+async function runSteps(lab: Lab, steps: readonly Step[], signal: AbortSignal): Promise<void> {
+  for (const [i, step] of steps.entries()) {
     signal.throwIfAborted();
     await print(heading(i + 1, step.title, step.why));
     const aborted = new Promise<never>((_, reject) => {
@@ -42,9 +54,15 @@ Take it down:
 export const demoCommand: Command = {
   words: ["lab", "demo"],
   summary: "Shows what Skylane does, on a cluster of three nodes made for it",
+  operands: "[overlay|networks]",
+  count: [0, 1],
   options: { ...NAME, keep: { help: "leave the lab up" } },
-  details: "Exit status 0 when everything that it shows held, 1 otherwise. Cleans up after itself, also on Ctrl-C.",
+  details:
+    "overlay (the default): nodes, pods, entries, a node that joins, repairs. networks: two tenants with the same\n" +
+    "addresses, and a workload that moves to another node under a running ping and a connection.\n\n" +
+    "Exit status 0 when everything that it shows held, 1 otherwise. Cleans up after itself, also on Ctrl-C.",
   async run(input) {
+    const steps = stepsOf(input.operands[0] ?? "overlay");
     const name = input.text("name") ?? "demo";
     const start = performance.now();
     if ((await Lab.down(name)) !== undefined) await print(`(an earlier lab "${name}" was taken down)\n`);
@@ -54,7 +72,7 @@ export const demoCommand: Command = {
     try {
       await interruptible(async (signal) => {
         lab = await Lab.up({ name, nodes: 3, signal });
-        await runSteps(lab, signal);
+        await runSteps(lab, steps, signal);
       });
       keep = input.flag("keep");
     } catch (error) {
@@ -65,7 +83,7 @@ export const demoCommand: Command = {
       if (!keep) await Lab.down(name);
     }
     const seconds = ((performance.now() - start) / 1000).toFixed(1);
-    await print(`\n${bold(`All ${STEPS.length} steps held`)}, in ${seconds} s.`);
+    await print(`\n${bold(`All ${steps.length} steps held`)}, in ${seconds} s.`);
     await print(keep && lab ? `\n${lookAround(lab)}` : ` Nothing of it is left on this machine.\n`);
     return 0;
   },

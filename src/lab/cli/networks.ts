@@ -3,7 +3,8 @@ import { type Command, type Input, table, UsageError } from "../../ctl/index.ts"
 import type { LabNetwork, NetworkOptions } from "../networks.ts";
 import { ANSWER, answer, NAME, print, withLab } from "./common.ts";
 
-const networkTable = (networks: readonly LabNetwork[]): string =>
+/** Networks as a table. */
+export const networkTable = (networks: readonly LabNetwork[]): string =>
   networks.length === 0
     ? "no pod networks beside the default one\n"
     : table(

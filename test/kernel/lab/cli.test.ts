@@ -63,6 +63,30 @@ describe("skylanectl lab", () => {
     assert.equal(existsSync(join(base(), "demo")), false);
   });
 
+  it("shows the demo of pod networks, ends with status 0 and leaves nothing", async () => {
+    const { status, out, err } = await ctl(["lab", "demo", "networks"]);
+    assert.equal(status, 0, out + err);
+    for (const shown of [
+      /^blue +5000 +Routed +10\.50\.0\.0\/27 .*\ngreen +5001 +Routed +10\.50\.0\.0\/27/m,
+      /^blue1 +10\.50\.\S+ +blue2$/m,
+      /^green1 +10\.50\.\S+ +green2$/m,
+      /^green1 +fd50:\S+ +green2$/m,
+      /of its own tenant +answered$/m,
+      /of the other tenant +no answer$/m,
+      /no answer; packets dropped on node1: [1-9]/,
+      /^default +vm +lan +vm .* vm +node2$/m,
+      /^default +vm +lan +vm .* vm +node3$/m,
+      /dst 172\.30\.0\.12 [^]*dst 172\.30\.0\.13 /,
+      /^longest gap +[\d.]+ ms$/m,
+      /^the connection +the same one throughout/m,
+      /30 MiB sent, 30 MiB received, SHA-256 same/,
+      /All 6 steps held/,
+    ])
+      assert.match(out, shown);
+    assert.equal(existsSync(join(base(), "demo")), false);
+    assert.equal((await ctl(["lab", "demo", "nothing"])).status, 2);
+  });
+
   it("cleans up after a demo that is interrupted, and ends with status 1", async () => {
     let told = false;
     const { status, out } = await ctl(["lab", "demo"], (text, kill) => {

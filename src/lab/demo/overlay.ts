@@ -1,8 +1,4 @@
-/**
- * The demo's steps. Each shows one thing that a newcomer wants to see of an overlay, says in a line or two why it
- * matters, and checks what it shows: a step that does not hold throws.
- */
-import type { Family } from "../../addr/index.ts";
+/** The demo of the overlay. Each step shows one thing that a newcomer wants to see of it, and says in a line or two why it matters. */
 import { duration, table } from "../../ctl/index.ts";
 import { capture, NoTcpdump } from "../capture.ts";
 import { pingMatrix, pingSummary } from "../cli/pods.ts";
@@ -11,42 +7,19 @@ import type { DriftKind } from "../drift.ts";
 import { SWITCH } from "../fabric.ts";
 import type { Lab } from "../lab.ts";
 import type { PodRecord } from "../records.ts";
-
-/** Where a step prints. */
-export type Print = (text: string) => Promise<void>;
-
-/** One step: its title, why it matters, and what it does. */
-export interface Step {
-  title: string;
-  why: string;
-  run(lab: Lab, print: Print): Promise<void>;
-}
+import { check, indented, ofFamily, type Step } from "./step.ts";
 
 const TRANSFER_BYTES = 32 << 20;
 /** An agent that was never told of a node must know it within this time; generous, for a loaded machine. */
 const JOIN_MS = 30_000;
 
-function check(holds: boolean, what: string): asserts holds {
-  if (!holds) throw new Error(what);
-}
-
 const device = (lab: Lab): string => `sky.${lab.context.record.vni}`;
-
-const ipOf = (pod: PodRecord, family: Family): string | undefined =>
-  pod.ips.find((ip) => ip.includes(":") === (family === 6));
 
 const podOn = (lab: Lab, node: string): PodRecord => {
   const found = lab.pods().find((pod) => pod.node === node);
   if (!found) throw new Error(`no pod on ${node}`);
   return found;
 };
-
-const indented = (text: string): string =>
-  text
-    .trimEnd()
-    .split("\n")
-    .map((line) => `    ${line.trimEnd()}\n`)
-    .join("");
 
 const nodes: Step = {
   title: "Three nodes",
@@ -126,7 +99,7 @@ const wire: Step = {
   why: "One echo request from node1's pod to node2's as the switch between the nodes sees it: a packet in a packet.",
   async run(lab, print) {
     const [from, to] = [podOn(lab, "node1"), podOn(lab, "node2")];
-    const ip = ipOf(to, 4) as string;
+    const ip = ofFamily(to.ips, 4) as string;
     const { vni, port } = lab.context.record;
     let wire: Awaited<ReturnType<typeof capture>>;
     try {
@@ -214,4 +187,4 @@ right. Nothing waits for a timer.`,
 };
 
 /** In the order of the demo; the lab is up before the first. */
-export const STEPS: readonly Step[] = [nodes, pods, entries, ping, wire, transfer, join, repair];
+export const OVERLAY: readonly Step[] = [nodes, pods, entries, ping, wire, transfer, join, repair];
