@@ -1,13 +1,11 @@
 /** Whether a notification speaks against what we believe, as in the overlay: the echo of our own work does not. */
 import type { BridgePort, Link, NetlinkEvent } from "../netlink/index.ts";
+import { WHOLE } from "../overlay/index.ts";
 import { POD_PORT } from "../pod/index.ts";
 import { bridgeFdbEntry, type Devices, fdbEntry, neighbourEntry } from "./actual.ts";
 import type { BridgeDesired } from "./desired.ts";
 import { planBridgeDevice, planPort, tunnelPort } from "./device.ts";
 import { BRIDGE_NAME, type BridgeEntry, keyOf, sameBridgeEntry } from "./types.ts";
-
-/** The key of the devices' own failures; no entry has it. */
-export const WHOLE = "device";
 
 /** What a notification casts doubt on: an entry's key, or {@link WHOLE}; undefined when it says nothing new. */
 export function doubtOf(desired: BridgeDesired, devices: Devices | undefined, event: NetlinkEvent): string | undefined {

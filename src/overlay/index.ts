@@ -9,10 +9,9 @@ export {
   readVtepAnnotation,
 } from "./annotation.ts";
 export { applyPlan } from "./apply.ts";
-export { Backoff, type BackoffOptions } from "./backoff.ts";
+export type { Backoff } from "./backoff.ts";
 export { type Changed, Ledger } from "./ledger.ts";
 export { isMadeNeighbour } from "./match.ts";
-export { Pacer, type PassEnd } from "./pacer.ts";
 export { type ActualState, readActual } from "./actual.ts";
 export { desiredState, deviceAlias, deviceOf, differing } from "./desired.ts";
 export type { Birthplace } from "./birthplace.ts";
@@ -36,4 +35,5 @@ export {
   type PeerStatus,
 } from "./status.ts";
 export * from "./types.ts";
+export { Upkeep, type UpkeepOptions, WHOLE } from "./upkeep.ts";
 export { isClusterCidr } from "./verdict.ts";
