@@ -8,8 +8,16 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { type BridgedNetwork, BRIDGE_NAME, BridgeReconciler, type RemoteEndpoint } from "../../src/bridge/index.ts";
+import {
+  type BridgedNetwork,
+  BRIDGE_NAME,
+  BridgeReconciler,
+  EVERYBODY,
+  type RemoteEndpoint,
+} from "../../src/bridge/index.ts";
 import { createLogger } from "../../src/log/index.ts";
+import { Rtnl } from "../../src/netlink/index.ts";
+import { isMadeNeighbour } from "../../src/overlay/index.ts";
 import type { Context, Measurement } from "../support/context.ts";
 import { type Namespace, namespace } from "../support/namespace.ts";
 import { alone, compared, type Row } from "../support/row.ts";
@@ -33,7 +41,7 @@ const LOCAL: BridgedNetwork = {
 function endpoint(n: number): RemoteEndpoint {
   const [high, low] = [n >> 8, n & 255];
   const mac = `02:00:00:02:${high.toString(16).padStart(2, "0")}:${low.toString(16).padStart(2, "0")}`;
-  return { mac, ips: [`10.80.${high}.${low}`, `fd80::${high}:${low}`], node: peer(n % NODES).node };
+  return { mac, ips: [`10.80.${high}.${low}`, `fd80::${high + 1}:${low + 1}`], node: peer(n % NODES).node };
 }
 
 const peers = Array.from({ length: NODES }, (_, n) => peer(n));
@@ -45,7 +53,7 @@ function batches(dir: string, endpoints: readonly RemoteEndpoint[]): { fdb: stri
   const everybody = peers.map(({ underlayIp }) => `fdb append 00:00:00:00:00:00 dev ${DEVICE} dst ${underlayIp}\n`);
   const entries = endpoints.map(
     ({ mac, node }) =>
-      `fdb add ${mac} dev ${DEVICE} dst ${underlayOf.get(node)}\nfdb add ${mac} dev ${DEVICE} master extern_learn\n`,
+      `fdb add ${mac} dev ${DEVICE} dst ${underlayOf.get(node)}\nfdb add ${mac} dev ${DEVICE} master dynamic extern_learn\n`,
   );
   writeFileSync(fdb, [...everybody, ...entries].join(""));
   const neighbours = endpoints.flatMap(({ mac, ips }) =>
@@ -55,7 +63,20 @@ function batches(dir: string, endpoints: readonly RemoteEndpoint[]): { fdb: stri
   return { fdb, ip };
 }
 
-function theirs(ns: Namespace, files: { fdb: string; ip: string }): number {
+/** Sees that all entries are there, so that nobody is quick by doing nothing. */
+function requireEntries(ns: Namespace, size: number): void {
+  using rtnl = Rtnl.open({ netns: ns.path });
+  const [bridge, vxlan] = [BRIDGE_NAME, DEVICE].map((name) => rtnl.link(name)?.index ?? 0) as [number, number];
+  const found = [
+    rtnl.fdb({ ifindex: vxlan }).filter(({ mac }) => mac !== EVERYBODY).length,
+    rtnl.bridgeFdb({ master: bridge }).filter(({ external }) => external).length,
+    rtnl.neighbours({ ifindex: bridge }).filter((one) => isMadeNeighbour(one)).length,
+  ];
+  if (String(found) !== String([size, size, 2 * size]))
+    throw new Error(`${found.join(", ")} entries of FDB, bridge and neighbours for ${size} endpoints`);
+}
+
+function theirs(ns: Namespace, files: { fdb: string; ip: string }, size: number): number {
   ns.exec("ip", "link", "add", BRIDGE_NAME, "up", "type", "bridge", "mcast_snooping", "0");
   const vxlan = ["id", "6000", "dstport", "4789", "local", "172.16.0.1", "nolearning"];
   ns.exec("ip", "link", "add", DEVICE, "type", "vxlan", ...vxlan);
@@ -64,6 +85,7 @@ function theirs(ns: Namespace, files: { fdb: string; ip: string }): number {
   execFileSync("bridge", ["-n", ns.name, "-batch", files.fdb]);
   execFileSync("ip", ["-n", ns.name, "-batch", files.ip]);
   const ms = performance.now() - start;
+  requireEntries(ns, size);
   for (const device of [DEVICE, BRIDGE_NAME]) ns.exec("ip", "link", "del", device);
   return ms;
 }
@@ -79,15 +101,31 @@ function inUse(): number {
   return heapUsed + external;
 }
 
-function reconciler(ns: Namespace, endpoints: readonly RemoteEndpoint[]): BridgeReconciler {
+/** Starts a reconciler for all endpoints, and stops it after `work`, which is told how long that took and what it changed. */
+async function running(
+  ns: Namespace,
+  endpoints: readonly RemoteEndpoint[],
+  work: (ms: number, bridge: BridgeReconciler, operations: number) => void | Promise<void>,
+): Promise<void> {
+  const start = performance.now();
+  let operations = 0;
   const bridge = new BridgeReconciler({
     local: LOCAL,
     netns: ns.path,
     logger: createLogger({ level: "error", format: "text" }),
+    onPass: (report) => (operations += report.operations),
   });
   bridge.setPeers(peers);
   bridge.setEndpoints(endpoints.map((one) => [one.mac, one]));
-  return bridge;
+  try {
+    await bridge.start();
+    const ms = performance.now() - start;
+    requireReady(bridge);
+    await work(ms, bridge, operations);
+    requireReady(bridge);
+  } finally {
+    await bridge.stop();
+  }
 }
 
 function requireReady(bridge: BridgeReconciler): void {
@@ -108,29 +146,24 @@ async function rowsFor(context: Context, size: number, rounds: number): Promise<
     one: [] as number[],
   };
   for (let round = 0; round < rounds; round++) {
-    let start = performance.now();
-    const first = reconciler(ns, endpoints);
-    await first.start();
-    samples.ours.push(performance.now() - start);
-    requireReady(first);
-    if (round === 0) samples.memory.push((inUse() - before) / 1e6);
-    await first.stop();
-    start = performance.now();
-    const second = reconciler(ns, endpoints);
-    await second.start();
-    samples.restart.push(performance.now() - start);
-    requireReady(second);
-    for (let n = 0; n < 30; n++) {
-      const one = endpoint(size + n);
-      start = performance.now();
-      second.setEndpoints([[one.mac, one]]);
-      await second.settled();
-      samples.one.push(performance.now() - start);
-    }
-    requireReady(second);
-    await second.stop();
+    await running(ns, endpoints, (ms) => {
+      samples.ours.push(ms);
+      requireEntries(ns, size);
+      if (round === 0) samples.memory.push((inUse() - before) / 1e6);
+    });
+    await running(ns, endpoints, async (ms, bridge, operations) => {
+      samples.restart.push(ms);
+      if (operations > 0) throw new Error(`a start with all in place changed ${operations} entries`);
+      for (let n = 0; n < 30; n++) {
+        const one = endpoint(size + n);
+        const start = performance.now();
+        bridge.setEndpoints([[one.mac, one]]);
+        await bridge.settled();
+        samples.one.push(performance.now() - start);
+      }
+    });
     for (const device of [DEVICE, BRIDGE_NAME]) ns.exec("ip", "link", "del", device);
-    samples.theirs.push(theirs(ns, files));
+    samples.theirs.push(theirs(ns, files, size));
   }
   const group = "bridged";
   const what = `${size.toLocaleString("en")} endpoints of ${NODES} nodes`;
