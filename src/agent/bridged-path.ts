@@ -192,7 +192,8 @@ export class BridgedPath implements DataPath {
     const { node, log } = this.#options;
     const { lists } = this.#book;
     const ports = this.#ports.values();
-    const { own, from, lost, disputed } = ownEndpoints({ node: node.name, ports, lists, taking: this.#taking });
+    const outcome = ownEndpoints({ node: node.name, ports, lists, taking: this.#taking });
+    const { own, from, lost, disputed } = outcome;
     this.#taking.clear();
     for (const [mac, owner] of lost)
       log.info("a workload of this node is on another one now", { mac, ips: owner.ips.join(" "), node: owner.node });
@@ -200,7 +201,8 @@ export class BridgedPath implements DataPath {
     this.#book.set(own);
     // Until it is published, what another node had stays where it was.
     const held = [...own.values()].filter(({ mac }) => !from.has(mac) || this.#book.says(mac));
-    this.#setRemote(ownersOf(new Map([...lists, [node.name, held]])).byMac);
+    const owners = held.length === own.size ? outcome.owners : ownersOf(new Map([...lists, [node.name, held]]));
+    this.#setRemote(owners.byMac);
     const macs = new Set(held.map(({ mac }) => mac));
     const wanted = new Map<string, LocalPort | undefined>();
     for (const ifname of this.#bridge.ports.keys()) wanted.set(ifname, undefined);

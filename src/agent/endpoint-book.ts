@@ -66,7 +66,7 @@ export class EndpointBook {
         what: `endpoints of network ${info.name}`,
         path: NETWORK_ENDPOINTS,
         labelSelector: `${NETWORK_LABEL}=${info.name}`,
-        parse: parseNetworkEndpoints,
+        parse: (object) => this.#inside(parseNetworkEndpoints(object)),
         same: sameObject,
       },
       { log },
@@ -98,16 +98,10 @@ export class EndpointBook {
 
   /** All nodes' endpoints. */
   get lists(): EndpointLists {
-    const { node, info } = this.#options;
+    const { node } = this.#options;
     const lists = new Map<string, readonly Endpoint[]>([[node.name, [...this.own.values()]]]);
-    for (const { node: name, endpoints } of this.#seen.objects.values()) {
-      if (name === node.name) continue;
-      const inside = endpoints.filter(({ ips }) =>
-        ips.every((ip) => info.cidrs.some((cidr) => cidrContains(cidr, ip))),
-      );
-      if (inside.length < endpoints.length) this.#tell(name);
-      lists.set(name, inside);
-    }
+    for (const { node: name, endpoints } of this.#seen.objects.values())
+      if (name !== node.name) lists.set(name, endpoints);
     return lists;
   }
 
@@ -188,13 +182,18 @@ export class EndpointBook {
     this.#version = parseNetworkEndpoints(now).resourceVersion;
   }
 
-  #tell(node: string): void {
-    if (this.#told.has(node)) return;
-    this.#told.add(node);
-    const { info, log } = this.#options;
-    log.warn(
-      `node ${node} publishes endpoints outside of network ${info.name} (${info.cidrs.join(", ")}); they are passed over`,
-    );
+  /** An object without what it has outside of the network: looked at once, when it comes, as thousands are gone through at every change. */
+  #inside(object: NetworkEndpoints): NetworkEndpoints {
+    const { info, node, log } = this.#options;
+    const isOurs = (ip: string): boolean => info.cidrs.some((cidr) => cidrContains(cidr, ip));
+    const endpoints = object.endpoints.filter(({ ips }) => ips.every(isOurs));
+    if (object.node === node.name || endpoints.length === object.endpoints.length) return object;
+    if (!this.#told.has(object.node)) {
+      this.#told.add(object.node);
+      const where = `network ${info.name} (${info.cidrs.join(", ")})`;
+      log.warn(`node ${object.node} publishes endpoints outside of ${where}; they are passed over`);
+    }
+    return { ...object, endpoints };
   }
 }
 

@@ -41,13 +41,16 @@ export interface OwnOutcome {
   lost: Map<string, OwnedEndpoint>;
   /** Those of ours that another node has, though no claim says that it may. */
   disputed: Map<string, OwnedEndpoint>;
+  /** Who has what once ours is published. */
+  owners: Owners;
 }
 
 /** Decides. Endpoints of pods that are no longer here are not published any more. */
 export function ownEndpoints({ node, ports, lists, taking }: OwnInput): OwnOutcome {
   const before = new Map(lists.get(node)?.map((one) => [one.mac, one]));
   const others = ownersOf(new Map([...lists].filter(([name]) => name !== node)));
-  const all = ownersOf(lists);
+  // Of ten thousand endpoints that takes a while, and as a rule nobody asks.
+  let all: Owners | undefined;
   const own = new Map<string, Endpoint>();
   const from = new Map<string, OwnedEndpoint>();
   const claimed = new Set<string>();
@@ -57,19 +60,22 @@ export function ownEndpoints({ node, ports, lists, taking }: OwnInput): OwnOutco
     const known = before.get(mac);
     const same = known && known.ips.length === ips.length && ips.every((ip) => known.ips.includes(ip));
     if (byClaim && !known && rival && !taking.has(mac)) continue;
-    const endpoint = same && !taking.has(mac) ? known : entitled(lists, all, node, { mac, ips }, known);
+    const endpoint =
+      same && !taking.has(mac) ? known : entitled(lists, (all ??= ownersOf(lists)), node, { mac, ips }, known);
     if (!endpoint) continue;
     own.set(mac, endpoint);
     if (rival) from.set(mac, rival);
   }
   const lost = new Map<string, OwnedEndpoint>();
   const disputed = new Map<string, OwnedEndpoint>();
-  for (const [mac, to] of withdrawals(ownersOf(new Map([...lists, [node, [...own.values()]]])), node)) {
+  // One that is given up below has lost: without it nobody has anything else.
+  const owners = ownersOf(new Map([...lists, [node, [...own.values()]]]));
+  for (const [mac, to] of withdrawals(owners, node)) {
     // One that the node gave out itself stays published: it has no other place to be, and is had again when the other one goes.
     (claimed.has(mac) ? lost : disputed).set(mac, to);
     if (claimed.has(mac)) own.delete(mac);
   }
-  return { own, from, lost, disputed };
+  return { own, from, lost, disputed, owners };
 }
 
 function entitled(
