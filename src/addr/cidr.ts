@@ -38,11 +38,15 @@ function split(text: string): { ip: string; prefix: number } {
  */
 export function parseCidr(text: string): string {
   const { ip, prefix } = split(text);
-  const network = networkOf(ip, prefix);
-  if (network !== ip) {
+  const cidr = partsOf(ip, prefix);
+  if (cidr.first !== ipToBigInt(ip)) {
+    const network = bigIntToIp(cidr.first, cidr.family);
     throw new RangeError(`"${printable(text)}" has host bits set; the network is ${network}/${prefix}`);
   }
-  return `${network}/${prefix}`;
+  const canonical = `${ip}/${prefix}`;
+  // Whoever parses a prefix works with its parts next.
+  remember(canonical, cidr);
+  return canonical;
 }
 
 /** Parses an address with a prefix length ("10.1.2.3/24") and returns both; host bits may be set. @throws RangeError */
@@ -50,24 +54,26 @@ export function parseInterfaceAddress(text: string): { ip: string; prefix: numbe
   return split(text);
 }
 
-function networkOf(ip: string, prefix: number): string {
-  const host = BigInt(addressBits(familyOf(ip)) - prefix);
-  return bigIntToIp((ipToBigInt(ip) >> host) << host, familyOf(ip));
+function partsOf(ip: string, prefix: number): Cidr {
+  const family = familyOf(ip);
+  const host = BigInt(addressBits(family) - prefix);
+  const first = (ipToBigInt(ip) >> host) << host;
+  return { family, prefix, first, last: first | ((1n << host) - 1n) };
+}
+
+function remember(text: string, cidr: Cidr): void {
+  if (parsed.size >= REMEMBERED) parsed.clear();
+  parsed.set(text, cidr);
 }
 
 /** The parts of a canonical prefix; remembered, since plans ask for the same few again and again. @throws RangeError */
 export function cidrOf(text: string): Cidr {
-  let found = parsed.get(text);
-  if (!found) {
-    const { ip, prefix } = split(text);
-    const family = familyOf(ip);
-    const host = BigInt(addressBits(family) - prefix);
-    const first = (ipToBigInt(ip) >> host) << host;
-    found = { family, prefix, first, last: first | ((1n << host) - 1n) };
-    if (parsed.size >= REMEMBERED) parsed.clear();
-    parsed.set(text, found);
-  }
-  return found;
+  const known = parsed.get(text);
+  if (known) return known;
+  const { ip, prefix } = split(text);
+  const cidr = partsOf(ip, prefix);
+  remember(text, cidr);
+  return cidr;
 }
 
 /** The network address of a prefix: "10.244.1.0/24" → "10.244.1.0". */

@@ -9,6 +9,7 @@ import type { Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { type Cluster, HttpMethod, KubeConfig, RequestContext } from "@kubernetes/client-node";
 import { ApiError, retryAfterMs, statusOf } from "./api-error.ts";
+import { isWire } from "./metadata-wire.ts";
 
 type Dispatcher = NonNullable<ReturnType<RequestContext["getDispatcher"]>>;
 
@@ -26,8 +27,15 @@ export interface ApiRequest {
   contentType?: string;
   accept?: string;
   signal?: AbortSignal | undefined;
-  /** Limit for the whole answer of `json`, for the answer's beginning of `stream`; in milliseconds. */
+  /** Limit for the whole answer of `json` and `read`, for the answer's beginning of `stream`; in milliseconds. */
   timeoutMs?: number;
+}
+
+/** A successful answer as it comes in. */
+export interface Answer {
+  body: Readable;
+  /** Whether it is protobuf (metadata-wire.ts), which only those get who have asked for it, and JSON otherwise. */
+  wire: boolean;
 }
 
 /** What the other files of this folder ask of a client. */
@@ -36,8 +44,10 @@ export interface KubeClient {
   readonly server: string;
   /** The parsed answer. @throws ApiError */
   json(request: ApiRequest): Promise<unknown>;
-  /** The body of a successful answer as it comes in; destroy it to give the connection up. @throws ApiError */
-  stream(request: ApiRequest): Promise<Readable>;
+  /** What `take` makes of the answer, to whose end it must read. @throws ApiError, also for what `take` throws */
+  read<T>(request: ApiRequest, take: (answer: Answer) => Promise<T>): Promise<T>;
+  /** An answer of which nobody knows how long it will take; destroy its body to give it up. @throws ApiError */
+  stream(request: ApiRequest): Promise<Answer>;
   /** Gives up all connections; requests under way fail. */
   close(): Promise<void>;
 }
@@ -94,29 +104,27 @@ class Client implements KubeClient {
     return this.config.getCurrentCluster()?.server ?? "";
   }
 
-  async json(request: ApiRequest): Promise<unknown> {
-    const limit = new AbortController();
-    const timeoutMs = request.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-    const timer = setTimeout(() => limit.abort(new Error(`no complete answer within ${timeoutMs} ms`)), timeoutMs);
-    const signal = request.signal ? AbortSignal.any([request.signal, limit.signal]) : limit.signal;
-    try {
-      const body = await this.send({ ...request, signal }, true);
-      const text = await collect(body, MAX_ANSWER_BYTES);
-      return JSON.parse(text.toString("utf8"));
-    } catch (error) {
-      throw asApiError(describe(request), error, limit.signal);
-    } finally {
-      clearTimeout(timer);
-    }
+  json(request: ApiRequest): Promise<unknown> {
+    return this.read(request, ({ body }) => jsonOf(body));
   }
 
-  async stream(request: ApiRequest): Promise<Readable> {
+  read<T>(request: ApiRequest, take: (answer: Answer) => Promise<T>): Promise<T> {
+    return this.within(request, "no complete answer", async (signal) =>
+      take(await this.send({ ...request, signal }, true)),
+    );
+  }
+
+  stream(request: ApiRequest): Promise<Answer> {
+    return this.within(request, "no answer", (signal) => this.send({ ...request, signal }, false));
+  }
+
+  /** Does something that ends with the request's signal, or when its time is over. @throws ApiError */
+  private async within<T>(request: ApiRequest, late: string, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const limit = new AbortController();
     const timeoutMs = request.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-    const timer = setTimeout(() => limit.abort(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
-    const signal = request.signal ? AbortSignal.any([request.signal, limit.signal]) : limit.signal;
+    const timer = setTimeout(() => limit.abort(new Error(`${late} within ${timeoutMs} ms`)), timeoutMs);
     try {
-      return await this.send({ ...request, signal }, false);
+      return await work(request.signal ? AbortSignal.any([request.signal, limit.signal]) : limit.signal);
     } catch (error) {
       throw asApiError(describe(request), error, limit.signal);
     } finally {
@@ -129,7 +137,7 @@ class Client implements KubeClient {
     await this.dispatcher?.value.destroy();
   }
 
-  private async send(request: ApiRequest, compressed: boolean): Promise<Readable> {
+  private async send(request: ApiRequest, compressed: boolean): Promise<Answer> {
     if (this.closed) throw new Error("the client is closed");
     const context = await this.authenticated(request.method ?? "GET");
     const base = new URL(this.server);
@@ -156,7 +164,10 @@ class Client implements KubeClient {
       bodyTimeout: 0,
     });
     const body: Readable = response.headers["content-encoding"] === "gzip" ? gunzipped(response.body) : response.body;
-    if (response.statusCode >= 200 && response.statusCode < 300) return body;
+    if (response.statusCode >= 200 && response.statusCode < 300) {
+      const type = response.headers["content-type"];
+      return { body, wire: typeof type === "string" && isWire(type) };
+    }
     if (response.statusCode === 401) this.stale = true;
     const text = await collect(body, MAX_ERROR_BYTES);
     const header = response.headers["retry-after"];
@@ -216,6 +227,10 @@ async function collect(body: Readable, maxBytes: number): Promise<Buffer> {
   }
   return Buffer.concat(parts);
 }
+
+/** An answer in JSON. @throws Error when it is none, or too long */
+export const jsonOf = async (body: Readable): Promise<unknown> =>
+  JSON.parse((await collect(body, MAX_ANSWER_BYTES)).toString("utf8"));
 
 function parseOrUndefined(text: string): unknown {
   try {

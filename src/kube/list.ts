@@ -3,10 +3,13 @@
  * goes over into the watch without a gap; servers that do not know it give pages.
  */
 import { ApiError } from "./api-error.ts";
-import type { KubeClient } from "./client.ts";
+import { type Answer, jsonOf, type KubeClient } from "./client.ts";
+import { readWireList } from "./list-wire.ts";
 import { metadataOf } from "./slim.ts";
 
 const PAGE = "500";
+/** A server that answers from memory gives no pages: 60,000 Nodes at once are 150 MB. */
+const PAGE_MS = 60_000;
 /** More pages than any cluster has nodes: a server that never stops giving a continue token. */
 const MAX_PAGES = 1000;
 
@@ -54,6 +57,8 @@ export interface ListOptions {
   path: string;
   query: Readonly<Record<string, string>>;
   accept: string;
+  /** The server may answer from memory with what it had a moment ago, which costs it least (`resourceVersion=0`). */
+  fromMemory?: boolean;
   signal: AbortSignal;
   onItem: (item: unknown) => void;
 }
@@ -65,22 +70,33 @@ export interface ListOptions {
  */
 export async function listPages(client: KubeClient, options: ListOptions): Promise<string> {
   const { path, accept, signal, onItem } = options;
-  let token: string | undefined;
-  let version = "";
+  let token = "";
   for (let page = 0; page < MAX_PAGES; page++) {
-    const query = { ...options.query, limit: PAGE, continue: token };
-    const answer = (await client.json({ path, query, accept, signal })) as Record<string, unknown> | null;
-    const items = answer?.["items"];
-    const metadata = (answer?.["metadata"] ?? {}) as Record<string, unknown>;
-    // Go writes an empty list as null; an answer without the key is no list.
-    if (items !== null && !Array.isArray(items))
-      throw new ApiError(`listing ${path}`, 0, { message: "the answer is no list" });
-    for (const item of items ?? []) onItem(item);
-    version = typeof metadata["resourceVersion"] === "string" ? metadata["resourceVersion"] : "";
-    if (version === "") throw new ApiError(`listing ${path}`, 0, { message: "the list has no resourceVersion" });
-    const next = metadata["continue"];
-    if (typeof next !== "string" || next === "") return version;
-    token = next;
+    const next = token === "" ? (options.fromMemory ? { resourceVersion: "0" } : {}) : { continue: token };
+    const query = { ...options.query, limit: PAGE, ...next };
+    const list = await client.read({ path, query, accept, signal, timeoutMs: PAGE_MS }, (answer) =>
+      answer.wire ? readWireList(answer.body, onItem) : readList(answer, path, onItem),
+    );
+    if (list.resourceVersion === "") throw noList(path, "the list has no resourceVersion");
+    if (list.continue === "") return list.resourceVersion;
+    token = list.continue;
   }
-  throw new ApiError(`listing ${path}`, 0, { message: `the list has more than ${MAX_PAGES} pages` });
+  throw noList(path, `the list has more than ${MAX_PAGES} pages`);
+}
+
+const noList = (path: string, message: string): ApiError => new ApiError(`listing ${path}`, 0, { message });
+const textOf = (value: unknown): string => (typeof value === "string" ? value : "");
+
+async function readList(
+  { body }: Answer,
+  path: string,
+  onItem: (item: unknown) => void,
+): Promise<{ resourceVersion: string; continue: string }> {
+  const answer = (await jsonOf(body)) as Record<string, unknown> | null;
+  const items = answer?.["items"];
+  // Go writes an empty list as null; an answer without the key is no list.
+  if (items !== null && !Array.isArray(items)) throw noList(path, "the answer is no list");
+  for (const item of items ?? []) onItem(item);
+  const metadata = (answer?.["metadata"] ?? {}) as Record<string, unknown>;
+  return { resourceVersion: textOf(metadata["resourceVersion"]), continue: textOf(metadata["continue"]) };
 }

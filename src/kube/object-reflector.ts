@@ -25,7 +25,8 @@ export class ObjectReflector<T extends Identified> extends Reflector<T> {
   constructor(client: KubeClient, source: ObjectSource<T>, options: ReflectorOptions = {}) {
     const { what, path, labelSelector, parse, same } = source;
     const query: Record<string, string> = labelSelector === undefined ? {} : { labelSelector };
-    const accept = { object: "application/json", list: "application/json" };
+    const json = "application/json";
+    const accept = { object: json, list: json, watch: json };
     super(client, { what, path, query, accept, slim: parse, same, optional: true }, options);
   }
 }
@@ -33,7 +34,7 @@ export class ObjectReflector<T extends Identified> extends Reflector<T> {
 /** All Namespaces by their metadata: which labels they have decides which networks their pods may have. */
 export class NamespaceReflector extends Reflector<ObjectMeta> {
   constructor(client: KubeClient, options: ReflectorOptions = {}) {
-    const accept = { object: METADATA_ONLY, list: METADATA_LIST };
+    const accept = { object: METADATA_ONLY, list: METADATA_LIST, watch: METADATA_ONLY };
     const same = (a: ObjectMeta, b: ObjectMeta): boolean =>
       JSON.stringify([a.uid, a.labels, a.annotations]) === JSON.stringify([b.uid, b.labels, b.annotations]);
     super(client, { what: "namespaces", path: NAMESPACES, query: {}, accept, slim: metaOf, same }, options);

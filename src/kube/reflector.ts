@@ -110,7 +110,6 @@ export class Reflector<T extends Identified> {
   start(): void {
     this.running ??= this.run();
   }
-
   /** Ends the watch and everything under way. Nobody is called back any more. */
   async stop(): Promise<void> {
     this.stopping.abort();
@@ -196,14 +195,15 @@ export class Reflector<T extends Identified> {
   /** Takes the whole set in pages; the resourceVersion to watch from. */
   private async list(): Promise<string> {
     const incoming = new Map<string, T>();
-    const { path, query, accept } = this.source;
+    const { path, query, accept, firstFromMemory } = this.source;
     const { signal } = this.stopping;
     const onItem = (item: unknown): void => {
       const object = this.mirror.read(item);
       if (object) incoming.set(keyOf(object), object);
     };
     this.mirror.doubtful = false;
-    const version = await listPages(this.client, { path, query, accept: accept.list, signal, onItem });
+    const fromMemory = firstFromMemory === true && !this.synced;
+    const version = await listPages(this.client, { path, query, accept: accept.list, fromMemory, signal, onItem });
     this.refusals.listed();
     this.complete(incoming, "list");
     return version;
@@ -273,7 +273,7 @@ export class Reflector<T extends Identified> {
     this.endWatch = () => ending.abort();
     let bookmarks = false;
     await followWatch(this.client, {
-      request: { path, query: { ...this.source.query, ...query, ...usual }, accept: accept.object },
+      request: { path, query: { ...this.source.query, ...query, ...usual }, accept: accept.watch },
       signal: AbortSignal.any([this.stopping.signal, ending.signal]),
       inactivityMs: () => limit?.() ?? (bookmarks ? bookmarkMs : seconds * 1000 + marginMs),
       onOpen: () => {

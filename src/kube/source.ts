@@ -8,8 +8,13 @@ export interface Source<T> {
   what: string;
   path: string;
   query: Readonly<Record<string, string>>;
-  /** Content types to ask for: of one object (also in a watch), and of a list. */
-  accept: { object: string; list: string };
+  /** Content types to ask for. */
+  accept: { object: string; list: string; watch: string };
+  /**
+   * The first set may be what the server had in memory a moment ago, as the watch from there brings the rest. Later ones
+   * may not: another server may be behind what was heard already.
+   */
+  firstFromMemory?: boolean;
   /** Cuts an object down. @throws TypeError when it makes no sense */
   slim: (object: unknown) => T;
   same: (a: T, b: T) => boolean;

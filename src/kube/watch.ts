@@ -1,14 +1,16 @@
 /**
  * One watch stream, from its request to its end. It knows nothing of what the events mean; it makes sure that
- * the stream cannot hang for ever, and that a broken line costs that line only.
+ * the stream cannot hang for ever, and that a broken event costs that event only.
  */
 import { finished } from "node:stream/promises";
 import { ApiError, statusOf } from "./api-error.ts";
 import type { ApiRequest, KubeClient } from "./client.ts";
 import { withoutManagedFields } from "./cut.ts";
+import { FrameSplitter } from "./frames.ts";
 import { LineSplitter } from "./lines.ts";
+import { readWatchEvent } from "./metadata-wire.ts";
 
-/** One line of a watch. */
+/** One event of a watch. */
 export interface WatchEvent {
   type: string;
   object: unknown;
@@ -25,7 +27,7 @@ export interface WatchOptions {
   onOpen: () => void;
   /** Every event but ERROR. */
   onEvent: (event: WatchEvent) => void;
-  /** A line that is no event. */
+  /** Something that is no event. */
   onGarbage: (why: string) => void;
 }
 
@@ -54,14 +56,15 @@ export async function followWatch(client: KubeClient, options: WatchOptions): Pr
   const { signal, onEvent, onGarbage } = options;
   const what = `watching ${options.request.path}`;
   if (signal.aborted) return;
-  const body = await client.stream({ ...options.request, signal });
+  const { body, wire } = await client.stream({ ...options.request, signal });
   options.onOpen();
 
   let reported: ApiError | undefined;
-  const onLine = (line: Buffer): void => {
+  const read = wire ? readWatchEvent : parseEvent;
+  const onBytes = (bytes: Buffer): void => {
     let event: WatchEvent;
     try {
-      event = parseEvent(line);
+      event = read(bytes);
     } catch (error) {
       return onGarbage((error as Error).message);
     }
@@ -69,12 +72,16 @@ export async function followWatch(client: KubeClient, options: WatchOptions): Pr
     const status = statusOf(event.object);
     reported ??= new ApiError(what, status.code ?? 500, status);
   };
-  const splitter = new LineSplitter(onLine, () => onGarbage("a line without end"));
+  const splitter = wire ? new FrameSplitter(onBytes) : new LineSplitter(onBytes, () => onGarbage("a line without end"));
 
   const silence = new Silence(options.inactivityMs, (stalled) => body.destroy(stalled));
   // A listener: going over the stream with "for await" costs as much again as what a heartbeat is.
   body.on("data", (chunk: Buffer) => {
-    splitter.push(chunk);
+    try {
+      splitter.push(chunk);
+    } catch (error) {
+      body.destroy(error as Error);
+    }
     // What came may have changed how long it may be silent.
     silence.broken();
     if (reported !== undefined) body.destroy(reported);

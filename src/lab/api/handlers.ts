@@ -6,7 +6,7 @@ import type { IncomingMessage } from "node:http";
 import { decodeBody, decodeJson, decodeYaml, mediaType, readBody } from "./body.ts";
 import { ApiError, badRequest, invalidKind, unsupportedMediaType } from "./errors.ts";
 import { inScope, listPage, parseListOptions } from "./list.ts";
-import { listBytes, jsonBytes, negotiate, objectBytes } from "./negotiate.ts";
+import { listBytes, jsonBytes, negotiate, objectBytes, typeOf } from "./negotiate.ts";
 import { jsonPatch } from "./patch-json.ts";
 import { mergePatch } from "./patch-merge.ts";
 import { strategicMergePatch } from "./patch-strategic.ts";
@@ -34,6 +34,8 @@ export interface Call {
 export interface Answer {
   code: number;
   body: Buffer;
+  /** Its Content-Type; JSON when absent. */
+  type?: string;
 }
 
 /** The verbs but watch. */
@@ -51,7 +53,7 @@ async function get(call: Call): Promise<Answer> {
   const { info, query, store, registry } = call;
   const projection = negotiate(call.request.headers.accept, "object", info.type.kind);
   await store.waitFor(Number(query.get("resourceVersion") ?? "0") || 0, call.freshnessTimeoutMs);
-  return { code: 200, body: objectBytes(registry.get(info.type, keyOf(info)), projection) };
+  return { code: 200, body: objectBytes(registry.get(info.type, keyOf(info)), projection), type: typeOf(projection) };
 }
 
 async function list(call: Call): Promise<Answer> {
@@ -59,7 +61,7 @@ async function list(call: Call): Promise<Answer> {
   const projection = negotiate(call.request.headers.accept, "list", info.type.kind);
   const options = parseListOptions(info.type, query, call, info);
   const page = await listPage(store, info.type, info, options, call.freshnessTimeoutMs, call.narrow);
-  return { code: 200, body: listBytes(info.type, page, projection) };
+  return { code: 200, body: listBytes(info.type, page, projection), type: typeOf(projection) };
 }
 
 async function create(call: Call): Promise<Answer> {
@@ -141,12 +143,12 @@ async function removeAll(call: Call): Promise<Answer> {
   const chosen = store.list(info.type).filter((version) => inScope(version, info) && options.selects(version.object));
   const items = chosen.map(({ key }) => registry.delete(info.type, key, preconditions, dryRun).version);
   const page = { items, resourceVersion: store.resourceVersion, continue: "", remaining: undefined };
-  return { code: 200, body: listBytes(info.type, page, projection) };
+  return { code: 200, body: listBytes(info.type, page, projection), type: typeOf(projection) };
 }
 
 function written(call: Call, version: Version, created: boolean): Answer {
   const projection = negotiate(call.request.headers.accept, "object", call.info.type.kind);
-  return { code: created ? 201 : 200, body: objectBytes(version, projection) };
+  return { code: created ? 201 : 200, body: objectBytes(version, projection), type: typeOf(projection) };
 }
 
 async function bodyObject(call: Call): Promise<KubeObject> {

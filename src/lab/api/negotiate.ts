@@ -1,7 +1,7 @@
 /**
  * What form an answer takes: JSON of whole objects, or of their metadata alone (PartialObjectMetadata, asked for
- * through Accept), compressed when it is large. The first media type of the Accept header that can be given wins;
- * Table, protobuf and YAML cannot be, and 406 says so where nothing else is asked for.
+ * through Accept), the latter in protobuf, too; compressed when it is large. The first media type of the Accept header
+ * that can be given wins; Table, YAML and whole objects in protobuf cannot be, and 406 says so where nothing else is asked for.
  */
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
@@ -9,6 +9,7 @@ import { notAcceptable } from "./errors.ts";
 import type { Page } from "./list.ts";
 import { apiVersionOf, type Json, type ResourceType } from "./types.ts";
 import type { Projection, Version } from "./version.ts";
+import { WIRE_TYPE, wireList, wireMetadata } from "./wire.ts";
 
 const compress = promisify(gzip);
 
@@ -22,8 +23,10 @@ export type AnswerShape = "object" | "list" | "watch" | "plain";
 export function negotiate(accept: string | undefined, shape: AnswerShape, kind = ""): Projection {
   if (accept === undefined || accept.trim() === "") return "full";
   for (const { type, parameters } of parseAccept(accept)) {
-    if (type !== "application/json" && type !== "*/*" && type !== "application/*") continue;
+    const wire = type === WIRE_TYPE;
+    if (type !== "application/json" && type !== "*/*" && type !== "application/*" && !wire) continue;
     const as = parameters.get("as");
+    if (as === undefined && wire) continue;
     if (as === undefined) return "full";
     if (parameters.get("g") !== "meta.k8s.io" || !["v1", "v1beta1"].includes(parameters.get("v") ?? "")) continue;
     if (as === "PartialObjectMetadata" && shape === "list") {
@@ -32,7 +35,8 @@ export function negotiate(accept: string | undefined, shape: AnswerShape, kind =
     if (as === "PartialObjectMetadataList" && (shape === "object" || shape === "watch")) {
       throw notAcceptable(`you requested PartialObjectMetadataList, but the requested object is not a list (*${kind})`);
     }
-    if (shape !== "plain" && (as === "PartialObjectMetadata" || as === "PartialObjectMetadataList")) return "meta";
+    if (shape !== "plain" && (as === "PartialObjectMetadata" || as === "PartialObjectMetadataList"))
+      return wire ? "wire" : "meta";
   }
   throw notAcceptable("only the following media types are accepted: application/json");
 }
@@ -53,20 +57,28 @@ function parseAccept(header: string): { type: string; parameters: Map<string, st
 
 /** The bytes of one object. */
 export function objectBytes(version: Version, projection: Projection): Buffer {
+  if (projection === "wire") return wireMetadata(version.body("wire"));
   return Buffer.concat([version.prefix(projection), version.body(projection)]);
 }
 
 /** The bytes of a list. */
 export function listBytes(type: ResourceType, page: Page, projection: Projection): Buffer {
   const meta = projection === "meta";
+  const metadata = {
+    resourceVersion: String(page.resourceVersion),
+    ...(page.continue === "" ? {} : { continue: page.continue }),
+    ...(page.remaining === undefined ? {} : { remainingItemCount: page.remaining }),
+  };
+  if (projection === "wire") {
+    return wireList(
+      metadata,
+      page.items.map((version) => version.body("wire")),
+    );
+  }
   const head = {
     kind: meta ? "PartialObjectMetadataList" : `${type.kind}List`,
     apiVersion: meta ? "meta.k8s.io/v1" : apiVersionOf(type),
-    metadata: {
-      resourceVersion: String(page.resourceVersion),
-      ...(page.continue === "" ? {} : { continue: page.continue }),
-      ...(page.remaining === undefined ? {} : { remainingItemCount: page.remaining }),
-    },
+    metadata,
   };
   const parts: Buffer[] = [Buffer.from(`${JSON.stringify(head).slice(0, -1)},"items":[`)];
   for (const [index, version] of page.items.entries()) {
@@ -79,6 +91,9 @@ export function listBytes(type: ResourceType, page: Page, projection: Projection
 
 const COMMA = Buffer.from(",");
 const LIST_END = Buffer.from("]}\n");
+
+/** The Content-Type of an answer in a form. */
+export const typeOf = (projection: Projection): string => (projection === "wire" ? WIRE_TYPE : "application/json");
 
 /** The bytes of any other answer. */
 export function jsonBytes(value: Json): Buffer {

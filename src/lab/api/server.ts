@@ -49,6 +49,7 @@ export async function handle(parts: ServerParts, request: IncomingMessage, respo
       error instanceof ApiError ? error : internalError(error instanceof Error ? error.message : String(error));
     if (refusal.retryAfterSeconds !== undefined) response.setHeader("Retry-After", String(refusal.retryAfterSeconds));
     if (refusal.code === 401) response.setHeader("WWW-Authenticate", 'Bearer realm="skylane-lab"');
+    // Also to those who would rather have metadata in protobuf: a Status is no object with metadata.
     send(response, refusal.code, jsonBytes(refusal.status()));
   } finally {
     // What was not read of a body would be taken for the next request of the connection.
@@ -90,7 +91,7 @@ async function dispatch(parts: ServerParts, request: IncomingMessage, response: 
   if (answer === undefined) throw internalError(`no handler for ${info.verb}`);
   const { body, encoding } = await encodeBody(answer.body, request.headers["accept-encoding"]);
   if (encoding !== undefined) response.setHeader("Content-Encoding", encoding);
-  send(response, answer.code, body);
+  send(response, answer.code, body, answer.type);
 }
 
 function watch(parts: ServerParts, call: Call, response: ServerResponse): Promise<void> {

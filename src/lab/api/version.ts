@@ -5,9 +5,10 @@
  * one copy serves both.
  */
 import { apiVersionOf, type KubeObject, type ResourceType } from "./types.ts";
+import { metadataMessage } from "./wire.ts";
 
-/** What of an object a client asked for: everything, or kind and metadata (PartialObjectMetadata). */
-export type Projection = "full" | "meta";
+/** What of an object a client asked for: everything, or kind and metadata (PartialObjectMetadata), in JSON or protobuf. */
+export type Projection = "full" | "meta" | "wire";
 
 const META_PREFIX = Buffer.from('{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1",');
 const BRACE = Buffer.from("{");
@@ -22,6 +23,7 @@ export class Version {
   readonly key: string;
   #body: Buffer | undefined;
   #meta: Buffer | undefined;
+  #wire: Buffer | undefined;
 
   constructor(type: ResourceType, key: string, object: KubeObject, rv: number) {
     this.type = type;
@@ -30,8 +32,12 @@ export class Version {
     this.rv = rv;
   }
 
-  /** The object's JSON after `{`, without kind and apiVersion. */
+  /** The object's JSON after `{`, without kind and apiVersion; in protobuf the message alone. */
   body(projection: Projection): Buffer {
+    if (projection === "wire") {
+      this.#wire ??= metadataMessage(this.object.metadata);
+      return this.#wire;
+    }
     if (projection === "meta") {
       this.#meta ??= Buffer.from(JSON.stringify({ metadata: this.object.metadata }).slice(1));
       return this.#meta;
@@ -57,6 +63,7 @@ export class Version {
   forget(): void {
     this.#body = undefined;
     this.#meta = undefined;
+    this.#wire = undefined;
   }
 }
 

@@ -1,6 +1,6 @@
 /**
  * One open watch: initial objects where they are asked for, then every event, bookmarks in between, one JSON line
- * each. Events are queued by reference and turned into bytes when the socket takes them, so a slow client costs
+ * or one frame of protobuf each. Events are queued by reference and turned into bytes when the socket takes them, so a slow client costs
  * little, and several events of one moment leave in one write. An object that starts or stops matching the selector
  * is ADDED or DELETED for this watch, whatever happened to it.
  */
@@ -11,6 +11,7 @@ import { inScope, type ListOptions, type Scope } from "./list.ts";
 import type { Store } from "./store.ts";
 import { apiVersionOf, type JsonObject, type Metadata, type ResourceType } from "./types.ts";
 import { type Projection, Version } from "./version.ts";
+import { metadataMessage, WIRE_TYPE, wireEvent, wireMetadata, wireStatus } from "./wire.ts";
 
 /** Marks the bookmark that ends the initial events (meta/v1 InitialEventsAnnotationKey). */
 const INITIAL_EVENTS_END = "k8s.io/initial-events-end";
@@ -63,7 +64,8 @@ export class WatchStream {
   /** Sends the header and starts. Errors of the start are ERROR events, as on the real server. */
   async start(): Promise<void> {
     const { store, options, freshnessTimeoutMs } = this.#request;
-    this.#response.writeHead(200, { "Content-Type": "application/json", "Cache-Control": "no-cache, private" });
+    const type = this.#wire ? `${WIRE_TYPE};stream=watch` : "application/json";
+    this.#response.writeHead(200, { "Content-Type": type, "Cache-Control": "no-cache, private" });
     this.#response.flushHeaders();
     const asked = Number(options.resourceVersion || "0");
     try {
@@ -77,7 +79,7 @@ export class WatchStream {
 
   /** Sends an ERROR event and ends. */
   fail(error: ApiError): void {
-    this.#push(lineOf("ERROR", error.status()));
+    this.#push(this.#wire ? wireEvent("ERROR", wireStatus(error.status())) : lineOf("ERROR", error.status()));
     this.end();
   }
 
@@ -94,9 +96,10 @@ export class WatchStream {
 
   /** Sends a line that is no JSON, or half of one and the end. */
   corrupt(how: "garbage" | "truncate"): void {
-    this.#push(
-      Buffer.from(how === "garbage" ? '{"type":"MODIFIED","object":{"kind":\n' : '{"type":"MODIFIED","object":{"ki'),
-    );
+    const line = how === "garbage" ? '{"type":"MODIFIED","object":{"kind":\n' : '{"type":"MODIFIED","object":{"ki';
+    const frame = wireEvent("MODIFIED", Buffer.from("no object"));
+    if (this.#wire) this.#push(how === "garbage" ? frame : frame.subarray(0, frame.length / 2));
+    else this.#push(Buffer.from(line));
     if (how === "truncate") this.end();
   }
 
@@ -163,7 +166,9 @@ export class WatchStream {
     const { type, store, projection } = this.#request;
     const kind = projection === "meta" ? "PartialObjectMetadata" : type.kind;
     const apiVersion = projection === "meta" ? "meta.k8s.io/v1" : apiVersionOf(type);
-    const metadata = { resourceVersion: String(store.resourceVersion), creationTimestamp: null, ...extra };
+    const version = { resourceVersion: String(store.resourceVersion) };
+    if (this.#wire) return this.#push(wireEvent("BOOKMARK", wireMetadata(metadataMessage({ ...version, ...extra }))));
+    const metadata = { ...version, creationTimestamp: null, ...extra };
     this.#push(lineOf("BOOKMARK", { kind, apiVersion, metadata }));
   }
 
@@ -205,7 +210,12 @@ export class WatchStream {
 
   #line(type: string, version: Version): Buffer[] {
     const { projection } = this.#request;
+    if (this.#wire) return [wireEvent(type, wireMetadata(version.body("wire")))];
     return [eventHead(type), version.prefix(projection), version.body(projection), EVENT_END];
+  }
+
+  get #wire(): boolean {
+    return this.#request.projection === "wire";
   }
 
   #stop(): void {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import ipaddr from "ipaddr.js";
 import {
   bigIntToIp,
   bytesToIp,
@@ -40,6 +41,32 @@ describe("addresses", () => {
       assert.throws(() => parseIp(text), RangeError, text);
     }
     assert.throws(() => parseIp("evil\u001b[2J"), /evil\\u001b/);
+  });
+
+  it("are read as the library reads them, whatever the text", () => {
+    const digits = fc.stringMatching(/^[0-9.]{0,16}$/);
+    const parts = fc.array(
+      fc.oneof(fc.integer({ min: 0, max: 300 }).map(String), fc.constantFrom("", "00", "01", "1x")),
+    );
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          digits,
+          ipv4,
+          parts.map((all) => all.join(".")),
+        ),
+        (text) => {
+          const valid = ipaddr.IPv4.isValidFourPartDecimal(text);
+          if (!valid) return assert.throws(() => parseIp(text), RangeError);
+          assert.equal(parseIp(text), text);
+          assert.deepEqual([...ipToBytes(text)], ipaddr.IPv4.parse(text).toByteArray());
+          const range: string = ipaddr.parse(text).range();
+          const told = ["linkLocal", "loopback", "multicast", "unspecified", "broadcast"].includes(range);
+          assert.equal(ipScope(text), told ? range : "unicast");
+        },
+      ),
+      { numRuns: 2_000 },
+    );
   });
 
   it("keep their value through bytes and integers", () => {

@@ -73,7 +73,11 @@ describe("kube: the reflector of Nodes", () => {
     assert.equal(request?.query.get("sendInitialEvents"), "true");
     assert.equal(request?.query.get("resourceVersionMatch"), "NotOlderThan");
     assert.equal(request?.query.get("allowWatchBookmarks"), "true");
-    assert.match(request?.headers.accept ?? "", /^application\/json;as=PartialObjectMetadata;v=v1;g=meta\.k8s\.io/);
+    assert.deepEqual((request?.headers.accept ?? "").split(","), [
+      "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
+      "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
+      "application/json",
+    ]);
     assert.deepEqual(reflector.nodes().get("a"), {
       name: "a",
       uid: "uid-a",
@@ -83,6 +87,24 @@ describe("kube: the reflector of Nodes", () => {
     });
     assert.equal(reflector.state.mode, "watchlist");
     assert.equal(reflector.state.connected, true);
+  });
+
+  it("takes its first pages from the server's memory, and later ones as they are stored", async () => {
+    const expired = status(410, "Expired");
+    begin(
+      {},
+      answer(status(422, "Invalid"), 422),
+      page([node("a")], "10"),
+      watch(event("ERROR", expired)),
+      page([node("a"), node("b")], "20"),
+      watch(),
+    );
+    await eventually(() => known().length === 2);
+    const lists = api.seen.filter(({ query }) => query.has("limit"));
+    assert.deepEqual(
+      lists.map(({ query }) => query.get("resourceVersion")),
+      ["0", null],
+    );
   });
 
   it("tells an empty first set too", async () => {

@@ -37,6 +37,20 @@ describe("lab API: forms of answers", () => {
     );
   });
 
+  it("gives metadata in protobuf, and says so", async () => {
+    const wire = (type: string): string => type.replace("json", "vnd.kubernetes.protobuf");
+    const list = await api.raw("GET", NODES, { accept: `${wire(META_LIST)},application/json` });
+    assert.equal(list.headers.get("content-type"), "application/vnd.kubernetes.protobuf");
+    const bytes = Buffer.from(await list.arrayBuffer());
+    assert.equal(bytes.toString("latin1", 0, 4), "k8s\0");
+    assert.ok(bytes.includes("PartialObjectMetadataList"));
+    const watch = await api.raw("GET", `${NODES}?watch=1&timeoutSeconds=1`, { accept: wire(META) });
+    assert.equal(watch.headers.get("content-type"), "application/vnd.kubernetes.protobuf;stream=watch");
+    await watch.body?.cancel();
+    const none = await api.get(`${NODES}/none`, { accept: `${wire(META)},application/json` });
+    assert.deepEqual([none.code, none.body.kind], [404, "Status"], "a refusal is JSON all the same");
+  });
+
   it("takes the first form that it can give", async () => {
     const table = "application/json;as=Table;v=v1;g=meta.k8s.io";
     assert.equal((await api.get(NODES, { accept: `${table},application/json` })).body.kind, "NodeList");
