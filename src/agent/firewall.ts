@@ -105,12 +105,13 @@ export class NodeFirewall {
   changePeers({ network, clusterCidrs }: LocalNetwork, former: readonly Peer[], now: readonly Peer[]): void {
     const rules = this.#networks.get(network);
     if (!rules) return;
-    const addresses = (peers: readonly Peer[]) => new Set(peers.map(({ underlayIp }) => underlayIp));
-    const [gone, come] = [addresses(former), addresses(now)];
-    const follows = [...former, ...now].some(
-      (peer) => peer.port !== undefined || unconfigured(clusterCidrs, peer).length > 0,
-    );
-    this.#firewall.changePeers(rules, { come: [...come.difference(gone)], gone: [...gone.difference(come)] }, follows);
+    const news = (of: (peer: Peer) => readonly string[]): { come: string[]; gone: string[] } => {
+      const [before, after] = [new Set(former.flatMap(of)), new Set(now.flatMap(of))];
+      return { come: [...after.difference(before)], gone: [...before.difference(after)] };
+    };
+    const cidrs = news((peer) => unconfigured(clusterCidrs, peer));
+    const follows = cidrs.gone.length > 0 || [...former, ...now].some(({ port }) => port !== undefined);
+    this.#firewall.changePeers(rules, { ...news(({ underlayIp }) => [underlayIp]), prefixes: cidrs.come }, follows);
   }
 
   /** Whether the rules in force are those of the networks as they are now. */

@@ -6,12 +6,12 @@
  * Asked for an echo, the kernel answers with the generation that it gave the transaction, by which it is known as ours
  * among those that everybody is told of (watch.ts).
  */
-import { ipToBytes } from "../addr/index.ts";
+import { addressBits, bigIntToIp, cidrOf, ipToBytes } from "../addr/index.ts";
 import { errnoName, errnoText, KernelSocket, SysError, withNetns } from "../sys/index.ts";
 import { TABLE } from "./ruleset.ts";
 import { NETLINK_NETFILTER, SUBSYSTEM_NFTABLES, TransactionReader } from "./watch.ts";
 
-/** A change of one set: addresses that come into it and that go. */
+/** A change of one set: addresses that come into it and that go, or prefixes where it is one of intervals. */
 export interface SetChange {
   /** The set's name in our table. */
   set: string;
@@ -54,7 +54,21 @@ function attribute(type: number, value: Buffer): Buffer {
 const nested = (type: number, parts: readonly Buffer[]): Buffer => attribute(type | NESTED, Buffer.concat(parts));
 const text = (value: string): Buffer => Buffer.from(`${value}\0`);
 /** NFTA_LIST_ELEM { NFTA_SET_ELEM_KEY { NFTA_DATA_VALUE } }, of which each is number 1. */
-const element = (ip: string): Buffer => nested(1, [nested(1, [attribute(1, Buffer.from(ipToBytes(ip)))])]);
+const element = (ip: string, ...more: Buffer[]): Buffer =>
+  nested(1, [nested(1, [attribute(1, Buffer.from(ipToBytes(ip)))]), ...more]);
+
+/** NFTA_SET_ELEM_FLAGS: NFT_SET_ELEM_INTERVAL_END. */
+const INTERVAL_END = attribute(3, Buffer.from([0, 0, 0, 1]));
+
+/** An address is one element; a prefix is its first address and, as the end of an interval, the one behind its last. */
+function elementsOf(what: string): Buffer[] {
+  if (!what.includes("/")) return [element(what)];
+  const { family, first, last } = cidrOf(what);
+  const start = element(bigIntToIp(first, family));
+  return last + 1n === 1n << BigInt(addressBits(family))
+    ? [start]
+    : [start, element(bigIntToIp(last + 1n, family), INTERVAL_END)];
+}
 
 /** @param about what nfnetlink is told besides: the family, and for a batch whose it is */
 function message(
@@ -82,7 +96,7 @@ export function encodeChanges(changes: readonly SetChange[]): { bytes: Buffer; l
   for (const { set, ...change } of changes) {
     // What goes, goes first: an address may move from one peer to another.
     for (const what of ["gone", "come"] as const) {
-      const elements = change[what].map(element);
+      const elements = change[what].flatMap(elementsOf);
       if (elements.length === 0) continue;
       if (elements.length > MOST_IN_MESSAGE)
         throw new RangeError(`${elements.length} elements are too many for one message`);

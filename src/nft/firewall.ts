@@ -9,15 +9,15 @@
  *
  * Legacy iptables announces nothing, so where the kernel has such a table its FORWARD chain is looked at on a timer.
  */
-import type { Logger } from "../log/index.ts";
 import { SysError } from "../sys/index.ts";
 import { Task } from "../task/index.ts";
 import { Digests } from "./digests.ts";
 import { ensureForwarding, FORWARD_CHAIN, hasLegacyTable } from "./forward-policy.ts";
 import { ElementsRefused } from "./elements.ts";
-import { type PeerChange, PeerChanges, setChanges } from "./peer-changes.ts";
+import type { FirewallOptions, FirewallStatus } from "./firewall-options.ts";
+import { type PeerChange, PeerChanges, prefixChanges, setChanges } from "./peer-changes.ts";
 import { type RunTool, toolRunner } from "./run.ts";
-import { ALL_FEATURES, type NetworkRules, type NftFeatures, TABLE } from "./ruleset.ts";
+import { ALL_FEATURES, hasPods, type NetworkRules, type NftFeatures, TABLE } from "./ruleset.ts";
 import { applyNetworks, WITHOUT } from "./table.ts";
 import { type NftTransaction, NftWatch, recordTransactions } from "./watch.ts";
 
@@ -36,36 +36,6 @@ const LEGACY_LOOK_MS = 10_000;
 /** How long rules may take that depend on peers besides letting them in; putting the table in place takes some processor time. */
 const FOLLOW_MS = 5_000;
 const RETRY = { baseMs: 250, maxMs: 30_000 } as const;
-
-export interface FirewallOptions {
-  /** Namespace to work in; the process's own when absent. */
-  netns?: number | string;
-  logger: Logger;
-  /** Ends of uplinks were on this host before anybody says so: what holds them in goes with the first table that is put in place. */
-  uplinks?: boolean;
-  /** Accept our traffic where a FORWARD policy is drop; true by default. */
-  forwardPolicy?: boolean;
-  /** Something of ours was put right that somebody else had changed. */
-  onRepair?: (kind: "nft" | "forward") => void;
-  /** A transaction of our table ended. */
-  onApply?: (result: "ok" | "error", seconds: number) => void;
-  /** How often FORWARD chains of legacy iptables are looked at, in milliseconds; 10,000 by default. */
-  legacyLookMs?: number;
-  /** Runs tools; for tests. */
-  run?: RunTool;
-}
-
-export interface FirewallStatus {
-  /** The table is in place: the last attempt succeeded. */
-  ready: boolean;
-  /** Why it is not, or why a FORWARD chain could not be looked at. */
-  error?: string;
-  /** What this kernel cannot do, in words. */
-  degraded: string[];
-  /** FORWARD chains whose policy is drop and that accept our traffic. */
-  acceptedForward: number;
-  repairs: { nft: number; forward: number };
-}
 
 /** Keeps the packet filter right until it is stopped. */
 export class Firewall {
@@ -136,7 +106,20 @@ export class Firewall {
     const changes = setChanges(network, change);
     if (this.#table.running) this.#peers.wait(changes);
     else if (this.#applied !== this.#wanted || !this.#changed(() => this.#peers.make(changes))) this.#wantTable();
-    if (follows && this.#watch) this.#table.want(FOLLOW_MS);
+    const known = this.#know(network, change.prefixes ?? []);
+    if ((follows || !known) && this.#watch) this.#table.want(FOLLOW_MS);
+  }
+
+  /**
+   * Has other rules know prefixes as the cluster's at once: to put the table in place whole for every new peer of thousands would
+   * cost it, and those that come with it, tens of milliseconds. False when it has to be after all, some time later.
+   */
+  #know(network: NetworkRules, prefixes: readonly string[]): boolean {
+    if (prefixes.length === 0 || !hasPods(network)) return true;
+    // Uplinks have sets of all networks' prefixes together.
+    const uplinks = this.#options.uplinks || this.#networks.some(({ uplink }) => uplink !== undefined);
+    if (uplinks || this.#table.running || this.#applied !== this.#wanted) return false;
+    return this.#changed(() => this.#peers.make(prefixChanges(network, prefixes)));
   }
 
   /** Starts watching and puts the table in place; resolves after the first attempt (see {@link status}). @throws SysError */

@@ -1,5 +1,6 @@
 /** The packet filter: one nftables table of ours, and acceptance where a FORWARD policy drops; the only folder that runs nft and iptables. */
-export { Firewall, type FirewallOptions, type FirewallStatus } from "./firewall.ts";
+export { Firewall } from "./firewall.ts";
+export type { FirewallOptions, FirewallStatus } from "./firewall-options.ts";
 export {
   ensureForwarding,
   FORWARD_CHAIN,

@@ -10,6 +10,8 @@ import { type NetworkRules, setName } from "./ruleset.ts";
 export interface PeerChange {
   come: readonly string[];
   gone: readonly string[];
+  /** Prefixes of those that came which other rules know as the cluster's from now on. */
+  prefixes?: readonly string[];
 }
 
 /** Above so many elements the table is put in place whole: each costs the kernel some thirty microseconds. */
@@ -20,6 +22,13 @@ export const setChanges = (network: NetworkRules, { come, gone }: PeerChange): S
   FAMILIES.map((family) => {
     const fits = (ip: string): boolean => familyOf(ip) === family;
     return { set: setName("peers", network, family), come: come.filter(fits), gone: gone.filter(fits) };
+  });
+
+/** Prefixes that come into the set of what pods reach as they are. */
+export const prefixChanges = (network: NetworkRules, prefixes: readonly string[]): SetChange[] =>
+  FAMILIES.map((family) => {
+    const come = prefixes.filter((cidr) => familyOf(cidr) === family);
+    return { set: setName("direct", network, family), come, gone: [] };
   });
 
 /** Makes changes of peers in the table that is in place. */

@@ -122,11 +122,14 @@ function assertWhole(value: number, most: number, what: string): void {
 export const setName = (kind: "peers" | "pods" | "direct", { vni }: NetworkRules, family: Family): string =>
   `${kind}${family}_${vni}`;
 
+/** A network whose pods are in another namespace has no other rule than that about its peers, and needs no other set. */
+export const hasPods = ({ podCidrs, masquerade, directOver = [] }: NetworkRules): boolean =>
+  podCidrs.length > 0 || masquerade.enabled || directOver.length > 0;
+
 function sets(network: NetworkRules): string[] {
   // Asked for once: of thousands of peers they are put together anew each time.
-  const { podCidrs, clusterCidrs, peers, masquerade, directOver = [] } = network;
-  // A network whose pods are in another namespace has no other rule than that about its peers, and needs no other set.
-  const pods = podCidrs.length > 0 || masquerade.enabled || directOver.length > 0;
+  const { podCidrs, clusterCidrs, peers, masquerade } = network;
+  const pods = hasPods(network);
   return FAMILIES.flatMap((family) => {
     const own = ofFamily(podCidrs, family);
     const direct = ofFamily([...podCidrs, ...clusterCidrs, ...masquerade.exclude], family);

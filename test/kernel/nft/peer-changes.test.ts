@@ -77,6 +77,58 @@ describe("peers that come and go in the table that is in place", () => {
     assert.deepEqual([applied, repaired], [1, 0]);
   });
 
+  it("have their prefixes known as the cluster's at once, beside those that are", async () => {
+    const clusterCidrs = ["10.250.0.0/24", "fd00:250::/64"];
+    rules = { ...rules, clusterCidrs };
+    firewall.set([rules]);
+    await firewall.settled();
+    applied = 0;
+    const know = (...prefixes: string[]): void => firewall.changePeers(rules, { come: [], gone: [], prefixes }, false);
+    const isKnown = (address: string): boolean => {
+      const set = `direct${address.includes(":") ? 6 : 4}_4096`;
+      try {
+        return ns.exec("nft", "get", "element", "inet", "skylane", set, `{ ${address} }`).includes(set);
+      } catch {
+        return false;
+      }
+    };
+    know("10.250.1.0/24", "10.250.255.0/24", "fd00:250:0:1::/64");
+    know("10.250.7.0/24");
+    for (const address of [
+      "10.250.0.9",
+      "10.250.1.0",
+      "10.250.1.255",
+      "10.250.255.255",
+      "10.250.7.1",
+      "fd00:250:0:1::9",
+    ])
+      assert.ok(isKnown(address), address);
+    for (const address of ["10.250.2.0", "10.251.0.0", "10.250.6.255", "10.250.8.0", "fd00:250:0:2::"])
+      assert.ok(!isKnown(address), address);
+    await firewall.settled();
+    assert.deepEqual([applied, repaired, firewall.status().ready], [0, 0, true], "the table was left in place");
+  });
+
+  it("have the table put in place whole, some time later, for a prefix that cannot be put in beside the others", async function () {
+    this.timeout(15_000);
+    let clusterCidrs = ["10.250.0.0/16"];
+    rules = {
+      ...rules,
+      get clusterCidrs() {
+        return clusterCidrs;
+      },
+    };
+    firewall.set([rules]);
+    await firewall.settled();
+    applied = 0;
+    clusterCidrs = ["10.250.0.0/16", "10.250.0.0/15"];
+    firewall.changePeers(rules, { come: [], gone: [], prefixes: ["10.250.0.0/15"] }, false);
+    assert.equal(applied, 0);
+    await eventually(() => applied === 1, { timeoutMs: 10_000 });
+    await firewall.settled();
+    assert.match(table(ns), /10\.250\.0\.0\/15/);
+  });
+
   it("are made up for when they come and go while the table is being put in place", async () => {
     ns.exec("nft", "add", "chain", "inet", "skylane", "theirs");
     await eventually(() => applied === 2);
