@@ -16,6 +16,8 @@ import { median, quantile } from "../support/stats.ts";
 const OWN = { name: "bench", ip: "172.30.0.11", podCidr: "10.0.0.0/24" };
 /** Numbers of Nodes that come and go are far from those that stay. */
 const EXTRA = 50_000;
+/** Work is over when the memory that it left has been collected, too. */
+const SETTLED_MS = 10_000;
 const ms = (from: bigint, to: bigint): number => Number(to - from) / 1e6;
 
 /** A run of the simulator against one server. */
@@ -93,8 +95,7 @@ export class Simulation {
   }
 
   async idle(seconds: number): Promise<void> {
-    // The start is over when the memory that it left has been collected, too.
-    await pause(10_000);
+    await pause(SETTLED_MS);
     const [cpu, start] = [this.agent.fineCpu, performance.now()];
     await pause(seconds * 1000);
     const share = ((this.agent.fineCpu - cpu) / (performance.now() - start)) * 100;
@@ -164,6 +165,8 @@ export class Simulation {
   /** Nodes that come and go, until there have been so many events. */
   async churn(events: number): Promise<void> {
     const batch = 250;
+    // What came before, and what this leaves, has been collected when it is measured.
+    await pause(SETTLED_MS);
     const before = this.agent.memory;
     for (let done = 0; done < events; done += 2 * batch) {
       await this.cluster.ask({ what: "put", from: EXTRA, count: batch });
@@ -171,7 +174,7 @@ export class Simulation {
       await this.cluster.ask({ what: "remove", from: EXTRA, count: batch });
       await this.#settle(this.#nodes);
     }
-    await pause(5_000);
+    await pause(SETTLED_MS);
     const target: Target | undefined = events >= 10_000 ? { of: "value", atMost: 5 } : undefined;
     this.add(
       `growth of resident memory over ${events.toLocaleString("en")} joins and leaves`,
