@@ -3,7 +3,7 @@
  * which it watches. Who has an address that is in two lists follows from the lists alone (bridge/owners.ts).
  */
 import { cidrContains } from "../addr/index.ts";
-import type { Endpoint, EndpointLists } from "../bridge/index.ts";
+import type { Endpoint, EndpointLists } from "../endpoints/index.ts";
 import {
   ApiError,
   createObject,

@@ -14,8 +14,7 @@ import type { Rtnl } from "../netlink/index.ts";
 import type { Space } from "../netspace/index.ts";
 import type { NetworkBlock, PodNetworkInfo } from "../networks/index.ts";
 import type { LocalNetwork, VtepAnnotation } from "../overlay/index.ts";
-import { BridgedPath } from "./bridged-path.ts";
-import { bridgeOf, type ClaimUse } from "./bridged-ports.ts";
+import { BridgedPath, bridgeOf } from "./bridged-path.ts";
 import { within } from "./deadline.ts";
 import { ensurePublished, type PublishedExtra } from "./files.ts";
 import type { NodeFirewall } from "./firewall.ts";
@@ -28,6 +27,7 @@ import type { Metrics } from "./metrics.ts";
 import { PodNetwork } from "./network.ts";
 import { claimFor, takeOver } from "./pod-claims.ts";
 import { SpaceLinks } from "./pod-links.ts";
+import type { ClaimUse } from "./pod-ports.ts";
 import type { Verdict } from "./report.ts";
 import type { NetworkStatus } from "./status.ts";
 

@@ -1,10 +1,8 @@
-/** Pods of a bridged network on this node, by the records of what was attached; and what the plugin must know to attach one. */
-import { cidrOf, familyOf } from "../addr/index.ts";
-import { BRIDGE_NAME, type PortFacts } from "../bridge/index.ts";
+/** Pods of a network on this node, by the records of what was attached. */
 import { type AttachmentRecord, realHost } from "../cni/index.ts";
-import type { AgentConfig, PublishedNetwork } from "../config/index.ts";
+import type { AgentConfig } from "../config/index.ts";
+import type { PortFacts } from "../endpoints/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
-import type { PodNetworkInfo } from "../networks/index.ts";
 import { hostIfname, listPodLinks, podMacOf } from "../pod/index.ts";
 
 /** A claim, as NAMESPACE/NAME/UID, and the pod that has its addresses by it. */
@@ -13,12 +11,6 @@ export type ClaimUse = NonNullable<AttachmentRecord["claim"]>;
 /** A pod's port. */
 export interface PodPort extends PortFacts {
   claim?: ClaimUse;
-}
-
-/** For the plugin: the bridge of which pods' host ends are ports. */
-export function bridgeOf({ cidrs }: Pick<PodNetworkInfo, "cidrs">): NonNullable<PublishedNetwork["bridge"]> {
-  const prefixLengths = Object.fromEntries(cidrs.map((cidr) => [familyOf(cidr), cidrOf(cidr).prefix]));
-  return { name: BRIDGE_NAME, prefixLengths };
 }
 
 /** The ports that there are in the network's namespace, by name. @throws NetlinkError, IpamStorageError */
