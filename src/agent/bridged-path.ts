@@ -17,7 +17,7 @@ import type { OwnedEndpoint } from "../endpoints/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
 import type { PodNetworkInfo } from "../networks/index.ts";
 import type { LocalNetwork, Peer } from "../overlay/index.ts";
-import type { DataPath, DataPathListener, DataPathStatus } from "./data-path.ts";
+import type { DataPathListener, DataPathStatus, MemberPath } from "./data-path.ts";
 import { OWN_NETNS } from "./machine.ts";
 import type { WatchNetns } from "./netns-watch.ts";
 import { portsOf } from "./pod-ports.ts";
@@ -43,7 +43,7 @@ export interface BridgedPathOptions extends Omit<WorkloadsOptions, "info" | "por
 const bridgedOf = (local: LocalNetwork, { broadcast }: PodNetworkInfo): BridgedNetwork => ({ ...local, broadcast });
 
 /** See the header. */
-export class BridgedPath implements DataPath {
+export class BridgedPath implements MemberPath {
   readonly #options: BridgedPathOptions;
   readonly #workloads: Workloads;
   readonly #bridge: BridgeReconciler;
@@ -57,7 +57,7 @@ export class BridgedPath implements DataPath {
     this.#options = options;
     this.#workloads = new Workloads({
       ...options,
-      ports: () => portsOf(config, rtnl),
+      ports: () => portsOf(config, rtnl, "all"),
       onDecision: (decision) => this.#take(decision),
     });
     this.#bridge = new BridgeReconciler({

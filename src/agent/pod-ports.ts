@@ -13,8 +13,16 @@ export interface PodPort extends PortFacts {
   claim?: ClaimUse;
 }
 
-/** The ports that there are in the network's namespace, by name. @throws NetlinkError, IpamStorageError */
-export function portsOf(config: AgentConfig, rtnl: Rtnl): Map<string, PodPort> {
+/**
+ * The ports that there are in the network's namespace, by name. @param which those with a claim alone, or all
+ * @throws NetlinkError, IpamStorageError
+ */
+export function portsOf(config: AgentConfig, rtnl: Rtnl, which: "claimed" | "all"): Map<string, PodPort> {
+  const records = realHost
+    .attachments(config)
+    .list()
+    .filter(({ claim }) => which === "all" || claim !== undefined);
+  if (records.length === 0) return new Map();
   const there = new Set(listPodLinks(rtnl).map(({ name }) => name));
   const ips = new Map<string, string[]>();
   for (const { ip, owner } of realHost.ipam(config).list()) {
@@ -22,7 +30,7 @@ export function portsOf(config: AgentConfig, rtnl: Rtnl): Map<string, PodPort> {
     ips.set(name, [...(ips.get(name) ?? []), ip]);
   }
   const ports = new Map<string, PodPort>();
-  for (const { owner, mac, claim } of realHost.attachments(config).list()) {
+  for (const { owner, mac, claim } of records) {
     const { containerId, ifname } = owner;
     const name = hostIfname(containerId, ifname);
     if (!there.has(name)) continue;

@@ -55,6 +55,11 @@ export class Workloads {
     this.#book = new EndpointBook({ client, info, node, log, onChange: () => this.#soon() });
   }
 
+  /** Whether this node has published any, before this agent as well. @throws ApiError */
+  published(): Promise<boolean> {
+    return this.#book.exists();
+  }
+
   /** Begins; resolves with the first decision, once all nodes' endpoints are known, or with the stop. */
   async start(): Promise<void> {
     this.#book.start();

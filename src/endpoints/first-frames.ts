@@ -45,6 +45,11 @@ export class FirstFrames {
     return this.#deaf;
   }
 
+  /** Whether it listens anywhere. */
+  get listens(): boolean {
+    return this.#taps.size + this.#deaf.size > 0;
+  }
+
   close(): void {
     for (const { tap } of this.#taps.values()) tap.close();
     this.#taps.clear();
