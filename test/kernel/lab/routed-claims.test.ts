@@ -217,6 +217,45 @@ describe("a workload with a claim in a routed network", function () {
     await leadsTo("node2");
   });
 
+  it("is looked after rightly by an agent that finds it on standby", async () => {
+    // The claim is free since the other pod has gone that had it last: now it is this one's again.
+    await the().deletePod("db");
+    await the().addPod("node2", "db", wants());
+    await the().addPod("node1", "db-target", wants({ claim: "db", standby: true }));
+    await pause(5_500); // Until host ends are no longer too young to be looked after.
+    await the().exec("node1", "sh", "-c", "kill -9 $(pgrep -of skylane-agent.cjs)");
+    await eventually(async () => (await the().status(the().node("node1"))).ready.ready, {
+      timeoutMs: 20_000,
+      message: "node1 is not ready",
+    });
+    await leadsTo("node2");
+    await reached(["plain-node1", "plain-node3"]);
+    const [to = ""] = the().ipsOf("plain-node3", "net1");
+    await the().execInPod("db-target", "ping", "-n", "-c5", "-i0.2", "-W1", to);
+    await soonLeadsTo("node1");
+    await the().deletePod("db-target");
+    await soonLeadsTo("node2");
+  });
+
+  it("is where it was last moved to after many moves, by all nodes, also of the only pod of its network there", async function () {
+    this.timeout(60_000);
+    await the().deletePod("plain-node1");
+    for (let n = 0; n < 12; n++) {
+      const at = NODES.indexOf(the().pod("db").node);
+      await the().movePod("db", NODES[(at + 1 + (n % 2)) % 3] as string);
+    }
+    if (the().pod("db").node !== "node1") await the().movePod("db", "node1");
+    await soonLeadsTo("node1");
+    assert.deepEqual(await ownersOf(ips[0] as string), ["node1"]);
+    await reached(["plain-node2", "plain-node3"]);
+    await the().deletePod("db");
+    await the().addPod("node2", "db", wants());
+    await reached(["plain-node2", "plain-node3"]);
+    await the().addPod("node1", "plain-node1", wants());
+    await reached(["plain-node1"]);
+    await soonLeadsTo("node2");
+  });
+
   it("leaves nothing when it goes", async () => {
     await the().deletePod("db");
     await eventually(
