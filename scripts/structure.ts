@@ -16,7 +16,7 @@ const LAYERS = [
   ["agent"],
   ["claims"],
   ["blocks", "bridge"],
-  ["cni", "overlay", "networks"],
+  ["cni", "overlay", "networks", "endpoints"],
   ["pod", "ipam", "kube", "nft", "netspace"],
   ["netlink", "config"],
   ["log", "sys", "task"],

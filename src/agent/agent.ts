@@ -25,6 +25,7 @@ import type { NetnsWatch } from "./netns-watch.ts";
 import { PodLinks } from "./pod-links.ts";
 import { Metrics } from "./metrics.ts";
 import { type Publication, Publisher } from "./publisher.ts";
+import { routedPath } from "./routed-path.ts";
 import { ensureFiles } from "./files.ts";
 import { PodNetwork } from "./network.ts";
 import { NetworkStatusWriter } from "./network-status.ts";
@@ -93,7 +94,7 @@ export class Agent {
     const context = { config, log, metrics, rtnl, firewall, client, announce, event };
     this.#network = new PodNetwork({
       ...context,
-      watch: (listener) => this.#watch(listener),
+      dataPath: routedPath(log, (listener) => this.#watch(listener)),
       announced: () => announced(network),
       write: (local) => ensureFiles(config, local, this.#networks.any ? { needsAgent: true } : {}, log),
     });

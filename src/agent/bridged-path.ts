@@ -1,77 +1,65 @@
 /**
  * The data path of a bridged network: the bridge's reconciler, fed with the ports of the pods here, by this node's own records,
- * and the endpoints of all nodes, by their objects. A workload that moves takes its addresses along: the node that sees it send
- * publishes that it has them now, and every other one, the former among them, follows.
+ * and the endpoints of all nodes, by their objects.
  */
+import { cidrOf, familyOf } from "../addr/index.ts";
 import {
+  BRIDGE_NAME,
   type BridgedNetwork,
   BridgeReconciler,
   type LocalPort,
   type MacSeen,
-  type OwnedEndpoint,
-  ownEndpoints,
-  ownersOf,
   type RemoteEndpoint,
 } from "../bridge/index.ts";
 import type { Linked } from "../cni/index.ts";
-import type { AgentConfig } from "../config/index.ts";
-import type { KubeClient } from "../kube/index.ts";
-import { errorText, type Logger } from "../log/index.ts";
+import type { AgentConfig, PublishedNetwork } from "../config/index.ts";
+import type { OwnedEndpoint } from "../endpoints/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
 import type { PodNetworkInfo } from "../networks/index.ts";
 import type { LocalNetwork, Peer } from "../overlay/index.ts";
-import { hostIfname } from "../pod/index.ts";
-import { type ClaimUse, portsOf, type PodPort } from "./bridged-ports.ts";
-import type { DataPath, DataPathListener, DataPathStatus } from "./data-path.ts";
-import { EndpointBook } from "./endpoint-book.ts";
+import type { DataPathListener, DataPathStatus, MemberPath } from "./data-path.ts";
 import { OWN_NETNS } from "./machine.ts";
 import type { WatchNetns } from "./netns-watch.ts";
+import { portsOf } from "./pod-ports.ts";
+import { type Decision, Workloads, type WorkloadsOptions } from "./workloads.ts";
 
-/** Complaints about single MACs that are told, a network. */
-const MAX_TOLD = 256;
+/** For the plugin: the bridge of which pods' host ends are ports. */
+export function bridgeOf({ cidrs }: Pick<PodNetworkInfo, "cidrs">): NonNullable<PublishedNetwork["bridge"]> {
+  const prefixLengths = Object.fromEntries(cidrs.map((cidr) => [familyOf(cidr), cidrOf(cidr).prefix]));
+  return { name: BRIDGE_NAME, prefixLengths };
+}
 
-export interface BridgedPathOptions {
+export interface BridgedPathOptions extends Omit<WorkloadsOptions, "info" | "ports" | "onDecision"> {
   info: PodNetworkInfo;
   /** The agent's configuration as the network's. */
   config: AgentConfig;
-  client: KubeClient;
-  /** Our own Node. */
-  node: { name: string; uid: string };
   /** The network's namespace, and a conversation with it. */
   netns: number;
   rtnl: Rtnl;
   /** What happens there. */
   watch: WatchNetns;
-  log: Logger;
-  /** A pod on standby has begun to send: makes the claim its own. @throws Error when it cannot be */
-  taken: (use: ClaimUse) => Promise<void>;
-  event: (type: "Normal" | "Warning", reason: string, message: string) => void;
 }
 
 const bridgedOf = (local: LocalNetwork, { broadcast }: PodNetworkInfo): BridgedNetwork => ({ ...local, broadcast });
 
 /** See the header. */
-export class BridgedPath implements DataPath {
+export class BridgedPath implements MemberPath {
   readonly #options: BridgedPathOptions;
-  readonly #book: EndpointBook;
+  readonly #workloads: Workloads;
   readonly #bridge: BridgeReconciler;
   readonly #peers = new Map<string, Peer>();
   /** By MAC, as the bridge has them. */
   #remote = new Map<string, RemoteEndpoint>();
-  #ports: ReadonlyMap<string, PodPort> = new Map();
-  /** MACs to take over with the next decision, and those about which the API server is being asked. */
-  readonly #taking = new Set<string>();
-  readonly #asking = new Set<string>();
-  readonly #told = new Set<string>();
-  #decision: NodeJS.Immediate | undefined;
-  #began = false;
   #stopped = false;
-  readonly #stopping = Promise.withResolvers<void>();
 
   constructor(options: BridgedPathOptions, local: LocalNetwork, listener: DataPathListener) {
-    const { info, client, node, log, netns, watch } = options;
+    const { info, config, rtnl, log, netns, watch } = options;
     this.#options = options;
-    this.#book = new EndpointBook({ client, info, node, log, onChange: () => this.#soon() });
+    this.#workloads = new Workloads({
+      ...options,
+      ports: () => portsOf(config, rtnl, "all"),
+      onDecision: (decision) => this.#take(decision),
+    });
     this.#bridge = new BridgeReconciler({
       local: bridgedOf(local, info),
       netns,
@@ -95,12 +83,8 @@ export class BridgedPath implements DataPath {
 
   /** The first pass removes what is not wanted, so all endpoints are known before. */
   async start(): Promise<void> {
-    this.#book.start();
-    await Promise.race([this.#book.whenSynced(), this.#stopping.promise]);
-    if (this.#stopped) return;
-    this.#began = true;
-    this.refresh();
-    await this.#bridge.start();
+    await this.#workloads.start();
+    if (!this.#stopped) await this.#bridge.start();
   }
 
   setLocal(local: LocalNetwork): void {
@@ -140,74 +124,38 @@ export class BridgedPath implements DataPath {
    * A pod's link is there: lets it send, and tells the other nodes that it is here. One on standby waits for its first frame.
    * @throws Error when the other nodes cannot be told
    */
-  async linked({ containerId, ifname, standby }: Linked): Promise<void> {
-    const { config, rtnl } = this.#options;
-    this.#ports = portsOf(config, rtnl);
-    const port = this.#ports.get(hostIfname(containerId, ifname));
-    if (port?.claimed && !standby) this.#taking.add(port.mac);
-    this.#decide();
-    await this.#book.published();
-    // What another node had is let in only now.
-    this.#decide();
+  async linked(attachment: Linked): Promise<void> {
+    await this.#workloads.linked(attachment);
     await this.#bridge.settled();
   }
 
   /** Whether an endpoint on any node has an address. */
   knows(ip: string): boolean {
-    for (const endpoints of this.#book.lists.values()) if (endpoints.some(({ ips }) => ips.includes(ip))) return true;
-    return false;
+    return this.#workloads.knows(ip);
   }
 
   /** Pods may have gone. */
   refresh(): void {
-    if (!this.#began) return;
-    const { config, rtnl } = this.#options;
-    this.#ports = portsOf(config, rtnl);
-    this.#decide();
+    this.#workloads.refresh();
   }
 
   async stop(): Promise<void> {
-    this.#began = false;
     this.#stopped = true;
-    this.#stopping.resolve();
-    clearImmediate(this.#decision);
-    await this.#book.stop();
+    await this.#workloads.stop();
     await this.#bridge.stop();
   }
 
   /** Takes away what the other nodes know of ours, after the stop. @throws ApiError */
-  async leave(): Promise<void> {
-    await this.#book.remove();
+  leave(): Promise<void> {
+    return this.#workloads.leave();
   }
 
-  #soon(): void {
-    if (!this.#began) return;
-    this.#decision ??= setImmediate(() => {
-      this.#decision = undefined;
-      if (this.#began) this.#decide();
-    });
-  }
-
-  #decide(): void {
-    const { node, log } = this.#options;
-    const { lists } = this.#book;
-    const ports = this.#ports.values();
-    const outcome = ownEndpoints({ node: node.name, ports, lists, taking: this.#taking });
-    const { own, from, lost, disputed } = outcome;
-    this.#taking.clear();
-    for (const [mac, owner] of lost)
-      log.info("a workload of this node is on another one now", { mac, ips: owner.ips.join(" "), node: owner.node });
-    for (const [mac, owner] of disputed) this.#disputed(mac, owner);
-    this.#book.set(own);
-    // Until it is published, what another node had stays where it was.
-    const held = [...own.values()].filter(({ mac }) => !from.has(mac) || this.#book.says(mac));
-    const owners = held.length === own.size ? outcome.owners : ownersOf(new Map([...lists, [node.name, held]]));
+  #take({ ports, held, owners }: Decision): void {
     this.#setRemote(owners.byMac);
-    const macs = new Set(held.map(({ mac }) => mac));
     const wanted = new Map<string, LocalPort | undefined>();
     for (const ifname of this.#bridge.ports.keys()) wanted.set(ifname, undefined);
-    for (const { ifname, mac, ips, claimed } of this.#ports.values())
-      wanted.set(ifname, { ifname, endpoints: macs.has(mac) ? [{ mac, ips }] : [], ...(claimed && { claims: [mac] }) });
+    for (const { ifname, mac, ips, claimed } of ports.values())
+      wanted.set(ifname, { ifname, endpoints: held.has(mac) ? [{ mac, ips }] : [], ...(claimed && { claims: [mac] }) });
     const changes = [...wanted].filter(([ifname, port]) => !samePort(this.#bridge.ports.get(ifname), port));
     if (changes.length > 0) this.#bridge.setLocalPorts(changes);
   }
@@ -228,50 +176,14 @@ export class BridgedPath implements DataPath {
   }
 
   #seen({ ifname, mac, claimed }: MacSeen): void {
-    if (claimed) void this.#take(ifname);
+    if (claimed) void this.#workloads.seen(ifname);
     // A pod may speak before it is let in, which is a moment after its link is there.
-    else if (this.#ports.get(ifname)?.mac !== mac)
-      this.#once(`${ifname} ${mac}`, "a pod sends from a MAC address that it has no claim to; its frames are dropped", {
-        ifname,
-        mac,
-      });
-  }
-
-  /** A workload has moved here. Told again and again until its frames are let in. */
-  async #take(ifname: string): Promise<void> {
-    const { mac, claim: use } = this.#ports.get(ifname) ?? {};
-    if (mac === undefined || !use || this.#asking.has(mac) || this.#book.own.has(mac)) return;
-    this.#asking.add(mac);
-    const { log, taken } = this.#options;
-    try {
-      await taken(use);
-      if (!this.#began) return;
-      log.info("a workload has moved to this node", { mac, pod: use.pod });
-      this.#taking.add(mac);
-      this.#decide();
-    } catch (error) {
-      this.#once(
-        `${mac} ${use.holder}`,
-        `a pod sends from the addresses of a claim that it cannot have: ${errorText(error)}`,
-        { mac, pod: use.pod },
+    else if (this.#workloads.ports.get(ifname)?.mac !== mac)
+      this.#workloads.once(
+        `${ifname} ${mac}`,
+        "a pod sends from a MAC address that it has no claim to; its frames are dropped",
+        { ifname, mac },
       );
-    } finally {
-      this.#asking.delete(mac);
-    }
-  }
-
-  #disputed(mac: string, { node, mac: other, ips }: OwnedEndpoint): void {
-    const { event, info } = this.#options;
-    const message = `network ${info.name}: node ${node} has ${other} ${ips.join(" ")}, which overlaps with a pod's ${mac} here; that pod is cut off`;
-    if (this.#once(`${mac} ${node}`, message, {})) event("Warning", "SkylaneEndpointLost", message);
-  }
-
-  /** Warns of something once; returns whether this was the time. */
-  #once(key: string, message: string, details: Record<string, string>): boolean {
-    if (this.#told.has(key) || this.#told.size >= MAX_TOLD) return false;
-    this.#told.add(key);
-    this.#options.log.warn(message, details);
-    return true;
   }
 }
 

@@ -7,7 +7,6 @@ import { type Duration, type Host, newAttachments, realHost, ipamDir } from "../
 import { publishedReader } from "../config/index.ts";
 import { Ipam } from "../ipam/index.ts";
 import type { Logger } from "../log/index.ts";
-import { attachPodAsync } from "../pod/index.ts";
 import type { GoneFiles } from "../sys/index.ts";
 import type { NameKeeper } from "./launcher-names.ts";
 import type { NetworkStatusWriter } from "./network-status.ts";
@@ -53,7 +52,7 @@ export function servingHost({
     attachments: (config) => newAttachments(config, unlink),
     attachPod(spec) {
       const links = linksAt(spec.hostNetns);
-      return links ? attachPodAsync(spec, links.rtnl) : realHost.attachPod(spec);
+      return links?.attach(spec) ?? realHost.attachPod(spec);
     },
     // A network that this node has left, or that nobody defines any more, has none here.
     detachPod: (request) => linksAt(request.hostNetns)?.queue.detach(request) ?? realHost.detachPod(request),

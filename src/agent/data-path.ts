@@ -1,5 +1,7 @@
 /** What carries a pod network's frames on this node, as those see it who decide what it is made from: routed or bridged. */
+import type { Linked } from "../cni/index.ts";
 import type { EntryCount, LocalNetwork, OverlayStatus, Peer } from "../overlay/index.ts";
+import type { PodLink, PodLinkSpec } from "../pod/index.ts";
 
 /** How a data path stands. */
 export interface DataPathStatus extends Pick<OverlayStatus, "device" | "ready" | "error" | "peers"> {
@@ -13,6 +15,8 @@ export interface DataPath {
   readonly error: string | undefined;
   /** Whether every entry has been tried: what is missing, the kernel has refused. */
   readonly tried: boolean;
+  /** Whether addresses of claims are published one by one, so that the other nodes have to look; no by default. */
+  readonly claims?: boolean;
   /** Resolves when the first pass has ended, whether it succeeded or not. Peers are set before. @throws SysError */
   start(): Promise<void>;
   setLocal(local: LocalNetwork): void;
@@ -21,6 +25,25 @@ export interface DataPath {
   status(): DataPathStatus;
   /** Leaves the kernel as it is. */
   stop(): Promise<void>;
+}
+
+/** The data path of a network beside the default one, whose pods may be found one by one. */
+export interface MemberPath extends DataPath {
+  /**
+   * A pod's link is there: sees that the network serves it, and that the other nodes know where it is.
+   * @throws Error when they cannot be told
+   */
+  linked(attachment: Linked): Promise<void>;
+  /** Pods may have gone. */
+  refresh(): void;
+  /** Whether an endpoint on any node has an address. */
+  knows(ip: string): boolean | Promise<boolean>;
+  /** Addresses of pods here that other nodes have, or may have. @throws NetlinkError, IpamStorageError */
+  away?(): ReadonlySet<string>;
+  /** Makes a pod's link with what has to be so before. @throws what `make` throws */
+  making?(spec: PodLinkSpec, make: () => Promise<PodLink>): Promise<PodLink>;
+  /** Takes away what the other nodes know of ours, after the stop. @throws ApiError */
+  leave(): Promise<void>;
 }
 
 /** Whom a data path tells what it does. */

@@ -1,9 +1,9 @@
 /**
- * Which endpoints a bridged network has and on which nodes: this node's own, which it writes into one object, and all others',
- * which it watches. Who has an address that is in two lists follows from the lists alone (bridge/owners.ts).
+ * Which endpoints a network has and on which nodes: this node's own, which it writes into one object, and all others',
+ * which it watches. Who has an address that is in two lists follows from the lists alone (endpoints/owners.ts).
  */
 import { cidrContains } from "../addr/index.ts";
-import type { Endpoint, EndpointLists } from "../bridge/index.ts";
+import type { Endpoint, EndpointLists } from "../endpoints/index.ts";
 import {
   ApiError,
   createObject,
@@ -86,6 +86,11 @@ export class EndpointBook {
     this.#seen.start();
   }
 
+  /** Whether there is an object of ours, as of an agent before this one. @throws ApiError */
+  async exists(): Promise<boolean> {
+    return (await this.#read()) !== undefined;
+  }
+
   /** Resolves once all nodes' endpoints are known. */
   whenSynced(): Promise<void> {
     return this.#seen.whenSynced();
@@ -108,7 +113,8 @@ export class EndpointBook {
   /** Sets our own endpoints, to be published. */
   set(own: ReadonlyMap<string, Endpoint>): void {
     const object = this.#seen.objects.get(this.#name);
-    if (this.#own === undefined && object) this.#say(textOf(object.endpoints));
+    // One that is not there says that there are none.
+    if (this.#own === undefined) this.#say(textOf(object?.endpoints ?? []));
     this.#own = own;
     if (this.#text() !== this.#written) this.#write.want();
   }

@@ -16,7 +16,7 @@ export interface MemberAddressesOptions {
   /** A block of ours is lost. */
   onProblem: (message: string) => void;
   /** Whether an endpoint has the address. */
-  inUse: (ip: string) => boolean;
+  inUse: (ip: string) => boolean | Promise<boolean>;
 }
 
 /** See the header. */

@@ -8,51 +8,33 @@ import { CniError, CODE, ipamDir, type Linked, realHost, type Wanted } from "../
 import type { ClaimingPod } from "../claims/index.ts";
 import { type AgentConfig, publishedPath } from "../config/index.ts";
 import { Ipam } from "../ipam/index.ts";
-import type { KubeClient, ObjectReflector } from "../kube/index.ts";
-import type { Logger } from "../log/index.ts";
-import type { Rtnl } from "../netlink/index.ts";
 import type { Space } from "../netspace/index.ts";
-import type { NetworkBlock, PodNetworkInfo } from "../networks/index.ts";
+import type { PodNetworkInfo } from "../networks/index.ts";
 import type { LocalNetwork, VtepAnnotation } from "../overlay/index.ts";
-import { BridgedPath } from "./bridged-path.ts";
-import { bridgeOf, type ClaimUse } from "./bridged-ports.ts";
+import { bridgeOf } from "./bridged-path.ts";
+import { claimedAddresses } from "./claim-ends.ts";
+import type { MemberPath } from "./data-path.ts";
 import { within } from "./deadline.ts";
 import { ensurePublished, type PublishedExtra } from "./files.ts";
-import type { NodeFirewall } from "./firewall.ts";
 import type { Inputs, NodeChanges, OwnFacts } from "./inputs.ts";
 import { MemberAddresses } from "./member-addresses.ts";
 import { configOf } from "./member-config.ts";
+import type { MemberContext } from "./member-context.ts";
 import { MemberFirewall } from "./member-firewall.ts";
+import { memberPath } from "./member-path.ts";
 import { MemberUplink } from "./member-uplink.ts";
-import type { Metrics } from "./metrics.ts";
 import { PodNetwork } from "./network.ts";
 import { claimFor, takeOver } from "./pod-claims.ts";
 import { SpaceLinks } from "./pod-links.ts";
-import type { Verdict } from "./report.ts";
 import type { NetworkStatus } from "./status.ts";
 
 /** How long the start of a pod waits for its network's data path, in milliseconds; then its runtime asks again. */
 const READY_MS = 15_000;
+const NO_ANSWER = "the API server does not answer";
 
 /** Whether an attachment of a network is on this node. @throws Error of the system */
 export const hasAttachments = ({ dataDir }: Pick<AgentConfig, "dataDir">, network: string): boolean =>
   realHost.attachments({ dataDir, network }).list().length > 0;
-
-/** What members have in common. */
-export interface MemberContext {
-  config: AgentConfig;
-  log: Logger;
-  metrics: Metrics;
-  client: KubeClient;
-  /** For looking at the machine. */
-  rtnl: Rtnl;
-  firewall: Pick<NodeFirewall, "set" | "remove" | "changePeers" | "verdict">;
-  /** The blocks of this node, all networks'. */
-  blocks: Pick<ObjectReflector<NetworkBlock>, "objects" | "whenSynced">;
-  announce: () => void;
-  announced: (network: string) => Verdict;
-  event: (type: "Normal" | "Warning", reason: string, message: string) => void;
-}
 
 /** See the header. */
 export class Member {
@@ -66,8 +48,8 @@ export class Member {
   readonly #firewall: MemberFirewall;
   readonly #network: PodNetwork;
   readonly #uplink: MemberUplink;
-  /** The data path of a bridged network, once there is one. */
-  #bridged: BridgedPath | undefined;
+  /** The data path, once there is one. */
+  #path: MemberPath | undefined;
   #inputs: { inputs: Inputs; live: boolean } | undefined;
   #own: { of: OwnFacts; cidrs: string; facts: OwnFacts } | undefined;
   /** What the plugin has been told, and who waits for that. */
@@ -85,7 +67,16 @@ export class Member {
     this.#context = context;
     const config = (this.#config = configOf(context.config, info));
     const netns = space.fd;
-    this.links = new SpaceLinks({ config, log, metrics, netns, routed: info.mode === "Routed" });
+    const bridged = info.mode === "Bridged";
+    this.links = new SpaceLinks({
+      config,
+      log,
+      metrics,
+      netns,
+      routed: !bridged,
+      away: () => this.#path?.away?.() ?? claimedAddresses(config, this.links.rtnl),
+      making: (spec, make) => this.#path?.making?.(spec, make) ?? make(),
+    });
     const { rtnl: there, watch } = this.links;
     this.#addresses = new MemberAddresses({
       client,
@@ -94,7 +85,8 @@ export class Member {
       own: context.blocks,
       ipam: new Ipam({ dir: ipamDir(config), warn: (message) => log.warn(message) }),
       onProblem: (message) => event("Warning", "SkylaneBlockLost", message),
-      inUse: (ip) => this.#bridged?.knows(ip) ?? false,
+      inUse: async (ip) =>
+        (await within(Promise.resolve(this.#path?.knows(ip)), READY_MS, () => new Error(NO_ANSWER))) ?? false,
     });
     this.#firewall = new MemberFirewall({
       network: info.name,
@@ -114,18 +106,19 @@ export class Member {
       rtnl,
       firewall: this.#firewall,
       space: { netns, rtnl: there },
-      watch: watch.also,
+      bridged,
+      dataPath: (local, listener) => {
+        const context = { info, config, client, node, netns, rtnl: there, watch: watch.also, log, event, announce };
+        return (this.#path = memberPath(
+          { ...context, taken: (use) => takeOver(this.#addresses.claims, use) },
+          local,
+          listener,
+        ));
+      },
       announce,
       announced: () => announced(info.name),
       write: (local) => this.#publish(local),
       event,
-      ...(info.mode === "Bridged" && {
-        dataPath: (local, listener) => {
-          const bridged = { info, config, client, node, netns, rtnl: there, watch: watch.also, log, event };
-          const taken = (use: ClaimUse) => takeOver(this.#addresses.claims, use);
-          return (this.#bridged = new BridgedPath({ ...bridged, taken }, local, listener));
-        },
-      }),
     });
     this.links.look();
   }
@@ -200,7 +193,7 @@ export class Member {
 
   /** What a pod's claim gives it here; undefined when it has none. @throws BlockError, CniError */
   claim(pod: ClaimingPod, standby: boolean): Promise<Wanted | undefined> {
-    return claimFor(this.#addresses.claims, this.info, pod, standby);
+    return claimFor(this.#addresses.claims, this.#config.nodeName, pod, standby);
   }
 
   /**
@@ -209,8 +202,8 @@ export class Member {
    */
   async linked(attachment: Linked): Promise<void> {
     try {
-      const serving = this.#bridged?.linked(attachment);
-      if (serving) await within(serving, READY_MS, () => new Error("the API server does not answer"));
+      const serving = this.#path?.linked(attachment);
+      if (serving) await within(serving, READY_MS, () => new Error(NO_ANSWER));
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       throw new CniError(
@@ -222,7 +215,7 @@ export class Member {
 
   /** An attachment has gone. */
   detached(): void {
-    this.#bridged?.refresh();
+    this.#path?.refresh();
   }
 
   /** Whether no attachment of it is on this node, none that is being made or taken back either. */
@@ -250,7 +243,7 @@ export class Member {
     }
     await this.links.stop();
     this.space.close();
-    await this.#bridged?.leave();
+    await this.#path?.leave();
     await this.#addresses.blocks.leave();
   }
 

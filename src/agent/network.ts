@@ -8,7 +8,7 @@
 import type { AgentConfig } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
-import type { LocalNetwork, Peer, ReconcilerOptions, VtepAnnotation } from "../overlay/index.ts";
+import type { LocalNetwork, Peer, VtepAnnotation } from "../overlay/index.ts";
 import { Task } from "../task/index.ts";
 import type { DataPath, DataPathListener, MakeDataPath } from "./data-path.ts";
 import { DirectWays } from "./direct-ways.ts";
@@ -21,7 +21,6 @@ import { Peers } from "./peers.ts";
 import { ownEntry } from "./publish.ts";
 import type { Question } from "./readiness.ts";
 import { type NetworkView, type Verdict, questionsOf, sampleInto, statusOf } from "./report.ts";
-import { routedPath } from "./routed-path.ts";
 import type { NetworkStatus } from "./status.ts";
 import type { Underlay } from "./underlay.ts";
 import { SelfTest } from "./selftest.ts";
@@ -45,10 +44,10 @@ export interface NetworkOptions {
   announced: () => Verdict;
   /** Writes the files from which the node's pods come about. @throws Error of the system */
   write: (local: LocalNetwork) => void;
-  /** What happens in that namespace, where somebody listens already. */
-  watch?: ReconcilerOptions["watch"];
-  /** Makes the data path of a network that is not routed. */
-  dataPath?: MakeDataPath;
+  /** Makes the data path. */
+  dataPath: MakeDataPath;
+  /** Its pods are on bridges, so that there are no routes to peers that could be tested. */
+  bridged?: boolean;
   /** Emits an Event on our Node. */
   event: (type: "Normal" | "Warning", reason: string, message: string) => void;
 }
@@ -145,7 +144,9 @@ export class PodNetwork {
   /** What the other nodes are to know; undefined until peers may send to us, which is when there is a device that receives. */
   get entry(): VtepAnnotation | undefined {
     if (!this.#live || !this.#looked || !this.#local || !this.#underlay) return undefined;
-    return this.#path?.error === undefined ? ownEntry(this.#local, this.#underlay.ips, this.#ways.open) : undefined;
+    if (this.#path?.error !== undefined) return undefined;
+    const { claims = false } = this.#path ?? {};
+    return ownEntry(this.#local, this.#underlay.ips, { direct: this.#ways.open, claims });
   }
 
   /** The network's lines of `/readyz`. */
@@ -173,7 +174,7 @@ export class PodNetwork {
 
   /** Peers to which there are routes that can be tested. */
   get #tested(): Peer[] {
-    return this.#options.dataPath ? [] : [...this.#peers.routed()];
+    return this.#options.bridged ? [] : [...this.#peers.routed()];
   }
 
   /** Tests the data path; peers are asked where they can be from the agent's own network namespace. */
@@ -247,9 +248,7 @@ export class PodNetwork {
 
   async #startDataPath(): Promise<void> {
     if (this.#path || !this.#local) return;
-    const { dataPath, space, watch } = this.#options;
-    const make = dataPath ?? routedPath(this.#log, space?.netns, watch);
-    const path = make(this.#local, this.#listener());
+    const path = this.#options.dataPath(this.#local, this.#listener());
     path.setPeers(this.#peers.routed());
     this.#path = path;
     try {

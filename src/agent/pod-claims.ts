@@ -2,7 +2,7 @@
 import { CniError, CODE, type FurtherInterface, type PrepareRequest, type Wanted } from "../cni/index.ts";
 import { type Claims, type ClaimingPod, holderOf } from "../claims/index.ts";
 import { BlockError } from "../blocks/index.ts";
-import type { PodNetworkInfo, Wish } from "../networks/index.ts";
+import type { Wish } from "../networks/index.ts";
 
 type Pod = NonNullable<PrepareRequest["pod"]>;
 
@@ -43,25 +43,29 @@ function refuseOther({ network, ips = [], mac }: FurtherInterface, claimed: Want
   );
 }
 
-/** What the claims of a network give to a pod, with its use of them written down. @throws BlockError, CniError */
+/**
+ * What the claims of a network give to a pod, with its use of them written down.
+ * @param node the name of this one @throws BlockError, CniError
+ */
 export async function claimFor(
   claims: Claims,
-  { name, mode }: Pick<PodNetworkInfo, "name" | "mode">,
+  node: string,
   pod: ClaimingPod,
   standby: boolean,
 ): Promise<Wanted | undefined> {
   const claimed = await claims.forPod(pod);
   if (!claimed) return undefined;
   const { claim, ips, mac, heldBy } = claimed;
-  if (mode !== "Bridged") {
-    const { namespace, name: claimName } = holderOf(claim);
+  const waits = standby && heldBy?.alive === true;
+  // Two ends with one address and MAC on one node could not be told from each other.
+  if (waits && heldBy.node === node) {
+    const { namespace, name } = holderOf(claim);
     throw new CniError(
       CODE.notAllowed,
-      `network "${name}" is routed, and an address that moves with its pod needs one whose mode is Bridged`,
-      `Delete IPClaim ${namespace}/${claimName}, or claim in another network.`,
+      `IPClaim ${namespace}/${name} is in use by pod ${heldBy.pod} on this very node, ${node}, and a pod on standby is for another one`,
+      "Start it on another node, as with anti-affinity to that pod.",
     );
   }
-  const waits = standby && heldBy?.alive === true;
   if (!waits) await claims.use({ claim, pod: pod.podName });
   return { ips, mac, claim, standby: waits };
 }

@@ -25,6 +25,8 @@ export interface PodEndsOptions {
   log: Logger;
   metrics: Metrics;
   rtnl: Rtnl;
+  /** Addresses of pods here that other nodes have for now; none by default. @throws NetlinkError, IpamStorageError */
+  away?: () => ReadonlySet<string>;
 }
 
 /** The device that a notification is about; 0 where it is about none. */
@@ -127,6 +129,7 @@ export class PodEnds {
   /** Pods by the addresses that they hold, those aside that are still being made. */
   #attached(): AttachedPod[] {
     const boot = bootId();
+    const away = this.#options.away?.() ?? new Set();
     const pods = new Map<string, AttachedPod & { addresses: string[] }>();
     let young = false;
     for (const { ip, owner, uptime: since, bootId: then } of this.#ipam.list()) {
@@ -136,7 +139,7 @@ export class PodEnds {
         continue;
       }
       const key = `${owner.containerId}/${owner.ifname}`;
-      const pod = pods.get(key) ?? { containerId: owner.containerId, ifname: owner.ifname, addresses: [] };
+      const pod = pods.get(key) ?? { containerId: owner.containerId, ifname: owner.ifname, addresses: [], away };
       pod.addresses.push(ip);
       pods.set(key, pod);
     }

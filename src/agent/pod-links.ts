@@ -1,9 +1,9 @@
 /**
- * Pods' links of one network namespace in the hands of the agent: their removal, many at a time, and the repair of their
- * host ends. Both live on what the namespace's watch tells.
+ * Pods' links of one network namespace in the hands of the agent: how they are made, their removal, many at a time, and the
+ * repair of their host ends. Those two live on what the namespace's watch tells.
  */
 import { type MonitorListener, type NetlinkEvent, Rtnl } from "../netlink/index.ts";
-import { DetachQueue, PATIENCE_MS } from "../pod/index.ts";
+import { attachPodAsync, DetachQueue, PATIENCE_MS, type PodLink, type PodLinkSpec } from "../pod/index.ts";
 import { type NetnsWatch, watchNetns } from "./netns-watch.ts";
 import { PodEnds, type PodEndsOptions } from "./pod-ends.ts";
 
@@ -16,6 +16,8 @@ export interface PodLinksOptions extends Omit<PodEndsOptions, "rtnl"> {
    * reconciler looks after them.
    */
   routed: boolean;
+  /** Makes a link with what has to be so before and after that; nothing by default. @throws what `make` throws */
+  making?: (spec: PodLinkSpec, make: () => Promise<PodLink>) => Promise<PodLink>;
 }
 
 /** See the header. */
@@ -25,12 +27,20 @@ export class PodLinks implements MonitorListener {
   /** Removes links. */
   readonly queue: DetachQueue;
   readonly #ends: PodEnds | undefined;
+  readonly #making: PodLinksOptions["making"];
 
   /** @throws SysError when no socket can be opened */
-  constructor({ netns, routed, ...options }: PodLinksOptions) {
+  constructor({ netns, routed, making, ...options }: PodLinksOptions) {
     this.rtnl = Rtnl.open({ timeoutMs: PATIENCE_MS, ...(netns !== undefined && { netns }) });
+    this.#making = making;
     this.queue = new DetachQueue(this.rtnl);
     this.#ends = routed ? new PodEnds({ ...options, rtnl: this.rtnl }) : undefined;
+  }
+
+  /** Makes a link. @throws PodLinkError, SysError, NetlinkError; nothing is left behind then */
+  attach(spec: PodLinkSpec): Promise<PodLink> {
+    const make = () => attachPodAsync(spec, this.rtnl);
+    return this.#making?.(spec, make) ?? make();
   }
 
   onEvents(events: readonly NetlinkEvent[]): void {

@@ -7,15 +7,20 @@ import { formatVtepAnnotation, parseVtepAnnotation, type LocalNetwork, type Vtep
 /**
  * This network's entry.
  * @param ips all underlay addresses, the one in use first
- * @param direct whether pods' packets are taken there unencapsulated
+ * @param direct whether pods' packets are taken there unencapsulated. @param claims whether pods' addresses are published one by one
  */
-export const ownEntry = (local: LocalNetwork, ips: readonly string[], direct = false): VtepAnnotation => ({
+export const ownEntry = (
+  local: LocalNetwork,
+  ips: readonly string[],
+  { direct = false, claims = false }: { direct?: boolean; claims?: boolean } = {},
+): VtepAnnotation => ({
   vni: local.vni,
   mac: local.mac,
   ips: [...ips],
   podCidrs: [...local.podCidrs],
   port: local.port,
   ...(direct && { direct }),
+  ...(claims && { claims }),
 });
 
 /**

@@ -6,11 +6,11 @@
  * A MAC or address that is here and, by what other nodes still say, also there, is here: a pod that was just permitted to
  * have it works at once. Whoever decides takes the port's endpoint away when the other node has won.
  */
+import type { EndpointAddresses } from "../endpoints/index.ts";
 import { differing, Ledger, type Peer } from "../overlay/index.ts";
 import {
   type BridgedNetwork,
   type BridgeEntry,
-  type EndpointAddresses,
   EVERYBODY,
   keyOf,
   type LocalPort,

@@ -1,8 +1,6 @@
 /** A bridged pod network's data plane: one subnet over all nodes, whose addresses are known and not searched for. */
 export { type BridgeActual, type Devices, readBridge } from "./actual.ts";
 export { BridgeDesired } from "./desired.ts";
-export { type OwnInput, type OwnOutcome, ownEndpoints, type PortFacts } from "./own-endpoints.ts";
-export * from "./owners.ts";
 export type { BridgePassReport } from "./pass.ts";
 export { type BridgePlan, planBridge, type Step } from "./plan.ts";
 export { BridgeReconciler, type BridgeReconcilerOptions } from "./reconciler.ts";

@@ -2,6 +2,7 @@
  * The reconciler of one bridged network: keeps bridge, ports and entries in the network's namespace what they should be, in
  * the overlay's way: passes that compare and repair, notifications that say no more than that a look is needed.
  */
+import type { Deaf, EndpointAddresses } from "../endpoints/index.ts";
 import type { NetlinkEvent } from "../netlink/index.ts";
 import { type Peer, Upkeep, type UpkeepOptions } from "../overlay/index.ts";
 import { BridgeDesired } from "./desired.ts";
@@ -9,14 +10,7 @@ import { doubtOf } from "./drift.ts";
 import { type BridgePassOutcome, type BridgePassReport, type KnownBridge, runBridgePass } from "./pass.ts";
 import { Sightings } from "./sightings.ts";
 import { type BridgeStatus, bridgeStatus, noRepairs } from "./status.ts";
-import type {
-  BridgedNetwork,
-  BridgeEntryKind,
-  EndpointAddresses,
-  LocalPort,
-  MacSeen,
-  RemoteEndpoint,
-} from "./types.ts";
+import type { BridgedNetwork, BridgeEntryKind, LocalPort, MacSeen, RemoteEndpoint } from "./types.ts";
 
 export interface BridgeReconcilerOptions extends UpkeepOptions {
   local: BridgedNetwork;
@@ -37,7 +31,7 @@ export class BridgeReconciler {
   readonly #repairs = noRepairs();
   #known: KnownBridge | undefined;
   /** Ports whose claims cannot be listened for, in words. */
-  #deaf: ReadonlyMap<string, string> = new Map();
+  #deaf: Deaf = new Map();
 
   constructor(options: BridgeReconcilerOptions) {
     this.#options = options;

@@ -2,6 +2,7 @@
  * A bridged network in plain data: this node's part in it, the other nodes, the endpoints behind them, and the ports of the
  * pods here; and what the kernel should hold for that, as entries that can be compared.
  */
+import type { EndpointAddresses } from "../endpoints/index.ts";
 import type { LocalNetwork } from "../overlay/index.ts";
 
 /** Name of the bridge in the network's namespace. */
@@ -18,12 +19,6 @@ export interface BridgedNetwork
   > {
   /** Whether broadcast and multicast goes to the other nodes, a copy for each, or stays on this one. */
   broadcast: "Replicate" | "Drop";
-}
-
-/** Addresses of one endpoint, canonical. */
-export interface EndpointAddresses {
-  mac: string;
-  ips: readonly string[];
 }
 
 /** An endpoint on another node. */

@@ -45,7 +45,7 @@ export interface ClaimAddressesOptions {
   /** Blocks of this network, all nodes' and claims'; may be behind. Asked for when one is claimed. Rejects with ApiError. */
   taken: () => Promise<Iterable<SeenBlock>>;
   /** Whether an endpoint of the network has the address: a claim may be deleted under its pod. */
-  inUse: (ip: string) => boolean;
+  inUse: (ip: string) => boolean | Promise<boolean>;
 }
 
 /** The addresses of one network's claims. */
@@ -189,7 +189,7 @@ export class ClaimAddresses {
     if (now === holder) return true;
     if (now !== undefined) {
       const held = await this.#stillHolds(now, ip);
-      if (held || (named(now) !== named(holder) && inUse(ip))) {
+      if (held || (named(now) !== named(holder) && (await inUse(ip)))) {
         const whose = held ? `IPClaim ${named(now)} has` : `a pod still has, though its IPClaim ${named(now)} is gone`;
         throw new BlockError(
           "refused",
@@ -232,9 +232,9 @@ export class ClaimAddresses {
     const freed: string[] = [];
     for (const block of blocks) {
       const entries = Object.entries(block.addresses);
-      const kept = entries.filter(
-        ([ip, entry]) => stillHolds(byName.get(named(entry)), holderOf(entry).uid, ip) || inUse(ip),
-      );
+      const kept: typeof entries = [];
+      for (const [ip, entry] of entries)
+        if (stillHolds(byName.get(named(entry)), holderOf(entry).uid, ip) || (await inUse(ip))) kept.push([ip, entry]);
       if (kept.length === entries.length || !(await this.#write(block, Object.fromEntries(kept)))) continue;
       freed.push(...entries.map(([ip]) => ip).filter((ip) => !kept.some(([other]) => other === ip)));
     }

@@ -30,7 +30,7 @@ export interface ClaimsOptions {
   /** Blocks of this network, all nodes' and claims'; may be behind. Rejects with ApiError. */
   taken: () => Promise<Iterable<SeenBlock>>;
   /** Whether an endpoint of the network has the address, as far as is known: it is given to no other claim meanwhile. */
-  inUse?: (ip: string) => boolean;
+  inUse?: (ip: string) => boolean | Promise<boolean>;
 }
 
 /** Who has a claim in use. */

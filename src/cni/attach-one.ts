@@ -227,12 +227,20 @@ export async function attachOne(input: VerbInput, what: AttachInput): Promise<At
     });
   };
   try {
-    const given = await giveAddresses(input, owner, options, published, { delegate, claimed: claim !== undefined });
+    const claimed = claim !== undefined;
+    const given = await giveAddresses(input, owner, options, published, { delegate, claimed });
     const { ips: addresses } = given;
     const way = { ...(destinations && { destinations }), ...(bySource && { bySource }), ...(bridge && { bridge }) };
     const where = { netns, mtu, ...(hostNetns && { hostNetns }), ...way };
-    link = await host.attachPod({ ...attachment, alias, addresses, ...(askedMac && { mac: askedMac }), ...where });
-    if (hostNetns) await host.linked?.({ ...attachment, network: config.network, standby });
+    link = await host.attachPod({
+      ...attachment,
+      alias,
+      addresses,
+      ...(askedMac && { mac: askedMac }),
+      ...(standby && { standby }),
+      ...where,
+    });
+    if (hostNetns) await host.linked?.({ ...attachment, network: config.network, claimed, standby });
     const extra = extraRoutes(given, link);
     addExtraRoutes(host, netns, link.ifname, extra);
     const result = resultOf(link, where, extra, { ...given.dns, ...options.dns });

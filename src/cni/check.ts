@@ -44,7 +44,7 @@ function differencesOf(
   const attachment = { containerId, ifname };
   const expected = expectedOf(result, ifname, netns, host.hostIfname(containerId, ifname));
   if (!expected) return [`prevResult has no interface ${ifname} in sandbox ${netns}`];
-  const { hostNetns, bySource, destinations: own } = host.attachments(config).find(attachment) ?? {};
+  const { hostNetns, bySource, destinations: own, claim } = host.attachments(config).find(attachment) ?? {};
   // A MAC address that a runtime asks for may have been set by a later plugin too (tuning has the same capability).
   const neighboursForgotten = macAsked || expected.mac !== host.podMacOf(containerId, ifname);
   const where = { netns, ...(hostNetns && { hostNetns }) };
@@ -57,6 +57,7 @@ function differencesOf(
     ...(destinations && { destinations }),
     ...(bridge && { bridge }),
     ...(bySource && { bySource }),
+    ...(claim && { movable: true }),
     neighboursForgotten,
   });
   if (config.ipam === undefined) {

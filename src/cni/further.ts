@@ -65,6 +65,8 @@ export interface AttachedInterface extends Place {
 /** An attachment whose link is there. */
 export interface Linked extends Attachment {
   network: string;
+  /** Its addresses are a claim's. */
+  claimed: boolean;
   standby: boolean;
 }
 

@@ -27,7 +27,8 @@ const LOST_MS = 10_000;
  * @throws Error when it is not answered before or after; what `work` throws
  */
 async function gapDuring(lab: Lab, from: PodRecord, ip: string, work: () => Promise<void>): Promise<Gap> {
-  const ping = ["-n", "-D", "-i", String(EVERY_S), "-w", String(LIMIT_S), ip];
+  // With a deadline (-w) it would end at the first "unreachable", which a node may say of a pod that has just left it.
+  const ping = ["-n", "-D", "-i", String(EVERY_S), "-c", String(LIMIT_S / EVERY_S), ip];
   const argv = entering({ netns: podNetns(lab.context, from) }, "ping", ping);
   const [command, ...args] = argv as [string, ...string[]];
   const child = spawn(command, args, { stdio: ["ignore", "pipe", "inherit"], env: lab.context.env });

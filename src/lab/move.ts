@@ -1,7 +1,7 @@
 /**
  * Moves a pod to another node with all that is in its sandbox, as a live migration does it: the sandbox is one and the same
  * network namespace before and after, with its sockets and processes, and only its interfaces are made anew on the new node. What
- * keeps its address (an IPClaim's in a bridged network) keeps its connections.
+ * keeps its address (an IPClaim's) keeps its connections.
  */
 import { spawn } from "node:child_process";
 import { randomBytes, randomUUID } from "node:crypto";

@@ -56,6 +56,7 @@ export const namespaceRules = (
   port,
   peers: [],
   podCidrs,
+  hostRoutes: true,
   clusterCidrs: outside ?? [],
   masquerade: NO_MASQUERADE,
   ...(outside && { uplink: "network" }),

@@ -4,7 +4,8 @@
  *
  * - prerouting, raw: a packet from a pod must come from an address whose route leads back to that very pod (one static
  *   rule for all pods, which needs nothing at ADD); a packet out of the overlay must not claim to be from a pod here, nor one
- *   that comes over an underlay interface on which pods' packets are taken unencapsulated.
+ *   that comes over an underlay interface on which pods' packets are taken unencapsulated. (A peer's pod may have a single address
+ *   out of our prefix, if the route to it says so.)
  * - input: VXLAN packets with a VNI of ours count only from the underlay address of a known peer. Other VNIs on the same
  *   port are somebody else's. The input hook sees whole packets (fragments are put together before it) and
  *   costs forwarded traffic nothing. Pods may not send VXLAN to this node at all.
@@ -42,6 +43,8 @@ export interface NetworkRules {
   peerPorts?: readonly number[];
   /** This node's pod CIDRs. */
   podCidrs: readonly string[];
+  /** Peers may have single addresses out of these, to which host routes lead through the overlay. */
+  hostRoutes?: boolean;
   /** The whole cluster's; empty where not configured. */
   clusterCidrs: readonly string[];
   masquerade: { enabled: boolean; exclude: readonly string[] };
@@ -192,9 +195,16 @@ function prerouting(networks: readonly NetworkRules[], { fib }: NftFeatures, upl
         `${IP[family]} saddr ${podsOf(network, family)} counter drop comment "a pod of this node, from outside"`,
     ),
   );
+  // Asked of nothing but what has an address of our prefixes.
+  const fromHosts = networks.flatMap((network) =>
+    FAMILIES.filter((family) => fib && network.hostRoutes && ofFamily(network.podCidrs, family).length > 0).map(
+      (family) =>
+        `iifgroup ${OVERLAY} ${IP[family]} saddr ${podsOf(network, family)} fib saddr . iif oif exists accept`,
+    ),
+  );
   return [
     ...chain("from_pod", undefined, fromPod),
-    ...chain("from_overlay", undefined, fromOverlay),
+    ...chain("from_overlay", undefined, [...fromHosts, ...fromOverlay]),
     ...chain("prerouting", "type filter hook prerouting priority raw; policy accept;", [
       `iifgroup ${PODS} goto from_pod`,
       `iifgroup ${OVERLAY} goto from_overlay`,

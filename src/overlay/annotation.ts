@@ -61,9 +61,9 @@ export function networksNamed(text: string): string[] {
 /** The annotation's text; the same input gives the same text, whatever the order of the map. */
 export function formatVtepAnnotation(networks: ReadonlyMap<string, VtepAnnotation>): string {
   const sorted = [...networks].sort(([a], [b]) => (a < b ? -1 : 1));
-  const plain = sorted.map(([network, { vni, mac, ips, podCidrs, port, direct }]) => [
+  const plain = sorted.map(([network, { vni, mac, ips, podCidrs, port, direct, claims }]) => [
     network,
-    { vni, mac, ips, podCidrs, port, ...(direct && { direct }) },
+    { vni, mac, ips, podCidrs, port, ...(direct && { direct }), ...(claims && { claims }) },
   ]);
   return JSON.stringify(Object.fromEntries(plain));
 }
@@ -111,6 +111,7 @@ function parseEntry(network: string, value: unknown): VtepAnnotation {
     podCidrs,
     port: integer(network, "port", entry, 1, 65_535),
     ...(flag(network, "direct", entry) && { direct: true }),
+    ...(flag(network, "claims", entry) && { claims: true }),
   };
 }
 

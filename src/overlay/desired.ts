@@ -6,7 +6,7 @@
  * Only families in which this node has pods itself are programmed: without a VTEP address of our own there
  * would be no source address that a peer could answer to.
  */
-import { type Family, familyOf } from "../addr/index.ts";
+import { addressBits, type Family, familyOf } from "../addr/index.ts";
 import { entryOf, mapsOf, sameEntry } from "./entries.ts";
 import { type Changed, Ledger } from "./ledger.ts";
 import {
@@ -30,6 +30,8 @@ type Placed = readonly [kind: EntryKind, id: string, entry: DesiredEntry];
 /** The network address of a canonical prefix: its text says it, and this is asked for every peer. */
 const networkAddress = (cidr: string): string => cidr.slice(0, cidr.indexOf("/"));
 
+const hostPrefix = (ip: string): string => `${ip}/${addressBits(familyOf(ip))}`;
+
 /** A node's VTEP address of each family in which it has pods. */
 function vtepAddresses(podCidrs: readonly string[]): Map<Family, string> {
   const addresses = new Map<Family, string>();
@@ -45,13 +47,14 @@ const ownEntries = ({ podCidrs }: LocalNetwork): Placed[] =>
   Array.from(vtepAddresses(podCidrs).values(), (ip) => ["address", ip, { ip }]);
 
 /** What one peer needs. */
-function peerEntries(local: LocalNetwork, { mac, underlayIp, podCidrs, vni, port, direct = [] }: Peer): Placed[] {
+function peerEntries(local: LocalNetwork, peer: Peer): Placed[] {
+  const { mac, underlayIp, podCidrs, hosts = [], vni, port, direct = [] } = peer;
   const fdb = { mac, dst: underlayIp, ...differing("vni", vni, local.vni), ...differing("port", port, local.port) };
   const entries: Placed[] = [["fdb", mac, fdb]];
   const own = vtepAddresses(local.podCidrs);
   const gateways = vtepAddresses(podCidrs);
   for (const [family, ip] of gateways) if (own.has(family)) entries.push(["neighbour", ip, { ip, mac }]);
-  for (const dst of podCidrs) {
+  for (const dst of [...podCidrs, ...hosts.map(hostPrefix)]) {
     const [gateway, prefSrc] = [gateways.get(familyOf(dst)), own.get(familyOf(dst))];
     if (gateway === undefined || prefSrc === undefined) continue;
     // A direct peer keeps its neighbour and FDB entry: it may still send through the tunnel, and the way back is one route.

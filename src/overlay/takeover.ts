@@ -7,7 +7,7 @@
  */
 import type { OperationFailure, Operation, Route, Rtnl } from "../netlink/index.ts";
 import { MAIN_TABLE } from "./actual.ts";
-import { hasPlaceOf } from "./match.ts";
+import { hasPlaceOf, isOwnRoute } from "./match.ts";
 
 /** rtm_protocol RTPROT_KERNEL: installed by the kernel with an address. */
 const PROTOCOL_KERNEL = 2;
@@ -16,7 +16,7 @@ const PROTOCOL_KERNEL = 2;
 export interface Takeover {
   /** Failures that remain, with what stands in the way. */
   failures: { operation: Operation; message: string }[];
-  /** Routes that ours replaced. */
+  /** Routes of others that ours replaced. */
   replaced: Route[];
 }
 
@@ -45,7 +45,8 @@ export function takeOver(rtnl: Pick<Rtnl, "routes" | "execute">, failed: readonl
     } else {
       try {
         rtnl.execute({ ...operation, op: "replace" });
-        outcome.replaced.push(route);
+        // One to a pod that was here until now, and is on another node, is ours as well.
+        if (!isOwnRoute(route)) outcome.replaced.push(route);
       } catch (second) {
         outcome.failures.push({ operation, message: (second as Error).message });
       }

@@ -20,6 +20,8 @@ export interface VtepAnnotation {
   port: number;
   /** It is prepared for pods' packets that come unencapsulated to `ips`. */
   direct?: boolean;
+  /** It has pods whose addresses are a claim's and in none of `podCidrs`: it publishes them one by one. */
+  claims?: boolean;
 }
 
 /** What the TX checksum offload of the VXLAN device should be; `auto` decides by the kernel's version. */
@@ -74,6 +76,10 @@ export interface Peer {
   mac: string;
   underlayIp: string;
   podCidrs: string[];
+  /** Single addresses that are there though no prefix of its says so, canonical: claims' that move with their pods. No two peers have one. */
+  hosts?: readonly string[];
+  /** It publishes such addresses. */
+  claims?: boolean;
   /** Its VNI where that is not ours: a roll-out of another VNI reaches nodes one after the other. */
   vni?: number;
   /** Its VXLAN port where that is not ours, for the same reason. */

@@ -48,6 +48,7 @@ function judgeEntry(local: LocalNetwork, node: string, entry: VtepAnnotation): P
     podCidrs: entry.podCidrs,
     ...(entry.vni !== local.vni && { vni: entry.vni }),
     ...(entry.port !== local.port && { port: entry.port }),
+    ...(entry.claims && { claims: true }),
     ...(local.directRouting === "auto" && entry.direct && { receivesAt: entry.ips }),
   };
 }

@@ -197,7 +197,7 @@ const describeLink = ({ kind, mac }: Link): string => [kind ?? "physical", mac].
 
 function setUp(work: Work, made: Link | undefined, arrival: Arrival): void {
   const { spec, hostName, podMac, podFd, host, pod } = work;
-  const { addresses, alias, ifname, destinations, bySource, bridge } = spec;
+  const { addresses, alias, ifname, destinations, bySource, bridge, standby } = spec;
   const { index, peerIndex: peer } = made ?? {};
   if (index === undefined || peer === undefined) {
     throw new PodLinkError("kernel", `interface ${ifname} vanished from sandbox ${spec.netns} while it was set up`);
@@ -226,7 +226,7 @@ function setUp(work: Work, made: Link | undefined, arrival: Arrival): void {
     apply(work, host, "the host", bridgedHostOperations({ ...hostEnd, bridge: master }));
     apply(work, pod, sandbox, bridgedPodOperations({ ...podEnd, bridge }));
   } else {
-    apply(work, host, "the host", hostOperations(hostEnd));
+    apply(work, host, "the host", hostOperations({ ...hostEnd, standby }));
     apply(work, pod, sandbox, podOperations({ ...podEnd, destinations, bySource }));
   }
   settleCarrier(host, peer);

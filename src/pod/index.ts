@@ -9,4 +9,5 @@ export { PodLinkError, type PodLinkReason } from "./errors.ts";
 export { listPodLinks } from "./host-ends.ts";
 export { GATEWAY, HOST_MAC, hostIfname, podMacOf } from "./names.ts";
 export { type AttachedPod, hostEndRepairs, repairHostEnds } from "./repair.ts";
+export { hostRoute } from "./plan.ts";
 export type { PodBridge, PodLink, PodLinkExpectation, PodLinkSpec } from "./types.ts";

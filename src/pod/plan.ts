@@ -13,7 +13,7 @@
  * are set by hand for the same reason: one that the kernel makes by itself goes through it.
  */
 import { addressBits, EVERYTHING, familyOf, linkLocalOf } from "../addr/index.ts";
-import { type Creation, type Operation, POD_LINK_GROUP, ROUTE_PROTOCOL } from "../netlink/index.ts";
+import { type Creation, type Operation, POD_LINK_GROUP, ROUTE_PROTOCOL, type Route } from "../netlink/index.ts";
 import { sourceOperations } from "./by-source.ts";
 import { GATEWAY, HOST_MAC, hostPrefix } from "./names.ts";
 
@@ -63,8 +63,18 @@ export const GATEWAY_ADDRESS = {
   6: { prefix: 64, scope: SCOPE_LINK, nodad: true },
 } as const;
 
-/** The host end: up, the pod's gateways, and a route to each of the pod's addresses. */
-export function hostOperations({ index, addresses, ipv6, alias }: EndPlan & { alias: string }): Operation[] {
+/** The way from the host to a pod's address. @param ifindex of the host end */
+export const hostRoute = (ip: string, ifindex: number): Route => ({
+  family: familyOf(ip),
+  dst: hostPrefix(ip),
+  ifindex,
+  scope: SCOPE_LINK,
+  protocol: ROUTE_PROTOCOL,
+});
+
+/** The host end: up, the pod's gateways, and a route to each of the pod's addresses, unless it is on standby. */
+export function hostOperations(o: EndPlan & { alias: string; standby?: boolean | undefined }): Operation[] {
+  const { index, addresses, ipv6, alias, standby = false } = o;
   const operations: Operation[] = [
     { op: "set", kind: "link", link: { index, alias, ...(ipv6 && { addrGenMode: "none" as const }) } },
     { op: "set", kind: "link", link: { index, up: true } },
@@ -73,8 +83,7 @@ export function hostOperations({ index, addresses, ipv6, alias }: EndPlan & { al
     const family = familyOf(ip);
     const gateway = { ifindex: index, ip: GATEWAY[family], ...GATEWAY_ADDRESS[family] };
     operations.push({ op: "add", kind: "address", address: gateway });
-    const route = { family, dst: hostPrefix(ip), ifindex: index, scope: SCOPE_LINK, protocol: ROUTE_PROTOCOL };
-    operations.push({ op: "add", kind: "route", route });
+    if (!standby) operations.push({ op: "add", kind: "route", route: hostRoute(ip, index) });
   }
   return operations;
 }

@@ -14,14 +14,16 @@ import {
   type Rtnl,
 } from "../netlink/index.ts";
 import { isHostEnd } from "./attach.ts";
-import { GATEWAY, hostIfname, hostPrefix } from "./names.ts";
-import { GATEWAY_ADDRESS, SCOPE_LINK } from "./plan.ts";
+import { GATEWAY, hostIfname } from "./names.ts";
+import { GATEWAY_ADDRESS, hostRoute } from "./plan.ts";
 
 /** An attachment and the addresses that its pod holds. */
 export interface AttachedPod {
   containerId: string;
   ifname: string;
   addresses: readonly string[];
+  /** Those of them that another node has for now: no route leads from here to the pod. */
+  away?: ReadonlySet<string>;
 }
 
 /** What was found wrong and put right. */
@@ -50,11 +52,9 @@ export function hostEndRepairs(
       const address = { ifindex: index, ip: gateway, ...GATEWAY_ADDRESS[family] };
       operations.push({ op: "replace", kind: "address", address });
     }
-    const dst = hostPrefix(ip);
-    if (!actual.routes.some((route) => route.ifindex === index && route.dst === dst)) {
-      const route = { family, dst, ifindex: index, scope: SCOPE_LINK, protocol: ROUTE_PROTOCOL };
-      operations.push({ op: "replace", kind: "route", route });
-    }
+    const route = hostRoute(ip, index);
+    const there = actual.routes.some(({ ifindex, dst }) => ifindex === index && dst === route.dst);
+    if (!there && !pod.away?.has(ip)) operations.push({ op: "replace", kind: "route", route });
   }
   return operations;
 }

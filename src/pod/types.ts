@@ -37,6 +37,11 @@ export interface PodLinkSpec {
   bySource?: boolean;
   /** Makes the host end a port of a bridge instead of the pod's gateway. */
   bridge?: PodBridge;
+  /**
+   * Another pod has the addresses until this one sends from them: no route leads to it yet, so that nothing is sent to it and nothing
+   * that it sends is let in. A bridge sees to that by itself.
+   */
+  standby?: boolean;
   /** Path of the network namespace for the host end; that of the calling thread by default. */
   hostNetns?: string;
 }
@@ -59,6 +64,8 @@ export interface PodLinkExpectation
   hostNetns?: string;
   destinations?: readonly string[];
   bySource?: boolean;
+  /** The addresses may be another node's for now: then the host's routes to them lead into the overlay. */
+  movable?: boolean;
   /** MAC address of the pod's end: as the last plugin of the chain left it. */
   mac?: string;
   hostIfname?: string;

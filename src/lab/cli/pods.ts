@@ -80,7 +80,7 @@ const move: Command = {
   operands: "POD NODE",
   count: [2, 2],
   options: ANSWER,
-  details: "What an IPClaim in a bridged network gave the pod stays; its other addresses are those of the new node.",
+  details: "What an IPClaim gave the pod stays; its other addresses are those of the new node.",
   run: (input) =>
     withLab(input, async (lab) => {
       const [name, node] = input.operands as [string, string];

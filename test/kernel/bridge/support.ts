@@ -7,10 +7,10 @@ import {
   type BridgedNetwork,
   BridgeReconciler,
   type BridgeReconcilerOptions,
-  type EndpointAddresses,
   type MacSeen,
   type RemoteEndpoint,
 } from "../../../src/bridge/index.ts";
+import type { EndpointAddresses } from "../../../src/endpoints/index.ts";
 import type { Peer } from "../../../src/overlay/index.ts";
 import { recordingLogger } from "../overlay/cluster.ts";
 import { testNamespace, type TestNamespace } from "../support/netns.ts";

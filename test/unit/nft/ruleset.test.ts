@@ -67,6 +67,16 @@ describe("the ruleset", () => {
     ]);
   });
 
+  it("takes single addresses of pods here from the overlay where host routes say so, and asks that of nothing else", () => {
+    const drop = 'counter drop comment "a pod of this node, from outside"';
+    const text = renderRuleset([{ ...rules, podCidrs: ["10.244.1.0/24"], hostRoutes: true }]);
+    assert.deepEqual(chainOf(text, "from_overlay"), [
+      "iifgroup 0x534c ip saddr 10.244.1.0/24 fib saddr . iif oif exists accept",
+      `ip saddr 10.244.1.0/24 ${drop}`,
+    ]);
+    assert.doesNotMatch(renderRuleset([{ ...rules, hostRoutes: true }], { fib: false, fullyRandom: true }), /fib/);
+  });
+
   it("lets go at once of what goes to a pod or into the overlay, and of nothing else", () => {
     const [, ...lines] = chainOf(renderRuleset([{ ...rules, peerPorts: [8472] }]), "forward");
     assert.deepEqual(lines, [

@@ -27,7 +27,7 @@ function refuses(annotation: string, key: string, reason: RegExp): void {
 
 describe("the vtep annotation", () => {
   it("comes back as it was written, in the same bytes whatever the order of networks", () => {
-    const other = { ...entry, vni: 5000 };
+    const other = { ...entry, vni: 5000, claims: true };
     const networks = new Map([
       ["default", entry],
       ["blue", other],

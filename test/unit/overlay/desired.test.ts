@@ -45,6 +45,40 @@ describe("the desired state", () => {
     );
   });
 
+  it("has a route to each single address that a peer has, in the families that it reaches, also out of others' prefixes", () => {
+    const hosts = ["10.244.9.7", "fd00:10:244:9::7", "10.244.0.5"];
+    const routes = ({ podCidrs }: Pick<LocalNetwork, "podCidrs">) =>
+      Array.from(
+        desiredState({ ...local, podCidrs }, [{ ...peer(1), hosts }]).routes.values(),
+        ({ dst, gateway, prefSrc }) => `${dst} via ${gateway} src ${prefSrc}`,
+      ).filter((text) => /(\/32|\/128) /.test(text));
+    assert.deepEqual(routes(local), [
+      "10.244.9.7/32 via 10.244.1.0 src 10.244.0.0",
+      "fd00:10:244:9::7/128 via fd00:10:244:1:: src fd00:10:244::",
+      "10.244.0.5/32 via 10.244.1.0 src 10.244.0.0",
+    ]);
+    assert.equal(routes({ podCidrs: local.podCidrs.slice(0, 1) }).length, 2);
+  });
+
+  it("replaces the one route to an address that another peer has now", () => {
+    const hosts = ["10.244.9.7"];
+    const desired = new Desired(local);
+    desired.change([
+      ["node1", { ...peer(1), hosts }],
+      ["node2", peer(2)],
+    ]);
+    desired.begin();
+    desired.settle();
+    desired.change([
+      ["node1", peer(1)],
+      ["node2", { ...peer(2), hosts }],
+    ]);
+    const [operation, ...more] = planChanges(desired.state, desired.begin(), device, new Set());
+    assert.deepEqual(more, []);
+    assert.ok(operation?.kind === "route" && operation.op === "replace", JSON.stringify(operation));
+    assert.deepEqual([operation.route.dst, operation.route.gateway], ["10.244.9.7/32", "10.244.2.0"]);
+  });
+
   it("of a network that routes nothing is FDB entries alone", () => {
     const { addresses, fdb, neighbours, routes } = desiredState({ ...local, podCidrs: [] }, [
       { ...peer(1), podCidrs: [] },

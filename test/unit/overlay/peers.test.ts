@@ -40,6 +40,16 @@ describe("the selection of peers", () => {
     ]);
   });
 
+  it("remembers of a peer that it publishes addresses of claims, by which others know that they have to look", () => {
+    const { peers } = selectPeers(local, [nodeOf(1, { claims: true }), nodeOf(2, { claims: false })]);
+    assert.deepEqual(peers, [{ ...peer(1), claims: true }, peer(2)]);
+    const { refused } = selectPeers(local, [nodeOf(1, { claims: "yes" })]);
+    assert.deepEqual(
+      refused.map(({ reason }) => reason),
+      ["BadAnnotation"],
+    );
+  });
+
   it("takes the underlay address of our own family", () => {
     const both = { ips: ["fd30::1", "172.30.0.101"] };
     assert.equal(selectPeers(local, [nodeOf(1, both)]).peers[0]?.underlayIp, "172.30.0.101");

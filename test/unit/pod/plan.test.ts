@@ -61,6 +61,16 @@ describe("the plan of a pod's link", () => {
     assert.ok(!/addrGenMode|fe80/.test(JSON.stringify(plan)));
   });
 
+  it("routes the host to no pod that is on standby, which is complete otherwise", () => {
+    const end = { index, addresses: ["10.0.0.2", "fd00::2"], ipv6: true, alias: "a" };
+    const [usual, standby] = [hostOperations(end), hostOperations({ ...end, standby: true })];
+    assert.deepEqual(
+      standby,
+      usual.filter(({ kind }) => kind !== "route"),
+    );
+    assert.equal(usual.length, standby.length + 2);
+  });
+
   it("routes the host to the pod and the pod through its gateways, whose MAC it knows", () => {
     const host = say(hostOperations({ index, addresses: ["10.0.0.2", "fd00::2"], ipv6: true, alias: "a" })).join("\n");
     for (const part of ["169.254.1.1/32", "fe80::1/64", "10.0.0.2/32", "fd00::2/128"])

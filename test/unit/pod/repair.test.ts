@@ -37,6 +37,12 @@ describe("repairing a pod's host end", () => {
     assert.equal(hostEndRepairs({ index: 7, up: true }, pod, elsewhere).length, 4);
   });
 
+  it("leaves the routes alone of addresses that another node has", () => {
+    const away = { ...pod, away: new Set(["10.244.1.2"]) };
+    const operations = hostEndRepairs({ index: 7, up: true }, away, { addresses: [], routes: [] });
+    assert.deepEqual(words(operations), ["replace address", "replace address", "replace route"]);
+  });
+
   it("makes only what the pod's families need", () => {
     const v4 = { ...pod, addresses: ["10.244.1.2"] };
     assert.deepEqual(words(hostEndRepairs({ index: 7, up: true }, v4, { addresses, routes: [] })), ["replace route"]);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { type Endpoint, ownEndpoints, ownersOf, type PortFacts } from "../../../src/bridge/index.ts";
+import { type Endpoint, ownEndpoints, ownersOf, type PortFacts } from "../../../src/endpoints/index.ts";
 
 const MAC = "02:00:00:00:00:01";
 const port = (more: Partial<PortFacts> = {}): PortFacts => ({
@@ -19,7 +19,7 @@ const at = (moves: number, more: Partial<Endpoint> = {}): Endpoint => ({
 const decide = (ports: PortFacts[], lists: Record<string, Endpoint[]>, taking: string[] = []) =>
   ownEndpoints({ node: "n1", ports, lists: new Map(Object.entries(lists)), taking: new Set(taking) });
 
-describe("what a node publishes of a bridged network", () => {
+describe("what a node publishes of its pods", () => {
   it("is what its pods have, unmoved, and the same again", () => {
     const { own } = decide([port()], {});
     assert.deepEqual([...own.values()], [at(0)]);

@@ -1,7 +1,13 @@
 /** Who owns an address: the same for all who look, and a take-over wins by its number. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { type Endpoint, type EndpointLists, judgeSighting, ownersOf, withdrawals } from "../../../src/bridge/index.ts";
+import {
+  type Endpoint,
+  type EndpointLists,
+  judgeSighting,
+  ownersOf,
+  withdrawals,
+} from "../../../src/endpoints/index.ts";
 
 const mac = (n: number): string => `02:00:00:00:00:0${n}`;
 const ip = (n: number): string => `10.7.0.${n}`;
@@ -26,7 +32,7 @@ const shape = (lists: EndpointLists) => {
   };
 };
 
-describe("owners of the addresses of a bridged network", () => {
+describe("owners of addresses that may be on any node", () => {
   it("are the same whatever order nodes and endpoints are heard of in", () => {
     const shuffled = anyLists.chain((lists) =>
       fc

@@ -1,10 +1,8 @@
-/** Pods of a bridged network on this node, by the records of what was attached; and what the plugin must know to attach one. */
-import { cidrOf, familyOf } from "../addr/index.ts";
-import { BRIDGE_NAME, type PortFacts } from "../bridge/index.ts";
+/** Pods of a network on this node, by the records of what was attached. */
 import { type AttachmentRecord, realHost } from "../cni/index.ts";
-import type { AgentConfig, PublishedNetwork } from "../config/index.ts";
+import type { AgentConfig } from "../config/index.ts";
+import type { PortFacts } from "../endpoints/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
-import type { PodNetworkInfo } from "../networks/index.ts";
 import { hostIfname, listPodLinks, podMacOf } from "../pod/index.ts";
 
 /** A claim, as NAMESPACE/NAME/UID, and the pod that has its addresses by it. */
@@ -15,14 +13,16 @@ export interface PodPort extends PortFacts {
   claim?: ClaimUse;
 }
 
-/** For the plugin: the bridge of which pods' host ends are ports. */
-export function bridgeOf({ cidrs }: Pick<PodNetworkInfo, "cidrs">): NonNullable<PublishedNetwork["bridge"]> {
-  const prefixLengths = Object.fromEntries(cidrs.map((cidr) => [familyOf(cidr), cidrOf(cidr).prefix]));
-  return { name: BRIDGE_NAME, prefixLengths };
-}
-
-/** The ports that there are in the network's namespace, by name. @throws NetlinkError, IpamStorageError */
-export function portsOf(config: AgentConfig, rtnl: Rtnl): Map<string, PodPort> {
+/**
+ * The ports that there are in the network's namespace, by name. @param which those with a claim alone, or all
+ * @throws NetlinkError, IpamStorageError
+ */
+export function portsOf(config: AgentConfig, rtnl: Rtnl, which: "claimed" | "all"): Map<string, PodPort> {
+  const records = realHost
+    .attachments(config)
+    .list()
+    .filter(({ claim }) => which === "all" || claim !== undefined);
+  if (records.length === 0) return new Map();
   const there = new Set(listPodLinks(rtnl).map(({ name }) => name));
   const ips = new Map<string, string[]>();
   for (const { ip, owner } of realHost.ipam(config).list()) {
@@ -30,7 +30,7 @@ export function portsOf(config: AgentConfig, rtnl: Rtnl): Map<string, PodPort> {
     ips.set(name, [...(ips.get(name) ?? []), ip]);
   }
   const ports = new Map<string, PodPort>();
-  for (const { owner, mac, claim } of realHost.attachments(config).list()) {
+  for (const { owner, mac, claim } of records) {
     const { containerId, ifname } = owner;
     const name = hostIfname(containerId, ifname);
     if (!there.has(name)) continue;

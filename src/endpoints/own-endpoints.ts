@@ -5,6 +5,7 @@
  */
 import {
   type Endpoint,
+  type EndpointAddresses,
   type EndpointLists,
   judgeSighting,
   type OwnedEndpoint,
@@ -12,7 +13,6 @@ import {
   ownersOf,
   withdrawals,
 } from "./owners.ts";
-import type { EndpointAddresses } from "./types.ts";
 
 /** A pod's port by this node's records. */
 export interface PortFacts extends EndpointAddresses {

@@ -1,5 +1,5 @@
 /**
- * Whose an address is. Every node publishes the endpoints that it has; in one subnet over all nodes a MAC or an IP address may
+ * Whose an address is. Every node publishes the endpoints that it has; a MAC or an IP address that is bound to no node may
  * be in two lists for a while, since a workload moved, or for good, since somebody errs or lies. All nodes
  * must send its frames to the same place without asking each other, so the owner is a pure function of the lists: the
  * claim with more `moves` wins, and of two with the same number the one of the node whose name comes first.
@@ -10,12 +10,15 @@
  * came in.
  */
 
-/** An endpoint as a node publishes it. */
-export interface Endpoint {
-  /** Canonical MAC address. */
+/** Addresses of one endpoint, canonical. */
+export interface EndpointAddresses {
   mac: string;
-  /** Canonical addresses. */
+  /** At most one a family. */
   ips: readonly string[];
+}
+
+/** An endpoint as a node publishes it. */
+export interface Endpoint extends EndpointAddresses {
   /** How often it changed nodes; a take-over writes the highest number seen and one more. 0 at first. */
   moves: number;
 }

@@ -1,0 +1,25 @@
+/** What a node's parts in pod networks have in common. */
+import type { AgentConfig } from "../config/index.ts";
+import type { KubeClient, ObjectReflector } from "../kube/index.ts";
+import type { Logger } from "../log/index.ts";
+import type { Rtnl } from "../netlink/index.ts";
+import type { NetworkBlock } from "../networks/index.ts";
+import type { NodeFirewall } from "./firewall.ts";
+import type { Metrics } from "./metrics.ts";
+import type { Verdict } from "./report.ts";
+
+/** What members have in common. */
+export interface MemberContext {
+  config: AgentConfig;
+  log: Logger;
+  metrics: Metrics;
+  client: KubeClient;
+  /** For looking at the machine. */
+  rtnl: Rtnl;
+  firewall: Pick<NodeFirewall, "set" | "remove" | "changePeers" | "verdict">;
+  /** The blocks of this node, all networks'. */
+  blocks: Pick<ObjectReflector<NetworkBlock>, "objects" | "whenSynced">;
+  announce: () => void;
+  announced: (network: string) => Verdict;
+  event: (type: "Normal" | "Warning", reason: string, message: string) => void;
+}

@@ -1,0 +1,173 @@
+/**
+ * Workloads of a network that are found one by one, and no block of addresses tells on which node: what this node says of its own,
+ * and where they all are by what every node says. A workload that moves takes its addresses along: the node that sees it send
+ * publishes that it has them now, and every other one, the former among them, follows. What is made of it in the kernel is
+ * for the network's data path.
+ */
+import { type OwnedEndpoint, ownEndpoints, type Owners, ownersOf } from "../endpoints/index.ts";
+import type { Linked } from "../cni/index.ts";
+import { errorText } from "../log/index.ts";
+import type { PodNetworkInfo } from "../networks/index.ts";
+import { hostIfname } from "../pod/index.ts";
+import { EndpointBook, type EndpointBookOptions } from "./endpoint-book.ts";
+import type { ClaimUse, PodPort } from "./pod-ports.ts";
+
+/** Complaints about single MACs that are told, a network. */
+const MAX_TOLD = 256;
+
+/** What there is where. */
+export interface Decision {
+  /** Pods here, by the name of their host end. */
+  ports: ReadonlyMap<string, PodPort>;
+  /** MACs of those whose addresses are here, and no other node's any more. */
+  held: ReadonlySet<string>;
+  /** Who has what, over all nodes. */
+  owners: Owners;
+}
+
+export interface WorkloadsOptions extends Omit<EndpointBookOptions, "onChange" | "info"> {
+  info: Pick<PodNetworkInfo, "name" | "cidrs">;
+  /** Reads which pods are here. @throws NetlinkError, IpamStorageError */
+  ports: () => ReadonlyMap<string, PodPort>;
+  /** Takes what follows; told with every change, and at once. */
+  onDecision: (decision: Decision) => void;
+  /** A pod on standby has begun to send: makes the claim its own. @throws Error when it cannot be */
+  taken: (use: ClaimUse) => Promise<void>;
+  event: (type: "Normal" | "Warning", reason: string, message: string) => void;
+}
+
+/** Keeps account of them from {@link start} to {@link stop}. */
+export class Workloads {
+  readonly #options: WorkloadsOptions;
+  readonly #book: EndpointBook;
+  #ports: ReadonlyMap<string, PodPort> = new Map();
+  /** MACs to take over with the next decision, and those about which the API server is being asked. */
+  readonly #taking = new Set<string>();
+  readonly #asking = new Set<string>();
+  readonly #told = new Set<string>();
+  #decision: NodeJS.Immediate | undefined;
+  #began = false;
+  readonly #stopping = Promise.withResolvers<void>();
+
+  constructor(options: WorkloadsOptions) {
+    this.#options = options;
+    const { client, info, node, log } = options;
+    this.#book = new EndpointBook({ client, info, node, log, onChange: () => this.#soon() });
+  }
+
+  /** Whether this node has published any, before this agent as well. @throws ApiError */
+  published(): Promise<boolean> {
+    return this.#book.exists();
+  }
+
+  /** Begins; resolves with the first decision, once all nodes' endpoints are known, or with the stop. */
+  async start(): Promise<void> {
+    this.#book.start();
+    const stopped = this.#stopping.promise.then(() => true);
+    if (await Promise.race([this.#book.whenSynced(), stopped])) return;
+    this.#began = true;
+    this.refresh();
+  }
+
+  /**
+   * A pod's link is there; resolves when the other nodes can know it. One on standby waits for its first frame.
+   * @throws Error when they cannot be told
+   */
+  async linked({ containerId, ifname, standby }: Pick<Linked, "containerId" | "ifname" | "standby">): Promise<void> {
+    this.#ports = this.#options.ports();
+    const port = this.#ports.get(hostIfname(containerId, ifname));
+    if (port?.claimed && !standby) this.#taking.add(port.mac);
+    this.#decide();
+    await this.#book.published();
+    // What another node had is let in only now.
+    this.#decide();
+  }
+
+  /** Pods may have gone. */
+  refresh(): void {
+    if (!this.#began) return;
+    this.#ports = this.#options.ports();
+    this.#decide();
+  }
+
+  /** A workload that has a claim sends at a host end. Told again and again until its frames are let in. */
+  async seen(ifname: string): Promise<void> {
+    const { mac, claim: use } = this.#ports.get(ifname) ?? {};
+    if (mac === undefined || !use || this.#asking.has(mac) || this.#book.own.has(mac)) return;
+    this.#asking.add(mac);
+    const { log, taken } = this.#options;
+    try {
+      await taken(use);
+      if (!this.#began) return;
+      log.info("a workload has moved to this node", { mac, pod: use.pod });
+      this.#taking.add(mac);
+      this.#decide();
+    } catch (error) {
+      const why = `a pod sends from the addresses of a claim that it cannot have: ${errorText(error)}`;
+      this.once(`${mac} ${use.holder}`, why, { mac, pod: use.pod });
+    } finally {
+      this.#asking.delete(mac);
+    }
+  }
+
+  /** Pods here, by the name of their host end. */
+  get ports(): ReadonlyMap<string, PodPort> {
+    return this.#ports;
+  }
+
+  /** Whether an endpoint on any node has an address. */
+  knows(ip: string): boolean {
+    for (const endpoints of this.#book.lists.values()) if (endpoints.some(({ ips }) => ips.includes(ip))) return true;
+    return false;
+  }
+
+  /** Warns of something once; returns whether this was the time. */
+  once(key: string, message: string, details: Record<string, string>): boolean {
+    if (this.#told.has(key) || this.#told.size >= MAX_TOLD) return false;
+    this.#told.add(key);
+    this.#options.log.warn(message, details);
+    return true;
+  }
+
+  async stop(): Promise<void> {
+    this.#began = false;
+    this.#stopping.resolve();
+    clearImmediate(this.#decision);
+    await this.#book.stop();
+  }
+
+  /** Takes away what the other nodes know of ours, after the stop. @throws ApiError */
+  async leave(): Promise<void> {
+    await this.#book.remove();
+  }
+
+  #soon(): void {
+    if (!this.#began) return;
+    this.#decision ??= setImmediate(() => {
+      this.#decision = undefined;
+      if (this.#began) this.#decide();
+    });
+  }
+
+  #decide(): void {
+    const { node, log, onDecision } = this.#options;
+    const { lists } = this.#book;
+    const outcome = ownEndpoints({ node: node.name, ports: this.#ports.values(), lists, taking: this.#taking });
+    const { own, from, lost, disputed } = outcome;
+    this.#taking.clear();
+    for (const [mac, owner] of lost)
+      log.info("a workload of this node is on another one now", { mac, ips: owner.ips.join(" "), node: owner.node });
+    for (const [mac, owner] of disputed) this.#disputed(mac, owner);
+    this.#book.set(own);
+    // Until it is published, what another node had stays where it was.
+    const held = [...own.values()].filter(({ mac }) => !from.has(mac) || this.#book.says(mac));
+    const owners = held.length === own.size ? outcome.owners : ownersOf(new Map([...lists, [node.name, held]]));
+    onDecision({ ports: this.#ports, held: new Set(held.map(({ mac }) => mac)), owners });
+  }
+
+  #disputed(mac: string, { node, mac: other, ips }: OwnedEndpoint): void {
+    const { event, info } = this.#options;
+    const message = `network ${info.name}: node ${node} has ${other} ${ips.join(" ")}, which overlaps with a pod's ${mac} here; that pod is cut off`;
+    if (this.once(`${mac} ${node}`, message, {})) event("Warning", "SkylaneEndpointLost", message);
+  }
+}

@@ -1,0 +1,274 @@
+import assert from "node:assert/strict";
+import { setTimeout as pause } from "node:timers/promises";
+import { NETWORKS_ANNOTATION } from "../../../src/networks/index.ts";
+import { VTEP_ANNOTATION } from "../../../src/overlay/index.ts";
+import { moveUnderLoad } from "../../../src/lab/index.ts";
+import { eventually } from "../../support/eventually.ts";
+import { useLab } from "./support.ts";
+
+const API = "/apis/skylane.dev/v1alpha1";
+const NODES = ["node1", "node2", "node3"];
+
+interface Endpoint {
+  ips: string[];
+  moves: number;
+}
+
+describe("a workload with a claim in a routed network", function () {
+  const the = useLab({ nodes: 3 });
+  let ips: string[] = [];
+  let mac = "";
+
+  const wants = (value: object = {}) => ({
+    annotations: { [NETWORKS_ANNOTATION]: JSON.stringify([{ name: "blue", ...value }]) },
+  });
+  const inBlue = (node: string, command: string): Promise<string> =>
+    the().exec(node, "ip", "netns", "exec", "sky-blue", ...command.split(" "));
+  const published = async (): Promise<Map<string, Endpoint[]>> => {
+    const { items } = await the().api.call<{ items: { spec: { node: string; endpoints?: Endpoint[] } }[] }>(
+      "GET",
+      `${API}/networkendpoints`,
+    );
+    return new Map(items.map(({ spec: { node, endpoints = [] } }) => [node, endpoints]));
+  };
+  const ownersOf = async (ip: string): Promise<string[]> =>
+    [...(await published())].filter(([, list]) => list.some((one) => one.ips.includes(ip))).map(([node]) => node);
+  /** First address of a node's first block of a family, by which the others reach it. */
+  const vtepOf = async (node: string, ip: string): Promise<string> => {
+    const flag = ip.includes(":") ? "-6" : "-4";
+    const addresses = await inBlue(node, `ip -br ${flag} address show dev sky.5000 scope global`);
+    return /\s([0-9a-f.:]+)\/\d+/.exec(addresses.slice(addresses.indexOf("UNKNOWN")))?.[1] ?? "none";
+  };
+  const wayTo = (node: string, ip: string): Promise<string> => inBlue(node, `ip route get ${ip}`);
+  /** Every node's way to the claim's addresses leads to that node, and there to the pod; nowhere is there a second one. */
+  const leadsTo = async (target: string): Promise<void> => {
+    for (const node of NODES) {
+      for (const ip of ips) {
+        const way = await wayTo(node, ip);
+        if (node === target) assert.match(way, / dev sky[0-9a-f]{11} /, `${node}: ${way}`);
+        else assert.match(way, new RegExp(` via ${await vtepOf(target, ip)} dev sky\\.5000 `), `${node}: ${way}`);
+        const family = ip.includes(":") ? "-6" : "-4";
+        const routes = (await inBlue(node, `ip ${family} route show ${ip}`)).trim().split("\n");
+        assert.equal(routes.length, 1, `${node}: ${routes.join("; ")}`);
+      }
+    }
+  };
+  const soonLeadsTo = (target: string): Promise<unknown> =>
+    eventually(() => leadsTo(target).then(() => true), { timeoutMs: 3_000, message: `no way to ${target}` });
+  const reached = async (from: readonly string[]): Promise<void> => {
+    for (const name of from)
+      for (const ip of ips)
+        await eventually(async () => (await the().pingFrom(the().pod(name), ip, 300)).rttMs !== undefined, {
+          timeoutMs: 1_000,
+          message: `${name} does not reach ${ip}`,
+        });
+  };
+
+  before("a network over three nodes, with an ordinary pod on each", async () => {
+    await the().addNetwork("blue", { cidrs: ["10.50.0.0/16", "fd50::/64"] });
+    for (const node of NODES) await the().addPod(node, `plain-${node}`, wants());
+  });
+
+  it("costs nothing where there is none: no object, and nothing on the Nodes for which others would have to look", async () => {
+    assert.deepEqual([...(await published()).keys()], []);
+    const { items } = await the().api.call<{ items: { metadata: { annotations?: Record<string, string> } }[] }>(
+      "GET",
+      "/api/v1/nodes",
+    );
+    const entries = items.map(({ metadata }) => JSON.parse(metadata.annotations?.[VTEP_ANNOTATION] ?? "{}") as object);
+    assert.equal(entries.length, 3);
+    for (const entry of entries) assert.ok("blue" in entry && !JSON.stringify(entry).includes("claims"));
+  });
+
+  it("is reached from all nodes by its claim's addresses", async () => {
+    await the().addClaim("db", { network: "blue", podName: "db" });
+    await the().addPod("node1", "db", wants());
+    const claim = await the().claim("db");
+    ({ ips, mac = "" } = claim);
+    assert.equal(claim.node, "node1");
+    assert.equal(ips.length, 2);
+    assert.deepEqual(the().ipsOf("db", "net1").sort(), [...ips].sort());
+    assert.match(await the().execInPod("db", "ip", "-br", "link", "show", "net1"), new RegExp(mac));
+    await reached(["plain-node1", "plain-node2", "plain-node3"]);
+    await leadsTo("node1");
+    await the().checkPod("db");
+    assert.deepEqual([...(await published()).keys()], ["node1"]);
+  });
+
+  for (const [from, to] of [
+    ["node1", "node2"],
+    ["node2", "node1"],
+  ] as const)
+    it(`has them on ${to} at once when it is made again there`, async () => {
+      await the().deletePod("db");
+      await the().addPod(to, "db", wants());
+      assert.deepEqual(the().ipsOf("db", "net1").sort(), [...ips].sort());
+      assert.match(await the().execInPod("db", "ip", "-br", "link", "show", "net1"), new RegExp(mac));
+      await reached(["plain-node3", `plain-${from}`, `plain-${to}`]);
+      await leadsTo(to);
+      assert.deepEqual(await ownersOf(ips[0] as string), [to]);
+      // And it reaches them.
+      for (const node of NODES)
+        for (const ip of the().ipsOf(`plain-${node}`, "net1"))
+          assert.ok((await the().pingFrom(the().pod("db"), ip, 1000)).rttMs !== undefined, `db does not reach ${ip}`);
+    });
+
+  it("is the only pod that may send from them", async () => {
+    const [ip = ""] = ips;
+    const [other = ""] = the().ipsOf("plain-node3", "net1");
+    const send = ["ping", "-n", "-c1", "-W1", "-I", ip, other];
+    await the().execInPod("plain-node2", "ip", "address", "add", `${ip}/32`, "dev", "lo");
+    try {
+      await assert.rejects(the().execInPod("plain-node2", ...(send as [string, ...string[]])));
+      assert.match(
+        await inBlue("node2", "nft list table inet skylane"),
+        /packets [1-9]\d* .*not the address of this pod/,
+      );
+    } finally {
+      await the().execInPod("plain-node2", "ip", "address", "del", `${ip}/32`, "dev", "lo");
+    }
+  });
+
+  it("moves under a running ping with its connections", async () => {
+    const [ip = ""] = ips;
+    const witness = the().pod("plain-node3");
+    const { gap, transfer } = await moveUnderLoad(the(), { pod: "db", to: "node2", from: witness, ip });
+    assert.ok(gap.longestMs < 1000, `the longest gap was ${gap.longestMs} ms`);
+    assert.ok(transfer.same, `${transfer.received.bytes} of ${transfer.sent.bytes} bytes received, or others`);
+    await soonLeadsTo("node2");
+    await the().checkPod("db");
+  });
+
+  it("is handed over by a pod on standby with its first frame, and not before", async () => {
+    const [ip = ""] = ips;
+    await assert.rejects(
+      the().addPod("node2", "db-target", { ...wants({ claim: "db", standby: true }), timeoutMs: 100 }),
+      /in use by pod db on this very node, node2/,
+    );
+    await the().addPod("node3", "db-target", wants({ claim: "db", standby: true }));
+    assert.deepEqual(the().ipsOf("db-target", "net1").sort(), [...ips].sort());
+    await the().checkPod("db-target");
+    await pause(6_000); // Longer than host ends are too young to be looked after.
+    assert.deepEqual(await ownersOf(ip), ["node2"]);
+    await leadsTo("node2");
+    await reached(["plain-node1", "plain-node3"]);
+    const [to = ""] = the().ipsOf("plain-node1", "net1");
+    await the().execInPod("db-target", "ping", "-n", "-c5", "-i0.2", "-W1", to);
+    await soonLeadsTo("node3");
+    assert.deepEqual(await ownersOf(ip), ["node3"]);
+    const { node, pod } = await the().claim("db");
+    assert.deepEqual([node, pod], ["node3", "db-target"]);
+    await reached(["plain-node1", "plain-node2"]);
+  });
+
+  it("is back where it was when that pod fails after all", async () => {
+    await the().deletePod("db-target");
+    await soonLeadsTo("node2");
+    await reached(["plain-node1", "plain-node3"]);
+  });
+
+  it("may have an address out of another node's block, but none that a pod there has", async () => {
+    const [taken = ""] = the().ipsOf("plain-node1", "net1");
+    const free = `${taken.slice(0, taken.lastIndexOf(".") + 1)}${(Number(taken.split(".")[3]) ^ 32) | 1}`;
+    const path = `${API}/networkendpoints/blue.node2`;
+    const before = await the().api.call("GET", path);
+    const forged = [free, taken].map((ip, n) => ({ mac: `02:00:00:00:09:0${n}`, ips: [ip], moves: 0 }));
+    const spec = before["spec"] as { endpoints: object[] };
+    await the().api.call("PUT", path, { ...before, spec: { ...spec, endpoints: [...spec.endpoints, ...forged] } });
+    const via = new RegExp(` via ${await vtepOf("node2", free)} dev sky\\.5000 `);
+    await eventually(async () => via.test(await wayTo("node1", free)), {
+      message: "the block's own node does not follow",
+    });
+    await eventually(async () => via.test(await wayTo("node3", free)), { message: "a third node does not follow" });
+    assert.match(await wayTo("node1", taken), / dev sky[0-9a-f]{11} /);
+    const now = await the().api.call("GET", path);
+    await the().api.call("PUT", path, { ...now, spec });
+    await eventually(async () => (await inBlue("node1", `ip route show ${free}`)) === "", {
+      message: "the route is left",
+    });
+  });
+
+  it("has its routes repaired when somebody changes them", async () => {
+    const [ip = ""] = ips;
+    await inBlue("node1", `ip route del ${ip}`);
+    await soonLeadsTo("node2");
+    await inBlue("node1", `ip route replace ${ip} dev lo`);
+    await soonLeadsTo("node2");
+    await pause(5_000); // Until the pod's host end is no longer too young to be looked after.
+    await inBlue("node2", `ip route del ${ip}`);
+    await soonLeadsTo("node2");
+  });
+
+  it("keeps its routes while agents start again, and no packet is lost", async function () {
+    this.timeout(60_000);
+    const [ip = ""] = ips;
+    const ping = the().execInPod("plain-node3", "ping", "-n", "-i0.05", "-c200", "-W1", ip);
+    for (const node of NODES) {
+      await the().exec(node, "sh", "-c", "kill -9 $(pgrep -of skylane-agent.cjs)");
+      await pause(300);
+      await leadsTo("node2");
+    }
+    assert.match(await ping, / 0% packet loss/);
+    for (const node of the().nodes())
+      await eventually(async () => (await the().status(node)).ready.ready, {
+        timeoutMs: 20_000,
+        message: `${node.name} is not ready`,
+      });
+    await leadsTo("node2");
+  });
+
+  it("is looked after rightly by an agent that finds it on standby", async () => {
+    // The claim is free since the other pod has gone that had it last: now it is this one's again.
+    await the().deletePod("db");
+    await the().addPod("node2", "db", wants());
+    await the().addPod("node1", "db-target", wants({ claim: "db", standby: true }));
+    await pause(5_500); // Until host ends are no longer too young to be looked after.
+    await the().exec("node1", "sh", "-c", "kill -9 $(pgrep -of skylane-agent.cjs)");
+    await eventually(async () => (await the().status(the().node("node1"))).ready.ready, {
+      timeoutMs: 20_000,
+      message: "node1 is not ready",
+    });
+    await leadsTo("node2");
+    await reached(["plain-node1", "plain-node3"]);
+    const [to = ""] = the().ipsOf("plain-node3", "net1");
+    await the().execInPod("db-target", "ping", "-n", "-c5", "-i0.2", "-W1", to);
+    await soonLeadsTo("node1");
+    await the().deletePod("db-target");
+    await soonLeadsTo("node2");
+  });
+
+  it("is where it was last moved to after many moves, by all nodes, also of the only pod of its network there", async function () {
+    this.timeout(60_000);
+    await the().deletePod("plain-node1");
+    for (let n = 0; n < 12; n++) {
+      const at = NODES.indexOf(the().pod("db").node);
+      await the().movePod("db", NODES[(at + 1 + (n % 2)) % 3] as string);
+    }
+    if (the().pod("db").node !== "node1") await the().movePod("db", "node1");
+    await soonLeadsTo("node1");
+    assert.deepEqual(await ownersOf(ips[0] as string), ["node1"]);
+    await reached(["plain-node2", "plain-node3"]);
+    await the().deletePod("db");
+    await the().addPod("node2", "db", wants());
+    await reached(["plain-node2", "plain-node3"]);
+    await the().addPod("node1", "plain-node1", wants());
+    await reached(["plain-node1"]);
+    await soonLeadsTo("node2");
+  });
+
+  it("leaves nothing when it goes", async () => {
+    await the().deletePod("db");
+    await eventually(
+      async () => {
+        for (const node of NODES)
+          for (const ip of ips)
+            assert.equal(await inBlue(node, `ip ${ip.includes(":") ? "-6" : "-4"} route show ${ip}`), "");
+        return true;
+      },
+      { timeoutMs: 3_000, message: "routes are left" },
+    );
+    assert.deepEqual([...(await published()).values()].flat(), []);
+    for (const node of NODES) await the().deletePod(`plain-${node}`);
+    await eventually(async () => (await published()).size === 0, { timeoutMs: 5_000, message: "objects are left" });
+  });
+});
