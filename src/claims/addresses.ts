@@ -17,16 +17,13 @@ import {
   type BlockObjects,
   calling,
   freeBlocks,
-  keepingOrder,
   olderOverlap,
-  readBlocks,
   remove,
   type SeenBlock,
-  unavailable,
 } from "../blocks/index.ts";
 import { podSpan } from "../ipam/index.ts";
-import { ApiError } from "../kube/index.ts";
-import { type IPClaimInfo, NETWORK_LABEL, NODE_LABEL } from "../networks/index.ts";
+import type { IPClaimInfo } from "../networks/index.ts";
+import { claimBlocks, freeEntries, named, writeEntries } from "./entries.ts";
 import { type ClaimObjects, holderOf, holderText, stillHolds } from "./objects.ts";
 
 /** How often one looks again because others changed the same blocks. */
@@ -75,18 +72,6 @@ export class ClaimAddresses {
     return ips;
   }
 
-  /**
-   * Frees what belongs to claims that are gone, and deletes blocks without entries. Any node may do it at any time.
-   * @returns the freed addresses. @throws BlockError `unavailable`
-   */
-  async sweep(): Promise<string[]> {
-    const freed = await this.#free(await this.#blocks());
-    for (const block of await this.#blocks()) {
-      if (Object.keys(block.addresses).length === 0) await remove(this.#o.blocks, block, block.resourceVersion);
-    }
-    return freed;
-  }
-
   #check({ namespace, name, ips, status }: IPClaimInfo): void {
     const { network, cidrs } = this.#o;
     const what = `IPClaim ${namespace}/${name}`;
@@ -106,14 +91,8 @@ export class ClaimAddresses {
   }
 
   /** The claims' blocks as they are now, the lowest first. */
-  async #blocks(): Promise<Block[]> {
-    const { network, blocks } = this.#o;
-    const found = await calling(`cannot see the claims' blocks of network ${network}`, () =>
-      blocks.list(`${NETWORK_LABEL}=${network},!${NODE_LABEL}`),
-    );
-    return readBlocks(found)
-      .filter(({ node }) => node === "")
-      .sort((a, b) => (firstOf(a) < firstOf(b) ? -1 : 1));
+  #blocks(): Promise<Block[]> {
+    return claimBlocks(this.#o.blocks, this.#o.network);
   }
 
   /** The claims' block with an address, as it is now. */
@@ -162,7 +141,8 @@ export class ClaimAddresses {
       const ip = firstFree(block);
       if (ip !== undefined) return (await this.#enter(block, ip, holder, older)) ? ip : undefined;
     }
-    if ((await this.#free(blocks)).length > 0) return undefined;
+    const freed = await freeEntries(blocks, { ...this.#o, inUse: async () => this.#o.inUse });
+    if (freed.length > 0) return undefined;
     const size = this.#size();
     const others = await calling(`cannot see the blocks of network ${network}`, taken);
     const existing = [...[...blocks, ...others].map((one) => one.cidr), ...avoid];
@@ -206,7 +186,7 @@ export class ClaimAddresses {
         return false;
       }
     }
-    return this.#write(block, { ...block.addresses, [ip]: holder });
+    return writeEntries(blocks, block, { ...block.addresses, [ip]: holder });
   }
 
   /** Whether an entry's claim has the address still, or again: asked after the block was read. */
@@ -216,42 +196,6 @@ export class ClaimAddresses {
       this.#o.claims.get(namespace, name),
     );
     return stillHolds(object, uid, ip);
-  }
-
-  /** Removes entries of claims that are gone; returns their addresses. @param blocks as they were read before this call */
-  async #free(blocks: readonly Block[]): Promise<string[]> {
-    const { network, claims, inUse } = this.#o;
-    if (blocks.every(({ addresses }) => Object.keys(addresses).length === 0)) return [];
-    const objects = await calling(`cannot see which addresses of network ${network} are claimed`, () => claims.list());
-    const byName = new Map(
-      (objects as { metadata: { namespace: string; name: string } }[]).map((one) => [
-        `${one.metadata.namespace}/${one.metadata.name}`,
-        one,
-      ]),
-    );
-    const freed: string[] = [];
-    for (const block of blocks) {
-      const entries = Object.entries(block.addresses);
-      const kept = entries.filter(
-        ([ip, entry]) => stillHolds(byName.get(named(entry)), holderOf(entry).uid, ip) || inUse(ip),
-      );
-      if (kept.length === entries.length || !(await this.#write(block, Object.fromEntries(kept)))) continue;
-      freed.push(...entries.map(([ip]) => ip).filter((ip) => !kept.some(([other]) => other === ip)));
-    }
-    return freed;
-  }
-
-  /** Writes entries over the version that was read; whether they are written: it was changed or is gone otherwise. */
-  async #write(block: Block, addresses: Readonly<Record<string, string>>): Promise<boolean> {
-    const object = keepingOrder(block);
-    try {
-      await this.#o.blocks.replace({ ...object, spec: { ...(object.spec as object), addresses } });
-      return true;
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      if (error.status === 409 || error.status === 404) return false;
-      throw unavailable(`cannot write block ${block.cidr} of network ${block.network}`, error);
-    }
   }
 
   async #looking<T>({ namespace, name }: IPClaimInfo, attempt: () => Promise<T | undefined>): Promise<T> {
@@ -268,14 +212,6 @@ export class ClaimAddresses {
 
   #size = (): number => Math.min(this.#o.blockSize(), MAX_BLOCK_SIZE);
 }
-
-/** NAMESPACE/NAME of an entry. */
-function named(entry: string): string {
-  const { namespace, name } = holderOf(entry);
-  return `${namespace}/${name}`;
-}
-
-const firstOf = ({ cidr }: Block): bigint => podSpan(cidr).first;
 
 function firstFree({ cidr, addresses }: Block): string | undefined {
   const { first, last } = podSpan(cidr);

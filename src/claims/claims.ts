@@ -135,15 +135,6 @@ export class Claims {
     });
   }
 
-  /**
-   * Frees addresses of claims that are gone and deletes claims' blocks without any: for now and then, on any node. Where there
-   * is no room a new claim does the former by itself.
-   * @returns the freed addresses. @throws BlockError `unavailable`
-   */
-  sweep(): Promise<string[]> {
-    return this.#serial.run(() => this.#addresses.sweep());
-  }
-
   /** @throws BlockError `refused`: the one in its status is another than what is asked for now */
   #macOf({ namespace, name, uid, mac, status }: IPClaimInfo): string {
     if (mac !== undefined && status.mac !== undefined && mac !== status.mac) {

@@ -230,13 +230,13 @@ describe("what a claim gives", () => {
     const n1 = world.on("n1");
     const given = await n1.forPod(DB);
     const kept = await n1.forPod({ ...DB, claimName: "kept" });
-    assert.deepEqual(await n1.sweep(), []);
+    assert.deepEqual(await world.sweep(), []);
     world.unmake("db");
-    assert.deepEqual(await world.on("n1", { inUse: () => true }).sweep(), []);
-    assert.deepEqual((await world.on("n2").sweep()).sort(), given?.ips.toSorted());
+    assert.deepEqual(await world.sweep(() => true), []);
+    assert.deepEqual((await world.sweep()).sort(), given?.ips.toSorted());
     assert.deepEqual(Object.keys(world.entries()).sort(), kept?.ips.toSorted());
     world.unmake("kept");
-    await n1.sweep();
+    await world.sweep();
     assert.deepEqual(world.blocks.blocks(), []);
   });
 
@@ -250,7 +250,7 @@ describe("what a claim gives", () => {
     const spec = { ...(block?.object.spec as object), addresses: { ...block?.addresses, [spare]: given?.claim } };
     assert.ok(block && !given?.ips.includes(spare));
     await world.blocks.client().replace({ ...block.object, spec });
-    assert.deepEqual(await n1.sweep(), [spare]);
+    assert.deepEqual(await world.sweep(), [spare]);
     assert.deepEqual(await n1.forPod(DB), given);
   });
 });

@@ -101,7 +101,7 @@ class SimulatedNode {
       if (chance < 0.5) await this.#attach(random);
       else if (chance < 0.65) this.#remake(random);
       else if (chance < 0.72) this.#renewPod();
-      else if (chance < 0.8) await this.claims.sweep();
+      else if (chance < 0.8) await this.#world.sweep();
       else if (chance < 0.85) this.start(pick(random, SIZES));
       else if (chance < 0.92)
         await this.blocks.reserve({ containerId: `${this.name}-${this.#pods++}`, ifname: "net1" }, {});
@@ -202,14 +202,14 @@ async function history(seed: number, steps: number, trouble: number, dir: string
     const taken = ips.some((ip) => had.has(ip) && had.get(ip) !== name);
     assert.equal(status.ips.length, taken ? 0 : 2, `${name} has its addresses, unless another has what it asks for`);
   }
-  await claims.sweep();
+  await world.sweep();
   for (const [ip, entry] of Object.entries(world.entries())) {
     const { status } = world.claims().find(({ uid }) => entry.endsWith(`/${uid}`)) ?? {};
     assert.ok(status && (status.ips.length === 0 || status.ips.includes(ip)), `${ip} is held for a claim that has it`);
   }
   truth.check();
   for (const { name } of world.claims()) world.unmake(name);
-  for (const { claims } of nodes) await claims.sweep();
+  await world.sweep();
   assert.deepEqual([...world.blocks.objects.keys()], [], "nothing is left behind");
 }
 
