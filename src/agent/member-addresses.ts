@@ -15,8 +15,8 @@ export interface MemberAddressesOptions {
   ipam: Ipam;
   /** A block of ours is lost. */
   onProblem: (message: string) => void;
-  /** Whether an endpoint has the address. */
-  inUse: (ip: string) => boolean;
+  /** Whether an endpoint has the IP or MAC address. */
+  inUse: (address: string) => boolean;
 }
 
 /** See the header. */

@@ -94,7 +94,7 @@ export class Member {
       own: context.blocks,
       ipam: new Ipam({ dir: ipamDir(config), warn: (message) => log.warn(message) }),
       onProblem: (message) => event("Warning", "SkylaneBlockLost", message),
-      inUse: (ip) => this.#bridged?.knows(ip) ?? false,
+      inUse: (address) => this.#bridged?.knows(address) ?? false,
     });
     this.#firewall = new MemberFirewall({
       network: info.name,

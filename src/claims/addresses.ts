@@ -24,6 +24,7 @@ import {
 import { podSpan } from "../ipam/index.ts";
 import type { IPClaimInfo } from "../networks/index.ts";
 import { claimBlocks, freeEntries, named, writeEntries } from "./entries.ts";
+import { addressOf, entryOfMac, MAC_CIDR, otherWithMac } from "./macs.ts";
 import { type ClaimObjects, holderOf, holderText, stillHolds } from "./objects.ts";
 
 /** How often one looks again because others changed the same blocks. */
@@ -41,8 +42,8 @@ export interface ClaimAddressesOptions {
   claims: Pick<ClaimObjects, "get" | "list">;
   /** Blocks of this network, all nodes' and claims'; may be behind. Asked for when one is claimed. Rejects with ApiError. */
   taken: () => Promise<Iterable<SeenBlock>>;
-  /** Whether an endpoint of the network has the address: a claim may be deleted under its pod. */
-  inUse: (ip: string) => boolean;
+  /** Whether an endpoint of the network has the IP or MAC address: a claim may be deleted under its pod. */
+  inUse: (address: string) => boolean;
 }
 
 /** The addresses of one network's claims. */
@@ -54,13 +55,15 @@ export class ClaimAddresses {
   }
 
   /**
-   * Makes sure that a claim has an entry a family of the network: for the address in its status, the asked-for one, the one
-   * that it has an entry of already, its predecessor's of the same name, or any free one.
-   * @returns the addresses in the order of the network's CIDRs. @throws BlockError `refused`, `exhausted`, `unavailable`
+   * Makes sure that a claim has an entry for the MAC address that it asks for, and one a family of the network: for the address
+   * in its status, the asked-for one, the one that it has an entry of already, its predecessor's of the same name, or any free one.
+   * @returns the IP addresses in the order of the network's CIDRs. @throws BlockError `refused`, `exhausted`, `unavailable`
    */
   async hold(claim: IPClaimInfo): Promise<string[]> {
     this.#check(claim);
     const holder = holderText(claim);
+    // First: an address for a claim whose MAC address is another's would be of no use.
+    if (claim.mac !== undefined) await this.#holdMac(claim, claim.mac, holder);
     const ips: string[] = [];
     for (const cidr of this.#o.cidrs) {
       const known = [...claim.status.ips, ...claim.ips].find((ip) => cidrContains(cidr, ip));
@@ -70,6 +73,23 @@ export class ClaimAddresses {
       ips.push(await this.#looking(claim, attempt));
     }
     return ips;
+  }
+
+  async #holdMac(claim: IPClaimInfo, mac: string, holder: string): Promise<void> {
+    const { network, claims } = this.#o;
+    if (claim.status.mac === undefined) {
+      const doing = `cannot see which MAC addresses of network ${network} are claimed`;
+      const other = otherWithMac(await calling(doing, () => claims.list()), claim, mac);
+      if (other !== undefined) throw this.#taken(holder, mac, `IPClaim ${other.namespace}/${other.name} has`);
+    }
+    const avoid: string[] = [];
+    await this.#looking(claim, () => this.#this(holder, MAC_CIDR, entryOfMac(mac), avoid));
+  }
+
+  /** @param whose who has it, with the verb */
+  #taken(holder: string, address: string, whose: string): BlockError {
+    const what = `IPClaim ${named(holder)} is to have ${address} of network ${this.#o.network}`;
+    return new BlockError("refused", `${what}, which ${whose}; ask for another address, or delete that one`);
   }
 
   #check({ namespace, name, ips, status }: IPClaimInfo): void {
@@ -125,7 +145,7 @@ export class ClaimAddresses {
   /** Any address; undefined: look again. @param avoid blocks that are in the way and that nobody showed */
   async #any(holder: string, cidr: string, avoid: string[]): Promise<string | undefined> {
     const { network, taken, blocks: objects } = this.#o;
-    const blocks = (await this.#blocks()).filter((one) => familyOf(one.cidr) === familyOf(cidr));
+    const blocks = (await this.#blocks()).filter((one) => cidrsOverlap(one.cidr, cidr));
     const older = (other: Block): void => void avoid.push(other.cidr);
     for (const block of blocks) {
       const own = Object.keys(block.addresses).find((ip) => block.addresses[ip] === holder);
@@ -164,17 +184,14 @@ export class ClaimAddresses {
    * @param older told of an older block that this one had to yield to. @throws BlockError `refused`: another claim has it
    */
   async #enter(block: Block, ip: string, holder: string, older: (other: Block) => void): Promise<boolean> {
-    const { network, blocks, inUse } = this.#o;
+    const { blocks, inUse } = this.#o;
     const now = block.addresses[ip];
     if (now === holder) return true;
     if (now !== undefined) {
       const held = await this.#stillHolds(now, ip);
-      if (held || (named(now) !== named(holder) && inUse(ip))) {
+      if (held || (named(now) !== named(holder) && inUse(addressOf(ip)))) {
         const whose = held ? `IPClaim ${named(now)} has` : `a pod still has, though its IPClaim ${named(now)} is gone`;
-        throw new BlockError(
-          "refused",
-          `IPClaim ${named(holder)} is to have ${ip} of network ${network}, which ${whose}; ask for another address, or delete that one`,
-        );
+        throw this.#taken(holder, addressOf(ip), whose);
       }
     }
     if (!block.settled) {
@@ -192,7 +209,7 @@ export class ClaimAddresses {
   /** Whether an entry's claim has the address still, or again: asked after the block was read. */
   async #stillHolds(entry: string, ip: string): Promise<boolean> {
     const { namespace, name, uid } = holderOf(entry);
-    const object = await calling(`cannot see whether IPClaim ${named(entry)} still has ${ip}`, () =>
+    const object = await calling(`cannot see whether IPClaim ${named(entry)} still has ${addressOf(ip)}`, () =>
       this.#o.claims.get(namespace, name),
     );
     return stillHolds(object, uid, ip);

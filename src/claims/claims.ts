@@ -4,12 +4,12 @@
  * A claim's status is written only over the version that was read, and its addresses after their entries in the blocks (see
  * addresses.ts). So whoever comes after a crash in between finds the entries, and goes on.
  */
-import { derivedMac } from "../addr/index.ts";
 import { BlockError, type BlockObjects, calling, type SeenBlock, Serial, unavailable } from "../blocks/index.ts";
 import { ApiError } from "../kube/index.ts";
 import type { IPClaimInfo } from "../networks/index.ts";
 import { ClaimAddresses } from "./addresses.ts";
 import { type ClaimingPod, claimOfPod } from "./choice.ts";
+import { macOf } from "./macs.ts";
 import { type ClaimObjects, holderOf, holderText, readClaim } from "./objects.ts";
 
 export type { ClaimingPod } from "./choice.ts";
@@ -29,8 +29,8 @@ export interface ClaimsOptions {
   blocks: BlockObjects;
   /** Blocks of this network, all nodes' and claims'; may be behind. Rejects with ApiError. */
   taken: () => Promise<Iterable<SeenBlock>>;
-  /** Whether an endpoint of the network has the address, as far as is known: it is given to no other claim meanwhile. */
-  inUse?: (ip: string) => boolean;
+  /** Whether an endpoint of the network has the IP or MAC address, as far as is known: it is given to no other claim meanwhile. */
+  inUse?: (address: string) => boolean;
 }
 
 /** Who has a claim in use. */
@@ -84,9 +84,9 @@ export class Claims {
         claimOfPod(claims, network, pod),
       );
       if (claim === undefined) return { result: undefined };
+      const mac = this.#macOf(claim);
       // One after the other: those of one node need not get into each other's way.
       const ips = await this.#serial.run(() => this.#addresses.hold(claim));
-      const mac = this.#macOf(claim);
       const { status } = claim;
       const known = status.mac === mac && ips.every((ip) => status.ips.includes(ip));
       if (!known && !(await this.#write(claim, { ips, mac }))) return undefined;
@@ -136,12 +136,13 @@ export class Claims {
   }
 
   /** @throws BlockError `refused`: the one in its status is another than what is asked for now */
-  #macOf({ namespace, name, uid, mac, status }: IPClaimInfo): string {
+  #macOf(claim: IPClaimInfo): string {
+    const { namespace, name, mac, status } = claim;
     if (mac !== undefined && status.mac !== undefined && mac !== status.mac) {
       const what = `IPClaim ${namespace}/${name} has MAC address ${status.mac} and asks for ${mac} now`;
       throw new BlockError("refused", `${what}; a claim keeps its addresses: delete it and make another`);
     }
-    return status.mac ?? mac ?? derivedMac(`${this.#o.network}/${namespace}/${name}/${uid}`);
+    return macOf(claim);
   }
 
   async #heldBy({ namespace, name, status }: IPClaimInfo, podName: string): Promise<Claimed["heldBy"]> {

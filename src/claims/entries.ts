@@ -1,8 +1,9 @@
-/** Entries of claims' blocks, address → NAMESPACE/NAME/UID: read as they are now, written over what was read, freed after their claims. */
+/** Entries of claims' blocks, address (macs.ts for MAC addresses) → NAMESPACE/NAME/UID: read as they are now, written over what was read, freed after their claims. */
 import { type Block, type BlockObjects, calling, keepingOrder, readBlocks, unavailable } from "../blocks/index.ts";
 import { podSpan } from "../ipam/index.ts";
 import { ApiError } from "../kube/index.ts";
 import { NETWORK_LABEL, NODE_LABEL } from "../networks/index.ts";
+import { addressOf } from "./macs.ts";
 import { type ClaimObjects, holderOf, stillHolds } from "./objects.ts";
 
 /** Blocks that are no node's have this selector. */
@@ -52,7 +53,7 @@ export interface Freeing {
   blocks: BlockObjects;
   claims: Pick<ClaimObjects, "list">;
   /**
-   * Whether an endpoint of the network has an address: a claim may be deleted under its pod. Asked for after the claims were
+   * Whether an endpoint of the network has an IP or MAC address: a claim may be deleted under its pod. Asked for after the claims were
    * read, and only when some are gone. Rejects with ApiError.
    */
   inUse: () => Promise<(address: string) => boolean>;
@@ -61,7 +62,7 @@ export interface Freeing {
 /**
  * Removes entries of claims that are gone.
  * @param blocks as they were read before this call
- * @returns the freed addresses. @throws BlockError `unavailable`
+ * @returns the freed IP and MAC addresses. @throws BlockError `unavailable`
  */
 export async function freeEntries(
   from: readonly Block[],
@@ -83,9 +84,9 @@ export async function freeEntries(
   const freed: string[] = [];
   for (const block of some) {
     const entries = Object.entries(block.addresses);
-    const kept = entries.filter((one) => isHeld(one) || isUsed(one[0]));
+    const kept = entries.filter((one) => isHeld(one) || isUsed(addressOf(one[0])));
     if (kept.length === entries.length || !(await writeEntries(blocks, block, Object.fromEntries(kept)))) continue;
-    freed.push(...entries.map(([ip]) => ip).filter((ip) => !kept.some(([other]) => other === ip)));
+    freed.push(...entries.filter((one) => !kept.includes(one)).map(([key]) => addressOf(key)));
   }
   return freed;
 }

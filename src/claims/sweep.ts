@@ -4,7 +4,7 @@ import { claimBlocks, type Freeing, freeEntries, WITHOUT_NODE } from "./entries.
 
 /**
  * Frees what belongs to claims that are gone in one network, and deletes its claims' blocks without entries.
- * @returns the freed addresses. @throws BlockError `unavailable`
+ * @returns the freed IP and MAC addresses. @throws BlockError `unavailable`
  */
 export async function sweepClaims(options: Freeing): Promise<string[]> {
   const { network, blocks } = options;

@@ -101,6 +101,52 @@ describe("what a claim gives", () => {
     );
   });
 
+  it("is refused with who has the MAC address that it asks for, also where that one has not asked for it", async () => {
+    const world = new World();
+    const asks = (name: string, mac: string, inUse: (address: string) => boolean = () => false) => {
+      world.make(name, { mac });
+      return world.on("n2", { inUse }).forPod({ ...DB, claimName: name });
+    };
+    const mac = "02:00:00:00:00:07";
+    assert.equal((await asks("first", mac))?.mac, mac);
+    const before = world.entries();
+    await assert.rejects(
+      asks("second", "02-00-00-00-00-07"),
+      isKind("refused", /shop\/second is to have 02:00:00:00:00:07 of network blue, which IPClaim shop\/first has/),
+    );
+    assert.deepEqual(world.entries(), before, "nothing is held for what was refused");
+    assert.equal((await world.on("n1").forPod({ ...DB, claimName: "first" }))?.mac, mac, "the first one keeps it");
+    world.make("green", { network: "green", mac });
+    assert.equal((await world.on("n1", { network: "green" }).forPod({ ...DB, claimName: "green" }))?.mac, mac);
+
+    world.make("any");
+    const derived = (await world.on("n1").forPod({ ...DB, claimName: "any" }))?.mac ?? "";
+    await assert.rejects(asks("copy", derived), isKind("refused", /shop\/copy .* IPClaim shop\/any has/));
+
+    world.unmake("first");
+    const inUse = (address: string) => address === mac;
+    await assert.rejects(
+      asks("second", mac, inUse),
+      isKind("refused", /a pod still has, though its IPClaim shop\/first is gone/),
+    );
+    assert.deepEqual((await world.sweep(inUse)).includes(mac), false);
+    assert.ok((await world.sweep()).includes(mac));
+    assert.equal((await asks("second", mac))?.mac, mac);
+  });
+
+  it("has the MAC address of one of two that ask for it at once on two nodes", async () => {
+    for (let n = 0; n < 20; n++) {
+      const world = new World();
+      const mac = "02:00:00:00:00:07";
+      world.make("a", { mac });
+      world.make("b", { mac });
+      const both = ["a", "b"].map((name, i) => world.on(`n${i + 1}`).forPod({ ...DB, claimName: name }));
+      const outcomes = await Promise.allSettled(both);
+      assert.equal(outcomes.filter(({ status }) => status === "fulfilled").length, 1);
+      assert.equal(world.claims().filter(({ status }) => status.mac === mac).length, 1);
+    }
+  });
+
   it("is what it asks for also beside blocks of another size", async () => {
     const world = new World();
     world.blocks.put(newBlock({ network: "blue", node: "n3", nodeUid: "u" }, "10.1.0.64/30", 4));

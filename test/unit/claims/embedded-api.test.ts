@@ -85,9 +85,9 @@ describe("claims through an API server", function () {
     assert.deepEqual([claim?.status.node, claim?.status.pod, claim?.status.ips], ["n2", "db-on-n2", given.ips]);
 
     assert.deepEqual(await sweep("blue"), []);
-    assert.equal((await blocks("blue")).length, 2);
+    assert.equal((await blocks("blue")).length, 3, "one a family, and one for the MAC address");
     await remove(`${collection}/db`);
-    assert.deepEqual((await sweep("blue")).sort(), given.ips.toSorted());
+    assert.deepEqual((await sweep("blue")).sort(), [...given.ips, given.mac].sort());
     assert.deepEqual(await blocks("blue"), []);
   });
 
