@@ -6,7 +6,7 @@
  */
 import { BlockError, type BlockObjects, calling, type SeenBlock, Serial, unavailable } from "../blocks/index.ts";
 import { ApiError } from "../kube/index.ts";
-import type { IPClaimInfo } from "../networks/index.ts";
+import { claimReady, type IPClaimInfo } from "../networks/index.ts";
 import { ClaimAddresses } from "./addresses.ts";
 import { type ClaimingPod, claimOfPod } from "./choice.ts";
 import { macOf } from "./macs.ts";
@@ -84,12 +84,12 @@ export class Claims {
         claimOfPod(claims, network, pod),
       );
       if (claim === undefined) return { result: undefined };
-      const mac = this.#macOf(claim);
-      // One after the other: those of one node need not get into each other's way.
-      const ips = await this.#serial.run(() => this.#addresses.hold(claim));
+      const { ips, mac } = await this.#held(claim);
       const { status } = claim;
       const known = status.mac === mac && ips.every((ip) => status.ips.includes(ip));
-      if (!known && !(await this.#write(claim, { ips, mac }))) return undefined;
+      if (!known || status.ready?.status === "False") {
+        if (!(await this.#write(claim, { ips, mac, ...condition(claim) }))) return undefined;
+      }
       const heldBy = await this.#heldBy(claim, pod.podName);
       return { result: { claim: holderText(claim), ips, mac, ...(heldBy && { heldBy }) } };
     });
@@ -133,6 +133,33 @@ export class Claims {
       }
       return (await this.#write(claim, { node, pod, podUID: me.uid })) ? { result: undefined } : undefined;
     });
+  }
+
+  /** What a claim gets; one that gets nothing says so itself, for its owner. @throws BlockError as {@link forPod} does */
+  async #held(claim: IPClaimInfo): Promise<{ ips: string[]; mac: string }> {
+    try {
+      const mac = this.#macOf(claim);
+      // One after the other: those of one node need not get into each other's way.
+      return { ips: await this.#serial.run(() => this.#addresses.hold(claim)), mac };
+    } catch (error) {
+      if (error instanceof BlockError && (error.kind === "refused" || error.kind === "exhausted"))
+        await this.#say(claim, error);
+      throw error;
+    }
+  }
+
+  /** Writes a refusal down, unless it is there. One of a version that is not the latest is left out: that one is judged anew. */
+  async #say(claim: IPClaimInfo, refusal: BlockError): Promise<void> {
+    const status = condition(claim, refusal);
+    if (status === undefined) return;
+    try {
+      await this.#write(claim, status);
+    } catch (error) {
+      if (!(error instanceof BlockError)) throw error;
+      throw new BlockError(refusal.kind, `${refusal.message} (the claim does not say so: ${error.message})`, {
+        cause: error,
+      });
+    }
   }
 
   /** @throws BlockError `refused`: the one in its status is another than what is asked for now */
@@ -188,4 +215,12 @@ export class Claims {
       `${what} was changed by others ${MAX_ATTEMPTS} times; it is tried again with the pod's next attempt`,
     );
   }
+}
+
+/** The status' part that says whether a claim has what it asks for; undefined when it is said already. */
+function condition({ status }: IPClaimInfo, refusal?: BlockError): { conditions: object[] } | undefined {
+  const why =
+    refusal && ({ reason: refusal.kind === "exhausted" ? "Exhausted" : "Refused", message: refusal.message } as const);
+  const ready = claimReady(status.ready, why, new Date().toISOString());
+  return ready && { conditions: [ready] };
 }

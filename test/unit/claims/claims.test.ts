@@ -134,6 +134,42 @@ describe("what a claim gives", () => {
     assert.equal((await asks("second", mac))?.mac, mac);
   });
 
+  it("is in the claim's own status where it is refused, with the words of the pod's event, once, and until it is not", async () => {
+    const world = new World();
+    const ask = (name: string) => world.on("n1").forPod({ ...DB, claimName: name });
+    const ready = (name: string) => world.claim(name)?.status.ready;
+    world.make("db", { ips: ["10.1.0.77"], mac: "02:00:00:00:00:01" });
+    await ask("db");
+    assert.deepEqual([ready("db")?.status, ready("db")?.reason], ["True", "Held"]);
+    for (const [name, spec] of [
+      ["ip", { ips: ["10.1.0.77"] }],
+      ["mac", { mac: "02:00:00:00:00:01" }],
+    ] as const) {
+      world.make(name, spec);
+      const error: unknown = await ask(name).catch((thrown: unknown) => thrown);
+      assert.ok(error instanceof BlockError);
+      assert.deepEqual(
+        [ready(name)?.status, ready(name)?.reason, ready(name)?.message],
+        ["False", "Refused", error.message],
+      );
+      assert.match(error.message, /IPClaim shop\/db has/);
+      const version = world.claim(name)?.resourceVersion;
+      await assert.rejects(ask(name));
+      assert.equal(world.claim(name)?.resourceVersion, version, "nothing is written twice");
+    }
+    world.unmake("db");
+    for (const name of ["ip", "mac"]) {
+      await ask(name);
+      assert.deepEqual([ready(name)?.status, ready(name)?.message], ["True", ""]);
+    }
+    world.make("late", { ips: ["10.1.0.77"] });
+    world.blocks.fault = (verb) => (verb === "patch" ? "refused" : "none");
+    await assert.rejects(
+      ask("late"),
+      isKind("refused", /IPClaim shop\/ip has.* \(the claim does not say so: cannot write/),
+    );
+  });
+
   it("has the MAC address of one of two that ask for it at once on two nodes", async () => {
     for (let n = 0; n < 20; n++) {
       const world = new World();
