@@ -1,7 +1,7 @@
 /**
  * MAC addresses as canonical text: six lower-case hexadecimal pairs with colons.
  */
-import { printable } from "./ip.ts";
+import { ipToBytes, printable } from "./ip.ts";
 import { sha256 } from "./sha256.ts";
 
 /**
@@ -50,4 +50,12 @@ export function linkLocalOf(mac: string): string {
   const part = (hi: number, lo: number) => (((hi << 8) | lo) >>> 0).toString(16);
   const [b0, b1, b2, b3, b4, b5] = b as unknown as [number, number, number, number, number, number];
   return `fe80::${part(b0 ^ 2, b1)}:${part(b2, 0xff)}:${part(0xfe, b3)}:${part(b4, b5)}`;
+}
+
+/** The MAC address that a canonical link-local address stands on, as {@link linkLocalOf} makes it; undefined when it stands on none. */
+export function macOfLinkLocal(ip: string): string | undefined {
+  if (!ip.startsWith("fe80::")) return undefined;
+  const b = ipToBytes(ip);
+  if (b[11] !== 0xff || b[12] !== 0xfe) return undefined;
+  return bytesToMac(Uint8Array.of((b[8] as number) ^ 2, ...b.subarray(9, 11), ...b.subarray(13)));
 }

@@ -276,7 +276,6 @@ export class Agent {
       this.#metrics.apiErrors.inc({ watch }, state.errors);
     }
     for (const { name, ok } of this.readiness().checks) this.#metrics.ready.set({ check: name }, ok ? 1 : 0);
-    this.#metrics.refusedPeers.reset();
     this.#network.sample();
     this.#networks.sample();
     await this.#housekeeping.countDurations();

@@ -129,9 +129,9 @@ export class BridgedPath implements MemberPath {
     await this.#bridge.settled();
   }
 
-  /** Whether an endpoint on any node has an address. */
-  knows(ip: string): boolean {
-    return this.#workloads.knows(ip);
+  /** Whether an endpoint on any node has an IP or MAC address. */
+  knows(address: string): boolean {
+    return this.#workloads.knows(address);
   }
 
   /** Pods may have gone. */

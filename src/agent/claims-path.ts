@@ -172,10 +172,10 @@ export class ClaimsPath implements MemberPath {
     if (attachment.claimed) await this.#overlay.settled();
   }
 
-  /** Whether an endpoint on any node has an address. */
-  async knows(ip: string): Promise<boolean> {
+  /** Whether an endpoint on any node has an IP or MAC address. */
+  async knows(address: string): Promise<boolean> {
     await this.#follow();
-    return this.#workloads.knows(ip);
+    return this.#workloads.knows(address);
   }
 
   /** Addresses of pods here that other nodes have, or may have. @throws NetlinkError, IpamStorageError */

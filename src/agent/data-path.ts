@@ -36,8 +36,8 @@ export interface MemberPath extends DataPath {
   linked(attachment: Linked): Promise<void>;
   /** Pods may have gone. */
   refresh(): void;
-  /** Whether an endpoint on any node has an address. */
-  knows(ip: string): boolean | Promise<boolean>;
+  /** Whether an endpoint on any node has an IP or MAC address. */
+  knows(address: string): boolean | Promise<boolean>;
   /** Addresses of pods here that other nodes have, or may have. @throws NetlinkError, IpamStorageError */
   away?(): ReadonlySet<string>;
   /** Makes a pod's link with what has to be so before. @throws what `make` throws */

@@ -15,8 +15,8 @@ export interface MemberAddressesOptions {
   ipam: Ipam;
   /** A block of ours is lost. */
   onProblem: (message: string) => void;
-  /** Whether an endpoint has the address. */
-  inUse: (ip: string) => boolean | Promise<boolean>;
+  /** Whether an endpoint has the IP or MAC address. */
+  inUse: (address: string) => boolean | Promise<boolean>;
 }
 
 /** See the header. */

@@ -85,8 +85,8 @@ export class Member {
       own: context.blocks,
       ipam: new Ipam({ dir: ipamDir(config), warn: (message) => log.warn(message) }),
       onProblem: (message) => event("Warning", "SkylaneBlockLost", message),
-      inUse: async (ip) =>
-        (await within(Promise.resolve(this.#path?.knows(ip)), READY_MS, () => new Error(NO_ANSWER))) ?? false,
+      inUse: async (address) =>
+        (await within(Promise.resolve(this.#path?.knows(address)), READY_MS, () => new Error(NO_ANSWER))) ?? false,
     });
     this.#firewall = new MemberFirewall({
       network: info.name,

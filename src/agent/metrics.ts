@@ -119,7 +119,9 @@ export class Metrics {
     ...this.#in,
   });
 
-  /** @param version Skylane's own. */
+  /** Gauges of networks: of one that the node has left there is no figure. */
+  readonly #ofNetworks = [this.peers, this.refusedPeers, this.entries];
+
   /** Counts what a network's data path tells. */
   ofPasses(network: string): DataPathListener {
     return {
@@ -133,18 +135,20 @@ export class Metrics {
     };
   }
 
+  /** @param version Skylane's own. */
   constructor(version: string) {
     collectDefaultMetrics({ register: this.registry, eventLoopMonitoringPrecision: LAG_PRECISION_MS });
     this.buildInfo.set({ version, node_version: process.version }, 1);
   }
 
-  /** Registers a function that sets gauges before every scrape. */
+  /** Registers a function that sets gauges before every scrape; those of networks are empty when it is called. */
   beforeScrape(sampler: () => void | Promise<void>): void {
     this.#samplers.push(sampler);
   }
 
   /** Everything in Prometheus' text format. */
   async text(): Promise<string> {
+    for (const gauge of this.#ofNetworks) gauge.reset();
     for (const sampler of this.#samplers) await sampler();
     return await this.registry.metrics();
   }

@@ -1,6 +1,6 @@
 /**
- * What one agent of the cluster does for all: it writes the status of each PodNetwork, and keeps the object that shows the
- * default network. A lease says which agent it is. Only what has changed is written, and counts that change all the time,
+ * What one agent of the cluster does for all: it writes the status of each PodNetwork, keeps the object that shows the
+ * default network, and frees what deleted claims held (claim-sweeper.ts). A lease says which agent it is. Only what has changed is written, and counts that change all the time,
  * as when hundreds of nodes join a network, are written once in a while.
  */
 import { randomUUID } from "node:crypto";
@@ -26,6 +26,7 @@ import {
   resolveConflicts,
 } from "../networks/index.ts";
 import { Task } from "../task/index.ts";
+import { ClaimSweeper, type ClaimSweeperOptions } from "./claim-sweeper.ts";
 import { defaultObject, keepDefaultObject } from "./default-object.ts";
 import type { Inputs, NodeChanges } from "./inputs.ts";
 import { Membership } from "./membership.ts";
@@ -51,7 +52,7 @@ export interface NetworkStatusesOptions {
   /** Why agents of this release have no part in a network, in words; undefined when they have. */
   unserved: (network: PodNetworkInfo) => string | undefined;
   /** For tests. */
-  timings?: CandidateOptions["timings"] & { countMs?: number };
+  timings?: CandidateOptions["timings"] & { countMs?: number; sweep?: ClaimSweeperOptions["timings"] };
 }
 
 /** See the header. */
@@ -64,7 +65,12 @@ export class NetworkStatuses {
   #nodes = 0;
   /** While this agent is the one. */
   #watching:
-    | { objects: ObjectReflector<NetworkObject>; endpoints: ObjectReflector<Endpoints>; members: Membership }
+    | {
+        objects: ObjectReflector<NetworkObject>;
+        endpoints: ObjectReflector<Endpoints>;
+        members: Membership;
+        sweeper: ClaimSweeper;
+      }
     | undefined;
   #closing: Promise<void> = Promise.resolve();
 
@@ -117,7 +123,7 @@ export class NetworkStatuses {
   }
 
   #lead(): void {
-    const { client, log } = this.#o;
+    const { client, log, timings } = this.#o;
     log.info("this node's agent writes the status of pod networks from now on");
     const same = <T extends { resourceVersion: string }>(a: T, b: T): boolean =>
       a.resourceVersion === b.resourceVersion;
@@ -132,9 +138,11 @@ export class NetworkStatuses {
       { log },
     );
     objects.onChange(() => this.#task.want(SOON_MS));
-    endpoints.onChange(() => this.#task.want(this.#o.timings?.countMs ?? COUNT_MS));
-    this.#watching = { objects, endpoints, members: new Membership(this.#inputs?.nodes ?? []) };
+    endpoints.onChange(() => this.#task.want(timings?.countMs ?? COUNT_MS));
+    const sweeper = new ClaimSweeper({ client, log, ...(timings?.sweep && { timings: timings.sweep }) });
+    this.#watching = { objects, endpoints, members: new Membership(this.#inputs?.nodes ?? []), sweeper };
     objects.start();
+    sweeper.start();
   }
 
   #lost(): void {
@@ -142,8 +150,10 @@ export class NetworkStatuses {
     this.#watching = undefined;
     if (!watching) return;
     this.#o.log.info("this node's agent no longer writes the status of pod networks");
-    const { objects, endpoints } = watching;
-    this.#closing = Promise.all([this.#closing, objects.stop(), endpoints.stop()]).then(() => undefined);
+    const { objects, endpoints, sweeper } = watching;
+    this.#closing = Promise.all([this.#closing, objects.stop(), endpoints.stop(), sweeper.stop()]).then(
+      () => undefined,
+    );
   }
 
   async #write(): Promise<void> {

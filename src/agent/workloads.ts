@@ -115,9 +115,10 @@ export class Workloads {
     return this.#ports;
   }
 
-  /** Whether an endpoint on any node has an address. */
-  knows(ip: string): boolean {
-    for (const endpoints of this.#book.lists.values()) if (endpoints.some(({ ips }) => ips.includes(ip))) return true;
+  /** Whether an endpoint on any node has an IP or MAC address. */
+  knows(address: string): boolean {
+    for (const endpoints of this.#book.lists.values())
+      if (endpoints.some(({ ips, mac }) => mac === address || ips.includes(address))) return true;
     return false;
   }
 

@@ -4,7 +4,7 @@
  */
 import type { Deaf, EndpointAddresses } from "../endpoints/index.ts";
 import type { NetlinkEvent } from "../netlink/index.ts";
-import { type Peer, Upkeep, type UpkeepOptions } from "../overlay/index.ts";
+import { type Peer, replacement, Upkeep, type UpkeepOptions } from "../overlay/index.ts";
 import { BridgeDesired } from "./desired.ts";
 import { doubtOf } from "./drift.ts";
 import { type BridgePassOutcome, type BridgePassReport, type KnownBridge, runBridgePass } from "./pass.ts";
@@ -64,9 +64,7 @@ export class BridgeReconciler {
 
   /** Replaces the nodes that take part. They must not conflict with each other: they come from selectPeers. */
   setPeers(peers: Iterable<Peer>): void {
-    const changes = new Map<string, Peer | undefined>([...this.#desired.peers.keys()].map((node) => [node, undefined]));
-    for (const peer of peers) changes.set(peer.node, peer);
-    this.changePeers(changes);
+    this.changePeers(replacement(this.#desired.peers.keys(), peers));
   }
 
   /** Takes nodes as they are now, by name; undefined for those that take part no longer. All others stay. */

@@ -17,16 +17,14 @@ import {
   type BlockObjects,
   calling,
   freeBlocks,
-  keepingOrder,
   olderOverlap,
-  readBlocks,
   remove,
   type SeenBlock,
-  unavailable,
 } from "../blocks/index.ts";
 import { podSpan } from "../ipam/index.ts";
-import { ApiError } from "../kube/index.ts";
-import { type IPClaimInfo, NETWORK_LABEL, NODE_LABEL } from "../networks/index.ts";
+import type { IPClaimInfo } from "../networks/index.ts";
+import { claimBlocks, freeEntries, named, writeEntries } from "./entries.ts";
+import { addressOf, entryOfMac, MAC_CIDR, otherWithMac } from "./macs.ts";
 import { type ClaimObjects, holderOf, holderText, stillHolds } from "./objects.ts";
 
 /** How often one looks again because others changed the same blocks. */
@@ -44,8 +42,8 @@ export interface ClaimAddressesOptions {
   claims: Pick<ClaimObjects, "get" | "list">;
   /** Blocks of this network, all nodes' and claims'; may be behind. Asked for when one is claimed. Rejects with ApiError. */
   taken: () => Promise<Iterable<SeenBlock>>;
-  /** Whether an endpoint of the network has the address: a claim may be deleted under its pod. */
-  inUse: (ip: string) => boolean | Promise<boolean>;
+  /** Whether an endpoint of the network has the IP or MAC address: a claim may be deleted under its pod. */
+  inUse: (address: string) => boolean | Promise<boolean>;
 }
 
 /** The addresses of one network's claims. */
@@ -57,13 +55,15 @@ export class ClaimAddresses {
   }
 
   /**
-   * Makes sure that a claim has an entry a family of the network: for the address in its status, the asked-for one, the one
-   * that it has an entry of already, its predecessor's of the same name, or any free one.
-   * @returns the addresses in the order of the network's CIDRs. @throws BlockError `refused`, `exhausted`, `unavailable`
+   * Makes sure that a claim has an entry for the MAC address that it asks for, and one a family of the network: for the address
+   * in its status, the asked-for one, the one that it has an entry of already, its predecessor's of the same name, or any free one.
+   * @returns the IP addresses in the order of the network's CIDRs. @throws BlockError `refused`, `exhausted`, `unavailable`
    */
   async hold(claim: IPClaimInfo): Promise<string[]> {
     this.#check(claim);
     const holder = holderText(claim);
+    // First: an address for a claim whose MAC address is another's would be of no use.
+    if (claim.mac !== undefined) await this.#holdMac(claim, claim.mac, holder);
     const ips: string[] = [];
     for (const cidr of this.#o.cidrs) {
       const known = [...claim.status.ips, ...claim.ips].find((ip) => cidrContains(cidr, ip));
@@ -75,16 +75,21 @@ export class ClaimAddresses {
     return ips;
   }
 
-  /**
-   * Frees what belongs to claims that are gone, and deletes blocks without entries. Any node may do it at any time.
-   * @returns the freed addresses. @throws BlockError `unavailable`
-   */
-  async sweep(): Promise<string[]> {
-    const freed = await this.#free(await this.#blocks());
-    for (const block of await this.#blocks()) {
-      if (Object.keys(block.addresses).length === 0) await remove(this.#o.blocks, block, block.resourceVersion);
+  async #holdMac(claim: IPClaimInfo, mac: string, holder: string): Promise<void> {
+    const { network, claims } = this.#o;
+    if (claim.status.mac === undefined) {
+      const doing = `cannot see which MAC addresses of network ${network} are claimed`;
+      const other = otherWithMac(await calling(doing, () => claims.list()), claim, mac);
+      if (other !== undefined) throw this.#taken(holder, mac, `IPClaim ${other.namespace}/${other.name} has`);
     }
-    return freed;
+    const avoid: string[] = [];
+    await this.#looking(claim, () => this.#this(holder, MAC_CIDR, entryOfMac(mac), avoid));
+  }
+
+  /** @param whose who has it, with the verb */
+  #taken(holder: string, address: string, whose: string): BlockError {
+    const what = `IPClaim ${named(holder)} is to have ${address} of network ${this.#o.network}`;
+    return new BlockError("refused", `${what}, which ${whose}; ask for another address, or delete that one`);
   }
 
   #check({ namespace, name, ips, status }: IPClaimInfo): void {
@@ -106,14 +111,8 @@ export class ClaimAddresses {
   }
 
   /** The claims' blocks as they are now, the lowest first. */
-  async #blocks(): Promise<Block[]> {
-    const { network, blocks } = this.#o;
-    const found = await calling(`cannot see the claims' blocks of network ${network}`, () =>
-      blocks.list(`${NETWORK_LABEL}=${network},!${NODE_LABEL}`),
-    );
-    return readBlocks(found)
-      .filter(({ node }) => node === "")
-      .sort((a, b) => (firstOf(a) < firstOf(b) ? -1 : 1));
+  #blocks(): Promise<Block[]> {
+    return claimBlocks(this.#o.blocks, this.#o.network);
   }
 
   /** The claims' block with an address, as it is now. */
@@ -146,7 +145,7 @@ export class ClaimAddresses {
   /** Any address; undefined: look again. @param avoid blocks that are in the way and that nobody showed */
   async #any(holder: string, cidr: string, avoid: string[]): Promise<string | undefined> {
     const { network, taken, blocks: objects } = this.#o;
-    const blocks = (await this.#blocks()).filter((one) => familyOf(one.cidr) === familyOf(cidr));
+    const blocks = (await this.#blocks()).filter((one) => cidrsOverlap(one.cidr, cidr));
     const older = (other: Block): void => void avoid.push(other.cidr);
     for (const block of blocks) {
       const own = Object.keys(block.addresses).find((ip) => block.addresses[ip] === holder);
@@ -162,7 +161,8 @@ export class ClaimAddresses {
       const ip = firstFree(block);
       if (ip !== undefined) return (await this.#enter(block, ip, holder, older)) ? ip : undefined;
     }
-    if ((await this.#free(blocks)).length > 0) return undefined;
+    const freed = await freeEntries(blocks, { ...this.#o, inUse: async () => this.#o.inUse });
+    if (freed.length > 0) return undefined;
     const size = this.#size();
     const others = await calling(`cannot see the blocks of network ${network}`, taken);
     const existing = [...[...blocks, ...others].map((one) => one.cidr), ...avoid];
@@ -184,17 +184,14 @@ export class ClaimAddresses {
    * @param older told of an older block that this one had to yield to. @throws BlockError `refused`: another claim has it
    */
   async #enter(block: Block, ip: string, holder: string, older: (other: Block) => void): Promise<boolean> {
-    const { network, blocks, inUse } = this.#o;
+    const { blocks, inUse } = this.#o;
     const now = block.addresses[ip];
     if (now === holder) return true;
     if (now !== undefined) {
       const held = await this.#stillHolds(now, ip);
-      if (held || (named(now) !== named(holder) && (await inUse(ip)))) {
+      if (held || (named(now) !== named(holder) && (await inUse(addressOf(ip))))) {
         const whose = held ? `IPClaim ${named(now)} has` : `a pod still has, though its IPClaim ${named(now)} is gone`;
-        throw new BlockError(
-          "refused",
-          `IPClaim ${named(holder)} is to have ${ip} of network ${network}, which ${whose}; ask for another address, or delete that one`,
-        );
+        throw this.#taken(holder, addressOf(ip), whose);
       }
     }
     if (!block.settled) {
@@ -206,52 +203,16 @@ export class ClaimAddresses {
         return false;
       }
     }
-    return this.#write(block, { ...block.addresses, [ip]: holder });
+    return writeEntries(blocks, block, { ...block.addresses, [ip]: holder });
   }
 
   /** Whether an entry's claim has the address still, or again: asked after the block was read. */
   async #stillHolds(entry: string, ip: string): Promise<boolean> {
     const { namespace, name, uid } = holderOf(entry);
-    const object = await calling(`cannot see whether IPClaim ${named(entry)} still has ${ip}`, () =>
+    const object = await calling(`cannot see whether IPClaim ${named(entry)} still has ${addressOf(ip)}`, () =>
       this.#o.claims.get(namespace, name),
     );
     return stillHolds(object, uid, ip);
-  }
-
-  /** Removes entries of claims that are gone; returns their addresses. @param blocks as they were read before this call */
-  async #free(blocks: readonly Block[]): Promise<string[]> {
-    const { network, claims, inUse } = this.#o;
-    if (blocks.every(({ addresses }) => Object.keys(addresses).length === 0)) return [];
-    const objects = await calling(`cannot see which addresses of network ${network} are claimed`, () => claims.list());
-    const byName = new Map(
-      (objects as { metadata: { namespace: string; name: string } }[]).map((one) => [
-        `${one.metadata.namespace}/${one.metadata.name}`,
-        one,
-      ]),
-    );
-    const freed: string[] = [];
-    for (const block of blocks) {
-      const entries = Object.entries(block.addresses);
-      const kept: typeof entries = [];
-      for (const [ip, entry] of entries)
-        if (stillHolds(byName.get(named(entry)), holderOf(entry).uid, ip) || (await inUse(ip))) kept.push([ip, entry]);
-      if (kept.length === entries.length || !(await this.#write(block, Object.fromEntries(kept)))) continue;
-      freed.push(...entries.map(([ip]) => ip).filter((ip) => !kept.some(([other]) => other === ip)));
-    }
-    return freed;
-  }
-
-  /** Writes entries over the version that was read; whether they are written: it was changed or is gone otherwise. */
-  async #write(block: Block, addresses: Readonly<Record<string, string>>): Promise<boolean> {
-    const object = keepingOrder(block);
-    try {
-      await this.#o.blocks.replace({ ...object, spec: { ...(object.spec as object), addresses } });
-      return true;
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      if (error.status === 409 || error.status === 404) return false;
-      throw unavailable(`cannot write block ${block.cidr} of network ${block.network}`, error);
-    }
   }
 
   async #looking<T>({ namespace, name }: IPClaimInfo, attempt: () => Promise<T | undefined>): Promise<T> {
@@ -268,14 +229,6 @@ export class ClaimAddresses {
 
   #size = (): number => Math.min(this.#o.blockSize(), MAX_BLOCK_SIZE);
 }
-
-/** NAMESPACE/NAME of an entry. */
-function named(entry: string): string {
-  const { namespace, name } = holderOf(entry);
-  return `${namespace}/${name}`;
-}
-
-const firstOf = ({ cidr }: Block): bigint => podSpan(cidr).first;
 
 function firstFree({ cidr, addresses }: Block): string | undefined {
   const { first, last } = podSpan(cidr);

@@ -4,12 +4,12 @@
  * A claim's status is written only over the version that was read, and its addresses after their entries in the blocks (see
  * addresses.ts). So whoever comes after a crash in between finds the entries, and goes on.
  */
-import { derivedMac } from "../addr/index.ts";
 import { BlockError, type BlockObjects, calling, type SeenBlock, Serial, unavailable } from "../blocks/index.ts";
 import { ApiError } from "../kube/index.ts";
-import type { IPClaimInfo } from "../networks/index.ts";
+import { claimReady, type IPClaimInfo } from "../networks/index.ts";
 import { ClaimAddresses } from "./addresses.ts";
 import { type ClaimingPod, claimOfPod } from "./choice.ts";
+import { macOf } from "./macs.ts";
 import { type ClaimObjects, holderOf, holderText, readClaim } from "./objects.ts";
 
 export type { ClaimingPod } from "./choice.ts";
@@ -29,8 +29,8 @@ export interface ClaimsOptions {
   blocks: BlockObjects;
   /** Blocks of this network, all nodes' and claims'; may be behind. Rejects with ApiError. */
   taken: () => Promise<Iterable<SeenBlock>>;
-  /** Whether an endpoint of the network has the address, as far as is known: it is given to no other claim meanwhile. */
-  inUse?: (ip: string) => boolean | Promise<boolean>;
+  /** Whether an endpoint of the network has the IP or MAC address, as far as is known: it is given to no other claim meanwhile. */
+  inUse?: (address: string) => boolean | Promise<boolean>;
 }
 
 /** Who has a claim in use. */
@@ -84,12 +84,12 @@ export class Claims {
         claimOfPod(claims, network, pod),
       );
       if (claim === undefined) return { result: undefined };
-      // One after the other: those of one node need not get into each other's way.
-      const ips = await this.#serial.run(() => this.#addresses.hold(claim));
-      const mac = this.#macOf(claim);
+      const { ips, mac } = await this.#held(claim);
       const { status } = claim;
       const known = status.mac === mac && ips.every((ip) => status.ips.includes(ip));
-      if (!known && !(await this.#write(claim, { ips, mac }))) return undefined;
+      if (!known || status.ready?.status === "False") {
+        if (!(await this.#write(claim, { ips, mac, ...condition(claim) }))) return undefined;
+      }
       const heldBy = await this.#heldBy(claim, pod.podName);
       return { result: { claim: holderText(claim), ips, mac, ...(heldBy && { heldBy }) } };
     });
@@ -135,22 +135,41 @@ export class Claims {
     });
   }
 
-  /**
-   * Frees addresses of claims that are gone and deletes claims' blocks without any: for now and then, on any node. Where there
-   * is no room a new claim does the former by itself.
-   * @returns the freed addresses. @throws BlockError `unavailable`
-   */
-  sweep(): Promise<string[]> {
-    return this.#serial.run(() => this.#addresses.sweep());
+  /** What a claim gets; one that gets nothing says so itself, for its owner. @throws BlockError as {@link forPod} does */
+  async #held(claim: IPClaimInfo): Promise<{ ips: string[]; mac: string }> {
+    try {
+      const mac = this.#macOf(claim);
+      // One after the other: those of one node need not get into each other's way.
+      return { ips: await this.#serial.run(() => this.#addresses.hold(claim)), mac };
+    } catch (error) {
+      if (error instanceof BlockError && (error.kind === "refused" || error.kind === "exhausted"))
+        await this.#say(claim, error);
+      throw error;
+    }
+  }
+
+  /** Writes a refusal down, unless it is there. One of a version that is not the latest is left out: that one is judged anew. */
+  async #say(claim: IPClaimInfo, refusal: BlockError): Promise<void> {
+    const status = condition(claim, refusal);
+    if (status === undefined) return;
+    try {
+      await this.#write(claim, status);
+    } catch (error) {
+      if (!(error instanceof BlockError)) throw error;
+      throw new BlockError(refusal.kind, `${refusal.message} (the claim does not say so: ${error.message})`, {
+        cause: error,
+      });
+    }
   }
 
   /** @throws BlockError `refused`: the one in its status is another than what is asked for now */
-  #macOf({ namespace, name, uid, mac, status }: IPClaimInfo): string {
+  #macOf(claim: IPClaimInfo): string {
+    const { namespace, name, mac, status } = claim;
     if (mac !== undefined && status.mac !== undefined && mac !== status.mac) {
       const what = `IPClaim ${namespace}/${name} has MAC address ${status.mac} and asks for ${mac} now`;
       throw new BlockError("refused", `${what}; a claim keeps its addresses: delete it and make another`);
     }
-    return status.mac ?? mac ?? derivedMac(`${this.#o.network}/${namespace}/${name}/${uid}`);
+    return macOf(claim);
   }
 
   async #heldBy({ namespace, name, status }: IPClaimInfo, podName: string): Promise<Claimed["heldBy"]> {
@@ -196,4 +215,12 @@ export class Claims {
       `${what} was changed by others ${MAX_ATTEMPTS} times; it is tried again with the pod's next attempt`,
     );
   }
+}
+
+/** The status' part that says whether a claim has what it asks for; undefined when it is said already. */
+function condition({ status }: IPClaimInfo, refusal?: BlockError): { conditions: object[] } | undefined {
+  const why =
+    refusal && ({ reason: refusal.kind === "exhausted" ? "Exhausted" : "Refused", message: refusal.message } as const);
+  const ready = claimReady(status.ready, why, new Date().toISOString());
+  return ready && { conditions: [ready] };
 }

@@ -2,3 +2,4 @@
 export { claimObjects } from "./api-objects.ts";
 export { Claims, type ClaimsOptions, type Claimed, type ClaimingPod, type Use } from "./claims.ts";
 export { type ClaimObjects, type Holder, holderOf, type PodFacts } from "./objects.ts";
+export { networksWithClaims, sweepClaims } from "./sweep.ts";

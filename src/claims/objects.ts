@@ -2,6 +2,7 @@
 import { familyOf } from "../addr/index.ts";
 import { BlockError } from "../blocks/index.ts";
 import { type IPClaimInfo, ObjectError, parseIPClaim } from "../networks/index.ts";
+import { addressOf } from "./macs.ts";
 
 /** A pod, as far as it says whether it still has what it was given. */
 export interface PodFacts {
@@ -54,14 +55,16 @@ export function readClaim(object: unknown): IPClaimInfo {
 /**
  * Whether an entry's claim has, or may still come to have, the address. A uid that is gone never comes back, and what a status
  * says once it says for ever; so what is false once is false for ever, whatever is under way anywhere.
- * @param object the object of the claim's name, read after the entry was
+ * @param object the object of the claim's name, read after the entry was. @param key of the entry (macs.ts)
  */
-export function stillHolds(object: unknown, uid: string, ip: string): boolean {
+export function stillHolds(object: unknown, uid: string, key: string): boolean {
   const { metadata } = (object ?? {}) as { metadata?: { uid?: unknown } };
   if (metadata?.uid !== uid) return false;
   try {
-    const { ips } = parseIPClaim(object).status;
-    return ips.includes(ip) || !ips.some((other) => familyOf(other) === familyOf(ip));
+    const { ips, mac } = parseIPClaim(object).status;
+    const address = addressOf(key);
+    if (address !== key) return mac === undefined || mac === address;
+    return ips.includes(key) || !ips.some((other) => familyOf(other) === familyOf(key));
   } catch (error) {
     if (error instanceof ObjectError) return true; // it is there: what it has cannot be said, so it keeps everything
     throw error;

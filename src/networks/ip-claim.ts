@@ -1,5 +1,6 @@
 /** An address and a MAC address that stay a workload's for as long as it wants, wherever its pod runs: the object `IPClaim`. */
 import { familyOf, ipScope, parseIp, parseMac } from "../addr/index.ts";
+import { type ClaimReady, readyOf } from "./claim-conditions.ts";
 import { isNetworkName, NETWORK_NAME_RULE } from "./names.ts";
 import {
   type Json,
@@ -33,6 +34,8 @@ export interface IPClaimInfo extends Meta {
     pod?: string;
     /** Tells the pod from one that is made anew by its name. */
     podUid?: string;
+    /** Whether it has what it asks for, as far as somebody tried. */
+    ready?: ClaimReady;
   };
 }
 
@@ -52,6 +55,7 @@ export function parseIPClaim(object: unknown): IPClaimInfo {
   const node = optionalTextOf(what, status, "status", "node");
   const pod = optionalTextOf(what, status, "status", "pod");
   const podUid = optionalTextOf(what, status, "status", "podUID");
+  const ready = readyOf(status);
   return {
     ...meta,
     namespace,
@@ -65,6 +69,7 @@ export function parseIPClaim(object: unknown): IPClaimInfo {
       ...(node !== undefined && { node }),
       ...(pod !== undefined && { pod }),
       ...(podUid !== undefined && { podUid }),
+      ...(ready && { ready }),
     },
   };
 }

@@ -26,6 +26,7 @@ export { OverlayReconciler, type ReconcilerOptions } from "./reconciler.ts";
 export { isOverlayDevice } from "./recognize.ts";
 export { removeOverlay, type Removal, type RemovalOptions } from "./remove.ts";
 export { type RepairCounts, type RepairKind } from "./repairs.ts";
+export { replacement } from "./replacement.ts";
 export {
   type EntryCount,
   identityOf,

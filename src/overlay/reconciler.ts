@@ -14,6 +14,7 @@ import { doubtOf } from "./drift.ts";
 import { type Known, type PassOutcome, type PassReport, runPass } from "./pass.ts";
 import { isDesired, keysOf } from "./entries.ts";
 import type { RepairCounts, RepairKind } from "./repairs.ts";
+import { replacement } from "./replacement.ts";
 import { type OverlayStatus, overlayStatus } from "./status.ts";
 import type { LocalNetwork, Peer } from "./types.ts";
 import { Upkeep, type UpkeepOptions, WHOLE } from "./upkeep.ts";
@@ -64,9 +65,7 @@ export class OverlayReconciler {
 
   /** Replaces the peers. They must not conflict with each other: they come from selectPeers. */
   setPeers(peers: Iterable<Peer>): void {
-    const changes = new Map<string, Peer | undefined>([...this.#desired.peers.keys()].map((node) => [node, undefined]));
-    for (const peer of peers) changes.set(peer.node, peer);
-    this.changePeers(changes);
+    this.changePeers(replacement(this.#desired.peers.keys(), peers));
   }
 
   /** Takes peers as they are now, by node; undefined for those that left. All others stay. */

@@ -14,21 +14,29 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { uninstallCni } from "../../../src/ctl/install-cni.ts";
 import { BIN, TestNode } from "./node.ts";
 
 const ctl = (...args: string[]) => execFileSync(join(BIN, "skylanectl"), args, { encoding: "utf8" });
 
 describe("the CNI executable on a host", () => {
   let node: TestNode;
+  let root: string;
+  /** Where it is installed. */
   let dir: string;
+  /** What that said. */
+  let said: string;
 
   before(() => {
     node = new TestNode();
-    dir = mkdtempSync(join(tmpdir(), "skylane-host-"));
+    root = mkdtempSync(join(tmpdir(), "skylane-host-"));
+    dir = join(root, "bin");
+    mkdirSync(dir);
+    said = ctl("install-cni", "--bin-dir", dir);
   });
   after(() => {
     node.remove();
-    rmSync(dir, { recursive: true, force: true });
+    rmSync(root, { recursive: true, force: true });
   });
 
   const call = (name: string, verb: string, config: object, netns = "") =>
@@ -46,7 +54,7 @@ describe("the CNI executable on a host", () => {
     });
 
   it("is installed with all that it needs, and a second time without a change", () => {
-    assert.match(ctl("install-cni", "--bin-dir", dir), /installed in/);
+    assert.match(said, /installed in/);
     assert.deepEqual(readdirSync(dir).sort(), [".skylane", "loopback", "skylane"]);
     assert.equal(lstatSync(join(dir, "skylane")).mode & 0o7777, 0o755);
     assert.equal(lstatSync(join(dir, "skylane")).uid, 0);
@@ -87,18 +95,22 @@ describe("the CNI executable on a host", () => {
   });
 
   it("leaves another loopback plugin alone, also when uninstalled", () => {
-    const other = join(dir, "loopback");
-    rmSync(other);
+    const host = join(root, "with-loopback");
+    const other = join(host, "loopback");
+    mkdirSync(host);
     writeFileSync(other, "#!/bin/false\n");
     chmodSync(other, 0o755);
-    ctl("install-cni", "--bin-dir", dir);
+    ctl("install-cni", "--bin-dir", host);
     assert.equal(readFileSync(other, "utf8"), "#!/bin/false\n");
-    assert.ok(existsSync(join(dir, "skylane")));
+    assert.ok(existsSync(join(host, "skylane")));
+    assert.deepEqual(uninstallCni(host), [join(host, "skylane"), join(host, ".skylane")]);
+    assert.deepEqual(readdirSync(host), ["loopback"]);
+    assert.equal(readFileSync(other, "utf8"), "#!/bin/false\n");
   });
 
   it("runs, laid out as in the image, on a host without any C library", () => {
-    const image = join(dir, "image");
-    const host = join(dir, "bare");
+    const image = join(root, "image");
+    const host = join(root, "bare");
     const stage = fileURLToPath(new URL("../../../scripts/stage.mjs", import.meta.url));
     execFileSync("node", [stage, image]);
     for (const path of ["cni", "proc"]) mkdirSync(join(host, path), { recursive: true });

@@ -74,58 +74,62 @@ for (const backend of ["nft", "legacy"] as const) {
       for (const ip of far.ips) assert.ok(!pings(near.ns, ip), ip);
     });
 
-    it("does not with us: the last rule of FORWARD accepts our interfaces, every rule of the host's comes before", async () => {
-      await firewall.start();
-      assert.deepEqual([firewall.status().error, firewall.status().acceptedForward], [undefined, 2]);
-      await fine();
-      const one = [
-        "-P INPUT ACCEPT",
-        "-P FORWARD DROP",
-        "-P OUTPUT ACCEPT",
-        "-N SKYLANE-FORWARD",
-        "-A FORWARD -p tcp -m tcp --dport 25 -j DROP",
-        "-A FORWARD -j SKYLANE-FORWARD",
-        "-A SKYLANE-FORWARD -i sky+ -j ACCEPT",
-        "-A SKYLANE-FORWARD -o sky+ -j ACCEPT",
-      ];
-      assert.deepEqual(listed().trim().split("\n"), [...one, ...one]);
-      assert.deepEqual(repairs, []);
-    });
+    describe("with us", () => {
+      before(() => firewall.start());
 
-    it("still lets a rule of the host's decide first", () => {
-      tables(here.ns, "-I", "FORWARD", "-i", near.hostIfname, "-j", "DROP");
-      for (const ip of far.ips) assert.ok(!pings(near.ns, ip), ip);
-      tables(here.ns, "-D", "FORWARD", "-i", near.hostIfname, "-j", "DROP");
-    });
-
-    it("is put right when somebody flushes FORWARD", async function () {
-      const before = firewall.status().repairs.forward;
-      tables(here.ns, "-F", "FORWARD");
-      // Legacy iptables announces nothing: it is looked at on a timer.
-      await eventually(() => firewall.status().repairs.forward > before, {
-        timeoutMs: REPAIR_MS,
+      it("lets them talk: the last rule of FORWARD accepts our interfaces, every rule of the host's comes before", async () => {
+        assert.deepEqual([firewall.status().error, firewall.status().acceptedForward], [undefined, 2]);
+        await fine();
+        const one = [
+          "-P INPUT ACCEPT",
+          "-P FORWARD DROP",
+          "-P OUTPUT ACCEPT",
+          "-N SKYLANE-FORWARD",
+          "-A FORWARD -p tcp -m tcp --dport 25 -j DROP",
+          "-A FORWARD -j SKYLANE-FORWARD",
+          "-A SKYLANE-FORWARD -i sky+ -j ACCEPT",
+          "-A SKYLANE-FORWARD -o sky+ -j ACCEPT",
+        ];
+        assert.deepEqual(listed().trim().split("\n"), [...one, ...one]);
+        assert.deepEqual(repairs, []);
       });
-      await firewall.settled();
-      await fine();
-      assert.equal(listed().match(/-A FORWARD -j SKYLANE-FORWARD/g)?.length, 2);
-    });
 
-    it("that comes back to accept has ours taken away, and one that is set to drop again has it at once", async () => {
-      const timeoutMs = REPAIR_MS;
-      tables(here.ns, "-P", "FORWARD", "ACCEPT");
-      await eventually(() => !listed().includes("SKYLANE"), { timeoutMs });
-      tables(here.ns, "-P", "FORWARD", "DROP");
-      await eventually(() => listed().match(/-A FORWARD -j SKYLANE-FORWARD/g)?.length === 2, { timeoutMs });
-      await fine();
-    });
+      it("still lets a rule of the host's decide first", () => {
+        tables(here.ns, "-I", "FORWARD", "-i", near.hostIfname, "-j", "DROP");
+        for (const ip of far.ips) assert.ok(!pings(near.ns, ip), ip);
+        tables(here.ns, "-D", "FORWARD", "-i", near.hostIfname, "-j", "DROP");
+      });
 
-    it("is left as it was by the uninstallation", async () => {
-      await firewall.stop();
-      const removed = await removeFirewall({ netns: here.ns.path });
-      assert.equal(removed.length, 3);
-      const one = ["-P INPUT ACCEPT", "-P FORWARD DROP", "-P OUTPUT ACCEPT"];
-      assert.deepEqual(listed().trim().split("\n"), [...one, ...one]);
-      for (const ip of far.ips) assert.ok(!pings(near.ns, ip), ip);
+      it("is put right when somebody flushes FORWARD", async function () {
+        const before = firewall.status().repairs.forward;
+        tables(here.ns, "-F", "FORWARD");
+        // Legacy iptables announces nothing: it is looked at on a timer.
+        await eventually(() => firewall.status().repairs.forward > before, {
+          timeoutMs: REPAIR_MS,
+        });
+        await firewall.settled();
+        await fine();
+        assert.equal(listed().match(/-A FORWARD -j SKYLANE-FORWARD/g)?.length, 2);
+      });
+
+      it("that comes back to accept has ours taken away, and one that is set to drop again has it at once", async () => {
+        const timeoutMs = REPAIR_MS;
+        tables(here.ns, "-P", "FORWARD", "ACCEPT");
+        await eventually(() => !listed().includes("SKYLANE"), { timeoutMs });
+        tables(here.ns, "-P", "FORWARD", "DROP");
+        await eventually(() => listed().match(/-A FORWARD -j SKYLANE-FORWARD/g)?.length === 2, { timeoutMs });
+        await fine();
+      });
+
+      it("is left as it was by the uninstallation", async () => {
+        const lines = (): string[] => listed().trim().split("\n");
+        const others = lines().filter((line) => !line.includes("SKYLANE"));
+        await firewall.stop();
+        const removed = await removeFirewall({ netns: here.ns.path });
+        assert.equal(removed.length, 3);
+        assert.deepEqual(lines(), others);
+        for (const ip of far.ips) assert.ok(!pings(near.ns, ip), ip);
+      });
     });
   });
 }

@@ -12,6 +12,7 @@ import {
   ipToBigInt,
   ipToBytes,
   linkLocalOf,
+  macOfLinkLocal,
   networkAddress,
   parseCidr,
   parseIp,
@@ -137,5 +138,8 @@ describe("MAC addresses", () => {
 
   it("make the link-local address of their EUI-64", () => {
     assert.equal(parseIp(linkLocalOf("02:00:5e:10:00:01")), parseIp("fe80::5eff:fe10:1"));
+    for (const mac of ["02:00:00:00:00:00", "02:00:5e:10:00:01", "fe:ff:ff:ff:ff:ff", "00:00:00:00:00:01"])
+      assert.equal(macOfLinkLocal(parseIp(linkLocalOf(mac))), mac);
+    for (const ip of ["fe80::1", "fd00::5eff:fe10:1", "10.0.0.1"]) assert.equal(macOfLinkLocal(ip), undefined, ip);
   });
 });

@@ -8,7 +8,13 @@ import { NetworkStatuses } from "../../../src/agent/network-statuses.ts";
 import type { AgentConfig } from "../../../src/config/index.ts";
 import { connect, type KubeClient, NODES } from "../../../src/kube/index.ts";
 import { type ApiServer, startApiServer } from "../../../src/lab/api/index.ts";
-import { endpointsObject, NETWORK_ENDPOINTS, POD_NETWORKS } from "../../../src/networks/index.ts";
+import {
+  blockObject,
+  endpointsObject,
+  NETWORK_BLOCKS,
+  NETWORK_ENDPOINTS,
+  POD_NETWORKS,
+} from "../../../src/networks/index.ts";
 import { eventually } from "../../support/eventually.ts";
 
 interface Condition {
@@ -97,7 +103,7 @@ describe("the status of pod networks", function () {
       log,
       defined: () => ({ known: true, count: 1 }),
       unserved: ({ masquerade }) => (masquerade ? "it is masqueraded" : undefined),
-      timings: { leaseSeconds: 2, renewMs: 300, leastMs: 100, countMs: 500 },
+      timings: { leaseSeconds: 2, renewMs: 300, leastMs: 100, countMs: 500, sweep: { soonMs: 50 } },
     });
     statuses.update(inputs(nodes), true, new Map());
     statuses.start();
@@ -180,6 +186,17 @@ describe("the status of pod networks", function () {
     await first.stop();
     await define("red", { vni: 5001, cidrs: ["10.51.0.0/16"] });
     await says("red", { Ready: "True Served", Conflict: "False NoConflict" });
+  });
+
+  it("comes from who also frees what deleted claims held", async () => {
+    await define("claimed", { vni: 5000, cidrs: ["10.50.0.0/16"], mode: "Bridged" });
+    const body = blockObject({ network: "claimed" }, "10.50.0.0/29", { "10.50.0.2": "shop/gone/uid" });
+    await client.json({ method: "POST", path: NETWORK_BLOCKS, body });
+    const left = async (): Promise<number> =>
+      ((await client.json({ path: NETWORK_BLOCKS })) as { items: unknown[] }).items.length;
+    assert.equal(await left(), 1);
+    agent("n1");
+    await eventually(async () => (await left()) === 0, { timeoutMs: 8_000 });
   });
 
   it("shows the default network, and puts back what others change of it", async () => {

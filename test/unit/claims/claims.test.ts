@@ -101,6 +101,88 @@ describe("what a claim gives", () => {
     );
   });
 
+  it("is refused with who has the MAC address that it asks for, also where that one has not asked for it", async () => {
+    const world = new World();
+    const asks = (name: string, mac: string, inUse: (address: string) => boolean = () => false) => {
+      world.make(name, { mac });
+      return world.on("n2", { inUse }).forPod({ ...DB, claimName: name });
+    };
+    const mac = "02:00:00:00:00:07";
+    assert.equal((await asks("first", mac))?.mac, mac);
+    const before = world.entries();
+    await assert.rejects(
+      asks("second", "02-00-00-00-00-07"),
+      isKind("refused", /shop\/second is to have 02:00:00:00:00:07 of network blue, which IPClaim shop\/first has/),
+    );
+    assert.deepEqual(world.entries(), before, "nothing is held for what was refused");
+    assert.equal((await world.on("n1").forPod({ ...DB, claimName: "first" }))?.mac, mac, "the first one keeps it");
+    world.make("green", { network: "green", mac });
+    assert.equal((await world.on("n1", { network: "green" }).forPod({ ...DB, claimName: "green" }))?.mac, mac);
+
+    world.make("any");
+    const derived = (await world.on("n1").forPod({ ...DB, claimName: "any" }))?.mac ?? "";
+    await assert.rejects(asks("copy", derived), isKind("refused", /shop\/copy .* IPClaim shop\/any has/));
+
+    world.unmake("first");
+    const inUse = (address: string) => address === mac;
+    await assert.rejects(
+      asks("second", mac, inUse),
+      isKind("refused", /a pod still has, though its IPClaim shop\/first is gone/),
+    );
+    assert.deepEqual((await world.sweep(inUse)).includes(mac), false);
+    assert.ok((await world.sweep()).includes(mac));
+    assert.equal((await asks("second", mac))?.mac, mac);
+  });
+
+  it("is in the claim's own status where it is refused, with the words of the pod's event, once, and until it is not", async () => {
+    const world = new World();
+    const ask = (name: string) => world.on("n1").forPod({ ...DB, claimName: name });
+    const ready = (name: string) => world.claim(name)?.status.ready;
+    world.make("db", { ips: ["10.1.0.77"], mac: "02:00:00:00:00:01" });
+    await ask("db");
+    assert.deepEqual([ready("db")?.status, ready("db")?.reason], ["True", "Held"]);
+    for (const [name, spec] of [
+      ["ip", { ips: ["10.1.0.77"] }],
+      ["mac", { mac: "02:00:00:00:00:01" }],
+    ] as const) {
+      world.make(name, spec);
+      const error: unknown = await ask(name).catch((thrown: unknown) => thrown);
+      assert.ok(error instanceof BlockError);
+      assert.deepEqual(
+        [ready(name)?.status, ready(name)?.reason, ready(name)?.message],
+        ["False", "Refused", error.message],
+      );
+      assert.match(error.message, /IPClaim shop\/db has/);
+      const version = world.claim(name)?.resourceVersion;
+      await assert.rejects(ask(name));
+      assert.equal(world.claim(name)?.resourceVersion, version, "nothing is written twice");
+    }
+    world.unmake("db");
+    for (const name of ["ip", "mac"]) {
+      await ask(name);
+      assert.deepEqual([ready(name)?.status, ready(name)?.message], ["True", ""]);
+    }
+    world.make("late", { ips: ["10.1.0.77"] });
+    world.blocks.fault = (verb) => (verb === "patch" ? "refused" : "none");
+    await assert.rejects(
+      ask("late"),
+      isKind("refused", /IPClaim shop\/ip has.* \(the claim does not say so: cannot write/),
+    );
+  });
+
+  it("has the MAC address of one of two that ask for it at once on two nodes", async () => {
+    for (let n = 0; n < 20; n++) {
+      const world = new World();
+      const mac = "02:00:00:00:00:07";
+      world.make("a", { mac });
+      world.make("b", { mac });
+      const both = ["a", "b"].map((name, i) => world.on(`n${i + 1}`).forPod({ ...DB, claimName: name }));
+      const outcomes = await Promise.allSettled(both);
+      assert.equal(outcomes.filter(({ status }) => status === "fulfilled").length, 1);
+      assert.equal(world.claims().filter(({ status }) => status.mac === mac).length, 1);
+    }
+  });
+
   it("is what it asks for also beside blocks of another size", async () => {
     const world = new World();
     world.blocks.put(newBlock({ network: "blue", node: "n3", nodeUid: "u" }, "10.1.0.64/30", 4));
@@ -230,13 +312,13 @@ describe("what a claim gives", () => {
     const n1 = world.on("n1");
     const given = await n1.forPod(DB);
     const kept = await n1.forPod({ ...DB, claimName: "kept" });
-    assert.deepEqual(await n1.sweep(), []);
+    assert.deepEqual(await world.sweep(), []);
     world.unmake("db");
-    assert.deepEqual(await world.on("n1", { inUse: () => true }).sweep(), []);
-    assert.deepEqual((await world.on("n2").sweep()).sort(), given?.ips.toSorted());
+    assert.deepEqual(await world.sweep(() => true), []);
+    assert.deepEqual((await world.sweep()).sort(), given?.ips.toSorted());
     assert.deepEqual(Object.keys(world.entries()).sort(), kept?.ips.toSorted());
     world.unmake("kept");
-    await n1.sweep();
+    await world.sweep();
     assert.deepEqual(world.blocks.blocks(), []);
   });
 
@@ -250,7 +332,7 @@ describe("what a claim gives", () => {
     const spec = { ...(block?.object.spec as object), addresses: { ...block?.addresses, [spare]: given?.claim } };
     assert.ok(block && !given?.ips.includes(spare));
     await world.blocks.client().replace({ ...block.object, spec });
-    assert.deepEqual(await n1.sweep(), [spare]);
+    assert.deepEqual(await world.sweep(), [spare]);
     assert.deepEqual(await n1.forPod(DB), given);
   });
 });

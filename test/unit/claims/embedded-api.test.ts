@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { BlockError, blockObjects } from "../../../src/blocks/index.ts";
-import { claimObjects, Claims } from "../../../src/claims/index.ts";
+import { claimObjects, Claims, sweepClaims } from "../../../src/claims/index.ts";
 import { connect, createObject, type KubeClient, listObjects, NODES, podsOf } from "../../../src/kube/index.ts";
 import { type ApiServer, startApiServer } from "../../../src/lab/api/index.ts";
 import {
@@ -57,6 +57,13 @@ describe("claims through an API server", function () {
       blocks: blockObjects(client),
       taken: async () => [],
     });
+  const sweep = (network: string) =>
+    sweepClaims({
+      network,
+      blocks: blockObjects(client),
+      claims: claimObjects(client),
+      inUse: async () => () => false,
+    });
   const blocks = async (network: string) =>
     (await listObjects(client, NETWORK_BLOCKS)).map(parseNetworkBlock).filter((one) => one.network === network);
 
@@ -77,10 +84,10 @@ describe("claims through an API server", function () {
     const [claim] = (await listObjects(client, collection)).map(parseIPClaim);
     assert.deepEqual([claim?.status.node, claim?.status.pod, claim?.status.ips], ["n2", "db-on-n2", given.ips]);
 
-    assert.deepEqual(await on("n1", "blue").sweep(), []);
-    assert.equal((await blocks("blue")).length, 2);
+    assert.deepEqual(await sweep("blue"), []);
+    assert.equal((await blocks("blue")).length, 3, "one a family, and one for the MAC address");
     await remove(`${collection}/db`);
-    assert.deepEqual((await on("n1", "blue").sweep()).sort(), given.ips.toSorted());
+    assert.deepEqual((await sweep("blue")).sort(), [...given.ips, given.mac].sort());
     assert.deepEqual(await blocks("blue"), []);
   });
 

@@ -1,14 +1,14 @@
 /**
  * Several nodes, any interleaving, an API that refuses, loses and delays, agents that die between any two requests, claims
  * that are deleted and made anew, pods that end and come again, and blocks of nodes in the same CIDR: no two live claims
- * have one address, a claim keeps what it has, one pod at a time uses it, and nothing is left behind.
+ * have one IP or MAC address, a claim keeps what it has, one pod at a time uses it, and nothing is left behind.
  */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { cidrContains } from "../../../src/addr/index.ts";
+import { cidrContains, linkLocalOf, parseIp } from "../../../src/addr/index.ts";
 import { BlockClaims, BlockError } from "../../../src/blocks/index.ts";
 import { type Claimed, Claims } from "../../../src/claims/index.ts";
 import { Ipam } from "../../../src/ipam/index.ts";
@@ -20,6 +20,10 @@ const CIDRS = ["10.1.0.0/26", "fd00:1::/122"];
 const NAMES = ["a", "b", "c", "d", "e", "f"];
 const SIZES = [4, 8, 16];
 const ASKED = ["10.1.0.10", "10.1.0.11", "10.1.0.42"];
+/** Two of one block, and one of another. */
+const MACS = ["02:00:00:00:00:01", "02:00:00:00:00:02", "02:00:00:00:07:00"];
+/** Where blocks have a MAC address. */
+const keyOf = (mac: string): string => parseIp(linkLocalOf(mac));
 
 type Random = () => number;
 const pick = <T>(random: Random, from: readonly T[]): T => from[Math.floor(random() * from.length)] as T;
@@ -38,7 +42,12 @@ class Truth {
   check(): void {
     const entries = this.#world.entries();
     const whose = new Map<string, string>();
-    for (const { namespace, name, uid, status } of this.#world.claims()) {
+    for (const { namespace, name, uid, mac, status } of this.#world.claims()) {
+      if (status.mac !== undefined) {
+        assert.equal(whose.get(status.mac), undefined, `${status.mac} is two live claims'`);
+        whose.set(status.mac, uid);
+        if (mac !== undefined) assert.equal(entries[keyOf(mac)], `${namespace}/${name}/${uid}`, `${mac} is entered`);
+      }
       for (const ip of status.ips) {
         assert.equal(whose.get(ip), undefined, `${ip} is two live claims'`);
         whose.set(ip, uid);
@@ -101,7 +110,7 @@ class SimulatedNode {
       if (chance < 0.5) await this.#attach(random);
       else if (chance < 0.65) this.#remake(random);
       else if (chance < 0.72) this.#renewPod();
-      else if (chance < 0.8) await this.claims.sweep();
+      else if (chance < 0.8) await this.#world.sweep();
       else if (chance < 0.85) this.start(pick(random, SIZES));
       else if (chance < 0.92)
         await this.blocks.reserve({ containerId: `${this.name}-${this.#pods++}`, ifname: "net1" }, {});
@@ -128,7 +137,10 @@ class SimulatedNode {
   #remake(random: Random): void {
     const name = pick(random, NAMES);
     this.#world.unmake(name);
-    if (random() < 0.8) this.#world.make(name, random() < 0.3 ? { ips: [pick(random, ASKED)] } : {});
+    if (random() >= 0.8) return;
+    const ips = random() < 0.3 ? { ips: [pick(random, ASKED)] } : {};
+    const mac = random() < 0.5 ? { mac: pick(random, MACS) } : {};
+    this.#world.make(name, { ...ips, ...mac });
   }
 
   /** A pod ends, and one of the same name comes. */
@@ -198,18 +210,22 @@ async function history(seed: number, steps: number, trouble: number, dir: string
     }
   }
   const had = new Map(world.claims().flatMap(({ name, status }) => status.ips.map((ip) => [ip, name] as const)));
-  for (const { name, ips, status } of world.claims()) {
-    const taken = ips.some((ip) => had.has(ip) && had.get(ip) !== name);
+  const entered = world.entries();
+  for (const { name, uid, ips, mac, status } of world.claims()) {
+    // Of a MAC address the entry: one that was refused its IP address holds that as well.
+    const macTaken = mac !== undefined && entered[keyOf(mac)] !== `shop/${name}/${uid}`;
+    const taken = macTaken || ips.some((ip) => had.has(ip) && had.get(ip) !== name);
     assert.equal(status.ips.length, taken ? 0 : 2, `${name} has its addresses, unless another has what it asks for`);
   }
-  await claims.sweep();
+  await world.sweep();
   for (const [ip, entry] of Object.entries(world.entries())) {
     const { status } = world.claims().find(({ uid }) => entry.endsWith(`/${uid}`)) ?? {};
-    assert.ok(status && (status.ips.length === 0 || status.ips.includes(ip)), `${ip} is held for a claim that has it`);
+    const has = status && [...status.ips, ...(status.mac === undefined ? [] : [keyOf(status.mac)])];
+    assert.ok(has && (has.length === 0 || has.includes(ip)), `${ip} is held for a claim that has it`);
   }
   truth.check();
   for (const { name } of world.claims()) world.unmake(name);
-  for (const { claims } of nodes) await claims.sweep();
+  await world.sweep();
   assert.deepEqual([...world.blocks.objects.keys()], [], "nothing is left behind");
 }
 
@@ -218,7 +234,7 @@ describe("claims over any history of nodes, lost answers and crashes", function 
   const dir = mkdtempSync(join(tmpdir(), "skylane-claims-"));
   after(() => rmSync(dir, { recursive: true, force: true }));
 
-  it("no address is two claims', a claim keeps its addresses, one pod uses it, and all come to an end", async () => {
+  it("no IP or MAC address is two claims', a claim keeps its addresses, one pod uses it, and all come to an end", async () => {
     let run = 0;
     await fc.assert(
       fc.asyncProperty(fc.integer(), fc.constantFrom(0, 0.1, 0.3), (seed, trouble) =>

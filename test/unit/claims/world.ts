@@ -1,5 +1,11 @@
 /** An API with blocks, claims, pods and nodes, which loses answers as its blocks' half does. */
-import { Claims, type ClaimObjects, type ClaimsOptions, type PodFacts } from "../../../src/claims/index.ts";
+import {
+  Claims,
+  type ClaimObjects,
+  type ClaimsOptions,
+  type PodFacts,
+  sweepClaims,
+} from "../../../src/claims/index.ts";
 import { ApiError } from "../../../src/kube/index.ts";
 import { type IPClaimInfo, parseIPClaim } from "../../../src/networks/index.ts";
 import { FakeApi } from "../blocks/fake-api.ts";
@@ -67,6 +73,12 @@ export class World {
       taken: async () => this.blocks.blocks(),
       ...options,
     });
+  }
+
+  /** Frees what belongs to claims that are gone. */
+  sweep(inUse: (ip: string) => boolean = () => false): Promise<string[]> {
+    const blocks = this.blocks.client();
+    return sweepClaims({ network: "blue", blocks, claims: this.objects(), inUse: async () => inUse });
   }
 
   objects(): ClaimObjects {

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseAllDocuments } from "yaml";
+import { parse, parseAllDocuments } from "yaml";
 import { render, renderChart } from "../../../scripts/manifests.ts";
 import { type AgentConfig, loadAgentConfig } from "../../../src/config/index.ts";
 
@@ -37,6 +37,31 @@ const documents = (text: string): Manifest[] => parseAllDocuments(text).map((doc
 const manifest = (file: string) =>
   readFileSync(fileURLToPath(new URL(`../../../manifests/${file}`, import.meta.url)), "utf8");
 
+const chart = (file: string) => manifest(`helm/skylane/${file}`);
+
+/** As much of a JSON schema as the chart's values need. */
+interface Schema {
+  type?: string | string[];
+  enum?: unknown[];
+  additionalProperties?: boolean;
+  properties?: Record<string, Schema>;
+}
+const schema = JSON.parse(chart("values.schema.json")) as Schema & Required<Pick<Schema, "properties">>;
+const without = (all: readonly string[], one: string) => all.filter((other) => other !== one);
+
+/** Paths of the values that a schema refuses. */
+function faults(by: Schema, value: unknown, path = ""): string[] {
+  const types = new Set([typeof value, Array.isArray(value) ? "array" : "", Number.isInteger(value) ? "integer" : ""]);
+  if (by.enum && !by.enum.includes(value)) return [path];
+  if (by.type && ![by.type].flat().some((type) => types.has(type))) return [path];
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return [];
+  return Object.entries(value).flatMap(([key, inner]) => {
+    const next = by.properties?.[key];
+    if (next) return faults(next, inner, `${path}.${key}`);
+    return by.additionalProperties === false ? [`${path}.${key}`] : [];
+  });
+}
+
 describe("the manifest", () => {
   let dir: string;
   before(() => {
@@ -52,15 +77,16 @@ describe("the manifest", () => {
   };
 
   it("configures the agent with its defaults", () => {
-    const { vni, port, mtu, clusterCidrs, masquerade, listen, underlay } = configured({});
+    const { vni, port, mtu, clusterCidrs, masquerade, directRouting, listen, underlay } = configured({});
     assert.deepEqual(
-      { vni, port, mtu, clusterCidrs, masquerade, listen, underlay },
+      { vni, port, mtu, clusterCidrs, masquerade, directRouting, listen, underlay },
       {
         vni: 4096,
         port: 4789,
         mtu: "auto",
         clusterCidrs: [],
         masquerade: { enabled: true, exclude: [] },
+        directRouting: "off",
         listen: ":9473",
         underlay: {},
       },
@@ -77,6 +103,7 @@ describe("the manifest", () => {
       mtu: 1400,
       masquerade: false,
       masqueradeExclude: ["192.168.0.0/16"],
+      directRouting: "auto",
       underlay: { interface: "eth1" },
       listenPort: 9999,
       logLevel: "debug",
@@ -90,8 +117,27 @@ describe("the manifest", () => {
       [1, 8472, 1400, ":9999", "debug", "json"],
     );
     assert.deepEqual(config.masquerade, { enabled: false, exclude: ["192.168.0.0/16"] });
+    assert.equal(config.directRouting, "auto");
     assert.equal(config.underlay.interface, "eth1");
     assert.deepEqual(configured({ podCidrv6: "fd01::/56" }).clusterCidrs, ["fd01::/56"]);
+  });
+
+  it("passes every way to choose an underlay on to the agent", () => {
+    const underlay = { interface: "eth1", interfaceRegexp: "eth.*", cidr: "10.9.0.0/16", canReach: "10.9.0.1" };
+    const { interfaceRegexp, ...chosen } = configured({ underlay }).underlay;
+    assert.deepEqual({ ...chosen, interfaceRegexp: String(interfaceRegexp) }, underlay);
+    assert.deepEqual(Object.keys(schema.properties["underlay"]?.properties ?? {}).sort(), Object.keys(underlay).sort());
+  });
+
+  it("has a schema that knows each value of the chart, takes the defaults and refuses what is none", () => {
+    const values = parse(chart("values.yaml")) as Record<string, unknown>;
+    assert.deepEqual(Object.keys(values).sort(), without(Object.keys(schema.properties), "global").sort());
+    assert.deepEqual(faults(schema, values), []);
+    assert.deepEqual(faults(schema, { directRouting: "auto", mtu: 1400, underlay: { interface: "eth1" } }), []);
+    assert.deepEqual(
+      faults(schema, { directRouting: false, vni: "x", directRoutes: "auto", underlay: { nic: "eth1" } }),
+      [".directRouting", ".vni", ".directRoutes", ".underlay.nic"],
+    );
   });
 
   it("gives the agent no more than it names: no privileged container, a read-only root, capabilities one by one", () => {
