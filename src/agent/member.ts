@@ -110,7 +110,11 @@ export class Member {
       dataPath: (local, listener) => {
         const context = { info, config, client, node, netns, rtnl: there, watch: watch.also, log, event, announce };
         return (this.#path = memberPath(
-          { ...context, taken: (use) => takeOver(this.#addresses.claims, use) },
+          {
+            ...context,
+            taken: (use) => takeOver(this.#addresses.claims, use),
+            left: ({ holder: claim, pod }) => this.#addresses.claims.use({ claim, pod }),
+          },
           local,
           listener,
         ));

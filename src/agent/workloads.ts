@@ -5,15 +5,18 @@
  * for the network's data path.
  */
 import { type OwnedEndpoint, ownEndpoints, type Owners, ownersOf } from "../endpoints/index.ts";
+import { BlockError } from "../blocks/index.ts";
 import type { Linked } from "../cni/index.ts";
 import { errorText } from "../log/index.ts";
 import type { PodNetworkInfo } from "../networks/index.ts";
 import { hostIfname } from "../pod/index.ts";
+import { Task } from "../task/index.ts";
 import { EndpointBook, type EndpointBookOptions } from "./endpoint-book.ts";
 import type { ClaimUse, PodPort } from "./pod-ports.ts";
 
 /** Complaints about single MACs that are told, a network. */
 const MAX_TOLD = 256;
+const RETRY = { baseMs: 500, maxMs: 60_000 };
 
 /** What there is where. */
 export interface Decision {
@@ -33,6 +36,8 @@ export interface WorkloadsOptions extends Omit<EndpointBookOptions, "onChange" |
   onDecision: (decision: Decision) => void;
   /** A pod on standby has begun to send: makes the claim its own. @throws Error when it cannot be */
   taken: (use: ClaimUse) => Promise<void>;
+  /** The pod that had a claim has gone, and this one has its addresses: makes the claim its own, unless another has it already. */
+  left: (use: ClaimUse) => Promise<void>;
   event: (type: "Normal" | "Warning", reason: string, message: string) => void;
 }
 
@@ -45,6 +50,9 @@ export class Workloads {
   readonly #taking = new Set<string>();
   readonly #asking = new Set<string>();
   readonly #told = new Set<string>();
+  /** Claims to be made the own of the pods that are left with them, by MAC. */
+  readonly #left = new Map<string, ClaimUse>();
+  readonly #claiming: Task;
   #decision: NodeJS.Immediate | undefined;
   #began = false;
   readonly #stopping = Promise.withResolvers<void>();
@@ -53,6 +61,13 @@ export class Workloads {
     this.#options = options;
     const { client, info, node, log } = options;
     this.#book = new EndpointBook({ client, info, node, log, onChange: () => this.#soon() });
+    this.#claiming = new Task(
+      () => this.#claimLeft(),
+      RETRY,
+      (error, attempt) => {
+        if (attempt === 1) log.warn("the status of a claim cannot be written; trying again", { error });
+      },
+    );
   }
 
   /** Whether this node has published any, before this agent as well. @throws ApiError */
@@ -134,7 +149,7 @@ export class Workloads {
     this.#began = false;
     this.#stopping.resolve();
     clearImmediate(this.#decision);
-    await this.#book.stop();
+    await Promise.all([this.#claiming.stop(), this.#book.stop()]);
   }
 
   /** Takes away what the other nodes know of ours, after the stop. @throws ApiError */
@@ -154,8 +169,9 @@ export class Workloads {
     const { node, log, onDecision } = this.#options;
     const { lists } = this.#book;
     const outcome = ownEndpoints({ node: node.name, ports: this.#ports.values(), lists, taking: this.#taking });
-    const { own, from, lost, disputed } = outcome;
+    const { own, from, left, lost, disputed } = outcome;
     this.#taking.clear();
+    if (left.size > 0) this.#keep(left);
     for (const [mac, owner] of lost)
       log.info("a workload of this node is on another one now", { mac, ips: owner.ips.join(" "), node: owner.node });
     for (const [mac, owner] of disputed) this.#disputed(mac, owner);
@@ -164,6 +180,26 @@ export class Workloads {
     const held = [...own.values()].filter(({ mac }) => !from.has(mac) || this.#book.says(mac));
     const owners = held.length === own.size ? outcome.owners : ownersOf(new Map([...lists, [node.name, held]]));
     onDecision({ ports: this.#ports, held: new Set(held.map(({ mac }) => mac)), owners });
+  }
+
+  /** Otherwise the claim would seem free, as the pod that its status names has gone, and the next pod would get it. */
+  #keep(left: ReadonlySet<string>): void {
+    for (const { mac, claim: use } of this.#ports.values()) if (use && left.has(mac)) this.#left.set(mac, use);
+    this.#claiming.want();
+  }
+
+  async #claimLeft(): Promise<void> {
+    const { left, log } = this.#options;
+    for (const [mac, use] of this.#left) {
+      try {
+        await left(use);
+      } catch (error) {
+        if (!(error instanceof BlockError) || error.kind === "unavailable") throw error;
+        // Another pod was faster: it says so when it publishes the endpoint.
+        log.info("a claim that was left to a pod here is another's", { mac, pod: use.pod, why: error.message });
+      }
+      this.#left.delete(mac);
+    }
   }
 
   #disputed(mac: string, { node, mac: other, ips }: OwnedEndpoint): void {

@@ -37,6 +37,8 @@ export interface OwnOutcome {
   own: Map<string, Endpoint>;
   /** Of those, the ones that another node publishes as well, and which. */
   from: Map<string, OwnedEndpoint>;
+  /** MACs of claims' that are ours though nobody asked for them now: whoever had them has gone, and this pod is what is left. */
+  left: Set<string>;
   /** Claims' that another node has taken over from us, and which. */
   lost: Map<string, OwnedEndpoint>;
   /** Those of ours that another node has, though no claim says that it may. */
@@ -53,6 +55,7 @@ export function ownEndpoints({ node, ports, lists, taking }: OwnInput): OwnOutco
   let all: Owners | undefined;
   const own = new Map<string, Endpoint>();
   const from = new Map<string, OwnedEndpoint>();
+  const left = new Set<string>();
   const claimed = new Set<string>();
   for (const { mac, ips, claimed: byClaim } of ports) {
     if (byClaim) claimed.add(mac);
@@ -64,6 +67,7 @@ export function ownEndpoints({ node, ports, lists, taking }: OwnInput): OwnOutco
       same && !taking.has(mac) ? known : entitled(lists, (all ??= ownersOf(lists)), node, { mac, ips }, known);
     if (!endpoint) continue;
     own.set(mac, endpoint);
+    if (byClaim && !known && !taking.has(mac)) left.add(mac);
     if (rival) from.set(mac, rival);
   }
   const lost = new Map<string, OwnedEndpoint>();
@@ -75,7 +79,7 @@ export function ownEndpoints({ node, ports, lists, taking }: OwnInput): OwnOutco
     (claimed.has(mac) ? lost : disputed).set(mac, to);
     if (claimed.has(mac)) own.delete(mac);
   }
-  return { own, from, lost, disputed, owners };
+  return { own, from, left, lost, disputed, owners };
 }
 
 function entitled(

@@ -165,6 +165,12 @@ describe("a workload with a claim in a routed network", function () {
     await the().deletePod("db-target");
     await soonLeadsTo("node2");
     await reached(["plain-node1", "plain-node3"]);
+    // Nobody else gets the claim now: it says whose it is again.
+    const whose = async (): Promise<string> => {
+      const { node, pod } = await the().claim("db");
+      return `${pod} on ${node}`;
+    };
+    await eventually(async () => (await whose()) === "db on node2", { message: "the claim names a pod that is gone" });
   });
 
   it("may have an address out of another node's block, but none that a pod there has", async () => {
@@ -218,9 +224,6 @@ describe("a workload with a claim in a routed network", function () {
   });
 
   it("is looked after rightly by an agent that finds it on standby", async () => {
-    // The claim is free since the other pod has gone that had it last: now it is this one's again.
-    await the().deletePod("db");
-    await the().addPod("node2", "db", wants());
     await the().addPod("node1", "db-target", wants({ claim: "db", standby: true }));
     await pause(5_500); // Until host ends are no longer too young to be looked after.
     await the().exec("node1", "sh", "-c", "kill -9 $(pgrep -of skylane-agent.cjs)");

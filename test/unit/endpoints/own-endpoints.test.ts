@@ -39,6 +39,14 @@ describe("what a node publishes of its pods", () => {
     assert.equal(from.get(MAC)?.moves, 4);
   });
 
+  it("tells of a claim that is left to a pod here when the one that had it has gone, and of no other", () => {
+    assert.deepEqual([...decide([port()], { n2: [] }).left], [MAC]);
+    assert.deepEqual([...decide([port()], {}, [MAC]).left], []);
+    assert.deepEqual([...decide([port()], { n1: [at(3)] }).left], []);
+    assert.deepEqual([...decide([port({ claimed: false })], {}).left], []);
+    assert.deepEqual([...decide([port()], { n2: [at(4)] }).left], []);
+  });
+
   it("takes what is its own node's to give, whoever still says that he has it", () => {
     const stale = { n2: [at(2, { mac: "02:00:00:00:00:99" })] };
     const { own, from } = decide([port({ claimed: false })], stale);
