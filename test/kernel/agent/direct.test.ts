@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { eventually, eventuallyHolds } from "../../support/eventually.ts";
 import { pings, pod, reaches, type TestPod } from "../overlay/cluster.ts";
@@ -105,17 +106,15 @@ describe("direct routing", function () {
   });
 
   it("loses no packet of a 10 ms ping, either way, while either side switches before the other and agents restart", async () => {
-    const COUNT = 1500;
     const flows = podOf(2)
       .ips.map((ip) => ({ from: podOf(1), ip }))
       .concat(podOf(1).ips.map((ip) => ({ from: podOf(2), ip })));
     const running = flows.map(({ from, ip }) => {
-      const ping = from.ns.spawn("ping", ["-i", "0.01", "-c", String(COUNT), "-W", "3", "-q", ip], {
-        stdio: ["ignore", "pipe", "inherit"],
-      });
+      const ping = from.ns.spawn("ping", ["-i", "0.01", "-W", "3", "-q", ip], { stdio: ["ignore", "pipe", "inherit"] });
       let output = "";
       ping.stdout?.setEncoding("utf8").on("data", (text: string) => (output += text));
-      return new Promise<string>((resolve) => ping.once("close", () => resolve(output)));
+      const ended = new Promise<string>((resolve) => ping.once("close", () => resolve(output)));
+      return { ping, ended };
     });
     behind(n1, n2, "add");
     await goes(n1, n2, tunnelled);
@@ -129,8 +128,16 @@ describe("direct routing", function () {
     await goes(n2, n1, directly);
     await n1.ready(["n2", "n3"]);
     assert.deepEqual(ways(n1, n2), directly(n2));
-    for (const output of await Promise.all(running))
-      assert.match(output, new RegExp(`${COUNT} packets transmitted, ${COUNT} received`));
+    // nothing is lost afterwards either
+    await delay(2_000);
+    for (const { ping } of running) ping.kill("SIGINT");
+    for (const { ended } of running) {
+      const output = await ended;
+      const [sent = 0, received = 0] = Array.from(output.matchAll(/(\d+) (?=packets|received)/g), ([, n]) => Number(n));
+      assert.ok(sent > 100, output);
+      // the one that was under way when ping was told to end may be missing
+      assert.ok(sent - received <= 1, output);
+    }
   });
 
   it("is put right at once when somebody changes its routes or takes its interface down", async () => {
