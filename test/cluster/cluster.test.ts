@@ -19,12 +19,15 @@ describe("on a real cluster", () => {
   const asTheyWere = new Map<string, Record<string, string[]>>();
 
   before(async () => {
-    context.machine = openMachine();
+    context.machine = await openMachine();
     context.kube = new Kube(context.machine);
     const nodes = await context.kube.list("nodes");
     context.nodes.push(...nodes.map((node) => node.metadata.name).sort());
-    if (context.machine.hardware)
-      for (const node of context.nodes) asTheyWere.set(node, await snapshot(context.machine, node));
+    const { hardware } = context.machine;
+    const looks = context.nodes.map(
+      async (node) => hardware && asTheyWere.set(node, await snapshot(context.machine, node)),
+    );
+    await Promise.all(looks);
   });
 
   afterEach(async function () {

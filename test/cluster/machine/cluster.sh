@@ -25,7 +25,11 @@ KUBE_BIN=${KUBE_BIN:-$(cat "$DIR/kube_bin" 2>/dev/null || echo /opt/kube/bin)}
 CONTAINERD=${CONTAINERD:-containerd}; CTR=${CTR:-ctr}
 CP=172.30.0.10; V4=10.244.0.0/16; V6=fd00:10:244::/56; S4=10.96.0.0/16; S6=fd00:10:96::/112
 PODS=$V4; SVCS=$S4; [ "$DUAL" = 1 ] && { PODS=$V4,$V6; SVCS=$S4,$S6; }
-GATES=(); case "$("$KUBE_BIN/kubelet" --version 2>/dev/null)" in *v1.20.*) [ "$DUAL" = 1 ] && GATES=(--feature-gates IPv6DualStack=true);; esac
+VERSION= GATES=()
+ask_version() { # only where it matters: the answer takes a tenth of a second
+  VERSION=$("$KUBE_BIN/kubelet" --version)
+  case "$VERSION$DUAL" in *v1.20.*1) GATES=(--feature-gates IPv6DualStack=true);; esac
+}
 say() { echo ">> $*" >&2; }
 spawn() { # NAME NETNS CMD...   in the background, own process group; log, pid and command line kept
   local name=$1 ns=$2; shift 2
@@ -36,8 +40,10 @@ start() { # NAME   again, as it was started before
   [ -f "$DIR/cmd/$1" ] || { echo "cluster.sh: no component $1; there are: $(ls "$DIR/cmd" 2>/dev/null | tr '\n' ' ')" >&2; exit 2; }
   local -a cmd; eval "cmd=($(cat "$DIR/cmd/$1"))"; spawn "$1" "${cmd[@]}"
 }
-stop() { local f=$DIR/pid/$1 p; [ -f "$f" ] || return 0; p=$(cat "$f"); kill -- -"$p" 2>/dev/null || true
-  for _ in $(seq 50); do kill -0 -- -"$p" 2>/dev/null || break; sleep .1; done; kill -9 -- -"$p" 2>/dev/null || true; rm -f "$f"; }
+stop() { # NAME [SIGNAL]   KILL for what need not end in order
+  local f=$DIR/pid/$1 p; [ -f "$f" ] || return 0; p=$(cat "$f"); kill -"${2:-TERM}" -- -"$p" 2>/dev/null || true
+  for _ in $(seq 50); do alive "$p" || break; sleep .1; done; kill -9 -- -"$p" 2>/dev/null || true; rm -f "$f"; }
+alive() { ps -o stat= -g "$1" | grep -v '^Z' >/dev/null; } # SESSION   what has ended and was not reaped yet is not
 cert() { # NAME SUBJECT [SAN]
   openssl req -newkey rsa:2048 -nodes -keyout "$DIR/pki/$1.key" -subj "$2" -out "$DIR/pki/$1.csr" 2>/dev/null
   openssl x509 -req -in "$DIR/pki/$1.csr" -CA "$DIR/pki/ca.crt" -CAkey "$DIR/pki/ca.key" -CAcreateserial -days 30 \
@@ -55,6 +61,8 @@ in_node() { local n=$1; shift; nsenter --net=/run/netns/$P-$n --mount="$DIR/node
 
 node_numbers() { seq "$(cat "$DIR/nodes" 2>/dev/null || echo 0)"; }
 import() { local l=; $CTR images import --help 2>&1 | grep -q -- --local && l=--local; in_node "$1" "$CTR" -n k8s.io images import $l "$2" >/dev/null; }
+import_everywhere() { # TARFILE   on all nodes at once
+  local n p pids=(); for n in $(node_numbers); do import "$n" "$1" & pids+=($!); done; for p in "${pids[@]}"; do wait "$p"; done; }
 start_node() { # N [OCTET]
   local n=$1 d=$DIR/node$1 octet=${2:-$((10 + $1))}
   mkdir -p "$d"/{lib,etc-cni,opt-cni,log}
@@ -111,11 +119,11 @@ serializeImagePulls: false
 kubeAPIQPS: 50   # the default of recent versions; old ones take minutes for the status of 30 pods
 kubeAPIBurst: 100
 L
-  local extra=(); case "$("$KUBE_BIN/kubelet" --version)" in
+  local extra=(); case "$VERSION" in
     *v1.2[0-3].*) extra=(--container-runtime=remote --container-runtime-endpoint=unix:///run/containerd/containerd.sock);;
     *) { echo "containerRuntimeEndpoint: unix:///run/containerd/containerd.sock"; } >>"$d/kubelet.yaml";;
   esac
-  case "$("$KUBE_BIN/kubelet" --version)" in *v1.3[1-9].*|*v1.[4-9]*) echo "failCgroupV1: false" >>"$d/kubelet.yaml";; esac
+  case "$VERSION" in *v1.3[1-9].*|*v1.[4-9]*) echo "failCgroupV1: false" >>"$d/kubelet.yaml";; esac
   local ip=172.30.0.$octet; [ "$DUAL" = 1 ] && ip=$ip,fd30::$octet
   spawn kubelet$n $P-$n nsenter --mount="$d/mnt" "$KUBE_BIN/kubelet" --config "$d/kubelet.yaml" --kubeconfig "$DIR/node$n.kubeconfig" \
     --hostname-override node$n --node-ip "$ip" "${extra[@]}" "${GATES[@]}" --v=2
@@ -124,14 +132,15 @@ L
   fi
 }
 stop_node() { # a power cut: every process of the node dies, its namespaces' devices go, its disk stays
-  local n=$1; for c in proxy kubelet containerd; do stop $c$n; done
+  local n=$1; for c in proxy kubelet containerd; do stop $c$n KILL; done
   for p in $(ip netns pids $P-$n 2>/dev/null); do kill -9 "$p" 2>/dev/null || true; done
   for g in /sys/fs/cgroup/pids/$P-node$n; do [ -d "$g" ] && find "$g" -name cgroup.procs -exec cat {} + | xargs -r kill -9 2>/dev/null || true; done
-  stop boot$n; ip netns del $P-$n 2>/dev/null || true; rm -f "$DIR/node$n/mnt" "$DIR/node$n/up"; }
-wire() { # NETNS HOST-OCTET
+  stop boot$n KILL; ip netns del $P-$n 2>/dev/null || true; rm -f "$DIR/node$n/mnt" "$DIR/node$n/up"; }
+wire() { # NETNS HOST-OCTET   with the same MAC whenever a node is powered on again, as a machine's card has
+  local number=${1##*-}; [ "$number" = cp ] && number=0
   ip netns add "$1"; ip -n "$1" link set lo up
   ip -n $P-fab link del "${P}u$2" 2>/dev/null || true
-  ip link add "${P}u$2" netns $P-fab type veth peer name eth0 netns "$1"
+  ip link add "${P}u$2" netns $P-fab type veth peer name eth0 address "$(printf '02:00:00:00:01:%02x' "$number")" netns "$1"
   ip -n $P-fab link set "${P}u$2" master br0 mtu $MTU up
   ip -n "$1" addr add 172.30.0.$2/24 dev eth0; ip -n "$1" addr add fd30::$2/64 dev eth0 nodad
   ip -n "$1" link set eth0 mtu $MTU up; ip -n "$1" route add default via 172.30.0.1
@@ -178,22 +187,22 @@ make_image() { # NAME ROOTFS ENTRYPOINT -> $DIR/images/*.tar (docker-archive)
   tar -C "$t" -cf "$DIR/images/$f.tar" manifest.json config.json layer.tar; rm -rf "$t"; }
 down() {
   for n in $(node_numbers); do stop_node "$n"; done
-  for c in sched kcm apiserver etcd; do stop $c; done
+  for c in sched kcm apiserver etcd; do stop $c KILL; done
   ip netns del $P-cp 2>/dev/null || true; ip netns del $P-fab 2>/dev/null || true
   umount -l "$DIR/nsmnt" 2>/dev/null || true; umount -l "$DIR/cgroup" 2>/dev/null || true
   find /sys/fs/cgroup -depth -type d -path "*/$P-node*" -exec rmdir {} + 2>/dev/null || true
   rm -rf "$DIR"/{pki,pid,cmd,etcd,nodes,images,rootfs,node*} 2>/dev/null || true
 }
 case "${1:-}" in
-  up) shift; up "$@";; down) down;;
+  up) shift; ask_version; up "$@";; down) down;;
   node) shift; n=$1; shift; in_node "$n" "$@";;
   kubectl) shift; k "$@";;
-  image) make_image "$2" "$3" "${4:-/bin/sh}"; for n in $(node_numbers); do import "$n" "$DIR/images/$(echo "$2" | tr '/:' '__').tar"; done;;
+  image) make_image "$2" "$3" "${4:-/bin/sh}"; import_everywhere "$DIR/images/$(echo "$2" | tr '/:' '__').tar";;
   logs) cat "$DIR/log/$2.log";;
-  load) mkdir -p "$DIR/images"; cp "$3" "$DIR/images/$(echo "$2" | tr '/:' '__').tar"; for n in $(node_numbers); do import "$n" "$3"; done;;
+  load) mkdir -p "$DIR/images"; cp "$3" "$DIR/images/$(echo "$2" | tr '/:' '__').tar"; import_everywhere "$3";;
   stop) stop "$2";; start) start "$2";; restart) stop "$2"; start "$2";;
   stop-node) stop_node "$2";;
-  start-node) wire "$P-$2" "${3:-$((10 + $2))}"; start_node "$2" "${3:-}";;
-  add-node) node_cert "$2"; echo "$2" >"$DIR/nodes"; wire "$P-$2" $((10 + $2)); start_node "$2";;
+  start-node) ask_version; wire "$P-$2" "${3:-$((10 + $2))}"; start_node "$2" "${3:-}";;
+  add-node) ask_version; node_cert "$2"; echo "$2" >"$DIR/nodes"; wire "$P-$2" $((10 + $2)); start_node "$2";;
   *) sed -n '2,25p' "$0"; exit 2;;
 esac

@@ -70,7 +70,11 @@ export function claimsPart(context: Context): void {
     after(async () => {
       const { kube } = context;
       await kube.kubectl("delete", "statefulset", "db", "-n", TEST_NAMESPACE, "--ignore-not-found");
-      await kube.deletePods("witness");
+      await kube.dismissPods("witness");
+      await eventually(async () => (await kube.list("networkendpoints")).length === 0, {
+        timeoutMs: 60_000,
+        message: "nodes have not left the network",
+      });
       await kube.kubectl("delete", "ipclaim", "--all", "-n", TEST_NAMESPACE);
       await kube.kubectl("delete", "podnetwork", "--all");
     });

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { Context } from "../support/context.ts";
 import { eventually, SYSTEM_NAMESPACE, type TestPod } from "../support/kube.ts";
-import { pairs } from "./install.ts";
+import { allReach } from "./install.ts";
 
 const POLICY = fileURLToPath(new URL("../../../manifests/admission-policy.yaml", import.meta.url));
 const EVIL = "evil-node";
@@ -19,10 +19,6 @@ export function hostilePart(context: Context): void {
       "everybody's pods": `{"default":{"vni":4096,"mac":"02:00:00:00:00:09","ips":["172.30.0.99"],"podCidrs":["10.244.0.0/16"],"port":4789}}`,
       "the default route": `{"default":{"vni":4096,"mac":"02:00:00:00:00:09","ips":["172.30.0.99"],"podCidrs":["0.0.0.0/0"],"port":4789}}`,
     });
-
-    async function allReach(): Promise<void> {
-      for (const { from, address } of pairs(context.pods)) await context.kube.probe(from.name, "tcp", address, 7000);
-    }
 
     it("goes on between all others, and names the refused one", async () => {
       const { kube, nodes } = context;
@@ -56,7 +52,7 @@ export function hostilePart(context: Context): void {
             },
             { timeoutMs: 30_000 },
           );
-          await allReach();
+          await allReach(kube, context.pods);
         }
         const events = await kube.kubectl("get", "events", "-n", "default", "-o", "json");
         assert.match(events, new RegExp(EVIL), "an Event names the refused Node");

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { Context } from "../support/context.ts";
 import { needs } from "../support/context.ts";
-import { eventually, SYSTEM_NAMESPACE, TEST_NAMESPACE, type TestPod } from "../support/kube.ts";
+import { eventually, type Kube, SYSTEM_NAMESPACE, TEST_NAMESPACE, type TestPod } from "../support/kube.ts";
 
 const MANIFEST = fileURLToPath(new URL("../../../manifests/skylane.yaml", import.meta.url));
 const PORT = 7000;
@@ -13,16 +13,26 @@ const PORT = 7000;
 export const manifestWith = (image: string): string =>
   readFileSync(MANIFEST, "utf8").replaceAll('"skylane:0.1.0"', JSON.stringify(image));
 
-/** All pairs of different pods with an address pair of one family. */
-export function* pairs(
-  pods: readonly TestPod[],
-): Generator<{ from: TestPod; to: TestPod; address: string; own: string }> {
-  for (const from of pods)
-    for (const to of pods)
-      for (const address of to.ips) {
-        const own = from.ips.find((ip) => ip.includes(":") === address.includes(":"));
-        if (from !== to && own) yield { from, to, address, own };
-      }
+const isIpv6 = (ip: string): boolean => ip.includes(":");
+
+/** A pod's address of the family of another address; undefined when it has none. */
+const ownFor = (pod: TestPod, address: string): string | undefined =>
+  pod.ips.find((ip) => isIpv6(ip) === isIpv6(address));
+
+/** The addresses of all other pods that a pod has an address of the same family for. */
+const othersOf = (pod: TestPod, pods: readonly TestPod[]): string[] =>
+  pods
+    .filter((other) => other !== pod)
+    .flatMap(({ ips }) => ips)
+    .filter((address) => ownFor(pod, address) !== undefined);
+
+/** Lets every pod reach every other one over TCP, each seen with its own address: all pods at once. */
+export async function allReach(kube: Kube, pods: readonly TestPod[], bytes?: number): Promise<void> {
+  const each = pods.map(async (from) => {
+    for (const { address, seenAs } of await kube.probeAll(from.name, "tcp", othersOf(from, pods), PORT, bytes))
+      assert.equal(seenAs, ownFor(from, address), `${from.name} → ${address}`);
+  });
+  await Promise.all(each);
 }
 
 export function installPart(context: Context): void {
@@ -39,71 +49,59 @@ export function installPart(context: Context): void {
     });
 
     it("lets pods on every node reach each other over TCP, with their own addresses", async () => {
-      for (const { from, to, address, own } of pairs(context.pods)) {
-        const { seenAs } = await context.kube.probe(from.name, "tcp", address, PORT, 100_000);
-        assert.equal(seenAs, own, `${from.name} → ${to.name} (${address})`);
-      }
+      assert.ok(context.pods.length > 1);
+      await allReach(context.kube, context.pods, 100_000);
     });
 
     it("lets pods reach each other over UDP, in packets of 64 bytes and of the full MTU", async () => {
-      const [first] = context.pods as [TestPod];
-      const mtu = Number(await context.kube.exec(first.name, "cat", "/sys/class/net/eth0/mtu"));
-      for (const { from, address, own } of pairs(context.pods)) {
-        const header = address.includes(":") ? 48 : 28;
-        for (const bytes of [64, mtu - header]) {
-          const { seenAs, answers } = await context.kube.probe(from.name, "udp", address, PORT, bytes);
-          assert.deepEqual(
-            { seenAs, answers },
-            { seenAs: own, answers: 3 },
-            `${from.name} → ${address}, ${bytes} bytes`,
-          );
+      const { kube, pods } = context;
+      const mtu = await mtuOf(context);
+      const each = pods.map(async (from) => {
+        for (const ipv6 of [false, true]) {
+          const addresses = othersOf(from, pods).filter((address) => isIpv6(address) === ipv6);
+          for (const bytes of addresses.length > 0 ? [64, mtu - headersOf(ipv6)] : [])
+            for (const { address, seenAs, answers } of await kube.probeAll(from.name, "udp", addresses, PORT, bytes))
+              assert.deepEqual(
+                { seenAs, answers },
+                { seenAs: ownFor(from, address), answers: 3 },
+                `${from.name} → ${address}, ${bytes} bytes`,
+              );
         }
-      }
+      });
+      await Promise.all(each);
     });
 
     it("carries full-MTU packets that must not be fragmented", async function () {
-      const { machine } = context;
-      needs(this, machine.hardware, "access to the machines");
-      const [first] = context.pods as [TestPod];
-      const mtu = Number(await context.kube.exec(first.name, "cat", "/sys/class/net/eth0/mtu"));
-      for (const { from, address } of pairs(context.pods)) {
-        const header = address.includes(":") ? 48 : 28;
-        const netns = (await machine.hardware?.at(from.node, ["ip", "route", "get", from.ips[0] as string])) ?? "";
-        assert.match(netns, / dev sky/, `${from.node} routes its pod by its own link`);
+      const { machine, pods } = context;
+      const { hardware } = machine;
+      needs(this, hardware, "access to the machines");
+      const mtu = await mtuOf(context);
+      const each = pods.map(async (from) => {
+        const route = (await hardware?.at(from.node, ["ip", "route", "get", from.ips[0] as string])) ?? "";
+        assert.match(route, / dev sky/, `${from.node} routes its pod by its own link`);
         // ping runs at the node inside the pod's namespace: the pod's image need not have it
-        const list = (await machine.hardware?.at(from.node, ["ls", "/run/netns"])) ?? "";
-        const own = await findNamespace(context, from, list.split("\n").filter(Boolean));
-        const out = await machine.hardware?.at(from.node, [
-          "ip",
-          "netns",
-          "exec",
-          own,
-          "ping",
-          "-c",
-          "2",
-          "-i",
-          "0.2",
-          "-W",
-          "2",
-          "-M",
-          "do",
-          "-s",
-          String(mtu - header),
-          address,
-        ]);
-        assert.match(out ?? "", /2 received/, `${from.name} → ${address}`);
-      }
+        const inside = ["ip", "netns", "exec", await findNamespace(context, from)];
+        for (const address of othersOf(from, pods)) {
+          const size = String(mtu - headersOf(isIpv6(address)));
+          const ping = ["ping", "-c", "2", "-i", "0.2", "-W", "2", "-M", "do", "-s", size, address];
+          const out = (await hardware?.at(from.node, [...inside, ...ping])) ?? "";
+          assert.match(out, /2 received/, `${from.name} → ${address}`);
+        }
+      });
+      await Promise.all(each);
     });
 
     it("lets hosts reach pods and pods reach hosts", async () => {
       const { kube, nodes } = context;
       await kube.apply(...nodes.map((node) => kube.podObject(`host-${node}`, node, { hostNetwork: true })));
       const hosts = await Promise.all(nodes.map((node) => kube.podReady(`host-${node}`)));
-      for (const host of hosts) {
-        for (const pod of context.pods) for (const ip of pod.ips) await kube.probe(host.name, "tcp", ip, PORT, 10_000);
-        for (const pod of context.pods) for (const ip of host.ips) await kube.probe(pod.name, "tcp", ip, PORT, 10_000);
-      }
-      await kube.deletePods(...hosts.map(({ name }) => name));
+      const probe = (from: readonly TestPod[], to: readonly TestPod[]) => {
+        const addresses = to.flatMap(({ ips }) => ips);
+        return Promise.all(from.map(({ name }) => kube.probeAll(name, "tcp", addresses, PORT, 10_000)));
+      };
+      await probe(hosts, context.pods);
+      await probe(context.pods, hosts);
+      await kube.dismissPods(...hosts.map(({ name }) => name));
     });
 
     it("serves ClusterIP and NodePort services through kube-proxy, from pods", async function () {
@@ -125,20 +123,20 @@ export function installPart(context: Context): void {
         (node) => node.status.addresses?.find(({ type }) => type === "InternalIP")?.address as string,
       );
       assert.equal(nodeIps.length, nodes.length);
-      for (const pod of pods) {
+      const each = pods.map(async (pod) => {
         const { seenAs } = await eventually(() => kube.probe(pod.name, "tcp", clusterIp, PORT, 10_000), {
           timeoutMs: 30_000,
         });
         if (pod !== target) assert.equal(seenAs, pod.ips[0], `${pod.name} → ClusterIP keeps its address`);
-        for (const ip of nodeIps)
-          await eventually(() => kube.probe(pod.name, "tcp", ip, nodePort, 10_000), { timeoutMs: 30_000 });
-      }
+        await eventually(() => kube.probeAll(pod.name, "tcp", nodeIps, nodePort, 10_000), { timeoutMs: 30_000 });
+      });
+      await Promise.all(each);
       await kube.kubectl("delete", "service", "-n", TEST_NAMESPACE, "inside", "outside");
     });
 
     it("shows in skylanectl status that every peer is programmed", async () => {
       const { kube, nodes } = context;
-      for (const agent of await kube.agentsReady(nodes.length)) {
+      const each = (await kube.agentsReady(nodes.length)).map(async (agent) => {
         const text = await kube.kubectl(
           "exec",
           "-n",
@@ -159,12 +157,13 @@ export function installPart(context: Context): void {
           network?.peers.map(({ node, state }) => `${node} ${state}`).sort(),
           nodes.filter((node) => node !== agent.spec.nodeName).map((node) => `${node} programmed`),
         );
-      }
+      });
+      await Promise.all(each);
     });
 
     it("gives a clean bill of health by skylanectl doctor on every node", async () => {
       const { kube, nodes } = context;
-      for (const agent of await kube.agentsReady(nodes.length)) {
+      const each = (await kube.agentsReady(nodes.length)).map(async (agent) => {
         const exec = ["exec", "-n", SYSTEM_NAMESPACE, agent.metadata.name, "-c", "agent", "--"];
         // its exit status is 1 when a check fails, which kubectl passes on
         const { findings } = JSON.parse(await kube.kubectl(...exec, "skylanectl", "doctor", "-o", "json")) as {
@@ -175,16 +174,26 @@ export function installPart(context: Context): void {
           [],
         );
         assert.ok(findings.some(({ level }) => level === "ok"));
-      }
+      });
+      await Promise.all(each);
     });
   });
 }
 
+/** Bytes of the IP and UDP (or ICMP) headers. */
+const headersOf = (ipv6: boolean): number => (ipv6 ? 48 : 28);
+
+/** The MTU of pods' interfaces. */
+async function mtuOf({ kube, pods }: Context): Promise<number> {
+  const [first] = pods as [TestPod];
+  return Number(await kube.exec(first.name, "cat", "/sys/class/net/eth0/mtu"));
+}
+
 /** The name of the network namespace at the node that has a pod's address. */
-async function findNamespace(context: Context, pod: TestPod, names: readonly string[]): Promise<string> {
-  for (const name of names) {
-    const addresses = (await context.machine.hardware?.at(pod.node, ["ip", "-n", name, "-o", "addr"])) ?? "";
-    if (pod.ips.every((ip) => addresses.includes(` ${ip}/`))) return name;
-  }
-  throw new Error(`no namespace of ${pod.node} has the address of ${pod.name}`);
+async function findNamespace({ machine }: Context, pod: TestPod): Promise<string> {
+  const look = `for name in $(ls /run/netns); do echo "$name" $(ip -n "$name" -o addr); done`;
+  const lines = ((await machine.hardware?.at(pod.node, ["sh", "-c", look])) ?? "").split("\n");
+  const found = lines.find((addresses) => pod.ips.every((ip) => addresses.includes(` ${ip}/`)));
+  if (found === undefined) throw new Error(`no namespace of ${pod.node} has the address of ${pod.name}`);
+  return found.split(" ", 1)[0] as string;
 }

@@ -44,13 +44,13 @@ export function networksPart(context: Context): void {
     it("connects the pods of each across nodes, although both have the same addresses", async () => {
       const { nodes } = context;
       const [one, two] = nodes as [string, string];
-      for (const network of ["blue", "green"]) {
-        const here = await podIn(network, one);
-        const there = await podIn(network, two);
+      const each = ["blue", "green"].map(async (network) => {
+        const [here, there] = await Promise.all([podIn(network, one), podIn(network, two)]);
         assert.equal(here.length, CIDRS.length);
         for (const address of there) assert.ok(here.includes((await reach(`${network}-${one}`, address)).seenAs));
         for (const address of here) assert.ok(there.includes((await reach(`${network}-${two}`, address)).seenAs));
-      }
+      });
+      await Promise.all(each);
     });
 
     it("keeps them apart", async () => {
@@ -81,8 +81,13 @@ export function networksPart(context: Context): void {
         "app.kubernetes.io/name=skylane",
         "--wait=false",
       );
-      for (let i = 0; i < 20; i++) await reach(`blue-${one}`, address);
-      await kube.agentsReady(nodes.length);
+      const wait = { over: false };
+      const replaced = kube.agentsReady(nodes.length).finally(() => (wait.over = true));
+      const goesOn = async (): Promise<void> => {
+        do await reach(`blue-${one}`, address);
+        while (!wait.over);
+      };
+      await Promise.all([replaced, goesOn()]);
       await reach(`blue-${one}`, address);
       const [late] = await podIn("blue", one, "blue-late");
       await eventually(() => reach(`blue-${two}`, late as string), { timeoutMs: 20_000 });
@@ -104,7 +109,7 @@ export function networksPart(context: Context): void {
           { timeoutMs: 60_000 },
         );
       } finally {
-        await kube.deletePods("no-network");
+        await kube.dismissPods("no-network");
       }
     });
 
@@ -112,7 +117,7 @@ export function networksPart(context: Context): void {
       const { machine, kube, nodes } = context;
       needs(this, machine.hardware, "machines");
       assert.match((await machine.hardware?.at(nodes[0] as string, ["ls", "/run/netns"])) ?? "", /sky-blue/);
-      await kube.deletePods(...made.splice(0));
+      await kube.dismissPods(...made.splice(0));
       await eventually(
         async () => {
           const left = (await machine.hardware?.at(nodes[0] as string, ["ls", "/run/netns"])) ?? "";

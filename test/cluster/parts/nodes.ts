@@ -3,8 +3,11 @@ import assert from "node:assert/strict";
 import type { Context } from "../support/context.ts";
 import { needs } from "../support/context.ts";
 import { eventually, isReady, type KubeObject, type TestPod } from "../support/kube.ts";
+import { allReach } from "./install.ts";
 
 const PATIENCE = { timeoutMs: 3 * 60_000 };
+/** The last part of an address on the underlay that no node has. */
+const MOVED_TO = 33;
 
 export function nodesPart(context: Context): void {
   describe("when nodes change", () => {
@@ -29,32 +32,38 @@ export function nodesPart(context: Context): void {
       const pod = await kube.podReady(name);
       const [first] = context.pods as [TestPod];
       for (const ip of pod.ips) await eventually(() => kube.probe(first.name, "tcp", ip, 7000), { timeoutMs: 60_000 });
-      await kube.deletePods(name);
+      await kube.dismissPods(name);
     }
 
-    async function cycle(address: number | undefined): Promise<void> {
+    it("nodes that lost power come back, one with its address, one with another, and peers follow", async function () {
       const { machine, kube, nodes } = context;
-      const node = last();
-      const before = underlayOf(await kube.get("node", node));
-      await machine.hardware?.powerOff(node);
-      await eventually(async () => !isReady(await kube.get("node", node)), PATIENCE);
-      await machine.hardware?.powerOn(node, address);
+      const { hardware } = machine;
+      needs(this, hardware, "access to the machines");
+      const [observer, same] = nodes as [string, string];
+      const moved = last();
+      const off = [same, moved];
+      const old = underlayOf(await kube.get("node", moved));
+      const kept = underlayOf(await kube.get("node", same));
+      await Promise.all(off.map(async (node) => hardware?.powerOff(node)));
+      for (const node of off) await eventually(async () => !isReady(await kube.get("node", node)), PATIENCE);
+      await Promise.all([hardware?.powerOn(same), hardware?.powerOn(moved, MOVED_TO)]);
       await kube.nodesReady(nodes.length);
       await kube.agentsReady(nodes.length);
-      const now = underlayOf(await kube.get("node", node));
-      await fdbHas(nodes[0] as string, now, true);
-      if (now !== before) await fdbHas(nodes[0] as string, before, false);
-      await reachable(node);
-    }
-
-    it("a node that lost power comes back with the same address", async function () {
-      needs(this, context.machine.hardware, "access to the machines");
-      await cycle(undefined);
-    });
-
-    it("a node that lost power comes back with another address, and peers follow", async function () {
-      needs(this, context.machine.hardware, "access to the machines");
-      await cycle(33);
+      const now = underlayOf(await kube.get("node", moved));
+      assert.equal(now, `172.30.0.${MOVED_TO}`);
+      assert.equal(underlayOf(await kube.get("node", same)), kept);
+      for (const address of [kept, now]) await fdbHas(observer, address, true);
+      await fdbHas(observer, old, false);
+      await Promise.all(off.map(reachable));
+      // the pods that were there have begun anew, with other addresses
+      context.pods = await Promise.all(context.pods.map(({ name }) => kube.podReady(name)));
+      await eventually(
+        async () => {
+          await allReach(kube, context.pods);
+          return true;
+        },
+        { timeoutMs: 60_000 },
+      );
     });
 
     it("a deleted Node goes from every peer", async function () {

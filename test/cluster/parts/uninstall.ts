@@ -15,8 +15,14 @@ const LOOKS: Record<string, readonly string[]> = {
   nftables: ["nft", "list", "tables"],
   files: ["find", "/opt/cni", "/etc/cni", "/var/lib/cni", "/run/skylane"],
 };
-/** Noise: what the kernel or kube-proxy changes by itself. */
-const NOISE = [/ (expires|users|age|used|mtu|pref|metric)\S* \S+/g, /^\d+: /gm, /link-netns\S* \S+/g, /qlen \d+/g];
+/** Noise: what the kernel or kube-proxy changes by itself, and where a node's cable ends that was made anew. */
+const NOISE = [
+  /@if\d+/g,
+  / (expires|users|age|used|mtu|pref|metric)\S* \S+/g,
+  /^\d+: /gm,
+  /link-netns\S* \S+/g,
+  /qlen \d+/g,
+];
 
 /**
  * What is there afterwards and is not Skylane's: the anycast addresses of a host that forwards IPv6 (forwarding stays
@@ -25,16 +31,16 @@ const NOISE = [/ (expires|users|age|used|mtu|pref|metric)\S* \S+/g, /^\d+: /gm, 
 const NOT_OURS = /^anycast |^\/var\/lib\/cni\/results$/;
 
 export async function snapshot(machine: Machine, node: string): Promise<Record<string, string[]>> {
-  const out: Record<string, string[]> = {};
-  for (const [name, command] of Object.entries(LOOKS)) {
+  const looks = Object.entries(LOOKS).map(async ([name, command]) => {
     // find fails when a folder is not there, which is a finding as well
     const text = (await machine.hardware?.at(node, ["sh", "-c", `${command.join(" ")} 2>/dev/null || true`])) ?? "";
-    out[name] = NOISE.reduce((rest, pattern) => rest.replace(pattern, ""), text)
+    const lines = NOISE.reduce((rest, pattern) => rest.replace(pattern, ""), text)
       .split("\n")
       .filter((line) => line !== "" && !NOT_OURS.test(line))
       .sort();
-  }
-  return out;
+    return [name, lines] as const;
+  });
+  return Object.fromEntries(await Promise.all(looks));
 }
 
 export function uninstallPart(context: Context, before: ReadonlyMap<string, Record<string, string[]>>): void {

@@ -42,8 +42,9 @@ export interface TestPod {
   ips: string[];
 }
 
-/** What a probe prints. */
+/** What a probe prints of one address. */
 export interface ProbeResult {
+  address: string;
   seenAs: string;
   bytes: number;
   answers?: number;
@@ -178,18 +179,46 @@ export class Kube {
     return Promise.all(nodes.map((node) => this.podReady(`${prefix}-${node}`)));
   }
 
+  /** Deletes pods and waits until they are gone. */
   async deletePods(...names: string[]): Promise<void> {
     if (names.length === 0) return;
     await this.kubectl("delete", "pod", "-n", TEST_NAMESPACE, "--wait", "--ignore-not-found", ...names);
+  }
+
+  /**
+   * Deletes pods that nothing afterwards depends on: they go while the test goes on. Their containers end at once and
+   * their networks are given back; that the API forgets them takes some kubelets up to a minute.
+   */
+  async dismissPods(...names: string[]): Promise<void> {
+    await this.kubectl("delete", "pod", "-n", TEST_NAMESPACE, "--wait=false", ...names);
   }
 
   exec(pod: string, ...command: string[]): Promise<string> {
     return this.kubectl("exec", "-n", TEST_NAMESPACE, pod, "--", ...command);
   }
 
-  /** Runs the probe as a client inside a pod. @throws when it got no right answer */
+  /** Runs the probe as a client inside a pod, against one address. @throws when it got no right answer */
   async probe(pod: string, kind: "tcp" | "udp", address: string, port: number, bytes = 64): Promise<ProbeResult> {
-    return JSON.parse(await this.exec(pod, NODE, PROBE, kind, address, String(port), String(bytes))) as ProbeResult;
+    const [result] = await this.probeAll(pod, kind, [address], port, bytes);
+    return result as ProbeResult;
+  }
+
+  /** The same against many, by one process in the pod. @throws at the first that gave no right answer */
+  async probeAll(
+    pod: string,
+    kind: "tcp" | "udp",
+    addresses: readonly string[],
+    port: number,
+    bytes = 64,
+  ): Promise<ProbeResult[]> {
+    const text = await this.exec(pod, NODE, PROBE, kind, String(port), String(bytes), ...addresses);
+    const results = text
+      .split("\n")
+      .filter(Boolean)
+      .map((line) => JSON.parse(line) as ProbeResult);
+    if (results.length !== addresses.length)
+      throw new Error(`${pod} probed ${results.length} of ${addresses.length} addresses: ${text}`);
+    return results;
   }
 
   /**

@@ -3,7 +3,8 @@
  * kubelet). The tests proper use only the API and `kubectl exec`; what needs the machine asks for it by name and is
  * skipped by name where the cluster has none.
  */
-import { execFile, execFileSync } from "node:child_process";
+import { execFile, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -79,7 +80,7 @@ function sweep(): void {
 }
 
 /** A cluster of namespaces on this machine: real etcd, API server, kubelets and containerd (machine/cluster.sh). */
-function local(nodes: number): Machine {
+async function local(nodes: number): Promise<Machine> {
   sweep();
   const prefix = `${PREFIX}${process.pid}`;
   const dir = `${CLUSTERS}/${prefix}`;
@@ -88,14 +89,18 @@ function local(nodes: number): Machine {
   Object.assign(process.env, environment(prefix));
   const cluster = (...args: string[]) => capture(script, args);
   const say = (text: string) => console.log(`      ${text}`);
-  const inherit = { stdio: ["ignore", "ignore", "inherit"] as ("ignore" | "inherit")[], cwd: ROOT };
+  /** Runs a command to its end, what it says on the way for all to see. */
+  const through = async (command: string, ...args: string[]): Promise<void> => {
+    const child = spawn(command, args, { stdio: ["ignore", "ignore", "inherit"], cwd: ROOT });
+    const [status, signal] = (await once(child, "close")) as [number | null, string | null];
+    if (status !== 0) throw new Error(`${[command, ...args].join(" ")} ended with ${signal ?? `status ${status}`}`);
+  };
   say("Kubernetes' binaries (built from Debian's source on a new machine: about 13 minutes)");
-  execFileSync(`${TOOLS}/build-kubernetes.sh`, [], inherit);
-  say("Skylane's image");
-  execFileSync(`${TOOLS}/build-image.sh`, [image, archive], inherit);
-  say(`a cluster of ${nodes} nodes`);
-  execFileSync(script, ["up", String(nodes)], inherit);
-  execFileSync(script, ["load", image, archive], inherit);
+  await through(`${TOOLS}/build-kubernetes.sh`);
+  say(`Skylane's image, and a cluster of ${nodes} nodes meanwhile`);
+  const prepared = [through(`${TOOLS}/build-image.sh`, image, archive), through(script, "up", String(nodes))];
+  for (const one of await Promise.allSettled(prepared)) if (one.status === "rejected") throw one.reason;
+  await through(script, "load", image, archive);
   const kubectlCommand = ["ip", "netns", "exec", `${prefix}-cp`, "kubectl", "--kubeconfig", `${dir}/admin.kubeconfig`];
   return {
     image,
@@ -117,7 +122,7 @@ function local(nodes: number): Machine {
 }
 
 /** The cluster of this run: SKYLANE_TEST_KUBECONFIG's (with SKYLANE_TEST_IMAGE), or one made on this machine. */
-export function openMachine(): Machine {
+export async function openMachine(): Promise<Machine> {
   const given = process.env["SKYLANE_TEST_KUBECONFIG"];
   if (!given) return local(3);
   process.env["KUBECONFIG"] = given;

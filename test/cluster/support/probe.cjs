@@ -2,17 +2,19 @@
 // address it was seen with, and the clients that measure.
 //
 //   probe.cjs serve                          TCP and UDP echo on port 7000, both families
-//   probe.cjs tcp ADDRESS PORT [BYTES]       sends, compares what comes back; prints JSON
-//   probe.cjs udp ADDRESS PORT [BYTES] [COUNT]
+//   probe.cjs tcp PORT BYTES ADDRESS…        sends to each, one after the other, and compares what comes back; prints
+//   probe.cjs udp PORT BYTES ADDRESS…        JSON, a line an address; udp sends three times
 //   probe.cjs watch ADDRESS…                 a connection to each, with a line every 100 ms; twice a second prints how
 //                                            long each was without an answer, and whether it broke
 const net = require("node:net");
 const dgram = require("node:dgram");
+const { once } = require("node:events");
 const { randomBytes } = require("node:crypto");
 
 const plain = (address) => (address ?? "").replace(/^::ffff:/, "");
 const print = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
 const LIMIT_MS = 5000;
+const DATAGRAMS = 3;
 
 const commands = {
   serve() {
@@ -32,41 +34,46 @@ const commands = {
     process.on("SIGTERM", () => process.exit(0));
   },
 
-  tcp(address, port, bytes = "64") {
-    const sent = randomBytes(Number(bytes));
-    const socket = net.connect({ host: address, port: Number(port) });
-    const timer = setTimeout(() => fail(`no answer from ${address} in ${LIMIT_MS} ms`), LIMIT_MS);
-    let received = Buffer.alloc(0);
-    socket.on("error", (error) => fail(error.message));
-    socket.on("connect", () => socket.write(sent));
-    socket.on("data", (data) => {
-      received = Buffer.concat([received, data]);
-      const line = received.indexOf("\n");
-      if (line < 0 || received.length < line + 1 + sent.length) return;
-      clearTimeout(timer);
-      if (!received.subarray(line + 1).equals(sent)) fail("what came back is not what was sent");
-      print({ seenAs: received.subarray(0, line).toString(), bytes: sent.length });
-      socket.destroy();
-    });
+  async tcp(port, bytes, ...addresses) {
+    for (const address of addresses) {
+      const sent = randomBytes(Number(bytes));
+      const socket = net.connect({ host: address, port: Number(port) });
+      const timer = setTimeout(() => fail(`no answer from ${address} in ${LIMIT_MS} ms`), LIMIT_MS);
+      let received = Buffer.alloc(0);
+      socket.on("error", (error) => fail(`${address}: ${error.message}`));
+      socket.on("connect", () => socket.write(sent));
+      socket.on("data", (data) => {
+        received = Buffer.concat([received, data]);
+        const line = received.indexOf("\n");
+        if (line < 0 || received.length < line + 1 + sent.length) return;
+        clearTimeout(timer);
+        if (!received.subarray(line + 1).equals(sent)) fail(`what came back from ${address} is not what was sent`);
+        print({ address, seenAs: received.subarray(0, line).toString(), bytes: sent.length });
+        socket.destroy();
+      });
+      await once(socket, "close");
+    }
   },
 
-  udp(address, port, bytes = "64", count = "3") {
-    const socket = dgram.createSocket(net.isIPv6(address) ? "udp6" : "udp4");
-    let seenAs;
-    let answers = 0;
-    socket.on("message", (data) => {
-      seenAs = data.subarray(0, data.indexOf("\n")).toString();
-      if (++answers === Number(count)) done();
-      else send();
-    });
-    const send = () => socket.send(randomBytes(Number(bytes)), Number(port), address, (e) => e && fail(e.message));
-    const timer = setTimeout(() => fail(`${answers} of ${count} answers from ${address} in ${LIMIT_MS} ms`), LIMIT_MS);
-    const done = () => {
+  async udp(port, bytes, ...addresses) {
+    for (const address of addresses) {
+      const socket = dgram.createSocket(net.isIPv6(address) ? "udp6" : "udp4");
+      let seenAs;
+      let answers = 0;
+      socket.on("message", (data) => {
+        seenAs = data.subarray(0, data.indexOf("\n")).toString();
+        if (++answers === DATAGRAMS) socket.close();
+        else send();
+      });
+      const failed = (error) => error && fail(`${address}: ${error.message}`);
+      const send = () => socket.send(randomBytes(Number(bytes)), Number(port), address, failed);
+      const late = () => fail(`${answers} of ${DATAGRAMS} answers from ${address} in ${LIMIT_MS} ms`);
+      const timer = setTimeout(late, LIMIT_MS);
+      send();
+      await once(socket, "close");
       clearTimeout(timer);
-      socket.close();
-      print({ seenAs, answers, bytes: Number(bytes) });
-    };
-    send();
+      print({ address, seenAs, answers, bytes: Number(bytes) });
+    }
   },
 
   watch(...addresses) {
