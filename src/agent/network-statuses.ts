@@ -137,8 +137,13 @@ export class NetworkStatuses {
       { what: "endpoints of bridged networks", path: NETWORK_ENDPOINTS, parse: countEndpoints, same },
       { log },
     );
-    objects.onChange(() => this.#task.want(SOON_MS));
-    endpoints.onChange(() => this.#task.want(timings?.countMs ?? COUNT_MS));
+    const later = timings?.countMs ?? COUNT_MS;
+    // What we write ourselves comes back as a change of status alone; counts that change all the time would be written at that pace.
+    objects.onChange(({ added, changed, removed }) => {
+      const otherwise = changed.some(({ before, after }) => !sameSpec(before, after));
+      this.#task.want(otherwise || added.length + removed.length > 0 ? SOON_MS : later);
+    });
+    endpoints.onChange(() => this.#task.want(later));
     const sweeper = new ClaimSweeper({ client, log, ...(timings?.sweep && { timings: timings.sweep }) });
     this.#watching = { objects, endpoints, members: new Membership(this.#inputs?.nodes ?? []), sweeper };
     objects.start();
@@ -209,6 +214,11 @@ export class NetworkStatuses {
     }
     return obstacles;
   }
+}
+
+function sameSpec(a: NetworkObject, b: NetworkObject): boolean {
+  const spec = ({ object }: NetworkObject): string => JSON.stringify((object as { spec?: unknown }).spec);
+  return a.uid === b.uid && spec(a) === spec(b);
 }
 
 function countEndpoints(object: unknown): Endpoints {

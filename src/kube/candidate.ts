@@ -172,6 +172,10 @@ export class Candidate {
   }
 
   #hold(until: number): void {
+    // It had run out, and the timer that says so is late: whoever hears of a new beginning has heard of the end.
+    if (!this.leads) this.#lose();
+    // Nor is there one when the answer has taken longer than it may be relied on.
+    if (performance.now() >= until) return;
     const led = this.leads;
     this.#until = until;
     clearTimeout(this.#expiry);

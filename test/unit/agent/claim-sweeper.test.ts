@@ -18,7 +18,7 @@ import {
   NETWORK_ENDPOINTS,
   parseNetworkBlock,
 } from "../../../src/networks/index.ts";
-import { eventually } from "../../support/eventually.ts";
+import { eventually, eventuallyHolds } from "../../support/eventually.ts";
 
 const CLAIMS = ipClaimsOf("default");
 const SOON = { soonMs: 50, everyMs: 600_000, pause: { baseMs: 10, maxMs: 20 } };
@@ -115,12 +115,15 @@ describe("the agent that frees what deleted claims held", function () {
     await becomes([two, other]);
     await unclaim("cache");
     await becomes([two]);
-    assert.deepEqual(
-      told.filter(({ level }) => level !== "debug").map(({ fields }) => fields),
-      [
-        { network: "blue", addresses: one },
-        { network: "green", addresses: other },
-      ],
+    // It says so when it is through with the network, which is after the addresses are free.
+    await eventuallyHolds(() =>
+      assert.deepEqual(
+        told.filter(({ level }) => level !== "debug").map(({ fields }) => fields),
+        [
+          { network: "blue", addresses: one },
+          { network: "green", addresses: other },
+        ],
+      ),
     );
   });
 
