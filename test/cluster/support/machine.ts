@@ -39,7 +39,11 @@ export interface Hardware {
 
 async function capture(command: string, args: readonly string[], input?: string): Promise<string> {
   const child = run(command, [...args], { maxBuffer: BUFFER, cwd: ROOT });
-  child.child.stdin?.end(input ?? "");
+  // one that ends without having read what it was given tells by its status whether that was right
+  child.child.stdin?.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") child.child.emit("error", error);
+  });
+  child.child.stdin?.end(input);
   try {
     return (await child).stdout;
   } catch (error) {
