@@ -65,7 +65,9 @@ export class Workloads {
       () => this.#claimLeft(),
       RETRY,
       (error, attempt) => {
-        if (attempt === 1) log.warn("the status of a claim cannot be written; trying again", { error });
+        const waits = error instanceof BlockError && error.kind === "inUse";
+        if (attempt === 1)
+          log[waits ? "debug" : "warn"]("the status of a claim cannot be written; trying again", { error });
       },
     );
   }
@@ -188,18 +190,29 @@ export class Workloads {
     this.#claiming.want();
   }
 
+  /** @throws BlockError: one that is in use among them, until it is not or the addresses are another node's */
   async #claimLeft(): Promise<void> {
     const { left, log } = this.#options;
+    let failure: unknown;
     for (const [mac, use] of this.#left) {
       try {
-        await left(use);
+        if (this.#book.own.has(mac)) await left(use);
+        this.#left.delete(mac);
       } catch (error) {
-        if (!(error instanceof BlockError) || error.kind === "unavailable") throw error;
-        // Another pod was faster: it says so when it publishes the endpoint.
-        log.info("a claim that was left to a pod here is another's", { mac, pod: use.pod, why: error.message });
+        if (!(error instanceof BlockError)) throw error;
+        // A pod's links go before its object does, and until then it is alive as far as anybody can see.
+        if (error.kind === "inUse" || error.kind === "unavailable") failure ??= error;
+        else {
+          log.info("a claim that was left to a pod here is not its any more", {
+            mac,
+            pod: use.pod,
+            why: error.message,
+          });
+          this.#left.delete(mac);
+        }
       }
-      this.#left.delete(mac);
     }
+    if (failure !== undefined) throw failure;
   }
 
   #disputed(mac: string, { node, mac: other, ips }: OwnedEndpoint): void {

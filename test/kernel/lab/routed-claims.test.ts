@@ -170,7 +170,10 @@ describe("a workload with a claim in a routed network", function () {
       const { node, pod } = await the().claim("db");
       return `${pod} on ${node}`;
     };
-    await eventually(async () => (await whose()) === "db on node2", { message: "the claim names a pod that is gone" });
+    await eventually(async () => (await whose()) === "db on node2", {
+      timeoutMs: 15_000,
+      message: "the claim names a pod that is gone",
+    });
   });
 
   it("may have an address out of another node's block, but none that a pod there has", async () => {
