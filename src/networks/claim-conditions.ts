@@ -32,6 +32,9 @@ export function readyOf(status: Json): ClaimReady | undefined {
   };
 }
 
+/** Never an empty text: API servers before 1.21 take one in a list for null, and refuse the status. */
+const HELD = { reason: "Held", message: "it has its addresses" } as const;
+
 /**
  * The condition that a claim is to have.
  * @param refusal why it has not what it asks for; undefined when it has. @param now RFC 3339, for one that turns
@@ -43,7 +46,7 @@ export function claimReady(
   now: string,
 ): ClaimReady | undefined {
   const status = refusal ? "False" : "True";
-  const { reason, message } = refusal ?? { reason: "Held", message: "" };
+  const { reason, message } = refusal ?? HELD;
   if (before?.status === status && before.reason === reason && before.message === message) return undefined;
   const lastTransitionTime = before?.status === status ? before.lastTransitionTime : now;
   return { type: "Ready", status, reason, message, lastTransitionTime };

@@ -29,6 +29,10 @@ export interface NetworkFacts {
   endpoints?: number;
 }
 
+/** Never empty texts: API servers before 1.21 take one in a list for null, and refuse the status. */
+const SERVED = "each node takes part from its first pod in it";
+const NO_CONFLICT = "no other network has its VNI";
+
 /**
  * The status that an object is to have.
  * @param now RFC 3339, for conditions whose status is another than it was
@@ -55,8 +59,8 @@ export function networkStatus(
     };
   };
   const conditions = [
-    condition("Ready", !obstacle, obstacle?.reason ?? "Served", obstacle?.message ?? ""),
-    condition("Conflict", taken, taken ? "VniTaken" : "NoConflict", taken ? obstacle.message : ""),
+    condition("Ready", !obstacle, obstacle?.reason ?? "Served", obstacle?.message ?? SERVED),
+    condition("Conflict", taken, taken ? "VniTaken" : "NoConflict", taken ? obstacle.message : NO_CONFLICT),
   ];
   const wanted: Json = { nodes, endpoints: endpoints ?? null, conditions };
   return sameStatus(object.status, wanted) ? undefined : wanted;

@@ -160,7 +160,7 @@ describe("what a claim gives", () => {
     world.unmake("db");
     for (const name of ["ip", "mac"]) {
       await ask(name);
-      assert.deepEqual([ready(name)?.status, ready(name)?.message], ["True", ""]);
+      assert.deepEqual([ready(name)?.status, ready(name)?.message], ["True", "it has its addresses"]);
     }
     world.make("late", { ips: ["10.1.0.77"] });
     world.blocks.fault = (verb) => (verb === "patch" ? "refused" : "none");
