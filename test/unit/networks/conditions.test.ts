@@ -8,7 +8,8 @@ describe("conditions of networks and claims", () => {
     const obstacles = (["VniTaken", "Unserved", "Invalid"] as const).map((reason) => ({ reason, message: "why" }));
     for (const obstacle of [undefined, ...obstacles]) {
       const status = networkStatus({ status: {} }, { obstacle, nodes: 0 }, NOW);
-      for (const { type, reason, message } of status?.["conditions"] as Record<string, string>[])
+      assert.ok(status);
+      for (const { type, reason, message } of status["conditions"] as Record<string, string>[])
         assert.ok(reason && message, `${type} of ${obstacle?.reason}`);
     }
     assert.ok(claimReady(undefined, undefined, NOW)?.message);
