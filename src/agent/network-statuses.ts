@@ -1,7 +1,7 @@
 /**
  * What one agent of the cluster does for all: it writes the status of each PodNetwork, keeps the object that shows the
- * default network, and frees what deleted claims held (claim-sweeper.ts). A lease says which agent it is. Only what has changed is written, and counts that change all the time,
- * as when hundreds of nodes join a network, are written once in a while.
+ * default network, and frees what deleted claims held (claim-sweeper.ts). A lease says which agent it is. Only what has
+ * changed is written, and counts that change all the time, as when hundreds of nodes join a network, once in a while.
  */
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";

@@ -17,19 +17,25 @@ export interface PeerChange {
 /** Above so many elements the table is put in place whole: each costs the kernel some thirty microseconds. */
 const MOST = 256;
 
+/** What comes and goes in the sets of one kind of a network, family by family. */
+const changesOf = (
+  kind: "peers" | "direct",
+  network: NetworkRules,
+  come: readonly string[],
+  gone: readonly string[],
+): SetChange[] =>
+  FAMILIES.map((family) => {
+    const fits = (what: string): boolean => familyOf(what) === family;
+    return { set: setName(kind, network, family), come: come.filter(fits), gone: gone.filter(fits) };
+  });
+
 /** The change as one of the sets of a network's peers. */
 export const setChanges = (network: NetworkRules, { come, gone }: PeerChange): SetChange[] =>
-  FAMILIES.map((family) => {
-    const fits = (ip: string): boolean => familyOf(ip) === family;
-    return { set: setName("peers", network, family), come: come.filter(fits), gone: gone.filter(fits) };
-  });
+  changesOf("peers", network, come, gone);
 
 /** Prefixes that come into the set of what pods reach as they are. */
 export const prefixChanges = (network: NetworkRules, prefixes: readonly string[]): SetChange[] =>
-  FAMILIES.map((family) => {
-    const come = prefixes.filter((cidr) => familyOf(cidr) === family);
-    return { set: setName("direct", network, family), come, gone: [] };
-  });
+  changesOf("direct", network, prefixes, []);
 
 /** Makes changes of peers in the table that is in place. */
 export class PeerChanges implements Disposable {
