@@ -24,6 +24,8 @@ const SUITES = {
       { files: CROWDS, options: [] },
     ],
   },
+  // part of the kernel suite; by itself it prints what was tried and what came of it without the rest
+  hostile: { timeout: 120_000, runs: [{ files: ["test/kernel/hostile/**/*.test.ts"], options: PARALLEL }] },
   cluster: { timeout: 1_200_000, runs: [{ files: ["test/cluster/**/*.test.ts"], options: ["--bail"] }] },
 };
 
