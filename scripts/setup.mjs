@@ -1,8 +1,10 @@
 // Makes a fresh machine ready for the npm scripts: the npm packages of the lock file (Node 26 among them)
-// and, on Debian, the system packages that this task needs. Runs on whatever Node came with the machine
+// and, on Debian, the system packages that the task needs. Runs on whatever Node came with the machine
 // (20 or later) and does nothing, in a few milliseconds, where everything is there.
 //
-//   node scripts/setup.mjs [cluster]     with what the test on a real cluster needs, too
+//   node scripts/setup.mjs                npm packages alone: enough for unit tests and the check, without root
+//   node scripts/setup.mjs kernel         what building, the kernel tests and the lab need
+//   node scripts/setup.mjs cluster        what the test on a real cluster needs, too
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { accessSync, constants, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -17,8 +19,8 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "..");
  * @type {Record<string, { commands: Record<string, string>, files: Record<string, string> }>}
  */
 const TASKS = {
-  // building, testing, the lab
-  "": {
+  // building, testing on the kernel, the lab
+  kernel: {
     commands: {
       cc: "gcc",
       ip: "iproute2",
@@ -82,7 +84,9 @@ function debianPackages(tasks) {
   if (missing.size === 0) return;
   const names = [...missing];
   if (!onPath("apt-get") || process.getuid?.() !== 0) {
-    throw new Error(`missing on this machine: ${names.join(", ")}; install them, or run this as root on Debian`);
+    throw new Error(
+      `missing on this machine: ${names.join(", ")} (Debian's names); install them, or run this as root on Debian`,
+    );
   }
   console.error(`setup: installing ${names.join(", ")}`);
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
@@ -133,9 +137,10 @@ function npmPackages() {
 try {
   const asked = process.argv.slice(2);
   const unknown = asked.find((task) => !Object.hasOwn(TASKS, task));
-  if (unknown !== undefined) throw new Error(`no task "${unknown}"; there is cluster`);
+  if (unknown !== undefined) throw new Error(`no task "${unknown}"; there are ${Object.keys(TASKS).join(" and ")}`);
   npmPackages();
-  debianPackages([TASKS[""], ...asked.map((task) => TASKS[task])]);
+  const tasks = asked.includes("cluster") ? Object.keys(TASKS) : asked;
+  debianPackages(tasks.map((task) => TASKS[task]));
 } catch (error) {
   console.error(`setup: ${error instanceof Error ? error.message : String(error)}`);
   process.exitCode = 1;

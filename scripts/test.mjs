@@ -2,9 +2,11 @@
 // `N passed, N failed, N skipped`, and before it what failed, a line each, since the end of a long log is what is
 // read first. A suite that ends without a report counts as a failure.
 //
-//   node scripts/test.mjs unit kernel [-- mocha options]
+//   node scripts/test.mjs unit kernel [PATTERN...] [-- mocha options]
+//
+// With patterns only the files run whose path contains one of them.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -30,7 +32,9 @@ const SUITES = {
 };
 
 const dashes = process.argv.indexOf("--");
-const names = process.argv.slice(2, dashes < 0 ? undefined : dashes);
+const words = process.argv.slice(2, dashes < 0 ? undefined : dashes);
+const names = words.filter((word) => Object.hasOwn(SUITES, word));
+const patterns = words.filter((word) => !Object.hasOwn(SUITES, word));
 const passOn = dashes < 0 ? [] : process.argv.slice(dashes + 1);
 const out = mkdtempSync(join(tmpdir(), "skylane-test-"));
 const sum = { passed: 0, failed: 0, skipped: 0 };
@@ -44,6 +48,14 @@ const fail = (what) => {
   failures.push(what);
   sum.failed++;
 };
+
+/** Those of the files that a pattern names; all where there is none. */
+function selected(files, ignored) {
+  if (patterns.length === 0) return files;
+  return globSync(files, { cwd: root }).filter(
+    (file) => patterns.some((pattern) => file.includes(pattern)) && !ignored.includes(file),
+  );
+}
 
 /** One run of mocha, added to the sum. */
 function run(name, timeout, files, options) {
@@ -69,16 +81,22 @@ function run(name, timeout, files, options) {
 
 for (const name of names) {
   const suite = SUITES[name];
-  if (!suite) throw new Error(`no suite "${name}"; there are ${Object.keys(SUITES).join(", ")}`);
   const elsewhere = name === "cluster" && process.env.SKYLANE_TEST_KUBECONFIG;
   if (name !== "unit" && !elsewhere && process.getuid?.() !== 0) {
     fail(`the ${name} tests make network namespaces: run them as root`);
     continue;
   }
-  for (const { files, options } of suite.runs) run(name, suite.timeout, files, options);
+  for (const { files, options } of suite.runs) {
+    const chosen = selected(files, options);
+    if (chosen.length > 0) run(name, suite.timeout, chosen, options);
+  }
 }
 
 rmSync(out, { recursive: true, force: true });
+if (patterns.length > 0 && sum.passed + sum.failed + sum.skipped === 0) {
+  failures.push(`no test file's path contains ${patterns.join(" or ")}`);
+  sum.failed++;
+}
 for (const what of failures) console.log(`failed: ${what}`);
 console.log(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped`);
 process.exitCode = sum.failed === 0 && sum.passed > 0 ? 0 : 1;

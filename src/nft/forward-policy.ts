@@ -46,12 +46,20 @@ const NFT_FAMILY: Record<Family, string> = { 4: "ip", 6: "ip6" };
 /** Rules of our chain, as iptables -S shows them and as its input takes them. */
 const LEGACY_RULES = [`-A ${FORWARD_CHAIN} -i sky+ -j ACCEPT`, `-A ${FORWARD_CHAIN} -o sky+ -j ACCEPT`];
 
-/** Makes every FORWARD chain whose policy is drop accept our traffic, and takes back what is not needed. @throws NftError */
-export async function ensureForwarding(run: RunTool, netns?: number | string): Promise<ForwardReport> {
+/**
+ * Makes every FORWARD chain whose policy is drop accept our traffic, and takes back what is not needed.
+ * @param legacy the kernel's list of legacy tables
+ * @throws NftError
+ */
+export async function ensureForwarding(
+  run: RunTool,
+  netns?: number | string,
+  legacy = legacyTables,
+): Promise<ForwardReport> {
   const did: string[] = [];
   let dropping = 0;
   let restored = false;
-  for (const chain of await forwardChains(run, netns)) {
+  for (const chain of await forwardChains(run, netns, legacy)) {
     if (chain.policyDrop) dropping++;
     const name = `${chain.backend === "nft" ? "nft" : "legacy"} iptables, IPv${chain.family}`;
     if (chain.policyDrop && !chain.accepts) {
@@ -85,10 +93,14 @@ export const hasLegacyTable = (family: Family, netns?: number | string): boolean
  * All FORWARD chains that there are.
  * @throws NftError; reason `missing` when there is a legacy table and no legacy tool, so that its policy cannot be seen
  */
-export async function forwardChains(run: RunTool, netns?: number | string): Promise<ForwardChain[]> {
+export async function forwardChains(
+  run: RunTool,
+  netns?: number | string,
+  legacy = legacyTables,
+): Promise<ForwardChain[]> {
   const chains = await nftChains(run);
   for (const family of [4, 6] as const) {
-    if (hasLegacyTable(family, netns)) chains.push(await legacyChain(run, family));
+    if (legacy(family, netns).includes("filter")) chains.push(await legacyChain(run, family));
   }
   return chains;
 }
