@@ -20,6 +20,7 @@ export { AnnotationError, DeviceConflict } from "./errors.ts";
 export { type PassReport } from "./pass.ts";
 export { PeerSelector, selectPeers, type PeerSelection, type SelectionChange } from "./peers.ts";
 export { PrefixIndex, prefixOf } from "./prefix-index.ts";
+export { NOTHING_RESERVED, type Reserved, reservedWithin } from "./reserved.ts";
 export { plan } from "./plan.ts";
 export { checksumOffloadWorks } from "./prepare.ts";
 export { OverlayReconciler, type ReconcilerOptions } from "./reconciler.ts";
