@@ -7,7 +7,7 @@ import { accessSync, constants, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { DEFAULT_DATA_DIR, DEFAULT_RUN_DIR, SUPPORTED_VERSIONS } from "../cni/index.ts";
 import { makeDirectory, writeFileAtomic } from "../sys/index.ts";
-import { commonVersions } from "./chained-versions.ts";
+import { chainVersions } from "./chained-versions.ts";
 
 /** What the configuration list depends on. */
 export interface ConflistInput {
@@ -32,7 +32,10 @@ function chainedPlugins(input: Pick<ConflistInput, "chained" | "binDir">): reado
   return [{ type: "portmap", capabilities: { portMappings: true }, snat: true }];
 }
 
-/** The configuration list as text; directories are named only where they are not the defaults of the plugin. */
+/**
+ * The configuration list as text; directories are named only where they are not the defaults of the plugin.
+ * @throws Error when the chained plugins have no version in common
+ */
 export function renderConflist(input: ConflistInput): string {
   const plugin = {
     type: "skylane",
@@ -43,8 +46,7 @@ export function renderConflist(input: ConflistInput): string {
   };
   const chained = chainedPlugins(input);
   const list = {
-    cniVersion: "1.0.0",
-    cniVersions: commonVersions(SUPPORTED_VERSIONS, chained, input.binDir),
+    ...chainVersions(SUPPORTED_VERSIONS, chained, input.binDir),
     name: "skylane",
     plugins: [plugin, ...chained],
   };

@@ -20,7 +20,7 @@ import type { Metrics } from "./metrics.ts";
 import { Peers } from "./peers.ts";
 import { ownEntry } from "./publish.ts";
 import type { Question } from "./readiness.ts";
-import { type NetworkView, type Verdict, questionsOf, sampleInto, statusOf } from "./report.ts";
+import { filesVerdict, type NetworkView, type Verdict, questionsOf, sampleInto, statusOf } from "./report.ts";
 import type { NetworkStatus } from "./status.ts";
 import type { Underlay } from "./underlay.ts";
 import { SelfTest } from "./selftest.ts";
@@ -95,7 +95,7 @@ export class PodNetwork {
         if (attempt === 1) log.error(`${complaint}; trying again`, { error });
       });
     this.#start = task(() => this.#startDataPath(), "the data path cannot be started");
-    this.#files = task(() => this.#writeFiles(), "pods cannot come yet");
+    this.#files = task(() => this.#writeFiles(), "cannot write the CNI configuration, so pods cannot come yet");
   }
 
   /** New inputs; `live` when they are the API server's. @param changes of the Nodes since the last call */
@@ -185,7 +185,6 @@ export class PodNetwork {
   }
 
   #view(): NetworkView {
-    const failing = this.#files.failures > 0;
     return {
       waiting: this.#waiting.current?.message ?? (this.#inputs ? undefined : "nothing is known of the cluster yet"),
       local: this.#local,
@@ -197,12 +196,7 @@ export class PodNetwork {
       published: this.#live
         ? this.#options.announced()
         : { ok: true, message: "not while the API server is away: the other nodes know this one as it was" },
-      files: this.#worked
-        ? {
-            ok: !failing,
-            message: failing ? "the CNI configuration cannot be written" : "the CNI configuration is there",
-          }
-        : { ok: false, message: "the CNI configuration waits for the data path" },
+      files: filesVerdict(this.#worked, this.#files.error),
       refused: this.#peers.refused,
     };
   }

@@ -1,4 +1,5 @@
 /** How a pod network stands, for readiness, status and metrics, from what its parts say. Pure. */
+import { errorText } from "../log/index.ts";
 import { identityOf, type LocalNetwork, type Refusal } from "../overlay/index.ts";
 import type { DataPathStatus } from "./data-path.ts";
 import type { Metrics } from "./metrics.ts";
@@ -27,6 +28,13 @@ export interface NetworkView {
   published: Verdict;
   files: Verdict;
   refused: readonly Refusal[];
+}
+
+/** How the files stand that the plugin and the runtime read. @param error why they could not be written */
+export function filesVerdict(worked: boolean, error: unknown): Verdict {
+  if (!worked) return { ok: false, message: "the CNI configuration waits for the data path" };
+  if (error === undefined) return { ok: true, message: "the CNI configuration is there" };
+  return { ok: false, message: `cannot write the CNI configuration: ${errorText(error)}` };
 }
 
 /** The network's lines of `/readyz`. */

@@ -21,6 +21,7 @@ export class Task {
   /** When the run is due that was wanted while one was under way, on the clock of `performance`. */
   #next = Number.POSITIVE_INFINITY;
   #failures = 0;
+  #error: unknown;
   #running: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
   /** When the timer ends, on the clock of `performance`. */
@@ -60,6 +61,11 @@ export class Task {
     return this.#failures;
   }
 
+  /** What the last run failed with; undefined when it did not. */
+  get error(): unknown {
+    return this.#error;
+  }
+
   /** Resolves when it neither runs nor is about to; also when it has failed and will be tried again. */
   async settled(): Promise<void> {
     if (this.#idle) return;
@@ -96,7 +102,9 @@ export class Task {
     try {
       await this.#run();
       this.#failures = 0;
+      this.#error = undefined;
     } catch (error) {
+      this.#error = error;
       this.#failures++;
       this.#wanted = true;
       this.#onError(error, this.#failures);

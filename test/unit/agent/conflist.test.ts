@@ -16,7 +16,7 @@ describe("the CNI configuration list", () => {
   it("names the plugin, the network, the versions and the capabilities", () => {
     const list = JSON.parse(renderConflist({ ...base, chained: [], binDir: dir }));
     assert.deepEqual(list, {
-      cniVersion: "1.0.0",
+      cniVersion: "0.4.0",
       cniVersions: ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"],
       name: "skylane",
       plugins: [
@@ -45,19 +45,39 @@ describe("the CNI configuration list", () => {
     assert.deepEqual(types([{ type: "bandwidth" }, { type: "tuning" }]), ["skylane", "bandwidth", "tuning"]);
   });
 
+  /** Installs a plugin that says which versions it speaks. */
+  const install = (type: string, ...supported: string[]): void => {
+    const answer = JSON.stringify({ cniVersion: "1.0.0", supportedVersions: supported });
+    writeFileSync(join(dir, type), `#!/bin/sh\n[ "$CNI_COMMAND" = VERSION ] && echo '${answer}'\n`, { mode: 0o755 });
+  };
+  const versions = (chained: "auto" | { type: string }[]): [string, string[]] => {
+    const { cniVersion, cniVersions } = JSON.parse(renderConflist({ ...base, chained, binDir: dir }));
+    return [cniVersion, cniVersions];
+  };
+
   it("offers only versions that every plugin of the chain speaks", () => {
-    const portmap = join(dir, "portmap");
-    const versions = (): string[] => JSON.parse(renderConflist({ ...base, chained: "auto", binDir: dir })).cniVersions;
-    const speaks = (...supported: string[]): void => {
-      const answer = JSON.stringify({ cniVersion: "1.0.0", supportedVersions: supported });
-      writeFileSync(portmap, `#!/bin/sh\n[ "$CNI_COMMAND" = VERSION ] && echo '${answer}'\n`, { mode: 0o755 });
-    };
-    speaks("0.1.0", "0.4.0", "1.0.0");
-    assert.deepEqual(versions(), ["0.4.0", "1.0.0"]);
-    speaks("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0");
-    assert.deepEqual(versions(), ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"]);
-    writeFileSync(portmap, "not a program", { mode: 0o755 });
-    assert.deepEqual(versions(), ["0.3.0", "0.3.1", "0.4.0", "1.0.0"]);
+    install("portmap", "0.1.0", "0.4.0", "1.0.0");
+    assert.deepEqual(versions("auto"), ["0.4.0", ["0.4.0", "1.0.0"]]);
+    install("portmap", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0");
+    assert.deepEqual(versions("auto"), ["0.4.0", ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"]]);
+    writeFileSync(join(dir, "portmap"), "not a program", { mode: 0o755 });
+    assert.deepEqual(versions("auto"), ["0.4.0", ["0.3.0", "0.3.1", "0.4.0"]]);
+  });
+
+  it("is itself of a version that every plugin speaks, and that the oldest runtimes read where that can be", () => {
+    install("old", "0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0");
+    assert.deepEqual(versions([{ type: "old" }]), ["0.4.0", ["0.3.0", "0.3.1", "0.4.0"]]);
+    install("older", "0.1.0", "0.2.0", "0.3.0", "0.3.1");
+    assert.deepEqual(versions([{ type: "old" }, { type: "older" }]), ["0.3.1", ["0.3.0", "0.3.1"]]);
+    install("young", "1.0.0", "1.1.0", "2.0.0");
+    assert.deepEqual(versions([{ type: "young" }]), ["1.0.0", ["1.0.0", "1.1.0"]]);
+  });
+
+  it("cannot be where the plugins have no version in common, and says who speaks what", () => {
+    install("ancient", "0.1.0", "0.2.0");
+    install("mute");
+    assert.throws(() => versions([{ type: "ancient" }]), /no CNI version in common.*ancient speaks 0\.1\.0, 0\.2\.0/);
+    assert.throws(() => versions([{ type: "mute" }]), /mute speaks none/);
   });
 
   it("is written whole, only where it differs, readable by everyone", () => {
