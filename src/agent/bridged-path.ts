@@ -150,12 +150,14 @@ export class BridgedPath implements MemberPath {
     return this.#workloads.leave();
   }
 
-  #take({ ports, held, owners }: Decision): void {
+  #take({ ports, held, refused, owners }: Decision): void {
     this.#setRemote(owners.byMac);
     const wanted = new Map<string, LocalPort | undefined>();
     for (const ifname of this.#bridge.ports.keys()) wanted.set(ifname, undefined);
-    for (const { ifname, mac, ips, claimed } of ports.values())
-      wanted.set(ifname, { ifname, endpoints: held.has(mac) ? [{ mac, ips }] : [], ...(claimed && { claims: [mac] }) });
+    for (const { ifname, mac, ips, claimed } of ports.values()) {
+      const endpoints = held.has(mac) && !refused.has(ifname) ? [{ mac, ips }] : [];
+      wanted.set(ifname, { ifname, endpoints, ...(claimed && { claims: [mac] }) });
+    }
     const changes = [...wanted].filter(([ifname, port]) => !samePort(this.#bridge.ports.get(ifname), port));
     if (changes.length > 0) this.#bridge.setLocalPorts(changes);
   }

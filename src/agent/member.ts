@@ -114,6 +114,7 @@ export class Member {
             ...context,
             taken: (use) => takeOver(this.#addresses.claims, use),
             left: ({ holder: claim, pod }) => this.#addresses.claims.use({ claim, pod }),
+            claimWithMac: (mac) => this.#addresses.claims.withMac(mac),
           },
           local,
           listener,
@@ -209,6 +210,7 @@ export class Member {
       const serving = this.#path?.linked(attachment);
       if (serving) await within(serving, READY_MS, () => new Error(NO_ANSWER));
     } catch (error) {
+      if (error instanceof CniError) throw error;
       const why = error instanceof Error ? error.message : String(error);
       throw new CniError(
         CODE.tryAgain,

@@ -11,6 +11,8 @@ export type ClaimUse = NonNullable<AttachmentRecord["claim"]>;
 /** A pod's port. */
 export interface PodPort extends PortFacts {
   claim?: ClaimUse;
+  /** The MAC address was asked for by name. */
+  named?: boolean;
 }
 
 /**
@@ -35,7 +37,13 @@ export function portsOf(config: AgentConfig, rtnl: Rtnl, which: "claimed" | "all
     const name = hostIfname(containerId, ifname);
     if (!there.has(name)) continue;
     const addresses = { mac: mac ?? podMacOf(containerId, ifname), ips: (ips.get(name) ?? []).sort() };
-    ports.set(name, { ifname: name, ...addresses, claimed: claim !== undefined, ...(claim && { claim }) });
+    ports.set(name, {
+      ifname: name,
+      ...addresses,
+      claimed: claim !== undefined,
+      ...(claim && { claim }),
+      ...(mac !== undefined && { named: true }),
+    });
   }
   return ports;
 }

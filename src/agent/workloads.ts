@@ -4,9 +4,9 @@
  * publishes that it has them now, and every other one, the former among them, follows. What is made of it in the kernel is
  * for the network's data path.
  */
-import { type OwnedEndpoint, ownEndpoints, type Owners, ownersOf } from "../endpoints/index.ts";
+import { type Holder, type OwnedEndpoint, ownEndpoints, type Owners, ownersOf } from "../endpoints/index.ts";
 import { BlockError } from "../blocks/index.ts";
-import type { Linked } from "../cni/index.ts";
+import { CniError, CODE, type Linked } from "../cni/index.ts";
 import { errorText } from "../log/index.ts";
 import type { PodNetworkInfo } from "../networks/index.ts";
 import { hostIfname } from "../pod/index.ts";
@@ -24,6 +24,8 @@ export interface Decision {
   ports: ReadonlyMap<string, PodPort>;
   /** MACs of those whose addresses are here, and no other node's any more. */
   held: ReadonlySet<string>;
+  /** Ports whose pods have a MAC address that is another's, by the name of their host end. */
+  refused: ReadonlySet<string>;
   /** Who has what, over all nodes. */
   owners: Owners;
 }
@@ -38,6 +40,8 @@ export interface WorkloadsOptions extends Omit<EndpointBookOptions, "onChange" |
   taken: (use: ClaimUse) => Promise<void>;
   /** The pod that had a claim has gone, and this one has its addresses: makes the claim its own, unless another has it already. */
   left: (use: ClaimUse) => Promise<void>;
+  /** The IPClaim (NAMESPACE/NAME) that has a MAC address, in use or not. @throws BlockError when nobody can tell */
+  claimWithMac: (mac: string) => Promise<string | undefined>;
   event: (type: "Normal" | "Warning", reason: string, message: string) => void;
 }
 
@@ -49,6 +53,9 @@ export class Workloads {
   /** MACs to take over with the next decision, and those about which the API server is being asked. */
   readonly #taking = new Set<string>();
   readonly #asking = new Set<string>();
+  /** Which port has a MAC, by MAC, and ports that may use nothing since theirs is another's. */
+  #holders: ReadonlyMap<string, string> = new Map();
+  #refused: ReadonlyMap<string, Holder> = new Map();
   readonly #told = new Set<string>();
   /** Claims to be made the own of the pods that are left with them, by MAC. */
   readonly #left = new Map<string, ClaimUse>();
@@ -88,16 +95,34 @@ export class Workloads {
 
   /**
    * A pod's link is there; resolves when the other nodes can know it. One on standby waits for its first frame.
-   * @throws Error when they cannot be told
+   * @throws CniError when its MAC address is another's, Error when the other nodes cannot be told
    */
   async linked({ containerId, ifname, standby }: Pick<Linked, "containerId" | "ifname" | "standby">): Promise<void> {
+    const name = hostIfname(containerId, ifname);
     this.#ports = this.#options.ports();
-    const port = this.#ports.get(hostIfname(containerId, ifname));
+    const port = this.#ports.get(name);
     if (port?.claimed && !standby) this.#taking.add(port.mac);
+    if (port?.named && !port.claimed) await this.#refuseClaimed(port.mac);
     this.#decide();
+    const holder = this.#refused.get(name);
+    if (port && holder) throw this.#macTaken(port.mac, whose(holder));
     await this.#book.published();
     // What another node had is let in only now.
     this.#decide();
+  }
+
+  /** Whoever names a MAC address does not get that of a claim, whether it is in use or not. @throws CniError */
+  async #refuseClaimed(mac: string): Promise<void> {
+    const claim = await this.#options.claimWithMac(mac);
+    if (claim !== undefined) throw this.#macTaken(mac, `belongs to IPClaim ${claim}`);
+  }
+
+  #macTaken(mac: string, by: string): CniError {
+    return new CniError(
+      CODE.notAllowed,
+      `pod network "${this.#options.info.name}": MAC address ${mac}, which the pod asks for, ${by}`,
+      "Ask for another MAC address, or for none. One that is to stay a workload's is that of an IPClaim which the pod uses.",
+    );
   }
 
   /** Pods may have gone. */
@@ -170,8 +195,11 @@ export class Workloads {
   #decide(): void {
     const { node, log, onDecision } = this.#options;
     const { lists } = this.#book;
-    const outcome = ownEndpoints({ node: node.name, ports: this.#ports.values(), lists, taking: this.#taking });
-    const { own, from, left, lost, disputed } = outcome;
+    const [ports, holders] = [this.#ports.values(), this.#holders];
+    const outcome = ownEndpoints({ node: node.name, ports, lists, taking: this.#taking, holders });
+    const { own, from, left, lost, disputed, refused } = outcome;
+    this.#holders = outcome.holders;
+    this.#refused = refused;
     this.#taking.clear();
     if (left.size > 0) this.#keep(left);
     for (const [mac, owner] of lost)
@@ -181,7 +209,8 @@ export class Workloads {
     // Until it is published, what another node had stays where it was.
     const held = [...own.values()].filter(({ mac }) => !from.has(mac) || this.#book.says(mac));
     const owners = held.length === own.size ? outcome.owners : ownersOf(new Map([...lists, [node.name, held]]));
-    onDecision({ ports: this.#ports, held: new Set(held.map(({ mac }) => mac)), owners });
+    const macs = new Set(held.map(({ mac }) => mac));
+    onDecision({ ports: this.#ports, held: macs, refused: new Set(refused.keys()), owners });
   }
 
   /** Otherwise the claim would seem free, as the pod that its status names has gone, and the next pod would get it. */
@@ -220,4 +249,11 @@ export class Workloads {
     const message = `network ${info.name}: node ${node} has ${other} ${ips.join(" ")}, which overlaps with a pod's ${mac} here; that pod is cut off`;
     if (this.once(`${mac} ${node}`, message, {})) event("Warning", "SkylaneEndpointLost", message);
   }
+}
+
+/** Who has a MAC address, in words that go on with "MAC address …". */
+function whose(holder: Holder): string {
+  if ("port" in holder) return `is that of another pod on this node (host interface ${holder.port})`;
+  const { node, ips } = holder.endpoint;
+  return `is that of a pod on node ${node} (${ips.join(", ") || "without an address"})`;
 }

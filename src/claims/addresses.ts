@@ -81,6 +81,11 @@ export class ClaimAddresses {
       const doing = `cannot see which MAC addresses of network ${network} are claimed`;
       const other = otherWithMac(await calling(doing, () => claims.list()), claim, mac);
       if (other !== undefined) throw this.#taken(holder, mac, `IPClaim ${other.namespace}/${other.name} has`);
+      // One that has an entry was judged before, and may be in use by the claim's own pod, or that of its predecessor.
+      const entry = entryOfMac(mac);
+      const known = (await this.#blockWith(entry))?.addresses[entry];
+      if (known === undefined && (await this.#o.inUse(mac)))
+        throw this.#taken(holder, mac, "a pod without a claim has");
     }
     const avoid: string[] = [];
     await this.#looking(claim, () => this.#this(holder, MAC_CIDR, entryOfMac(mac), avoid));

@@ -9,7 +9,7 @@ import { ApiError } from "../kube/index.ts";
 import { claimReady, type IPClaimInfo } from "../networks/index.ts";
 import { ClaimAddresses } from "./addresses.ts";
 import { type ClaimingPod, claimOfPod } from "./choice.ts";
-import { macOf } from "./macs.ts";
+import { claimWithMac, macOf } from "./macs.ts";
 import { type ClaimObjects, holderOf, holderText, readClaim } from "./objects.ts";
 
 export type { ClaimingPod } from "./choice.ts";
@@ -93,6 +93,17 @@ export class Claims {
       const heldBy = await this.#heldBy(claim, pod.podName);
       return { result: { claim: holderText(claim), ips, mac, ...(heldBy && { heldBy }) } };
     });
+  }
+
+  /**
+   * The claim (NAMESPACE/NAME) of the network that has a MAC address or will have it, whether a pod uses it or not; undefined when
+   * there is none. @throws BlockError `unavailable`
+   */
+  async withMac(mac: string): Promise<string | undefined> {
+    const { network, claims } = this.#o;
+    const doing = `cannot see which MAC addresses of network ${network} are claimed`;
+    const found = claimWithMac(await calling(doing, () => claims.list()), network, mac);
+    return found && `${found.namespace}/${found.name}`;
   }
 
   /**

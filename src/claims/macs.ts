@@ -38,6 +38,13 @@ export function otherWithMac(
   );
 }
 
+/**
+ * A claim of the network that has a MAC address, or is to have it.
+ * @param objects the claims of all networks as they are now
+ */
+export const claimWithMac = (objects: readonly unknown[], network: string, mac: string): IPClaimInfo | undefined =>
+  objects.flatMap(readable).find((one) => one.network === network && macOf(one) === mac);
+
 /** One that makes no sense has got nothing. */
 function readable(object: unknown): IPClaimInfo[] {
   try {

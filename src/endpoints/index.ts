@@ -3,5 +3,5 @@
  * publishes, whose an address is when two nodes say that they have it, and how one is seen to have come to another node.
  */
 export { type Deaf, FirstFrames, type Listening } from "./first-frames.ts";
-export { type OwnInput, type OwnOutcome, ownEndpoints, type PortFacts } from "./own-endpoints.ts";
+export { type Holder, type OwnInput, type OwnOutcome, ownEndpoints, type PortFacts } from "./own-endpoints.ts";
 export * from "./owners.ts";

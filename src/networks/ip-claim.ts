@@ -1,5 +1,5 @@
 /** An address and a MAC address that stay a workload's for as long as it wants, wherever its pod runs: the object `IPClaim`. */
-import { familyOf, ipScope, parseIp, parseMac } from "../addr/index.ts";
+import { familyOf, ipScope, parseIp } from "../addr/index.ts";
 import { type ClaimReady, readyOf } from "./claim-conditions.ts";
 import { isNetworkName, NETWORK_NAME_RULE } from "./names.ts";
 import {
@@ -14,6 +14,7 @@ import {
   specOf,
   statusOf,
 } from "./object.ts";
+import { parsePodMac } from "./pod-mac.ts";
 
 /** A claim. */
 export interface IPClaimInfo extends Meta {
@@ -87,5 +88,5 @@ export function ipsOf(what: string, from: Json, section: string): string[] {
 
 function macOf(what: string, from: Json, section: string): { mac?: string } {
   const text = optionalTextOf(what, from, section, "mac");
-  return text === undefined ? {} : { mac: parsedOf(what, `${section}.mac`, text, "a MAC address", parseMac) };
+  return text === undefined ? {} : { mac: parsedOf(what, `${section}.mac`, text, "a MAC address", parsePodMac) };
 }

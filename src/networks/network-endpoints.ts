@@ -2,7 +2,6 @@
  * What of a network is on a node and its blocks do not tell: the object `NetworkEndpoints`. Peers make forwarding entries and
  * routes of it, so one entry that makes no sense must not pass.
  */
-import { parseMac } from "../addr/index.ts";
 import { ipsOf } from "./ip-claim.ts";
 import { API_VERSION, endpointsName, isNetworkName, labelsOf, NETWORK_NAME_RULE } from "./names.ts";
 import {
@@ -17,6 +16,7 @@ import {
   textOf,
   wholeOf,
 } from "./object.ts";
+import { parsePodMac } from "./pod-mac.ts";
 
 /** One interface of a pod. */
 export interface Endpoint {
@@ -58,7 +58,7 @@ function endpoint(what: string, key: string, value: unknown): Endpoint {
   if (!isObject(value)) return refuseKey(what, key, value, "an endpoint");
   return {
     ips: ipsOf(what, value, key),
-    mac: parsedOf(what, `${key}.mac`, value["mac"], "a MAC address", parseMac),
+    mac: parsedOf(what, `${key}.mac`, value["mac"], "a MAC address", parsePodMac),
     moves: wholeOf(what, value["moves"], `${key}.moves`, 0, MAX_MOVES) ?? 0,
   };
 }

@@ -3,8 +3,8 @@
  * `blue, green@eth5`, and JSON for the rest; the de-facto standard's `k8s.v1.cni.cncf.io/networks` (Kubernetes Network Custom
  * Resource Definition De-facto Standard 1.3, section 4.1) is understood where it names networks of ours.
  */
-import { parseMac } from "../addr/index.ts";
 import { isNetworkName } from "./names.ts";
+import { parsePodMac } from "./pod-mac.ts";
 import { readItems, type Syntax, WishError } from "./wish-syntax.ts";
 import { addressesOf, interfaceOf, wrong } from "./wish-values.ts";
 
@@ -125,7 +125,7 @@ function wishOf(key: string, item: Readonly<Record<string, unknown>>, claim: unk
 
 function macOf(key: string, mac: unknown): string {
   try {
-    return parseMac(String(mac));
+    return parsePodMac(String(mac));
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     return wrong(key, mac, "a MAC address");

@@ -120,7 +120,11 @@ function attach(spec: PodLinkSpec, hostFd: number, podFd: number, arrival: Arriv
 
 function validate({ addresses, mtu, mac, ifname, bridge }: PodLinkSpec): void {
   const families = addresses.map((ip) => familyOf(parseIp(ip)));
-  if (mac !== undefined) parseMac(mac);
+  if (mac !== undefined && parseMac(mac) === HOST_MAC)
+    throw new PodLinkError(
+      "invalid",
+      `interface ${ifname} would get ${mac}, the MAC address of the node's end of every pod's link`,
+    );
   if (families.length === 0) throw new PodLinkError("invalid", `interface ${ifname} would get no address`);
   if (new Set(families).size < families.length) {
     throw new PodLinkError(

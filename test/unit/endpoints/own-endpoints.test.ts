@@ -54,6 +54,36 @@ describe("what a node publishes of its pods", () => {
     assert.equal(from.get(MAC)?.node, "n2");
   });
 
+  it("takes no MAC over for a pod without a claim, whoever has it", () => {
+    const elsewhere = { n2: [at(0, { ips: ["10.80.0.9"] })] };
+    const { own, refused } = decide([port({ claimed: false })], elsewhere);
+    assert.equal(own.size, 0);
+    const [holder] = refused.values();
+    assert.ok(holder && "endpoint" in holder && holder.endpoint.node === "n2");
+    // What it published before stays its own, as far as it is concerned.
+    const known = decide([port({ claimed: false })], { n1: [at(0)], ...elsewhere });
+    assert.deepEqual([[...known.own.values()], known.refused.size], [[at(0)], 0]);
+  });
+
+  it("leaves a MAC to the pod here that had it, and one with a claim has it before any other", () => {
+    const first = port({ ifname: "sky9", claimed: false, ips: ["10.80.0.5"] });
+    const second = port({ ifname: "sky2", claimed: false, ips: ["10.80.0.6"] });
+    const decided = (ports: PortFacts[], holders: Record<string, string>) =>
+      ownEndpoints({
+        node: "n1",
+        ports,
+        lists: new Map(),
+        taking: new Set(),
+        holders: new Map(Object.entries(holders)),
+      });
+    const { own, holders, refused } = decided([second, first], { [MAC]: "sky9" });
+    assert.deepEqual([...own.values()], [at(0)]);
+    assert.deepEqual([...holders], [[MAC, "sky9"]]);
+    assert.deepEqual([...refused], [["sky2", { port: "sky9" }]]);
+    const claim = port({ ifname: "skya", ips: ["10.80.0.7"] });
+    assert.deepEqual([...decided([first, claim], { [MAC]: "sky9" }).refused], [["sky9", { port: "skya" }]]);
+  });
+
   it("gives up a claim that was taken over, and not what it gave out itself", () => {
     const both = { n1: [at(1)], n2: [at(2)] };
     const moved = decide([port()], both);
