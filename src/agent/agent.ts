@@ -2,42 +2,39 @@
  * The agent as a whole: puts the parts together, and takes them apart again without touching the data path.
  */
 import { join } from "node:path";
-import { type AgentConfig, parseListen } from "../config/index.ts";
+import type { AgentConfig } from "../config/index.ts";
 import { connect, NodeEvents, patchNodeAnnotations } from "../kube/index.ts";
 import type { Logger } from "../log/index.ts";
 import { type MonitorListener, Rtnl } from "../netlink/index.ts";
 import { VTEP_ANNOTATION } from "../overlay/index.ts";
-import { GoneFiles, type HeldLock } from "../sys/index.ts";
-import { Task } from "../task/index.ts";
+import { GoneFiles } from "../sys/index.ts";
 import { type CachedInputs, cachePath, CacheWriter, readCache } from "./cache.ts";
 import { ClusterView } from "./cluster.ts";
 import { unserved } from "./defined-networks.ts";
+import { NodeFiles } from "./disk/node-files.ts";
+import { DiskUpkeep } from "./disk/upkeep.ts";
 import { Housekeeping } from "./housekeeping.ts";
-import { type Listener, listenTcp, listenUnix } from "./http.ts";
 import { NodeFirewall } from "./firewall.ts";
 import type { Host } from "../cni/index.ts";
 import { GONE, servingHost, type ServingHostOptions } from "./cni-host.ts";
 import type { NameKeeper } from "./launcher-names.ts";
-import { CNI_SOCKET, CniServer } from "./cni-server.ts";
-import { claimNode, removeDrafts } from "./instance.ts";
+import { CNI_SOCKET } from "./cni-server.ts";
+import { claimNode, type NodeClaim, removeDrafts } from "./instance.ts";
 import { watchMachine } from "./machine.ts";
 import type { NetnsWatch } from "./netns-watch.ts";
 import { PodLinks } from "./pod-links.ts";
 import { Metrics } from "./metrics.ts";
 import { type Publication, Publisher } from "./publisher.ts";
 import { routedPath } from "./routed-path.ts";
-import { ensureFiles } from "./files.ts";
 import { PodNetwork } from "./network.ts";
 import { NetworkStatusWriter } from "./network-status.ts";
 import { NetworkStatuses } from "./network-statuses.ts";
 import { Networks } from "./networks.ts";
 import { assess, type Readiness } from "./readiness.ts";
 import { agentRoutes } from "./routes.ts";
+import { Serving, SOCKET_NAME } from "./serving.ts";
 import type { AgentStatus } from "./status.ts";
 import { isUplink } from "./uplink.ts";
-
-/** Name of the agent's socket in the run directory. */
-export const SOCKET_NAME = "agent.sock";
 
 /** A running agent. */
 export class Agent {
@@ -53,6 +50,8 @@ export class Agent {
   readonly #cluster: ClusterView;
   readonly #housekeeping: Housekeeping;
   readonly #podLinks: PodLinks;
+  readonly #disk: DiskUpkeep;
+  readonly #failed = Promise.withResolvers<Error>();
   /** There from the start on, before anything is worked out. */
   #machine: NetnsWatch | undefined;
   readonly #startedAt = performance.now();
@@ -63,7 +62,7 @@ export class Agent {
     config: AgentConfig,
     log: Logger,
     version: string,
-    parts: { lock: HeldLock; rtnl: Rtnl; cached: CachedInputs | undefined },
+    parts: { lock: NodeClaim; rtnl: Rtnl; cached: CachedInputs | undefined },
   ) {
     this.#config = config;
     this.#log = log;
@@ -91,12 +90,20 @@ export class Agent {
     };
     const firewall = new NodeFirewall(log, metrics, firewallChanged, { uplinks: rtnl.links().some(isUplink) });
     this.#closers.push(() => firewall.stop());
-    const context = { config, log, metrics, rtnl, firewall, client, announce, event };
+    const look = firewallChanged;
+    const onFatal = (error: Error): void => this.#failed.resolve(error);
+    this.#disk = new DiskUpkeep({ config, log, metrics, event, look, onFatal });
+    this.#closers.push(() => this.#disk.stop());
+    this.#disk.add({ kind: "lock", what: lock.path, keep: () => lock.keep(onFatal) });
+    this.#disk.add({ kind: "cache", what: "the cache of last known peers", keep: () => this.#cluster.keepCache() });
+    const repaired = (path: string, of?: string): void => this.#disk.repaired("file", path, of);
+    const files = new NodeFiles(config, log, repaired);
+    const context = { config, log, metrics, rtnl, firewall, client, announce, event, repaired };
     this.#network = new PodNetwork({
       ...context,
       dataPath: routedPath(log, (listener) => this.#watch(listener)),
       announced: () => announced(network),
-      write: (local) => ensureFiles(config, local, this.#networks.any ? { needsAgent: true } : {}, log),
+      write: (local) => files.write(local, this.#networks.any ? { needsAgent: true } : {}),
     });
     this.#closers.push(() => this.#network.stop());
     this.#networks = new Networks({ ...context, announced, onPresence: () => this.#network.filesChanged() });
@@ -155,6 +162,11 @@ export class Agent {
     }
   }
 
+  /** Resolves when this agent can do its work no longer, and another process could. */
+  get failed(): Promise<Error> {
+    return this.#failed.promise;
+  }
+
   /** All checks behind `/readyz`. */
   readiness(): Readiness {
     const { state, error } = this.#cluster.status;
@@ -163,6 +175,7 @@ export class Agent {
       { name: "api", ask: () => ({ ok: this.#cluster.known, message }) },
       ...this.#network.questions(),
       { name: "forwarding", ask: () => this.#housekeeping.forwarding },
+      ...this.#disk.questions,
     ]);
   }
 
@@ -180,7 +193,7 @@ export class Agent {
   }
 
   async #run(): Promise<void> {
-    const { nodeName, network, runDir, dataDir, listen } = this.#config;
+    const { nodeName, network } = this.#config;
     this.#log.info("skylane-agent starts", { version: this.#version, network });
     const machine = (this.#machine = watchMachine(
       {
@@ -194,17 +207,17 @@ export class Agent {
     ));
     this.#closers.push(() => machine.close());
     this.#metrics.beforeScrape(() => this.#sample());
-    const { tcp, unix } = agentRoutes({
+    const routes = agentRoutes({
       stuck: () => this.#housekeeping.stuck,
       readiness: () => this.readiness(),
-      metrics: () => this.#metrics.text(),
+      metrics: shared(() => this.#metrics.text()),
       status: () => this.status(),
     });
-    const socket = await listenUnix(join(runDir, SOCKET_NAME), unix);
-    this.#closers.push(() => socket.close());
-    const cni = await CniServer.listen({ runDir, dataDir, log: this.#log, host: this.#cniHost() });
-    this.#closers.push(() => cni.close());
-    if (listen !== "") this.#serve(listen, tcp);
+    const { config, log } = { config: this.#config, log: this.#log };
+    const serving = await Serving.start({ config, log, routes, host: this.#cniHost() });
+    this.#closers.push(() => serving.close());
+    for (const duty of serving.duties) this.#disk.add(duty);
+    this.#disk.start();
     this.#podLinks.look();
     this.#housekeeping.start();
     this.#cluster.start();
@@ -243,26 +256,6 @@ export class Agent {
     return servingHost(options);
   }
 
-  /** A port that is taken is no reason to leave the data path alone: it is tried again. */
-  #serve(listen: string, routes: Parameters<typeof listenTcp>[1]): void {
-    let listener: Listener | undefined;
-    const task = new Task(
-      async () => {
-        listener = await listenTcp(parseListen(listen), routes);
-        this.#log.info(`health and metrics are served on ${listener.address}`);
-      },
-      { baseMs: 1_000, maxMs: 30_000 },
-      (error, attempt) => {
-        if (attempt === 1) this.#log.error(`cannot listen on ${listen}; trying again`, { error });
-      },
-    );
-    task.want();
-    this.#closers.push(async () => {
-      await task.stop();
-      await listener?.close();
-    });
-  }
-
   async #sample(): Promise<void> {
     const { own, nodes } = this.#cluster.watches;
     this.#metrics.apiRelists.reset();
@@ -280,6 +273,12 @@ export class Agent {
     this.#networks.sample();
     await this.#housekeeping.countDurations();
   }
+}
+
+/** One run at a time: who asks meanwhile gets the same answer. */
+function shared<T>(run: () => Promise<T>): () => Promise<T> {
+  let running: Promise<T> | undefined;
+  return () => (running ??= run().finally(() => (running = undefined)));
 }
 
 async function loadCache({ dataDir, network, nodeName }: AgentConfig, log: Logger): Promise<CachedInputs | undefined> {

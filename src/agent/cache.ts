@@ -5,6 +5,7 @@
  * renamed into place, since a power failure is one of the occasions it is for.
  */
 import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
 import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
@@ -122,6 +123,13 @@ export class CacheWriter {
 
   constructor(path: string) {
     this.#path = path;
+  }
+
+  /** Whether what was saved is gone; if so, the next save writes. */
+  lost(): boolean {
+    if (this.#hash === "" || existsSync(this.#path)) return false;
+    this.#hash = "";
+    return true;
   }
 
   /** @returns whether something was written. @throws Error with the system's code; the former file is then still whole. */

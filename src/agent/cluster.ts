@@ -128,6 +128,13 @@ export class ClusterView {
     return { own: this.#own.state, nodes: this.#nodes.state };
   }
 
+  /** Saves the inputs anew where somebody has removed what was saved. @returns whether somebody has */
+  keepCache(): boolean {
+    if (!this.live || !this.#options.writer.lost()) return false;
+    this.#save.want();
+    return true;
+  }
+
   /** Stops watching and saves what is not saved yet. */
   async stop(): Promise<void> {
     clearTimeout(this.#grace);

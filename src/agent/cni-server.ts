@@ -8,7 +8,6 @@
  * event loop, so that however many come, watches and probes have their turns between them; requests about the same
  * attachment wait for each other.
  */
-import { rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { type CniAnswer, type CniCall, type Host, isAnswer, readCall, serveCall } from "../cni/index.ts";
 import type { Logger } from "../log/index.ts";
@@ -25,8 +24,8 @@ import {
   sendNow,
 } from "../sys/index.ts";
 import { ACCEPTED, DECLINED, DELIVERED, encodeAnswer, type LauncherRequest, RequestReader } from "./cni-wire.ts";
+import { KeptSocket } from "./disk/kept-socket.ts";
 import { LauncherNames, type NameKeeper } from "./launcher-names.ts";
-import { listenPrivately } from "./private-socket.ts";
 
 /** Name of the socket in the run directory; the launcher looks for it there. */
 export const CNI_SOCKET = "cni.sock";
@@ -54,8 +53,7 @@ interface Waiting {
 /** A listening server. */
 export class CniServer {
   readonly #options: CniServerOptions;
-  readonly #server: Server;
-  readonly #path: string;
+  #socket: KeptSocket | undefined;
   readonly #own: NetnsIdentity;
   readonly #waiting: Waiting[] = [];
   /** The last request of each attachment that is under way. */
@@ -64,27 +62,36 @@ export class CniServer {
 
   private constructor(options: CniServerOptions) {
     this.#options = options;
-    this.#path = `${options.runDir}/${CNI_SOCKET}`;
     this.#own = netnsIdentity("/proc/thread-self/ns/net");
-    this.#server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => this.#connected(socket));
-    this.#server.maxConnections = MAX_CONNECTIONS;
   }
 
   /** Listens on a socket that only its owner may use. @throws Error with `code` when it cannot listen */
   static async listen(options: CniServerOptions): Promise<CniServer> {
     const server = new CniServer(options);
-    await listenPrivately(server.#server, server.#path);
-    server.#server.on("error", (error) => options.log.warn("a CNI request could not be taken", { error }));
+    server.#socket = await KeptSocket.open(`${options.runDir}/${CNI_SOCKET}`, () => server.#make());
     return server;
+  }
+
+  /** Makes the socket's name lead here again. @returns whether it did not. @throws Error with `code` when it cannot listen */
+  async keep(): Promise<boolean> {
+    return (await this.#socket?.keep()) ?? false;
   }
 
   /** Takes no more requests, drops those that have not begun (their launchers serve them) and waits for the others. */
   async close(): Promise<void> {
-    rmSync(this.#path, { force: true });
-    this.#server.close();
+    void this.#socket?.close();
     clearImmediate(this.#turn);
     for (const { socket } of this.#waiting.splice(0)) socket.destroy();
     await Promise.all(this.#underWay.values());
+  }
+
+  #make(): Server {
+    const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => this.#connected(socket));
+    server.maxConnections = MAX_CONNECTIONS;
+    server.on("listening", () =>
+      server.on("error", (error) => this.#options.log.warn("a CNI request could not be taken", { error })),
+    );
+    return server;
   }
 
   #connected(socket: Socket): void {

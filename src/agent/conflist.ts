@@ -73,7 +73,9 @@ export function ensureConflist(confDir: string, name: string, text: string): boo
 export function conflistsBefore(confDir: string, name: string): string[] {
   let files: string[];
   try {
-    files = readdirSync(confDir);
+    // a runtime passes over directories (libcni's ConfFiles)
+    const entries = readdirSync(confDir, { withFileTypes: true });
+    files = entries.filter((entry) => !entry.isDirectory()).map((entry) => entry.name);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
     throw error;

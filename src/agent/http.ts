@@ -1,13 +1,15 @@
 /**
- * The agent's answers over HTTP: a handful of GET routes on a TCP address for the kubelet and Prometheus,
- * and on a Unix socket for the operator's command line. Nothing is ever read from a request but its path,
- * headers are small, every phase has a limit and so does the number of connections: a slow or hostile
- * client costs the agent nothing that the data path needs.
+ * The agent's answers over HTTP: a handful of GET routes on TCP addresses for the kubelet and Prometheus,
+ * and on a Unix socket for the operator's command line. Nothing is ever read from a request but its path and its token,
+ * headers are small, every phase has a limit and so does the number of connections, of each source and of all: a slow or
+ * hostile client costs the agent nothing that the data path needs, and keeps nobody else out.
  */
-import { rmSync } from "node:fs";
+import { createHash, timingSafeEqual } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { ListenAddress } from "../config/index.ts";
-import { listening, listenPrivately } from "./private-socket.ts";
+import { ConnectionLimits } from "./connection-limits.ts";
+import { KeptSocket } from "./disk/kept-socket.ts";
+import { listening } from "./private-socket.ts";
 
 /** What a route answers. */
 export interface Answer {
@@ -38,10 +40,18 @@ export interface Listener {
   close(): Promise<void>;
 }
 
+/** Whom a TCP address serves. */
+export interface Access {
+  /** Addresses that may connect; all by default. A Unix socket's peer has none. */
+  admits?: (address: string) => boolean;
+  /** What a request must carry as `Authorization: Bearer`; undefined for nothing. */
+  token?: () => string | undefined;
+}
+
 /** Serves `routes` on a TCP address. @throws Error with `code` (EADDRINUSE, EADDRNOTAVAIL) when it cannot listen. */
-export async function listenTcp(listen: ListenAddress, routes: Routes): Promise<Listener> {
+export async function listenTcp(listen: ListenAddress, routes: Routes, access: Access = {}): Promise<Listener> {
   const { host = "::", port } = listen;
-  const server = serve(routes);
+  const server = serve(routes, access);
   await listening(server, { host, port });
   const bound = server.address();
   const actual = bound && typeof bound === "object" ? bound.port : port;
@@ -49,33 +59,33 @@ export async function listenTcp(listen: ListenAddress, routes: Routes): Promise<
 }
 
 /** Serves `routes` on a Unix socket that only its owner may use. @throws Error with `code` when it cannot listen. */
-export async function listenUnix(path: string, routes: Routes): Promise<Listener> {
-  const server = serve(routes);
-  await listenPrivately(server, path);
-  return {
-    address: path,
-    close: async () => {
-      rmSync(path, { force: true });
-      await closed(server);
-    },
-  };
-}
+export const listenUnix = (path: string, routes: Routes): Promise<KeptSocket> =>
+  KeptSocket.open(path, () => serve(routes));
 
-function serve(routes: Routes): Server {
+function serve(routes: Routes, { admits = () => true, token = () => undefined }: Access = {}): Server {
   const server = createServer({ maxHeaderSize: 8 * 1024, requestTimeout: 10_000, headersTimeout: 5_000 });
   server.keepAliveTimeout = 5_000;
   server.timeout = 15_000;
-  server.maxConnections = 64;
   server.maxRequestsPerSocket = 1_000;
+  const limits = new ConnectionLimits();
+  limits.watch(server, admits);
   server.on("request", (request, response) => {
-    void respond(routes, request, response);
+    response.once("close", limits.asked(request.socket));
+    void respond(routes, token(), request, response);
   });
   server.on("clientError", (_error, socket) => socket.destroy());
   return server;
 }
 
-async function respond(routes: Routes, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const answer = await answerTo(routes, request);
+async function respond(
+  routes: Routes,
+  token: string | undefined,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const answer = mayAsk(request, token)
+    ? await answerTo(routes, request)
+    : text(401, "this takes the bearer token that the operator has set\n");
   const body = Buffer.from(answer.body);
   // A body is never read, so the connection cannot be used again after one.
   const hasBody =
@@ -84,11 +94,20 @@ async function respond(routes: Routes, request: IncomingMessage, response: Serve
     "content-type": answer.type,
     "content-length": body.length,
     "cache-control": "no-store",
+    ...(answer.status === 401 ? { "www-authenticate": "Bearer" } : {}),
     ...(hasBody ? { connection: "close" } : {}),
   });
   response.end(request.method === "HEAD" ? undefined : body, () => {
     if (hasBody) request.destroy();
   });
+}
+
+/** Compared by digests, which takes as long whatever the two have in common. */
+function mayAsk({ headers }: IncomingMessage, token: string | undefined): boolean {
+  if (token === undefined) return true;
+  const [, given] = /^Bearer +(\S+)$/i.exec(headers.authorization ?? "") ?? [];
+  const digest = (of: string): Buffer => createHash("sha256").update(of).digest();
+  return given !== undefined && timingSafeEqual(digest(given), digest(token));
 }
 
 async function answerTo(routes: Routes, request: IncomingMessage): Promise<Answer> {

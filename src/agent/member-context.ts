@@ -21,5 +21,7 @@ export interface MemberContext {
   blocks: Pick<ObjectReflector<NetworkBlock>, "objects" | "whenSynced">;
   announce: () => void;
   announced: (network: string) => Verdict;
+  /** Hears of a file of a network that somebody had changed, and that is as it was. */
+  repaired: (path: string, network: string) => void;
   event: (type: "Normal" | "Warning", reason: string, message: string) => void;
 }

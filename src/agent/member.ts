@@ -292,7 +292,9 @@ export class Member {
     // On a bridge the others are on the pod's own link.
     const reach: PublishedExtra = mode === "Bridged" ? { bridge: bridgeOf(this.info) } : { destinations: [...cidrs] };
     const extra = { hostNetns, ...reach, needsAgent: true };
-    ensurePublished(this.#config.runDir, local, extra, log);
+    const { runDir } = this.#config;
+    if (ensurePublished(runDir, local, extra, log) && this.#written === local)
+      this.#context.repaired(publishedPath(runDir, this.name), this.name);
     this.#written = local;
     for (const tell of this.#waiting.splice(0)) tell();
   }

@@ -1,6 +1,6 @@
 /**
  * The agent's process: from the command line to an exit status. 0 after SIGTERM or SIGINT, 1 when it could not
- * start, each with a message for the operator; logs are flushed before it ends.
+ * start or go on, each with a message for the operator; logs are flushed before it ends.
  */
 import { agentUsage, ConfigError, loadAgentConfig, wantsHelp } from "../config/index.ts";
 import { createLogger, errorText, type RootLogger } from "../log/index.ts";
@@ -31,12 +31,13 @@ export async function runAgent({ argv, env, version }: Process): Promise<number>
     const told = stopSignal();
     const agent = await Agent.start(config, log, version);
     const endReturning = returnMemory();
-    const signal = await told;
+    const end = await Promise.race([told, agent.failed]);
     endReturning();
-    log.info(`${signal}: stopping; the data path stays as it is`);
+    if (end instanceof Error) log.error("skylane-agent cannot go on; the data path stays as it is", { error: end });
+    else log.info(`${end}: stopping; the data path stays as it is`);
     await Promise.race([agent.stop(), new Promise((resolve) => setTimeout(resolve, STOP_MS).unref())]);
     await log.drain(400);
-    return 0;
+    return end instanceof Error ? 1 : 0;
   } catch (error) {
     if (error instanceof ConfigError || !log) return say(`skylane-agent: ${errorText(error)}\n`, 1);
     log.error("skylane-agent cannot start", { error });

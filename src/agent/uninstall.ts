@@ -17,11 +17,11 @@ import { removeFirewall } from "../nft/index.ts";
 import { removeOverlay, VTEP_ANNOTATION } from "../overlay/index.ts";
 import { listPodLinks } from "../pod/index.ts";
 import { forgetNetns, type HeldLock, tryLock } from "../sys/index.ts";
-import { SOCKET_NAME } from "./agent.ts";
 import { GONE } from "./cni-host.ts";
 import { CNI_SOCKET } from "./cni-server.ts";
 import { isOurConflist } from "./conflist.ts";
 import { lockPath, removeDrafts } from "./instance.ts";
+import { SOCKET_NAME } from "./serving.ts";
 import { removeUplinks } from "./uplink.ts";
 
 /** What to take away, and how far to go. */

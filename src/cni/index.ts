@@ -15,5 +15,6 @@ export type {
 export { type Collected, collectDead } from "./gc.ts";
 export { type CniCall, handle, isAnswer, readCall, serveCall } from "./handle.ts";
 export { type Host, ipamDir, newAttachments, realHost } from "./host.ts";
+export { isLauncher, supportDir } from "./installation.ts";
 export type { CniAnswer, CniRequest } from "./request.ts";
 export { SUPPORTED_VERSIONS } from "./version.ts";

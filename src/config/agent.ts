@@ -66,6 +66,37 @@ const masquerade = v.pipe(
   v.description("Source address translation of pod traffic that leaves the cluster."),
 );
 
+const metrics = v.pipe(
+  v.object({
+    listen: v.optional(
+      v.pipe(listenAddress, v.description("Where `/metrics` alone is served to others than the node itself.")),
+      "",
+    ),
+    allow: v.optional(
+      v.pipe(
+        cidrList,
+        v.description(
+          "Sources that may connect there. A pod's packets to another node have its own node's address, so this cannot tell pods apart; `tokenFile` can.",
+        ),
+      ),
+      [],
+    ),
+    tokenFile: v.optional(
+      v.pipe(
+        absolutePath,
+        v.description(
+          "File with a token that requests must carry (`Authorization: Bearer`), read anew when it changes. Without a readable one, all are refused.",
+        ),
+      ),
+    ),
+  }),
+  v.check(
+    ({ listen, allow, tokenFile }) => listen === "" || allow.length > 0 || tokenFile !== undefined,
+    'with `listen`, one of `tokenFile` and `allow` says who may ask; `allow: [0.0.0.0/0, "::/0"]` is everybody',
+  ),
+  v.description("Metrics for a Prometheus that does not run on the node's own network."),
+);
+
 const cni = v.pipe(
   v.object({
     confDir: v.optional(
@@ -85,6 +116,15 @@ const cni = v.pipe(
     binDir: v.optional(
       v.pipe(absolutePath, v.description("Directory of the CNI executables, where chained plugins are looked for.")),
       "/opt/cni/bin",
+    ),
+    install: v.optional(
+      v.pipe(
+        toggle,
+        v.description(
+          "Keep the CNI executable installed in `cni.binDir`, as `skylanectl install-cni` does it. `false`: only where it has been installed so.",
+        ),
+      ),
+      false,
     ),
     chained: v.optional(
       v.pipe(
@@ -177,9 +217,15 @@ export const AgentSchema = v.object({
     "auto",
   ),
   listen: v.optional(
-    v.pipe(listenAddress, v.description("Where `/healthz`, `/readyz` and `/metrics` are served over HTTP.")),
+    v.pipe(
+      listenAddress,
+      v.description(
+        "Where `/healthz`, `/readyz` and `/metrics` are served over HTTP to the node itself. On an address that pods reach, all of them may ask: see `metrics`.",
+      ),
+    ),
     "127.0.0.1:9473",
   ),
+  metrics: v.optional(metrics, {}),
   logLevel: v.optional(v.pipe(oneOf(LEVELS), v.description("Least important level that is logged.")), "info"),
   logFormat: v.optional(
     v.pipe(oneOf(FORMATS), v.description("`text`: a line for people; `json`: one JSON object a line.")),

@@ -21,14 +21,13 @@ import {
   readlinkSync,
   renameSync,
   rmSync,
+  statSync,
   symlinkSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
+import { isLauncher, supportDir } from "../cni/index.ts";
 import { syncDirectory } from "../sys/index.ts";
 import { type Command, CommandError } from "./command.ts";
-
-/** Folder beside the executable that holds all that it needs. */
-const SUPPORT = ".skylane";
 
 /** Where this program's own files are: `<root>/bin` and `<root>/lib/skylane`. */
 export interface Installation {
@@ -55,6 +54,16 @@ function contentId(folder: string, launcher: string): string {
   return hash.digest("hex").slice(0, 16);
 }
 
+/** Whether a copy of a folder has all of its files, each as long as it was; V8's cache of code changes as it is used. */
+function isWhole(folder: string, copy: string): boolean {
+  return readdirSync(folder, { withFileTypes: true }).every((entry) => {
+    if (entry.name === "cache") return true;
+    const [from, to] = [join(folder, entry.name), join(copy, entry.name)];
+    if (entry.isDirectory()) return isWhole(from, to);
+    return statSync(to, { throwIfNoEntry: false })?.size === statSync(from).size;
+  });
+}
+
 /** Puts a finished file or link in its place with one rename. */
 function replace(temporary: string, target: string): void {
   renameSync(temporary, target);
@@ -78,7 +87,7 @@ function currentId(support: string): string | undefined {
  */
 function installCni(from: Installation, binDir: string): { id: string; changed: boolean } {
   const launcher = join(from.bin, "skylane");
-  const support = join(binDir, SUPPORT);
+  const support = supportDir(binDir);
   const executable = join(binDir, "skylane");
   const id = contentId(from.lib, launcher);
   const target = join(support, id);
@@ -90,12 +99,15 @@ function installCni(from: Installation, binDir: string): { id: string; changed: 
     if (name.startsWith(".tmp-")) rmSync(join(support, name), { recursive: true, force: true });
   let changed = false;
   try {
-    if (!existsSync(target)) {
+    if (!isWhole(from.lib, target)) {
       cpSync(from.lib, temporary, { recursive: true, dereference: true });
       // the operator's command line works from there too, when the image is long gone
       cpSync(launcher, join(temporary, "skylanectl"));
       chmodSync(join(temporary, "skylanectl"), 0o755);
+      // one of which somebody has removed a part makes room
+      if (existsSync(target)) renameSync(target, `${temporary}-old`);
       replace(temporary, target);
+      rmSync(`${temporary}-old`, { recursive: true, force: true });
       changed = true;
     }
     if (previous !== id) {
@@ -124,13 +136,10 @@ function installCni(from: Installation, binDir: string): { id: string; changed: 
   return { id, changed };
 }
 
-/** Whether a file is the launcher, of any version: it names the folder that it looks for. */
-const isLauncher = (path: string): boolean => readFileSync(path).includes(`/${SUPPORT}/current`);
-
 /** Removes the executable and all that came with it; says what was there. */
 export function uninstallCni(binDir: string): string[] {
   const loopback = join(binDir, "loopback");
-  const own = [join(binDir, "skylane"), join(binDir, SUPPORT)];
+  const own = [join(binDir, "skylane"), supportDir(binDir)];
   if (existsSync(loopback) && isLauncher(loopback)) own.push(loopback);
   const found = own.filter((path) => existsSync(path));
   for (const path of found) rmSync(path, { recursive: true, force: true });

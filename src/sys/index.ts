@@ -11,6 +11,7 @@ export { GoneFiles } from "./gone.ts";
 export * from "./lock.ts";
 export * from "./multicast.ts";
 export * from "./netns.ts";
+export { PathWatch } from "./path-watch.ts";
 export * from "./socket.ts";
 export * from "./sysctl.ts";
 export {

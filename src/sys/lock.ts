@@ -35,6 +35,9 @@ export function withLock<T>(path: string, fn: () => T): T {
 
 /** A lock that is held until it is released or the process ends. */
 export interface HeldLock {
+  /** Whether the file that is locked still has its name; another process could lock a new one otherwise. */
+  named(): boolean;
+  /** A second call does nothing. */
   release(): void;
 }
 
@@ -48,9 +51,14 @@ export function tryLock(path: string): HeldLock | undefined {
   const fd = acquire(path, LOCK_EX | LOCK_NB);
   if (fd === undefined) return undefined;
   held.add(path);
+  let open = true;
   return {
+    named: () => open && isNamed(fd, path),
     release: () => {
-      if (held.delete(path)) closeSync(fd);
+      if (!open) return;
+      open = false;
+      held.delete(path);
+      closeSync(fd);
     },
   };
 }
@@ -64,9 +72,7 @@ function acquire(path: string, how: number): number | undefined {
         closeSync(fd);
         return undefined;
       }
-      const there = statSync(path, { throwIfNoEntry: false });
-      const ours = fstatSync(fd);
-      if (there?.ino === ours.ino && there.dev === ours.dev) return fd;
+      if (isNamed(fd, path)) return fd;
     } catch (error) {
       closeSync(fd);
       throw error;
@@ -74,6 +80,12 @@ function acquire(path: string, how: number): number | undefined {
     closeSync(fd);
   }
   throw new Error(`the lock file ${path} was removed ${ATTEMPTS} times while it was being locked`);
+}
+
+function isNamed(fd: number, path: string): boolean {
+  const there = statSync(path, { throwIfNoEntry: false });
+  const ours = fstatSync(fd);
+  return there?.ino === ours.ino && there.dev === ours.dev;
 }
 
 /** Whether the lock was got; false only where `how` says not to wait. */

@@ -56,8 +56,10 @@ export function scalePart(context: Context): void {
     it("has the agent of each node serve what kubelet asks for, without a process of Node for each pod", async () => {
       const { kube } = context;
       for (const agent of await kube.list("pods", "-n", SYSTEM_NAMESPACE, "-l", "app.kubernetes.io/name=skylane")) {
-        const path = `/api/v1/namespaces/${SYSTEM_NAMESPACE}/pods/${agent.metadata.name}:9473/proxy/metrics`;
-        const metrics = await kube.kubectl("get", "--raw", path);
+        // the node's own address alone serves them by default
+        const ask = 'fetch("http://127.0.0.1:9473/metrics").then(async (answer) => process.stdout.write(await answer.text()))';
+        const exec = ["exec", agent.metadata.name, "-n", SYSTEM_NAMESPACE, "-c", "agent", "--"];
+        const metrics = await kube.kubectl(...exec, "/opt/skylane/lib/skylane/node", "-e", ask);
         for (const verb of ["ADD", "DEL"]) {
           const count = (by: string): number => {
             const line = `^skylane_cni_duration_seconds_count\\{verb="${verb}",result="ok",by="${by}"\\} (\\d+)$`;

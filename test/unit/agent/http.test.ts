@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
-import { connect, createServer } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { localAccess, metricsAccess } from "../../../src/agent/access.ts";
+import { addressOf } from "../../../src/agent/connection-limits.ts";
 import { json, type Listener, listenTcp, listenUnix, type Routes, text } from "../../../src/agent/http.ts";
 
 const routes: Routes = {
@@ -30,7 +32,7 @@ function get(options: object): Promise<{ status: number; body: string; type: str
 
 describe("the agent's HTTP", () => {
   let dir: string;
-  const open: Listener[] = [];
+  const open: Pick<Listener, "close">[] = [];
   beforeEach(() => {
     dir = mkdtempSync(join(tmpdir(), "skylane-http-"));
   });
@@ -89,5 +91,100 @@ describe("the agent's HTTP", () => {
     await listener.close();
     await gone;
     assert.deepEqual(readdirSync(dir), []);
+  });
+
+  describe("with many connections", () => {
+    /** Opens connections that ask nothing. */
+    async function idle(port: number, count: number, from: string): Promise<Socket[]> {
+      const sockets: Socket[] = [];
+      for (let i = 0; i < count; i++) {
+        const socket = connect({ port, host: "127.0.0.1", localAddress: from }).on("error", () => undefined);
+        await new Promise((resolve) => socket.once("connect", resolve));
+        sockets.push(socket);
+      }
+      return sockets;
+    }
+    const portOf = (listener: Listener): number => Number(listener.address.split(":")[1]);
+    const held: Socket[] = [];
+    afterEach(() => {
+      for (const socket of held.splice(0)) socket.destroy();
+    });
+
+    it("answers whatever others hold open, from one source or from many", async () => {
+      const listener = await listenTcp({ host: "127.0.0.1", port: 0 }, routes);
+      open.push(listener);
+      const ask = (from: string) =>
+        get({ host: "127.0.0.1", port: portOf(listener), path: "/healthz", localAddress: from });
+      held.push(...(await idle(portOf(listener), 80, "127.0.0.2")));
+      for (const from of ["127.0.0.1", "127.0.0.2"]) assert.equal((await ask(from)).status, 200);
+      for (let n = 3; n < 12; n++) held.push(...(await idle(portOf(listener), 16, `127.0.0.${n}`)));
+      for (const from of ["127.0.0.1", "127.0.0.2", "127.0.0.99"]) assert.equal((await ask(from)).status, 200);
+    });
+
+    it("cuts no request that is being answered", async () => {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const slow: Routes = { "/slow": () => promise.then(() => text(200, "done")) };
+      const listener = await listenTcp({ host: "127.0.0.1", port: 0 }, slow);
+      open.push(listener);
+      const port = portOf(listener);
+      const answers = Array.from({ length: 15 }, () => get({ host: "127.0.0.1", port, path: "/slow" }));
+      held.push(...(await idle(port, 200, "127.0.0.1")));
+      resolve();
+      for (const { status } of await Promise.all(answers)) assert.equal(status, 200);
+    });
+
+    it("does the same on the Unix socket", async () => {
+      const path = join(dir, "agent.sock");
+      open.push(await listenUnix(path, routes));
+      for (let i = 0; i < 200; i++) {
+        const socket = connect(path).on("error", () => undefined);
+        await new Promise((resolve) => socket.once("connect", resolve));
+        held.push(socket);
+      }
+      assert.equal((await get({ socketPath: path, path: "/healthz" })).status, 200);
+    });
+  });
+
+  it("lets in whom it should, with the token of now", async () => {
+    const file = join(dir, "token");
+    const errors: string[] = [];
+    const access = metricsAccess(
+      { listen: "", allow: ["127.0.0.2/32", "fd00::/8"], tokenFile: file },
+      { error: (message: string) => void errors.push(message) },
+    );
+    const listener = await listenTcp({ host: "127.0.0.1", port: 0 }, routes, access);
+    open.push(listener);
+    const port = Number(listener.address.split(":")[1]);
+    const ask = (authorization: string | undefined, from = "127.0.0.2") =>
+      get({
+        host: "127.0.0.1",
+        port,
+        path: "/healthz",
+        localAddress: from,
+        ...(authorization && { headers: { authorization } }),
+      });
+    await assert.rejects(ask("Bearer one", "127.0.0.3"), /socket hang up|ECONNRESET/);
+    assert.equal((await ask("Bearer one")).status, 401, "there is no token yet");
+    assert.match(errors.join(), /no token can be read/);
+    writeFileSync(file, "");
+    assert.equal((await ask("Bearer ")).status, 401);
+    writeFileSync(file, "one\n");
+    assert.equal((await ask(undefined)).status, 401);
+    assert.equal((await ask("Bearer two")).status, 401);
+    assert.equal((await ask("Bearer one")).status, 200);
+    writeFileSync(file, "two");
+    assert.equal((await ask("Bearer one")).status, 401);
+    assert.equal((await ask("bearer two")).status, 200);
+  });
+
+  it("takes a loopback address for the node's own, and every other one as it is told", () => {
+    const { admits } = localAccess("127.0.0.1:9473");
+    assert.deepEqual(
+      ["127.0.0.1", "127.8.9.10", "::1", "10.244.1.7", "fd00::7", "172.30.0.1"].map((address) => admits?.(address)),
+      [true, true, true, false, false, false],
+    );
+    assert.equal(localAccess(":9473").admits, undefined);
+    assert.equal(addressOf("::ffff:10.244.1.7"), "10.244.1.7");
+    assert.equal(addressOf("fe80::1%eth0"), "fe80::1");
   });
 });

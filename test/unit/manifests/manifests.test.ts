@@ -87,7 +87,7 @@ describe("the manifest", () => {
         clusterCidrs: [],
         masquerade: { enabled: true, exclude: [] },
         directRouting: "off",
-        listen: ":9473",
+        listen: "127.0.0.1:9473",
         underlay: {},
       },
     );
@@ -114,11 +114,19 @@ describe("the manifest", () => {
     assert.deepEqual(config.serviceCidrs, ["10.2.0.0/16"]);
     assert.deepEqual(
       [config.vni, config.port, config.mtu, config.listen, config.logLevel, config.logFormat],
-      [1, 8472, 1400, ":9999", "debug", "json"],
+      [1, 8472, 1400, "127.0.0.1:9999", "debug", "json"],
     );
     assert.deepEqual(config.masquerade, { enabled: false, exclude: ["192.168.0.0/16"] });
     assert.equal(config.directRouting, "auto");
     assert.equal(config.underlay.interface, "eth1");
+    assert.equal(config.metrics.listen, "", "metrics are for the node itself unless they are asked for");
+    const metrics = { enabled: true, port: 9475, tokenSecret: "x", allow: ["10.1.0.0/16"] };
+    assert.deepEqual(configured({ metrics }).metrics, {
+      listen: ":9475",
+      allow: ["10.1.0.0/16"],
+      tokenFile: "/etc/skylane-metrics/token",
+    });
+    assert.throws(() => configured({ metrics: { ...metrics, tokenSecret: "", allow: [] } }), /tokenFile/);
     assert.deepEqual(configured({ podCidrv6: "fd01::/56" }).clusterCidrs, ["fd01::/56"]);
   });
 
