@@ -285,16 +285,15 @@ export class Member {
   }
 
   #publish(local: LocalNetwork): void {
-    const { log } = this.#context;
+    const { log, repaired } = this.#context;
     this.#uplink.keep(local.mtu);
     const { path: hostNetns } = this.space;
     const { mode, cidrs } = this.info;
     // On a bridge the others are on the pod's own link.
     const reach: PublishedExtra = mode === "Bridged" ? { bridge: bridgeOf(this.info) } : { destinations: [...cidrs] };
     const extra = { hostNetns, ...reach, needsAgent: true };
-    const { runDir } = this.#config;
-    if (ensurePublished(runDir, local, extra, log) && this.#written === local)
-      this.#context.repaired(publishedPath(runDir, this.name), this.name);
+    const wrote = ensurePublished(this.#config.runDir, local, extra, log);
+    if (wrote && this.#written === local) repaired(publishedPath(this.#config.runDir, this.name), this.name);
     this.#written = local;
     for (const tell of this.#waiting.splice(0)) tell();
   }

@@ -57,7 +57,8 @@ export function scalePart(context: Context): void {
       const { kube } = context;
       for (const agent of await kube.list("pods", "-n", SYSTEM_NAMESPACE, "-l", "app.kubernetes.io/name=skylane")) {
         // the node's own address alone serves them by default
-        const ask = 'fetch("http://127.0.0.1:9473/metrics").then(async (answer) => process.stdout.write(await answer.text()))';
+        const ask =
+          'fetch("http://127.0.0.1:9473/metrics").then(async (answer) => process.stdout.write(await answer.text()))';
         const exec = ["exec", agent.metadata.name, "-n", SYSTEM_NAMESPACE, "-c", "agent", "--"];
         const metrics = await kube.kubectl(...exec, "/opt/skylane/lib/skylane/node", "-e", ask);
         for (const verb of ["ADD", "DEL"]) {

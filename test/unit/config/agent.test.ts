@@ -49,13 +49,20 @@ describe("config: the agent's", () => {
       directRouting: "off",
       txChecksum: "auto",
       listen: "127.0.0.1:9473",
+      metrics: { listen: "", allow: [] },
       logLevel: "info",
       logFormat: "text",
       gcInterval: 300,
       runDir: "/run/skylane",
       serviceCidrs: [],
       dataDir: "/var/lib/cni/skylane",
-      cni: { confDir: "/etc/cni/net.d", confName: "10-skylane.conflist", binDir: "/opt/cni/bin", chained: "auto" },
+      cni: {
+        confDir: "/etc/cni/net.d",
+        confName: "10-skylane.conflist",
+        binDir: "/opt/cni/bin",
+        install: false,
+        chained: "auto",
+      },
     });
   });
 
