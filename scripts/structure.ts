@@ -31,7 +31,7 @@ const PACKAGES: Record<string, string> = {
   "prom-client": "src/agent",
   "node:ffi": "src/sys",
 };
-const MAX_LINES = 300;
+const MAX_LINES = 400;
 
 const level = new Map(LAYERS.flatMap((row, depth) => row.map((folder) => [folder, depth] as const)));
 const breaches: string[] = [];
