@@ -35,6 +35,7 @@ import { agentRoutes } from "./routes.ts";
 import { Serving, SOCKET_NAME } from "./serving.ts";
 import type { AgentStatus } from "./status.ts";
 import { isUplink } from "./uplink.ts";
+import { deviceThere } from "./vni.ts";
 
 /** A running agent. */
 export class Agent {
@@ -103,6 +104,10 @@ export class Agent {
       ...context,
       dataPath: routedPath(log, (listener) => this.#watch(listener)),
       announced: () => announced(network),
+      onVni: (vni) => {
+        this.#networks.vniKnown(vni);
+        this.#statuses.vniKnown(vni);
+      },
       write: (local) => files.write(local, this.#networks.any ? { needsAgent: true } : {}),
     });
     this.#closers.push(() => this.#network.stop());
@@ -124,7 +129,7 @@ export class Agent {
       log,
       cached,
       writer: new CacheWriter(cachePath(config.dataDir, network)),
-      dataPathExists: rtnl.link(`sky.${config.vni}`) !== undefined,
+      dataPathExists: deviceThere(network, rtnl.links()) !== undefined,
       onInputs: (inputs, live, changes) => {
         this.#network.update(inputs, live, changes);
         this.#networks.update(inputs, live, changes);

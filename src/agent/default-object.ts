@@ -19,7 +19,10 @@ type Json = Readonly<Record<string, unknown>>;
 const MANAGED = { "app.kubernetes.io/managed-by": "skylane" } as const;
 
 /** What it is to be; undefined where the configuration does not say the whole cluster's CIDRs, or more of them than an object can have. */
-export function defaultObject({ vni, clusterCidrs, masquerade, directRouting, mtu }: AgentConfig): Json | undefined {
+export function defaultObject(
+  { clusterCidrs, masquerade, directRouting, mtu }: AgentConfig,
+  vni: number,
+): Json | undefined {
   const object = {
     apiVersion: API_VERSION,
     kind: POD_NETWORK_KIND.kind,

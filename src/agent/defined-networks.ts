@@ -6,7 +6,7 @@ import { parsePodNetwork, POD_NETWORKS, type PodNetworkInfo, resolveConflicts, s
 import type { Defined } from "./pod-wishes.ts";
 
 export interface DefinedNetworksOptions {
-  config: Pick<AgentConfig, "network" | "vni">;
+  config: Pick<AgentConfig, "network">;
   log: Logger;
   client: KubeClient;
   event: (type: "Normal" | "Warning", reason: string, message: string) => void;
@@ -16,6 +16,7 @@ export interface DefinedNetworksOptions {
 export class DefinedNetworks implements Defined {
   readonly #options: DefinedNetworksOptions;
   readonly #objects: ObjectReflector<PodNetworkInfo>;
+  #defaultVni: number | undefined;
   #accepted = new Map<string, PodNetworkInfo>();
   #refused = new Map<string, string>();
 
@@ -32,6 +33,12 @@ export class DefinedNetworks implements Defined {
       onChange();
     });
     this.#objects.start();
+  }
+
+  /** The default network's VNI is known now: no other may have it. */
+  vniKnown(vni: number): void {
+    this.#defaultVni = vni;
+    if (this.known) this.#choose();
   }
 
   stop(): Promise<void> {
@@ -62,7 +69,7 @@ export class DefinedNetworks implements Defined {
   #choose(): void {
     const { config, log, event } = this.#options;
     const defined = [...this.#objects.objects.values()].filter(({ name }) => name !== config.network);
-    const { accepted, refused } = resolveConflicts(defined, config.vni);
+    const { accepted, refused } = resolveConflicts(defined, this.#defaultVni);
     const refusals = new Map(refused.map(({ network, message }) => [network.name, message]));
     for (const [name, network] of accepted) {
       const message = unserved(network);

@@ -21,7 +21,7 @@ export type PublishedExtra = Pick<PublishedNetwork, "hostNetns" | "destinations"
  * @throws Error of the system when it cannot be written.
  */
 export function ensurePublished(runDir: string, local: LocalNetwork, extra: PublishedExtra, log: Logger): boolean {
-  const { network, node, vni, device, mtu, podCidrs, clusterCidrs } = local;
+  const { network, node, vni, device, mtu, podCidrs, clusterCidrs, narrow } = local;
   const wanted: PublishedNetwork = {
     version: PUBLISHED_VERSION,
     network,
@@ -31,6 +31,7 @@ export function ensurePublished(runDir: string, local: LocalNetwork, extra: Publ
     mtu,
     podCidrs,
     clusterCidrs,
+    ...(narrow !== undefined && { narrow }),
     ...extra,
   };
   if (JSON.stringify(present(runDir, wanted)) === JSON.stringify(wanted)) return false;

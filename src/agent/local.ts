@@ -9,6 +9,7 @@ import { directFamilies } from "./direct.ts";
 import type { OwnFacts } from "./inputs.ts";
 import { overlayMtu } from "./mtu.ts";
 import { selectUnderlay, type Underlay, type UnderlayInput } from "./underlay.ts";
+import { DEFAULT_VNI } from "./vni.ts";
 import type { WaitKind } from "./waiting.ts";
 
 /** The machine as far as the choice depends on it. */
@@ -47,7 +48,9 @@ export function resolveLocal(
   });
   if ("missing" in result) return { missing: "underlay", message: result.missing };
   const { underlay } = result;
-  const { mtu, warnings } = overlayMtu(config.mtu, underlay, own.podCidrs.map(familyOf));
+  // Where it is left open, who asks has found out what is in use (see vni.ts).
+  const vni = config.vni === "auto" ? DEFAULT_VNI : config.vni;
+  const { mtu, warnings, narrow } = overlayMtu(config.mtu, underlay, own.podCidrs.map(familyOf));
   for (const cidr of own.podCidrs) {
     if (isClusterCidr(config.clusterCidrs, cidr)) continue;
     warnings.push(
@@ -68,17 +71,18 @@ export function resolveLocal(
     local: {
       network: config.network,
       node: own.name,
-      vni: config.vni,
-      device: `sky.${config.vni}`,
+      vni,
+      device: `sky.${vni}`,
       port: config.port,
       mtu,
-      mac: derivedMac(`${own.name}/${config.vni}`),
+      mac: derivedMac(`${own.name}/${vni}`),
       underlayIp: underlay.ip,
       podCidrs: own.podCidrs,
       clusterCidrs: config.clusterCidrs,
       txChecksum: config.txChecksum,
       ...(isolated && { isolated }),
       directRouting: config.directRouting,
+      ...(narrow !== undefined && { narrow }),
     },
   };
 }
@@ -86,7 +90,10 @@ export function resolveLocal(
 /** What differs between two versions of this node's part, for the log: "mtu 1450 → 1400". */
 export function localChanges(before: LocalNetwork, after: LocalNetwork): string[] {
   const keys = ["mtu", "underlayIp", "podCidrs", "mac", "vni", "port", "clusterCidrs"] as const;
-  return keys
+  const changes = keys
     .filter((key) => String(before[key]) !== String(after[key]))
     .map((key) => `${key} ${String(before[key])} → ${String(after[key])}`);
+  if (before.narrow !== after.narrow)
+    changes.push(after.narrow === undefined ? "IPv6 fits again" : "IPv6 does not fit");
+  return changes;
 }

@@ -15,6 +15,8 @@ const IPV6_MIN_MTU = 1280;
 export interface OverlayMtu {
   mtu: number;
   warnings: string[];
+  /** Why pods that should have IPv6 cannot have it, naming what has to be changed. */
+  narrow?: string;
 }
 
 /**
@@ -36,11 +38,13 @@ export function overlayMtu(
         `(VXLAN over IPv${family} adds ${vxlanOverhead(family)} bytes): larger packets of pods will be lost`,
     );
   }
-  if (mtu < IPV6_MIN_MTU && podFamilies.includes(6)) {
-    warnings.push(
-      `mtu ${mtu} is under ${IPV6_MIN_MTU}, the least that IPv6 works with: raise the MTU of ${underlay.device}, ` +
-        "or pods will have no IPv6",
-    );
-  }
-  return { mtu, warnings };
+  if (mtu >= IPV6_MIN_MTU || !podFamilies.includes(6)) return { mtu, warnings };
+  const least = IPV6_MIN_MTU + vxlanOverhead(family);
+  const cure =
+    configured === "auto"
+      ? `${underlay.device} has an MTU of ${underlay.mtu}; it must be ${least} at least`
+      : `the configured mtu must be ${IPV6_MIN_MTU} at least` +
+        (fitting < IPV6_MIN_MTU ? `, and that of ${underlay.device}, which is ${underlay.mtu}, ${least}` : "");
+  const narrow = `an MTU of ${mtu} is under the ${IPV6_MIN_MTU} bytes that IPv6 needs, so the kernel takes IPv6 off the device: ${cure}`;
+  return { mtu, warnings: [...warnings, narrow], narrow };
 }

@@ -60,9 +60,9 @@ export class NetworkStatuses {
   readonly #o: NetworkStatusesOptions;
   readonly #candidate: Candidate;
   readonly #task: Task;
-  readonly #default: ReturnType<typeof defaultObject>;
   #inputs: Inputs | undefined;
   #nodes = 0;
+  #defaultVni: number | undefined;
   /** While this agent is the one. */
   #watching:
     | {
@@ -77,7 +77,6 @@ export class NetworkStatuses {
   constructor(options: NetworkStatusesOptions) {
     const { client, config, log, timings } = options;
     this.#o = options;
-    this.#default = defaultObject(config);
     this.#candidate = new Candidate({
       ...LEASE,
       client,
@@ -110,6 +109,12 @@ export class NetworkStatuses {
     if (this.#watching && changes.size > 0) this.#task.want(this.#o.timings?.countMs ?? COUNT_MS);
   }
 
+  /** The default network's VNI is known now. */
+  vniKnown(vni: number): void {
+    this.#defaultVni = vni;
+    if (this.#watching) this.#task.want(SOON_MS);
+  }
+
   async stop(): Promise<void> {
     await this.#candidate.stop();
     await Promise.all([this.#task.stop(), this.#closing]);
@@ -119,7 +124,8 @@ export class NetworkStatuses {
     if (!this.#inputs) return false;
     this.#nodes = [...this.#inputs.nodes].length;
     const { known, count } = this.#o.defined();
-    return known && (count > 0 || this.#default !== undefined);
+    // Whether there is to be one does not depend on the VNI.
+    return known && (count > 0 || defaultObject(this.#o.config, 1) !== undefined);
   }
 
   #lead(): void {
@@ -165,10 +171,13 @@ export class NetworkStatuses {
     const watching = this.#watching;
     if (!watching?.objects.synced) return;
     const { client, config } = this.#o;
+    const vni = this.#defaultVni;
+    if (vni === undefined) return;
+    const wanted = defaultObject(config, vni);
     const current = (): boolean => this.#watching === watching && this.#candidate.leads;
     const all = watching.objects.objects;
-    if (current()) await keepDefaultObject(client, this.#default, all.get(DEFAULT_NETWORK)?.object, current);
-    const obstacles = this.#obstacles(all.values());
+    if (current()) await keepDefaultObject(client, wanted, all.get(DEFAULT_NETWORK)?.object, current);
+    const obstacles = this.#obstacles(all.values(), vni);
     const now = new Date().toISOString();
     const bridged = [...all.values()].some(({ name, info }) => info?.mode === "Bridged" && !obstacles.has(name));
     if (bridged) watching.endpoints.start();
@@ -199,14 +208,14 @@ export class NetworkStatuses {
   }
 
   /** Why networks cannot be, by name. */
-  #obstacles(objects: Iterable<NetworkObject>): Map<string, Obstacle> {
+  #obstacles(objects: Iterable<NetworkObject>, defaultVni: number): Map<string, Obstacle> {
     const obstacles = new Map<string, Obstacle>();
     const infos: PodNetworkInfo[] = [];
     for (const { name, info, fault } of objects) {
       if (info) infos.push(info);
       else if (name !== DEFAULT_NETWORK) obstacles.set(name, { reason: "Invalid", message: fault ?? "" });
     }
-    const { accepted, refused } = resolveConflicts(infos, this.#o.config.vni);
+    const { accepted, refused } = resolveConflicts(infos, defaultVni);
     for (const { network, reason, message } of refused) obstacles.set(network.name, { reason, message });
     for (const [name, info] of accepted) {
       const message = this.#o.unserved(info);

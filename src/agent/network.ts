@@ -24,6 +24,7 @@ import { filesVerdict, type NetworkView, type Verdict, questionsOf, sampleInto, 
 import type { NetworkStatus } from "./status.ts";
 import type { Underlay } from "./underlay.ts";
 import { SelfTest } from "./selftest.ts";
+import { vniOf } from "./vni.ts";
 import { Waiting } from "./waiting.ts";
 
 const RETRY = { baseMs: 500, maxMs: 30_000 };
@@ -48,6 +49,8 @@ export interface NetworkOptions {
   dataPath: MakeDataPath;
   /** Its pods are on bridges, so that there are no routes to peers that could be tested. */
   bridged?: boolean;
+  /** The network's VNI is known now. */
+  onVni?: (vni: number) => void;
   /** Emits an Event on our Node. */
   event: (type: "Normal" | "Warning", reason: string, message: string) => void;
 }
@@ -206,7 +209,8 @@ export class PodNetwork {
     if (!inputs || this.#stopped) return;
     const { config, rtnl, space } = this.#options;
     const machine = lookAt(rtnl);
-    const result = resolveLocal(config, inputs.own, machine, this.#underlay?.ip, space !== undefined);
+    const settled = { ...config, vni: this.#local?.vni ?? vniOf(config, inputs, machine.links) };
+    const result = resolveLocal(settled, inputs.own, machine, this.#underlay?.ip, space !== undefined);
     if ("missing" in result) this.#waiting.for(result.missing, result.message);
     else {
       this.#waiting.over();
@@ -231,6 +235,7 @@ export class PodNetwork {
       this.#local = local;
       const { device, mtu, mac, underlayIp, podCidrs } = local;
       this.#log.info("this node's part of the pod network", { device, mtu, mac, underlayIp, podCidrs });
+      this.#options.onVni?.(local.vni);
       return;
     }
     const changes = localChanges(before, local);

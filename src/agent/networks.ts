@@ -72,6 +72,12 @@ export class Networks {
     return this.#defined.defined;
   }
 
+  /** The default network's VNI is known now: none of these may have it. */
+  vniKnown(vni: number): void {
+    this.#defined.vniKnown(vni);
+    this.#redefined();
+  }
+
   /** What to say of them on our Node. */
   get entries(): Entries {
     return new Map([

@@ -40,14 +40,15 @@ export function filesVerdict(worked: boolean, error: unknown): Verdict {
 /** The network's lines of `/readyz`. */
 export function questionsOf(view: NetworkView): Question[] {
   const { waiting, overlay } = view;
+  const narrow = view.local?.narrow;
   const entries = Object.entries(overlay?.entries ?? {});
   const counts = entries.map(([kind, { expected, present }]) => `${kind} ${present}/${expected}`).join(", ");
   const line = (name: string, verdict: Verdict): Question => ({ name, ask: () => verdict });
   return [
     line("inputs", { ok: waiting === undefined, message: waiting ?? "Node, pod CIDRs and underlay are known" }),
     line("device", {
-      ok: overlay !== undefined && overlay.error === undefined,
-      message: overlay?.error ?? (overlay ? `${overlay.device} is up` : "not made yet"),
+      ok: overlay !== undefined && overlay.error === undefined && narrow === undefined,
+      message: overlay?.error ?? narrow ?? (overlay ? `${overlay.device} is up` : "not made yet"),
     }),
     line("entries", {
       ok: entries.length > 0 && entries.every(([, { expected, present }]) => present >= expected),
@@ -63,11 +64,12 @@ export function questionsOf(view: NetworkView): Question[] {
 /** The network's part of `/status`; undefined until there is something to tell. */
 export function statusOf({ local, overlay, worked, refused }: NetworkView): NetworkStatus | undefined {
   if (!local || !overlay) return undefined;
-  const { ready, peers, entries, repairs, error } = overlay;
+  const { ready, peers, entries, repairs } = overlay;
+  const error = overlay.error ?? local.narrow;
   return {
     ...identityOf(local),
     mode: "Routed",
-    ready: ready && worked,
+    ready: ready && worked && local.narrow === undefined,
     ...(error === undefined ? {} : { error }),
     // In an order that does not depend on who came first.
     peers: peers

@@ -14,6 +14,7 @@ import type { AttachedInterface, Place, Wanted } from "./further.ts";
 import type { Host } from "./host.ts";
 import { refuse } from "./json.ts";
 import type { AttachOptions } from "./options.ts";
+import { requireWide } from "./published-state.ts";
 import type { VerbInput } from "./request.ts";
 import { canonicalDst, type CniResult, type ResultRoute } from "./result.ts";
 import { takeBack } from "./take-back.ts";
@@ -33,6 +34,8 @@ function mtuOf(options: AttachOptions, published: PublishedNetwork): number {
       `at most ${published.mtu}, which is what the overlay of network "${published.network}" carries`,
     );
   }
+  // First what is the node's trouble: nothing of the configuration would mend it.
+  requireWide(published);
   if (mtu < MIN_IPV6_MTU && published.podCidrs.some((cidr) => familyOf(cidr) === 6)) {
     throw refuse("mtu", mtu, `at least ${MIN_IPV6_MTU}, since the pods have IPv6`);
   }

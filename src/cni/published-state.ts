@@ -4,7 +4,7 @@
  */
 import type { PublishedNetwork } from "../config/index.ts";
 import type { NetConfig } from "./config.ts";
-import { CniError, describeError } from "./errors.ts";
+import { CniError, CODE, describeError } from "./errors.ts";
 import type { Host } from "./host.ts";
 
 /** @throws CniError with the code given when the network is not published, or what is published cannot be used. */
@@ -28,4 +28,14 @@ export function requirePublished(host: Host, config: NetConfig, code: number): P
     );
   }
   return published;
+}
+
+/** @throws CniError 51 when pods would lack a family because of the MTU, which is no fault of the configuration's. */
+export function requireWide({ network, narrow }: PublishedNetwork): void {
+  if (narrow === undefined) return;
+  throw new CniError(
+    CODE.limited,
+    `pods of network "${network}" cannot have IPv6 on this node: ${narrow}`,
+    "They come as soon as it is large enough; skylanectl doctor on this node looks at the way to each peer.",
+  );
 }

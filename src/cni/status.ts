@@ -6,7 +6,7 @@ import { cidrContains, FAMILIES, familyOf } from "../addr/index.ts";
 import { podSpan } from "../ipam/index.ts";
 import { Delegate } from "./delegate.ts";
 import { CniError, CODE } from "./errors.ts";
-import { requirePublished } from "./published-state.ts";
+import { requirePublished, requireWide } from "./published-state.ts";
 import type { VerbInput, VerbOutput } from "./request.ts";
 
 /** The CIDRs of a family that has no free address in any of them, if there is one. */
@@ -30,7 +30,8 @@ export async function status({ env, config, host }: VerbInput): Promise<VerbOutp
       "Pods reach no other node until skylane-agent on this node has made it again; see whether the agent runs.",
     );
   }
-  if (config.ipam !== undefined) {
+  if (config.ipam === undefined) requireWide(published);
+  else {
     await new Delegate(config, env).forward("STATUS");
     return { stdout: "" };
   }

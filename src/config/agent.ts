@@ -158,8 +158,14 @@ export const AgentSchema = v.object({
   ),
   network: v.optional(v.pipe(networkName, v.description("Name of the pod network.")), "default"),
   vni: v.optional(
-    v.pipe(vni, v.description("VXLAN network identifier, the same on all nodes. The device is called `sky.<vni>`.")),
-    4096,
+    v.pipe(
+      v.union([v.literal("auto"), vni]),
+      v.metadata({ allowed: "`auto`, or a whole number from 1 to 16777215" }),
+      v.description(
+        "VXLAN network identifier. `auto`: the one that this node has already, else the one that most other nodes have of 4096 (the default of former releases) and 759, else 759. The device is called `sky.<vni>`.",
+      ),
+    ),
+    "auto",
   ),
   port: v.optional(
     v.pipe(

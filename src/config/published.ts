@@ -40,6 +40,8 @@ export interface PublishedNetwork {
   bridge?: { name: string; prefixLengths: { 4?: number; 6?: number } };
   /** Only the agent knows what else a pod is to have: an ADD waits for it. */
   needsAgent?: boolean;
+  /** Why pods that should have IPv6 cannot have it, in words: until then none can be added. */
+  narrow?: string;
 }
 
 const prefixLength = (family: Family) =>
@@ -65,6 +67,7 @@ const fields = v.object({
     v.object({ name: interfaceName, prefixLengths: v.object({ 4: prefixLength(4), 6: prefixLength(6) }) }),
   ),
   needsAgent: v.optional(v.boolean()),
+  narrow: v.optional(v.pipe(v.string(), v.maxLength(1024))),
 });
 
 /** Only a network with a namespace of its own gets its addresses in blocks. */

@@ -27,6 +27,7 @@ export const RTM = {
   NEWRULE: 32,
   DELRULE: 33,
   GETRULE: 34,
+  GETNSID: 90,
 } as const;
 
 /** Multicast groups as bits of nl_groups (RTNLGRP_x is bit x - 1). */
@@ -146,3 +147,6 @@ export const FR_ACT_TO_TBL = 1;
 
 /** Attributes of an error (linux/netlink.h NLMSGERR_ATTR_*). */
 export const NLMSGERR_ATTR_MSG = 1;
+
+/** Attributes of RTM_GETNSID (linux/net_namespace.h). */
+export const NETNSA = { NSID: 1, FD: 3 } as const;

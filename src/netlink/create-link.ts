@@ -12,6 +12,8 @@ import { writeOperation } from "./encode/operation.ts";
 import type { Link, LinkChange, Operation } from "./types.ts";
 import type { MessageWriter } from "./writer.ts";
 
+const EAFNOSUPPORT = 97;
+
 /** The making of a device. */
 export type Creation = Extract<Operation, { op: "add"; kind: "link" }>;
 
@@ -66,13 +68,24 @@ export function createLinkTold(connection: Connection, operation: Creation): Cre
 
 function finish(connection: Connection, { link }: Creation): Acknowledgement | undefined {
   const own = afterBirth(link);
-  const refused = own && change(connection, own);
+  const refused = own && changeBorn(connection, own);
   if (refused || link.kind !== "veth") return refused;
   const peer = afterBirth(link.peer);
   if (!peer) return undefined;
-  if (link.peer.netnsFd === undefined) return change(connection, peer);
+  if (link.peer.netnsFd === undefined) return changeBorn(connection, peer);
   using there = Connection.open({ netns: link.peer.netnsFd, timeoutMs: connection.timeoutMs });
-  return change(there, peer);
+  return changeBorn(there, peer);
+}
+
+/**
+ * The change after birth. A device without IPv6 takes no settings of it (inet6_validate_link_af in net/ipv6/addrconf.c): one with an
+ * MTU under 1280, or any on a kernel whose IPv6 is off. It makes no link-local addresses either.
+ */
+function changeBorn(connection: Connection, link: LinkChange): Acknowledgement | undefined {
+  const refused = change(connection, link);
+  if (refused?.errno !== EAFNOSUPPORT || link.addrGenMode === undefined) return refused;
+  const { addrGenMode: _, ...rest } = link;
+  return rest.alias === undefined ? undefined : change(connection, rest);
 }
 
 const change = (connection: Connection, link: LinkChange): Acknowledgement | undefined =>

@@ -11,10 +11,12 @@ import {
   AF_UNSPEC,
   IFLA,
   NDA,
+  NETNSA,
   RT_TABLE,
   RTEXT_FILTER_SKIP_STATS,
   RTM,
 } from "./constants.ts";
+import { eachAttribute, u32 } from "./decode/attributes.ts";
 import { decodeAddress } from "./decode/address.ts";
 import { decodeLink } from "./decode/link.ts";
 import { decodeNeighbour } from "./decode/neighbour.ts";
@@ -174,4 +176,26 @@ export function routeTo(connection: Connection, ip: string): Route {
   });
   if (!route) throw new MalformedMessage(`the kernel did not answer with a route when asked for the one to ${ip}`);
   return route;
+}
+
+/** Length of struct rtgenmsg with its padding. */
+const RTGENMSG = 4;
+
+export function netnsId(connection: Connection, fd: number): number | undefined {
+  return get(connection, {
+    doing: "asking for a namespace's identifier",
+    type: RTM.GETNSID,
+    body: (w) => {
+      w.u32(AF_UNSPEC);
+      w.attributeU32(NETNSA.FD, fd);
+    },
+    decode: (data) => {
+      let id: number | undefined;
+      eachAttribute(data, RTGENMSG, (type, value) => {
+        // Signed: -1 is a namespace that has none here.
+        if (type === NETNSA.NSID && (u32(value) | 0) >= 0) id = u32(value);
+      });
+      return id;
+    },
+  });
 }

@@ -97,6 +97,14 @@ export class Rtnl implements Disposable {
   }
 
   /**
+   * The number by which this namespace's links name another one (`peerNetnsId`); `undefined` when none of them has ever led there.
+   * @param fd the other namespace, open in this process
+   */
+  netnsId(fd: number): number | undefined {
+    return questions.netnsId(this.#connection, fd);
+  }
+
+  /**
    * The route that a packet to `ip` would take now: device, gateway, preferred source, table; `dst` is the address itself.
    * @throws NetlinkError ENETUNREACH and others when there is none
    */

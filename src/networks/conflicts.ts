@@ -16,13 +16,13 @@ export interface RefusedNetwork {
 /**
  * The networks apart. Every node comes to the same result, whatever the order in which it heard of them. The object of the
  * default network is in neither: it shows a network that the agent's configuration makes.
- * @param defaultVni VNI of the default network, which no other may have however old it is
+ * @param defaultVni VNI of the default network, which no other may have however old it is; undefined while that is not known
  */
 export function resolveConflicts(
   networks: Iterable<PodNetworkInfo>,
-  defaultVni: number,
+  defaultVni: number | undefined,
 ): { accepted: Map<string, PodNetworkInfo>; refused: RefusedNetwork[] } {
-  const holders = new Map([[defaultVni, DEFAULT_NETWORK]]);
+  const holders = new Map(defaultVni === undefined ? [] : [[defaultVni, DEFAULT_NETWORK]]);
   const accepted = new Map<string, PodNetworkInfo>();
   const refused: RefusedNetwork[] = [];
   for (const network of [...networks].sort((a, b) => (isOlder(a, b) ? -1 : 1))) {

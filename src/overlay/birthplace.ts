@@ -5,10 +5,10 @@
  * underlay is to be found in the pod network's namespace. The kernel has one device a VNI and port for all that
  * were made from one namespace, wherever they are.
  */
-import { type Link, NetlinkError, type Operation, type Rtnl } from "../netlink/index.ts";
+import type { Link, Operation, Rtnl } from "../netlink/index.ts";
 import { closeFd, openNetns } from "../sys/index.ts";
 import { DeviceConflict } from "./errors.ts";
-import { isOverlayDevice, sameVxlan, vxlanConflict } from "./recognize.ts";
+import { isOverlayDevice, sameVxlan, vxlanConflict, whoIsInTheWay } from "./recognize.ts";
 import type { DesiredDevice } from "./types.ts";
 
 /** Where a device is made, and where it shall be. */
@@ -49,13 +49,7 @@ export function giveBirth({ rtnl, netns }: Birthplace, desired: DesiredDevice, {
     const there = link.kind === "vxlan" ? { ...link, netnsFd } : link;
     rtnl.execute({ op: "add", kind: "link", link: there });
   } catch (error) {
-    if (!(error instanceof NetlinkError) || error.code !== "EEXIST") throw error;
-    throw new DeviceConflict(
-      desired.name,
-      `a VXLAN device with VNI ${desired.vni} on UDP port ${desired.port} is in another network namespace of this host already, ` +
-        `so the kernel cannot make ${desired.name}; delete it there if nothing uses it`,
-      { cause: error },
-    );
+    throw whoIsInTheWay(error, desired);
   } finally {
     if (typeof netns === "string") closeFd(netnsFd);
   }

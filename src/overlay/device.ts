@@ -11,7 +11,7 @@ import { type Birthplace, giveBirth, planBirthplace } from "./birthplace.ts";
 import { DeviceConflict } from "./errors.ts";
 import { fixedDifferences, liveDifferences } from "./match.ts";
 import { prepareDevice, type Preparation } from "./prepare.ts";
-import { isOverlayDevice, sameVxlan, vxlanConflict } from "./recognize.ts";
+import { isOverlayDevice, sameVxlan, vxlanConflict, whoIsInTheWay } from "./recognize.ts";
 import type { DesiredDevice } from "./types.ts";
 
 /** What has to be done about the device itself, but for setting it up. */
@@ -98,7 +98,7 @@ export function ensureDevice(
   for (const operation of operations) {
     const made = birthplace && operation.kind === "link" && operation.op === "add";
     if (made) giveBirth(birthplace, desired, operation);
-    else rtnl.execute(operation);
+    else execute(rtnl, desired, operation);
   }
   let link = mustBeThere(rtnl, desired);
   const wrong = fixedDifferences(desired, link);
@@ -110,11 +110,20 @@ export function ensureDevice(
   }
   const problems = prepareDevice(desired, how);
   if (!link.up) {
-    rtnl.execute({ op: "set", kind: "link", link: { index: link.index, up: true } });
+    execute(rtnl, desired, { op: "set", kind: "link", link: { index: link.index, up: true } });
     if (did.length === 0) did.push("set it up");
     link = mustBeThere(rtnl, desired);
   }
   return { link, changed: did.length > 0, did, problems };
+}
+
+/** @throws DeviceConflict, NetlinkError */
+function execute(rtnl: Pick<Rtnl, "execute">, desired: DesiredDevice, operation: Operation): void {
+  try {
+    rtnl.execute(operation);
+  } catch (error) {
+    throw whoIsInTheWay(error, desired);
+  }
 }
 
 function mustBeThere(rtnl: Pick<Rtnl, "link">, { name }: DesiredDevice): Link {

@@ -77,6 +77,8 @@ export class OverlayReconciler {
   /** Replaces what we are ourselves: underlay address, MTU, VNI, MAC, pod CIDRs … The network's name stays. */
   setLocal(local: LocalNetwork): void {
     if (local.network !== this.#desired.local.network) throw new Error("a reconciler serves one pod network");
+    // What failed may have failed because of what has changed: IPv6 under too small an MTU, for one.
+    this.#upkeep.backoff.keep(() => false);
     this.#desired.setLocal(local);
     this.#change();
   }

@@ -59,6 +59,8 @@ export interface LocalNetwork {
   txChecksum?: TxChecksum;
   /** `off` by default. */
   directRouting?: DirectRouting;
+  /** Why pods can have no IPv6, in words: the MTU is too small for it. */
+  narrow?: string;
 }
 
 /** Where a peer on the same segment takes pods' packets of one family. */

@@ -24,7 +24,7 @@ export interface KernelFacts {
 
 /** The settings that checks need, from the agent's configuration. */
 export interface Settings {
-  vni: number;
+  vni: "auto" | number;
   port: number;
   /** "" when nothing is served over TCP. */
   listen: string;
@@ -53,6 +53,15 @@ export interface UdpHolder {
   family: 4 | 6;
   /** "name (pid N)"; undefined where processes cannot be seen, as from a pod. */
   process?: string | undefined;
+}
+
+/** A VXLAN device on our UDP port that was made in this namespace and is in another one. */
+export interface VxlanElsewhere {
+  name: string;
+  vni: number;
+  /** A path of that namespace. */
+  netns: string;
+  alias?: string;
 }
 
 /** What answers on the agent's TCP address. */
@@ -122,6 +131,7 @@ export interface Facts {
   chains: Looked<readonly SurveyedChain[]>;
   forward: Looked<readonly ForwardChain[]>;
   udpHolders: readonly UdpHolder[];
+  vxlanElsewhere: readonly VxlanElsewhere[];
   listen: ListenAnswer | undefined;
   managers: ManagerFacts;
   peers: readonly PeerProbe[];

@@ -11,6 +11,7 @@ import { type Facts, type Looked, networkOf, type Settings } from "./facts.ts";
 import { confFiles, countNeighbours, gatherManagers, gatherSysctls, udpHolders, whoListens } from "./gather-host.ts";
 import { tryKernel } from "./gather-kernel.ts";
 import { probePeers, type ProbeOptions } from "./gather-peers.ts";
+import { vxlanElsewhere } from "./gather-vxlan.ts";
 
 const MAIN = 254;
 
@@ -69,6 +70,7 @@ export async function gather(options: GatherOptions): Promise<Facts> {
     chains: await looked(() => surveyChains(run)),
     forward: await looked(() => forwardChains(run)),
     udpHolders: udpHolders(port),
+    vxlanElsewhere: vxlanElsewhere(port),
     listen: await whoListens(settings.listen),
     managers: gatherManagers(links),
     peers: network ? await probePeers(network, links, rtnl, options) : [],

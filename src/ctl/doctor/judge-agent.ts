@@ -1,6 +1,7 @@
 /** Does the agent run, is it content, and do the ports and files that it needs belong to it? */
 import { type Facts, networkOf } from "./facts.ts";
 import { fail, type Finding, ok, skip, some, warn } from "./finding.ts";
+import { judgeVxlanPort } from "./judge-vxlan.ts";
 
 function agent(facts: Facts): Finding[] {
   const { agent: looked, installed } = facts;
@@ -19,7 +20,8 @@ function agent(facts: Facts): Finding[] {
   const { ready, api, version } = looked.value;
   const failing = ready.checks.filter((check) => !check.ok);
   const network = networkOf(facts);
-  const errors = network?.peers.filter(({ state }) => state === "error") ?? [];
+  // What the device cannot have is said of the device.
+  const errors = network?.error === undefined ? (network?.peers.filter(({ state }) => state === "error") ?? []) : [];
   const refused = network?.refused ?? [];
   return [
     failing.length === 0
@@ -61,39 +63,6 @@ function agent(facts: Facts): Finding[] {
   ];
 }
 
-function vxlanPort(facts: Facts): Finding {
-  const { links, udpHolders, settings } = facts;
-  const { vni, port } = networkOf(facts) ?? settings;
-  const name = "port.vxlan";
-  const ours = links.find((link) => link.name === `sky.${vni}`);
-  const others = links.filter((link) => link !== ours && link.vxlan?.port === port);
-  const twin = others.find((link) => link.vxlan?.vni === vni);
-  if (twin)
-    return fail(
-      name,
-      `${twin.name} is a VXLAN device with our VNI ${vni} and our UDP port ${port}`,
-      "The kernel allows one device for a VNI and port: ours cannot be made, or its packets go to the other.",
-      `Remove it if it is a leftover (ip link delete ${twin.name}), or give Skylane another vni or port, the same on all nodes.`,
-    );
-  if (udpHolders.length > 0 && !ours?.up) {
-    const holder = udpHolders.find(({ process }) => process !== undefined)?.process;
-    return fail(
-      name,
-      `UDP port ${port} is taken${holder ? ` by ${holder}` : " by another socket"}`,
-      "The VXLAN device cannot receive: it does not come up.",
-      `End what has it (ss -ulnp 'sport = :${port}'), or set another port, the same on all nodes.`,
-    );
-  }
-  if (others.length > 0)
-    return warn(
-      name,
-      `${some(others.map((link) => `${link.name} (VNI ${link.vxlan?.vni})`))} uses UDP port ${port} too`,
-      "Both work, since their VNIs differ; but firewall rules for the one then hold for the other.",
-      "Remove it if it is a leftover of another CNI plugin.",
-    );
-  return ok(name, ours ? `UDP port ${port} is ${ours.name}'s` : `UDP port ${port} is free`);
-}
-
 function listenPort({ settings, listen, agent: looked }: Facts): Finding {
   const name = "port.listen";
   const { listen: address } = settings;
@@ -124,6 +93,20 @@ function device(facts: Facts): Finding[] {
       ),
     ];
   const overhead = network.underlayIp.includes(":") ? 70 : 50;
+  const ipv6 = network.podCidrs.some((cidr) => cidr.includes(":"));
+  if (ipv6 && link.mtu < IPV6_LEAST) {
+    const tooNarrow = uplink !== undefined && !uplink.loopback && uplink.mtu < IPV6_LEAST + overhead;
+    return [
+      fail(
+        "device",
+        `${link.name} has MTU ${link.mtu}, under the ${IPV6_LEAST} bytes that IPv6 needs${uplink ? `, over ${uplink.name} with ${uplink.mtu}` : ""}`,
+        "The kernel has taken IPv6 off the device: pods have none, and new ones cannot be made.",
+        tooNarrow
+          ? `Raise the MTU of ${uplink.name} to ${IPV6_LEAST + overhead} at least (ip link set ${uplink.name} mtu ${IPV6_LEAST + overhead}, and where the system keeps it). IPv6 comes back by itself.`
+          : `Set mtu to auto, or to ${IPV6_LEAST} at least, and restart the agent.`,
+      ),
+    ];
+  }
   if (uplink && !uplink.loopback && link.mtu > uplink.mtu - overhead)
     return [
       warn(
@@ -164,6 +147,13 @@ function files({ settings, confFiles, executable, agent: looked }: Facts): Findi
           "docs/operations.md: moving from flannel; the steps are the same for others.",
         ),
       );
+    else if (at < 0 && "value" in looked && looked.value.ready.checks.some(({ name, ok }) => !ok && name !== "cni"))
+      found.push(
+        skip(
+          "cni.configuration",
+          `${confName} is not in ${confDir} yet: it waits for what keeps the agent from being ready`,
+        ),
+      );
     else if (at < 0 && "value" in looked)
       found.push(
         fail(
@@ -201,11 +191,14 @@ function files({ settings, confFiles, executable, agent: looked }: Facts): Findi
   return found;
 }
 
+/** The least MTU that IPv6 works with (RFC 8200, section 5). */
+const IPV6_LEAST = 1280;
+
 /** All about the agent, its device, its ports and its files. */
 export const judgeAgent = (facts: Facts): Finding[] => [
   ...agent(facts),
   ...device(facts),
-  vxlanPort(facts),
+  judgeVxlanPort(facts),
   listenPort(facts),
   ...files(facts),
 ];

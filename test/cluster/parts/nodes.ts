@@ -18,7 +18,7 @@ export function nodesPart(context: Context): void {
     /** Waits until another node's kernel sends to that node's pods by that underlay address, or not at all. */
     async function fdbHas(observer: string, address: string, expected: boolean): Promise<void> {
       await eventually(async () => {
-        const fdb = (await context.machine.hardware?.at(observer, ["bridge", "fdb", "show", "dev", "sky.4096"])) ?? "";
+        const fdb = (await context.machine.hardware?.at(observer, ["bridge", "fdb", "show", "dev", "sky.759"])) ?? "";
         const has = fdb.includes(`dst ${address} `);
         if (has !== expected) throw new Error(`${observer}: ${fdb.trim()}`);
         return true;
@@ -84,7 +84,7 @@ export function nodesPart(context: Context): void {
       const started = performance.now();
       const watching = eventually(async () => {
         const [observer] = nodes as [string];
-        const fdb = (await machine.hardware?.at(observer, ["bridge", "fdb", "show", "dev", "sky.4096"])) ?? "";
+        const fdb = (await machine.hardware?.at(observer, ["bridge", "fdb", "show", "dev", "sky.759"])) ?? "";
         if (!fdb.includes("dst 172.30.0.14 ")) throw new Error("not yet");
         return performance.now() - started;
       }, PATIENCE);

@@ -213,6 +213,7 @@ export class TestNode {
     this.#config = {
       nodeName: this.name,
       kubeconfig: fabric.kubeconfig,
+      vni: 4096,
       listen: "",
       runDir: join(this.dir, "run"),
       dataDir: join(this.dir, "data"),

@@ -168,6 +168,36 @@ describe("skylanectl doctor", function () {
     assert.deepEqual(levels(await examine(n3), ...checks), levels(before, ...checks));
   });
 
+  it("finds a VXLAN device of this host that is in another namespace, as Docker Swarm puts its own", async () => {
+    using sandbox = testNamespace("swarm");
+    const vxlan = ["type", "vxlan", "id", "4097", "dstport", "4789", "nolearning"];
+    n3.ns.exec("ip", "link", "add", "vx-001001-abcde", "netns", sandbox.name, ...vxlan);
+    // One of another host, with the same VNI, concerns nobody here.
+    sandbox.exec("ip", "link", "add", "vx-own", "type", "vxlan", "id", "4099", "dstport", "4789", "nolearning");
+    const { findings } = await examine(n3);
+    const found = findings.find(({ check }) => check === "port.vxlan");
+    assert.equal(found?.level, "warn");
+    assert.match(found?.found ?? "", /vx-001001-abcde in the network namespace \S+ \(VNI 4097\)/);
+    assert.ok(!found?.found.includes("vx-own"));
+  });
+
+  it("says what is in the way when such a device has our VNI", async () => {
+    using sandbox = testNamespace("twin");
+    await n3.stop();
+    n3.ns.exec("ip", "link", "del", "sky.4096");
+    const vxlan = ["type", "vxlan", "id", "4096", "dstport", "4789", "nolearning"];
+    n3.ns.exec("ip", "link", "add", "vx-001000-abcde", "netns", sandbox.name, ...vxlan);
+    n3.start();
+    const error = await eventually(async () => (await n3.status()).networks[0]?.error, { timeoutMs: 20_000 });
+    assert.match(error ?? "", /VNI 4096 on UDP port 4789 is in another network namespace/);
+    const { findings } = await examine(n3);
+    const found = findings.find(({ check }) => check === "port.vxlan");
+    assert.equal(found?.level, "fail");
+    assert.match(found?.found ?? "", /vx-001000-abcde in the network namespace/);
+    sandbox.exec("ip", "link", "del", "vx-001000-abcde");
+    await n3.ready(["n1", "n2"], 60_000);
+  });
+
   it("works on a host without Skylane: what could be, who has the port, and no failure for its absence", async () => {
     using host = testNamespace("bare");
     const nothing = join(fabric.dir, "nothing");

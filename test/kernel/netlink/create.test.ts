@@ -27,6 +27,19 @@ describe("a device that is made and told of at once", () => {
     closeFd(fd);
   });
 
+  it("is made with an MTU under which there is no IPv6, whatever is asked of its link-local addresses", () => {
+    const asked = { addrGenMode: "none", mtu: 1200 } as const;
+    const peer = { ...asked, name: "narrowp", netnsFd: fd };
+    rtnl.execute({ op: "add", kind: "link", link: { ...asked, kind: "veth", name: "narrow", alias: "thin", peer } });
+    assert.deepEqual(
+      [rtnl.link("narrow")?.alias, rtnl.link("narrow")?.mtu, peers.link("narrowp")?.mtu],
+      ["thin", 1200, 1200],
+    );
+    const vxlan = { kind: "vxlan", name: "narrowx", vni: 1, port: 4789, local: "192.0.2.1" } as const;
+    rtnl.execute({ op: "add", kind: "link", link: { ...asked, ...vxlan } });
+    assert.equal(rtnl.link("narrowx")?.mtu, 1200);
+  });
+
   it("is the one that is there, with its peer in another namespace", () => {
     const made = rtnl.create(pair("one"));
     const [own, peer] = [rtnl.link("one"), peers.link("onep")];

@@ -108,6 +108,7 @@ describe("the status of pod networks", function () {
       timings: { leaseSeconds: 2, renewMs: 300, leastMs: 100, countMs: COUNT_MS, sweep: { soonMs: 50 } },
     });
     statuses.update(inputs(nodes), true, new Map());
+    statuses.vniKnown(4096);
     statuses.start();
     running.push(statuses);
     return statuses;

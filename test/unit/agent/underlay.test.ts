@@ -126,7 +126,16 @@ describe("the overlay's MTU", () => {
   });
 
   it("warns where pods could have no IPv6", () => {
-    assert.match(overlayMtu("auto", { ...eth0, mtu: 1300 }, [4, 6]).warnings.join(), /under 1280/);
+    assert.match(overlayMtu("auto", { ...eth0, mtu: 1300 }, [4, 6]).warnings.join(), /under the 1280/);
     assert.deepEqual(overlayMtu("auto", { ...eth0, mtu: 1300 }, [4]).warnings, []);
+    // Whoever can mend it is named: the link, the configuration, or both.
+    assert.match(
+      overlayMtu("auto", { ...eth0, mtu: 1329 }, [6]).narrow ?? "",
+      /eth0 has an MTU of 1329; it must be 1330/,
+    );
+    assert.match(overlayMtu(1200, eth0, [6]).narrow ?? "", /the configured mtu must be 1280 at least$/);
+    const both = overlayMtu(1200, { ...eth0, ip: "fd30::11", mtu: 1300 }, [6]).narrow ?? "";
+    assert.match(both, /the configured mtu must be 1280 at least, and that of eth0, which is 1300, 1350$/);
+    assert.equal(overlayMtu("auto", { ...eth0, mtu: 1330 }, [6]).narrow, undefined);
   });
 });

@@ -40,7 +40,7 @@ describe("config: the agent's", () => {
     assert.deepEqual(load(""), {
       nodeName: "me",
       network: "default",
-      vni: 4096,
+      vni: "auto",
       port: 4789,
       mtu: "auto",
       clusterCidrs: [],
@@ -158,7 +158,7 @@ cni:
     const expected = [
       /^11 problems:$/,
       /agent\.yaml: nodeName: is missing .*; allowed: the Node object's name/,
-      /agent\.yaml:1: vni: 0 is not allowed; allowed: a whole number from 1 to 16777215$/,
+      /agent\.yaml:1: vni: 0 is not allowed; allowed: `auto`, or a whole number from 1 to 16777215$/,
       /agent\.yaml:3: mtu: "huge" is not allowed; allowed: `auto`, or a whole number from 576/,
       /agent\.yaml:6: masquerade\.exclude\[0\]: "10\.0\.0\.1\/8" has host bits set; the network is 10\.0\.0\.0\/8; allowed: /,
       /agent\.yaml:7: logLevel: "loud" is not allowed; allowed: `error`, `warn`, `info`, `debug`$/,
@@ -230,7 +230,7 @@ cni:
     assert.match(error.message, /"--node-nam=x": unknown flag; did you mean --node-name\?/);
     assert.match(error.message, /"stray": unexpected argument/);
     assert.match(error.message, /"--zzz": unknown flag\n/);
-    assert.match(error.message, /--vni: needs a value; allowed: a whole number/);
+    assert.match(error.message, /--vni: needs a value; allowed: `auto`, or a whole number/);
     assert.match(problems(() => load("", ["--vni", "many"])).message, /^command line: --vni: "many" is not allowed/);
     assert.match(
       problems(() => load("", [], { NODE_NAME: "Bad Name" })).message,

@@ -69,6 +69,7 @@ export const healthy = (more: Partial<Facts> = {}): Facts => ({
   chains: { value: [{ table: "inet skylane", name: "forward", hook: "forward", policy: "accept" }] },
   forward: { value: [] },
   udpHolders: [{ family: 4 }],
+  vxlanElsewhere: [],
   listen: "agent",
   managers: { networkManager: false, networkd: true, managed: [], visible: true },
   peers: [probe("node2")],

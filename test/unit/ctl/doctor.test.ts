@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { AgentStatus } from "../../../src/agent/index.ts";
 import type { Facts } from "../../../src/ctl/doctor/facts.ts";
 import { type Finding, type Level, render } from "../../../src/ctl/doctor/finding.ts";
 import { judge } from "../../../src/ctl/doctor/judge.ts";
@@ -159,6 +160,54 @@ describe("doctor: the agent", () => {
     only({ links: without, udpHolders: [] }, "device", "fail");
     const wide = links.map((one) => (one.name === "sky.4096" ? { ...one, mtu: 1500 } : one));
     assert.match(only({ links: wide }, "device", "warn").cure ?? "", /1450/);
+  });
+
+  it("names the link where IPv6 does not fit, not the configuration that waits for it", () => {
+    const { value } = healthy().agent as { value: AgentStatus };
+    const [network] = value.networks;
+    assert.ok(network);
+    const narrow = healthy().links.map((one) =>
+      one.name === "eth0" ? { ...one, mtu: 1300 } : one.name === "sky.4096" ? { ...one, mtu: 1250 } : one,
+    );
+    const said =
+      "an MTU of 1250 is under the 1280 bytes that IPv6 needs: eth0 has an MTU of 1300; it must be 1330 at least";
+    const ready = { ready: false, checks: [{ name: "device", ok: false, message: said }] };
+    const peers = network.peers.map((peer) => ({ ...peer, state: "error" as const, error: "EINVAL" }));
+    const networks = [{ ...network, podCidrs: ["10.244.1.0/24", "fd00:10:244:1::/64"], error: said, peers }];
+    const found = troubles(
+      healthy({ links: narrow, agent: { value: { ...value, ready, networks } }, confFiles: { value: [] } }),
+    );
+    assert.deepEqual(
+      found.map(({ check, level }) => `${check} ${level}`),
+      ["agent fail", "device fail", "cni.configuration skip"],
+    );
+    assert.match(found[0]?.found ?? "", /eth0 has an MTU of 1300/);
+    assert.match(found[1]?.cure ?? "", /Raise the MTU of eth0 to 1330/);
+    const wide = narrow.map((one) => (one.name === "eth0" ? { ...one, mtu: 1500 } : one));
+    const configured = troubles(healthy({ links: wide, agent: { value: { ...value, networks } } }));
+    assert.match(configured.find(({ check }) => check === "device")?.cure ?? "", /Set mtu to auto/);
+  });
+
+  it("finds its VXLAN port with devices in other namespaces, and with sockets of the kernel", () => {
+    const device = { name: "vx-001001-abcde", netns: "/run/docker/netns/1-abcdef" };
+    const there = only({ vxlanElsewhere: [{ ...device, vni: 4097 }] }, "port.vxlan", "warn");
+    assert.match(
+      there.found,
+      /vx-001001-abcde in the network namespace \/run\/docker\S+ \(Docker Swarm\) \(VNI 4097\)/,
+    );
+    const twin = only({ vxlanElsewhere: [{ ...device, vni: 4096 }] }, "port.vxlan", "fail");
+    assert.match(twin.cure ?? "", /nsenter --net=\/run\/docker\/netns\/1-abcdef ip link delete vx-001001-abcde/);
+    const own = [{ name: "sky.5001", vni: 5001, netns: "/run/netns/skylane-blue", alias: "skylane network blue" }];
+    assert.deepEqual(troubles(healthy({ vxlanElsewhere: own })), []);
+
+    const links = [linkOf(1, "lo", { loopback: true }), linkOf(2, "eth0"), linkOf(7, "gnv0", { kind: "geneve" })];
+    const alone = { ...noAgent, installed: false, listen: "nobody" as const, udpHolders: [{ family: 4 as const }] };
+    const portOf = (more: Partial<Facts>): Finding | undefined =>
+      troubles(healthy({ ...alone, links, ...more })).find(({ check }) => check === "port.vxlan");
+    assert.match(portOf({})?.found ?? "", /one of the kernel's.*gnv0 \(geneve\)/);
+    const external = linkOf(8, "vxlan_sys_4789", { kind: "vxlan", vxlan: { vni: 0, port: 4789, learning: false } });
+    assert.match(portOf({ links: [...links, external] })?.found ?? "", /the kernel's socket of vxlan_sys_4789/);
+    assert.match(portOf({ vxlanElsewhere: [{ ...device, vni: 4097 }] })?.found ?? "", /socket of vx-001001-abcde/);
   });
 
   it("finds its VXLAN port with others", () => {

@@ -51,7 +51,11 @@ const without = (all: readonly string[], one: string) => all.filter((other) => o
 
 /** Paths of the values that a schema refuses. */
 function faults(by: Schema, value: unknown, path = ""): string[] {
-  const types = new Set([typeof value, Array.isArray(value) ? "array" : "", Number.isInteger(value) ? "integer" : ""]);
+  const types = new Set([
+    value === null ? "null" : typeof value,
+    Array.isArray(value) ? "array" : "",
+    Number.isInteger(value) ? "integer" : "",
+  ]);
   if (by.enum && !by.enum.includes(value)) return [path];
   if (by.type && ![by.type].flat().some((type) => types.has(type))) return [path];
   if (typeof value !== "object" || value === null || Array.isArray(value)) return [];
@@ -81,7 +85,7 @@ describe("the manifest", () => {
     assert.deepEqual(
       { vni, port, mtu, clusterCidrs, masquerade, directRouting, listen, underlay },
       {
-        vni: 4096,
+        vni: "auto",
         port: 4789,
         mtu: "auto",
         clusterCidrs: [],
