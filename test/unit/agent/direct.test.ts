@@ -93,9 +93,11 @@ describe("the segments of the underlay", () => {
 
   it("are found for five thousand peers in a fraction of a second", () => {
     const { hopTo } = segments();
-    const start = performance.now();
+    const start = process.cpuUsage();
     for (let n = 0; n < 5_000; n++) hopTo(`172.30.${n >> 8}.${n & 255}`);
-    assert.ok(performance.now() - start < 1_000);
+    // Of the processor, in microseconds: others may be at work as well.
+    const { user, system } = process.cpuUsage(start);
+    assert.ok(user + system < 1_000_000);
   });
 });
 
