@@ -84,7 +84,10 @@ export class Agent {
     const event = (type: "Normal" | "Warning", reason: string, message: string): void =>
       events.emit({ node, type, reason, message });
     const announce = (): void => this.#publisher.poke();
-    const announced = (name: string) => this.#publisher.verdict(name);
+    const announced = (name: string) =>
+      this.#cluster.nodeless
+        ? { ok: false, message: `there is no Node ${node} any more: the other nodes cannot know this one` }
+        : this.#publisher.verdict(name);
     const firewallChanged = (): void => {
       this.#network.filesChanged();
       this.#networks.firewallChanged();
@@ -136,6 +139,7 @@ export class Agent {
         this.#statuses.update(inputs, live, changes);
       },
       onNoNode: () => this.#network.noNode(node),
+      event,
     });
     this.#closers.push(() => this.#cluster.stop());
   }
@@ -239,7 +243,7 @@ export class Agent {
   #publication(): Publication | undefined {
     const { own, live } = this.#cluster;
     const { entry } = this.#network;
-    if (!live || !own || !entry) return undefined;
+    if (!live || !own || this.#cluster.nodeless || !entry) return undefined;
     return { own, entries: new Map([[this.#config.network, entry], ...this.#networks.entries]) };
   }
 

@@ -134,6 +134,11 @@ export class BridgedPath implements MemberPath {
     return this.#workloads.knows(address);
   }
 
+  /** Our Node is another object now, or gone. */
+  adopt(): void {
+    this.#workloads.adopt();
+  }
+
   /** Pods may have gone. */
   refresh(): void {
     this.#workloads.refresh();

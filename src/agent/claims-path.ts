@@ -183,6 +183,11 @@ export class ClaimsPath implements MemberPath {
     return this.#ends.away();
   }
 
+  /** Our Node is another object now, or gone. */
+  adopt(): void {
+    this.#workloads.adopt();
+  }
+
   /** Pods may have gone. */
   refresh(): void {
     // Those without a claim leave nothing to be told.

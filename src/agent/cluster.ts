@@ -51,6 +51,8 @@ export interface ClusterOptions {
   onInputs: (inputs: Inputs, live: boolean, changes: NodeChanges) => void;
   /** Our own Node does not exist, and nothing is known of it. */
   onNoNode: () => void;
+  /** Emits an Event on our Node. */
+  event: (type: "Normal" | "Warning", reason: string, message: string) => void;
 }
 
 /** Watches the cluster. */
@@ -60,6 +62,8 @@ export class ClusterView {
   readonly #nodes: NodeReflector;
   readonly #save: Task;
   #ownFacts: OwnFacts | undefined;
+  /** Of our own Node, as long as this agent has known it. */
+  #uid: string | undefined;
   #usingCache = false;
   #grace: NodeJS.Timeout | undefined;
 
@@ -81,7 +85,8 @@ export class ClusterView {
   /** Begins to watch. */
   start(): void {
     this.#own.onChange((node) => {
-      if (node) this.#ownFacts = ownFacts(node);
+      if (node) this.#take(ownFacts(node));
+      else if (this.#ownFacts) this.#takeGone(this.#ownFacts);
       this.#changed();
     });
     this.#nodes.onChange((changes) => this.#changed(nodeChanges(changes)));
@@ -113,6 +118,11 @@ export class ClusterView {
     return this.#ownFacts;
   }
 
+  /** The API server has said that our own Node, which was there, is not any more. */
+  get nodeless(): boolean {
+    return this.live && this.#ownFacts !== undefined && this.#ownFacts.uid === undefined;
+  }
+
   /** Both watches have been in step since the start. */
   get live(): boolean {
     return this.#own.synced && this.#nodes.synced;
@@ -140,6 +150,27 @@ export class ClusterView {
     clearTimeout(this.#grace);
     await Promise.all([this.#own.stop(), this.#nodes.stop(), this.#save.stop()]);
     if (this.live && this.#ownFacts) await this.#options.writer.save(this.#inputs());
+  }
+
+  /** Our own Node as it is now: perhaps another object than the one before, when the node was registered again. */
+  #take(facts: OwnFacts): void {
+    const { log, event } = this.#options;
+    if (this.#uid !== undefined && this.#uid !== facts.uid) {
+      const message = `Node ${facts.name} was deleted and registered again: what this node has in the API server is put back`;
+      log.warn(message, { before: this.#uid, now: facts.uid });
+      event("Warning", "SkylaneNodeRegisteredAgain", message);
+    }
+    this.#uid = facts.uid;
+    this.#ownFacts = facts;
+  }
+
+  /** Our own Node is gone. The data path stays as it is: the node runs, and is likely to be registered again. */
+  #takeGone({ uid, ...rest }: OwnFacts): void {
+    if (uid !== undefined)
+      this.#options.log.warn("the Node of this agent was deleted; the other nodes cannot reach this node's pods", {
+        node: rest.name,
+      });
+    this.#ownFacts = rest;
   }
 
   #changed(changes: NodeChanges = new Map()): void {

@@ -34,6 +34,8 @@ export interface MemberPath extends DataPath {
    * @throws Error when they cannot be told
    */
   linked(attachment: Linked): Promise<void>;
+  /** Our Node is another object now, or gone: what we publish is to go with it as it is now. */
+  adopt(): void;
   /** Pods may have gone. */
   refresh(): void;
   /** Whether an endpoint on any node has an IP or MAC address. */

@@ -6,6 +6,7 @@ import { cidrContains } from "../addr/index.ts";
 import type { Endpoint, EndpointLists } from "../endpoints/index.ts";
 import {
   ApiError,
+  type Changes,
   createObject,
   deleteObject,
   getObject,
@@ -26,6 +27,7 @@ import {
   sameObject,
 } from "../networks/index.ts";
 import { Task } from "../task/index.ts";
+import type { NodeIdentity } from "./inputs.ts";
 
 const RETRY = { baseMs: 200, maxMs: 30_000 };
 
@@ -33,7 +35,7 @@ export interface EndpointBookOptions {
   client: KubeClient;
   info: Pick<PodNetworkInfo, "name" | "cidrs">;
   /** Our own Node, to which the object belongs. */
-  node: { name: string; uid: string };
+  node: NodeIdentity;
   log: Logger;
   /** Another node's endpoints have changed, or ours are published. */
   onChange: () => void;
@@ -52,6 +54,8 @@ export class EndpointBook {
   #macs: ReadonlySet<string> = new Set();
   /** Version of it after our last write. */
   #version: string | undefined;
+  /** Why our object may not be what we wrote: the version of it that somebody else made, or in a word; undefined while it is. */
+  #doubt: string | undefined;
   #error: string | undefined;
   /** Nodes whose addresses outside of the network were told. */
   readonly #told = new Set<string>();
@@ -82,8 +86,16 @@ export class EndpointBook {
   }
 
   start(): void {
-    this.#seen.onChange(() => this.#options.onChange());
+    this.#seen.onChange((changes) => {
+      this.#guard(changes);
+      this.#options.onChange();
+    });
     this.#seen.start();
+  }
+
+  /** Our Node is another object now, or gone: our object is to go with it as it is now. */
+  adopt(): void {
+    this.#doubtIt("its Node");
   }
 
   /** Whether there is an object of ours, as of an agent before this one. @throws ApiError */
@@ -140,7 +152,21 @@ export class EndpointBook {
   async remove(): Promise<void> {
     const { client } = this.#options;
     const there = await this.#read();
-    if (there) await deleteObject(client, NETWORK_ENDPOINTS, this.#name, there.uid);
+    if (there) await deleteObject(client, NETWORK_ENDPOINTS, this.#name, there.object.uid);
+  }
+
+  /** Whoever deletes our object, or brings an older one back, cuts our pods off: it is put back at once. */
+  #guard({ added, changed, removed }: Changes<NetworkEndpoints>): void {
+    const now = [...added, ...changed.map(({ after }) => after)].find(({ name }) => name === this.#name);
+    if (now && textOf(now.endpoints) !== this.#text()) this.#doubtIt(now.resourceVersion);
+    else if (removed.some(({ name }) => name === this.#name)) this.#doubtIt("it is gone");
+  }
+
+  #doubtIt(why: string): void {
+    // Before anything was set, what is there is not ours to say.
+    if (this.#written === undefined) return;
+    this.#doubt = why;
+    this.#write.want();
   }
 
   #text(): string {
@@ -152,29 +178,49 @@ export class EndpointBook {
     this.#macs = new Set((JSON.parse(text) as Endpoint[]).map(({ mac }) => mac));
   }
 
-  async #read(): Promise<NetworkEndpoints | undefined> {
+  async #read(): Promise<{ object: NetworkEndpoints; owners: string[] } | undefined> {
     const object = await getObject(this.#options.client, NETWORK_ENDPOINTS, this.#name);
-    return object === undefined ? undefined : parseNetworkEndpoints(object);
+    if (object === undefined) return undefined;
+    const { ownerReferences = [] } = (object as { metadata: { ownerReferences?: { uid: string }[] } }).metadata;
+    return { object: parseNetworkEndpoints(object), owners: ownerReferences.map(({ uid }) => uid) };
   }
 
   /** One request as a rule: over the version that we have seen. Where that is not the latest, the latest is read. */
   async #publish(): Promise<void> {
     const text = this.#text();
-    if (text === this.#written) return;
-    const { info, node } = this.#options;
+    const doubt = this.#doubt;
+    const sound = doubt === undefined || doubt === this.#version;
+    if (sound) this.#doubt = undefined;
+    if (text === this.#written && sound) return;
+    const { info, node, log } = this.#options;
     const object = endpointsObject(info.name, node, JSON.parse(text) as Endpoint[]);
-    try {
-      await this.#put(object, this.#version ?? this.#seen.objects.get(this.#name)?.resourceVersion);
-    } catch (error) {
-      if (!(error instanceof ApiError && (error.status === 409 || error.status === 404 || error.status === 0)))
-        throw error;
-      await this.#put(object, (await this.#read())?.resourceVersion);
-    }
+    if (sound) {
+      try {
+        await this.#put(object, this.#version ?? this.#seen.objects.get(this.#name)?.resourceVersion);
+      } catch (error) {
+        if (!(error instanceof ApiError && (error.status === 409 || error.status === 404 || error.status === 0)))
+          throw error;
+        await this.#put(object, (await this.#read())?.object.resourceVersion);
+      }
+    } else if (await this.#putBack(object, text))
+      log.warn("put this node's endpoints of a network back, which somebody had changed", { network: info.name });
+    if (this.#doubt === doubt) this.#doubt = undefined;
     this.#say(text);
     this.#error = undefined;
-    this.#options.log.debug("published this node's endpoints", { network: info.name, node: node.name });
+    log.debug("published this node's endpoints", { network: info.name, node: node.name });
     if (this.#text() === text) this.#options.onChange();
     else await this.#publish();
+  }
+
+  /** Whether our object had to be written: it was gone, or said something else, or belonged to another Node. @throws ApiError */
+  async #putBack(object: Readonly<Record<string, unknown>>, text: string): Promise<boolean> {
+    const { uid } = this.#options.node;
+    const there = await this.#read();
+    this.#version = there?.object.resourceVersion;
+    const owned = there?.owners.join() === (uid ?? "");
+    if (there && owned && textOf(there.object.endpoints) === text) return false;
+    await this.#put(object, this.#version);
+    return true;
   }
 
   async #put(object: Readonly<Record<string, unknown>>, resourceVersion: string | undefined): Promise<void> {

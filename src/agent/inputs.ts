@@ -7,7 +7,7 @@
 /** What our own Node object says, as far as a pod network needs it. */
 export interface OwnFacts {
   name: string;
-  /** Absent while only the cache knows the Node. */
+  /** Absent while only the cache knows the Node, and while it does not exist any more. */
   uid?: string;
   /** Canonical pod CIDRs, at most one a family; empty while none is assigned. */
   podCidrs: string[];
@@ -18,6 +18,21 @@ export interface OwnFacts {
   /** Text of our own `skylane.dev/vtep` as the API server has it. */
   vtepAnnotation?: string;
 }
+
+/** Our own Node, to which our objects belong: always as it is now, since a node may be registered again while its agent runs. */
+export interface NodeIdentity {
+  readonly name: string;
+  /** Undefined while the API server has no such Node. */
+  readonly uid: string | undefined;
+}
+
+/** @param uid asked whenever somebody wants to know */
+export const identityOf = (name: string, uid: () => string | undefined): NodeIdentity => ({
+  name,
+  get uid() {
+    return uid();
+  },
+});
 
 /** What another Node object says. */
 export interface NodeFacts {

@@ -1,15 +1,17 @@
 /** Addresses of a pod network on this node: the blocks that it has claimed, and the claims of its pods. */
 import { BlockClaims, blockObjects, takenBlocks } from "../blocks/index.ts";
+import type { Linked } from "../cni/index.ts";
 import { claimObjects, Claims } from "../claims/index.ts";
 import type { Ipam } from "../ipam/index.ts";
 import type { KubeClient, ObjectReflector } from "../kube/index.ts";
 import type { NetworkBlock, PodNetworkInfo } from "../networks/index.ts";
+import type { NodeIdentity } from "./inputs.ts";
 
 export interface MemberAddressesOptions {
   client: KubeClient;
   info: PodNetworkInfo;
   /** Our own Node, to which blocks belong. */
-  node: { name: string; uid: string };
+  node: NodeIdentity;
   /** The blocks of this node, all networks'. */
   own: Pick<ObjectReflector<NetworkBlock>, "objects">;
   ipam: Ipam;
@@ -23,14 +25,23 @@ export interface MemberAddressesOptions {
 export class MemberAddresses {
   readonly blocks: BlockClaims;
   readonly claims: Claims;
+  readonly #ipam: Ipam;
 
   constructor({ client, info, node, own, ipam, onProblem, inUse }: MemberAddressesOptions) {
     const { name: network, cidrs, blockSize } = info;
+    this.#ipam = ipam;
     const objects = blockObjects(client);
     const taken = () => takenBlocks(client, network);
     const view = () => own.objects.values();
     const common = { network, cidrs, blockSize, node: node.name, taken };
-    this.blocks = new BlockClaims({ ...common, nodeUid: node.uid, objects, view, ipam, onProblem });
+    this.blocks = new BlockClaims({ ...common, nodeUid: () => node.uid, objects, view, ipam, onProblem });
     this.claims = new Claims({ ...common, claims: claimObjects(client), blocks: objects, inUse });
+  }
+  /**
+   * Sees that the addresses which an attachment was given are in blocks of this node at this moment; a claim's are in none.
+   * @throws BlockError, IpamStorageError
+   */
+  async confirm(attachment: Linked): Promise<void> {
+    if (!attachment.claimed) await this.blocks.confirm(this.#ipam.reservationsOf(attachment));
   }
 }

@@ -2,26 +2,27 @@
  * This node's part in a pod network beside the default one: a network namespace, blocks of addresses, and a {@link PodNetwork}
  * that keeps the data path there. It lasts from the first pod of the network on this node to the last.
  */
-import { rmSync } from "node:fs";
 import { familyOf } from "../addr/index.ts";
-import { CniError, CODE, ipamDir, type Linked, realHost, type Wanted } from "../cni/index.ts";
+import { CniError, CODE, type Linked, type Wanted } from "../cni/index.ts";
+import { BlockError } from "../blocks/index.ts";
 import type { ClaimingPod } from "../claims/index.ts";
-import { type AgentConfig, publishedPath } from "../config/index.ts";
-import { Ipam } from "../ipam/index.ts";
+import type { AgentConfig } from "../config/index.ts";
+import { errorText } from "../log/index.ts";
 import type { Space } from "../netspace/index.ts";
 import type { PodNetworkInfo } from "../networks/index.ts";
 import type { LocalNetwork, VtepAnnotation } from "../overlay/index.ts";
-import { bridgeOf } from "./bridged-path.ts";
 import { claimedAddresses } from "./claim-ends.ts";
 import type { MemberPath } from "./data-path.ts";
 import { within } from "./deadline.ts";
-import { ensurePublished, type PublishedExtra } from "./files.ts";
-import type { Inputs, NodeChanges, OwnFacts } from "./inputs.ts";
+import type { Inputs, NodeChanges, NodeIdentity, OwnFacts } from "./inputs.ts";
 import { MemberAddresses } from "./member-addresses.ts";
 import { configOf } from "./member-config.ts";
 import type { MemberContext } from "./member-context.ts";
+import { MemberFiles } from "./member-files.ts";
 import { MemberFirewall } from "./member-firewall.ts";
 import { memberPath } from "./member-path.ts";
+import { hasAttachments, ipamOf } from "./member-records.ts";
+import { MemberUpkeep } from "./member-upkeep.ts";
 import { MemberUplink } from "./member-uplink.ts";
 import { PodNetwork } from "./network.ts";
 import { claimFor, takeOver } from "./pod-claims.ts";
@@ -31,10 +32,6 @@ import type { NetworkStatus } from "./status.ts";
 /** How long the start of a pod waits for its network's data path, in milliseconds; then its runtime asks again. */
 const READY_MS = 15_000;
 const NO_ANSWER = "the API server does not answer";
-
-/** Whether an attachment of a network is on this node. @throws Error of the system */
-export const hasAttachments = ({ dataDir }: Pick<AgentConfig, "dataDir">, network: string): boolean =>
-  realHost.attachments({ dataDir, network }).list().length > 0;
 
 /** See the header. */
 export class Member {
@@ -48,24 +45,24 @@ export class Member {
   readonly #firewall: MemberFirewall;
   readonly #network: PodNetwork;
   readonly #uplink: MemberUplink;
+  readonly #upkeep: MemberUpkeep;
+  readonly #files: MemberFiles;
   /** The data path, once there is one. */
   #path: MemberPath | undefined;
   #inputs: { inputs: Inputs; live: boolean } | undefined;
   #own: { of: OwnFacts; cidrs: string; facts: OwnFacts } | undefined;
-  /** What the plugin has been told, and who waits for that. */
-  #written: LocalNetwork | undefined;
-  #waiting: (() => void)[] = [];
 
   /**
    * Takes over the space. @param node our own Node, to which blocks belong. @throws SysError when no socket can be opened
    */
-  constructor(context: MemberContext, info: PodNetworkInfo, space: Space, node: { name: string; uid: string }) {
+  constructor(context: MemberContext, info: PodNetworkInfo, space: Space, node: NodeIdentity) {
     const { metrics, client, rtnl, firewall, announce, announced, event } = context;
     const log = context.log.child({ network: info.name });
     this.info = info;
     this.space = space;
     this.#context = context;
     const config = (this.#config = configOf(context.config, info));
+    this.#files = new MemberFiles(config, info, space, log, context.repaired);
     const netns = space.fd;
     const bridged = info.mode === "Bridged";
     this.links = new SpaceLinks({
@@ -83,11 +80,13 @@ export class Member {
       info,
       node,
       own: context.blocks,
-      ipam: new Ipam({ dir: ipamDir(config), warn: (message) => log.warn(message) }),
+      ipam: ipamOf(config, log),
       onProblem: (message) => event("Warning", "SkylaneBlockLost", message),
       inUse: async (address) =>
         (await within(Promise.resolve(this.#path?.knows(address)), READY_MS, () => new Error(NO_ANSWER))) ?? false,
     });
+    const { blocks } = this.#addresses;
+    this.#upkeep = new MemberUpkeep({ log, adopt: () => blocks.adopt(), ensure: () => this.#ensureRoom() });
     this.#firewall = new MemberFirewall({
       network: info.name,
       host: firewall,
@@ -191,9 +190,25 @@ export class Member {
   async prepare(): Promise<void> {
     const known = this.#context.blocks.whenSynced();
     await within(known, READY_MS, () => new Error("the API server has not listed this node's blocks yet"));
+    await this.#ensureRoom();
+    const questions = () => this.#network.questions();
+    await this.#files.whenWritten(this.#addresses.blocks.usable(), questions, READY_MS);
+  }
+
+  /** Somebody deleted or changed blocks of this node. */
+  blocksChanged(): void {
+    this.#upkeep.look();
+  }
+
+  /** Our Node is another object now, or gone: what we have in the API server is to go with it as it is now. */
+  nodeChanged(): void {
+    this.#path?.adopt();
+    this.#upkeep.adopt();
+  }
+
+  async #ensureRoom(): Promise<void> {
     await this.#addresses.blocks.ensureRoom(this.info.cidrs.map(familyOf));
     this.#refresh();
-    await this.#ready();
   }
 
   /** What a pod's claim gives it here; undefined when it has none. @throws BlockError, CniError */
@@ -206,17 +221,17 @@ export class Member {
    * @throws CniError
    */
   async linked(attachment: Linked): Promise<void> {
-    try {
-      const serving = this.#path?.linked(attachment);
-      if (serving) await within(serving, READY_MS, () => new Error(NO_ANSWER));
-    } catch (error) {
-      if (error instanceof CniError) throw error;
-      const why = error instanceof Error ? error.message : String(error);
-      throw new CniError(
-        CODE.tryAgain,
-        `pod network "${this.name}": the other nodes cannot be told of this pod: ${why}`,
-      );
-    }
+    const done = Promise.allSettled([this.#path?.linked(attachment), this.#addresses.confirm(attachment)]);
+    const outcomes = await within(
+      done,
+      READY_MS,
+      () => new CniError(CODE.tryAgain, `pod network "${this.name}": ${NO_ANSWER}`),
+    );
+    const failure = outcomes.find((one) => one.status === "rejected");
+    if (!failure) return;
+    if (failure.reason instanceof CniError) throw failure.reason;
+    const why = failure.reason instanceof BlockError ? "" : "the other nodes cannot be told of this pod: ";
+    throw new CniError(CODE.tryAgain, `pod network "${this.name}": ${why}${errorText(failure.reason)}`);
   }
 
   /** An attachment has gone. */
@@ -231,6 +246,7 @@ export class Member {
 
   /** Leaves the data path and everything else as it is. */
   async stop(): Promise<void> {
+    await this.#upkeep.stop();
     await this.#network.stop();
     await this.#firewall.stop();
     await this.links.stop();
@@ -239,7 +255,8 @@ export class Member {
 
   /** Takes everything of the network off this node but the name of its namespace. @throws ApiError when a block cannot be given back */
   async leave(): Promise<void> {
-    rmSync(publishedPath(this.#config.runDir, this.name), { force: true });
+    await this.#upkeep.stop();
+    this.#files.remove();
     await this.#network.stop();
     this.#uplink.remove();
     await this.#firewall.remove();
@@ -265,36 +282,8 @@ export class Member {
     if (this.#inputs) this.update(this.#inputs.inputs, this.#inputs.live, new Map());
   }
 
-  /** Resolves when the plugin can give addresses out of all blocks. @throws CniError 11 */
-  async #ready(): Promise<void> {
-    const wanted = this.#addresses.blocks.usable().join(" ");
-    while (this.#written?.podCidrs.join(" ") !== wanted) {
-      const next = new Promise<void>((resolve) => this.#waiting.push(resolve));
-      await within(next, READY_MS, () => this.#notReady());
-    }
-  }
-
-  #notReady(): CniError {
-    const unmet = this.#network.questions().find(({ name, ask }) => name !== "published" && !ask().ok);
-    const why = unmet ? `${unmet.name}: ${unmet.ask().message}` : "its files are not written yet";
-    return new CniError(
-      CODE.tryAgain,
-      `pod network "${this.name}" is not ready on this node yet (${why})`,
-      "The data path is being made; the agent's log says what it waits for.",
-    );
-  }
-
   #publish(local: LocalNetwork): void {
-    const { log, repaired } = this.#context;
     this.#uplink.keep(local.mtu);
-    const { path: hostNetns } = this.space;
-    const { mode, cidrs } = this.info;
-    // On a bridge the others are on the pod's own link.
-    const reach: PublishedExtra = mode === "Bridged" ? { bridge: bridgeOf(this.info) } : { destinations: [...cidrs] };
-    const extra = { hostNetns, ...reach, needsAgent: true };
-    const wrote = ensurePublished(this.#config.runDir, local, extra, log);
-    if (wrote && this.#written === local) repaired(publishedPath(this.#config.runDir, this.name), this.name);
-    this.#written = local;
-    for (const tell of this.#waiting.splice(0)) tell();
+    this.#files.write(local);
   }
 }

@@ -8,13 +8,15 @@ import { CniError, CODE, type Linked, type PrepareRequest } from "../cni/index.t
 import type { ObjectReflector } from "../kube/index.ts";
 import type { NetworkBlock } from "../networks/index.ts";
 import { watchOwnBlocks } from "../blocks/index.ts";
-import { ensureSpace, listSpaces, openSpace, type Space, spaceName } from "../netspace/index.ts";
+import { ensureSpace, listSpaces, openSpace, type Space } from "../netspace/index.ts";
 import { DefinedNetworks } from "./defined-networks.ts";
 import type { Entries } from "./publisher.ts";
-import type { Inputs, NodeChanges } from "./inputs.ts";
+import { IdleSpaces } from "./idle-spaces.ts";
+import { identityOf, type Inputs, type NodeChanges, type NodeIdentity } from "./inputs.ts";
 import type { NameKeeper } from "./launcher-names.ts";
-import { hasAttachments, Member } from "./member.ts";
+import { Member } from "./member.ts";
 import type { MemberContext } from "./member-context.ts";
+import { hasAttachments } from "./member-records.ts";
 import { allow, type Asked, inWords, type PreparedPod, wishesOf } from "./pod-wishes.ts";
 import { withClaims } from "./pod-claims.ts";
 import type { PodLinks } from "./pod-links.ts";
@@ -39,21 +41,29 @@ export class Networks {
   readonly #members = new Map<string, Member>();
   /** Networks that this node has left, until the Node says so. */
   readonly #left = new Set<string>();
-  /** Networks whose namespaces still have a name though nobody needs them: only a launcher can take that away. */
-  readonly #idle = new Set<string>();
+  readonly #idle: IdleSpaces;
   /** What is under way with each network. */
   readonly #turns = new Turns();
   readonly #rounds: Rounds;
   /** Whether there is any, as it was told. */
   #told = false;
   #inputs: { inputs: Inputs; live: boolean } | undefined;
+  /** Our own Node as it is now; its objects go with it. */
+  readonly #node: NodeIdentity;
 
   constructor(options: NetworksOptions) {
     this.#options = options;
     const { client, log } = options;
     this.#defined = new DefinedNetworks(options);
     this.#blocks = watchOwnBlocks(client, options.config.nodeName, log);
+    // Also of those that came: one that was never seen to be there would not be missed either.
+    this.#blocks.onChange(({ added, changed, removed }) => {
+      const touched = [...added, ...removed, ...changed.map(({ before }) => before)];
+      for (const network of new Set(touched.map((block) => block.network))) this.#members.get(network)?.blocksChanged();
+    });
+    this.#idle = new IdleSpaces(this.#turns, log, (network) => this.#members.has(network));
     this.#rounds = new Rounds(log);
+    this.#node = identityOf(options.config.nodeName, () => this.#inputs?.inputs.own.uid);
   }
 
   /** Begins to watch. */
@@ -88,9 +98,13 @@ export class Networks {
 
   /** New inputs, as for the default network. */
   update(inputs: Inputs, live: boolean, changes: NodeChanges): void {
-    const known = this.#inputs?.inputs.own.uid !== undefined;
+    const before = this.#node.uid;
+    const known = before !== undefined;
     this.#inputs = { inputs, live };
-    for (const member of this.#members.values()) member.update(inputs, live, changes);
+    for (const member of this.#members.values()) {
+      member.update(inputs, live, changes);
+      if (this.#node.uid !== before) member.nodeChanged();
+    }
     // Blocks belong to our Node, which the cache does not know by its uid.
     if (!known && inputs.own.uid !== undefined) this.#resumeAll();
   }
@@ -139,7 +153,7 @@ export class Networks {
    * @throws CniError with the reason why it cannot have it
    */
   async prepare({ network, pod, attachment }: PrepareRequest, keeper: NameKeeper): Promise<PreparedPod> {
-    await this.#sweep(keeper);
+    await this.#idle.sweep(keeper);
     const isDefault = network === this.#options.config.network;
     if (isDefault && !this.any) return { further: [] };
     if (isDefault && !pod) return { further: [] };
@@ -191,29 +205,12 @@ export class Networks {
       this.#options.announce();
       this.#idle.add(network);
     });
-    if (keeper) await this.#sweep(keeper);
+    if (keeper) await this.#idle.sweep(keeper);
   }
 
   /** Leaves every network that no attachment of this node is in, as one that was joined for a pod that then did not come. */
   async leaveEmpty(): Promise<void> {
     for (const name of this.#members.keys()) await this.leaveIfEmpty(name, undefined);
-  }
-
-  /** Takes the names of namespaces away that nobody needs; what fails is tried with the next request. */
-  async #sweep(keeper: NameKeeper): Promise<void> {
-    // As they are now: one that fails comes back into the set.
-    const names = [...this.#idle];
-    for (const network of names) {
-      await this.#turns.take(network, async () => {
-        if (!this.#idle.delete(network) || this.#members.has(network)) return;
-        try {
-          await keeper.release(spaceName(network));
-        } catch (error) {
-          this.#idle.add(network);
-          this.#options.log.warn("the name of a network's namespace is left", { network, error });
-        }
-      });
-    }
   }
 
   async stop(): Promise<void> {
@@ -282,13 +279,16 @@ export class Networks {
     const { own } = this.#inputs?.inputs ?? {};
     if (!info || !own?.uid || !this.#inputs) {
       space.close();
-      throw new CniError(CODE.tryAgain, `pod network "${name}" cannot be joined before the API server has answered`);
+      const why = this.#inputs?.live
+        ? `while there is no Node ${this.#node.name}`
+        : "before the API server has answered";
+      throw new CniError(CODE.tryAgain, `pod network "${name}" cannot be joined ${why}`);
     }
     this.#blocks.start();
     let member: Member;
     try {
       const context = { ...this.#options, blocks: this.#blocks };
-      member = new Member(context, info, space, { name: own.name, uid: own.uid });
+      member = new Member(context, info, space, this.#node);
     } catch (error) {
       space.close();
       throw error;

@@ -125,6 +125,11 @@ export class Workloads {
     );
   }
 
+  /** Our Node is another object now, or gone. */
+  adopt(): void {
+    this.#book.adopt();
+  }
+
   /** Pods may have gone. */
   refresh(): void {
     if (!this.#began) return;

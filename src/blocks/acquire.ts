@@ -82,24 +82,31 @@ export async function remove(
 }
 
 /**
- * A block as the API has it now; `undefined` when this very object is gone. It is made to go with the Node as that is now:
- * a block of a Node that was deleted and made again by the same name would be collected under its pods.
+ * A block as the API has it now; `undefined` when this very object is gone, or another node's by now.
  * @throws BlockError `unavailable`
  */
 export async function confirmed(
   objects: BlockObjects,
-  { name, uid, cidr }: SeenBlock,
-  nodeUid?: string,
+  { name, uid, cidr, node }: SeenBlock,
 ): Promise<Block | undefined> {
   const now = await calling(`cannot look at block ${cidr}`, () => objects.get(name));
   if (now === undefined || now.metadata.uid !== uid) return undefined;
   const block = readBlock(now);
-  const owners = now.metadata.ownerReferences ?? [];
-  if (nodeUid === undefined || (owners.length === 1 && owners[0]?.uid === nodeUid)) return block;
+  return block.node === node ? block : undefined;
+}
+
+/**
+ * Makes a block go with the Node as that is now: a block of a Node that was deleted and registered again would be collected
+ * under its pods. @param nodeUid undefined while there is no Node: the block goes with nothing then. @throws BlockError `unavailable`
+ */
+export async function tied(objects: BlockObjects, block: Block, nodeUid: string | undefined): Promise<Block> {
+  const owners = block.object.metadata.ownerReferences ?? [];
+  const wanted = nodeUid === undefined ? [] : [ownerOf(block.node, nodeUid)];
+  if (owners.length === wanted.length && owners.every(({ uid }) => uid === nodeUid)) return block;
   const object = keepingOrder(block);
-  const metadata = { ...object.metadata, ownerReferences: [ownerOf(block.node, nodeUid)] };
+  const metadata = { ...object.metadata, ownerReferences: wanted };
   return readBlock(
-    await calling(`cannot tie block ${cidr} to this Node`, () => objects.replace({ ...object, metadata })),
+    await calling(`cannot tie block ${block.cidr} to this Node`, () => objects.replace({ ...object, metadata })),
   );
 }
 

@@ -8,21 +8,19 @@
  *   never used again; only a new object of the same name, with another uid, is. So a deletion that is done late hits nothing.
  * - What turns up as this node's (an agent's restart, a creation whose answer was lost) is taken up.
  */
-import { cidrContains, cidrsOverlap, type Family, familyOf } from "../addr/index.ts";
-import { IpamExhausted, type Owner, type ReserveRequest } from "../ipam/index.ts";
-import { acquire, calling, confirmed, olderOverlap, remove } from "./acquire.ts";
-import { blockCount, blockOf, freeBlocks } from "./candidates.ts";
+import { cidrContains, type Family, familyOf } from "../addr/index.ts";
+import { acquire, calling, confirmed, olderOverlap, remove, tied } from "./acquire.ts";
+import { blockCount, freeBlocks } from "./candidates.ts";
 import { BlockError } from "./errors.ts";
 import type { Block, Claimant, SeenBlock } from "./objects.ts";
 import type { BlockClaimsOptions } from "./options.ts";
+import { holderOf, judgeOrphan } from "./orphans.ts";
 import { OwnBlocks } from "./own-blocks.ts";
 import { Serial } from "./serial.ts";
 import { surplusOf } from "./surplus.ts";
 
 /** Blocks that are tried for one; more than that many were taken by others since our view of them. */
 const MAX_CANDIDATES = 64;
-/** How often an address is tried for with a new block: others may take what was just claimed. */
-const MAX_ROUNDS = 8;
 
 /** One network's blocks on one node. Methods run one after the other; `usable` is their latest outcome. */
 export class BlockClaims {
@@ -32,22 +30,21 @@ export class BlockClaims {
   readonly #own = new OwnBlocks();
   readonly #serial = new Serial();
   #retired = new Set<string>();
-  #blockSize: number;
   readonly #told = new Set<string>();
+  #outcome: string[] = [];
 
   constructor(options: BlockClaimsOptions) {
     this.#o = options;
-    this.#blockSize = options.blockSize;
     this.#retired = new Set(options.ipam.retired());
-  }
-
-  /** The size of blocks that are claimed from now on. */
-  setBlockSize(blockSize: number): void {
-    this.#blockSize = blockSize;
   }
 
   /** CIDRs of the blocks whose addresses pods of this node may have, oldest first: the first of a family has the VTEP. */
   usable(): string[] {
+    return this.#outcome;
+  }
+
+  /** The same at this moment, with what is being claimed back left out. */
+  #usable(): string[] {
     return this.#own
       .settled()
       .map(({ cidr }) => cidr)
@@ -60,65 +57,61 @@ export class BlockClaims {
    * @throws BlockError `unavailable`
    */
   resume(): Promise<void> {
-    return this.#serial.run(() => this.#resume());
+    return this.#run(() => this.#resume());
   }
 
+  /**
+   * The Node is another object now, or is gone: makes the blocks go with it as it is now, and claims those back that went with it
+   * as it was. @throws BlockError `unavailable`
+   */
+  adopt(): Promise<void> {
+    return this.#run(async () => {
+      for (const block of this.#own.all()) {
+        const now = await this.#tied(block);
+        if (now === undefined) await this.#lost(block);
+        else if (this.#own.get(block.cidr)?.uid === now.uid) this.#own.renew(now);
+      }
+      await this.#resume();
+    });
+  }
+
+  /**
+   * Sees that addresses which were just given are in blocks that are this node's at this moment, whatever the view shows; a block
+   * that is not there any more is claimed back. @throws BlockError `unavailable`: an address is in no block of this node
+   */
+  async confirm(ips: readonly string[]): Promise<void> {
+    const blocks = ips.flatMap((ip) => this.#blockWith(ip) ?? []);
+    const known = await Promise.all(blocks.map((block) => confirmed(this.#o.objects, block)));
+    if (known.filter((block) => block !== undefined).length === ips.length) return;
+    await this.#run(async () => {
+      for (const block of this.#own.all()) await this.#lost(block);
+      await this.#resume();
+    });
+    const ip = ips.find((one) => this.#blockWith(one) === undefined);
+    if (ip === undefined) return;
+    throw new BlockError(
+      "unavailable",
+      `network ${this.#o.network}: the block of address ${ip} is not this node's any more; the pod's next attempt gets another address`,
+    );
+  }
   /**
    * Makes sure that each family has a usable block with a free address, and claims the next one where none has.
    * @throws BlockError `exhausted`, `unavailable`
    */
   ensureRoom(families: readonly Family[]): Promise<void> {
-    return this.#serial.run(async () => {
+    return this.#run(async () => {
       await this.#resume();
       for (const family of families) if (!this.#hasRoom(family)) await this.#claimNext(family);
     });
   }
 
   /**
-   * Gives an attachment its addresses in the order of the network's CIDRs, after claiming blocks where there is none left.
-   * @throws BlockError and whatever {@link Ipam.reserve} throws but exhaustion
+   * Gives back the blocks of which nothing is taken; returns them. The first block of a family stays, as the VTEP has its
+   * address, and one empty block is kept for the next pod.
+   * @throws BlockError `unavailable`: one is no longer used, and `resume` goes on with giving it back
    */
-  async reserve(owner: Owner, request: Omit<ReserveRequest, "podCidrs" | "exclude">): Promise<string[]> {
-    const { network, cidrs, ipam, exclude } = this.#o;
-    const asked = new Set(request.claimed === true ? (request.ips ?? []).map(familyOf) : []);
-    const families = cidrs.map(familyOf).filter((family) => !asked.has(family));
-    for (let round = 0; round < MAX_ROUNDS; round++) {
-      const podCidrs = this.usable();
-      const missing = families.some((family) => !podCidrs.some((cidr) => familyOf(cidr) === family));
-      try {
-        if (!missing) {
-          const ips = ipam.reserve(owner, { ...request, podCidrs, ...(exclude && { exclude }) });
-          return cidrs.flatMap((cidr) => ips.filter((ip) => familyOf(ip) === familyOf(cidr)));
-        }
-      } catch (error) {
-        if (!(error instanceof IpamExhausted)) throw error;
-        // A narrowing range is full however many blocks there are.
-        if (request.ranges !== undefined && request.ranges.length > 0) throw error;
-      }
-      await this.ensureRoom(families);
-    }
-    throw new BlockError(
-      "unavailable",
-      `network ${network}: other pods of this node took ${MAX_ROUNDS} times what was free; the next attempt may succeed`,
-    );
-  }
-
-  /**
-   * Gives a block back if nothing of it is taken; returns whether it is given back. The first block of a family stays, as
-   * the VTEP has its address, and one empty block is kept for the next pod.
-   * @throws BlockError `unavailable`: it is no longer used, and `resume` goes on with giving it back
-   */
-  release(cidr: string): Promise<boolean> {
-    return this.#serial.run(async () => {
-      await this.#resume();
-      const spare = this.#surplus().includes(cidr);
-      return spare && this.#giveBack(cidr);
-    });
-  }
-
-  /** Gives back all blocks that `release` would; returns them. @throws BlockError `unavailable` */
   releaseSurplus(): Promise<string[]> {
-    return this.#serial.run(async () => {
+    return this.#run(async () => {
       await this.#resume();
       const given: string[] = [];
       for (let [cidr] = this.#surplus(); cidr !== undefined; [cidr] = this.#surplus()) {
@@ -134,15 +127,26 @@ export class BlockClaims {
    * addresses of them are taken. @throws BlockError `unavailable`
    */
   leave(): Promise<string[]> {
-    return this.#serial.run(async () => {
+    return this.#run(async () => {
       await this.#resume();
       const kept: string[] = [];
-      for (const cidr of this.usable().toReversed()) if (!(await this.#giveBack(cidr))) kept.push(cidr);
+      for (const cidr of this.#usable().toReversed()) if (!(await this.#giveBack(cidr))) kept.push(cidr);
       return kept;
     });
   }
 
-  #who = (): Claimant => ({ network: this.#o.network, node: this.#o.node, nodeUid: this.#o.nodeUid });
+  /** One after the other; what is usable changes with their ends, not while a block that is gone is being claimed back. */
+  #run<T>(work: () => Promise<T>): Promise<T> {
+    return this.#serial.run(async () => {
+      try {
+        return await work();
+      } finally {
+        this.#outcome = this.#usable();
+      }
+    });
+  }
+
+  #who = (): Claimant => ({ network: this.#o.network, node: this.#o.node, nodeUid: this.#o.nodeUid() });
 
   #tell(problem: string): void {
     if (this.#told.has(problem)) return;
@@ -151,23 +155,27 @@ export class BlockClaims {
   }
 
   #hasRoom(family: Family): boolean {
-    const blocks = this.usable().filter((cidr) => familyOf(cidr) === family);
+    const blocks = this.#usable().filter((cidr) => familyOf(cidr) === family);
     return this.#o.ipam.usage(blocks, this.#o.exclude).some(({ used, total }) => BigInt(used) < total);
   }
 
+  #blockWith(ip: string): Block | undefined {
+    return this.#own.settled().find(({ cidr }) => !this.#retired.has(cidr) && cidrContains(cidr, ip));
+  }
+
   #surplus(): string[] {
-    const usable = this.usable();
+    const usable = this.#usable();
     return surplusOf(this.#o.cidrs.map(familyOf), this.#o.ipam.usage(usable));
   }
 
   async #resume(): Promise<void> {
-    const { network, node, view, ipam, nodeUid, objects } = this.#o;
+    const { network, node, view, ipam } = this.#o;
     this.#retired = new Set(ipam.retired());
     const own = [...view()].filter((block) => block.network === network && block.node === node);
     for (const block of this.#own.see(own)) await this.#lost(block);
     for (const block of this.#own.all()) if (this.#retired.has(block.cidr)) await this.#delete(block);
     for (const block of this.#own.unsettled()) {
-      const now = await confirmed(objects, block, nodeUid);
+      const now = await this.#tied(block);
       if (now === undefined) this.#own.drop(block);
       else await this.#settle(now);
     }
@@ -193,7 +201,14 @@ export class BlockClaims {
     return false;
   }
 
-  /** Somebody deleted a block: it is forgotten if nothing of it is taken, otherwise claimed back for the pods in it. */
+  /** A block as it is now, going with the Node as that is now; undefined when it is not there. */
+  async #tied(block: SeenBlock): Promise<Block | undefined> {
+    const { objects, nodeUid } = this.#o;
+    const now = await confirmed(objects, block);
+    return now && (await tied(objects, now, nodeUid()));
+  }
+
+  /** Perhaps somebody deleted a block: it is forgotten if nothing of it is taken, otherwise claimed back for the pods in it. */
   async #lost(block: SeenBlock): Promise<void> {
     const { objects, ipam } = this.#o;
     if ((await confirmed(objects, block)) !== undefined) return;
@@ -203,25 +218,19 @@ export class BlockClaims {
 
   /** Claims the blocks of addresses that are in use here and in no block at all: pods outlive their deletion. */
   async #claimOrphans(): Promise<void> {
-    const { cidrs, ipam, network, node, objects } = this.#o;
+    const { ipam, objects } = this.#o;
     const own = this.#own.all();
     const outside = ipam.list().filter(({ ip }) => !own.some((one) => cidrContains(one.cidr, ip)));
     this.#claimed = this.#claimed.intersection(new Set(outside.map(({ ip }) => ip)));
     const orphans = outside.filter(({ ip }) => !this.#claimed.has(ip));
     if (orphans.length === 0) return;
     const blocks = [...(await this.#taken()), ...own];
-    for (const { ip, owner } of orphans) {
-      const cidr = cidrs.find((one) => cidrContains(one, ip));
-      const block = blocks.find((one) => cidrContains(one.cidr, ip));
-      const whose = `network ${network}: address ${ip} of container ${owner.containerId} interface ${owner.ifname}`;
-      if (block !== undefined && block.node !== node && block.node !== "") {
-        this.#tell(`${whose} is in block ${block.cidr} of ${holderOf(block)}; that pod must be made again`);
-      }
-      if (block?.node === "") this.#claimed.add(ip);
-      if (cidr === undefined || block !== undefined) continue;
-      const wanted = blockOf(cidr, this.#blockSize, ip);
-      if (blocks.some((one) => cidrsOverlap(one.cidr, wanted))) continue;
-      const gained = await acquire(objects, this.#who(), wanted, this.#blockSize);
+    for (const orphan of orphans) {
+      const verdict = judgeOrphan(orphan, this.#o, blocks);
+      if (verdict.claimed) this.#claimed.add(orphan.ip);
+      if (verdict.problem !== undefined) this.#tell(verdict.problem);
+      if (verdict.claim === undefined) continue;
+      const gained = await acquire(objects, this.#who(), verdict.claim, this.#o.blockSize);
       if (gained.block !== undefined) blocks.push(gained.block);
       if (gained.outcome === "others") continue; // said above when the view has it
       this.#own.add(gained.block);
@@ -240,7 +249,7 @@ export class BlockClaims {
     const { network, node, cidrs, objects, ipam } = this.#o;
     const cidr = cidrs.find((one) => familyOf(one) === family);
     if (cidr === undefined) throw new BlockError("refused", `network ${network} has no IPv${family} addresses`);
-    const size = this.#blockSize;
+    const size = this.#o.blockSize;
     const existing = [...(await this.#taken()), ...this.#own.all()].map((b) => b.cidr);
     let tried = 0;
     for (const wanted of freeBlocks(cidr, size, existing, `${network}/${node}`)) {
@@ -284,6 +293,3 @@ export class BlockClaims {
     this.#own.drop(block);
   }
 }
-
-const holderOf = ({ node, name }: SeenBlock): string =>
-  node === "" ? `claims (NetworkBlock ${name})` : `node ${node}`;

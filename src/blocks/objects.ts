@@ -94,12 +94,12 @@ const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 export interface Claimant {
   network: string;
   node: string;
-  /** The Node's uid, for a node: with the Node goes the block. */
-  nodeUid?: string;
+  /** The Node's uid, for a node: with the Node goes the block. Absent while there is no Node. */
+  nodeUid?: string | undefined;
 }
 
 /** The object of a new block. */
-export function newBlock({ network, node, nodeUid = "" }: Claimant, cidr: string, size: number): ApiObject {
+export function newBlock({ network, node, nodeUid }: Claimant, cidr: string, size: number): ApiObject {
   const owner = node === "" ? { network } : { network, node: { name: node, uid: nodeUid } };
   const object = blockObject(owner, cidr) as unknown as ApiObject;
   const labels = { ...object.metadata.labels, [SIZE_LABEL]: String(size) };

@@ -9,14 +9,14 @@ export interface BlockClaimsOptions {
   /** Addresses a block, a power of two. */
   blockSize: number;
   node: string;
-  /** Of the Node object as it is now. */
-  nodeUid: string;
+  /** Of the Node object as it is now; undefined while there is none, as before a node registers again. */
+  nodeUid: () => string | undefined;
   objects: BlockObjects;
   /** What the reflector shows of this node's blocks, and maybe others; may be behind. */
   view: () => Iterable<SeenBlock>;
   /** Blocks of this network, all nodes' and claims'; may be behind. Asked for when one is claimed. Rejects with ApiError. */
   taken: () => Promise<Iterable<SeenBlock>>;
-  ipam: Pick<Ipam, "reserve" | "usage" | "retire" | "admit" | "retired" | "list">;
+  ipam: Pick<Ipam, "usage" | "retire" | "admit" | "retired" | "list">;
   /** Addresses that are never given. */
   exclude?: readonly string[];
   /** Told once of each thing that an operator must know: a block that was taken from under pods. */

@@ -38,6 +38,12 @@ export class OwnBlocks {
     this.#blocks.set(seen.cidr, { seen, shown: false });
   }
 
+  /** It was changed, and is what it was. */
+  renew(block: Block): void {
+    const own = this.#blocks.get(block.cidr);
+    if (own?.settled !== undefined) own.settled = block;
+  }
+
   settle(block: Block): void {
     const own = this.#blocks.get(block.cidr);
     if (own?.seen.uid === block.uid) own.settled = block;

@@ -50,6 +50,10 @@ export const labelsOf = (network: string, node: string): Record<string, string> 
   ...(node !== "" && { [NODE_LABEL]: nodeLabel(node) }),
 });
 
+/** The owner of an object that goes with a Node; none while there is no such Node: it would be collected at once. */
+export const nodeOwner = ({ name, uid }: { name: string; uid: string | undefined }): object[] =>
+  uid === undefined ? [] : [{ apiVersion: "v1", kind: "Node", name, uid }];
+
 /** A node's name as the value of a label: names may be longer than values of labels. */
 export const nodeLabel = (node: string): string => shortened(node, MAX_LABEL);
 

@@ -3,7 +3,7 @@
  * server's own rule that a name exists once is the lock. It belongs to the Node, with which the API server's collector removes it.
  */
 import { cidrContains, parseCidr, parseIp } from "../addr/index.ts";
-import { API_VERSION, blockName, isNetworkName, labelsOf, NETWORK_NAME_RULE } from "./names.ts";
+import { API_VERSION, blockName, isNetworkName, labelsOf, NETWORK_NAME_RULE, nodeOwner } from "./names.ts";
 import { isObject, type Json, type Meta, metaOf, parsedOf, refuseKey, specOf } from "./object.ts";
 
 /** A claimed block. */
@@ -55,7 +55,8 @@ function addressesOf(what: string, spec: Json, cidr: string, node: string): Reco
 /** Whose a block is to be: a node's, or all claims' together. */
 export interface BlockOwner {
   network: string;
-  node?: { name: string; uid: string };
+  /** Its uid is undefined while there is no such Node: the block goes with nothing then. */
+  node?: { name: string; uid: string | undefined };
 }
 
 /** A block as it is created. @param addresses claims by address, for a block without a node */
@@ -69,7 +70,7 @@ export const blockObject = (
   metadata: {
     name: blockName(network, cidr),
     labels: labelsOf(network, node?.name ?? ""),
-    ...(node && { ownerReferences: [{ apiVersion: "v1", kind: "Node", name: node.name, uid: node.uid }] }),
+    ...(node && { ownerReferences: nodeOwner(node) }),
   },
   // Not "" where there is none: API servers before 1.21 take that for null, which no text may be.
   spec: { network, cidr, ...(node && { node: node.name }), ...(addresses && { addresses }) },

@@ -3,7 +3,7 @@
  * routes of it, so one entry that makes no sense must not pass.
  */
 import { ipsOf } from "./ip-claim.ts";
-import { API_VERSION, endpointsName, isNetworkName, labelsOf, NETWORK_NAME_RULE } from "./names.ts";
+import { API_VERSION, endpointsName, isNetworkName, labelsOf, NETWORK_NAME_RULE, nodeOwner } from "./names.ts";
 import {
   isObject,
   type Json,
@@ -66,7 +66,7 @@ function endpoint(what: string, key: string, value: unknown): Endpoint {
 /** The object as it is written. */
 export const endpointsObject = (
   network: string,
-  node: { name: string; uid: string },
+  node: { name: string; uid: string | undefined },
   endpoints: readonly Endpoint[],
 ): Json => ({
   apiVersion: API_VERSION,
@@ -74,7 +74,7 @@ export const endpointsObject = (
   metadata: {
     name: endpointsName(network, node.name),
     labels: labelsOf(network, node.name),
-    ownerReferences: [{ apiVersion: "v1", kind: "Node", name: node.name, uid: node.uid }],
+    ownerReferences: nodeOwner(node),
   },
   spec: { network, node: node.name, endpoints },
 });

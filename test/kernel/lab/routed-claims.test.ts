@@ -180,6 +180,8 @@ describe("a workload with a claim in a routed network", function () {
     const [taken = ""] = the().ipsOf("plain-node1", "net1");
     const free = `${taken.slice(0, taken.lastIndexOf(".") + 1)}${(Number(taken.split(".")[3]) ^ 32) | 1}`;
     const path = `${API}/networkendpoints/blue.node2`;
+    // Whoever forges this holds the node: its agent would put the object back.
+    await the().exec("node2", "pkill", "-STOP", "-f", "skylane-agent.cjs");
     const before = await the().api.call("GET", path);
     const forged = [free, taken].map((ip, n) => ({ mac: `02:00:00:00:09:0${n}`, ips: [ip], moves: 0 }));
     const spec = before["spec"] as { endpoints: object[] };
@@ -195,6 +197,7 @@ describe("a workload with a claim in a routed network", function () {
     await eventually(async () => (await inBlue("node1", `ip route show ${free}`)) === "", {
       message: "the route is left",
     });
+    await the().exec("node2", "pkill", "-CONT", "-f", "skylane-agent.cjs");
   });
 
   it("has its routes repaired when somebody changes them", async () => {

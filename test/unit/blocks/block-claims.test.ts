@@ -3,9 +3,10 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cidrsOverlap } from "../../../src/addr/index.ts";
-import { BlockClaims, type BlockClaimsOptions, BlockError, newBlock, readBlock } from "../../../src/blocks/index.ts";
+import { type BlockClaimsOptions, BlockError, newBlock, readBlock } from "../../../src/blocks/index.ts";
 import { Ipam, IpamTaken, type Owner } from "../../../src/ipam/index.ts";
 import { FakeApi } from "./fake-api.ts";
+import { ReservingBlocks } from "./reserving.ts";
 
 const made: string[] = [];
 function temporary(): string {
@@ -15,16 +16,16 @@ function temporary(): string {
 }
 const owner = (n: number): Owner => ({ containerId: `container-${n}`, ifname: "net1" });
 
-function node(api: FakeApi, name: string, more: Partial<BlockClaimsOptions> & { dir?: string } = {}) {
+function node(api: FakeApi, name: string, more: Partial<Omit<BlockClaimsOptions, "ipam">> & { dir?: string } = {}) {
   const { dir = temporary(), ...options } = more;
   const ipam = new Ipam({ dir });
   const problems: string[] = [];
-  const claims = new BlockClaims({
+  const claims = new ReservingBlocks({
     network: "blue",
     cidrs: ["10.1.0.0/24", "fd00:1::/64"],
     blockSize: 8,
     node: name,
-    nodeUid: `uid-${name}`,
+    nodeUid: () => `uid-${name}`,
     objects: api.client(),
     view: () => api.blocks(),
     taken: async () => api.blocks(),
@@ -67,16 +68,51 @@ describe("claiming blocks of a network", function () {
 
   it("ties the block to the Node, also when that was deleted and made again", async () => {
     const api = new FakeApi();
-    const { claims, dir } = node(api, "n1", { nodeUid: "first" });
+    const { claims, dir } = node(api, "n1", { nodeUid: () => "first" });
     await claims.ensureRoom([4]);
     const [cidr] = claims.usable();
-    const again = node(api, "n1", { nodeUid: "second", dir });
+    const again = node(api, "n1", { nodeUid: () => "second", dir });
     await again.claims.resume();
     assert.deepEqual(again.claims.usable(), [cidr]);
     assert.deepEqual(
       [...api.objects.values()].map(({ metadata }) => metadata.ownerReferences),
       [[{ apiVersion: "v1", kind: "Node", name: "n1", uid: "second" }]],
     );
+  });
+
+  it("follows the Node that is registered again while the agent runs, also when the collector was quicker", async () => {
+    const api = new FakeApi();
+    let uid: string | undefined = "first";
+    const { claims } = node(api, "n1", { nodeUid: () => uid });
+    const ips = await claims.reserve(owner(1), {});
+    const blocks = claims.usable();
+    const owners = () => [...api.objects.values()].map(({ metadata }) => metadata.ownerReferences ?? []);
+    uid = undefined;
+    await claims.adopt();
+    assert.deepEqual(owners(), [[], []], "with a Node that is gone they would be collected");
+    api.remove(api.blocks().find(({ cidr }) => cidr === blocks[0])?.name ?? "");
+    uid = "second";
+    await claims.adopt();
+    assert.deepEqual(claims.usable().sort(), blocks.sort());
+    assert.deepEqual(blocksOf(api, "n1").sort(), blocks.sort());
+    const second = [{ apiVersion: "v1", kind: "Node", name: "n1", uid: "second" }];
+    assert.deepEqual(owners(), [second, second]);
+    await claims.confirm(ips);
+  });
+
+  it("sees that an address is of a block that is there now, whatever the view shows", async () => {
+    for (const thief of [false, true]) {
+      const api = new FakeApi();
+      const { claims } = node(api, "n1", { cidrs: ["10.1.0.0/24"], view: () => [] });
+      const ips = await claims.reserve(owner(1), {});
+      await claims.confirm(ips);
+      const [block] = api.blocks();
+      api.remove(block?.name ?? "");
+      if (thief) api.put(newBlock({ network: "blue", node: "thief", nodeUid: "u" }, block?.cidr ?? "", 8));
+      if (thief) await assert.rejects(claims.confirm(ips), isKind("unavailable", /is not this node's any more/));
+      else await claims.confirm(ips);
+      assert.deepEqual(claims.usable(), thief ? [] : [block?.cidr]);
+    }
   });
 
   it("passes by what others have, and says so when nothing is left", async () => {
@@ -138,11 +174,10 @@ describe("claiming blocks of a network", function () {
     const { claims, ipam } = node(api, "n1", { cidrs: ["10.1.0.0/24"] });
     for (let n = 0; n < 15; n++) await claims.reserve(owner(n), {});
     const [first, second, third] = claims.usable() as [string, string, string];
-    assert.equal(await claims.release(third), false, "not empty");
+    assert.deepEqual(await claims.releaseSurplus(), [], "not empty");
     for (let n = 10; n < 15; n++) ipam.release(owner(n));
-    assert.equal(await claims.release(third), false, "the spare one");
+    assert.deepEqual(await claims.releaseSurplus(), [], "the spare one");
     for (let n = 0; n < 10; n++) ipam.release(owner(n));
-    assert.equal(await claims.release(first), false, "the VTEP's");
     assert.deepEqual(await claims.releaseSurplus(), [third, second]);
     assert.deepEqual([claims.usable(), blocksOf(api, "n1")], [[first], [first]]);
     assert.deepEqual(await claims.leave(), []);

@@ -4,11 +4,12 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cidrContains } from "../../../src/addr/index.ts";
-import { BlockClaims, BlockError, blockObjects } from "../../../src/blocks/index.ts";
+import { BlockError, blockObjects } from "../../../src/blocks/index.ts";
 import { Ipam } from "../../../src/ipam/index.ts";
 import { connect, createObject, type KubeClient, listObjects, NODES } from "../../../src/kube/index.ts";
 import { type ApiServer, startApiServer } from "../../../src/lab/api/index.ts";
 import { NETWORK_BLOCKS, parseNetworkBlock } from "../../../src/networks/index.ts";
+import { ReservingBlocks } from "./reserving.ts";
 
 describe("blocks through an API server", function () {
   this.timeout(30_000);
@@ -38,12 +39,12 @@ describe("blocks through an API server", function () {
   it("deal a network out to nodes that start at once, and take back what they give back", async () => {
     const nodes = ["n1", "n2", "n3", "n4"].map((node) => {
       const ipam = new Ipam({ dir: join(dir, node) });
-      const claims = new BlockClaims({
+      const claims = new ReservingBlocks({
         network: "blue",
         cidrs: ["10.1.0.0/27", "fd00:1::/64"],
         blockSize: 8,
         node,
-        nodeUid: uids.get(node) ?? "",
+        nodeUid: () => uids.get(node),
         objects: blockObjects(client),
         view: () => [],
         taken: async () => [],
@@ -74,12 +75,12 @@ describe("blocks through an API server", function () {
   });
 
   it("meet faults of the server with an error to try again, and go on afterwards", async () => {
-    const claims = new BlockClaims({
+    const claims = new ReservingBlocks({
       network: "red",
       cidrs: ["10.2.0.0/24"],
       blockSize: 64,
       node: "n1",
-      nodeUid: uids.get("n1") ?? "",
+      nodeUid: () => uids.get("n1"),
       objects: blockObjects(client),
       view: () => [],
       taken: async () => [],

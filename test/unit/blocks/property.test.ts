@@ -5,9 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { cidrContains, cidrsOverlap } from "../../../src/addr/index.ts";
-import { BlockClaims, BlockError } from "../../../src/blocks/index.ts";
+import { BlockError } from "../../../src/blocks/index.ts";
 import { Ipam, type Owner } from "../../../src/ipam/index.ts";
 import { FakeApi, type Fault, randomOf, View } from "./fake-api.ts";
+import { ReservingBlocks } from "./reserving.ts";
 
 const NODES = ["n1", "n2", "n3"];
 const CIDRS = ["10.1.0.0/26", "fd00:1::/122"];
@@ -20,7 +21,7 @@ class SimulatedNode {
   readonly view: View;
   readonly #api: FakeApi;
   readonly #world: SimulatedNode[];
-  claims: BlockClaims;
+  claims: ReservingBlocks;
   size = 8;
   owners: Owner[] = [];
   #next = 0;
@@ -35,13 +36,13 @@ class SimulatedNode {
   }
 
   /** A new agent; requests of the one before may still be done. */
-  start(): BlockClaims {
-    this.claims = new BlockClaims({
+  start(): ReservingBlocks {
+    this.claims = new ReservingBlocks({
       network: "blue",
       cidrs: CIDRS,
       blockSize: this.size,
       node: this.name,
-      nodeUid: `uid-${this.name}`,
+      nodeUid: () => `uid-${this.name}`,
       objects: this.#api.client(),
       view: () => this.view.read(),
       taken: async () => this.view.read(),
@@ -60,8 +61,10 @@ class SimulatedNode {
       else if (pick < 0.75) await claims.ensureRoom([random() < 0.5 ? 4 : 6]);
       else if (pick < 0.8) await claims.leave();
       else if (pick < 0.85) this.start();
-      else if (pick < 0.9) claims.setBlockSize((this.size = SIZES[Math.floor(random() * SIZES.length)] as number));
-      else await claims.resume();
+      else if (pick < 0.9) {
+        this.size = SIZES[Math.floor(random() * SIZES.length)] as number;
+        this.start();
+      } else await claims.resume();
     } catch (error) {
       if (!(error instanceof BlockError)) throw error;
     }

@@ -9,12 +9,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { cidrContains, linkLocalOf, parseIp } from "../../../src/addr/index.ts";
-import { BlockClaims, BlockError } from "../../../src/blocks/index.ts";
+import { BlockError } from "../../../src/blocks/index.ts";
 import { type Claimed, Claims } from "../../../src/claims/index.ts";
 import { Ipam } from "../../../src/ipam/index.ts";
 import type { IPClaimInfo } from "../../../src/networks/index.ts";
 import { type Fault, randomOf, View } from "../blocks/fake-api.ts";
 import { World } from "./world.ts";
+import { ReservingBlocks } from "../blocks/reserving.ts";
 
 const CIDRS = ["10.1.0.0/26", "fd00:1::/122"];
 const NAMES = ["a", "b", "c", "d", "e", "f"];
@@ -75,7 +76,7 @@ class SimulatedNode {
   readonly ipam: Ipam;
   readonly #world: World;
   readonly #truth: Truth;
-  blocks!: BlockClaims;
+  blocks!: ReservingBlocks;
   claims!: Claims;
   #pods = 0;
 
@@ -101,7 +102,12 @@ class SimulatedNode {
     };
     const client = this.#world.blocks.client();
     this.claims = new Claims({ ...common, blocks: client, claims: this.#world.objects() });
-    this.blocks = new BlockClaims({ ...common, nodeUid: `uid-${this.name}`, objects: client, ipam: this.ipam });
+    this.blocks = new ReservingBlocks({
+      ...common,
+      nodeUid: () => `uid-${this.name}`,
+      objects: client,
+      ipam: this.ipam,
+    });
   }
 
   async act(random: Random): Promise<void> {
