@@ -1,102 +1,95 @@
 /**
- * Renders the Helm chart with its default values into manifests/skylane.yaml, so that the chart is the one source of both
- * ways to install. What older API servers refuse is in files of its own: the admission policy, and the custom resources
- * with their CEL rules.
- *
- * It understands the part of Go's templates that the chart keeps to: `{{ .Values.a.b }}`, `{{ .Release.Namespace }}`,
- * `if … end`, the functions `or`, `quote`, `toJson` and `printf "…%v"`, and the trim markers. Anything else is an error.
+ * Renders the Helm chart with its default values into the manifests for `kubectl apply`, so that the chart is the one source of
+ * both ways to install: skylane.yaml for Kubernetes 1.30 and later, skylane-legacy.yaml for older servers, which refuse what they
+ * do not know (the admission policies, and before 1.25 the custom resources' rules in CEL), and crds.yaml, the custom resources with
+ * those rules, for servers in between. Templates are rendered by helm/, which knows the part of Go's templates that the chart keeps to.
  *
  *   node scripts/manifests.ts            write the files
  *   node scripts/manifests.ts --check    fail when they are not up to date
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parse } from "yaml";
+import { Templates } from "./helm/render.ts";
 
 const at = (path: string) => fileURLToPath(new URL(`../manifests/${path}`, import.meta.url));
 const CHART = "helm/skylane";
 const HEAD = "# Made from manifests/helm/skylane by `node scripts/manifests.ts`; change the chart, not this file.\n";
 
-type Scope = Record<string, unknown>;
+type Values = Record<string, unknown>;
 
-function lookUp(scope: Scope, path: string): unknown {
-  return path
-    .slice(1)
-    .split(".")
-    .reduce<unknown>((value, key) => {
-      if (value === null || typeof value !== "object" || !(key in value)) throw new Error(`the chart has no ${path}`);
-      return (value as Scope)[key];
-    }, scope);
+/** For whom a chart is rendered. */
+export interface Target {
+  namespace?: string;
+  /** Version of Kubernetes, as "1.36". */
+  kubernetes?: string;
+  /** Kinds that the API server knows beside what follows from its version. */
+  apis?: readonly string[];
+  /** Names of templates without their ending; all that make objects when absent. */
+  templates?: readonly string[];
 }
 
-function evaluate(expression: string, scope: Scope): unknown {
-  const [head = "", ...filters] = expression.split("|").map((part) => part.trim());
-  const format = /^printf "([^"]*)" (\.[\w.]+)$/.exec(head);
-  const or = /^or (\.[\w.]+) (\.[\w.]+)$/.exec(head);
-  let value: unknown;
-  if (or) value = isTrue(lookUp(scope, or[1] as string)) || isTrue(lookUp(scope, or[2] as string));
-  else if (format) value = (format[1] as string).replace("%v", String(lookUp(scope, format[2] as string)));
-  else if (/^\.[\w.]+$/.test(head)) value = lookUp(scope, head);
-  else throw new Error(`not understood in the chart: {{ ${expression} }}`);
-  for (const filter of filters) {
-    if (filter === "quote") value = JSON.stringify(String(value));
-    else if (filter === "toJson") value = JSON.stringify(value);
-    else throw new Error(`not understood in the chart: | ${filter}`);
+const isMap = (value: unknown): value is Values => typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** Values over a chart's own as Helm lays them: maps key by key, null takes a key away. */
+function coalesced(defaults: Values, given: Values): Values {
+  const values: Values = { ...defaults };
+  for (const [key, value] of Object.entries(given)) {
+    const before = values[key];
+    if (value === null) delete values[key];
+    else values[key] = isMap(before) && isMap(value) ? coalesced(before, value) : value;
   }
-  return value;
+  return values;
 }
 
-/** What Go's templates hold for false: zero, empty string, empty list or map, nil. */
-function isTrue(value: unknown): boolean {
-  if (typeof value === "object" && value !== null) return Object.keys(value).length > 0;
-  return Boolean(value);
-}
+/** The order of objects in a file: what others need first. */
+const ORDER = ["namespace", "crds", "admission-policy", "rbac", "configmap", "daemonset"];
 
-/** Renders one template. @throws Error naming what it does not understand */
-export function render(template: string, scope: Scope): string {
-  const trimmed = template.replace(/\s*\{\{-/g, "{{").replace(/-\}\}\s*/g, "}}");
-  const open: boolean[] = [];
-  let out = "";
-  let last = 0;
-  for (const match of trimmed.matchAll(/\{\{\s*(.*?)\s*\}\}/gs)) {
-    const shown = open.every(Boolean);
-    if (shown) out += trimmed.slice(last, match.index);
-    last = match.index + match[0].length;
-    const action = match[1] as string;
-    if (action === "end") open.pop();
-    else if (action.startsWith("if ")) open.push(shown && isTrue(evaluate(action.slice(3), scope)));
-    else if (shown) out += String(evaluate(action, scope));
-  }
-  if (open.length > 0) throw new Error("an {{ if }} of the chart has no {{ end }}");
-  return (out + trimmed.slice(last)).trim();
-}
-
-/** The chart with other values: name of the template → text. */
-export function renderChart(changes: Scope, namespace: string, templates: readonly string[]): string {
-  const values = { ...(parse(readFileSync(at(`${CHART}/values.yaml`), "utf8")) as Scope), ...changes };
+/** The chart with other values, as text. */
+export function renderChart(changes: Values = {}, target: Target = {}): string {
+  const { namespace = "skylane-system", kubernetes = "1.36", apis = [], templates = ORDER } = target;
+  const files = readdirSync(at(`${CHART}/templates`));
+  const sources = Object.fromEntries(
+    files.map((file) => [`skylane/templates/${file}`, readFileSync(at(`${CHART}/templates/${file}`), "utf8")]),
+  );
+  const scope = {
+    Values: coalesced(parse(readFileSync(at(`${CHART}/values.yaml`), "utf8")) as Values, changes),
+    Release: { Name: "skylane", Namespace: namespace, Service: "Helm" },
+    Chart: parse(readFileSync(at(`${CHART}/Chart.yaml`), "utf8")) as Values,
+    Template: { BasePath: "skylane/templates" },
+    Capabilities: {
+      KubeVersion: { Version: `v${kubernetes}.0` },
+      APIVersions: { Has: (name: string) => apis.includes(name) },
+    },
+  };
+  const all = new Templates(sources);
   return templates
-    .map((name) => {
-      const template = readFileSync(at(`${CHART}/templates/${name}.yaml`), "utf8");
-      return render(template, { Values: values, Release: { Namespace: namespace } });
-    })
+    .map((name) => all.render(`skylane/templates/${name}${name === "NOTES" ? ".txt" : ".yaml"}`, scope).trim())
     .filter((text) => text !== "")
     .join("\n---\n")
     .concat("\n");
 }
 
-const NAMESPACE = "skylane-system";
-const INSTALL = ["namespace", "crds", "rbac", "configmap", "daemonset"];
+/** The files, by name. */
+const FILES: Readonly<Record<string, () => string>> = {
+  "skylane.yaml": () => HEAD + renderChart({ createNamespace: true }, { kubernetes: "1.30" }),
+  "skylane-legacy.yaml": () => HEAD + renderChart({ createNamespace: true }, { kubernetes: "1.20" }),
+  "crds.yaml": () => HEAD + renderChart({}, { kubernetes: "1.25", templates: ["crds"] }),
+};
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const files = {
-    "skylane.yaml": HEAD + renderChart({ createNamespace: true, celRules: false }, NAMESPACE, INSTALL),
-    "crds.yaml": HEAD + renderChart({ celRules: true }, NAMESPACE, ["crds"]),
-    "admission-policy.yaml": HEAD + renderChart({ admissionPolicy: true }, NAMESPACE, ["admission-policy"]),
-  };
-  for (const [file, text] of Object.entries(files)) {
-    if (!process.argv.includes("--check")) writeFileSync(at(file), text);
-    else if (readFileSync(at(file), "utf8") !== text) {
+  const check = process.argv.includes("--check");
+  for (const [file, text] of Object.entries(FILES)) {
+    if (!check) writeFileSync(at(file), text());
+    else if (readFileSync(at(file), "utf8") !== text()) {
       console.error(`manifests/${file} is not what the chart gives: run node scripts/manifests.ts`);
+      process.exitCode = 1;
+    }
+  }
+  for (const file of readdirSync(at("")).filter((name) => name.endsWith(".yaml") && !Object.hasOwn(FILES, name))) {
+    if (!check) rmSync(at(file));
+    else {
+      console.error(`manifests/${file} is made by nothing any more: run node scripts/manifests.ts`);
       process.exitCode = 1;
     }
   }

@@ -28,7 +28,7 @@ import { type Publication, Publisher } from "./publisher.ts";
 import { routedPath } from "./routed-path.ts";
 import { PodNetwork } from "./network.ts";
 import { NetworkStatusWriter } from "./network-status.ts";
-import { NetworkStatuses } from "./network-statuses.ts";
+import { NetworkStatuses, ownNamespace } from "./network-statuses.ts";
 import { Networks } from "./networks.ts";
 import { assess, type Readiness } from "./readiness.ts";
 import { agentRoutes } from "./routes.ts";
@@ -117,7 +117,14 @@ export class Agent {
     this.#networks = new Networks({ ...context, announced, onPresence: () => this.#network.filesChanged() });
     this.#closers.push(() => this.#networks.stop());
     const defined = (): Networks["defined"] => this.#networks.defined;
-    this.#statuses = new NetworkStatuses({ client, config, log, defined, unserved });
+    this.#statuses = new NetworkStatuses({
+      client,
+      config,
+      log,
+      defined,
+      unserved,
+      namespace: ownNamespace(process.env),
+    });
     this.#closers.push(() => this.#statuses.stop());
     const annotate = (text: string) => patchNodeAnnotations(client, node, { [VTEP_ANNOTATION]: text });
     this.#publisher = new Publisher(log, annotate, () => this.#publication());

@@ -32,8 +32,18 @@ import type { Inputs, NodeChanges } from "./inputs.ts";
 import { Membership } from "./membership.ts";
 import { type NetworkObject, readNetworkObject } from "./network-object.ts";
 
-/** Where the lease is. */
-const LEASE = { namespace: "kube-system", name: "skylane-networks" } as const;
+/** The lease, in the agents' own namespace: the right to make one there can stand in the way of nobody else's election. */
+const LEASE = "skylane-networks";
+/** The agents' namespace where nobody says which it is: that of manifests/skylane.yaml. */
+const NAMESPACE = "skylane-system";
+/** Names of namespaces are DNS labels (RFC 1123). */
+const IS_NAMESPACE = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+
+/** The namespace of the agent's own pod: `POD_NAMESPACE`, by the downward API. */
+export function ownNamespace(env: Readonly<Record<string, string | undefined>>): string {
+  const { POD_NAMESPACE: name = "" } = env;
+  return IS_NAMESPACE.test(name) ? name : NAMESPACE;
+}
 /** How soon a new or changed definition has its status, and how soon changed counts are written, in milliseconds. */
 const SOON_MS = 200;
 const COUNT_MS = 5_000;
@@ -47,6 +57,8 @@ export interface NetworkStatusesOptions {
   client: KubeClient;
   config: AgentConfig;
   log: Logger;
+  /** Where the lease is; `skylane-system` when absent. */
+  namespace?: string;
   /** Whether the API server knows the resource, and how many networks are defined. */
   defined: () => { known: boolean; count: number };
   /** Why agents of this release have no part in a network, in words; undefined when they have. */
@@ -78,7 +90,8 @@ export class NetworkStatuses {
     const { client, config, log, timings } = options;
     this.#o = options;
     this.#candidate = new Candidate({
-      ...LEASE,
+      namespace: options.namespace ?? NAMESPACE,
+      name: LEASE,
       client,
       identity: `${config.nodeName}_${randomUUID()}`,
       log,

@@ -39,7 +39,7 @@ export function configurationMarkdown(): string {
     "<!-- Generated from src/config/agent.ts by `node scripts/config-docs.ts`; do not edit. -->",
     "# Configuration of the agent",
     `The agent reads one YAML file, \`${DEFAULT_CONFIG_FILE}\` or what \`--config\` names (in a cluster: a ConfigMap). Every key may be left out unless it says *required*; a key with nothing behind it means its default.`,
-    "Command line flags mirror the keys and win over the environment (`NODE_NAME`, `KUBECONFIG`), which wins over the file. Flags take `--flag value` or `--flag=value`; lists are separated by commas (`--cluster-cidrs 10.244.0.0/16,fd00:10:244::/56`).",
+    "Command line flags mirror the keys and win over the environment (`NODE_NAME`, `KUBECONFIG`), which wins over the file. `POD_NAMESPACE` is no key: it names the agents' own namespace, where their Lease is (in a DaemonSet: `metadata.namespace` through the downward API). Flags take `--flag value` or `--flag=value`; lists are separated by commas (`--cluster-cidrs 10.244.0.0/16,fd00:10:244::/56`).",
     `An unknown key or a value that is not allowed stops the agent at its start, with every problem named at once: file and line, key, value and what is allowed. Aliases and several documents are refused, and so is a file of more than ${MAX_FILE_BYTES / 1024} KiB. A change takes effect when the agent is restarted, which loses no packet.`,
     "## Keys",
     [HEAD, ...plain.map(([name, schema]) => row([name], schema))].join("\n"),

@@ -11,6 +11,7 @@ import { claimsPart } from "./parts/claims.ts";
 import { networksPart } from "./parts/networks.ts";
 import { nodesPart } from "./parts/nodes.ts";
 import { restartsPart } from "./parts/restarts.ts";
+import { rightsPart } from "./parts/rights.ts";
 import { scalePart } from "./parts/scale.ts";
 import { snapshot, uninstallPart } from "./parts/uninstall.ts";
 
@@ -47,5 +48,6 @@ describe("on a real cluster", () => {
   restartsPart(context);
   nodesPart(context);
   hostilePart(context);
+  rightsPart(context);
   uninstallPart(context, asTheyWere);
 });

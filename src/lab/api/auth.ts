@@ -75,7 +75,7 @@ function nodeMay(node: string, { verb, resource, name, namespace, type }: Reques
   if (resource === "pods") return verb === "patch";
   if (resource === "nodes") return (verb === "update" || verb === "patch") && name === node;
   if (resource === "events") return ["create", "update", "patch"].includes(verb);
-  if (resource === "leases" && namespace === "kube-system" && verb !== "delete")
+  if (resource === "leases" && namespace === "skylane-system" && verb !== "delete")
     return verb === "create" || name === "skylane-networks";
   if (resource === "leases") return namespace === "kube-node-lease" && (name === node || verb === "create");
   return false;

@@ -78,8 +78,14 @@ export const BUILT_IN: readonly ResourceType[] = [
   },
 ];
 
-/** Namespaces that exist from the start. */
-export const SYSTEM_NAMESPACES = ["default", "kube-node-lease", "kube-public", "kube-system"] as const;
+/** Namespaces that exist from the start; the agents' own as well, which Skylane's manifest makes. */
+export const SYSTEM_NAMESPACES = [
+  "default",
+  "kube-node-lease",
+  "kube-public",
+  "kube-system",
+  "skylane-system",
+] as const;
 
 function namespaceDefaults(object: KubeObject): KubeObject {
   const labels = { ...object.metadata.labels, "kubernetes.io/metadata.name": object.metadata.name };

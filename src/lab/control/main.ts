@@ -44,10 +44,10 @@ const RIGHTS: Readonly<Record<string, readonly string[]>> = {
   networkblocks: [...READ, "create", "update", "delete"],
   networkendpoints: [...READ, "create", "update", "delete"],
   ipclaims: READ,
-  "ipclaims/status": ["update", "patch"],
-  "kube-system leases": ["create"],
-  "kube-system leases skylane-networks": ["get", "update"],
-  "default events": ["create", "patch", "update"],
+  "ipclaims/status": ["patch"],
+  "skylane-system leases": ["create"],
+  "skylane-system leases skylane-networks": ["get", "update"],
+  "default events": ["create", "patch"],
 };
 
 /** Lets agents do what the manifests' roles grant and nothing else, so that a missing right shows in the lab. */

@@ -1,12 +1,9 @@
-/** A Node that says something wrong or evil harms itself alone; the admission policy stops an agent that tries. */
+/** A Node that says something wrong or evil harms itself alone. */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import type { Context } from "../support/context.ts";
-import { eventually, SYSTEM_NAMESPACE, type TestPod } from "../support/kube.ts";
+import { eventually, SYSTEM_NAMESPACE } from "../support/kube.ts";
 import { allReach } from "./install.ts";
 
-const POLICY = fileURLToPath(new URL("../../../manifests/admission-policy.yaml", import.meta.url));
 const EVIL = "evil-node";
 
 export function hostilePart(context: Context): void {
@@ -59,63 +56,6 @@ export function hostilePart(context: Context): void {
       } finally {
         await kube.kubectl("delete", "node", EVIL);
       }
-    });
-
-    it("cannot be written by an agent for another Node (ValidatingAdmissionPolicy)", async function () {
-      const { kube, nodes, machine } = context;
-      const resources = await kube.kubectl("api-resources", "-o", "name");
-      if (!resources.includes("validatingadmissionpolicies.admissionregistration.k8s.io")) {
-        if (this.test) this.test.title += " [this API server has no ValidatingAdmissionPolicy]";
-        this.skip();
-      }
-      await machine.kubectl(["apply", "-f", "-"], readFileSync(POLICY, "utf8"));
-      const [first] = context.pods as [TestPod];
-      const agents = await kube.list("pods", "-n", SYSTEM_NAMESPACE, "-l", "app.kubernetes.io/name=skylane");
-      const agent = agents.find((pod) => pod.spec.nodeName === first.node)?.metadata.name as string;
-      const token = (
-        await kube.kubectl(
-          "exec",
-          "-n",
-          SYSTEM_NAMESPACE,
-          agent,
-          "-c",
-          "agent",
-          "--",
-          "cat",
-          "/var/run/secrets/kubernetes.io/serviceaccount/token",
-        )
-      ).trim();
-      const as = (node: string, body: object) =>
-        machine.kubectl([
-          "--token",
-          token,
-          "--client-certificate=",
-          "--client-key=",
-          "patch",
-          "node",
-          node,
-          "--type=merge",
-          "-p",
-          JSON.stringify(body),
-        ]);
-      const other = nodes.find((node) => node !== first.node) as string;
-      await eventually(
-        async () => {
-          await assert.rejects(
-            as(other, { metadata: { annotations: { "skylane.dev/vtep": "{}" } } }),
-            /may not change Node/,
-          );
-          return true;
-        },
-        { timeoutMs: 30_000 },
-      );
-      await assert.rejects(
-        as(first.node, { metadata: { annotations: { "example.com/x": "1" } } }),
-        /under skylane.dev/,
-      );
-      await assert.rejects(as(first.node, { metadata: { labels: { x: "1" } } }), /only change annotations/);
-      await as(first.node, { metadata: { annotations: { "skylane.dev/test": "1" } } });
-      await as(first.node, { metadata: { annotations: { "skylane.dev/test": null } } });
     });
   });
 }

@@ -6,12 +6,20 @@ import type { Context } from "../support/context.ts";
 import { needs } from "../support/context.ts";
 import { eventually, type Kube, SYSTEM_NAMESPACE, TEST_NAMESPACE, type TestPod } from "../support/kube.ts";
 
-const MANIFEST = fileURLToPath(new URL("../../../manifests/skylane.yaml", import.meta.url));
+const MANIFESTS = fileURLToPath(new URL("../../../manifests", import.meta.url));
 const PORT = 7000;
 
-/** The manifest as an operator applies it, with the image of this run. */
-export const manifestWith = (image: string): string =>
-  readFileSync(MANIFEST, "utf8").replaceAll('"skylane:0.1.0"', JSON.stringify(image));
+/** Whether the API server can hold agents to their rights (Kubernetes 1.30 and later). */
+export async function knowsPolicies(kube: Kube): Promise<boolean> {
+  const groups = await kube.kubectl("api-resources", "-o", "name", "--api-group=admissionregistration.k8s.io");
+  return groups.includes("validatingadmissionpolicies.");
+}
+
+/** The manifest that an operator applies to this API server, with the image of this run. */
+export async function manifestFor({ kube, machine }: Context): Promise<string> {
+  const file = (await knowsPolicies(kube)) ? "skylane.yaml" : "skylane-legacy.yaml";
+  return readFileSync(`${MANIFESTS}/${file}`, "utf8").replaceAll('"skylane:0.1.0"', JSON.stringify(machine.image));
+}
 
 const isIpv6 = (ip: string): boolean => ip.includes(":");
 
@@ -41,7 +49,7 @@ export function installPart(context: Context): void {
       const { kube, machine, nodes } = context;
       const before = await kube.list("nodes");
       assert.equal(before.length, nodes.length);
-      await machine.kubectl(["apply", "-f", "-"], manifestWith(machine.image));
+      await machine.kubectl(["apply", "-f", "-"], await manifestFor(context));
       await kube.nodesReady(nodes.length);
       await kube.agentsReady(nodes.length);
       await kube.prepare();

@@ -4,7 +4,7 @@ import type { Context } from "../support/context.ts";
 import { needs } from "../support/context.ts";
 import { eventually, SYSTEM_NAMESPACE, TEST_NAMESPACE } from "../support/kube.ts";
 import type { Machine } from "../support/machine.ts";
-import { manifestWith } from "./install.ts";
+import { manifestFor } from "./install.ts";
 
 /** What a node has that Skylane might leave something in. */
 const LOOKS: Record<string, readonly string[]> = {
@@ -50,7 +50,7 @@ export function uninstallPart(context: Context, before: ReadonlyMap<string, Reco
       needs(this, machine.hardware, "access to the machines");
       await kube.kubectl("delete", "namespace", TEST_NAMESPACE, "--wait");
       const agents = await kube.list("pods", "-n", SYSTEM_NAMESPACE, "-l", "app.kubernetes.io/name=skylane");
-      await machine.kubectl(["delete", "-f", "-", "--wait"], manifestWith(machine.image));
+      await machine.kubectl(["delete", "-f", "-", "--wait"], await manifestFor(context));
       await eventually(
         async () => (await kube.list("pods", "-A", "-l", "app.kubernetes.io/name=skylane")).length === 0,
         { timeoutMs: 90_000 },

@@ -16,10 +16,10 @@ describe("an agent that has no part in five thousand pod networks", function () 
   before(async () => {
     fabric = await Fabric.started();
     // The one that writes the status of all is another, as in a cluster nearly all are.
-    await fabric.api("POST", "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases", {
+    await fabric.api("POST", "/apis/coordination.k8s.io/v1/namespaces/skylane-system/leases", {
       apiVersion: "coordination.k8s.io/v1",
       kind: "Lease",
-      metadata: { name: "skylane-networks", namespace: "kube-system" },
+      metadata: { name: "skylane-networks", namespace: "skylane-system" },
       spec: { holderIdentity: "another", leaseDurationSeconds: 3_600 },
     });
     node = fabric.node(1);

@@ -50,7 +50,7 @@ describe("the status of pod networks in a cluster", function () {
 
   it("is kept by another agent when the one that did it ends", async () => {
     const holderIdentity = async (): Promise<string> => {
-      const path = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/skylane-networks";
+      const path = "/apis/coordination.k8s.io/v1/namespaces/skylane-system/leases/skylane-networks";
       return (await the().api.call<{ spec: { holderIdentity: string } }>("GET", path)).spec.holderIdentity;
     };
     const former = await holderIdentity();

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Inputs, NodeFacts } from "../../../src/agent/inputs.ts";
-import { NetworkStatuses } from "../../../src/agent/network-statuses.ts";
+import { NetworkStatuses, ownNamespace } from "../../../src/agent/network-statuses.ts";
 import type { AgentConfig } from "../../../src/config/index.ts";
 import { connect, type KubeClient, NODES } from "../../../src/kube/index.ts";
 import { type ApiServer, startApiServer } from "../../../src/lab/api/index.ts";
@@ -238,5 +238,13 @@ describe("the status of pod networks", function () {
       (await list()).map(({ metadata }) => metadata.name),
       ["blue"],
     );
+  });
+});
+
+describe("the namespace of the agents' lease", () => {
+  it("is that of the agent's own pod, and the manifest's where nobody says a name", () => {
+    assert.equal(ownNamespace({ POD_NAMESPACE: "network-team" }), "network-team");
+    for (const POD_NAMESPACE of [undefined, "", "a/b", "..", "A", "a".repeat(64)])
+      assert.equal(ownNamespace({ POD_NAMESPACE }), "skylane-system");
   });
 });

@@ -4,12 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parse, parseAllDocuments } from "yaml";
-import { render, renderChart } from "../../../scripts/manifests.ts";
+import { Templates } from "../../../scripts/helm/render.ts";
+import { renderChart } from "../../../scripts/manifests.ts";
 import { type AgentConfig, loadAgentConfig } from "../../../src/config/index.ts";
 
 interface Manifest {
   kind: string;
-  metadata: { name: string; annotations?: Record<string, string> };
+  metadata: { name: string; namespace?: string; annotations?: Record<string, string> };
   data?: Record<string, string>;
   rules?: { resources: string[]; resourceNames?: string[]; verbs: string[] }[];
   spec?: {
@@ -32,7 +33,6 @@ interface Container {
   volumeMounts: { name: string; mountPath: string }[];
 }
 
-const TEMPLATES = ["namespace", "crds", "rbac", "configmap", "daemonset"];
 const documents = (text: string): Manifest[] => parseAllDocuments(text).map((document) => document.toJS() as Manifest);
 const manifest = (file: string) =>
   readFileSync(fileURLToPath(new URL(`../../../manifests/${file}`, import.meta.url)), "utf8");
@@ -74,7 +74,7 @@ describe("the manifest", () => {
   after(() => rmSync(dir, { recursive: true, force: true }));
 
   const configured = (values: Record<string, unknown>): AgentConfig => {
-    const map = documents(renderChart(values, "skylane-system", TEMPLATES)).find(({ kind }) => kind === "ConfigMap");
+    const map = documents(renderChart(values)).find(({ kind }) => kind === "ConfigMap");
     const file = join(dir, "agent.yaml");
     writeFileSync(file, map?.data?.["agent.yaml"] ?? "");
     return loadAgentConfig({ argv: ["--config", file], env: { NODE_NAME: "node1" } });
@@ -189,28 +189,61 @@ describe("the manifest", () => {
         "podnetworks/status patch",
         "networkblocks get,list,watch,create,update,delete",
         "ipclaims get,list,watch",
-        "ipclaims/status update,patch",
+        "ipclaims/status patch",
         "networkendpoints get,list,watch,create,update,delete",
         "pods,namespaces get",
         "servicecidrs get",
         "pods/status patch",
-        "events create,patch,update",
+        "events create,patch",
         "leases create",
         "leases skylane-networks get,update",
       ],
     );
   });
 
-  it("defines the custom resources once for every server, and once with rules for those that know them", () => {
+  it("has no right to make leases but in its own namespace, where they stand in nobody's way", () => {
+    const roles = documents(renderChart({}, { namespace: "elsewhere" })).filter(({ kind }) => kind.endsWith("Role"));
+    const withLeases = roles.filter(({ rules = [] }) => rules.some(({ resources }) => resources.includes("leases")));
+    assert.deepEqual(
+      withLeases.map(({ kind, metadata }) => [kind, metadata.namespace]),
+      [["Role", "elsewhere"]],
+    );
+  });
+
+  it("has policies and rules where the server knows them, and the same objects without them for older ones", () => {
+    const kinds = (text: string): string[] => documents(text).map(({ kind }) => kind);
+    const isPolicy = (kind: string): boolean => kind.startsWith("ValidatingAdmissionPolicy");
+    const legacy = manifest("skylane-legacy.yaml");
+    // kubectl refuses to send the field to a server before 1.25, and the kind to one before 1.30
+    assert.doesNotMatch(legacy, /x-kubernetes-validations|ValidatingAdmissionPolicy/);
+    assert.deepEqual(
+      kinds(manifest("skylane.yaml")).filter((kind) => !isPolicy(kind)),
+      kinds(legacy),
+    );
+    assert.ok(kinds(manifest("skylane.yaml")).some(isPolicy));
+    assert.match(manifest("skylane.yaml"), /x-kubernetes-validations/);
+    const has = (values: Record<string, unknown>, kubernetes: string, apis: string[] = []) => {
+      const text = renderChart(values, { kubernetes, apis });
+      return [kinds(text).some(isPolicy), /x-kubernetes-validations/.test(text)];
+    };
+    assert.deepEqual(has({}, "1.24"), [false, false]);
+    assert.deepEqual(has({}, "1.25"), [false, true]);
+    assert.deepEqual(has({}, "1.29"), [false, true]);
+    assert.deepEqual(has({}, "1.29", ["admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy"]), [true, true]);
+    assert.deepEqual(has({}, "1.30"), [true, true]);
+    assert.deepEqual(has({ admissionPolicy: false, celRules: false }, "1.36"), [false, false]);
+    assert.deepEqual(has({ admissionPolicy: true, celRules: true }, "1.20"), [true, true]);
+  });
+
+  it("defines the same custom resources in each file, with rules and without", () => {
     const defined = (file: string) =>
       documents(manifest(file)).filter(({ kind }) => kind === "CustomResourceDefinition");
-    // kubectl refuses to send the field to a server before 1.25, which does not know it
-    assert.doesNotMatch(manifest("skylane.yaml"), /x-kubernetes-validations/);
     const withoutRules = (_key: string, value: unknown): unknown =>
       typeof value === "object" && value !== null && !Array.isArray(value)
         ? Object.fromEntries(Object.entries(value).filter(([key]) => key !== "x-kubernetes-validations"))
         : value;
-    assert.deepEqual(JSON.parse(JSON.stringify(defined("crds.yaml"), withoutRules)), defined("skylane.yaml"));
+    assert.deepEqual(defined("crds.yaml"), defined("skylane.yaml"));
+    assert.deepEqual(JSON.parse(JSON.stringify(defined("crds.yaml"), withoutRules)), defined("skylane-legacy.yaml"));
     const names = defined("skylane.yaml").map(({ metadata }) => metadata.name.split(".")[0]);
     assert.deepEqual(new Set(names), new Set(["ipclaims", "networkblocks", "networkendpoints", "podnetworks"]));
   });
@@ -233,8 +266,11 @@ describe("the manifest", () => {
   });
 
   it("refuses what the renderer does not understand rather than render it wrongly", () => {
-    assert.throws(() => render("{{ range .Values.x }}", { Values: { x: [] } }), /not understood/);
+    const render = (text: string, scope: object) => new Templates({ x: text }).render("x", scope);
+    assert.throws(() => render("{{ lookup .Values.x }}", { Values: { x: [] } }), /not understood.*lookup/);
     assert.throws(() => render("{{ .Values.missing }}", { Values: {} }), /no \.Values\.missing/);
     assert.throws(() => render("{{ if .Values.x }}", { Values: { x: 1 } }), /no \{\{ end \}\}/);
+    assert.throws(() => render("{{ end }}", {}), /of nothing/);
+    assert.throws(() => render("{{ .Values.x }}", { Values: { x: [1] } }), /toYaml/);
   });
 });
