@@ -8,7 +8,7 @@ import type { Logger } from "../log/index.ts";
 import { type MonitorListener, Rtnl } from "../netlink/index.ts";
 import { VTEP_ANNOTATION } from "../overlay/index.ts";
 import { GoneFiles } from "../sys/index.ts";
-import { type CachedInputs, cachePath, CacheWriter, readCache } from "./cache.ts";
+import { type CachedInputs, cachePath, CacheWriter, loadCache } from "./cache.ts";
 import { ClusterView } from "./cluster.ts";
 import { unserved } from "./defined-networks.ts";
 import { NodeFiles } from "./disk/node-files.ts";
@@ -32,6 +32,7 @@ import { NetworkStatuses, ownNamespace } from "./network-statuses.ts";
 import { Networks } from "./networks.ts";
 import { assess, type Readiness } from "./readiness.ts";
 import { agentRoutes } from "./routes.ts";
+import { RuntimePlugins } from "./runtime-plugins.ts";
 import { Serving, SOCKET_NAME } from "./serving.ts";
 import type { AgentStatus } from "./status.ts";
 import { isUplink } from "./uplink.ts";
@@ -44,6 +45,7 @@ export class Agent {
   readonly #version: string;
   readonly #metrics: Metrics;
   readonly #network: PodNetwork;
+  readonly #plugins: RuntimePlugins;
   readonly #networks: Networks;
   readonly #networkStatus: NetworkStatusWriter;
   readonly #statuses: NetworkStatuses;
@@ -111,9 +113,11 @@ export class Agent {
         this.#networks.vniKnown(vni);
         this.#statuses.vniKnown(vni);
       },
-      write: (local) => files.write(local, this.#networks.any ? { needsAgent: true } : {}),
+      write: (local) => files.write(local, this.#networks.any ? { needsAgent: true } : {}, this.#plugins.told),
     });
     this.#closers.push(() => this.#network.stop());
+    this.#plugins = new RuntimePlugins({ config, log, onChange: look, alone: () => !this.#networks.any });
+    this.#closers.push(() => this.#plugins.stop());
     this.#networks = new Networks({ ...context, announced, onPresence: () => this.#network.filesChanged() });
     this.#closers.push(() => this.#networks.stop());
     const defined = (): Networks["defined"] => this.#networks.defined;
@@ -190,6 +194,7 @@ export class Agent {
     return assess([
       { name: "api", ask: () => ({ ok: this.#cluster.known, message }) },
       ...this.#network.questions(),
+      { name: "plugins", ask: () => this.#plugins.verdict },
       { name: "forwarding", ask: () => this.#housekeeping.forwarding },
       ...this.#disk.questions,
     ]);
@@ -230,7 +235,13 @@ export class Agent {
       status: () => this.status(),
     });
     const { config, log } = { config: this.#config, log: this.#log };
-    const serving = await Serving.start({ config, log, routes, host: this.#cniHost() });
+    const serving = await Serving.start({
+      config,
+      log,
+      routes,
+      host: this.#cniHost(),
+      leave: (call) => this.#plugins.ask(call),
+    });
     this.#closers.push(() => serving.close());
     for (const duty of serving.duties) this.#disk.add(duty);
     this.#disk.start();
@@ -295,13 +306,4 @@ export class Agent {
 function shared<T>(run: () => Promise<T>): () => Promise<T> {
   let running: Promise<T> | undefined;
   return () => (running ??= run().finally(() => (running = undefined)));
-}
-
-async function loadCache({ dataDir, network, nodeName }: AgentConfig, log: Logger): Promise<CachedInputs | undefined> {
-  try {
-    return await readCache(cachePath(dataDir, network), nodeName);
-  } catch (error) {
-    log.warn("going on without last known peers", { error });
-    return undefined;
-  }
 }

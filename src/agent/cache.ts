@@ -10,6 +10,8 @@ import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { parseCidr, parseIp } from "../addr/index.ts";
+import type { AgentConfig } from "../config/index.ts";
+import type { Logger } from "../log/index.ts";
 import type { Inputs, OwnFacts, NodeFacts } from "./inputs.ts";
 
 const VERSION = 1;
@@ -158,5 +160,18 @@ export class CacheWriter {
     this.#hash = hash;
     this.#savedAt = now;
     return true;
+  }
+}
+
+/** The last known inputs; one that cannot be read is said and done without. */
+export async function loadCache(
+  { dataDir, network, nodeName }: AgentConfig,
+  log: Logger,
+): Promise<CachedInputs | undefined> {
+  try {
+    return await readCache(cachePath(dataDir, network), nodeName);
+  } catch (error) {
+    log.warn("going on without last known peers", { error });
+    return undefined;
   }
 }

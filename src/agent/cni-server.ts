@@ -40,6 +40,8 @@ export interface CniServerOptions {
   /** The machine, for one request: whoever made it can give names to network namespaces. */
   host: (names: NameKeeper) => Host;
   log: Logger;
+  /** Whether a request that could be served here is left to the plugin all the same; never by default. */
+  leave?: (call: CniCall) => boolean;
 }
 
 interface Waiting {
@@ -177,7 +179,7 @@ export class CniServer {
       const { env, configuration: stdin } = request;
       const read = readCall({ env, stdin, startedAt });
       using path = sandbox !== undefined && isNetns(sandbox) ? lendNetns(env["CNI_NETNS"] ?? "", sandbox) : undefined;
-      const ours = isAnswer(read) || this.#sees(read, request, path !== undefined);
+      const ours = isAnswer(read) || (this.#sees(read, request, path !== undefined) && !this.#options.leave?.(read));
       if (!sendNow(socket, ours ? ACCEPTED : DECLINED) || !ours) return;
       // From here on the request takes as long as it takes.
       socket.setTimeout(0);

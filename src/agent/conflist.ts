@@ -3,33 +3,18 @@
  * node ready, so it is written only once the data path works, in one rename, and never taken away when the
  * agent stops: pods come and go without the agent.
  */
-import { accessSync, constants, readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { DEFAULT_DATA_DIR, DEFAULT_RUN_DIR, SUPPORTED_VERSIONS } from "../cni/index.ts";
+import { DEFAULT_DATA_DIR, DEFAULT_RUN_DIR } from "../cni/index.ts";
 import { makeDirectory, writeFileAtomic } from "../sys/index.ts";
-import { chainVersions } from "./chained-versions.ts";
+import { type ChainInput, chainedPlugins, chainVersions } from "./chain.ts";
 
 /** What the configuration list depends on. */
-export interface ConflistInput {
+export interface ConflistInput extends ChainInput {
   /** Pod network name. */
   network: string;
   runDir: string;
   dataDir: string;
-  /** Plugins to run after Skylane; "auto" means portmap where its executable is installed. */
-  chained: "auto" | readonly Record<string, unknown>[];
-  /** Where the runtime looks for plugin executables. */
-  binDir: string;
-}
-
-/** The plugins chained behind Skylane: those configured, or portmap (host ports) where it is installed. */
-function chainedPlugins(input: Pick<ConflistInput, "chained" | "binDir">): readonly Record<string, unknown>[] {
-  if (input.chained !== "auto") return input.chained;
-  try {
-    accessSync(join(input.binDir, "portmap"), constants.X_OK);
-  } catch {
-    return []; // not installed: host ports are then not offered, everything else works
-  }
-  return [{ type: "portmap", capabilities: { portMappings: true }, snat: true }];
 }
 
 /**
@@ -44,11 +29,10 @@ export function renderConflist(input: ConflistInput): string {
     ...(input.dataDir === DEFAULT_DATA_DIR ? {} : { dataDir: input.dataDir }),
     capabilities: { ips: true, mac: true, dns: true, ipRanges: true },
   };
-  const chained = chainedPlugins(input);
   const list = {
-    ...chainVersions(SUPPORTED_VERSIONS, chained, input.binDir),
+    ...chainVersions(input),
     name: "skylane",
-    plugins: [plugin, ...chained],
+    plugins: [plugin, ...chainedPlugins(input)],
   };
   return `${JSON.stringify(list, null, 2)}\n`;
 }

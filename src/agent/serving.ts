@@ -4,7 +4,7 @@
  * looked after as everything of ours on the disk is.
  */
 import { join } from "node:path";
-import type { Host } from "../cni/index.ts";
+import type { CniCall, Host } from "../cni/index.ts";
 import { type AgentConfig, parseListen } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
 import { Task } from "../task/index.ts";
@@ -24,6 +24,8 @@ export interface ServingOptions {
   routes: { tcp: Routes; unix: Routes };
   /** The machine as CNI requests see it. */
   host: (names: NameKeeper) => Host;
+  /** Whether a CNI request that could be served is left to the plugin; never by default. */
+  leave?: (call: CniCall) => boolean;
 }
 
 /** Serves from {@link start} to {@link close}. */
@@ -49,11 +51,15 @@ export class Serving {
 
   /** @throws Error with `code` when one of the sockets cannot be made */
   static async start(options: ServingOptions): Promise<Serving> {
-    const { config, log, routes, host } = options;
+    const { config, log, routes, host, leave } = options;
     const { runDir, dataDir } = config;
     const status = await listenUnix(join(runDir, SOCKET_NAME), routes.unix);
     try {
-      return new Serving(options, status, await CniServer.listen({ runDir, dataDir, log, host }));
+      return new Serving(
+        options,
+        status,
+        await CniServer.listen({ runDir, dataDir, log, host, ...(leave && { leave }) }),
+      );
     } catch (error) {
       await status.close();
       throw error;

@@ -3,6 +3,7 @@
  * throws, so that an executable, a listening agent and a test use it alike.
  */
 import { add } from "./add.ts";
+import { answerAgent } from "./chain-question.ts";
 import { check } from "./check.ts";
 import { decodeConfig, requestedVersion, requestText } from "./config.ts";
 import { del } from "./del.ts";
@@ -75,12 +76,13 @@ export const isAnswer = (read: CniCall | CniAnswer): read is CniAnswer => "exitC
 
 /** Serves a request that was read. Never throws: a failure is an answer with exit code 1 and an error of the spec's shape. */
 export async function serveCall(call: CniCall, host: Host): Promise<CniAnswer> {
-  const { verb, env, config, startedAt } = call;
+  const { verb, startedAt, ...input } = call;
+  const { config } = input;
   const isLoopback = get(config.raw, "type") === LOOPBACK;
   let answer: CniAnswer;
   let result = "ok";
   try {
-    answer = { exitCode: 0, ...(await (isLoopback ? LOOPBACK_VERBS : RUN)[verb]({ env, config, host })) };
+    answer = { exitCode: 0, ...(await (isLoopback ? LOOPBACK_VERBS : RUN)[verb]({ ...input, host })) };
   } catch (error) {
     const failure = toCniError(error);
     result = String(failure.code);
@@ -97,5 +99,7 @@ export async function serveCall(call: CniCall, host: Host): Promise<CniAnswer> {
  */
 export async function handle(request: CniRequest, host: Host = realHost): Promise<CniAnswer> {
   const call = readCall(request);
-  return isAnswer(call) ? call : await serveCall(call, host);
+  if (isAnswer(call)) return call;
+  const agentThere = await answerAgent(call.config.runDir, call.env);
+  return await serveCall({ ...call, ...(agentThere && { agentThere }) }, host);
 }

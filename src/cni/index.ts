@@ -1,5 +1,6 @@
 /** The CNI plugin: the spec's verbs on this machine. */
 export type { AttachmentRecord } from "./attachments.ts";
+export { askPlugin, CHAIN_ANSWER, type ChainAnswer, type FoundPlugin, readChainAnswer } from "./chain-question.ts";
 export { DEFAULT_DATA_DIR, DEFAULT_NETWORK, DEFAULT_RUN_DIR } from "./config.ts";
 export { type Duration, DURATIONS_FILE } from "./durations.ts";
 export { CniError, CODE } from "./errors.ts";
@@ -12,6 +13,7 @@ export type {
   PrepareRequest,
   Wanted,
 } from "./further.ts";
+export { requestOf } from "./environment.ts";
 export { type Collected, collectDead } from "./gc.ts";
 export { type CniCall, handle, isAnswer, readCall, serveCall } from "./handle.ts";
 export { type Host, ipamDir, newAttachments, realHost } from "./host.ts";

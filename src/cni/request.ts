@@ -30,6 +30,8 @@ export interface VerbInput {
   env: Environment;
   config: NetConfig;
   host: Host;
+  /** Whether the agent is there though it has left this request to the plugin. */
+  agentThere?: boolean;
 }
 
 /** A verb's success. */

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { type AgentConfig, publishedPath } from "../../config/index.ts";
 import type { Logger } from "../../log/index.ts";
 import type { LocalNetwork } from "../../overlay/index.ts";
-import { ensureConflist, renderConflist } from "../conflist.ts";
+import { type ConflistInput, ensureConflist, renderConflist } from "../conflist.ts";
 import { ensurePublished, type PublishedExtra } from "../files.ts";
 
 /** Keeps them; the caller has seen the data path work, as both mean that pods may come. */
@@ -23,7 +23,7 @@ export class NodeFiles {
   }
 
   /** Makes both files say what they should; touches neither when it does. @throws Error of the system when one cannot be written. */
-  write(local: LocalNetwork, extra: PublishedExtra): void {
+  write(local: LocalNetwork, extra: PublishedExtra, { runtimes }: Pick<ConflistInput, "runtimes"> = {}): void {
     const { network } = local;
     const { runDir, dataDir } = this.#config;
     const said = JSON.stringify([local, extra]);
@@ -31,7 +31,7 @@ export class NodeFiles {
       this.#repaired(publishedPath(runDir, network));
     this.#published = said;
     const { confDir, confName, binDir, chained } = this.#config.cni;
-    const text = renderConflist({ network, runDir, dataDir, chained, binDir });
+    const text = renderConflist({ network, runDir, dataDir, chained, binDir, runtimes });
     const path = join(confDir, confName);
     if (ensureConflist(confDir, confName, text)) {
       if (text === this.#conflist) this.#repaired(path);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readdirSync, statSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -200,6 +200,38 @@ describe("an agent that serves CNI requests", function () {
     }
     assert.equal((await call("DEL", pod(0))).exitCode, 0);
     await nothingLeft();
+  });
+
+  it("has the list of plugins fit what the runtime finds in its own directories", async () => {
+    const install = (where: string, ...versions: string[]): string => {
+      const dir = join(node.dir, where);
+      mkdirSync(dir, { recursive: true });
+      const answer = JSON.stringify({ cniVersion: "1.0.0", supportedVersions: versions });
+      const script = `#!/bin/sh\n[ "$CNI_COMMAND" = VERSION ] && echo '${answer}'\n`;
+      writeFileSync(join(dir, "portmap"), script, { mode: 0o755 });
+      return dir;
+    };
+    const list = (): Json => JSON.parse(readFileSync(node.conflist, "utf8")) as Json;
+    const [own, debian] = [install("bin", "0.4.0", "1.0.0", "1.1.0"), install("usr", "0.3.1", "0.4.0")];
+    // On a busy machine the agent may have to ask it more than once.
+    const patient = { timeoutMs: 90_000 };
+    await eventually(() => String(list().cniVersions) === "0.4.0,1.0.0,1.1.0", patient);
+    const status = () => new Runtime(node.ns, [BIN, debian, own]).exec("skylane", "STATUS", config());
+    assert.equal((await status()).exitCode, 0);
+    await eventually(() => String(list().cniVersions) === "0.3.1,0.4.0", patient);
+    assert.equal(list().cniVersion, "0.4.0");
+    assert.match((await node.get("/readyz")).body, /portmap: .*usr\/portmap \(CNI 0\.3\.1, 0\.4\.0\)/);
+    const before = await served("STATUS");
+    assert.equal((await status()).exitCode, 0);
+    assert.equal((await served("STATUS")) - before, 1, "the agent goes on serving it");
+    // The next agent of the node knows.
+    await node.stop("SIGTERM");
+    node.start();
+    await node.ready(["n2"]);
+    assert.deepEqual(list().cniVersions, ["0.3.1", "0.4.0"]);
+    rmSync(join(own, "portmap"));
+    rmSync(debian, { recursive: true });
+    await eventually(() => (list().plugins as Json[]).length === 1, patient);
   });
 
   it("takes back what a runtime did not live to hear of", async () => {
