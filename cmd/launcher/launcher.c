@@ -147,8 +147,8 @@ static int run(const char *dir, const char *name, int argc, char **argv) {
  * says at once whether it takes it, and later the exit status, the length of the answer, and the answer:
  *
  *     launcher  'S' and the open sandbox, where there is one                   SCM_RIGHTS
- *     launcher  "skylane2" u32 u32 u64 u64 variables configuration             lengths; our network namespace
- *     agent     'A' | 'D'                                                      accepted, or declined: do it yourself
+ *     launcher  "skylane3" u32 u32 u64 u64 key variables configuration         lengths; our network namespace
+ *     agent     'A' key | 'D'                                                  accepted, or declined: do it yourself
  *     agent     HOLD u32 name, and an open namespace | RELEASE u32 name         any number of times, each answered by
  *     launcher  u32                                                            an errno, 0 when it is done
  *     agent     u32 u32 answer                                                 exit status, length
@@ -156,7 +156,8 @@ static int run(const char *dir, const char *name, int argc, char **argv) {
  *
  * Numbers are in the byte order of the machine, which both ends share. The agent, in a container, may see another namespace
  * or none under the path of the sandbox, so it is given the sandbox itself; ours goes by device and inode number, and must be the
- * agent's. Without the 'K' the agent takes an ADD back,
+ * agent's. Each end shows half of a key that only root of the host can read, in a file of the data directory: a container that has
+ * the run directory mounted, and so the socket, is neither of the two. Without the 'K' the agent takes an ADD back,
  * as the plugin does when it cannot write. A mount that the agent made in its container would end with it, so the network
  * namespaces of pod networks get their names from here: a bind mount under /run/netns, as ip-netns(8) makes them. When the agent dies in the middle, the request is served here under the same
  * SKYLANE_REQUEST, by which the plugin knows a half-made attachment for its own and takes it back first.
@@ -171,12 +172,20 @@ static const long long ANSWER_MS = 110 * 1000;
 static const long long WRITE_MS = 5000;
 
 static const char DEFAULT_RUN_DIR[] = "/run/skylane";
+static const char DEFAULT_DATA_DIR[] = "/var/lib/cni/skylane";
 static const char REQUEST[] = "SKYLANE_REQUEST";
+
+/* Half of the key: ours, then the agent's. */
+#define HALF 32
+struct key {
+  char ours[HALF], agents[HALF];
+};
 
 struct head {
   char magic[8];
   uint32_t variables, configuration;
   uint64_t own_device, own_inode;
+  char key[HALF];
 };
 
 /* What stdin held, and one byte more than is accepted so that a larger request is seen to be one. */
@@ -249,16 +258,15 @@ static int restore_stdin(void) {
 }
 
 /*
- * Where the agent listens, by the runDir of the configuration. This only looks for the key; the agent reads the
- * configuration for what it says and declines one that is not its own.
+ * A file of the agent's in a directory that the configuration names under `key`, or the default one. This only looks for the
+ * key; the agent reads the configuration for what it says and declines one that is not its own.
  */
-static int find_socket(struct sockaddr_un *address) {
-  static const char KEY[] = "\"runDir\"";
-  const char *dir = DEFAULT_RUN_DIR, *end = configuration + configuration_length;
+static int find_file(char *path, size_t size, const char *key, const char *dir, const char *name) {
+  const char *end = configuration + configuration_length;
   size_t length = strlen(dir);
-  const char *at = memmem(configuration, configuration_length, KEY, strlen(KEY));
+  const char *at = memmem(configuration, configuration_length, key, strlen(key));
   if (at) {
-    at += strlen(KEY);
+    at += strlen(key);
     while (at < end && (*at == ':' || *at == ' ' || *at == '\t' || *at == '\n' || *at == '\r')) at++;
     if (at < end && *at++ == '"') {
       const char *close = memchr(at, '"', end - at);
@@ -266,9 +274,22 @@ static int find_socket(struct sockaddr_un *address) {
       if (close > at) dir = at, length = close - at;
     }
   }
-  address->sun_family = AF_UNIX;
-  int n = snprintf(address->sun_path, sizeof address->sun_path, "%.*s/cni.sock", (int)length, dir);
-  return *dir == '/' && n < (int)sizeof address->sun_path;
+  if (length >= size) return 0;
+  int n = snprintf(path, size, "%.*s/%s", (int)length, dir, name);
+  return *dir == '/' && n > 0 && (size_t)n < size;
+}
+
+/* Reads the key, from a file that nobody but its owner can. */
+static int read_key(struct key *key) {
+  static char path[PATH_MAX];
+  struct stat stat;
+  if (!find_file(path, sizeof path, "\"dataDir\"", DEFAULT_DATA_DIR, "launcher.key")) return 0;
+  int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0) return 0;
+  int is = fstat(fd, &stat) == 0 && S_ISREG(stat.st_mode) && (stat.st_uid == 0 || stat.st_uid == geteuid()) &&
+           (stat.st_mode & 077) == 0 && read(fd, key, sizeof *key) == sizeof *key;
+  close(fd);
+  return is;
 }
 
 /* Sends one byte, and the sandbox with it if it can be opened: a path from a request may lead to anything. */
@@ -295,10 +316,10 @@ static int send_sandbox(int fd) {
 }
 
 /* Sends the request. Returns the connection, or -1 where nobody listens. */
-static int send_request(long long until) {
+static int send_request(struct key *key, long long until) {
   static char variables[MAX_VARIABLES];
   struct sockaddr_un address = {0};
-  struct head head = {.magic = {'s', 'k', 'y', 'l', 'a', 'n', 'e', '2'}, .configuration = configuration_length};
+  struct head head = {.magic = {'s', 'k', 'y', 'l', 'a', 'n', 'e', '3'}, .configuration = configuration_length};
   for (char **one = environ; *one; one++) {
     if (strncmp(*one, "CNI_", 4) != 0 && strncmp(*one, REQUEST, strlen(REQUEST)) != 0) continue;
     size_t length = strlen(*one) + 1;
@@ -310,7 +331,10 @@ static int send_request(long long until) {
   if (stat("/proc/self/ns/net", &own) != 0) return -1;
   head.own_device = own.st_dev;
   head.own_inode = own.st_ino;
-  if (!find_socket(&address)) return -1;
+  address.sun_family = AF_UNIX;
+  if (!find_file(address.sun_path, sizeof address.sun_path, "\"runDir\"", DEFAULT_RUN_DIR, "cni.sock") || !read_key(key))
+    return -1;
+  memcpy(head.key, key->ours, HALF);
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return -1;
   struct ucred peer;
@@ -325,14 +349,20 @@ static int send_request(long long until) {
   return -1;
 }
 
-/* Whether the agent took the request. Once this has said no, the agent can no longer begin. */
-static int accepted(int fd, long long until) {
-  char verdict = 0;
-  if (receive_all(fd, &verdict, 1, until)) return verdict == 'A';
+/* Whether the agent took the request, and is the agent. Once this has said no, the agent can no longer begin. */
+static int accepted(int fd, const struct key *key, long long until) {
+  struct {
+    char word, key[HALF];
+  } verdict = {0};
+  if (receive_all(fd, &verdict.word, 1, until) && verdict.word != 'A') return 0;
+  /* Sent in one piece, so the rest is there. Somebody else who listens under this name has nothing of ours to take back. */
+  if (verdict.word == 'A') return receive_all(fd, verdict.key, HALF, until) && memcmp(verdict.key, key->agents, HALF) == 0;
   if (errno != ETIMEDOUT) return 0;
   /* From here on the agent's 'A' cannot be sent any more, but one may have been on its way. */
   shutdown(fd, SHUT_RD);
-  if (recv(fd, &verdict, 1, MSG_DONTWAIT) != 1 || verdict != 'A') return 0;
+  if (recv(fd, &verdict, sizeof verdict, MSG_DONTWAIT) != sizeof verdict || verdict.word != 'A' ||
+      memcmp(verdict.key, key->agents, HALF) != 0)
+    return 0;
   /* It finds out that nobody takes its answer, takes everything back and hangs up. */
   ready(fd, 0, now_ms() + ANSWER_MS);
   return 0;
@@ -441,13 +471,14 @@ static int ask(void) {
   char id[17];
   uint64_t random;
   struct said answer;
+  struct key key;
   long long until = now_ms() + ACCEPT_MS;
   if (getrandom(&random, sizeof random, 0) != sizeof random) return -1;
   snprintf(id, sizeof id, "%016llx", (unsigned long long)random);
   setenv(REQUEST, id, 1);
-  int fd = send_request(until), status = -1;
+  int fd = send_request(&key, until), status = -1;
   if (fd < 0) return -1;
-  if (!accepted(fd, until)) {
+  if (!accepted(fd, &key, until)) {
     close(fd);
     return -1;
   }

@@ -7,7 +7,7 @@ import { type Duration, type Host, newAttachments, realHost, ipamDir } from "../
 import { publishedReader } from "../config/index.ts";
 import { Ipam } from "../ipam/index.ts";
 import type { Logger } from "../log/index.ts";
-import type { GoneFiles } from "../sys/index.ts";
+import { type GoneFiles, netnsIdentity } from "../sys/index.ts";
 import type { NameKeeper } from "./launcher-names.ts";
 import type { NetworkStatusWriter } from "./network-status.ts";
 import type { Networks } from "./networks.ts";
@@ -20,7 +20,7 @@ export const GONE = "gone";
 export interface ServingHostOptions {
   /** In the agent's own namespace, which is the host's. */
   own: PodLinks;
-  networks: Pick<Networks, "linksAt" | "prepare" | "linked" | "leaveIfEmpty">;
+  networks: Pick<Networks, "linksAt" | "owns" | "prepare" | "linked" | "leaveIfEmpty">;
   networkStatus: Pick<NetworkStatusWriter, "write">;
   gone: GoneFiles;
   log: Logger;
@@ -47,6 +47,8 @@ export function servingHost({
     hostNetns === undefined ? own : networks.linksAt(hostNetns);
   const host: Host = {
     ...realHost,
+    // a pod network's namespace is the host's as well, and no pod's sandbox
+    isOwnNetns: (path) => realHost.isOwnNetns(path) || networks.owns(netnsIdentity(path)),
     readPublished: publishedReader(),
     ipam: (config) => ipamOf(ipamDir(config)),
     attachments: (config) => newAttachments(config, unlink),

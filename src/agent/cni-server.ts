@@ -1,6 +1,7 @@
 /**
  * Serves CNI requests that the launcher hands over, with the plugin's own verbs. A request is accepted only when this
- * process sees the machine as the plugin would: the same directories, the same network namespace, no IPAM plugin to start. The
+ * process sees the machine as the plugin would: the same directories, the same network namespace, no IPAM plugin to start, and
+ * only from the host: who has the socket mounted in a pod has neither the host's network namespace nor the launcher's key. The
  * sandbox comes open from the launcher. Everything else is declined, and the launcher starts the plugin itself.
  *
  * "Accepted" is sent within the call in which the work begins. A launcher that has given up by then cannot be told any
@@ -12,6 +13,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import { type CniAnswer, type CniCall, type Host, isAnswer, readCall, serveCall } from "../cni/index.ts";
 import type { Logger } from "../log/index.ts";
 import {
+  arrival,
   closeFd,
   isNetns,
   lendNetns,
@@ -19,18 +21,23 @@ import {
   netnsIdentity,
   type NetnsIdentity,
   peerCredentials,
+  peerNetns,
   receiveDescriptor,
   sameNetns,
   sendNow,
 } from "../sys/index.ts";
-import { ACCEPTED, DECLINED, DELIVERED, encodeAnswer, type LauncherRequest, RequestReader } from "./cni-wire.ts";
+import { Callers } from "./cni-callers.ts";
+import { accepted, DECLINED, DELIVERED, encodeAnswer, type LauncherRequest, RequestReader } from "./cni-wire.ts";
 import { KeptSocket } from "./disk/kept-socket.ts";
+import { LauncherKey } from "./launcher-key.ts";
 import { LauncherNames, type NameKeeper } from "./launcher-names.ts";
 
 /** Name of the socket in the run directory; the launcher looks for it there. */
 export const CNI_SOCKET = "cni.sock";
 /** More launchers at once than this are turned away, and start the plugin. */
 const MAX_CONNECTIONS = 256;
+/** How often a reason to refuse requests is said, in milliseconds. */
+const SAY_MS = 10_000;
 /** How long a launcher may take to send a request, or leave an answer unread, in milliseconds. */
 const IDLE_MS = 10_000;
 
@@ -55,21 +62,28 @@ interface Waiting {
 /** A listening server. */
 export class CniServer {
   readonly #options: CniServerOptions;
+  /** The key that launchers show, as a duty of who looks after the disk. */
+  readonly key: LauncherKey;
+  readonly #callers = new Callers();
   #socket: KeptSocket | undefined;
   readonly #own: NetnsIdentity;
   readonly #waiting: Waiting[] = [];
   /** The last request of each attachment that is under way. */
   readonly #underWay = new Map<string, Promise<void>>();
   #turn: NodeJS.Immediate | undefined;
+  /** When each reason to refuse was said last, and how often it was had since. */
+  readonly #refusals = new Map<string, { at: number; count: number }>();
 
   private constructor(options: CniServerOptions) {
     this.#options = options;
+    this.key = new LauncherKey(options.dataDir);
     this.#own = netnsIdentity("/proc/thread-self/ns/net");
   }
 
   /** Listens on a socket that only its owner may use. @throws Error with `code` when it cannot listen */
   static async listen(options: CniServerOptions): Promise<CniServer> {
     const server = new CniServer(options);
+    server.key.keep();
     server.#socket = await KeptSocket.open(`${options.runDir}/${CNI_SOCKET}`, () => server.#make());
     return server;
   }
@@ -101,21 +115,29 @@ export class CniServer {
     // A launcher that goes away is noticed where it matters: when it is told something, and when it should answer.
     socket.on("error", () => undefined);
     socket.setTimeout(IDLE_MS, () => socket.destroy());
-    if (this.#isRoot(socket)) this.#receive(socket, startedAt);
-    else socket.destroy();
+    if (!this.#isLauncher(socket)) {
+      socket.destroy();
+      return;
+    }
+    this.#callers.came(socket);
+    this.#receive(socket, startedAt).catch((error: unknown) => {
+      this.#refused("whose sandbox cannot be received", { error });
+      socket.destroy();
+    });
   }
 
   /**
    * The sandbox first, which only recvmsg(2) can receive. A launcher sends it with its first system call after connect(2), so
-   * it is nearly always there; Node has nothing that could wait for it.
+   * it is nearly always there.
    */
-  #receive(socket: Socket, startedAt: number): void {
-    const handed = receiveDescriptor(socket);
-    if (handed === "nothing yet" && monotonicMs() - startedAt < IDLE_MS) {
-      setTimeout(() => this.#receive(socket, startedAt), 1);
-      return;
+  async #receive(socket: Socket, startedAt: number): Promise<void> {
+    let handed = receiveDescriptor(socket);
+    while (handed === "nothing yet") {
+      await arrival(socket);
+      handed = receiveDescriptor(socket);
     }
     if (typeof handed !== "object") {
+      if (handed === "too many") this.#refused("with more than one open file");
       socket.destroy();
       return;
     }
@@ -132,24 +154,48 @@ export class CniServer {
       try {
         const request = reader.push(chunk);
         if (!request) return;
+        if (!this.key.knows(request.key)) {
+          this.#refused("that does not show the key of this node's launcher");
+          socket.destroy();
+          return;
+        }
+        this.#callers.asked(socket);
         socket.off("data", take).removeAllListeners("end").pause();
         this.#waiting.push({ socket, sandbox, request, startedAt });
         this.#schedule();
       } catch (error) {
         if (!(error instanceof RangeError)) throw error;
-        this.#options.log.warn("refused something that is no CNI request", { error });
+        this.#refused("that is none", { error });
         socket.destroy();
       }
     };
     socket.on("data", take).resume();
   }
 
-  /** The socket's permissions say the same; this holds even where somebody changed them. */
-  #isRoot(socket: Socket): boolean {
+  /**
+   * Whether root has connected, from this very network namespace, by the kernel's word: a pod that can reach the socket can say
+   * what it likes. The socket's permissions say the same of root; this holds even where somebody changed them.
+   */
+  #isLauncher(socket: Socket): boolean {
     const peer = peerCredentials(socket);
-    if (!peer || peer.uid === 0 || peer.uid === process.geteuid?.()) return peer !== undefined;
-    this.#options.log.warn("refused a CNI request from a user other than root", { uid: peer.uid, pid: peer.pid });
+    const netns = peerNetns(socket);
+    if (!peer || !netns) return false;
+    const { uid, pid } = peer;
+    const isRoot = uid === 0 || uid === process.geteuid?.();
+    if (!isRoot) this.#refused("from a user other than root", { uid, pid });
+    else if (!sameNetns(netns, this.#own)) this.#refused("from another network namespace than the host's", { pid });
+    else return true;
     return false;
+  }
+
+  /** Says that a request was refused; each reason not more often than once in a while. */
+  #refused(why: string, details: Record<string, unknown> = {}): void {
+    const now = monotonicMs();
+    const { at, count } = this.#refusals.get(why) ?? { at: Number.NEGATIVE_INFINITY, count: 0 };
+    const say = now - at >= SAY_MS;
+    this.#refusals.set(why, say ? { at: now, count: 0 } : { at, count: count + 1 });
+    if (say)
+      this.#options.log.warn(`refused a CNI request ${why}`, { ...details, ...(count > 0 && { moreOfThem: count }) });
   }
 
   #schedule(): void {
@@ -180,7 +226,7 @@ export class CniServer {
       const read = readCall({ env, stdin, startedAt });
       using path = sandbox !== undefined && isNetns(sandbox) ? lendNetns(env["CNI_NETNS"] ?? "", sandbox) : undefined;
       const ours = isAnswer(read) || (this.#sees(read, request, path !== undefined) && !this.#options.leave?.(read));
-      if (!sendNow(socket, ours ? ACCEPTED : DECLINED) || !ours) return;
+      if (!sendNow(socket, ours ? accepted(this.key.ours) : DECLINED) || !ours) return;
       // From here on the request takes as long as it takes.
       socket.setTimeout(0);
       await this.#answer(socket, isAnswer(read) ? read : await serveCall(read, host(new LauncherNames(socket))));

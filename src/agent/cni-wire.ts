@@ -4,16 +4,18 @@
  */
 import { endianness } from "node:os";
 import type { NetnsIdentity } from "../sys/index.ts";
+import { HALF_KEY } from "./launcher-key.ts";
 
-const MAGIC = Buffer.from("skylane2");
-/** magic, two lengths, a namespace's device and inode. */
-const HEAD = MAGIC.length + 2 * 4 + 2 * 8;
+const MAGIC = Buffer.from("skylane3");
+/** magic, two lengths, a namespace's device and inode, half a key. */
+const KEY = MAGIC.length + 2 * 4 + 2 * 8;
+const HEAD = KEY + HALF_KEY;
 /** Largest sizes that are read, in bytes: the launcher's own limits, which the plugin has for the configuration as well. */
 const MAX_VARIABLES = 64 * 1024;
 const MAX_CONFIGURATION = 1024 * 1024;
 
-/** Verdicts of the agent on a request, and the launcher's word that the runtime has the answer. */
-export const ACCEPTED = Buffer.from("A");
+/** Verdicts of the agent on a request, the first with its half of the key, and the launcher's word that the runtime has the answer. */
+export const accepted = (key: Uint8Array): Buffer => Buffer.concat([Buffer.from("A"), key]);
 export const DECLINED = Buffer.from("D");
 export const DELIVERED = "K".charCodeAt(0);
 
@@ -29,6 +31,8 @@ export interface LauncherRequest {
   configuration: Buffer;
   /** The network namespace that the launcher ran in. */
   own: NetnsIdentity;
+  /** Half of the key, as the launcher has it. */
+  key: Uint8Array;
 }
 
 /** Puts a request together from what arrives; one for each connection. */
@@ -77,7 +81,12 @@ function decode(all: Buffer): LauncherRequest {
     if (equals > 0 && /^(CNI_[A-Z]+|SKYLANE_REQUEST)$/.test(variable.slice(0, equals)))
       env[variable.slice(0, equals)] = variable.slice(equals + 1);
   }
-  return { env, configuration: all.subarray(HEAD + variables), own: { dev: u64(all, id), ino: u64(all, id + 8) } };
+  return {
+    env,
+    configuration: all.subarray(HEAD + variables),
+    own: { dev: u64(all, id), ino: u64(all, id + 8) },
+    key: all.subarray(KEY, HEAD),
+  };
 }
 
 /** An answer as the launcher reads it. */

@@ -9,6 +9,7 @@ import type { ObjectReflector } from "../kube/index.ts";
 import type { NetworkBlock } from "../networks/index.ts";
 import { watchOwnBlocks } from "../blocks/index.ts";
 import { ensureSpace, listSpaces, openSpace, type Space } from "../netspace/index.ts";
+import { netnsIdentity, type NetnsIdentity, sameNetns } from "../sys/index.ts";
 import { DefinedNetworks } from "./defined-networks.ts";
 import type { Entries } from "./publisher.ts";
 import { IdleSpaces } from "./idle-spaces.ts";
@@ -137,6 +138,11 @@ export class Networks {
     return undefined;
   }
 
+  /** Whether a network namespace is a pod network's. */
+  owns(netns: NetnsIdentity): boolean {
+    return [...this.#members.values()].some(({ space }) => sameNetns(netnsIdentity(space.fd), netns));
+  }
+
   /** Networks that have, or had, attachments on this node. */
   get recorded(): string[] {
     const { dataDir, network } = this.#options.config;
@@ -219,7 +225,7 @@ export class Networks {
     for (const member of this.#members.values()) await member.stop();
   }
 
-  /** Others are defined, or those that are otherwise. */
+  /** Others are defined, or otherwise. */
   #redefined(): void {
     for (const [name, { masquerade }] of this.#defined.accepted) this.#members.get(name)?.setMasquerade(masquerade);
     if (this.any !== this.#told) this.#options.onPresence();

@@ -72,6 +72,7 @@ export class Serving {
     return [
       { kind: "socket", what: join(runDir, SOCKET_NAME), keep: () => this.#status.keep() },
       { kind: "socket", what: join(runDir, CNI_SOCKET), keep: () => this.#cni.keep() },
+      { kind: "key", what: this.#cni.key.path, keep: () => this.#cni.key.keep() },
     ];
   }
 

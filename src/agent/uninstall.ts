@@ -20,6 +20,7 @@ import { forgetNetns, type HeldLock, tryLock } from "../sys/index.ts";
 import { GONE } from "./cni-host.ts";
 import { CNI_SOCKET } from "./cni-server.ts";
 import { isOurConflist } from "./conflist.ts";
+import { LAUNCHER_KEY } from "./launcher-key.ts";
 import { lockPath, removeDrafts } from "./instance.ts";
 import { SOCKET_NAME } from "./serving.ts";
 import { removeUplinks } from "./uplink.ts";
@@ -181,6 +182,7 @@ function removeRest({ runDir, dataDir }: UninstallOptions): string[] {
   for (const name of [SOCKET_NAME, CNI_SOCKET, DURATIONS_FILE, `${DURATIONS_FILE}.taken`])
     rmSync(join(runDir, name), { force: true });
   rmSync(lockPath(runDir), { force: true });
+  rmSync(join(dataDir, LAUNCHER_KEY), { force: true });
   for (const directory of [runDir, dataDir]) {
     if (!existsSync(directory) || readdirSync(directory).length > 0) continue;
     rmdirSync(directory);

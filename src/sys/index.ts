@@ -15,9 +15,11 @@ export { PathWatch } from "./path-watch.ts";
 export * from "./socket.ts";
 export * from "./sysctl.ts";
 export {
+  arrival,
   type Handed,
   type PeerCredentials,
   peerCredentials,
+  peerNetns,
   receiveDescriptor,
   sendDescriptor,
   sendNow,

@@ -2,9 +2,12 @@
  * What Node's Unix sockets lack: who is at the other end, open files that it hands over, and a send that says at once
  * whether it is still there. All work on the descriptor of a connection of `node:net`.
  */
+import { closeSync } from "node:fs";
 import type { Socket } from "node:net";
+import { watchArrivals } from "./arrivals.ts";
 import { errnoName, SysError } from "./errors.ts";
 import { libc } from "./libc.ts";
+import { netnsIdentity, type NetnsIdentity } from "./netns.ts";
 
 const SOL_SOCKET = 1;
 const SO_PEERCRED = 17;
@@ -14,6 +17,8 @@ const MSG_NOSIGNAL = 0x4000;
 const UCRED_LENGTH = 12;
 const MSG_CMSG_CLOEXEC = 0x4000_0000;
 const SCM_RIGHTS = 1;
+/** linux/sockios.h: a descriptor of the network namespace of a socket; needs CAP_NET_ADMIN there (Linux 4.10). */
+const SIOCGSKNS = 0x894cn;
 const NOBODY = Buffer.alloc(0);
 /** struct msghdr, struct iovec and room for one struct cmsghdr with a descriptor, on 64-bit machines (recvmsg(2), cmsg(3)). */
 const MSGHDR = 56;
@@ -49,6 +54,42 @@ export function peerCredentials(socket: Socket): PeerCredentials | undefined {
     throw new SysError(errno(), "getsockopt", "asking who connected to a Unix socket");
   }
   return { pid: credentials.readInt32LE(0), uid: credentials.readUInt32LE(4), gid: credentials.readUInt32LE(8) };
+}
+
+/**
+ * The network namespace in which whoever connected made its socket; `undefined` when the connection is closed already. The
+ * kernel's end of a connection is made in the namespace of the other one (unix_stream_connect in net/unix/af_unix.c), so nothing
+ * that the other side says has a part in it. @throws SysError
+ */
+export function peerNetns(socket: Socket): NetnsIdentity | undefined {
+  const fd = descriptorOf(socket);
+  if (fd === undefined) return undefined;
+  const { call, errno } = libc();
+  const netns = call.ioctl(fd, SIOCGSKNS, NOBODY);
+  if (netns < 0) throw new SysError(errno(), "ioctl", "asking from which network namespace somebody has connected");
+  try {
+    return netnsIdentity(netns);
+  } finally {
+    closeSync(netns);
+  }
+}
+
+/**
+ * Resolves when there is something to read on a connection from which Node reads nothing yet, or it is closed.
+ * @throws SysError
+ */
+export function arrival(socket: Socket): Promise<void> {
+  const fd = descriptorOf(socket);
+  if (fd === undefined) return Promise.resolve();
+  return new Promise((resolve) => {
+    const done = (): void => {
+      watch[Symbol.dispose]();
+      socket.off("close", done);
+      resolve();
+    };
+    const watch = watchArrivals(fd, done);
+    socket.once("close", done);
+  });
 }
 
 /**
@@ -102,10 +143,10 @@ function headOf(vector: bigint, control: bigint): Buffer {
 }
 
 /** What {@link receiveDescriptor} found. */
-export type Handed = { fd: number | undefined } | "nothing yet" | "closed";
+export type Handed = { fd: number | undefined } | "nothing yet" | "too many" | "closed";
 
 /**
- * Reads one byte and the open file that came with it, if one did; the caller closes that. Only for a connection from which Node
+ * Reads one byte and the open file that came with it, if one did; the caller closes that. Of more than one none is kept. Only for a connection from which Node
  * reads nothing yet (`pauseOnConnect`): its own reading drops open files. @throws SysError
  */
 export function receiveDescriptor(socket: Socket): Handed {
@@ -126,9 +167,17 @@ export function receiveDescriptor(socket: Socket): Handed {
     throw new SysError(number, "recvmsg", "receiving on a Unix socket");
   }
   if (got === 0n) return "closed";
-  const rights =
-    message.readBigUInt64LE(40) >= BigInt(CMSGHDR + 4) &&
-    control.readInt32LE(8) === SOL_SOCKET &&
-    control.readInt32LE(12) === SCM_RIGHTS;
-  return { fd: rights ? control.readInt32LE(CMSGHDR) : undefined };
+  const descriptors = descriptorsIn(control, message.readBigUInt64LE(40));
+  // Those for which there is no room the kernel has closed (MSG_CTRUNC).
+  if (descriptors.length < 2) return { fd: descriptors[0] };
+  for (const fd of descriptors) closeSync(fd);
+  return "too many";
+}
+
+/** The descriptors of a control message: there is room for two, so that two are seen to be more than one (cmsg(3)). */
+function descriptorsIn(control: Buffer, length: bigint): number[] {
+  if (length < BigInt(CMSGHDR + 4)) return [];
+  if (control.readInt32LE(8) !== SOL_SOCKET || control.readInt32LE(12) !== SCM_RIGHTS) return [];
+  const end = Math.min(Number(control.readBigUInt64LE(0)), CONTROL);
+  return Array.from({ length: Math.floor((end - CMSGHDR) / 4) }, (_, n) => control.readInt32LE(CMSGHDR + 4 * n));
 }

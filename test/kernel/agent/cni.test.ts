@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { eventually } from "../../support/eventually.ts";
 import { seededRandom } from "../../support/random.ts";
+import { withNetns } from "../../../src/sys/index.ts";
 import { BIN, VERSIONS } from "../cni/node.ts";
 import { type TestNamespace, testNamespace } from "../support/netns.ts";
 import { type Outcome, type PodRequest, Runtime } from "../support/runtime.ts";
@@ -265,17 +266,17 @@ describe("an agent that serves CNI requests", function () {
     const clients = [
       Buffer.from("GET / HTTP/1.1\r\n\r\n".padEnd(64)),
       Buffer.alloc(1 << 20, 0xff),
-      Buffer.concat([Buffer.from("Sskylane2"), Buffer.alloc(8, 0xff), Buffer.alloc(100)]),
-      Buffer.from("Sskylane2"),
+      Buffer.concat([Buffer.from("Sskylane3"), Buffer.alloc(8, 0xff), Buffer.alloc(100)]),
+      Buffer.from("Sskylane3"),
       Buffer.concat([
-        Buffer.from("Sskylane2"),
+        Buffer.from("Sskylane3"),
         Buffer.from(new Uint32Array([4, 2]).buffer),
-        Buffer.alloc(32),
+        Buffer.alloc(64),
         Buffer.from("\0\0=\0{}{}"),
       ]),
     ];
     const open = clients.map((bytes) => {
-      const client = connect(socket);
+      const client = withNetns(node.ns.path, () => connect(socket));
       client.on("error", () => undefined);
       client.write(bytes);
       return client;
@@ -284,7 +285,7 @@ describe("an agent that serves CNI requests", function () {
     assert.equal(added.exitCode, 0, added.stdout);
     assert.equal((await call("DEL", pod(0))).exitCode, 0);
     for (const client of open) client.destroy();
-    assert.match(node.log, /refused something that is no CNI request/);
+    assert.match(node.log, /refused a CNI request that is none/);
     assert.ok(node.running);
     await nothingLeft();
   });

@@ -152,6 +152,7 @@ describe("the agent and pods' links in the namespaces of pod networks", function
       own: green.links,
       networks: {
         linksAt: (path) => (path === blue.ns.path ? blue.links : undefined),
+        owns: () => false,
         prepare: async () => ({ further: [] }),
         linked: async () => undefined,
         leaveIfEmpty: async () => undefined,

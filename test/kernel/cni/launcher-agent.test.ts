@@ -1,7 +1,7 @@
 /** The launcher and an agent that fails it in every way: whatever happens, the plugin serves, and nothing is left or doubled. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { rmSync } from "node:fs";
+import { chmodSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -12,24 +12,28 @@ import { bootId, withNetns } from "../../../src/sys/index.ts";
 import type { TestNamespace } from "../support/netns.ts";
 import { NOTHING, TestNode } from "./node.ts";
 
-/** Reads a whole request: a byte that brings the sandbox, 32 bytes of head with two lengths, and what they say. */
+/** Reads a whole request: a byte that brings the sandbox, 64 bytes of head with two lengths, and what they say. */
 async function request(socket: Socket): Promise<{ env: Record<string, string>; configuration: string }> {
   const chunks: Buffer[] = [];
   for (let all = Buffer.alloc(0); ; all = Buffer.concat(chunks)) {
-    const [variables, configuration] = all.length < 33 ? [0, 0] : [all.readUInt32LE(9), all.readUInt32LE(13)];
-    if (all.length >= 33 && all.length === 33 + variables + configuration) {
-      assert.equal(all.toString("latin1", 0, 9), "Sskylane2");
+    const [variables, configuration] = all.length < 65 ? [0, 0] : [all.readUInt32LE(9), all.readUInt32LE(13)];
+    if (all.length >= 65 && all.length === 65 + variables + configuration) {
+      assert.equal(all.toString("latin1", 0, 9), "Sskylane3");
       const pairs = all
-        .toString("utf8", 33, 33 + variables)
+        .toString("utf8", 65, 65 + variables)
         .split("\0")
         .filter(Boolean);
       const env = Object.fromEntries(pairs.map((pair) => [pair.split("=", 1)[0], pair.slice(pair.indexOf("=") + 1)]));
-      return { env, configuration: all.toString("utf8", 33 + variables) };
+      return { env, configuration: all.toString("utf8", 65 + variables) };
     }
     const [chunk] = (await once(socket, "data")) as [Buffer];
     chunks.push(chunk);
   }
 }
+
+/** The two halves of the key, and an agent's "accepted". */
+const [OURS, AGENTS] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)];
+const ACCEPTED = Buffer.concat([Buffer.from("A"), AGENTS]);
 
 const answer = (status: number, text: string, length = Buffer.byteLength(text)): Buffer => {
   const head = Buffer.alloc(8);
@@ -46,7 +50,13 @@ describe("the launcher and its agent", function () {
   before(() => {
     node = new TestNode();
     pod = node.sandbox();
+    giveKey();
   });
+  const key = () => join(node.dir, "data/launcher.key");
+  const giveKey = (): void => {
+    mkdirSync(join(node.dir, "data"), { recursive: true });
+    writeFileSync(key(), Buffer.concat([OURS, AGENTS]), { mode: 0o600 });
+  };
   after(() => node.remove());
   afterEach(async () => {
     const ended = server && once(server, "close");
@@ -84,7 +94,7 @@ describe("the launcher and its agent", function () {
     let last = "";
     await agent(async (socket) => {
       seen.push(await request(socket));
-      socket.write("A");
+      socket.write(ACCEPTED);
       socket.write(answer(seen.length === 1 ? 0 : 1, "{ as it is }\n\0€"));
       const [word] = (await once(socket, "data")) as [Buffer];
       last = word.toString();
@@ -117,11 +127,13 @@ describe("the launcher and its agent", function () {
     ["hangs up at once", () => undefined],
     ["hangs up after the request", says()],
     ["declines", says("D")],
+    ["is somebody else, who knows our half of the key only", says("A", OURS, answer(0, "{}"))],
+    ["is somebody else, who says half a key", says("A", AGENTS.subarray(1), answer(0, "{}"))],
     ["says something else", says("?")],
-    ["dies when it has accepted", says("A")],
-    ["dies in the middle of the answer's head", says("A\0\0\0")],
-    ["dies in the middle of the answer", says("A", answer(0, "{}", 1000))],
-    ["promises more than there is memory for", says("A", answer(0, "{", 0xffff_ffff))],
+    ["dies when it has accepted", says(ACCEPTED)],
+    ["dies in the middle of the answer's head", says(ACCEPTED, "\0\0\0")],
+    ["dies in the middle of the answer", says(ACCEPTED, answer(0, "{}", 1000))],
+    ["promises more than there is memory for", says(ACCEPTED, answer(0, "{", 0xffff_ffff))],
   ];
   for (const [when, act] of deaths) {
     it(`serves by itself when the agent ${when}`, async () => {
@@ -129,6 +141,31 @@ describe("the launcher and its agent", function () {
       await works();
     });
   }
+
+  it("shows its half of the key, and asks nobody where only others could have given it one", async () => {
+    let shown: Buffer = Buffer.alloc(0);
+    let asked = 0;
+    await agent(async (socket) => {
+      asked++;
+      const [first] = (await once(socket, "data")) as [Buffer];
+      shown = first.length > 64 ? first : ((await once(socket, "data")) as [Buffer])[0];
+    });
+    await works();
+    assert.ok(shown.includes(OURS) && !shown.includes(AGENTS));
+    const before = asked;
+    for (const spoil of [
+      () => rmSync(key()),
+      () => chmodSync(key(), 0o644),
+      () => writeFileSync(key(), OURS),
+      () => (rmSync(key()), mkdirSync(key())),
+    ]) {
+      spoil();
+      await works();
+      rmSync(key(), { recursive: true, force: true });
+      giveKey();
+    }
+    assert.equal(asked, before);
+  });
 
   it("serves by itself when nobody listens any more on the socket that is there", async () => {
     await agent(() => undefined);
@@ -169,7 +206,7 @@ describe("the launcher and its agent", function () {
     for (const steps of [1, 2, 3]) {
       await agent(async (socket) => {
         const { env } = await request(socket);
-        socket.write("A");
+        socket.write(ACCEPTED);
         // Half of an ADD, as far as it came.
         const attachments = new Attachments(dataDir, "default", (one) => hostIfname(one.containerId, one.ifname));
         const id = env["SKYLANE_REQUEST"] ?? "";
@@ -187,7 +224,7 @@ describe("the launcher and its agent", function () {
     // The same attachment, made and finished by another request, stays as it is.
     const added = await call("ADD");
     assert.equal(added.exitCode, 0);
-    await agent(says("A"));
+    await agent(says(ACCEPTED));
     assert.equal((await call("ADD")).json.code, 101);
     assert.equal((await call("CHECK", { prevResult: added.json })).exitCode, 0);
     assert.equal((await call("DEL")).exitCode, 0);

@@ -16,7 +16,7 @@ import type { Said, Step } from "./names-child.ts";
 import { BIN, NOTHING, TestNode } from "./node.ts";
 
 const CHILD = fileURLToPath(new URL("names-child.ts", import.meta.url));
-const MAGIC = "skylane2";
+const MAGIC = "skylane3";
 /** How the launcher of the release before began a request: it knew nothing of names. */
 const OLD_MAGIC = "skylane1";
 
@@ -232,7 +232,7 @@ describe("names that the launcher gives to network namespaces", function () {
     it("an older launcher is refused by the agent, and has its plugin serve", async () => {
       writeFileSync(join(node.dir, "wanted.json"), JSON.stringify([{ hold: "sky-blue", label: "blue" }]));
       await served(old);
-      await eventually(() => complaints.includes("refused something that is no CNI request"));
+      await eventually(() => complaints.includes("refused a CNI request that is none"));
       assert.equal(inodeAt("sky-blue"), undefined);
     });
 

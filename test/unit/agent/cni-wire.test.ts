@@ -5,8 +5,8 @@ import { encodeAnswer, RequestReader } from "../../../src/agent/cni-wire.ts";
 /** A request as the launcher sends it. */
 function encode(variables: string[], configuration: Buffer, ids: bigint[] = [4n, 11n]): Buffer {
   const block = Buffer.from(variables.map((variable) => `${variable}\0`).join(""));
-  const head = Buffer.alloc(32);
-  head.write("skylane2");
+  const head = Buffer.alloc(64, 7);
+  head.write("skylane3");
   head.writeUInt32LE(block.length, 8);
   head.writeUInt32LE(configuration.length, 12);
   for (const [at, id] of ids.entries()) head.writeBigUInt64LE(id, 16 + 8 * at);
@@ -44,6 +44,7 @@ describe("a launcher's request", () => {
           );
           assert.deepEqual(got?.configuration, Buffer.from(bytes));
           assert.deepEqual(got?.own, { dev: 4, ino: 11 });
+          assert.deepEqual(Buffer.from(got?.key ?? []), Buffer.alloc(32, 7));
         },
       ),
     );
@@ -61,7 +62,7 @@ describe("a launcher's request", () => {
 
   it("is refused by name when it is none, too large, or followed by more", () => {
     const whole = encode([], Buffer.from("{}"));
-    assert.throws(() => new RequestReader().push(Buffer.alloc(32)), /^RangeError: not a request/);
+    assert.throws(() => new RequestReader().push(Buffer.alloc(64)), /^RangeError: not a request/);
     assert.throws(
       () => new RequestReader().push(Buffer.concat([whole, Buffer.from("x")])),
       /1 bytes after the request/,
@@ -77,7 +78,7 @@ describe("a launcher's request", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), fc.boolean(), (bytes, magic) => {
         try {
-          new RequestReader().push(Buffer.concat([Buffer.from(magic ? "skylane2" : ""), Buffer.from(bytes)]));
+          new RequestReader().push(Buffer.concat([Buffer.from(magic ? "skylane3" : ""), Buffer.from(bytes)]));
         } catch (error) {
           assert.ok(error instanceof RangeError);
         }

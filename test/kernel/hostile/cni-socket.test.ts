@@ -1,0 +1,137 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { readdirSync, readFileSync } from "node:fs";
+import { connect, type Socket } from "node:net";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { netnsIdentity, withNetns } from "../../../src/sys/index.ts";
+import { eventually } from "../../support/eventually.ts";
+import { Fabric, type TestNode } from "../agent/harness.ts";
+import { BIN } from "../cni/node.ts";
+import { type TestNamespace, testNamespace } from "../support/netns.ts";
+import { Runtime } from "../support/runtime.ts";
+import type { Words } from "./cni-client.ts";
+import { attack } from "./support.ts";
+
+const CLIENT = fileURLToPath(new URL("cni-client.ts", import.meta.url));
+
+describe("somebody in a pod who has /run/skylane mounted", function () {
+  this.timeout(120_000);
+  let fabric: Fabric;
+  let node: TestNode;
+  let victim: TestNamespace;
+  let pod: TestNamespace;
+  let runtime: Runtime;
+  before(async () => {
+    fabric = await Fabric.started();
+    node = fabric.node(1);
+    await node.register();
+    node.start();
+    await node.ready();
+    victim = testNamespace("victim");
+    pod = testNamespace("pod");
+    runtime = new Runtime(node.ns, [BIN]);
+  });
+  after(async () => {
+    await fabric.stop();
+    for (const ns of [victim, pod]) ns?.delete();
+  });
+
+  const socket = (): string => join(node.dir, "run/cni.sock");
+  const config = (): object => ({
+    cniVersion: "1.0.0",
+    name: "skylane",
+    type: "skylane",
+    runDir: join(node.dir, "run"),
+    dataDir: join(node.dir, "data"),
+  });
+  const key = (): string => readFileSync(join(node.dir, "data/launcher.key")).subarray(0, 32).toString("hex");
+  /** What the agent answers to an ADD of another pod's name for this pod's sandbox, asked from a namespace. */
+  async function add(from: TestNamespace, words: Partial<Words> = {}): Promise<string> {
+    const { dev, ino } = netnsIdentity(node.ns.path);
+    const all: Words = {
+      socket: socket(),
+      sandboxes: [pod.path],
+      own: [dev, ino],
+      key: "00".repeat(32),
+      env: {
+        CNI_COMMAND: "ADD",
+        CNI_CONTAINERID: "hostile",
+        CNI_NETNS: "/var/run/netns/hostile",
+        CNI_IFNAME: "net7",
+        CNI_ARGS: "K8S_POD_NAMESPACE=tenant;K8S_POD_NAME=victim",
+      },
+      configuration: JSON.stringify(config()),
+      ...words,
+    };
+    const child = from.spawn(process.execPath, ["--disable-warning=ExperimentalWarning", CLIENT, JSON.stringify(all)], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    let text = "";
+    child.stdout?.setEncoding("utf8").on("data", (part: string) => (text += part));
+    await once(child, "close");
+    return JSON.parse(text) as string;
+  }
+  const links = (): number => pod.json("ip", "-j", "link").length;
+  /** Descriptors of network namespaces and sockets that the agent has open. */
+  const descriptors = (): number => readdirSync(`/proc/${node.pid}/fd`).length;
+  const served = async (): Promise<number> =>
+    Number(
+      /^skylane_cni_duration_seconds_count\{verb="ADD",result="ok",by="agent"\} (\d+)$/m.exec(
+        (await node.get("/metrics")).body,
+      )?.[1] ?? 0,
+    );
+
+  it("would be served as a launcher on the host, with its key", async () => {
+    assert.match(await add(node.ns, { key: key() }), /^A[^]*"interfaces"/);
+    assert.equal(links(), 2);
+    pod.exec("ip", "link", "del", "net7");
+    const env = { CNI_COMMAND: "DEL", CNI_CONTAINERID: "hostile", CNI_IFNAME: "net7" };
+    assert.match(await add(node.ns, { key: key(), env, sandboxes: [] }), /^A/);
+  });
+
+  attack("pod", "names the host's network namespace and another pod, with the launcher's key", async () => {
+    assert.equal(await add(pod, { key: key() }), "");
+    assert.equal(links(), 1);
+    assert.match(node.log, /refused a CNI request from another network namespace than the host's/);
+    return "refused: the kernel says from where it connects";
+  });
+
+  attack("pod", "is on the host's network, and has no key", async () => {
+    for (const wrong of ["00".repeat(32), "ff".repeat(32), key().slice(0, 62) + "00"]) {
+      assert.equal(await add(node.ns, { key: wrong }), "");
+      assert.equal(links(), 1);
+    }
+    return "refused: the key is not in the directory that it has mounted";
+  });
+
+  attack("pod", "hands over many open files at once", async () => {
+    const before = descriptors();
+    for (const count of [2, 3, 40])
+      assert.equal(await add(node.ns, { key: key(), sandboxes: Array(count).fill(pod.path) as string[] }), "");
+    await eventually(() => descriptors() <= before, {
+      message: `the agent keeps ${descriptors()} open files of ${before}`,
+    });
+    assert.equal(links(), 1);
+    return "refused, and none of them stays open";
+  });
+
+  attack("pod", "holds 600 connections on which it says nothing", async () => {
+    const before = descriptors();
+    const idle: Socket[] = [];
+    for (let n = 0; n < 600; n++) {
+      const one = withNetns(node.ns.path, () => connect(socket())).on("error", () => undefined);
+      await once(one, "connect");
+      idle.push(one);
+    }
+    const count = await served();
+    const request = { containerId: "c1", netns: victim.path };
+    const added = await runtime.exec("skylane", "ADD", JSON.stringify(config()), request);
+    assert.equal(added.exitCode, 0, added.stdout);
+    assert.equal(await served(), count + 1, "the agent serves pods");
+    assert.ok(descriptors() < before + 100, `${descriptors()} open files, ${before} before`);
+    for (const one of idle) one.destroy();
+    assert.equal((await runtime.exec("skylane", "DEL", JSON.stringify(config()), request)).exitCode, 0);
+    return "the oldest make room; pods are served by the agent as before";
+  });
+});
