@@ -38,6 +38,15 @@
 
 #define MAX_ARGUMENTS 1024
 
+/* What this was compiled with, for whoever reads the executable; it is never compiled without. */
+#if !defined __SSP_STRONG__ || !defined _FORTIFY_SOURCE || _FORTIFY_SOURCE < 2 || !defined __PIE__ || !defined __OPTIMIZE__
+#error "see scripts/build.mjs for how to compile this: -O, PIE, stack protector, _FORTIFY_SOURCE"
+#endif
+#define TEXT_OF(macro) #macro
+#define TEXT(macro) TEXT_OF(macro)
+__attribute__((used)) static const char HARDENING[] =
+    "hardening: pie=" TEXT(__PIE__) " ssp-strong=" TEXT(__SSP_STRONG__) " fortify=" TEXT(_FORTIFY_SOURCE);
+
 static const char PLUGIN[] = "skylane";
 static const char AGENT[] = "skylane-agent";
 /* Another name of the plugin: runtimes call it for every pod, and hosts without any CNI plugin have none. */
