@@ -7,7 +7,7 @@ import type { AgentConfig } from "../config/index.ts";
 import { FirstFrames } from "../endpoints/index.ts";
 import type { Logger } from "../log/index.ts";
 import { type Operation, type Rtnl } from "../netlink/index.ts";
-import { hostRoute } from "../pod/index.ts";
+import { hostRoute, hostSources } from "../pod/index.ts";
 import { Task } from "../task/index.ts";
 import { type PodPort, portsOf } from "./pod-ports.ts";
 
@@ -112,11 +112,13 @@ export class ClaimEnds {
 
   /** @throws AggregateError of what the kernel refused */
   #change(op: "replace" | "del", ends: readonly (PodPort & { ifindex: number })[]): void {
+    const { rtnl } = this.#options;
+    const sources = op === "del" || ends.length === 0 ? {} : hostSources(rtnl.links(), rtnl.addresses());
     const operations = ends.flatMap(({ ips, ifindex }) =>
-      ips.map((ip): Operation => ({ op, kind: "route", route: hostRoute(ip, ifindex) })),
+      ips.map((ip): Operation => ({ op, kind: "route", route: hostRoute(ip, ifindex, sources) })),
     );
     if (operations.length === 0) return;
-    const failures = this.#options.rtnl.executeAll(operations).filter(({ error }) => !GONE.has(error.code));
+    const failures = rtnl.executeAll(operations).filter(({ error }) => !GONE.has(error.code));
     if (failures.length > 0) throw new AggregateError(failures.map(({ error }) => error));
   }
 }

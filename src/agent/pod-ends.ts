@@ -3,11 +3,19 @@
  * route or sets its link down; the kernel tells the agent, and the agent looks up in the reservations what the pod
  * holds. Addresses that another IPAM plugin gave are not known here, so those pods are left to their runtime.
  */
+import { addressBits, familyOf } from "../addr/index.ts";
 import { ipamDir } from "../cni/index.ts";
 import type { AgentConfig } from "../config/index.ts";
 import { Ipam, uptime } from "../ipam/index.ts";
 import type { Logger } from "../log/index.ts";
-import { describeOperation, type NetlinkEvent, isPodLinkGroup, ROUTE_PROTOCOL, type Rtnl } from "../netlink/index.ts";
+import {
+  type Address,
+  describeOperation,
+  type NetlinkEvent,
+  isPodLinkGroup,
+  ROUTE_PROTOCOL,
+  type Rtnl,
+} from "../netlink/index.ts";
 import { type AttachedPod, GATEWAY, listPodLinks, repairHostEnds } from "../pod/index.ts";
 import { bootId } from "../sys/index.ts";
 import { Task } from "../task/index.ts";
@@ -42,6 +50,9 @@ function indexOf(event: NetlinkEvent): number {
       return 0;
   }
 }
+
+/** What the overlay's device has, among others: a single address. */
+const isHostAddress = ({ ip, prefix }: Address): boolean => prefix === addressBits(familyOf(ip));
 
 /** Looks after the host ends of one pod network's pods. */
 export class PodEnds {
@@ -100,7 +111,8 @@ export class PodEnds {
         return event.event === "new" && wasUp && !up;
       }
       case "address":
-        return event.event === "del" && GATEWAYS.has(event.address.ip);
+        // With an address the kernel removes the IPv4 routes that name it as their source, and tells nobody.
+        return GATEWAYS.has(event.address.ip) ? event.event === "del" : isHostAddress(event.address);
       case "route": {
         const { protocol, gateway, dst } = event.route;
         const host = /\/(32|128)$/.test(dst) && gateway === undefined;

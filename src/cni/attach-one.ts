@@ -42,6 +42,12 @@ function mtuOf(options: AttachOptions, published: PublishedNetwork): number {
   return mtu;
 }
 
+/** The addresses of the overlay's device: the network addresses of the node's first pod CIDR of each family. */
+const vtepAddressesOf = ({ podCidrs }: PublishedNetwork): string[] =>
+  podCidrs
+    .filter((cidr, i) => podCidrs.findIndex((other) => familyOf(other) === familyOf(cidr)) === i)
+    .map((cidr) => cidr.slice(0, cidr.indexOf("/")));
+
 /** The name that the host end carries for people: pod and interface, or the container where no pod is named. */
 function aliasOf(env: VerbInput["env"], { containerId, ifname }: Attachment): string {
   const { podNamespace, podName } = parseArgs(env.CNI_ARGS);
@@ -241,6 +247,7 @@ export async function attachOne(input: VerbInput, what: AttachInput): Promise<At
       addresses,
       ...(askedMac && { mac: askedMac }),
       ...(standby && { standby }),
+      ...(!bridge && { hostSources: vtepAddressesOf(published) }),
       ...where,
     });
     if (hostNetns) await host.linked?.({ ...attachment, network: config.network, claimed, standby });

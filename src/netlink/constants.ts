@@ -103,6 +103,7 @@ export const IFA_F = { NODAD: 0x02, DADFAILED: 0x08, TENTATIVE: 0x40, PERMANENT:
 
 export const RTA = {
   DST: 1,
+  SRC: 2,
   OIF: 4,
   GATEWAY: 5,
   PRIORITY: 6,

@@ -167,11 +167,11 @@ export function rules(connection: Connection, family: Family | undefined): Rule[
   });
 }
 
-export function routeTo(connection: Connection, ip: string): Route {
+export function routeTo(connection: Connection, ip: string, from?: string): Route {
   const route = get(connection, {
     doing: `looking up the route to ${ip}`,
     type: RTM.GETROUTE,
-    body: (w) => routeQuestion(w, ip),
+    body: (w) => routeQuestion(w, ip, from),
     decode: decodeRouteAnswer,
   });
   if (!route) throw new MalformedMessage(`the kernel did not answer with a route when asked for the one to ${ip}`);

@@ -106,10 +106,11 @@ export class Rtnl implements Disposable {
 
   /**
    * The route that a packet to `ip` would take now: device, gateway, preferred source, table; `dst` is the address itself.
+   * @param from an address of the host that the packet is sent from; as the kernel chooses by default
    * @throws NetlinkError ENETUNREACH and others when there is none
    */
-  routeTo(ip: string): Route {
-    return questions.routeTo(this.#connection, ip);
+  routeTo(ip: string, from?: string): Route {
+    return questions.routeTo(this.#connection, ip, from);
   }
 
   /** Makes one change. @throws NetlinkError naming the change and the kernel's reason */

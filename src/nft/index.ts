@@ -9,6 +9,7 @@ export {
   type ForwardReport,
   removeForwarding,
 } from "./forward-policy.ts";
+export { type HostPortRules, hostPortRules } from "./host-ports.ts";
 export { type IsolatedNetwork, namespaceRules, tunnelRules } from "./isolated.ts";
 export { type PeerChange } from "./peer-changes.ts";
 export { removeFirewall } from "./remove.ts";

@@ -19,6 +19,7 @@ import { closeFd, initSysctlIfAny, netnsIdentity, openNetns, sameNetns, withNetn
 import { bridgedHostOperations, bridgedPodOperations } from "./bridged.ts";
 import { removeSourceRules } from "./by-source.ts";
 import { PodLinkError } from "./errors.ts";
+import { sourcesOf } from "./host-sources.ts";
 import { GATEWAY, HOST_MAC, hostIfname, podMacOf } from "./names.ts";
 import { hostOperations, pairOperation, podOperations } from "./plan.ts";
 import { Arrival, settleCarrier } from "./ready.ts";
@@ -201,7 +202,7 @@ const describeLink = ({ kind, mac }: Link): string => [kind ?? "physical", mac].
 
 function setUp(work: Work, made: Link | undefined, arrival: Arrival): void {
   const { spec, hostName, podMac, podFd, host, pod } = work;
-  const { addresses, alias, ifname, destinations, bySource, bridge, standby } = spec;
+  const { addresses, alias, ifname, destinations, bySource, bridge, standby, hostSources = [] } = spec;
   const { index, peerIndex: peer } = made ?? {};
   if (index === undefined || peer === undefined) {
     throw new PodLinkError("kernel", `interface ${ifname} vanished from sandbox ${spec.netns} while it was set up`);
@@ -230,7 +231,7 @@ function setUp(work: Work, made: Link | undefined, arrival: Arrival): void {
     apply(work, host, "the host", bridgedHostOperations({ ...hostEnd, bridge: master }));
     apply(work, pod, sandbox, bridgedPodOperations({ ...podEnd, bridge }));
   } else {
-    apply(work, host, "the host", hostOperations({ ...hostEnd, standby }));
+    apply(work, host, "the host", hostOperations({ ...hostEnd, standby, sources: sourcesOf(hostSources) }));
     apply(work, pod, sandbox, podOperations({ ...podEnd, destinations, bySource }));
   }
   settleCarrier(host, peer);
@@ -249,7 +250,8 @@ function prepareIpv6(ifname: string, wanted: boolean): boolean {
 
 /** @throws PodLinkError when the kernel refused one of the steps in the namespace that `rtnl` talks to. */
 function apply({ spec }: Work, rtnl: Rtnl, where: string, operations: readonly Operation[]): void {
-  const [first] = rtnl.executeAll(operations).filter((failure) => !isThere(rtnl, failure));
+  const failures = rtnl.executeAll(operations).filter((failure) => !isThere(rtnl, failure));
+  const [first] = failures.flatMap((failure) => withoutSource(rtnl, failure));
   if (!first) return;
   const what = `interface ${spec.ifname} of ${spec.alias} could not be set up`;
   const conflict = conflictOf(rtnl, first);
@@ -270,6 +272,17 @@ function isThere(rtnl: Rtnl, { operation, error }: OperationFailure): boolean {
   const { dst, family, ifindex, table = MAIN_TABLE } = operation.route;
   const there = rtnl.routes({ family, table }).filter((route) => route.dst === dst);
   return there.length > 0 && there.every((route) => route.ifindex === ifindex);
+}
+
+/**
+ * A route whose source the host does not have for now, as while its device is made anew: the pod comes without, and the agent
+ * sees to the rest. @returns what remains wrong
+ */
+function withoutSource(rtnl: Rtnl, failure: OperationFailure): OperationFailure[] {
+  const { operation, error } = failure;
+  if (operation.kind !== "route" || operation.op === "del" || error.code !== "EINVAL") return [failure];
+  const { prefSrc, ...route } = operation.route;
+  return prefSrc === undefined ? [failure] : [...rtnl.executeAll([{ ...operation, route }])];
 }
 
 /** Who has the route that we wanted to add: another pod with this address, another plugin, or the operator. */

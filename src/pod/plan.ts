@@ -15,6 +15,7 @@
 import { addressBits, EVERYTHING, familyOf, linkLocalOf } from "../addr/index.ts";
 import { type Creation, type Operation, POD_LINK_GROUP, ROUTE_PROTOCOL, type Route } from "../netlink/index.ts";
 import { sourceOperations } from "./by-source.ts";
+import type { HostSources } from "./host-sources.ts";
 import { GATEWAY, HOST_MAC, hostPrefix } from "./names.ts";
 
 /** rtnetlink scopes (rtnetlink(7)). */
@@ -63,18 +64,19 @@ export const GATEWAY_ADDRESS = {
   6: { prefix: 64, scope: SCOPE_LINK, nodad: true },
 } as const;
 
-/** The way from the host to a pod's address. @param ifindex of the host end */
-export const hostRoute = (ip: string, ifindex: number): Route => ({
-  family: familyOf(ip),
-  dst: hostPrefix(ip),
-  ifindex,
-  scope: SCOPE_LINK,
-  protocol: ROUTE_PROTOCOL,
-});
+/** The way from the host to a pod's address. @param ifindex of the host end. @param sources see host-sources.ts */
+export function hostRoute(ip: string, ifindex: number, sources: HostSources = {}): Route {
+  const family = familyOf(ip);
+  const prefSrc = sources[family];
+  const route = { family, dst: hostPrefix(ip), ifindex, scope: SCOPE_LINK, protocol: ROUTE_PROTOCOL };
+  return prefSrc === undefined ? route : { ...route, prefSrc };
+}
 
 /** The host end: up, the pod's gateways, and a route to each of the pod's addresses, unless it is on standby. */
-export function hostOperations(o: EndPlan & { alias: string; standby?: boolean | undefined }): Operation[] {
-  const { index, addresses, ipv6, alias, standby = false } = o;
+export function hostOperations(
+  o: EndPlan & { alias: string; standby?: boolean | undefined; sources?: HostSources | undefined },
+): Operation[] {
+  const { index, addresses, ipv6, alias, standby = false, sources } = o;
   const operations: Operation[] = [
     { op: "set", kind: "link", link: { index, alias, ...(ipv6 && { addrGenMode: "none" as const }) } },
     { op: "set", kind: "link", link: { index, up: true } },
@@ -83,7 +85,7 @@ export function hostOperations(o: EndPlan & { alias: string; standby?: boolean |
     const family = familyOf(ip);
     const gateway = { ifindex: index, ip: GATEWAY[family], ...GATEWAY_ADDRESS[family] };
     operations.push({ op: "add", kind: "address", address: gateway });
-    if (!standby) operations.push({ op: "add", kind: "route", route: hostRoute(ip, index) });
+    if (!standby) operations.push({ op: "add", kind: "route", route: hostRoute(ip, index, sources) });
   }
   return operations;
 }

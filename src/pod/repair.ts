@@ -14,6 +14,7 @@ import {
   type Rtnl,
 } from "../netlink/index.ts";
 import { isHostEnd } from "./attach.ts";
+import { type HostSources, hostSources } from "./host-sources.ts";
 import { GATEWAY, hostIfname } from "./names.ts";
 import { GATEWAY_ADDRESS, hostRoute } from "./plan.ts";
 
@@ -36,11 +37,12 @@ export interface HostEndRepairs {
 /** The kernel's words for a device that is no longer there. */
 const GONE = new Set(["ENODEV", "ENXIO", "ENOENT", "ENETDOWN"]);
 
-/** What is missing of one host end. Pure. */
+/** What is missing of one host end. Pure. @param sources as the namespace has them */
 export function hostEndRepairs(
   link: Pick<Link, "index" | "up">,
   pod: AttachedPod,
   actual: { addresses: readonly Address[]; routes: readonly Route[] },
+  sources: HostSources = {},
 ): Operation[] {
   const operations: Operation[] = [];
   const { index } = link;
@@ -52,32 +54,52 @@ export function hostEndRepairs(
       const address = { ifindex: index, ip: gateway, ...GATEWAY_ADDRESS[family] };
       operations.push({ op: "replace", kind: "address", address });
     }
-    const route = hostRoute(ip, index);
+    const route = hostRoute(ip, index, sources);
     const there = actual.routes.some(({ ifindex, dst }) => ifindex === index && dst === route.dst);
     if (!there && !pod.away?.has(ip)) operations.push({ op: "replace", kind: "route", route });
   }
   return operations;
 }
 
+/**
+ * Routes to a pod that name no source though the host has one now, or a former one: nobody's mistake, as the overlay's device may
+ * have been made anew, or the pod be older than this release. Pure.
+ */
+export function sourceChanges(
+  index: number,
+  pod: AttachedPod,
+  routes: readonly Route[],
+  sources: HostSources,
+): Operation[] {
+  return pod.addresses.flatMap((ip): Operation[] => {
+    const route = hostRoute(ip, index, sources);
+    if (route.prefSrc === undefined) return [];
+    const there = routes.find(({ ifindex, dst }) => ifindex === index && dst === route.dst);
+    return there && there.prefSrc !== route.prefSrc ? [{ op: "replace", kind: "route", route }] : [];
+  });
+}
+
 /** Puts right what is missing of the given pods' host ends; pods without one are left alone. @throws NetlinkError when the kernel cannot be read */
 export function repairHostEnds(rtnl: Rtnl, pods: readonly AttachedPod[]): HostEndRepairs {
-  const ends = new Map(
-    rtnl
-      .links()
-      .filter(isHostEnd)
-      .map((link) => [link.name, link]),
-  );
+  const links = rtnl.links();
+  const ends = new Map(links.filter(isHostEnd).map((link) => [link.name, link]));
   if (ends.size === 0 || pods.length === 0) return { done: [], failures: [] };
   const actual = { addresses: rtnl.addresses(), routes: rtnl.routes({ protocol: ROUTE_PROTOCOL }) };
-  const operations = pods.flatMap((pod) => {
+  const sources = hostSources(links, actual.addresses);
+  const changes = pods.flatMap((pod) => {
     const link = ends.get(hostIfname(pod.containerId, pod.ifname));
-    return link ? hostEndRepairs(link, pod, actual) : [];
+    return link ? sourceChanges(link.index, pod, actual.routes, sources) : [];
   });
+  const repairs = pods.flatMap((pod) => {
+    const link = ends.get(hostIfname(pod.containerId, pod.ifname));
+    return link ? hostEndRepairs(link, pod, actual, sources) : [];
+  });
+  const operations = [...repairs, ...changes];
   if (operations.length === 0) return { done: [], failures: [] };
   const refused = rtnl.executeAll(operations);
   const undone = new Set(refused.map(({ index }) => index));
   return {
-    done: operations.filter((_, index) => !undone.has(index)),
+    done: repairs.filter((_, index) => !undone.has(index)),
     failures: refused.filter(({ error }) => !GONE.has(error.code)),
   };
 }

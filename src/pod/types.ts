@@ -44,6 +44,8 @@ export interface PodLinkSpec {
   standby?: boolean;
   /** Path of the network namespace for the host end; that of the calling thread by default. */
   hostNetns?: string;
+  /** Addresses from which the host speaks to the pod, one a family at most (see host-sources.ts); the kernel chooses by default. */
+  hostSources?: readonly string[];
 }
 
 /** The link that was made. */

@@ -99,6 +99,23 @@ export interface PeerProbe {
   onLink: boolean;
 }
 
+/** A packet from an address of this host to a pod that policy routing sends elsewhere. */
+export interface Astray {
+  from: string;
+  to: string;
+  /** The device by which it would leave; undefined where there is no route at all. */
+  device: string | undefined;
+  /** The routing table that says so, where the kernel tells. */
+  table: number | undefined;
+}
+
+/** A host port of a running pod whose rules are not in the packet filter. */
+export interface LostHostPort {
+  /** "80/tcp". */
+  port: string;
+  containerId: string;
+}
+
 /** A network manager on this host. */
 export interface ManagerFacts {
   networkManager: boolean;
@@ -122,6 +139,9 @@ export interface Facts {
   /** Of the main table. */
   routes: readonly Route[];
   rules: readonly Rule[];
+  astray: readonly Astray[];
+  /** An error where runtimes' records, or the packet filter, cannot be read. */
+  lostHostPorts: Looked<{ all: number; lost: readonly LostHostPort[] }>;
   sysctls: SysctlFacts;
   /** Neighbour entries that count against the limits, by family. */
   neighbours: Readonly<Record<4 | 6, number>>;

@@ -9,6 +9,8 @@ import { CommandError } from "../command.ts";
 import { describeError } from "../main.ts";
 import { type Facts, type Looked, networkOf, type Settings } from "./facts.ts";
 import { confFiles, countNeighbours, gatherManagers, gatherSysctls, udpHolders, whoListens } from "./gather-host.ts";
+import { gatherAstray } from "./gather-astray.ts";
+import { lostHostPorts } from "./gather-host-ports.ts";
 import { tryKernel } from "./gather-kernel.ts";
 import { probePeers, type ProbeOptions } from "./gather-peers.ts";
 import { vxlanElsewhere } from "./gather-vxlan.ts";
@@ -19,6 +21,8 @@ const MAIN = 254;
 export interface GatherOptions extends ProbeOptions {
   socket: string;
   runDir: string;
+  /** Where the runtimes' library keeps what it attached. */
+  resultsDir: string;
   settings: Settings;
 }
 
@@ -63,6 +67,8 @@ export async function gather(options: GatherOptions): Promise<Facts> {
     addresses,
     routes,
     rules: rtnl.rules(),
+    astray: gatherAstray(rtnl, links, addresses, routes),
+    lostHostPorts: await looked(() => lostHostPorts(options.resultsDir, links, run)),
     sysctls: gatherSysctls(links, addresses, routes),
     neighbours: countNeighbours(rtnl),
     confFiles: confFiles(settings.confDir),

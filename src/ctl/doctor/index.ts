@@ -3,6 +3,7 @@
  * meaning and its cure. It changes nothing: what must be tried is tried in a namespace that goes with the process.
  */
 import { hostname } from "node:os";
+import { dirname, join } from "node:path";
 import type { AgentConfig } from "../../config/index.ts";
 import { AGENT_SOCKET } from "../agent-client.ts";
 import { type Command, type Input, OUTPUT } from "../command.ts";
@@ -19,12 +20,13 @@ async function configuration(input: Input): Promise<AgentConfig> {
 async function run(input: Input): Promise<number> {
   const timeoutMs = input.number("timeout", 50, 60_000) ?? 1000;
   const { json } = input;
-  const { vni, port, listen, cni, runDir } = await configuration(input);
+  const { vni, port, listen, cni, runDir, dataDir } = await configuration(input);
   // Only this command needs the agent's code and what that stands on.
   const [{ gather }, { judge }] = await Promise.all([import("./gather.ts"), import("./judge.ts")]);
   const facts = await gather({
     socket: input.text("socket") ?? (input.text("config") === undefined ? AGENT_SOCKET : `${runDir}/agent.sock`),
     runDir,
+    resultsDir: join(dirname(dataDir), "results"),
     settings: { vni, port, listen, confDir: cni.confDir, confName: cni.confName, binDir: cni.binDir },
     timeoutMs,
     only: input.text("peer"),

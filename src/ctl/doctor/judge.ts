@@ -4,6 +4,7 @@ import type { Finding } from "./finding.ts";
 import { judgeAgent } from "./judge-agent.ts";
 import { judgeKernel } from "./judge-kernel.ts";
 import { judgeOthers } from "./judge-others.ts";
+import { judgeWays } from "./judge-ways.ts";
 import { judgePeers } from "./judge-peers.ts";
 
 /** All findings. */
@@ -11,5 +12,6 @@ export const judge = (facts: Facts): Finding[] => [
   ...judgeKernel(facts),
   ...judgeAgent(facts),
   ...judgeOthers(facts),
+  ...judgeWays(facts),
   ...judgePeers(facts),
 ];

@@ -27,10 +27,11 @@ function rtmsg(
   table: number,
   rest: readonly number[],
   flags: number,
+  sourceLength = 0,
 ) {
   w.u8(family);
   w.u8(length);
-  w.u8(0);
+  w.u8(sourceLength);
   w.u8(0);
   w.u8(table <= TABLE_IN_HEADER ? table : RT_TABLE.UNSPEC);
   for (const byte of rest) w.u8(byte);
@@ -76,14 +77,16 @@ function gateway(w: MessageWriter, family: 4 | 6, ip: string): void {
 }
 
 /**
- * The body of the question which route a packet to `ip` would take. IPv6 always answers with the table in which it
+ * The body of the question which route a packet to `ip` would take, sent `from` an address of the host where one is given. IPv6 always answers with the table in which it
  * found the route and refuses to be asked for it.
  */
-export function routeQuestion(w: MessageWriter, ip: string): void {
+export function routeQuestion(w: MessageWriter, ip: string, from?: string): void {
   const bytes = ipToBytes(ip);
   const ipv4 = bytes.length === 4;
-  rtmsg(w, ipv4 ? AF_INET : AF_INET6, bytes.length * 8, 0, [0, 0, 0], ipv4 ? RTM_F_LOOKUP_TABLE : 0);
+  const bits = bytes.length * 8;
+  rtmsg(w, ipv4 ? AF_INET : AF_INET6, bits, 0, [0, 0, 0], ipv4 ? RTM_F_LOOKUP_TABLE : 0, from === undefined ? 0 : bits);
   w.attribute(RTA.DST, bytes);
+  if (from !== undefined) w.attribute(RTA.SRC, ipToBytes(from));
 }
 
 /** The body of a dump of routes; what is given is filtered by the kernel. */

@@ -4,14 +4,16 @@
  */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { existsSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { PeerProbe } from "../../../src/ctl/doctor/facts.ts";
 import type { Finding } from "../../../src/ctl/doctor/finding.ts";
 import { eventually } from "../../support/eventually.ts";
 import { Fabric, type TestNode } from "../agent/harness.ts";
+import { BIN } from "../cni/node.ts";
 import { testNamespace } from "../support/netns.ts";
+import { OFFICIAL_PLUGINS, Runtime } from "../support/runtime.ts";
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
 const built = join(root, "dist/bin/skylanectl");
@@ -166,6 +168,49 @@ describe("skylanectl doctor", function () {
       rmSync(join(n3.dir, "conf", "05-flannel.conflist"));
     }
     assert.deepEqual(levels(await examine(n3), ...checks), levels(before, ...checks));
+  });
+
+  it("finds policy routing, routes over pods' links, and host ports that others broke", async () => {
+    using pod = testNamespace("doctor-pod");
+    const dirs = { runDir: join(n3.dir, "run"), dataDir: join(n3.dir, "data") };
+    const runtime = new Runtime(n3.ns, [BIN, OFFICIAL_PLUGINS]);
+    const plugin = { cniVersion: "0.4.0", name: "skylane" };
+    const request = { containerId: "c9", netns: pod.path };
+    const { json } = await runtime.exec("skylane", "ADD", { ...plugin, type: "skylane", ...dirs }, request);
+    const mappings = { portMappings: [{ hostPort: 8080, containerPort: 80, protocol: "tcp" }] };
+    const portmap = { ...plugin, type: "portmap", prevResult: json, runtimeConfig: mappings };
+    const chained = await runtime.exec("portmap", "ADD", portmap, request);
+    assert.equal(chained.exitCode, 0, chained.stdout);
+    // As libcni keeps it for every runtime.
+    mkdirSync(join(n3.dir, "results"), { recursive: true });
+    const record = {
+      containerId: "c9",
+      networkName: "skylane",
+      ifName: "eth0",
+      capabilityArgs: mappings,
+      result: json,
+    };
+    writeFileSync(join(n3.dir, "results", "skylane-c9-eth0"), JSON.stringify({ kind: "cniCacheV1", ...record }));
+    const checks = ["routes.", "hostports"];
+    assert.deepEqual(levels(await examine(n3), ...checks), ["routes.source ok", "routes.devices ok", "hostports ok"]);
+
+    const end = n3.ns.exec("ip", "-o", "link", "show", "group", "21323").split(": ")[1]?.split("@")[0] ?? "";
+    n3.ns.exec("ip", "route", "add", "default", "dev", end, "metric", "1009", "proto", "dhcp");
+    n3.ns.exec("ip", "route", "add", "default", "via", "172.30.0.1", "dev", "eth0", "table", "30200");
+    n3.ns.exec("ip", "rule", "add", "priority", "30200", "from", "172.30.0.13", "lookup", "30200");
+    n3.ns.exec("iptables-nft", "-t", "nat", "-F");
+    const report = await examine(n3);
+    assert.deepEqual(levels(report, ...checks), ["routes.source fail", "routes.devices fail", "hostports fail"]);
+    const found = (name: string): string => report.findings.find(({ check }) => check === name)?.found ?? "";
+    assert.match(found("routes.source"), /172\.30\.0\.13 → 10\.244\.3\.\d+ leaves by eth0.* because of rule 30200/);
+    assert.match(found("routes.devices"), new RegExp(`default dev ${end} metric 1009`));
+    assert.match(found("hostports"), /8080\/tcp of container c9/);
+
+    n3.ns.exec("ip", "rule", "del", "priority", "30200");
+    n3.ns.exec("iptables-nft", "-t", "nat", "-X");
+    const gone = await runtime.exec("skylane", "DEL", { ...plugin, type: "skylane", ...dirs }, request);
+    assert.equal(gone.exitCode, 0, gone.stdout);
+    assert.deepEqual(levels(await examine(n3), ...checks), ["routes.source ok", "routes.devices ok", "hostports ok"]);
   });
 
   it("finds a VXLAN device of this host that is in another namespace, as Docker Swarm puts its own", async () => {

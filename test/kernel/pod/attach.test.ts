@@ -39,6 +39,21 @@ describe("a pod's link", () => {
       }
     });
 
+    it("is reached from the address that the host has for it, and without one while the host has lost it", () => {
+      const sourceOf = (ip: string): unknown =>
+        node.json("ip", "-j", ip.includes(":") ? "-6" : "-4", "route", "show", ip)[0]?.["prefsrc"];
+      detach(node, pod);
+      attach(node, { ...pod, hostSources: [NODE_IPS[4], NODE_IPS[6]] });
+      assert.deepEqual([sourceOf(four), sourceOf(six)], [NODE_IPS[4], NODE_IPS[6]]);
+      detach(node, pod);
+      attach(node, { ...pod, hostSources: ["192.0.2.7", "2001:db8::7"] });
+      assert.deepEqual([sourceOf(four), sourceOf(six)], [undefined, undefined]);
+      pingOnce(node, four);
+      pingOnce(node, six);
+      detach(node, pod);
+      attach(node, pod);
+    });
+
     it("says what was made", () => {
       assert.deepEqual(link, {
         hostIfname: name,

@@ -53,6 +53,8 @@ export const healthy = (more: Partial<Facts> = {}): Facts => ({
     { family: 4, priority: 32_766, table: 254 },
     { family: 4, priority: 32_767, table: 253 },
   ],
+  astray: [],
+  lostHostPorts: { value: { all: 0, lost: [] } },
   sysctls: {
     ipForward: "1",
     ipv6Forwarding: "1",

@@ -3,6 +3,7 @@ import type { AgentStatus } from "../../../src/agent/index.ts";
 import type { Facts } from "../../../src/ctl/doctor/facts.ts";
 import { type Finding, type Level, render } from "../../../src/ctl/doctor/finding.ts";
 import { judge } from "../../../src/ctl/doctor/judge.ts";
+import { POD_LINK_GROUP } from "../../../src/netlink/index.ts";
 import { linkOf } from "../../support/link.ts";
 import { healthy, probe } from "./doctor-facts.ts";
 
@@ -291,6 +292,48 @@ describe("doctor: others on the node", () => {
     only(rule({ src: "10.244.1.7/32" }), "others.rules", "warn");
     assert.deepEqual(troubles(healthy(rule({ src: "172.31.0.11/32" }))), []);
     assert.deepEqual(troubles(healthy(rule({ table: 51_820, fwmark: 0xca6c, invert: true }))), []);
+  });
+
+  it("finds rules by source that lead the host's answers to pods astray, and says whose they are", () => {
+    const rule = { family: 4 as const, priority: 30_200, table: 30_200, src: "172.30.0.11/32" };
+    const astray = [{ from: "172.30.0.11", to: "10.244.1.2", device: "eth0", table: 30_200 }];
+    const cloud = only({ astray, rules: [...healthy().rules, rule] }, "routes.source", "fail");
+    assert.match(
+      cloud.found,
+      /172\.30\.0\.11 → 10\.244\.1\.2 leaves by eth0 because of rule 30200: from 172\.30\.0\.11/,
+    );
+    assert.match(cloud.cure ?? "", /nm-cloud-setup/);
+    const other = [{ ...astray[0], from: "192.168.7.1" }] as Facts["astray"];
+    const second = { ...rule, src: "192.168.7.0/24", priority: 100, table: 7 };
+    const found = only({ astray: other, rules: [...healthy().rules, second] }, "routes.source", "warn");
+    assert.match(found.cure ?? "", /ip rule add priority 100 to POD-CIDR lookup main/);
+  });
+
+  it("finds others' routes over our devices", () => {
+    const links = [...healthy().links, linkOf(9, "sky0123456789a", { kind: "veth", group: POD_LINK_GROUP })];
+    const route = (dst: string, protocol: number): Partial<Facts> => ({
+      links,
+      routes: [...healthy().routes, { family: dst.includes(":") ? 6 : 4, dst, ifindex: 9, protocol, metric: 1009 }],
+    });
+    assert.match(only(route("default", 16), "routes.devices", "fail").cure ?? "", /denyinterfaces sky\*/);
+    assert.match(
+      only(route("169.254.0.0/16", 2), "routes.devices", "warn").found,
+      /169\.254\.0\.0\/16 dev sky0123456789a/,
+    );
+    for (const [dst, protocol] of [
+      ["10.244.1.2/32", 83],
+      ["fe80::/64", 2],
+      ["ff00::/8", 2],
+    ] as const)
+      assert.deepEqual(troubles(healthy(route(dst, protocol))), [], dst);
+  });
+
+  it("finds host ports whose rules are gone", () => {
+    assert.deepEqual(troubles(healthy({ lostHostPorts: { value: { all: 3, lost: [] } } })), []);
+    const lost = [{ port: "8080/tcp", containerId: "0123456789abcdef" }];
+    const found = only({ lostHostPorts: { value: { all: 3, lost } } }, "hostports", "fail");
+    assert.match(found.found, /^8080\/tcp of container 0123456789abc: the rules are gone/);
+    only({ lostHostPorts: { error: "ENOENT" } }, "hostports", "skip");
   });
 
   it("finds packet filters that drop what is forwarded", () => {
