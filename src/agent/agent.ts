@@ -31,6 +31,7 @@ import { NetworkStatusWriter } from "./network-status.ts";
 import { NetworkStatuses, ownNamespace } from "./network-statuses.ts";
 import { Networks } from "./networks.ts";
 import { assess, type Readiness } from "./readiness.ts";
+import { ReservedElsewhere } from "./reserved.ts";
 import { agentRoutes } from "./routes.ts";
 import { RuntimePlugins } from "./runtime-plugins.ts";
 import { Serving, SOCKET_NAME } from "./serving.ts";
@@ -55,6 +56,7 @@ export class Agent {
   readonly #podLinks: PodLinks;
   readonly #disk: DiskUpkeep;
   readonly #failed = Promise.withResolvers<Error>();
+  readonly #elsewhere: ReservedElsewhere;
   /** There from the start on, before anything is worked out. */
   #machine: NetnsWatch | undefined;
   readonly #startedAt = performance.now();
@@ -104,7 +106,10 @@ export class Agent {
     this.#disk.add({ kind: "cache", what: "the cache of last known peers", keep: () => this.#cluster.keepCache() });
     const repaired = (path: string, of?: string): void => this.#disk.repaired("file", path, of);
     const files = new NodeFiles(config, log, repaired);
-    const context = { config, log, metrics, rtnl, firewall, client, announce, event, repaired };
+    const elsewhere = (this.#elsewhere = new ReservedElsewhere(client, config, log, () => this.#network.look()));
+    this.#closers.push(() => elsewhere.stop());
+    const reserved = { elsewhere: () => elsewhere.now };
+    const context = { config, log, metrics, rtnl, firewall, client, announce, event, repaired, ...reserved };
     this.#network = new PodNetwork({
       ...context,
       dataPath: routedPath(log, (listener) => this.#watch(listener)),
@@ -151,6 +156,7 @@ export class Agent {
       },
       onNoNode: () => this.#network.noNode(node),
       event,
+      contested: () => this.#network.contested,
     });
     this.#closers.push(() => this.#cluster.stop());
   }
@@ -246,6 +252,7 @@ export class Agent {
     for (const duty of serving.duties) this.#disk.add(duty);
     this.#disk.start();
     this.#podLinks.look();
+    this.#elsewhere.start();
     this.#housekeeping.start();
     this.#cluster.start();
     this.#networks.start();

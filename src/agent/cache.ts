@@ -12,6 +12,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { parseCidr, parseIp } from "../addr/index.ts";
 import type { AgentConfig } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
+import type { Granted } from "../overlay/index.ts";
 import type { Inputs, OwnFacts, NodeFacts } from "./inputs.ts";
 
 const VERSION = 1;
@@ -68,15 +69,30 @@ export function parseCache(text: string, node: string): CachedInputs {
     ...optional("vtepAnnotation", own),
   };
   if (!Array.isArray(value["nodes"])) throw new Error("nodes is no list");
+  // Of such a cache no peer could be made, and routes to all of them would be taken away.
+  if (value["granted"] !== true)
+    throw new Error("an earlier version wrote it, which did not keep the Nodes' pod CIDRs");
   const nodes = value["nodes"].map((entry, i): NodeFacts => {
     const node = record(entry, `nodes[${i}]`);
+    const granted = node["granted"];
     return {
       name: string(node["name"], `nodes[${i}].name`),
+      uid: string(node["uid"], `nodes[${i}].uid`),
       creationTimestamp: string(node["creationTimestamp"], `nodes[${i}].creationTimestamp`),
       ...optional("vtepAnnotation", node),
+      ...(granted !== undefined && { granted: grantedOf(granted, `nodes[${i}].granted`) }),
     };
   });
   return { savedAt, inputs: { own: facts, nodes } };
+}
+
+/** Whether its kubelet was heard says nothing any more. */
+function grantedOf(value: unknown, what: string): Granted {
+  const granted = record(value, what);
+  return {
+    podCidrs: strings(granted["podCidrs"], `${what}.podCidrs`).map(parseCidr),
+    addresses: strings(granted["addresses"], `${what}.addresses`).map(parseIp),
+  };
 }
 
 function record(value: unknown, what: string): Record<string, unknown> {
@@ -99,6 +115,15 @@ function optional<K extends string>(key: K, from: Record<string, unknown>): { [k
   return value === undefined ? {} : ({ [key]: string(value, key) } as { [key in K]?: string });
 }
 
+/** Conditions and failures of the moment are not kept: they would have the file written again and again. */
+const kept = ({ name, uid, creationTimestamp, vtepAnnotation, granted }: NodeFacts): NodeFacts => ({
+  name,
+  uid,
+  creationTimestamp,
+  ...(vtepAnnotation !== undefined && { vtepAnnotation }),
+  ...(granted && { granted: { podCidrs: granted.podCidrs, addresses: granted.addresses } }),
+});
+
 /**
  * The text behind the head of the file, in parts: that of thousands of Nodes takes ten milliseconds to make, for which an
  * event would have to wait.
@@ -108,7 +133,7 @@ async function bodyOf({ own, nodes }: Inputs): Promise<string[]> {
   let part = "";
   let count = 0;
   for (const node of nodes) {
-    part += `${count === 0 ? "" : ","}${JSON.stringify(node)}`;
+    part += `${count === 0 ? "" : ","}${JSON.stringify(kept(node))}`;
     if (++count % AT_A_TIME !== 0) continue;
     parts.push(part);
     part = "";
@@ -147,7 +172,7 @@ export class CacheWriter {
     try {
       const file = await open(draft, "w", 0o600);
       try {
-        await file.writeFile([`{"version":${VERSION},"savedAt":${now},`, ...parts]);
+        await file.writeFile([`{"version":${VERSION},"granted":true,"savedAt":${now},`, ...parts]);
         await file.datasync();
       } finally {
         await file.close();

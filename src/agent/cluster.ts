@@ -13,6 +13,7 @@
 import {
   type Changes,
   type KubeClient,
+  NodeDetailsKeeper,
   type NodeMeta,
   NodeReflector,
   OwnNode,
@@ -33,6 +34,9 @@ const UNDERLAY_ANNOTATION = "skylane.dev/underlay-ip";
 const CACHE_GRACE_MS = 10_000;
 /** Changes within this time are written to the cache together. */
 const SAVE_DELAY_MS = 2_000;
+/** Contested Nodes are asked for again after this long, and no more of them at a time than so many. */
+const CONTEST_MS = 10_000;
+const MOST_CONTESTED = 64;
 
 /** What the view needs. */
 export interface ClusterOptions {
@@ -53,6 +57,8 @@ export interface ClusterOptions {
   onNoNode: () => void;
   /** Emits an Event on our Node. */
   event: (type: "Normal" | "Warning", reason: string, message: string) => void;
+  /** Nodes of which it depends on how they stand who gets what. */
+  contested: () => Iterable<string>;
 }
 
 /** Watches the cluster. */
@@ -60,12 +66,18 @@ export class ClusterView {
   readonly #options: ClusterOptions;
   readonly #own: OwnNode;
   readonly #nodes: NodeReflector;
+  readonly #details: NodeDetailsKeeper;
   readonly #save: Task;
+  /** Everything that was to be known of the first complete set of Nodes is known. */
+  #complete = false;
   #ownFacts: OwnFacts | undefined;
   /** Of our own Node, as long as this agent has known it. */
   #uid: string | undefined;
   #usingCache = false;
   #grace: NodeJS.Timeout | undefined;
+  #contest: NodeJS.Timeout | undefined;
+  /** Contested Nodes that were asked for at the last time. */
+  #asked: ReadonlySet<string> = new Set();
 
   constructor(options: ClusterOptions) {
     this.#options = options;
@@ -73,7 +85,11 @@ export class ClusterView {
     this.#own = new OwnNode(client, nodeName, { log });
     this.#nodes = new NodeReflector(client, { log });
     this.#ownFacts = cached?.inputs.own;
-    this.#nodes.remember((cached?.inputs.nodes ?? []).map(cachedMeta));
+    this.#details = new NodeDetailsKeeper(client, { log, onNews: (names) => this.#learned(names) });
+    for (const node of cached?.inputs.nodes ?? []) {
+      this.#nodes.remember([cachedMeta(node)]);
+      if (node.granted) this.#details.remember(node.name, { uid: node.uid, ...node.granted });
+    }
     this.#save = new Task(
       async () => void (await writer.save(this.#inputs())),
       { baseMs: 5_000, maxMs: 300_000 },
@@ -89,11 +105,12 @@ export class ClusterView {
       else if (this.#ownFacts) this.#takeGone(this.#ownFacts);
       this.#changed();
     });
-    this.#nodes.onChange((changes) => this.#changed(nodeChanges(changes)));
+    this.#nodes.onChange((changes) => this.#nodesChanged(changes));
     this.#own.start();
     this.#nodes.start();
+    this.#contest = setInterval(() => this.#askContested(), CONTEST_MS);
     const { cached, dataPathExists } = this.#options;
-    if (!cached) return;
+    if (!cached) return this.#details.askAll();
     if (dataPathExists) this.#grace = setTimeout(() => this.#fallBack(), CACHE_GRACE_MS);
     else this.#fallBack();
   }
@@ -123,9 +140,10 @@ export class ClusterView {
     return this.live && this.#ownFacts !== undefined && this.#ownFacts.uid === undefined;
   }
 
-  /** Both watches have been in step since the start. */
+  /** Both watches have been in step since the start, and what they do not say is known. */
   get live(): boolean {
-    return this.#own.synced && this.#nodes.synced;
+    if (!this.#own.synced || !this.#nodes.synced) return false;
+    return (this.#complete ||= this.#details.settled);
   }
 
   /** The inputs come from somewhere: the API server, or the cache. */
@@ -148,7 +166,8 @@ export class ClusterView {
   /** Stops watching and saves what is not saved yet. */
   async stop(): Promise<void> {
     clearTimeout(this.#grace);
-    await Promise.all([this.#own.stop(), this.#nodes.stop(), this.#save.stop()]);
+    clearInterval(this.#contest);
+    await Promise.all([this.#own.stop(), this.#nodes.stop(), this.#details.stop(), this.#save.stop()]);
     if (this.live && this.#ownFacts) await this.#options.writer.save(this.#inputs());
   }
 
@@ -173,6 +192,46 @@ export class ClusterView {
     this.#ownFacts = rest;
   }
 
+  #nodesChanged({ added, changed, removed }: Changes<NodeMeta>): void {
+    for (const { name } of removed) this.#details.forget(name);
+    const now = [...added, ...changed.map(({ after }) => after)];
+    // Before it has published anything there is nothing to hold its word against; what is known of it by then may be "none yet".
+    const speaking = now.filter(({ annotations }) => annotations[VTEP_ANNOTATION] !== undefined);
+    this.#details.ask(speaking);
+    this.#details.ask(
+      speaking.filter((node) => this.#details.of(node)?.podCidrs.length === 0),
+      true,
+    );
+    this.#changed(
+      new Map([
+        ...removed.map(({ name }) => [name, undefined] as const),
+        ...now.map((node) => [node.name, this.#facts(node)] as const),
+      ]),
+    );
+  }
+
+  /** The API server has said something about Nodes that their metadata does not. */
+  #learned(names: readonly string[]): void {
+    const nodes = names.flatMap((name) => this.#nodes.nodes().get(name) ?? []);
+    this.#changed(new Map(nodes.map((node) => [node.name, this.#facts(node)] as const)));
+  }
+
+  #facts(node: NodeMeta): NodeFacts {
+    const { name, uid, creationTimestamp, annotations } = node;
+    const vtep = annotations[VTEP_ANNOTATION];
+    if (vtep === undefined) return { name, uid, creationTimestamp };
+    const granted = this.#details.of(node);
+    const failure = this.#details.failureOf(name);
+    return {
+      name,
+      uid,
+      creationTimestamp,
+      vtepAnnotation: vtep,
+      ...(granted && { granted }),
+      ...(failure !== undefined && { unknown: failure }),
+    };
+  }
+
   #changed(changes: NodeChanges = new Map()): void {
     if (this.#own.synced && !this.#ownFacts) return this.#options.onNoNode();
     if (!this.live) {
@@ -184,6 +243,17 @@ export class ClusterView {
     this.#usingCache = false;
     this.#options.onInputs(this.#inputs(), true, changes);
     this.#save.want(SAVE_DELAY_MS);
+    // Behind the choice of peers, which may wait for the end of this turn.
+    setImmediate(() => this.#askContested(this.#asked));
+  }
+
+  /** How Nodes stand that claim the same may have changed since they were asked for, and no metadata says so. @param but those who were asked for */
+  #askContested(but: ReadonlySet<string> = new Set()): void {
+    if (!this.live) return;
+    const names = [...this.#options.contested()].slice(0, MOST_CONTESTED);
+    this.#asked = new Set(names);
+    const nodes = names.flatMap((name) => (but.has(name) ? [] : (this.#nodes.nodes().get(name) ?? [])));
+    if (nodes.length > 0) this.#details.ask(nodes, true);
   }
 
   #fallBack(): void {
@@ -204,7 +274,7 @@ export class ClusterView {
   #inputs(): Inputs {
     if (!this.#ownFacts) throw new Error("inputs were asked for before our own Node is known");
     const nodes = this.#nodes.nodes();
-    return { own: this.#ownFacts, nodes: { [Symbol.iterator]: () => nodes.values().map(nodeFacts) } };
+    return { own: this.#ownFacts, nodes: { [Symbol.iterator]: () => nodes.values().map((node) => this.#facts(node)) } };
   }
 }
 
@@ -221,22 +291,10 @@ function ownFacts({ name, uid, podCidrs, internalIps, annotations }: OwnNodeInfo
   };
 }
 
-function nodeFacts({ name, creationTimestamp, annotations }: NodeMeta): NodeFacts {
-  const vtep = annotations[VTEP_ANNOTATION];
-  return { name, creationTimestamp, ...(vtep === undefined ? {} : { vtepAnnotation: vtep }) };
-}
-
-const nodeChanges = ({ added, changed, removed }: Changes<NodeMeta>): NodeChanges =>
-  new Map([
-    ...removed.map(({ name }) => [name, undefined] as const),
-    ...added.map((node) => [node.name, nodeFacts(node)] as const),
-    ...changed.map(({ after }) => [after.name, nodeFacts(after)] as const),
-  ]);
-
-/** A Node as the cache knows it; no object of the API server has an empty uid, so its word replaces this one. */
-const cachedMeta = ({ name, creationTimestamp, vtepAnnotation }: NodeFacts): NodeMeta => ({
+/** A Node as the cache knows it, at no version: the API server's word replaces it. */
+const cachedMeta = ({ name, uid, creationTimestamp, vtepAnnotation }: NodeFacts): NodeMeta => ({
   name,
-  uid: "",
+  uid,
   resourceVersion: "",
   creationTimestamp,
   annotations: vtepAnnotation === undefined ? {} : { [VTEP_ANNOTATION]: vtepAnnotation },

@@ -3,6 +3,7 @@
  * data. They come from the API server or, while that is away, from the cache on disk; nobody after this
  * point can tell the difference.
  */
+import type { NodeVtep } from "../overlay/index.ts";
 
 /** What our own Node object says, as far as a pod network needs it. */
 export interface OwnFacts {
@@ -34,13 +35,9 @@ export const identityOf = (name: string, uid: () => string | undefined): NodeIde
   },
 });
 
-/** What another Node object says. */
-export interface NodeFacts {
-  name: string;
-  /** RFC 3339, as in its metadata. */
-  creationTimestamp: string;
-  /** Text of its `skylane.dev/vtep`, absent while it has published none. */
-  vtepAnnotation?: string;
+/** What another Node object says, and what the API server says of it ({@link NodeVtep}). */
+export interface NodeFacts extends NodeVtep {
+  uid: string;
 }
 
 /** All inputs of a network. */

@@ -4,32 +4,42 @@
  */
 import { derivedMac, familyOf } from "../addr/index.ts";
 import type { AgentConfig } from "../config/index.ts";
-import { isClusterCidr, type LocalNetwork } from "../overlay/index.ts";
+import { isClusterCidr, type LocalNetwork, NOTHING_RESERVED } from "../overlay/index.ts";
 import { directFamilies } from "./direct.ts";
 import type { OwnFacts } from "./inputs.ts";
 import { overlayMtu } from "./mtu.ts";
+import { type Elsewhere, reservedHere } from "./reserved.ts";
 import { selectUnderlay, type Underlay, type UnderlayInput } from "./underlay.ts";
 import { DEFAULT_VNI } from "./vni.ts";
 import type { WaitKind } from "./waiting.ts";
 
 /** The machine as far as the choice depends on it. */
-export type Machine = Pick<UnderlayInput, "links" | "addresses" | "routeTo">;
+export type Machine = Pick<UnderlayInput, "links" | "addresses"> & {
+  /** The kernel's route lookup; undefined where it finds no route. */
+  routeTo(ip: string): { ifindex?: number; prefSrc?: string; gateway?: string } | undefined;
+};
 
 /** This node's part, or what is missing. */
 export type LocalResult =
   | { local: LocalNetwork; underlay: Underlay; warnings: string[] }
   | { missing: WaitKind; message: string };
 
-/**
- * Works out this node's part in the configured network.
- * @param current the underlay address in use. @param isolated the network has a network namespace of its own
- */
+/** What else decides. */
+export interface LocalOptions {
+  /** The underlay address in use. */
+  current?: string | undefined;
+  /** The network has a network namespace of its own. */
+  isolated?: boolean;
+  /** The API server's addresses and the Services' CIDRs. */
+  elsewhere?: Elsewhere | undefined;
+}
+
+/** Works out this node's part in the configured network. */
 export function resolveLocal(
   config: AgentConfig,
   own: OwnFacts,
   machine: Machine,
-  current: string | undefined,
-  isolated = false,
+  { current, isolated = false, elsewhere = NOTHING_RESERVED }: LocalOptions = {},
 ): LocalResult {
   if (own.podCidrs.length === 0) {
     return {
@@ -83,6 +93,7 @@ export function resolveLocal(
       ...(isolated && { isolated }),
       directRouting: config.directRouting,
       ...(narrow !== undefined && { narrow }),
+      reserved: reservedHere(machine, elsewhere, own.podCidrs),
     },
   };
 }
@@ -95,5 +106,6 @@ export function localChanges(before: LocalNetwork, after: LocalNetwork): string[
     .map((key) => `${key} ${String(before[key])} → ${String(after[key])}`);
   if (before.narrow !== after.narrow)
     changes.push(after.narrow === undefined ? "IPv6 fits again" : "IPv6 does not fit");
-  return changes;
+  const same = JSON.stringify(before.reserved) === JSON.stringify(after.reserved);
+  return same ? changes : [...changes, "addresses of this host and the cluster that no peer may have"];
 }

@@ -7,6 +7,7 @@ import type { NetworkBlock } from "../networks/index.ts";
 import type { NodeFirewall } from "./firewall.ts";
 import type { Metrics } from "./metrics.ts";
 import type { Verdict } from "./report.ts";
+import type { Elsewhere } from "./reserved.ts";
 
 /** What members have in common. */
 export interface MemberContext {
@@ -19,6 +20,8 @@ export interface MemberContext {
   firewall: Pick<NodeFirewall, "set" | "remove" | "changePeers" | "verdict">;
   /** The blocks of this node, all networks'. */
   blocks: Pick<ObjectReflector<NetworkBlock>, "objects" | "whenSynced">;
+  /** The API server's addresses and the Services' CIDRs. */
+  elsewhere: () => Elsewhere;
   announce: () => void;
   announced: (network: string) => Verdict;
   /** Hears of a file of a network that somebody had changed, and that is as it was. */

@@ -56,7 +56,7 @@ export class Member {
    * Takes over the space. @param node our own Node, to which blocks belong. @throws SysError when no socket can be opened
    */
   constructor(context: MemberContext, info: PodNetworkInfo, space: Space, node: NodeIdentity) {
-    const { metrics, client, rtnl, firewall, announce, announced, event } = context;
+    const { metrics, client, rtnl, firewall, announce, announced, event, elsewhere } = context;
     const log = context.log.child({ network: info.name });
     this.info = info;
     this.space = space;
@@ -121,6 +121,7 @@ export class Member {
       },
       announce,
       announced: () => announced(info.name),
+      elsewhere,
       write: (local) => this.#publish(local),
       event,
     });

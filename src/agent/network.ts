@@ -21,6 +21,7 @@ import { Peers } from "./peers.ts";
 import { ownEntry } from "./publish.ts";
 import type { Question } from "./readiness.ts";
 import { filesVerdict, type NetworkView, type Verdict, questionsOf, sampleInto, statusOf } from "./report.ts";
+import type { Elsewhere } from "./reserved.ts";
 import type { NetworkStatus } from "./status.ts";
 import type { Underlay } from "./underlay.ts";
 import { SelfTest } from "./selftest.ts";
@@ -51,6 +52,8 @@ export interface NetworkOptions {
   bridged?: boolean;
   /** The network's VNI is known now. */
   onVni?: (vni: number) => void;
+  /** The API server's addresses and the Services' CIDRs. */
+  elsewhere?: () => Elsewhere;
   /** Emits an Event on our Node. */
   event: (type: "Normal" | "Warning", reason: string, message: string) => void;
 }
@@ -152,6 +155,11 @@ export class PodNetwork {
     return ownEntry(this.#local, this.#underlay.ips, { direct: this.#ways.open, claims });
   }
 
+  /** Nodes of which it depends on how they stand who gets what. */
+  get contested(): readonly string[] {
+    return this.#peers.contested;
+  }
+
   /** The network's lines of `/readyz`. */
   questions(): Question[] {
     return questionsOf(this.#view());
@@ -201,16 +209,21 @@ export class PodNetwork {
         : { ok: true, message: "not while the API server is away: the other nodes know this one as it was" },
       files: filesVerdict(this.#worked, this.#files.error),
       refused: this.#peers.refused,
+      losses: this.#peers.losses,
     };
   }
 
   #evaluate(): void {
     const inputs = this.#inputs;
     if (!inputs || this.#stopped) return;
-    const { config, rtnl, space } = this.#options;
+    const { config, rtnl, space, elsewhere } = this.#options;
     const machine = lookAt(rtnl);
     const settled = { ...config, vni: this.#local?.vni ?? vniOf(config, inputs, machine.links) };
-    const result = resolveLocal(settled, inputs.own, machine, this.#underlay?.ip, space !== undefined);
+    const result = resolveLocal(settled, inputs.own, machine, {
+      current: this.#underlay?.ip,
+      isolated: space !== undefined,
+      elsewhere: elsewhere?.(),
+    });
     if ("missing" in result) this.#waiting.for(result.missing, result.message);
     else {
       this.#waiting.over();

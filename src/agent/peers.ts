@@ -4,7 +4,7 @@
  */
 import type { AgentConfig } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
-import { type LocalNetwork, type Peer, PeerSelector, type Refusal } from "../overlay/index.ts";
+import { type LocalNetwork, type Loss, type Peer, PeerSelector, type Refusal } from "../overlay/index.ts";
 import type { DataPath } from "./data-path.ts";
 import { directFamilies, type Segments, withHops } from "./direct.ts";
 import { type NodeFirewall, rulesOf } from "./firewall.ts";
@@ -50,6 +50,16 @@ export class Peers {
   /** Those refused. */
   get refused(): readonly Refusal[] {
     return this.#book.current;
+  }
+
+  /** Nodes of which it depends on how they stand who gets what. */
+  get contested(): readonly string[] {
+    return this.#selector ? [...this.#selector.contested()] : [];
+  }
+
+  /** What of ours the other nodes give to somebody else. */
+  get losses(): readonly Loss[] {
+    return this.#selector?.losses() ?? [];
   }
 
   /** Whether a change of Nodes alone can be taken: all of them have been judged once. */

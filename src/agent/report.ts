@@ -1,6 +1,6 @@
 /** How a pod network stands, for readiness, status and metrics, from what its parts say. Pure. */
 import { errorText } from "../log/index.ts";
-import { identityOf, type LocalNetwork, type Refusal } from "../overlay/index.ts";
+import { identityOf, type LocalNetwork, type Loss, type Refusal } from "../overlay/index.ts";
 import type { DataPathStatus } from "./data-path.ts";
 import type { Metrics } from "./metrics.ts";
 import type { Question } from "./readiness.ts";
@@ -28,6 +28,8 @@ export interface NetworkView {
   published: Verdict;
   files: Verdict;
   refused: readonly Refusal[];
+  /** What of ours the other nodes give to somebody else. */
+  losses: readonly Loss[];
 }
 
 /** How the files stand that the plugin and the runtime read. @param error why they could not be written */
@@ -56,9 +58,20 @@ export function questionsOf(view: NetworkView): Question[] {
     }),
     line("firewall", view.firewall),
     line("selftest", view.selfTest),
-    line("published", view.published),
+    line("published", lossOf(view.losses) ?? view.published),
     line("cni", view.files),
   ];
+}
+
+/** A node whose address the others give to another Node receives nothing, whatever its own kernel says. */
+function lossOf(losses: readonly Loss[]): Verdict | undefined {
+  if (losses.length === 0) return undefined;
+  const who = losses.map(({ node }) => node).join(", ");
+  const what = losses.map(({ message }) => message).join("; ");
+  return {
+    ok: false,
+    message: `the other nodes prefer ${who} to this node: ${what}, which is this node's as well; delete that Node if its machine is gone, or give one of the two another address`,
+  };
 }
 
 /** The network's part of `/status`; undefined until there is something to tell. */

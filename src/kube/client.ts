@@ -9,7 +9,7 @@ import type { Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { type Cluster, HttpMethod, KubeConfig, RequestContext } from "@kubernetes/client-node";
 import { ApiError, retryAfterMs, statusOf } from "./api-error.ts";
-import { isWire } from "./metadata-wire.ts";
+import { isWire, readStatus } from "./metadata-wire.ts";
 
 type Dispatcher = NonNullable<ReturnType<RequestContext["getDispatcher"]>>;
 
@@ -64,6 +64,8 @@ const DEFAULT_TIMEOUT_MS = 30_000;
 /** A page of 500 full Nodes of 30 KB is 15 MB. */
 const MAX_ANSWER_BYTES = 128 << 20;
 const MAX_ERROR_BYTES = 64 << 10;
+/** What comes out of compression at a time: of a list of 60 MB a quarter of that would be thousands of chunks. */
+const GUNZIP_BYTES = 64 << 10;
 
 function loadConfig(kubeconfig: string | undefined): KubeConfig {
   const config = new KubeConfig();
@@ -164,14 +166,15 @@ class Client implements KubeClient {
       bodyTimeout: 0,
     });
     const body: Readable = response.headers["content-encoding"] === "gzip" ? gunzipped(response.body) : response.body;
-    if (response.statusCode >= 200 && response.statusCode < 300) {
-      const type = response.headers["content-type"];
-      return { body, wire: typeof type === "string" && isWire(type) };
-    }
+    const type = response.headers["content-type"];
+    const wire = typeof type === "string" && isWire(type);
+    if (response.statusCode >= 200 && response.statusCode < 300) return { body, wire };
     if (response.statusCode === 401) this.stale = true;
     const text = await collect(body, MAX_ERROR_BYTES);
     const header = response.headers["retry-after"];
-    throw new ApiError(describe(request), response.statusCode, statusOf(parseOrUndefined(text.toString("utf8"))), {
+    // A refusal comes in the form in which the object was asked for.
+    const status = wire ? readStatus(text) : parseOrUndefined(text.toString("utf8"));
+    throw new ApiError(describe(request), response.statusCode, statusOf(status), {
       retryAfterMs: retryAfterMs(typeof header === "string" ? header : undefined, Date.now()),
     });
   }
@@ -211,7 +214,7 @@ class Client implements KubeClient {
 }
 
 function gunzipped(body: Readable): Readable {
-  const gunzip = createGunzip();
+  const gunzip = createGunzip({ chunkSize: GUNZIP_BYTES });
   body.on("error", (error) => gunzip.destroy(error));
   gunzip.on("close", () => body.destroy());
   return body.pipe(gunzip);

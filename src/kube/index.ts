@@ -5,6 +5,7 @@ export { Candidate, type CandidateOptions } from "./candidate.ts";
 export { type ConnectOptions, connect, type KubeClient } from "./client.ts";
 export { type EventOptions, type NodeEvent, NodeEvents } from "./events.ts";
 export { METADATA_ONLY, NODES, NodeReflector, OwnNode } from "./nodes.ts";
+export { NodeDetailsKeeper } from "./node-details.ts";
 export { getMeta, metaOf, NAMESPACES, type ObjectMeta, podsOf } from "./meta.ts";
 export type { KubeLog } from "./mirror.ts";
 export { NamespaceReflector, ObjectReflector, type ObjectSource } from "./object-reflector.ts";
@@ -21,4 +22,11 @@ export {
 } from "./objects.ts";
 export type { ReflectorOptions } from "./source.ts";
 export type { ReflectorTimings } from "./timings.ts";
-export { ANNOTATION_PREFIX, type Changes, type NodeMeta, type OwnNodeInfo, type WatchState } from "./types.ts";
+export {
+  ANNOTATION_PREFIX,
+  type Changes,
+  type NodeDetails,
+  type NodeMeta,
+  type OwnNodeInfo,
+  type WatchState,
+} from "./types.ts";

@@ -9,18 +9,23 @@ import { spanAt, WireError, WireReader } from "./wire.ts";
 /** Longest object kept; etcd holds objects of at most 1.5 MiB. */
 const MAX_OBJECT_BYTES = 16 << 20;
 
+/** Reads one object of a list. @throws WireError */
+export type ReadItem = (message: WireReader) => unknown;
+
 /** Reads chunks of one list. */
 class ListReader {
   meta: { resourceVersion: string; continue: string } | undefined;
   readonly #onItem: (item: unknown) => void;
+  readonly #read: ReadItem;
   #rest: Buffer = Buffer.alloc(0);
   #begun = false;
   /** Bytes of the list's own message that are still to come; undefined outside of it. */
   #left: number | undefined;
   #seen = false;
 
-  constructor(onItem: (item: unknown) => void) {
+  constructor(onItem: (item: unknown) => void, read: ReadItem) {
     this.#onItem = onItem;
+    this.#read = read;
   }
 
   /** Whether nothing is missing. */
@@ -58,24 +63,24 @@ class ListReader {
     if (span.end - span.start > MAX_OBJECT_BYTES) throw new WireError("an object without end");
     if (span.end > bytes.length) return at;
     if (this.#left !== undefined) {
-      this.#read(bytes, span.field, span.start, span.end);
+      this.#take(bytes, span.field, span.start, span.end);
       this.#left -= span.end - at;
       if (this.#left === 0) this.#left = undefined;
     }
     return span.end;
   }
 
-  #read(bytes: Buffer, field: number, start: number, end: number): void {
+  #take(bytes: Buffer, field: number, start: number, end: number): void {
     const message = new WireReader(bytes, start, end);
     if (field === 1) this.meta = readListMeta(message);
-    else if (field === 2) this.#onItem(understood(message));
+    else if (field === 2) this.#onItem(understood(message, this.#read));
   }
 }
 
 /** One object that makes no sense must not cost the others: it is handed on as nothing. */
-function understood(message: WireReader): unknown {
+function understood(message: WireReader, read: ReadItem): unknown {
   try {
-    return readMetadata(message);
+    return read(message);
   } catch (error) {
     if (error instanceof WireError) return undefined;
     throw error;
@@ -83,15 +88,16 @@ function understood(message: WireReader): unknown {
 }
 
 /**
- * Reads a list to its end.
+ * Reads a list to its end. @param read what its objects are; their metadata alone by default
  * @returns its resourceVersion and the token of the next page, "" when there is none
  * @throws WireError when it is no list or ends too early, and whatever the stream fails with
  */
 export async function readWireList(
   body: Readable,
   onItem: (item: unknown) => void,
+  read: ReadItem = readMetadata,
 ): Promise<{ resourceVersion: string; continue: string }> {
-  const reader = new ListReader(onItem);
+  const reader = new ListReader(onItem, read);
   for await (const chunk of body as AsyncIterable<Buffer>) reader.push(chunk);
   if (!reader.complete || reader.meta === undefined) throw new WireError("the list ends too early");
   return reader.meta;

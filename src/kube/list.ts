@@ -4,7 +4,7 @@
  */
 import { ApiError } from "./api-error.ts";
 import { type Answer, jsonOf, type KubeClient } from "./client.ts";
-import { readWireList } from "./list-wire.ts";
+import { type ReadItem, readWireList } from "./list-wire.ts";
 import { metadataOf } from "./slim.ts";
 
 const PAGE = "500";
@@ -61,6 +61,8 @@ export interface ListOptions {
   fromMemory?: boolean;
   signal: AbortSignal;
   onItem: (item: unknown) => void;
+  /** What the objects are in protobuf; their metadata alone by default. */
+  read?: ReadItem;
 }
 
 /**
@@ -75,7 +77,7 @@ export async function listPages(client: KubeClient, options: ListOptions): Promi
     const next = token === "" ? (options.fromMemory ? { resourceVersion: "0" } : {}) : { continue: token };
     const query = { ...options.query, limit: PAGE, ...next };
     const list = await client.read({ path, query, accept, signal, timeoutMs: PAGE_MS }, (answer) =>
-      answer.wire ? readWireList(answer.body, onItem) : readList(answer, path, onItem),
+      answer.wire ? readWireList(answer.body, onItem, options.read) : readList(answer, path, onItem),
     );
     if (list.resourceVersion === "") throw noList(path, "the list has no resourceVersion");
     if (list.continue === "") return list.resourceVersion;

@@ -23,7 +23,7 @@ export interface WireMetadata {
 }
 
 /** The content of `runtime.Unknown`, which stands around each object. @throws WireError */
-function unwrapped(object: Buffer): { kind: string; raw: WireReader } {
+export function unwrapped(object: Buffer): { kind: string; raw: WireReader } {
   if (!object.subarray(0, MAGIC.length).equals(MAGIC)) throw new WireError("an object without the API's magic number");
   const unknown = new WireReader(object, MAGIC.length);
   let kind = "";
@@ -123,6 +123,17 @@ function statusMessage(raw: WireReader): Record<string, unknown> {
     }
   }
   return status;
+}
+
+/** An answer that is a `Status`, as statusOf (api-error.ts) takes it; undefined when it is none. */
+export function readStatus(answer: Buffer): Record<string, unknown> | undefined {
+  try {
+    const { kind, raw } = unwrapped(answer);
+    return kind === "Status" ? statusMessage(raw) : undefined;
+  } catch (error) {
+    if (error instanceof WireError) return undefined;
+    throw error;
+  }
 }
 
 /** One frame of a watch (frames.ts). @throws WireError */

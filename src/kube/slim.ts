@@ -3,7 +3,7 @@
  * thousands; strict reading here means that nothing behind it has to doubt a type again.
  */
 import { familyOf, parseCidr, parseIp } from "../addr/index.ts";
-import { ANNOTATION_PREFIX, type NodeMeta, type OwnNodeInfo } from "./types.ts";
+import { ANNOTATION_PREFIX, type NodeDetails, type NodeMeta, type OwnNodeInfo } from "./types.ts";
 
 type Json = Record<string, unknown>;
 export const isMap = (value: unknown): value is Json =>
@@ -67,29 +67,51 @@ function canonical(values: readonly string[], parse: (one: string) => string): s
   return out;
 }
 
-/** A full Node. @throws TypeError naming what is not as it must be */
-export function slimOwnNode(object: unknown): OwnNodeInfo {
-  const node = slimNode(object);
-  const { spec, status } = object as { spec?: unknown; status?: unknown };
-  const ranges = isMap(spec)
-    ? Array.isArray(spec["podCIDRs"])
-      ? strings(spec["podCIDRs"])
-      : strings([spec["podCIDR"]])
-    : [];
+/** `spec.podCIDRs`, canonical, one a family: if there were more, the first is the one that Kubernetes' controllers use. */
+function podCidrsOf(spec: unknown): string[] {
+  if (!isMap(spec)) return [];
+  const ranges = Array.isArray(spec["podCIDRs"]) ? strings(spec["podCIDRs"]) : strings([spec["podCIDR"]]);
+  const podCidrs = canonical(ranges, parseCidr);
+  return podCidrs.filter((one, at) => podCidrs.findIndex((other) => familyOf(other) === familyOf(one)) === at);
+}
+
+function addressesOf(status: unknown): { type: string; address: string }[] {
   const listed = isMap(status) && Array.isArray(status["addresses"]) ? (status["addresses"] as unknown[]) : [];
-  const addresses = listed.flatMap((one) =>
+  return listed.flatMap((one) =>
     isMap(one) && typeof one["type"] === "string" && typeof one["address"] === "string"
       ? [{ type: one["type"], address: one["address"] }]
       : [],
   );
+}
+
+/** A full Node. @throws TypeError naming what is not as it must be */
+export function slimOwnNode(object: unknown): OwnNodeInfo {
+  const node = slimNode(object);
+  const { spec, status } = object as { spec?: unknown; status?: unknown };
+  const addresses = addressesOf(status);
   const internal = addresses.filter(({ type }) => type === "InternalIP").map(({ address }) => address);
-  const podCidrs = canonical(ranges, parseCidr);
+  return { ...node, podCidrs: podCidrsOf(spec), addresses, internalIps: canonical(internal, parseIp) };
+}
+
+/** Types of `status.addresses` whose values are addresses. */
+const IP_TYPES = ["InternalIP", "ExternalIP"];
+
+/** What a full Node says beside its metadata. @throws TypeError naming what is not as it must be */
+export function slimDetails(object: unknown): NodeDetails & { name: string } {
+  const metadata = metadataOf(object);
+  const { spec, status } = object as { spec?: unknown; status?: unknown };
+  const addresses = addressesOf(status).filter(({ type }) => IP_TYPES.includes(type));
+  const conditions = isMap(status) && Array.isArray(status["conditions"]) ? (status["conditions"] as unknown[]) : [];
+  const ready = conditions.find((one): one is Json => isMap(one) && one["type"] === "Ready")?.["status"];
   return {
-    ...node,
-    // Kubernetes gives at most one a family; if there were more, the first is the one that its controllers use.
-    podCidrs: podCidrs.filter((one, at) => podCidrs.findIndex((other) => familyOf(other) === familyOf(one)) === at),
-    addresses,
-    internalIps: canonical(internal, parseIp),
+    name: text(metadata, "name"),
+    uid: text(metadata, "uid"),
+    podCidrs: podCidrsOf(spec),
+    addresses: canonical(
+      addresses.map(({ address }) => address),
+      parseIp,
+    ),
+    ...(typeof ready === "string" && { heard: ready !== "Unknown" }),
   };
 }
 

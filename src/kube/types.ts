@@ -14,6 +14,18 @@ export interface NodeMeta {
   readonly annotations: Readonly<Record<string, string>>;
 }
 
+/** What a Node's metadata does not say, and only its kubelet and the cluster's controllers write. */
+export interface NodeDetails {
+  /** Of the Node that it is said of. */
+  readonly uid: string;
+  /** `spec.podCIDRs`, canonical, at most one a family; once given they never change for a Node of that uid. */
+  readonly podCidrs: readonly string[];
+  /** `status.addresses` that are addresses, canonical. */
+  readonly addresses: readonly string[];
+  /** Whether its kubelet is heard (condition Ready is not Unknown); absent while nobody has said. */
+  readonly heard?: boolean;
+}
+
 /** What Skylane keeps of its own Node. */
 export interface OwnNodeInfo extends NodeMeta {
   /** `spec.podCIDRs`, canonical; empty until the cluster has given some. */

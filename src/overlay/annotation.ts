@@ -106,7 +106,7 @@ function parseEntry(network: string, value: unknown): VtepAnnotation {
   if (new Set(podCidrs).size < podCidrs.length) throw new AnnotationError(`${network}.podCidrs`, "has one twice");
   return {
     vni: integer(network, "vni", entry, 1, MAX_VNI),
-    mac: checked(`${network}.mac`, string(`${network}.mac`, entry["mac"]), parseMac),
+    mac: vtepMac(`${network}.mac`, entry["mac"]),
     ips,
     podCidrs,
     port: integer(network, "port", entry, 1, 65_535),
@@ -119,6 +119,15 @@ function oneAFamily(key: string, values: readonly string[]): void {
   if (new Set(values.map(familyOf)).size < values.length) {
     throw new AnnotationError(key, "has two of the same address family");
   }
+}
+
+/** MAC addresses of virtual routers, which several machines have at once (RFC 9568, section 7.3), and of other protocols of many. */
+const SHARED_MAC = /^00:00:5e:/;
+
+function vtepMac(key: string, value: unknown): string {
+  const mac = checked(key, string(key, value), parseMac);
+  if (SHARED_MAC.test(mac)) throw new AnnotationError(key, `is ${mac}, which is a protocol's and no device's own`);
+  return mac;
 }
 
 function underlayIp(key: string, value: unknown): string {

@@ -18,7 +18,7 @@ export type { Birthplace } from "./birthplace.ts";
 export { ensureDevice, planDevice } from "./device.ts";
 export { AnnotationError, DeviceConflict } from "./errors.ts";
 export { type PassReport } from "./pass.ts";
-export { PeerSelector, selectPeers, type PeerSelection, type SelectionChange } from "./peers.ts";
+export { type Loss, PeerSelector, selectPeers, type PeerSelection, type SelectionChange } from "./peers.ts";
 export { PrefixIndex, prefixOf } from "./prefix-index.ts";
 export { NOTHING_RESERVED, type Reserved, reservedWithin } from "./reserved.ts";
 export { plan } from "./plan.ts";

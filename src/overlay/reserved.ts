@@ -3,6 +3,7 @@
  * API server, a gateway or a neighbour on the underlay would cut this node off from what it needs to take the route away again.
  * Pure, and the one place where this is decided: for every mode, for peers out of the API server and out of the cache alike.
  */
+import { bigIntToIp, cidrContains, cidrOf } from "../addr/index.ts";
 import { PrefixIndex, prefixOf } from "./prefix-index.ts";
 
 /** What of the network namespace in which routes to peers stand must stay as it is. All canonical. */
@@ -83,4 +84,28 @@ export function reservedWithin(prefix: string, reserved: Reserved): string | und
     if (!found || place.rank < found.rank) found = place;
   });
   return found?.what;
+}
+
+/** What addresses of hosts are from; some clusters use 240.0.0.0/4 all the same (RFC 1112, section 4; RFC 4291, section 2.4). */
+const GIVEN_OUT = ["0.0.0.0/1", "128.0.0.0/2", "192.0.0.0/3", "2000::/3", "fc00::/7"];
+
+/**
+ * Why no node can be at an underlay address, in words that go on with "it is …"; undefined when one can. The API server and a gateway may
+ * be nodes, too: then the Node's kubelet reports that very address.
+ * @param reported the Node's `status.addresses`
+ */
+export function misplacedVtep(ip: string, reserved: Reserved, reported: readonly string[]): string | undefined {
+  if (!reported.includes(ip)) {
+    if (!GIVEN_OUT.some((prefix) => cidrContains(prefix, ip))) return "of a range that is given to nobody";
+    if (reserved.apiServer.includes(ip)) return "the API server's, and the Node's status.addresses do not have it";
+    if (reserved.gateways.includes(ip)) return "a gateway's, and the Node's status.addresses do not have it";
+  }
+  for (const prefix of reserved.onLink) {
+    const { family, prefix: length, first, last } = cidrOf(prefix);
+    // Prefixes of two addresses have neither (RFC 3021), and IPv6 has no broadcast.
+    if (family !== 4 || length > 30 || !cidrContains(prefix, ip)) continue;
+    if (ip === bigIntToIp(last, 4)) return `the broadcast address of ${prefix}`;
+    if (ip === bigIntToIp(first, 4)) return `the network address of ${prefix}`;
+  }
+  return undefined;
 }

@@ -34,7 +34,7 @@ export function identityOf(local: LocalNetwork): NetworkIdentity {
 
 /** How one network stands. */
 export interface OverlayStatus extends NetworkIdentity {
-  /** The device is up and every entry expected is present. */
+  /** The device is up and every entry expected is present, but for those of single peers that the kernel refuses. */
   ready: boolean;
   /** Why there is no device, or why the kernel could not be read. */
   error?: string;
@@ -61,15 +61,22 @@ export interface Knowledge {
 
 const PROGRAMMED: { state: PeerState } = { state: "programmed" };
 
+/**
+ * Peers whose entries the kernel refuses, which are their own fault and shown as theirs: what one node publishes must not make
+ * another one unready. If it refuses those of all peers, of more than one, it is this node's.
+ */
+function sparedOf({ local, peers }: Knowledge, states: ReadonlyMap<string, { state: PeerState }>): ReadonlySet<string> {
+  const refused = [...states].filter(([node, { state }]) => state === "error" && node !== local.node);
+  const all = refused.length === peers.size && peers.size > 1;
+  return new Set(all ? [] : refused.map(([node]) => node));
+}
+
 /** Makes the status; its list of peers is made when it is asked for, since readiness asks often and not for that. */
 export function overlayStatus(known: Knowledge): OverlayStatus {
   const { local, desired, missing, errors, error, problems, repairs } = known;
   const expected = countEntries(desired);
   const absent: Record<EntryKind, number> = { fdb: 0, neighbour: 0, route: 0, address: 0 };
   const states = new Map<string, { state: PeerState; error?: string }>();
-  for (const kind of ENTRY_KINDS) {
-    for (const key of missing) if (key.startsWith(entryKey(kind, ""))) absent[kind]++;
-  }
   const owners = missing.size > 0 ? ownersOf(local, known.peers.values()) : new Map<string, string>();
   for (const key of missing) {
     const node = owners.get(key);
@@ -78,9 +85,20 @@ export function overlayStatus(known: Knowledge): OverlayStatus {
     if (said !== undefined) states.set(node, { state: "error", error: said });
     else if (!states.has(node)) states.set(node, { state: "pending" });
   }
+  const spared = sparedOf(known, states);
+  let lacking = 0;
+  for (const key of missing) {
+    const kind = ENTRY_KINDS.find((one) => key.startsWith(entryKey(one, "")));
+    if (kind === undefined) continue;
+    if (spared.has(owners.get(key) ?? "")) expected[kind]--;
+    else {
+      absent[kind]++;
+      lacking++;
+    }
+  }
   return {
     ...identityOf(local),
-    ready: error === undefined && missing.size === 0,
+    ready: error === undefined && lacking === 0,
     ...(error !== undefined && { error }),
     problems: [...problems],
     get peers() {

@@ -4,6 +4,8 @@
  * of a direct route it is a part, as the gateway is.
  */
 
+import type { Reserved } from "./reserved.ts";
+
 /** How a node presents its end of one pod network to the others (an entry of the `skylane.dev/vtep` annotation). */
 export interface VtepAnnotation {
   vni: number;
@@ -61,6 +63,8 @@ export interface LocalNetwork {
   directRouting?: DirectRouting;
   /** Why pods can have no IPv6, in words: the MTU is too small for it. */
   narrow?: string;
+  /** What of this host no peer may have; nothing by default. Another object only when it says something else. */
+  reserved?: Reserved;
 }
 
 /** Where a peer on the same segment takes pods' packets of one family. */
@@ -100,13 +104,19 @@ export const REFUSAL_REASONS = [
   "NoUnderlayAddress",
   /** It has pod CIDRs only of families that this node has none of. */
   "NoCommonFamily",
-  /** A pod CIDR lies outside the configured cluster CIDRs. */
+  /** A pod CIDR lies outside the configured cluster CIDRs, or is none that the API server has given the Node. */
   "ForeignPodCidr",
+  /** The API server cannot be asked which pod CIDRs the Node has, or has given it none. */
+  "NoPodCidr",
+  /** A pod CIDR covers what this node needs besides its pods: the API server, a gateway, Services … (reserved.ts) */
+  "ReservedPrefix",
+  /** Its underlay address is one at which no node can be, or the API server's or a gateway's. */
+  "ReservedVtepIp",
   /** Its underlay address, MAC or pod CIDR is, or overlaps, one of ours. */
   "CollidesWithSelf",
-  /** An older Node publishes the same underlay address. */
+  /** A Node that has a better claim to it (order.ts) publishes the same underlay address. */
   "DuplicateVtepIp",
-  /** An older Node publishes the same MAC. */
+  /** A Node that has a better claim to it publishes the same MAC. */
   "DuplicateVtepMac",
   /** A pod CIDR overlaps one of an older Node. */
   "OverlappingPodCidr",
@@ -130,6 +140,20 @@ export interface NodeVtep {
   creationTimestamp: string;
   /** Text of its `skylane.dev/vtep` annotation; absent while it has published none. */
   vtepAnnotation?: string;
+  /** What the API server says of it, which its agent cannot write; absent while it is being asked. */
+  granted?: Granted;
+  /** Why nothing comes of asking. */
+  unknown?: string;
+}
+
+/** What of a Node its kubelet and the cluster's controllers write, and no agent. */
+export interface Granted {
+  /** `spec.podCIDRs`, canonical, one a family; none until the cluster has given some. */
+  podCidrs: readonly string[];
+  /** `status.addresses`, canonical. */
+  addresses: readonly string[];
+  /** Whether its kubelet is heard; absent while nobody has said. */
+  heard?: boolean;
 }
 
 /** The kinds of entries besides the device itself. */

@@ -1,7 +1,8 @@
 /** What a Node's annotation makes of it by itself, whatever the other Nodes say: a peer, a refusal, or nothing. */
-import { cidrContains, cidrCovers, familyOf } from "../addr/index.ts";
+import { cidrContains, cidrCovers, cidrOf, familyOf } from "../addr/index.ts";
 import { readVtepAnnotation } from "./annotation.ts";
 import { AnnotationError } from "./errors.ts";
+import { misplacedVtep, reservedWithin } from "./reserved.ts";
 import type { LocalNetwork, NodeVtep, Peer, Refusal, RefusalReason, VtepAnnotation } from "./types.ts";
 
 /** Judges a Node; undefined when it has published nothing for the network. Never throws for what it says. */
@@ -9,7 +10,7 @@ export function judgeAlone(local: LocalNetwork, node: NodeVtep): Peer | Refusal 
   if (node.vtepAnnotation === undefined) return undefined;
   try {
     const entry = readVtepAnnotation(node.vtepAnnotation, local.network);
-    return entry && judgeEntry(local, node.name, entry);
+    return entry && judgeEntry(local, node, entry);
   } catch (error) {
     if (!(error instanceof AnnotationError)) throw error;
     const message = `its skylane.dev/vtep annotation cannot be used: ${error.message}`;
@@ -17,7 +18,8 @@ export function judgeAlone(local: LocalNetwork, node: NodeVtep): Peer | Refusal 
   }
 }
 
-function judgeEntry(local: LocalNetwork, node: string, entry: VtepAnnotation): Peer | Refusal {
+function judgeEntry(local: LocalNetwork, from: NodeVtep, entry: VtepAnnotation): Peer | Refusal | undefined {
+  const { name: node, granted, unknown } = from;
   const refuse = (reason: RefusalReason, message: string): Refusal => ({ node, reason, message });
   const family = familyOf(local.underlayIp);
   const underlayIp = entry.ips.find((ip) => familyOf(ip) === family);
@@ -27,10 +29,17 @@ function judgeEntry(local: LocalNetwork, node: string, entry: VtepAnnotation): P
       `it publishes ${entry.ips.join(", ")}, and this node's VXLAN device uses IPv${family} (${local.underlayIp})`,
     );
   }
+  const misplaced = local.reserved && misplacedVtep(underlayIp, local.reserved, granted?.addresses ?? []);
+  if (misplaced !== undefined) return refuse("ReservedVtepIp", `its underlay address ${underlayIp} is ${misplaced}`);
   if (!commonFamily(local.podCidrs, entry.podCidrs)) {
     const inWords = (cidrs: readonly string[]): string => cidrs.join(", ") || "none";
     const message = `its pod CIDRs are ${inWords(entry.podCidrs)}, this node's ${inWords(local.podCidrs)}`;
     return refuse("NoCommonFamily", message);
+  }
+  if (!local.isolated) {
+    if (!granted) return unknown === undefined ? undefined : refuse("NoPodCidr", `its Node cannot be read: ${unknown}`);
+    const fault = prefixFault(local, entry.podCidrs, granted.podCidrs);
+    if (fault) return refuse(...fault);
   }
   const foreign = entry.podCidrs.find((cidr) => !isClusterCidr(local.clusterCidrs, cidr));
   if (foreign) {
@@ -51,6 +60,43 @@ function judgeEntry(local: LocalNetwork, node: string, entry: VtepAnnotation): P
     ...(entry.claims && { claims: true }),
     ...(local.directRouting === "auto" && entry.direct && { receivesAt: entry.ips }),
   };
+}
+
+/** Longest prefixes that a node's pods can be in, beside its VTEP's address. */
+const LONGEST_PREFIX = { 4: 30, 6: 126 } as const;
+
+/**
+ * What is wrong with the prefixes that a node announces for the default network, where each must be one that the API server
+ * has given it: its own word alone would let it draw any traffic.
+ */
+function prefixFault(
+  local: LocalNetwork,
+  announced: readonly string[],
+  granted: readonly string[],
+): [reason: RefusalReason, message: string] | undefined {
+  const covers = (cidr: string): string | undefined => {
+    const what = local.reserved && reservedWithin(cidr, local.reserved);
+    return what && `covers ${what}`;
+  };
+  const own = granted.length === 0 ? "it has none" : `it has ${granted.join(", ")}`;
+  for (const cidr of announced) {
+    const covered = covers(cidr);
+    if (!granted.includes(cidr)) {
+      const also = covered === undefined ? "" : ` and ${covered}`;
+      const message = `it announces ${cidr}, which the API server has not given it (spec.podCIDRs: ${own})${also}`;
+      return [granted.length === 0 ? "NoPodCidr" : "ForeignPodCidr", message];
+    }
+    if (covered !== undefined) {
+      const message = `its pod CIDR ${cidr} ${covered}; no route may lead there: the cluster's pod CIDRs (--cluster-cidr) must be apart from it`;
+      return ["ReservedPrefix", message];
+    }
+    const family = familyOf(cidr);
+    if (cidrOf(cidr).prefix > LONGEST_PREFIX[family]) {
+      const longest = LONGEST_PREFIX[family];
+      return ["ReservedPrefix", `its pod CIDR ${cidr} is longer than /${longest} and has no room for pods`];
+    }
+  }
+  return undefined;
 }
 
 /** Whether two nodes' pods can have to do with each other; on a network that routes nothing none has pod CIDRs. */

@@ -1,7 +1,7 @@
 /**
  * What form an answer takes: JSON of whole objects, or of their metadata alone (PartialObjectMetadata, asked for
  * through Accept), the latter in protobuf, too; compressed when it is large. The first media type of the Accept header
- * that can be given wins; Table, YAML and whole objects in protobuf cannot be, and 406 says so where nothing else is asked for.
+ * that can be given wins; Table, YAML and whole objects in protobuf (but for Nodes) cannot be, and 406 says so where nothing else is asked for.
  */
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
@@ -9,7 +9,7 @@ import { notAcceptable } from "./errors.ts";
 import type { Page } from "./list.ts";
 import { apiVersionOf, type Json, type ResourceType } from "./types.ts";
 import type { Projection, Version } from "./version.ts";
-import { WIRE_TYPE, wireList, wireMetadata } from "./wire.ts";
+import { WIRE_TYPE, wireList, wireMetadata, wireObject } from "./wire.ts";
 
 const compress = promisify(gzip);
 
@@ -26,7 +26,10 @@ export function negotiate(accept: string | undefined, shape: AnswerShape, kind =
     const wire = type === WIRE_TYPE;
     if (type !== "application/json" && type !== "*/*" && type !== "application/*" && !wire) continue;
     const as = parameters.get("as");
-    if (as === undefined && wire) continue;
+    if (as === undefined && wire) {
+      if (kind === "Node" && (shape === "object" || shape === "list")) return "wholeWire";
+      continue;
+    }
     if (as === undefined) return "full";
     if (parameters.get("g") !== "meta.k8s.io" || !["v1", "v1beta1"].includes(parameters.get("v") ?? "")) continue;
     if (as === "PartialObjectMetadata" && shape === "list") {
@@ -58,6 +61,8 @@ function parseAccept(header: string): { type: string; parameters: Map<string, st
 /** The bytes of one object. */
 export function objectBytes(version: Version, projection: Projection): Buffer {
   if (projection === "wire") return wireMetadata(version.body("wire"));
+  if (projection === "wholeWire")
+    return wireObject(apiVersionOf(version.type), version.type.kind, version.body(projection));
   return Buffer.concat([version.prefix(projection), version.body(projection)]);
 }
 
@@ -69,11 +74,11 @@ export function listBytes(type: ResourceType, page: Page, projection: Projection
     ...(page.continue === "" ? {} : { continue: page.continue }),
     ...(page.remaining === undefined ? {} : { remainingItemCount: page.remaining }),
   };
-  if (projection === "wire") {
-    return wireList(
-      metadata,
-      page.items.map((version) => version.body("wire")),
-    );
+  if (projection === "wire" || projection === "wholeWire") {
+    const messages = page.items.map((version) => version.body(projection));
+    return projection === "wire"
+      ? wireList(metadata, messages)
+      : wireList(metadata, messages, [apiVersionOf(type), `${type.kind}List`]);
   }
   const head = {
     kind: meta ? "PartialObjectMetadataList" : `${type.kind}List`,
@@ -93,7 +98,8 @@ const COMMA = Buffer.from(",");
 const LIST_END = Buffer.from("]}\n");
 
 /** The Content-Type of an answer in a form. */
-export const typeOf = (projection: Projection): string => (projection === "wire" ? WIRE_TYPE : "application/json");
+export const typeOf = (projection: Projection): string =>
+  projection.toLowerCase().endsWith("wire") ? WIRE_TYPE : "application/json";
 
 /** The bytes of any other answer. */
 export function jsonBytes(value: Json): Buffer {

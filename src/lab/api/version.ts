@@ -5,10 +5,10 @@
  * one copy serves both.
  */
 import { apiVersionOf, type KubeObject, type ResourceType } from "./types.ts";
-import { metadataMessage } from "./wire.ts";
+import { metadataMessage, nodeMessage } from "./wire.ts";
 
 /** What of an object a client asked for: everything, or kind and metadata (PartialObjectMetadata), in JSON or protobuf. */
-export type Projection = "full" | "meta" | "wire";
+export type Projection = "full" | "meta" | "wire" | "wholeWire";
 
 const META_PREFIX = Buffer.from('{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1",');
 const BRACE = Buffer.from("{");
@@ -24,6 +24,7 @@ export class Version {
   #body: Buffer | undefined;
   #meta: Buffer | undefined;
   #wire: Buffer | undefined;
+  #wholeWire: Buffer | undefined;
 
   constructor(type: ResourceType, key: string, object: KubeObject, rv: number) {
     this.type = type;
@@ -34,6 +35,10 @@ export class Version {
 
   /** The object's JSON after `{`, without kind and apiVersion; in protobuf the message alone. */
   body(projection: Projection): Buffer {
+    if (projection === "wholeWire") {
+      this.#wholeWire ??= nodeMessage(this.object);
+      return this.#wholeWire;
+    }
     if (projection === "wire") {
       this.#wire ??= metadataMessage(this.object.metadata);
       return this.#wire;
@@ -64,6 +69,7 @@ export class Version {
     this.#body = undefined;
     this.#meta = undefined;
     this.#wire = undefined;
+    this.#wholeWire = undefined;
   }
 }
 

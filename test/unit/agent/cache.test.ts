@@ -8,8 +8,14 @@ import { type CachedInputs, CacheWriter, cachePath, parseCache, readCache } from
 const inputs = (): CachedInputs["inputs"] => ({
   own: { name: "a", podCidrs: ["10.244.1.0/24", "fd00:10:244:1::/64"], internalIps: ["172.30.0.11"] },
   nodes: [
-    { name: "a", creationTimestamp: "2026-01-01T00:00:00Z" },
-    { name: "b", creationTimestamp: "2026-01-02T00:00:00Z", vtepAnnotation: '{"default":{}}' },
+    { name: "a", uid: "u-a", creationTimestamp: "2026-01-01T00:00:00Z" },
+    {
+      name: "b",
+      uid: "u-b",
+      creationTimestamp: "2026-01-02T00:00:00Z",
+      vtepAnnotation: '{"default":{}}',
+      granted: { podCidrs: ["10.244.2.0/24"], addresses: ["172.30.0.12"] },
+    },
   ],
 });
 

@@ -16,7 +16,7 @@ const own: OwnFacts = { name: "n1", podCidrs: ["10.244.1.0/24"], internalIps: ["
 
 describe("this node's part of a pod network", () => {
   it("follows from Node, configuration and machine", () => {
-    const result = resolveLocal(config("--vni", "77"), own, machine, undefined);
+    const result = resolveLocal(config("--vni", "77"), own, machine);
     assert.ok("local" in result);
     const { mac, ...rest } = result.local;
     assert.match(mac, /^.[26ae]:/);
@@ -32,6 +32,14 @@ describe("this node's part of a pod network", () => {
       clusterCidrs: [],
       txChecksum: "auto",
       directRouting: "off",
+      reserved: {
+        apiServer: [],
+        services: [],
+        gateways: [],
+        own: ["172.30.0.11"],
+        onLink: ["172.30.0.0/24"],
+        podCidrs: ["10.244.1.0/24"],
+      },
     });
     assert.deepEqual(result.warnings, []);
   });
@@ -44,28 +52,28 @@ describe("this node's part of a pod network", () => {
       routes: () => assert.fail("the routes were read"),
       rules: () => assert.fail("the rules were read"),
     } as unknown as Rtnl;
-    assert.ok("local" in resolveLocal(config(), own, lookAt(rtnl), undefined));
+    assert.ok("local" in resolveLocal(config(), own, lookAt(rtnl)));
   });
 
   it("is waited for by what is missing, and says who gives it", () => {
-    const without = resolveLocal(config(), { ...own, podCidrs: [] }, machine, undefined);
+    const without = resolveLocal(config(), { ...own, podCidrs: [] }, machine);
     assert.ok("missing" in without && without.missing === "podCidr");
     assert.match(without.message, /Node n1 has no pod CIDR.*allocate-node-cidrs/);
-    const nowhere = resolveLocal(config(), { ...own, internalIps: ["192.0.2.1"] }, machine, undefined);
+    const nowhere = resolveLocal(config(), { ...own, internalIps: ["192.0.2.1"] }, machine);
     assert.ok("missing" in nowhere && nowhere.missing === "underlay");
   });
 
   it("warns of a pod CIDR that the other nodes will refuse", () => {
-    const result = resolveLocal(config("--cluster-cidrs", "10.0.0.0/16"), own, machine, undefined);
+    const result = resolveLocal(config("--cluster-cidrs", "10.0.0.0/16"), own, machine);
     assert.ok("local" in result);
     assert.match(result.warnings.join(), /10\.244\.1\.0\/24 is outside.*10\.0\.0\.0\/16/);
-    const other = resolveLocal(config("--cluster-cidrs", "fd00::/16"), own, machine, undefined);
+    const other = resolveLocal(config("--cluster-cidrs", "fd00::/16"), own, machine);
     assert.ok("local" in other && other.warnings.length === 0);
   });
 
   it("has the same MAC after every start, and another one on another node or network", () => {
     const macOf = (name: string, ...argv: string[]) => {
-      const result = resolveLocal(config(...argv), { ...own, name }, machine, undefined);
+      const result = resolveLocal(config(...argv), { ...own, name }, machine);
       return "local" in result ? result.local.mac : "";
     };
     assert.equal(macOf("n1"), macOf("n1"));
@@ -74,7 +82,7 @@ describe("this node's part of a pod network", () => {
   });
 
   it("says what has changed in it", () => {
-    const result = resolveLocal(config(), own, machine, undefined);
+    const result = resolveLocal(config(), own, machine);
     assert.ok("local" in result);
     assert.deepEqual(localChanges(result.local, result.local), []);
     assert.deepEqual(localChanges(result.local, { ...result.local, mtu: 1400 }), ["mtu 1450 → 1400"]);

@@ -19,6 +19,7 @@ const view: NetworkView = {
   selfTest: fine,
   published: fine,
   files: fine,
+  losses: [],
   refused: [{ node: "n9", reason: "DuplicateVtepIp", message: "" }],
 };
 

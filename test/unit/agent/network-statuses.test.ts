@@ -84,6 +84,7 @@ describe("the status of pod networks", function () {
   });
   const member = (name: string, ...networks: string[]): NodeFacts => ({
     name,
+    uid: `u-${name}`,
     creationTimestamp: "2024-01-01T00:00:00Z",
     vtepAnnotation: JSON.stringify(Object.fromEntries(networks.map((one) => [one, {}]))),
   });

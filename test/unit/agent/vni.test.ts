@@ -9,6 +9,7 @@ const annotation = (vni: number, network = "default"): string =>
   });
 const node = (name: string, vtepAnnotation?: string): NodeFacts => ({
   name,
+  uid: "u",
   creationTimestamp: "2024-01-01T00:00:00Z",
   ...(vtepAnnotation !== undefined && { vtepAnnotation }),
 });

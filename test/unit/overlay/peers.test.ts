@@ -64,7 +64,6 @@ describe("the selection of peers", () => {
       ["OverlappingPodCidr", { podCidrs: ["10.244.0.0/17"] }],
       ["OverlappingPodCidr", { podCidrs: ["10.244.1.128/25"] }],
       ["OverlappingPodCidr", { podCidrs: ["10.99.0.0/24", "fd00:10:244:1::/64"] }],
-      ["UnderlayInPodCidr", { podCidrs: ["172.30.0.101/32"] }],
       ["UnderlayInPodCidr", { ips: ["10.244.1.5"] }],
     ];
     for (const [reason, other] of cases) {
@@ -76,6 +75,14 @@ describe("the selection of peers", () => {
       const twin = { ...younger, creationTimestamp: older.creationTimestamp };
       assert.deepEqual(verdicts(twin, older), expected);
     }
+  });
+
+  it("lets no pod CIDR cover an older node's underlay address", () => {
+    const older = nodeOf(1, { ips: ["172.30.9.5"] });
+    assert.deepEqual(verdicts(older, nodeOf(2, { podCidrs: ["172.30.9.4/30"] })), {
+      peers: ["node1"],
+      refused: ["node2 UnderlayInPodCidr"],
+    });
   });
 
   it("refuses what is ours, however old the other node is", () => {

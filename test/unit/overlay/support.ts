@@ -1,7 +1,8 @@
 /** Values for the overlay's tests: a node of a small cluster by its number, and arbitrary ones. */
 import fc from "fast-check";
+import { parseCidr, parseIp } from "../../../src/addr/index.ts";
 import { type Link, OVERLAY_LINK_GROUP } from "../../../src/netlink/index.ts";
-import type { LocalNetwork, NodeVtep, Peer } from "../../../src/overlay/index.ts";
+import type { Granted, LocalNetwork, NodeVtep, Peer } from "../../../src/overlay/index.ts";
 
 /** This node, number 0 of the cluster. */
 export const local: LocalNetwork = {
@@ -40,11 +41,32 @@ export const peer = (n: number): Peer => ({
   podCidrs: [`10.244.${n}.0/24`, `fd00:10:244:${n.toString(16)}::/64`],
 });
 
-/** Its Node object, older for lower numbers; parts of its annotation can be other than they should. */
-export function nodeOf(n: number, other: Partial<Record<string, unknown>> = {}): NodeVtep {
+/**
+ * Its Node object, older for lower numbers; parts of its annotation can be other than they should. What the API server says of it is
+ * what it says itself, unless given.
+ */
+export function nodeOf(
+  n: number,
+  other: Partial<Record<string, unknown>> = {},
+  granted: Partial<Granted> = {},
+): NodeVtep & { granted: Granted } {
   const { node, mac, underlayIp, podCidrs } = peer(n);
   const entry = { vni: local.vni, mac, ips: [underlayIp], podCidrs, port: local.port, ...other };
-  return { name: node, creationTimestamp: createdAt(n), vtepAnnotation: JSON.stringify({ default: entry }) };
+  const list = (value: unknown): string[] => (Array.isArray(value) ? value.map((one) => canonical(String(one))) : []);
+  return {
+    name: node,
+    creationTimestamp: createdAt(n),
+    vtepAnnotation: JSON.stringify({ default: entry }),
+    granted: { podCidrs: list(entry.podCidrs), addresses: list(entry.ips), heard: true, ...granted },
+  };
+}
+
+function canonical(text: string): string {
+  try {
+    return text.includes("/") ? parseCidr(text) : parseIp(text);
+  } catch {
+    return text;
+  }
 }
 
 export const createdAt = (n: number): string => new Date(Date.UTC(2026, 0, 1, 0, n)).toISOString();
