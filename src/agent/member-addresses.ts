@@ -34,7 +34,15 @@ export class MemberAddresses {
     const taken = () => takenBlocks(client, network);
     const view = () => own.objects.values();
     const common = { network, cidrs, blockSize, node: node.name, taken };
-    this.blocks = new BlockClaims({ ...common, nodeUid: () => node.uid, objects, view, ipam, onProblem });
+    this.blocks = new BlockClaims({
+      ...common,
+      networkUid: info.uid,
+      nodeUid: () => node.uid,
+      objects,
+      view,
+      ipam,
+      onProblem,
+    });
     this.claims = new Claims({ ...common, claims: claimObjects(client), blocks: objects, inUse });
   }
   /**

@@ -21,10 +21,11 @@ import type { MemberContext } from "./member-context.ts";
 import { MemberFiles } from "./member-files.ts";
 import { MemberFirewall } from "./member-firewall.ts";
 import { memberPath } from "./member-path.ts";
-import { hasAttachments, ipamOf } from "./member-records.ts";
+import { hasAttachments, ipamOf, removeDefinition } from "./member-records.ts";
 import { MemberUpkeep } from "./member-upkeep.ts";
 import { MemberUplink } from "./member-uplink.ts";
 import { PodNetwork } from "./network.ts";
+import { NetworkHold } from "./network-hold.ts";
 import { claimFor, takeOver } from "./pod-claims.ts";
 import { SpaceLinks } from "./pod-links.ts";
 import type { NetworkStatus } from "./status.ts";
@@ -47,6 +48,7 @@ export class Member {
   readonly #uplink: MemberUplink;
   readonly #upkeep: MemberUpkeep;
   readonly #files: MemberFiles;
+  readonly #hold: NetworkHold;
   /** The data path, once there is one. */
   #path: MemberPath | undefined;
   #inputs: { inputs: Inputs; live: boolean } | undefined;
@@ -62,6 +64,7 @@ export class Member {
     this.space = space;
     this.#context = context;
     const config = (this.#config = configOf(context.config, info));
+    this.#hold = new NetworkHold(client, info, node.name, log);
     this.#files = new MemberFiles(config, info, space, log, context.repaired);
     const netns = space.fd;
     const bridged = info.mode === "Bridged";
@@ -196,6 +199,11 @@ export class Member {
     await this.#files.whenWritten(this.#addresses.blocks.usable(), questions, READY_MS);
   }
 
+  /** Keeps the network from going while pods are in it. @throws CniError when it is gone, or another one elsewhere; ApiError */
+  hold(): Promise<void> {
+    return this.#hold.ensure();
+  }
+
   /** Somebody deleted or changed blocks of this node. */
   blocksChanged(): void {
     this.#upkeep.look();
@@ -269,6 +277,8 @@ export class Member {
     this.space.close();
     await this.#path?.leave();
     await this.#addresses.blocks.leave();
+    removeDefinition(this.#config, this.name);
+    await this.#hold.letGo();
   }
 
   #ownFacts(of: OwnFacts): OwnFacts {

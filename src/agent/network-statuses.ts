@@ -30,6 +30,7 @@ import { ClaimSweeper, type ClaimSweeperOptions } from "./claim-sweeper.ts";
 import { defaultObject, keepDefaultObject } from "./default-object.ts";
 import type { Inputs, NodeChanges } from "./inputs.ts";
 import { Membership } from "./membership.ts";
+import { letNetworkGo } from "./network-hold.ts";
 import { type NetworkObject, readNetworkObject } from "./network-object.ts";
 
 /** The lease, in the agents' own namespace: the right to make one there can stand in the way of nobody else's election. */
@@ -195,8 +196,14 @@ export class NetworkStatuses {
     const bridged = [...all.values()].some(({ name, info }) => info?.mode === "Bridged" && !obstacles.has(name));
     if (bridged) watching.endpoints.start();
     const counts = bridged && watching.endpoints.synced ? countsOf(watching.endpoints.objects.values()) : undefined;
+    let deleting = false;
     for (const network of all.values()) {
       const { name, info, resourceVersion } = network;
+      // Its last node may have died, so that nobody left the network.
+      if (info?.deleting && current()) {
+        if (await letNetworkGo(client, network)) continue;
+        deleting = true;
+      }
       const facts = {
         obstacle: obstacles.get(name),
         nodes: watching.members.of(name === DEFAULT_NETWORK ? config.network : name),
@@ -208,6 +215,7 @@ export class NetworkStatuses {
       await this.#patch(name, status, resourceVersion);
       await delay(PACE_MS);
     }
+    if (deleting) this.#task.want(this.#o.timings?.countMs ?? COUNT_MS);
   }
 
   async #patch(name: string, status: Readonly<Record<string, unknown>>, resourceVersion: string): Promise<void> {
@@ -231,6 +239,11 @@ export class NetworkStatuses {
     const { accepted, refused } = resolveConflicts(infos, defaultVni);
     for (const { network, reason, message } of refused) obstacles.set(network.name, { reason, message });
     for (const [name, info] of accepted) {
+      if (info.deleting) {
+        const what = "it was deleted: it takes no more pods, and goes when the last pod that is in it has gone";
+        obstacles.set(name, { reason: "Deleting", message: what });
+        continue;
+      }
       const message = this.#o.unserved(info);
       if (message !== undefined) obstacles.set(name, { reason: "Unserved", message });
     }

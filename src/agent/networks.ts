@@ -2,11 +2,9 @@
  * The pod networks beside the default one: which there are, which of them this node has a part in, and what a pod may have of
  * them. A node takes part from its first pod in a network to its last; of all others it knows the definition and nothing else.
  */
-import { readdirSync } from "node:fs";
-import { join } from "node:path";
 import { CniError, CODE, type Linked, type PrepareRequest } from "../cni/index.ts";
 import type { ObjectReflector } from "../kube/index.ts";
-import type { NetworkBlock } from "../networks/index.ts";
+import type { NetworkBlock, PodNetworkInfo } from "../networks/index.ts";
 import { watchOwnBlocks } from "../blocks/index.ts";
 import { ensureSpace, listSpaces, openSpace, type Space } from "../netspace/index.ts";
 import { netnsIdentity, type NetnsIdentity, sameNetns } from "../sys/index.ts";
@@ -17,13 +15,12 @@ import { identityOf, type Inputs, type NodeChanges, type NodeIdentity } from "./
 import type { NameKeeper } from "./launcher-names.ts";
 import { Member } from "./member.ts";
 import type { MemberContext } from "./member-context.ts";
-import { hasAttachments } from "./member-records.ts";
-import { allow, type Asked, inWords, type PreparedPod, wishesOf } from "./pod-wishes.ts";
-import { withClaims } from "./pod-claims.ts";
+import { hasAttachments, readDefinition, recordedNetworks, writeDefinition } from "./member-records.ts";
+import { predecessorHasPods } from "./network-hold.ts";
+import { preparePod } from "./pod-preparation.ts";
+import type { PreparedPod } from "./pod-wishes.ts";
 import type { PodLinks } from "./pod-links.ts";
-import { withPrimary } from "./primary.ts";
 import { Rounds } from "./rounds.ts";
-import { serviceCidrsOf } from "./service-cidrs.ts";
 import type { NetworkStatus } from "./status.ts";
 import { Turns } from "./turns.ts";
 
@@ -145,50 +142,24 @@ export class Networks {
 
   /** Networks that have, or had, attachments on this node. */
   get recorded(): string[] {
-    const { dataDir, network } = this.#options.config;
-    try {
-      return readdirSync(join(dataDir, "attachments")).filter((name) => name !== network);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
-      throw error;
-    }
+    return recordedNetworks(this.#options.config);
   }
 
   /**
    * What a pod is to have, with every network of it ready on this node.
    * @throws CniError with the reason why it cannot have it
    */
-  async prepare({ network, pod, attachment }: PrepareRequest, keeper: NameKeeper): Promise<PreparedPod> {
+  async prepare(request: PrepareRequest, keeper: NameKeeper): Promise<PreparedPod> {
     await this.#idle.sweep(keeper);
-    const isDefault = network === this.#options.config.network;
-    if (isDefault && !this.any) return { further: [] };
-    if (isDefault && !pod) return { further: [] };
-    try {
-      const { client, config } = this.#options;
-      const place = { network, ifname: attachment.ifname };
-      const asked: Asked = isDefault && pod ? await wishesOf(client, this.#defined, pod, place) : { further: [] };
-      const wanted = isDefault ? asked.further.map((one) => one.network) : [network];
-      await allow(client, this.#defined, wanted, pod);
-      const { further, primary, uid } = asked;
-      const turned = primary === undefined ? undefined : this.#defined.accepted.get(primary);
-      const prepared = turned
-        ? withPrimary(further, turned, {
-            config: { ...config, serviceCidrs: await serviceCidrsOf(client, config.serviceCidrs) },
-            own: this.#inputs?.inputs.own,
-          })
-        : { further };
-      await this.#joinAll(new Set(wanted), keeper);
-      if (!pod) return prepared;
-      const keeperOf = (name: string) => this.#members.get(name);
-      if (!isDefault) return { further: [], own: (await withClaims([place], pod, keeperOf))[0] ?? {} };
-      return {
-        ...prepared,
-        further: await withClaims(prepared.further, pod, keeperOf),
-        ...(uid !== undefined && { uid }),
-      };
-    } catch (error) {
-      throw inWords(error, pod ? `pod ${pod.namespace}/${pod.name}` : `container ${attachment.containerId}`);
-    }
+    const isDefault = request.network === this.#options.config.network;
+    if (isDefault && (!this.any || !request.pod)) return { further: [] };
+    return preparePod(request, {
+      ...this.#options,
+      defined: this.#defined,
+      own: this.#inputs?.inputs.own,
+      join: (networks) => this.#joinAll(networks, keeper),
+      keeperOf: (name) => this.#members.get(name),
+    });
   }
 
   /** The link of an attachment is there; resolves when its network serves it. @throws CniError */
@@ -204,14 +175,23 @@ export class Networks {
     await this.#turns.take(network, async () => {
       const member = this.#members.get(network);
       if (!member?.empty) return;
-      this.#members.delete(network);
-      this.#left.add(network);
       this.#options.log.info("the last pod of a network has gone: leaving it", { network });
-      await member.leave();
-      this.#options.announce();
-      this.#idle.add(network);
+      await this.#leave(member);
     });
     if (keeper) await this.#idle.sweep(keeper);
+  }
+
+  /** @throws ApiError when a block cannot be given back */
+  async #leave(member: Member): Promise<void> {
+    const { name } = member;
+    this.#members.delete(name);
+    this.#left.add(name);
+    this.#idle.add(name);
+    try {
+      await member.leave();
+    } finally {
+      this.#options.announce();
+    }
   }
 
   /** Leaves every network that no attachment of this node is in, as one that was joined for a pod that then did not come. */
@@ -227,7 +207,10 @@ export class Networks {
 
   /** Others are defined, or otherwise. */
   #redefined(): void {
-    for (const [name, { masquerade }] of this.#defined.accepted) this.#members.get(name)?.setMasquerade(masquerade);
+    for (const [name, { uid, masquerade }] of this.#defined.accepted) {
+      const member = this.#members.get(name);
+      if (member?.info.uid === uid) member.setMasquerade(masquerade);
+    }
     if (this.any !== this.#told) this.#options.onPresence();
     this.#told = this.any;
     this.#resumeAll();
@@ -236,8 +219,7 @@ export class Networks {
   /** Takes part again in all networks that have pods here. */
   #resumeAll(): void {
     if (this.#inputs?.inputs.own.uid === undefined) return;
-    for (const name of this.recorded)
-      if (this.#defined.accepted.has(name) && !this.#members.has(name)) void this.#resume(name);
+    for (const name of this.recorded) if (!this.#members.has(name)) void this.#resume(name);
   }
 
   /** Takes part again in a network whose pods were here before this agent. */
@@ -245,12 +227,14 @@ export class Networks {
     if (this.#members.has(name)) return;
     try {
       await this.#turns.take(name, async () => {
-        if (this.#members.has(name) || !this.#defined.accepted.has(name)) return;
         // What is left of a network whose pods have gone.
-        if (!hasAttachments(this.#options.config, name)) return;
+        if (this.#members.has(name) || !hasAttachments(this.#options.config, name)) return;
+        // The very network that they are in, which need not be the one of that name now.
+        const info = readDefinition(this.#options.config, name) ?? this.#defined.accepted.get(name);
+        if (!info) return;
         const space = openSpace(name);
         // Without a namespace its pods are gone as well: the node has booted since.
-        if (space) await this.#enter(name, space).prepare();
+        if (space) await this.#enter(info, space).prepare();
       });
     } catch (error) {
       this.#options.log.error("a pod network of this node's pods cannot be looked after", { network: name, error });
@@ -265,25 +249,24 @@ export class Networks {
 
   #join(name: string, keeper: NameKeeper): Promise<void> {
     return this.#turns.take(name, async () => {
-      let member = this.#members.get(name);
-      if (!member) {
-        const space = ensureSpace(name);
-        try {
-          if (!space.found) await keeper.hold(space.name, space.fd);
-        } catch (error) {
-          space.close();
-          throw error;
-        }
-        member = this.#enter(name, space);
+      const info = this.#defined.accepted.get(name);
+      const there = this.#members.get(name);
+      if (!info || (there && there.info.uid !== info.uid)) throw predecessorHasPods(name, "this node");
+      const member = there ?? this.#enter(info, await heldSpace(name, keeper));
+      try {
+        await member.prepare();
+        await member.hold();
+      } catch (error) {
+        // Nobody has come yet, and what it has claimed would keep the network from going.
+        if (!there && member.empty) await this.#leave(member);
+        throw error;
       }
-      await member.prepare();
     });
   }
 
-  #enter(name: string, space: Space): Member {
-    const info = this.#defined.accepted.get(name);
-    const { own } = this.#inputs?.inputs ?? {};
-    if (!info || !own?.uid || !this.#inputs) {
+  #enter(info: PodNetworkInfo, space: Space): Member {
+    const { name } = info;
+    if (this.#node.uid === undefined || !this.#inputs) {
       space.close();
       const why = this.#inputs?.live
         ? `while there is no Node ${this.#node.name}`
@@ -295,6 +278,7 @@ export class Networks {
     try {
       const context = { ...this.#options, blocks: this.#blocks };
       member = new Member(context, info, space, this.#node);
+      writeDefinition(context.config, info);
     } catch (error) {
       space.close();
       throw error;
@@ -305,5 +289,17 @@ export class Networks {
     this.#options.log.info("the first pod of a network has come: taking part in it", { network: name, vni: info.vni });
     this.#options.onPresence();
     return member;
+  }
+}
+
+/** The namespace of a network, by a name that outlives this process. @throws SysError, NetlinkError, CniError */
+async function heldSpace(network: string, keeper: NameKeeper): Promise<Space> {
+  const space = ensureSpace(network);
+  try {
+    if (!space.found) await keeper.hold(space.name, space.fd);
+    return space;
+  } catch (error) {
+    space.close();
+    throw error;
   }
 }

@@ -2,6 +2,7 @@
 import { cidrsOverlap } from "../addr/index.ts";
 import { CniError, CODE, type Prepared, type PrepareRequest } from "../cni/index.ts";
 import { BlockError } from "../blocks/index.ts";
+import { beingDeleted } from "./network-hold.ts";
 import { ApiError, getMeta, type KubeClient, NAMESPACES, podsOf } from "../kube/index.ts";
 import {
   matchesSelector,
@@ -91,6 +92,7 @@ export async function allow(
 function requireDefined({ accepted, refused, known }: Defined, name: string): void {
   const refusal = refused.get(name);
   if (refusal !== undefined) throw new CniError(CODE.notAllowed, refusal);
+  if (accepted.get(name)?.deleting) throw beingDeleted(name);
   if (accepted.has(name)) return;
   if (known) throw new CniError(CODE.notAllowed, `there is no PodNetwork "${name}"`, "See: kubectl get podnetworks.");
   throw new CniError(CODE.tryAgain, `PodNetwork "${name}" is not known yet`, "The API server has not answered yet.");

@@ -146,7 +146,12 @@ export class BlockClaims {
     });
   }
 
-  #who = (): Claimant => ({ network: this.#o.network, node: this.#o.node, nodeUid: this.#o.nodeUid() });
+  #who = (): Claimant => ({
+    network: this.#o.network,
+    networkUid: this.#o.networkUid,
+    node: this.#o.node,
+    nodeUid: this.#o.nodeUid(),
+  });
 
   #tell(problem: string): void {
     if (this.#told.has(problem)) return;
@@ -172,6 +177,7 @@ export class BlockClaims {
     const { network, node, view, ipam } = this.#o;
     this.#retired = new Set(ipam.retired());
     const own = [...view()].filter((block) => block.network === network && block.node === node);
+    for (const block of own) if (this.#isFormer(block) && ipam.retire(block.cidr)) this.#retired.add(block.cidr);
     for (const block of this.#own.see(own)) await this.#lost(block);
     for (const block of this.#own.all()) if (this.#retired.has(block.cidr)) await this.#delete(block);
     for (const block of this.#own.unsettled()) {
@@ -180,6 +186,12 @@ export class BlockClaims {
       else await this.#settle(now);
     }
     await this.#claimOrphans();
+  }
+
+  /** Whether a block is of a network that had this one's name before: no pod of this one gets an address of it. */
+  #isFormer({ networkUid }: SeenBlock): boolean {
+    const uid = this.#o.networkUid;
+    return uid !== undefined && networkUid !== undefined && networkUid !== uid;
   }
 
   /** Uses a block, unless an older one overlaps it. @returns whether it is usable now */

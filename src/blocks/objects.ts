@@ -47,7 +47,10 @@ export interface BlockObjects {
 }
 
 /** A block as a reflector shows it, which may be behind. */
-export type SeenBlock = Pick<NetworkBlock, "name" | "uid" | "network" | "cidr" | "node">;
+export type SeenBlock = Pick<
+  NetworkBlock,
+  "name" | "uid" | "network" | "networkUid" | "creationTimestamp" | "cidr" | "node"
+>;
 
 /** A block as it was read from the API. */
 export interface Block extends NetworkBlock {
@@ -94,13 +97,15 @@ const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 export interface Claimant {
   network: string;
   node: string;
+  /** Of the PodNetwork. */
+  networkUid?: string | undefined;
   /** The Node's uid, for a node: with the Node goes the block. Absent while there is no Node. */
   nodeUid?: string | undefined;
 }
 
 /** The object of a new block. */
-export function newBlock({ network, node, nodeUid }: Claimant, cidr: string, size: number): ApiObject {
-  const owner = node === "" ? { network } : { network, node: { name: node, uid: nodeUid } };
+export function newBlock({ network, networkUid, node, nodeUid }: Claimant, cidr: string, size: number): ApiObject {
+  const owner = node === "" ? { network } : { network, networkUid, node: { name: node, uid: nodeUid } };
   const object = blockObject(owner, cidr) as unknown as ApiObject;
   const labels = { ...object.metadata.labels, [SIZE_LABEL]: String(size) };
   return { ...object, metadata: { ...object.metadata, labels } };

@@ -4,6 +4,8 @@ import type { BlockObjects, SeenBlock } from "./objects.ts";
 
 export interface BlockClaimsOptions {
   network: string;
+  /** Of the PodNetwork: blocks of one that had its name before are not its own. Absent: any are. */
+  networkUid?: string;
   /** Canonical, one a family. */
   cidrs: readonly string[];
   /** Addresses a block, a power of two. */

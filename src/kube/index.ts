@@ -16,6 +16,7 @@ export {
   listObjects,
   listRemembered,
   patchAnnotations,
+  patchFinalizers,
   patchStatus,
   replaceObject,
   type Writable,

@@ -151,3 +151,22 @@ export const patchAnnotations = (
     body: { metadata: { annotations } },
     timeoutMs: TIMEOUT_MS,
   });
+
+/**
+ * Replaces the finalizers of the version of an object that was read.
+ * @throws ApiError; 409 when it has been changed since, or is another one by now
+ */
+export const patchFinalizers = (
+  client: KubeClient,
+  collection: string,
+  name: string,
+  metadata: { uid: string; resourceVersion: string; finalizers: readonly string[] },
+): Promise<unknown> =>
+  client.json({
+    method: "PATCH",
+    path: pathOf(collection, name),
+    contentType: MERGE_PATCH,
+    accept: METADATA_ONLY,
+    body: { metadata },
+    timeoutMs: TIMEOUT_MS,
+  });

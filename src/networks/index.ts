@@ -4,7 +4,13 @@ export { type RefusedNetwork, resolveConflicts } from "./conflicts.ts";
 export { type IPClaimInfo, parseIPClaim } from "./ip-claim.ts";
 export { type Labels, type LabelSelector, matchesSelector } from "./label-selector.ts";
 export * from "./names.ts";
-export { type BlockOwner, blockObject, type NetworkBlock, parseNetworkBlock } from "./network-block.ts";
+export {
+  type BlockOwner,
+  blockObject,
+  isOfPredecessor,
+  type NetworkBlock,
+  parseNetworkBlock,
+} from "./network-block.ts";
 export { networkStatus, type Obstacle } from "./network-conditions.ts";
 export {
   type Endpoint,

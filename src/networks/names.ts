@@ -18,6 +18,9 @@ export const IP_CLAIMS = `${BASE_PATH}/ipclaims`;
 export const ipClaimsOf = (namespace: string): string =>
   `${BASE_PATH}/namespaces/${encodeURIComponent(namespace)}/ipclaims`;
 
+/** On a node's block: uid of the PodNetwork that it is of, which tells that from one that is made anew by the same name. */
+export const NETWORK_UID_ANNOTATION = "skylane.dev/network-uid";
+
 /** Labels of objects that concern one network, or one node. */
 export const NETWORK_LABEL = "skylane.dev/network";
 export const NODE_LABEL = "skylane.dev/node";

@@ -30,6 +30,8 @@ export interface PodNetworkInfo extends Meta {
   namespaceSelector?: LabelSelector;
   /** Whether peers on the same segment are reached without encapsulation. Only `off` when Bridged. */
   directRouting: "off" | "auto";
+  /** It was deleted, and goes with its last pod. */
+  deleting?: true;
   /** What becomes of broadcast and multicast. Only `Replicate`, which says nothing, when Routed. */
   broadcast: "Replicate" | "Drop";
 }
@@ -65,8 +67,12 @@ export function parsePodNetwork(object: unknown): PodNetworkInfo {
     ...(isObject(selector) && { namespaceSelector: selectorOf(what, selector) }),
     directRouting,
     broadcast,
+    ...(isDeleting(object) && { deleting: true as const }),
   };
 }
+
+const isDeleting = (object: unknown): boolean =>
+  typeof (object as { metadata: Json }).metadata["deletionTimestamp"] === "string";
 
 function masqueradeOf(what: string, spec: Json, mode: string): boolean {
   const value = spec["masquerade"] ?? false;

@@ -38,7 +38,7 @@ const RIGHTS: Readonly<Record<string, readonly string[]>> = {
   pods: ["get"],
   "pods/status": ["patch"],
   namespaces: ["get"],
-  podnetworks: [...READ, "create"],
+  podnetworks: [...READ, "create", "patch"],
   "podnetworks default": ["update", "delete"],
   "podnetworks/status": ["patch"],
   networkblocks: [...READ, "create", "update", "delete"],

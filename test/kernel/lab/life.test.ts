@@ -1,6 +1,6 @@
 /** The objects of the API server that belong to a node: whoever takes them away, they come back while the node's pods run. */
 import assert from "node:assert/strict";
-import type { KubeObject } from "../../../src/lab/api-client.ts";
+import { ApiError, type KubeObject } from "../../../src/lab/api-client.ts";
 import { nodeObject } from "../../../src/lab/nodes.ts";
 import type { PodOptions } from "../../../src/lab/pods.ts";
 import { NETWORKS_ANNOTATION } from "../../../src/networks/index.ts";
@@ -120,5 +120,72 @@ describe("a node's objects in the API server", () => {
       await agent("CONT");
     }
     await assert.rejects(the().addPod("node1", "blue4", { ...wants("blue"), timeoutMs: 100 }), /network.* blue/);
+  });
+});
+
+describe("a pod network that is deleted while it has pods", () => {
+  const the = useLab({ nodes: 2 });
+  const path = `${API}/podnetworks/blue`;
+  const refused = (networks: string, pattern: RegExp, node = "node1"): Promise<void> =>
+    assert.rejects(the().addPod(node, "no", { ...wants(networks), timeoutMs: 100 }), pattern);
+  const network = (): Promise<KubeObject | undefined> =>
+    the()
+      .api.call("GET", path)
+      .catch((error: unknown) => {
+        if (error instanceof ApiError && error.status === 404) return undefined;
+        throw error;
+      });
+  const drop = (): Promise<unknown> =>
+    the().api.call("PATCH", path, { metadata: { finalizers: null } }, "application/merge-patch+json");
+
+  before("pods of one on both nodes", async () => {
+    await the().addNetwork("blue", { cidrs: ["10.50.0.0/24"], vni: 6100 });
+    for (const node of [1, 2]) await the().addPod(`node${node}`, `blue${node}`, wants("blue"));
+  });
+
+  it("stays until its last pod has gone, takes no more of them, and says so", async () => {
+    await the().api.call("DELETE", path);
+    await eventually(async () => (await network())?.metadata["deletionTimestamp"] !== undefined);
+    await eventually(() => refused("blue", /PodNetwork "blue" is being deleted/).then(() => true), {
+      timeoutMs: 20_000,
+    });
+    await refused("blue", /PodNetwork "blue" is being deleted/, "node2");
+    const [ip] = the().ipsOf("blue2", "net1") as [string];
+    assert.notEqual((await the().pingFrom(the().pod("blue1"), ip, 2000)).rttMs, undefined, "its pods are cut off");
+    await the().deletePod("blue1");
+    assert.ok(await network());
+    await the().deletePod("blue2");
+    await eventually(async () => (await network()) === undefined, { timeoutMs: 20_000, message: "it does not go" });
+  });
+
+  it("is another tenant's when it is made anew in spite of its finalizer, and no pod gets into the one before", async () => {
+    await the().addNetwork("blue", { cidrs: ["10.50.0.0/24"], vni: 6100 });
+    await eventually(() => the().addPod("node1", "old1", wants("blue")), { timeoutMs: 20_000 });
+    await drop();
+    await the().api.call("DELETE", path);
+    await the().addNetwork("blue", { cidrs: ["10.50.0.0/24"], vni: 6200 });
+    const told = (pattern: RegExp, node: string): Promise<unknown> =>
+      eventually(() => refused("blue", pattern, node).then(() => true), { timeoutMs: 20_000 });
+    await told(/made anew, and this node still has pods of the one before/, "node1");
+    await told(/made anew, and node node1 still has pods of the one before/, "node2");
+    assert.match(await the().exec("node1", "ip", "-n", "sky-blue", "-br", "link"), /sky\.6100/);
+    // An agent that starts now goes on with the network that its pods are in.
+    await the().exec("node1", "pkill", "-TERM", "-f", "skylane-agent.cjs");
+    const vnis = async (): Promise<string> => {
+      const { networks } = await the().status(the().node("node1"));
+      return networks.map(({ network: name, vni }) => `${name} ${vni}`).join();
+    };
+    await eventually(async () => /blue 6100/.test(await vnis()), {
+      timeoutMs: 30_000,
+      message: "the agent does not look after the network of its pods",
+    });
+    await told(/made anew, and this node still has pods of the one before/, "node1");
+    await the().deletePod("old1");
+    await the().addPod("node1", "new1", wants("blue"));
+    await the().addPod("node2", "new2", wants("blue"));
+    assert.match(await the().exec("node1", "ip", "-n", "sky-blue", "-br", "link"), /sky\.6200/);
+    assert.doesNotMatch(await the().exec("node1", "ip", "-n", "sky-blue", "-br", "link"), /sky\.6100/);
+    const [ip] = the().ipsOf("new2", "net1") as [string];
+    assert.notEqual((await the().pingFrom(the().pod("new1"), ip, 2000)).rttMs, undefined);
   });
 });

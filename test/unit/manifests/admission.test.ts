@@ -240,6 +240,7 @@ describe("admission policies", () => {
       assertAllowed(update(keepingOrder(readBlock(block as never)) as unknown as Object_));
       const settled = stored(keepingOrder(readBlock(block as never)));
       assertAllowed(update(changed(settled, { ownerReferences: ownersOf("node1", "uid-2") }), settled));
+      assertAllowed(update(changed(settled, { ownerReferences: [] }), settled));
     });
 
     it("let it take over nobody's block, neither by an update", () => {
@@ -259,7 +260,6 @@ describe("admission policies", () => {
         [{ labels: without(labelsOf(fresh), "skylane.dev/node") }, /labels/],
         [{ labels: { ...labelsOf(fresh), "skylane.dev/block-size": "128" } }, /block-size/],
         [{ labels: without(labelsOf(fresh), "skylane.dev/block-size") }, /block-size/],
-        [{ ownerReferences: [] }, /belongs to that Node/],
         [{ ownerReferences: ownersOf("node2", "uid-2") }, /belongs to that Node/],
         [{ ownerReferences: [...ownersOf("node1", "uid-1"), ...ownersOf("node2", "uid-2")] }, /belongs to that Node/],
         [{ finalizers: ["skylane.dev/mine"] }, /no finalizer/],
@@ -318,7 +318,6 @@ describe("admission policies", () => {
         [{ labels: { ...labelsOf(own), "skylane.dev/node": "node2" } }, /labels/],
         [{ labels: {} }, /labels/],
         [{ ownerReferences: ownersOf("node2", "uid-2") }, /belong to their Node/],
-        [{ ownerReferences: [] }, /belong to their Node/],
         [{ finalizers: ["skylane.dev/mine"] }, /no finalizer/],
       ] as [Json, RegExp][])
         assertDenied(create(changed(own, metadata)), why);
@@ -433,10 +432,25 @@ describe("admission policies", () => {
       }
     });
 
+    it("let every agent keep a network from going while pods are in it, and change nothing else of it", () => {
+      const held = changed(blue, { finalizers: ["a.b/c", "skylane.dev/pods"] });
+      const before = changed(blue, { finalizers: ["a.b/c"] });
+      assertAllowed(write("UPDATE", held, "podnetworks", before), "node2");
+      assertAllowed(write("UPDATE", before, "podnetworks", held), "node2");
+      for (const [after, why] of [
+        [changed(held, { finalizers: ["skylane.dev/pods"] }), /no finalizer of a PodNetwork but skylane\.dev\/pods/],
+        [changed(held, { finalizers: ["a.b/c", "d.e/f"] }), /no finalizer of a PodNetwork but/],
+        [changed(held, { labels: { a: "1" } }), /nothing of a PodNetwork but the finalizer/],
+        [changed(held, { annotations: { a: "1" } }), /nothing of a PodNetwork but the finalizer/],
+        [changed(held, { ownerReferences: ownersOf("node2", "u") }), /nothing of a PodNetwork but the finalizer/],
+        [{ ...held, spec: { vni: 7, namespaceSelector: {} } }, /nothing of a PodNetwork but the finalizer/],
+      ] as const)
+        assertDenied(write("UPDATE", after, "podnetworks", held), why);
+    });
+
     it("let nobody of them define a network", () => {
       assertDenied(write("CREATE", blue), /no PodNetwork but the one that shows the default/);
       assertDenied(write("DELETE", blue), /no PodNetwork but the one/);
-      assertDenied(write("UPDATE", changed(blue, { labels: { a: "1" } }), "podnetworks", blue), /no PodNetwork but/);
       assertDenied(
         write("UPDATE", { ...shown, spec: { vni: 9 } }, "podnetworks", shown),
         /changes no PodNetwork's spec/,

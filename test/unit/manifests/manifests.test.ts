@@ -184,6 +184,7 @@ describe("the manifest", () => {
         "nodes get,list,watch",
         "nodes patch",
         "podnetworks get,list,watch",
+        "podnetworks patch",
         "podnetworks create",
         "podnetworks default update,delete",
         "podnetworks/status patch",

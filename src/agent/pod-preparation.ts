@@ -1,0 +1,55 @@
+/** From what a pod asks for to what it is to have: which networks, whether it may have them, and the addresses of its claims there. */
+import type { PrepareRequest } from "../cni/index.ts";
+import type { AgentConfig } from "../config/index.ts";
+import type { KubeClient } from "../kube/index.ts";
+import type { OwnFacts } from "./inputs.ts";
+import { type ClaimKeeper, withClaims } from "./pod-claims.ts";
+import { allow, type Asked, type Defined, inWords, type PreparedPod, wishesOf } from "./pod-wishes.ts";
+import { withPrimary } from "./primary.ts";
+import { serviceCidrsOf } from "./service-cidrs.ts";
+
+export interface Preparation {
+  client: KubeClient;
+  config: AgentConfig;
+  defined: Defined;
+  /** Undefined while nothing is known of this node. */
+  own: OwnFacts | undefined;
+  /** Makes networks ready on this node. @throws CniError, BlockError, ApiError */
+  join: (networks: ReadonlySet<string>) => Promise<void>;
+  keeperOf: (network: string) => ClaimKeeper | undefined;
+}
+
+/**
+ * What a pod is to have, with every network of it ready on this node.
+ * @throws CniError with the reason why it cannot have it
+ */
+export async function preparePod(
+  { network, pod, attachment }: PrepareRequest,
+  { client, config, defined, own, join, keeperOf }: Preparation,
+): Promise<PreparedPod> {
+  const isDefault = network === config.network;
+  try {
+    const place = { network, ifname: attachment.ifname };
+    const asked: Asked = isDefault && pod ? await wishesOf(client, defined, pod, place) : { further: [] };
+    const wanted = isDefault ? asked.further.map((one) => one.network) : [network];
+    await allow(client, defined, wanted, pod);
+    const { further, primary, uid } = asked;
+    const turned = primary === undefined ? undefined : defined.accepted.get(primary);
+    const prepared = turned
+      ? withPrimary(further, turned, {
+          config: { ...config, serviceCidrs: await serviceCidrsOf(client, config.serviceCidrs) },
+          own,
+        })
+      : { further };
+    await join(new Set(wanted));
+    if (!pod) return prepared;
+    if (!isDefault) return { further: [], own: (await withClaims([place], pod, keeperOf))[0] ?? {} };
+    return {
+      ...prepared,
+      further: await withClaims(prepared.further, pod, keeperOf),
+      ...(uid !== undefined && { uid }),
+    };
+  } catch (error) {
+    throw inWords(error, pod ? `pod ${pod.namespace}/${pod.name}` : `container ${attachment.containerId}`);
+  }
+}
