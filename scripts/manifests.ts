@@ -1,8 +1,8 @@
 /**
  * Renders the Helm chart with its default values into the manifests for `kubectl apply`, so that the chart is the one source of
- * both ways to install: skylane.yaml for Kubernetes 1.30 and later, skylane-legacy.yaml for older servers, which refuse what they
- * do not know (the admission policies, and before 1.25 the custom resources' rules in CEL), and crds.yaml, the custom resources with
- * those rules, for servers in between. Templates are rendered by helm/, which knows the part of Go's templates that the chart keeps to.
+ * both ways to install: skylane.yaml for Kubernetes 1.31 and later, skylane-legacy.yaml for older servers, which refuse what they
+ * do not know (the admission policies before 1.30, and before 1.25 the custom resources' rules in CEL), and crds.yaml, the custom
+ * resources with the rules that servers from 1.25 on know. Templates are rendered by helm/, which knows the part of Go's templates that the chart keeps to.
  *
  *   node scripts/manifests.ts            write the files
  *   node scripts/manifests.ts --check    fail when they are not up to date
@@ -31,13 +31,13 @@ export interface Target {
 
 const isMap = (value: unknown): value is Values => typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** Values over a chart's own as Helm lays them: maps key by key, null takes a key away. */
-function coalesced(defaults: Values, given: Values): Values {
+/** Values over a chart's own as Helm lays them: maps key by key, null takes a key away (one at the top is nothing then). */
+function coalesced(defaults: Values, given: Values, top = true): Values {
   const values: Values = { ...defaults };
   for (const [key, value] of Object.entries(given)) {
     const before = values[key];
-    if (value === null) delete values[key];
-    else values[key] = isMap(before) && isMap(value) ? coalesced(before, value) : value;
+    if (value === null && !top) delete values[key];
+    else values[key] = isMap(before) && isMap(value) ? coalesced(before, value, false) : value;
   }
   return values;
 }
@@ -72,7 +72,7 @@ export function renderChart(changes: Values = {}, target: Target = {}): string {
 
 /** The files, by name. */
 const FILES: Readonly<Record<string, () => string>> = {
-  "skylane.yaml": () => HEAD + renderChart({ createNamespace: true }, { kubernetes: "1.30" }),
+  "skylane.yaml": () => HEAD + renderChart({ createNamespace: true }, { kubernetes: "1.31" }),
   "skylane-legacy.yaml": () => HEAD + renderChart({ createNamespace: true }, { kubernetes: "1.20" }),
   "crds.yaml": () => HEAD + renderChart({}, { kubernetes: "1.25", templates: ["crds"] }),
 };

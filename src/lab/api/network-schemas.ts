@@ -1,11 +1,17 @@
 /** Schemas of Skylane's own resources, as manifests/ defines them; a test holds the two against each other. */
+import { CIDR_PATTERN, HOLDER_PATTERN, IP_PATTERN, MAC_PATTERN, NETWORK_PATTERN } from "./patterns.ts";
 import type { Schema } from "./schema.ts";
 
 const text: Schema = { type: "string" };
 const count: Schema = { type: "integer" };
-const network: Schema = { type: "string", minLength: 1, maxLength: 40 };
-const mac: Schema = { type: "string", pattern: "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$" };
-const ips: Schema = { type: "array", maxItems: 2, items: { type: "string", minLength: 2, maxLength: 39 } };
+const network: Schema = { type: "string", minLength: 1, maxLength: 40, pattern: NETWORK_PATTERN };
+const mac: Schema = { type: "string", pattern: MAC_PATTERN };
+const ips: Schema = {
+  type: "array",
+  maxItems: 2,
+  items: { type: "string", minLength: 2, maxLength: 39, pattern: IP_PATTERN },
+};
+const cidr: Schema = { type: "string", minLength: 3, maxLength: 43, pattern: CIDR_PATTERN };
 
 const conditions: Schema = {
   type: "array",
@@ -60,7 +66,7 @@ export const NETWORK_SCHEMAS = {
       required: ["vni", "cidrs"],
       properties: {
         vni: { type: "integer", format: "int32", minimum: 1, maximum: 16_777_215 },
-        cidrs: { type: "array", minItems: 1, maxItems: 2, items: { type: "string", minLength: 3, maxLength: 43 } },
+        cidrs: { type: "array", minItems: 1, maxItems: 2, items: cidr },
         mode: { type: "string", enum: ["Routed", "Bridged"], default: "Routed" },
         blockSize: {
           type: "integer",
@@ -82,9 +88,9 @@ export const NETWORK_SCHEMAS = {
     required: ["network", "cidr"],
     properties: {
       network,
-      cidr: { type: "string", minLength: 3, maxLength: 43 },
+      cidr,
       node: { type: "string", minLength: 1, maxLength: 253 },
-      addresses: { type: "object", additionalProperties: { type: "string", maxLength: 354 } },
+      addresses: { type: "object", additionalProperties: { type: "string", maxLength: 354, pattern: HOLDER_PATTERN } },
     },
   }),
   networkendpoints: whole({

@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { Ajv } from "ajv";
 import { parse, parseAllDocuments } from "yaml";
 import { Templates } from "../../../scripts/helm/render.ts";
 import { renderChart } from "../../../scripts/manifests.ts";
@@ -13,18 +14,26 @@ interface Manifest {
   metadata: { name: string; namespace?: string; annotations?: Record<string, string> };
   data?: Record<string, string>;
   rules?: { resources: string[]; resourceNames?: string[]; verbs: string[] }[];
-  spec?: {
+  spec?: Record<string, unknown> & {
     template: {
-      spec: {
+      metadata: { labels: Record<string, string>; annotations?: Record<string, string> };
+      spec: Record<string, unknown> & {
+        automountServiceAccountToken: boolean;
         containers: Container[];
         initContainers: Container[];
-        volumes: { name: string; hostPath?: { path: string } }[];
+        volumes: {
+          name: string;
+          hostPath?: { path: string };
+          projected?: { sources: { serviceAccountToken?: { expirationSeconds: number } }[] };
+        }[];
       };
     };
   };
 }
 interface Container {
   name: string;
+  image: string;
+  resources: { requests: object; limits: object };
   securityContext: {
     privileged?: boolean;
     readOnlyRootFilesystem: boolean;
@@ -39,31 +48,16 @@ const manifest = (file: string) =>
 
 const chart = (file: string) => manifest(`helm/skylane/${file}`);
 
-/** As much of a JSON schema as the chart's values need. */
-interface Schema {
-  type?: string | string[];
-  enum?: unknown[];
-  additionalProperties?: boolean;
-  properties?: Record<string, Schema>;
-}
-const schema = JSON.parse(chart("values.schema.json")) as Schema & Required<Pick<Schema, "properties">>;
-const without = (all: readonly string[], one: string) => all.filter((other) => other !== one);
+const schema = JSON.parse(chart("values.schema.json")) as { properties: Record<string, { properties?: object }> };
+const takes = new Ajv({ allErrors: true, allowUnionTypes: true }).compile(schema);
+const without = (all: readonly string[], one: readonly string[]) => all.filter((other) => !one.includes(other));
 
-/** Paths of the values that a schema refuses. */
-function faults(by: Schema, value: unknown, path = ""): string[] {
-  const types = new Set([
-    value === null ? "null" : typeof value,
-    Array.isArray(value) ? "array" : "",
-    Number.isInteger(value) ? "integer" : "",
-  ]);
-  if (by.enum && !by.enum.includes(value)) return [path];
-  if (by.type && ![by.type].flat().some((type) => types.has(type))) return [path];
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return [];
-  return Object.entries(value).flatMap(([key, inner]) => {
-    const next = by.properties?.[key];
-    if (next) return faults(next, inner, `${path}.${key}`);
-    return by.additionalProperties === false ? [`${path}.${key}`] : [];
-  });
+/** Paths of the values that the chart's schema refuses. */
+function faults(value: unknown): string[] {
+  if (takes(value)) return [];
+  return (takes.errors ?? []).map(({ instancePath, params }) =>
+    [instancePath, (params as { additionalProperty?: string }).additionalProperty].filter(Boolean).join("/"),
+  );
 }
 
 describe("the manifest", () => {
@@ -141,15 +135,172 @@ describe("the manifest", () => {
     assert.deepEqual(Object.keys(schema.properties["underlay"]?.properties ?? {}).sort(), Object.keys(underlay).sort());
   });
 
-  it("has a schema that knows each value of the chart, takes the defaults and refuses what is none", () => {
+  it("has a schema that knows each value of the chart and takes the defaults", () => {
     const values = parse(chart("values.yaml")) as Record<string, unknown>;
-    assert.deepEqual(Object.keys(values).sort(), without(Object.keys(schema.properties), "global").sort());
-    assert.deepEqual(faults(schema, values), []);
-    assert.deepEqual(faults(schema, { directRouting: "auto", mtu: 1400, underlay: { interface: "eth1" } }), []);
+    // for charts that have this one as a dependency
+    assert.deepEqual(Object.keys(values).sort(), without(Object.keys(schema.properties), ["global", "enabled"]).sort());
+    assert.deepEqual(faults(values), []);
+    assert.deepEqual(faults({ ...values, global: { x: 1 }, enabled: true }), []);
+  });
+
+  it("takes values that the agent takes, and refuses those that it would refuse, before anything is installed", () => {
+    const defaults = parse(chart("values.yaml")) as Record<string, unknown>;
+    const cases: [Record<string, unknown>, boolean][] = [
+      [{ podCidr: "10.244.0.0/16", podCidrv6: "fd00:10:244::/56" }, true],
+      [{ podCidr: "hello" }, false],
+      [{ podCidr: "10.244.0.1/16" }, false],
+      [{ podCidr: "10.244.0.0" }, false],
+      [{ podCidr: "10.244.0.0/33" }, false],
+      [{ podCidr: "10.244.0.256/32" }, false],
+      [{ podCidrv6: "fd00:10:244::/129" }, false],
+      [{ podCidrv6: "g::/64" }, false],
+      [{ serviceCidrs: ["10.96.0.0/16", "fd00::/112"] }, true],
+      [{ serviceCidrs: ["10.96.0.1/16"] }, false],
+      [{ serviceCidrs: "10.96.0.0/16" }, false],
+      [{ serviceCidrs: Array.from({ length: 65 }, (_, i) => `10.${i}.0.0/16`) }, false],
+      [{ masqueradeExclude: ["192.168.0.0/16"] }, true],
+      [{ masqueradeExclude: ["192.168.0.1/16"] }, false],
+      [{ masqueradeExclude: ["192.168.0.0"] }, false],
+      [{ vni: 16_777_215 }, true],
+      [{ vni: 0 }, false],
+      [{ vni: 16_777_216 }, false],
+      [{ vni: "x" }, false],
+      [{ backendPort: 8472 }, true],
+      [{ backendPort: 0 }, false],
+      [{ backendPort: 65_536 }, false],
+      [{ mtu: 1400 }, true],
+      [{ mtu: "auto" }, true],
+      [{ mtu: "1400" }, false],
+      [{ mtu: 575 }, false],
+      [{ mtu: 65_536 }, false],
+      [{ directRouting: "auto" }, true],
+      [{ directRouting: false }, false],
+      [{ underlay: { interface: "eth1", interfaceRegexp: "eth.*", cidr: "10.9.0.0/16", canReach: "10.9.0.1" } }, true],
+      [{ underlay: { interface: "an-interface-too-long" } }, false],
+      [{ underlay: { interface: "eth%d" } }, false],
+      [{ underlay: { interface: ".." } }, false],
+      [{ underlay: { interfaceRegexp: "" } }, false],
+      [{ underlay: { cidr: "10.9.0.1/16" } }, false],
+      [{ underlay: { canReach: "10.9.0.0/16" } }, false],
+      [{ underlay: { canReach: "gateway" } }, false],
+      [{ underlay: { nic: "eth1" } }, false],
+      [{ logLevel: "trace" }, false],
+      [{ listenPort: 0 }, false],
+      [{ metrics: { enabled: true, port: 9474, tokenSecret: "", allow: [] } }, false],
+      [{ metrics: { enabled: true, port: 9474, tokenSecret: "prometheus", allow: [] } }, true],
+      [{ metrics: { enabled: true, port: 9474, tokenSecret: "", allow: ["10.9.0.0/16"] } }, true],
+      [{ metrics: { enabled: true, port: 9474, tokenSecret: "", allow: ["10.9.0.1/16"] } }, false],
+    ];
+    const refused = (values: Record<string, unknown>, find: () => unknown): boolean => {
+      if (faults({ ...defaults, ...values }).length > 0) return true;
+      try {
+        find();
+        return false;
+      } catch (error) {
+        assert.match(String(error), /host bits|allowed|refused|must/i, JSON.stringify(values));
+        return true;
+      }
+    };
+    for (const [values, right] of cases) {
+      assert.equal(
+        refused(values, () => renderChart(values)),
+        !right,
+        `the chart: ${JSON.stringify(values)}`,
+      );
+      if (faults({ ...defaults, ...values }).length === 0 && right) assert.ok(configured(values));
+    }
+    for (const values of [
+      { cniBinDir: "opt" },
+      { cniBinDir: "/opt/../etc" },
+      { cniConfDir: "/etc//cni" },
+      { directRoutes: "auto" },
+    ])
+      assert.notDeepEqual(faults({ ...defaults, ...values }), [], JSON.stringify(values));
     assert.deepEqual(
-      faults(schema, { directRouting: false, vni: "x", directRoutes: "auto", underlay: { nic: "eth1" } }),
-      [".directRouting", ".vni", ".directRoutes", ".underlay.nic"],
+      faults({ ...defaults, cniBinDir: "/var/lib/rancher/k3s/data/cni", cniConfDir: "/etc/.cni/net.d/" }),
+      [],
     );
+  });
+
+  const daemonSet = (values: Record<string, unknown> = {}) => {
+    const set = documents(renderChart(values)).find(({ kind }) => kind === "DaemonSet");
+    assert.ok(set?.spec);
+    return { ...set, spec: set.spec };
+  };
+
+  it("gives the token to the agent's container alone, for an hour", () => {
+    const { automountServiceAccountToken, initContainers, containers, volumes } = daemonSet().spec.template.spec;
+    assert.equal(automountServiceAccountToken, false);
+    const where = "/var/run/secrets/kubernetes.io/serviceaccount";
+    const withToken = [...initContainers, ...containers].filter(({ volumeMounts }) =>
+      volumeMounts.some(({ mountPath }) => mountPath === where),
+    );
+    assert.deepEqual(
+      withToken.map(({ name }) => name),
+      ["agent"],
+    );
+    const { projected } = volumes.find(({ name }) => name === "token") ?? {};
+    const seconds = projected?.sources.map(({ serviceAccountToken }) => serviceAccountToken?.expirationSeconds ?? []);
+    // 3607 would have API servers make one that lasts a year
+    assert.deepEqual(seconds?.flat(), [3600]);
+  });
+
+  it("bounds what each container takes", () => {
+    const { initContainers, containers } = daemonSet().spec.template.spec;
+    for (const { name, resources } of [...initContainers, ...containers])
+      for (const kind of ["requests", "limits"] as const)
+        assert.deepEqual(Object.keys(resources[kind]).sort(), ["cpu", "memory"], `${kind} of ${name}`);
+  });
+
+  it("starts other agents when the settings are others, and only then", () => {
+    const checksum = (values: Record<string, unknown>) =>
+      daemonSet(values).spec.template.metadata.annotations?.["checksum/config"];
+    assert.ok(checksum({}));
+    assert.notEqual(checksum({ mtu: 1400 }), checksum({}));
+    assert.notEqual(checksum({ podCidr: "10.1.0.0/16" }), checksum({}));
+    assert.equal(checksum({ tolerations: [] }), checksum({}));
+  });
+
+  it("passes on what a cluster wants of its pods", () => {
+    const toleration = { key: "dedicated", operator: "Equal", value: "db", effect: "NoSchedule" };
+    const set = daemonSet({
+      tolerations: [toleration],
+      nodeSelector: { "kubernetes.io/os": null, network: "skylane" },
+      affinity: { nodeAffinity: {} },
+      imagePullSecrets: [{ name: "registry" }],
+      annotations: { a: "1" },
+      podAnnotations: { b: "2" },
+      podLabels: { c: "3" },
+      priorityClassName: "system-cluster-critical",
+      updateStrategy: { rollingUpdate: { maxUnavailable: 1 } },
+      resources: { limits: { memory: "1Gi" } },
+      seLinuxOptions: null,
+      image: { digest: `sha256:${"0".repeat(64)}` },
+    });
+    const { metadata, spec } = set.spec.template;
+    assert.equal(set.metadata.annotations?.["a"], "1");
+    assert.equal(metadata.annotations?.["b"], "2");
+    assert.deepEqual(metadata.labels, { "app.kubernetes.io/name": "skylane", c: "3" });
+    assert.deepEqual(
+      [
+        spec["tolerations"],
+        spec["nodeSelector"],
+        spec["affinity"],
+        spec["imagePullSecrets"],
+        spec["priorityClassName"],
+      ],
+      [[toleration], { network: "skylane" }, { nodeAffinity: {} }, [{ name: "registry" }], "system-cluster-critical"],
+    );
+    assert.deepEqual(set.spec["updateStrategy"], { type: "RollingUpdate", rollingUpdate: { maxUnavailable: 1 } });
+    assert.deepEqual(spec.containers[0]?.resources.limits, { cpu: "2", memory: "1Gi" });
+    assert.deepEqual(spec["securityContext"], { seccompProfile: { type: "RuntimeDefault" } });
+    assert.equal(spec.containers[0]?.image, `skylane@sha256:${"0".repeat(64)}`);
+    const { spec: plain } = daemonSet().spec.template;
+    assert.deepEqual((plain["securityContext"] as { seLinuxOptions: object }).seLinuxOptions, {
+      level: "s0",
+      type: "spc_t",
+    });
+    assert.deepEqual(plain["tolerations"], [{ operator: "Exists" }]);
   });
 
   it("gives the agent no more than it names: no privileged container, a read-only root, capabilities one by one", () => {
@@ -243,7 +394,7 @@ describe("the manifest", () => {
       typeof value === "object" && value !== null && !Array.isArray(value)
         ? Object.fromEntries(Object.entries(value).filter(([key]) => key !== "x-kubernetes-validations"))
         : value;
-    assert.deepEqual(defined("crds.yaml"), defined("skylane.yaml"));
+    assert.deepEqual(JSON.parse(JSON.stringify(defined("skylane.yaml"), withoutRules)), defined("skylane-legacy.yaml"));
     assert.deepEqual(JSON.parse(JSON.stringify(defined("crds.yaml"), withoutRules)), defined("skylane-legacy.yaml"));
     const names = defined("skylane.yaml").map(({ metadata }) => metadata.name.split(".")[0]);
     assert.deepEqual(new Set(names), new Set(["ipclaims", "networkblocks", "networkendpoints", "podnetworks"]));
