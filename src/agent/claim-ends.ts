@@ -7,7 +7,7 @@ import type { AgentConfig } from "../config/index.ts";
 import { FirstFrames } from "../endpoints/index.ts";
 import type { Logger } from "../log/index.ts";
 import { type Operation, type Rtnl } from "../netlink/index.ts";
-import { hostRoute, hostSources } from "../pod/index.ts";
+import { hostRoute, hostSources, newNeighbour } from "../pod/index.ts";
 import { Task } from "../task/index.ts";
 import { type PodPort, portsOf } from "./pod-ports.ts";
 
@@ -115,7 +115,10 @@ export class ClaimEnds {
     const { rtnl } = this.#options;
     const sources = op === "del" || ends.length === 0 ? {} : hostSources(rtnl.links(), rtnl.addresses());
     const operations = ends.flatMap(({ ips, ifindex }) =>
-      ips.map((ip): Operation => ({ op, kind: "route", route: hostRoute(ip, ifindex, sources) })),
+      ips.flatMap((ip): Operation[] => [
+        { op, kind: "route", route: hostRoute(ip, ifindex, sources) },
+        ...(op === "replace" ? [newNeighbour(ip, ifindex)] : []),
+      ]),
     );
     if (operations.length === 0) return;
     const failures = rtnl.executeAll(operations).filter(({ error }) => !GONE.has(error.code));

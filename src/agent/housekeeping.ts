@@ -9,6 +9,7 @@ import type { Rtnl } from "../netlink/index.ts";
 import { DurationSpool } from "./durations.ts";
 import { ensureForwarding, PROTOCOL_RA, readForwarding } from "./forwarding.ts";
 import type { Metrics } from "./metrics.ts";
+import { ensureNeighbourRoom } from "./neighbour-table.ts";
 import type { PodNetwork } from "./network.ts";
 import type { Networks } from "./networks.ts";
 
@@ -131,6 +132,9 @@ export class Housekeeping {
 
   async #round(): Promise<void> {
     await this.forward();
+    await this.#guarded("the node's table of neighbours cannot be enlarged; a pod could fill it", () => {
+      for (const written of ensureNeighbourRoom()) this.#options.log.info(`set ${written}`);
+    });
     await this.countDurations();
     for (const network of this.#options.networks) await network.maintain();
     this.#lastBeat = performance.now();

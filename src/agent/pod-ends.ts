@@ -16,7 +16,7 @@ import {
   ROUTE_PROTOCOL,
   type Rtnl,
 } from "../netlink/index.ts";
-import { type AttachedPod, GATEWAY, listPodLinks, repairHostEnds } from "../pod/index.ts";
+import { type AttachedPod, GATEWAY, hostIfname, listPodLinks, repairHostEnds, repairNeighbours } from "../pod/index.ts";
 import { bootId } from "../sys/index.ts";
 import { Task } from "../task/index.ts";
 import type { Metrics } from "./metrics.ts";
@@ -25,6 +25,8 @@ import type { Metrics } from "./metrics.ts";
 const SETTLE_MS = 100;
 /** Younger attachments may still be in the making, in seconds: the plugin's hands are on them. */
 const YOUNG_SECONDS = 5;
+/** How often all host ends are looked at without any notification, in milliseconds. */
+const LOOK_MS = 30_000;
 const GATEWAYS: ReadonlySet<string> = new Set(Object.values(GATEWAY));
 
 /** What it works on. */
@@ -33,6 +35,8 @@ export interface PodEndsOptions {
   log: Logger;
   metrics: Metrics;
   rtnl: Rtnl;
+  /** Descriptor of the namespace of the host ends; the agent's own by default. */
+  netns?: number | undefined;
   /** Addresses of pods here that other nodes have for now; none by default. @throws NetlinkError, IpamStorageError */
   away?: () => ReadonlySet<string>;
 }
@@ -46,6 +50,8 @@ function indexOf(event: NetlinkEvent): number {
       return event.address.ifindex;
     case "route":
       return event.route.ifindex ?? 0;
+    case "neighbour":
+      return event.neighbour.ifindex;
     default:
       return 0;
   }
@@ -61,6 +67,11 @@ export class PodEnds {
   readonly #task: Task;
   /** Indexes of host ends that were seen up: only those can be set down. */
   readonly #up = new Set<number>();
+  /** Indexes of host ends whose pods have permanent neighbours. */
+  readonly #settled = new Set<number>();
+  /** Host ends whose pods are still being made, at the last look. */
+  #young: ReadonlySet<string> = new Set();
+  readonly #timer: NodeJS.Timeout;
   /** Another look, for attachments that were too young for the last one. */
   #later: NodeJS.Timeout | undefined;
 
@@ -75,6 +86,8 @@ export class PodEnds {
         if (attempt === 1) log.error("pods' links on this node cannot be looked after", { error });
       },
     );
+    // That a pod has changed its MAC is announced in its own namespace alone.
+    this.#timer = setInterval(() => this.look(), LOOK_MS);
   }
 
   /** Looks at everything now: at start, and after notifications were lost. */
@@ -98,6 +111,7 @@ export class PodEnds {
   /** Waits for a look that is under way and looks no more. */
   stop(): Promise<void> {
     clearTimeout(this.#later);
+    clearInterval(this.#timer);
     return this.#task.stop();
   }
 
@@ -108,6 +122,8 @@ export class PodEnds {
         if (!isPodLinkGroup(group)) return false;
         const wasUp = this.#up.delete(index);
         if (event.event === "new" && up) this.#up.add(index);
+        // A new one: its neighbours are made permanent once its pod is made.
+        if (event.event === "new" && up && !this.#settled.has(index) && this.#up.has(index)) this.#lookLater();
         return event.event === "new" && wasUp && !up;
       }
       case "address":
@@ -119,15 +135,24 @@ export class PodEnds {
         // one of ours that went, or another in its place
         return host && (event.event === "del" ? protocol === ROUTE_PROTOCOL : protocol !== ROUTE_PROTOCOL);
       }
+      case "neighbour":
+        return event.event === "del" && this.#settled.has(event.neighbour.ifindex);
       default:
         return false;
     }
   }
 
+  #lookLater(): void {
+    this.#later ??= setTimeout(() => this.look(), YOUNG_SECONDS * 1_000 + SETTLE_MS);
+  }
+
   #repair(): void {
     const { config, log, metrics, rtnl } = this.#options;
     for (const { index, up } of listPodLinks(rtnl)) if (up) this.#up.add(index);
-    const { done, failures } = repairHostEnds(rtnl, this.#attached());
+    const ends = repairHostEnds(rtnl, this.#attached());
+    const neighbours = repairNeighbours(rtnl, this.#young, this.#settled, this.#options.netns);
+    const done = [...ends.done, ...neighbours.done];
+    const failures = [...ends.failures, ...neighbours.failures];
     const names = new Map(done.length > 0 ? rtnl.links().map(({ index, name }) => [index, name]) : []);
     for (const operation of done) {
       metrics.repairs.inc({ network: config.network, kind: `pod-${operation.kind}` });
@@ -143,11 +168,11 @@ export class PodEnds {
     const boot = bootId();
     const away = this.#options.away?.() ?? new Set();
     const pods = new Map<string, AttachedPod & { addresses: string[] }>();
-    let young = false;
+    const young = new Set<string>();
     for (const { ip, owner, uptime: since, bootId: then } of this.#ipam.list()) {
       if (then !== boot) continue;
       if (uptime() - since < YOUNG_SECONDS) {
-        young = true;
+        young.add(hostIfname(owner.containerId, owner.ifname));
         continue;
       }
       const key = `${owner.containerId}/${owner.ifname}`;
@@ -156,7 +181,9 @@ export class PodEnds {
       pods.set(key, pod);
     }
     clearTimeout(this.#later);
-    if (young) this.#later = setTimeout(() => this.look(), YOUNG_SECONDS * 1_000);
+    this.#later = undefined;
+    this.#young = young;
+    if (young.size > 0) this.#lookLater();
     return [...pods.values()];
   }
 }

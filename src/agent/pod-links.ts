@@ -8,7 +8,7 @@ import { type NetnsWatch, watchNetns } from "./netns-watch.ts";
 import { PodEnds, type PodEndsOptions } from "./pod-ends.ts";
 
 /** What it works on. */
-export interface PodLinksOptions extends Omit<PodEndsOptions, "rtnl"> {
+export interface PodLinksOptions extends Omit<PodEndsOptions, "rtnl" | "netns"> {
   /** Descriptor of the namespace; the agent's own by default. */
   netns?: number;
   /**
@@ -34,7 +34,7 @@ export class PodLinks implements MonitorListener {
     this.rtnl = Rtnl.open({ timeoutMs: PATIENCE_MS, ...(netns !== undefined && { netns }) });
     this.#making = making;
     this.queue = new DetachQueue(this.rtnl);
-    this.#ends = routed ? new PodEnds({ ...options, rtnl: this.rtnl }) : undefined;
+    this.#ends = routed ? new PodEnds({ ...options, netns, rtnl: this.rtnl }) : undefined;
   }
 
   /** Makes a link. @throws PodLinkError, SysError, NetlinkError; nothing is left behind then */

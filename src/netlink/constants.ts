@@ -65,6 +65,7 @@ export const IFLA = {
   NUM_TX_QUEUES: 31,
   NUM_RX_QUEUES: 32,
   LINK_NETNSID: 37,
+  TARGET_NETNSID: 46,
 } as const;
 /** IFLA_EXT_MASK: leaves statistics out of the answer, which are most of it. */
 export const RTEXT_FILTER_SKIP_STATS = 1 << 3;

@@ -67,6 +67,22 @@ export function link(connection: Connection, nameOrIndex: string | number): Link
   });
 }
 
+/** The device with an index in the namespace that this one knows by a number ({@link Link.peerNetnsId}). */
+export function linkThere(connection: Connection, netnsId: number, index: number): Link | undefined {
+  return get(connection, {
+    doing: `reading link ${index} of network namespace ${netnsId}`,
+    type: RTM.GETLINK,
+    body: (w) => {
+      ifinfomsg(w, index);
+      w.attributeU32(IFLA.EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+      w.attributeU32(IFLA.TARGET_NETNSID, netnsId);
+    },
+    decode: decodeLink,
+    // EINVAL: the namespace has gone, and its number with it.
+    none: ["ENODEV", "EINVAL"],
+  });
+}
+
 export function addresses(connection: Connection, filter: { family?: Family; ifindex?: number }): Address[] {
   const { family, ifindex } = filter;
   const found = dump(connection, {

@@ -63,6 +63,14 @@ export class Rtnl implements Disposable {
     return questions.link(this.#connection, nameOrIndex);
   }
 
+  /**
+   * A device of another namespace, asked for without entering it (Linux 4.15): the other end of a veth pair.
+   * @param netnsId the number by which this namespace knows that one; {@link Link.peerNetnsId}
+   */
+  linkThere(netnsId: number, index: number): Link | undefined {
+    return questions.linkThere(this.#connection, netnsId, index);
+  }
+
   /** Addresses, of all devices and both families unless said otherwise. */
   addresses(filter: { family?: Family; ifindex?: number } = {}): Address[] {
     return questions.addresses(this.#connection, filter);

@@ -126,6 +126,8 @@ export interface Neighbour {
   mac?: string;
   /** NUD_* bits; 0x80 (permanent) by default when added. */
   state?: number;
+  /** NTF_EXT_LEARNED: somebody else than the kernel looks after it, which never takes it away to make room (since Linux 5.0). */
+  external?: boolean;
 }
 
 /**

@@ -17,11 +17,13 @@ import { ElementsRefused } from "./elements.ts";
 import type { FirewallOptions, FirewallStatus } from "./firewall-options.ts";
 import { type PeerChange, PeerChanges, prefixChanges, setChanges } from "./peer-changes.ts";
 import { type RunTool, toolRunner } from "./run.ts";
-import { ALL_FEATURES, hasPods, type NetworkRules, type NftFeatures, TABLE } from "./ruleset.ts";
+import { ALL_FEATURES, type NetworkRules, type NftFeatures, OWN_TABLES, TABLE } from "./ruleset.ts";
+import { hasPods } from "./sets.ts";
 import { applyNetworks, WITHOUT } from "./table.ts";
 import { type NftTransaction, NftWatch, recordTransactions } from "./watch.ts";
 
 const OWN_TABLE = `inet ${TABLE}`;
+const isOurs = (tables: ReadonlySet<string>): boolean => OWN_TABLES.some((table) => tables.has(table));
 /** Chains, and tables that come or go, after whose change a FORWARD chain may need another look. */
 const CONCERNS_FORWARD: ReadonlySet<string> = new Set(
   ["ip filter", "ip6 filter"].flatMap((table) => [table, `${table} FORWARD`, `${table} ${FORWARD_CHAIN}`]),
@@ -167,7 +169,7 @@ export class Firewall {
 
   #onTransactions(transactions: readonly NftTransaction[]): void {
     for (const { generation, tables, chains } of transactions) {
-      if (tables.has(OWN_TABLE) && !this.#peers.made(generation)) this.#touched.push(generation);
+      if (isOurs(tables) && !this.#peers.made(generation)) this.#touched.push(generation);
       for (const chain of chains) if (CONCERNS_FORWARD.has(chain)) this.#wantForward(SETTLE_MS);
     }
     if (!this.#table.running) this.#judge();
@@ -195,7 +197,7 @@ export class Firewall {
         features = await applyNetworks(this.#run, networks, this.#features, this.#options.uplinks);
       });
       // The first of several is taken for ours: at worst the table is put in place once more.
-      this.#generation = seen?.find(({ tables }) => tables.has(OWN_TABLE))?.generation;
+      this.#generation = seen?.find(({ tables }) => isOurs(tables))?.generation;
       this.#options.onApply?.("ok", (performance.now() - start) / 1000);
     } catch (error) {
       this.#drifted ||= drifted;

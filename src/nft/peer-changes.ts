@@ -4,7 +4,8 @@
  */
 import { FAMILIES, familyOf } from "../addr/index.ts";
 import { ElementSocket, type SetChange } from "./elements.ts";
-import { type NetworkRules, setName } from "./ruleset.ts";
+import type { NetworkRules } from "./ruleset.ts";
+import { setName } from "./sets.ts";
 
 /** Underlay addresses of a network's peers that came and that went. */
 export interface PeerChange {

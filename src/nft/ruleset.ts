@@ -22,10 +22,11 @@
  * later rules are not about. Devices of ours are told by link group, a number: to match a name the kernel copies it first,
  * for every rule and packet (nft_meta_store_ifname).
  */
-import { isIP } from "node:net";
-import { cidrOf, FAMILIES, type Family, familyOf, parseCidr, parseIp } from "../addr/index.ts";
+import { FAMILIES, type Family } from "../addr/index.ts";
 import { OVERLAY_LINK_GROUP, POD_LINK_GROUP } from "../netlink/index.ts";
 
+import { arpTable, icmpOfPods, ND_OF_NODES, ND_OF_PODS, neighbourSets, NEXT_HOP } from "./neighbourhood.ts";
+import { hasPods, NEVER, ofFamily, set, setName, sets, withoutCovered } from "./sets.ts";
 import { INSIDE, NO_UPLINK, type UplinkEnd, uplinkRules, type UplinkRules } from "./uplink.ts";
 
 /** Name of the table, of family inet. */
@@ -60,20 +61,18 @@ export interface NftFeatures {
   fib: boolean;
   /** `masquerade fully-random`. */
   fullyRandom: boolean;
+  /** Tables of family arp (nf_tables_arp). */
+  arp: boolean;
 }
 
-export const ALL_FEATURES: NftFeatures = { fib: true, fullyRandom: true };
+export const ALL_FEATURES: NftFeatures = { fib: true, fullyRandom: true, arp: true };
 
-/** Never masqueraded, since they never leave the link or go to many. */
-const NEVER: Record<Family, readonly string[]> = {
-  4: ["169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32"],
-  6: ["fe80::/10", "ff00::/8"],
-};
+/** Tables of ours, as "inet skylane". */
+export const OWN_TABLES: readonly string[] = [`inet ${TABLE}`, `arp ${TABLE}`];
+
 const IP: Record<Family, string> = { 4: "ip", 6: "ip6" };
 const PODS = `0x${POD_LINK_GROUP.toString(16)}`;
 const OVERLAY = `0x${OVERLAY_LINK_GROUP.toString(16)}`;
-/** What a pod sends from the unspecified address while it has none yet: duplicate detection and multicast reports. */
-const UNSPECIFIED = "nd-neighbor-solicit, mld-listener-report, mld-listener-done, mld2-listener-report";
 
 /**
  * The transaction that puts the table in place, whatever is there: nothing, an older one, one that somebody changed.
@@ -93,15 +92,24 @@ export function renderRuleset(
   const uplink = uplinkOf(networks, features, uplinks);
   const parts = [
     ...networks.flatMap(sets),
+    ...neighbourSets(hasUnderlay(networks, uplink)),
     ...uplink.parts,
     ...prerouting(networks, features, uplink),
-    ...input(networks, uplink),
+    ...input(networks, features, uplink),
     ...forward(networks, uplink),
     ...postrouting(networks, features, uplink),
   ];
-  // Adding it first makes the deletion succeed where there is none.
-  return `add table inet ${TABLE}\ndelete table inet ${TABLE}\ntable inet ${TABLE} {\n${parts.join("\n")}\n}\n`;
+  return replaced(`inet ${TABLE}`, parts) + (features.arp ? replaced(`arp ${TABLE}`, arpTable()) : "");
 }
+
+/** A table put in the place of whatever is there. Adding it first makes the deletion succeed where there is none. */
+const replaced = (table: string, parts: readonly string[]): string =>
+  `add table ${table}\ndelete table ${table}\ntable ${table} {\n${parts.join("\n")}\n}\n`;
+
+/** Whether pods' packets leave this namespace for the underlay. */
+const hasUnderlay = (networks: readonly NetworkRules[], uplink: UplinkRules): boolean =>
+  networks.some((network) => hasPods(network) && !network.hostRoutes) ||
+  (uplink !== NO_UPLINK && networks.some((network) => !network.hostRoutes));
 
 /** A pod network's own table has its one end; the host's has those of all networks, whose rules are the same. */
 function uplinkOf(networks: readonly NetworkRules[], features: NftFeatures, uplinks: boolean): UplinkRules {
@@ -121,74 +129,13 @@ function assertWhole(value: number, most: number, what: string): void {
   if (!Number.isInteger(value) || value < 1 || value > most) throw new RangeError(`${String(value)} is no ${what}`);
 }
 
-/** The name of one of a network's sets. */
-export const setName = (kind: "peers" | "pods" | "direct", { vni }: NetworkRules, family: Family): string =>
-  `${kind}${family}_${vni}`;
-
-/** A network whose pods are in another namespace has no other rule than that about its peers, and needs no other set. */
-export const hasPods = ({ podCidrs, masquerade, directOver = [] }: NetworkRules): boolean =>
-  podCidrs.length > 0 || masquerade.enabled || directOver.length > 0;
-
-function sets(network: NetworkRules): string[] {
-  // Asked for once: of thousands of peers they are put together anew each time.
-  const { podCidrs, clusterCidrs, peers, masquerade } = network;
-  const pods = hasPods(network);
-  return FAMILIES.flatMap((family) => {
-    const own = ofFamily(podCidrs, family);
-    const direct = ofFamily([...podCidrs, ...clusterCidrs, ...masquerade.exclude], family);
-    const there = peers.filter((ip) => familyOf(ip) === family).map(addressOf);
-    return [
-      ...set(setName("peers", network, family), family, false, [...new Set(there)].sort()),
-      ...(pods ? set(setName("pods", network, family), family, true, own) : []),
-      ...(pods
-        ? set(setName("direct", network, family), family, true, withoutCovered([...direct, ...NEVER[family]]))
-        : []),
-    ];
-  });
-}
-
-function set(name: string, family: Family, interval: boolean, elements: readonly string[]): string[] {
-  return [
-    `  set ${name} {`,
-    `    type ipv${family}_addr`,
-    ...(interval ? ["    flags interval"] : []),
-    ...(elements.length > 0 ? [`    elements = { ${elements.join(", ")} }`] : []),
-    "  }",
-  ];
-}
-
-/** An address, checked by the quickest strict parser that there is: of peers there are thousands. @throws RangeError */
-const addressOf = (ip: string): string => (isIP(ip) === familyOf(ip) && !ip.includes("%") ? ip : parseIp(ip));
-
-const ofFamily = (cidrs: readonly string[], family: Family): string[] =>
-  cidrs.filter((cidr) => familyOf(cidr) === family).map(parseCidr);
-
-/** Interval sets may not overlap; a prefix inside another one says nothing new. */
-function withoutCovered(cidrs: readonly string[]): string[] {
-  // Prefixes nest or are apart, so one that is covered follows, by first address, the one that covers it.
-  const inOrder = [...new Set(cidrs)].sort((a, b) => {
-    const [x, y] = [cidrOf(a), cidrOf(b)];
-    return x.first === y.first ? x.prefix - y.prefix : x.first < y.first ? -1 : 1;
-  });
-  let end = -1n;
-  const kept = inOrder.filter((cidr) => {
-    const { last } = cidrOf(cidr);
-    if (last <= end) return false;
-    end = last;
-    return true;
-  });
-  return kept.sort();
-}
-
 function chain(name: string, hook: string | undefined, rules: readonly string[]): string[] {
   return [`  chain ${name} {`, ...(hook ? [`    ${hook}`] : []), ...rules.map((rule) => `    ${rule}`), "  }"];
 }
 
 function prerouting(networks: readonly NetworkRules[], { fib }: NftFeatures, uplink: UplinkRules): string[] {
-  const fromPod = [
-    `ip6 saddr :: icmpv6 type { ${UNSPECIFIED} } accept`,
-    ...(fib ? ['fib saddr . iif oif missing counter drop comment "not the address of this pod"'] : []),
-  ];
+  const spoofed = fib ? ['fib saddr . iif oif missing counter drop comment "not the address of this pod"'] : [];
+  const fromPod = ["meta l4proto icmpv6 jump icmp_of_pod", ...spoofed];
   const fromOverlay = networks.flatMap((network) =>
     FAMILIES.filter((family) => ofFamily(network.podCidrs, family).length > 0).map(
       (family) =>
@@ -203,8 +150,9 @@ function prerouting(networks: readonly NetworkRules[], { fib }: NftFeatures, upl
     ),
   );
   return [
+    ...icmpOfPods(spoofed),
     ...chain("from_pod", undefined, fromPod),
-    ...chain("from_overlay", undefined, [...fromHosts, ...fromOverlay]),
+    ...chain("from_overlay", undefined, [ND_OF_NODES, ...fromHosts, ...fromOverlay]),
     ...chain("prerouting", "type filter hook prerouting priority raw; policy accept;", [
       `iifgroup ${PODS} goto from_pod`,
       `iifgroup ${OVERLAY} goto from_overlay`,
@@ -236,7 +184,7 @@ const ownBusiness = (network: NetworkRules, ports: string): string[] =>
 const portsOf = (networks: readonly NetworkRules[]): string =>
   [...new Set(networks.flatMap(({ port, peerPorts = [] }) => [port, ...peerPorts]))].sort((a, b) => a - b).join(", ");
 
-function input(networks: readonly NetworkRules[], uplink: UplinkRules): string[] {
+function input(networks: readonly NetworkRules[], { fib }: NftFeatures, uplink: UplinkRules): string[] {
   const fromPeers = networks.flatMap((network) =>
     chain(`vxlan_${network.vni}`, undefined, [
       ...FAMILIES.map((family) => `${IP[family]} saddr @${setName("peers", network, family)} accept`),
@@ -249,18 +197,31 @@ function input(networks: readonly NetworkRules[], uplink: UplinkRules): string[]
     const chains = those.map(({ vni }) => `${vni} : goto vxlan_${vni}`).join(", ");
     return `udp dport ${port} @th,96,24 vmap { ${chains} }`;
   });
-  const fromPod =
-    networks.length > 0
-      ? [`iifgroup ${PODS} udp dport { ${portsOf(networks)} } counter drop comment "VXLAN from a pod"`]
-      : [];
+  if (networks.length === 0) return chain("input", "type filter hook input priority raw; policy accept;", []);
+  const toMany = [
+    'meta pkttype != host counter drop comment "broadcast or multicast to this node"',
+    ...(fib ? ['fib daddr type != local counter drop comment "broadcast or multicast to this node"'] : []),
+  ];
   return [
     ...fromPeers,
-    ...chain("input", "type filter hook input priority raw; policy accept;", [...uplink.input, ...fromPod, ...ours]),
+    ...chain("to_node_from_pod", undefined, [
+      ND_OF_PODS,
+      ...toMany,
+      `udp dport { ${portsOf(networks)} } counter drop comment "VXLAN from a pod"`,
+    ]),
+    ...chain("to_node_from_overlay", undefined, toMany),
+    ...chain("input", "type filter hook input priority raw; policy accept;", [
+      ...uplink.input,
+      `iifgroup ${PODS} goto to_node_from_pod`,
+      `iifgroup ${OVERLAY} goto to_node_from_overlay`,
+      ...ours,
+    ]),
   ];
 }
 
 function forward(networks: readonly NetworkRules[], uplink: UplinkRules): string[] {
   const ports = portsOf(networks);
+  const underlay = hasUnderlay(networks, uplink);
   const rules =
     networks.length > 0
       ? [
@@ -275,9 +236,13 @@ function forward(networks: readonly NetworkRules[], uplink: UplinkRules): string
               return `${IP[family]} daddr @${pods} rt ${IP[family]} nexthop != @${pods} counter drop comment "no pod has this address"`;
             }),
           ),
+          ...(underlay ? [`iifgroup ${PODS} goto next_hop`] : []),
         ]
       : [];
-  return chain("forward", "type filter hook forward priority raw; policy accept;", rules);
+  return [
+    ...(underlay ? NEXT_HOP : []),
+    ...chain("forward", "type filter hook forward priority raw; policy accept;", rules),
+  ];
 }
 
 function postrouting(networks: readonly NetworkRules[], features: NftFeatures, uplink: UplinkRules): string[] {

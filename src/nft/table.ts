@@ -4,18 +4,20 @@
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { NftError, type RunTool } from "./run.ts";
-import { ALL_FEATURES, type NetworkRules, type NftFeatures, renderRuleset, TABLE } from "./ruleset.ts";
+import { ALL_FEATURES, type NetworkRules, type NftFeatures, OWN_TABLES, renderRuleset, TABLE } from "./ruleset.ts";
 
 /** A table that needs one feature only. */
 const PROBES: Record<keyof NftFeatures, string> = {
   fib: "chain c { type filter hook prerouting priority raw; fib saddr . iif oif missing drop; }",
   fullyRandom: "chain c { type nat hook postrouting priority srcnat; masquerade fully-random; }",
+  arp: "chain c { type filter hook input priority filter; arp operation request drop; }",
 };
 
 /** What a missing feature means, for the reader. */
 export const WITHOUT: Record<keyof NftFeatures, string> = {
   fib: "this kernel has no nft_fib_inet: pods can send from addresses that are not theirs",
   fullyRandom: "this kernel has no fully random masquerading: concurrent connections may lose their first packet",
+  arp: "this kernel has no nf_tables_arp: pods can fill this node's table of neighbours by ARP",
 };
 
 /** Applies a ruleset's text in one transaction. @throws NftError */
@@ -31,7 +33,7 @@ export async function probeFeatures(run: RunTool): Promise<NftFeatures> {
       await run(
         "nft",
         ["--check", "-f", "-"],
-        `table inet ${TABLE}_probe {\n${PROBES[feature].replaceAll("; ", "\n")}\n}\n`,
+        `table ${feature === "arp" ? "arp" : "inet"} ${TABLE}_probe {\n${PROBES[feature].replaceAll("; ", "\n")}\n}\n`,
       );
     } catch (error) {
       if (!(error instanceof NftError) || error.reason !== "refused") throw error;
@@ -57,15 +59,17 @@ export async function applyNetworks(
   } catch (error) {
     if (!(error instanceof NftError) || error.reason !== "refused") throw error;
     const found = await probeFeatures(run);
-    if (found.fib === features.fib && found.fullyRandom === features.fullyRandom) throw error;
+    if ((Object.keys(found) as (keyof NftFeatures)[]).every((name) => found[name] === features[name])) throw error;
     await applyRuleset(run, renderRuleset(networks, found, uplinks));
     return found;
   }
 }
 
-/** Deletes the table. Returns whether there was one. @throws NftError */
+/** Deletes our tables. Returns whether there was one. @throws NftError */
 export async function removeTable(run: RunTool): Promise<boolean> {
-  const there = (await run("nft", ["list", "tables", "inet"])).split("\n").includes(`table inet ${TABLE}`);
-  if (there) await run("nft", ["-f", "-"], `add table inet ${TABLE}\ndelete table inet ${TABLE}\n`);
-  return there;
+  const tables = (await run("nft", ["list", "tables"])).split("\n");
+  const there = OWN_TABLES.filter((table) => tables.includes(`table ${table}`));
+  if (there.length > 0)
+    await run("nft", ["-f", "-"], there.map((table) => `add table ${table}\ndelete table ${table}\n`).join(""));
+  return there.length > 0;
 }

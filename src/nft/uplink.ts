@@ -81,7 +81,7 @@ export function uplinkRules(end: UplinkEnd, ports: string, masquerade: string): 
         `oifgroup { ${[PODS, OVERLAY, UPLINK].join(", ")} } ${drop("to a pod or another network")}`,
         `udp dport { ${ports} } ${drop("VXLAN from a pod")}`,
         ...toInside,
-        "accept",
+        "goto next_hop",
       ]),
       ...chain("to_uplink", INWARDS),
     ],

@@ -22,6 +22,7 @@ import { PodLinkError } from "./errors.ts";
 import { sourcesOf } from "./host-sources.ts";
 import { GATEWAY, HOST_MAC, hostIfname, podMacOf } from "./names.ts";
 import { hostOperations, pairOperation, podOperations } from "./plan.ts";
+import { arpFilter } from "./neighbours.ts";
 import { Arrival, settleCarrier } from "./ready.ts";
 import type { PodLink, PodLinkSpec } from "./types.ts";
 
@@ -209,7 +210,10 @@ function setUp(work: Work, made: Link | undefined, arrival: Arrival): void {
   }
   const wantsIpv6 = addresses.some((ip) => familyOf(ip) === 6);
   const there = elsewhere(spec, work.hostFd).netns;
-  const prepareHostEnd = () => prepareIpv6(hostName, wantsIpv6);
+  const prepareHostEnd = () => {
+    if (!bridge) initSysctlIfAny(arpFilter(hostName), 1);
+    return prepareIpv6(hostName, wantsIpv6);
+  };
   const hostIpv6 = there === undefined ? prepareHostEnd() : withNetns(there, prepareHostEnd);
   const podIpv6 = withNetns(podFd, () => prepareIpv6(ifname, wantsIpv6));
   if (wantsIpv6 && !(hostIpv6 && podIpv6)) {
@@ -217,7 +221,7 @@ function setUp(work: Work, made: Link | undefined, arrival: Arrival): void {
   }
   if (wantsIpv6 && !bridge) arrival.expect(GATEWAY[6], peer, there);
   for (const ip of addresses) if (familyOf(ip) === 6) arrival.expect(ip, index, podFd);
-  const hostEnd = { index: peer, addresses, alias, ipv6: hostIpv6 };
+  const hostEnd = { index: peer, addresses, alias, podMac, ipv6: hostIpv6 };
   const podEnd = { index, addresses, mac: podMac, ipv6: podIpv6 };
   const sandbox = `sandbox ${spec.netns}`;
   if (bridge) {

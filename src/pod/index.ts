@@ -10,5 +10,6 @@ export { listPodLinks } from "./host-ends.ts";
 export { hostSources, type HostSources } from "./host-sources.ts";
 export { GATEWAY, HOST_MAC, hostIfname, podMacOf } from "./names.ts";
 export { type AttachedPod, hostEndRepairs, repairHostEnds, sourceChanges } from "./repair.ts";
-export { hostRoute } from "./plan.ts";
+export { repairNeighbours } from "./neighbours.ts";
+export { hostRoute, newNeighbour } from "./plan.ts";
 export type { PodBridge, PodLink, PodLinkExpectation, PodLinkSpec } from "./types.ts";

@@ -3,7 +3,8 @@
  *
  * The pod's addresses are /32 and /128 and everything goes through a link-local gateway, so neighbouring pods are
  * reached like any other: routed by the node. The pod knows the gateway's MAC from the start (permanent neighbours)
- * and never asks for it. The node finds a pod by a host route, and its MAC by ARP or ND as usual.
+ * and never asks for it. The node finds a pod by a host route, and its MAC by a neighbour that has its place from the start
+ * (neighbours.ts).
  *
  * A chained plugin may change the pod's MAC (tuning does), and with that the kernel forgets the pod's neighbours, permanent
  * ones too. So the host end has the gateways' addresses and answers for them: fe80::1 with scope link, as IPv6 needs it,
@@ -21,6 +22,8 @@ import { GATEWAY, HOST_MAC, hostPrefix } from "./names.ts";
 /** rtnetlink scopes (rtnetlink(7)). */
 export const SCOPE_LINK = 253;
 const SCOPE_HOST = 254;
+/** NUD_NONE (linux/neighbour.h): the MAC is not known, and is asked for when it is needed. */
+const NUD_NONE = 0;
 
 /** What both ends' operations depend on. */
 export interface EndPlan {
@@ -61,7 +64,8 @@ export function pairOperation(o: {
 /** How the host end has the gateways' addresses. */
 export const GATEWAY_ADDRESS = {
   4: { prefix: 32, scope: SCOPE_HOST },
-  6: { prefix: 64, scope: SCOPE_LINK, nodad: true },
+  // Of its prefix nothing but the pod's own address is on the link: that has a route of its own.
+  6: { prefix: 64, scope: SCOPE_LINK, nodad: true, noPrefixRoute: true },
 } as const;
 
 /** The way from the host to a pod's address. @param ifindex of the host end. @param sources see host-sources.ts */
@@ -72,11 +76,21 @@ export function hostRoute(ip: string, ifindex: number, sources: HostSources = {}
   return prefSrc === undefined ? route : { ...route, prefSrc };
 }
 
-/** The host end: up, the pod's gateways, and a route to each of the pod's addresses, unless it is on standby. */
+/** The neighbour of a pod that is being made: see neighbours.ts. */
+export const newNeighbour = (ip: string, ifindex: number): Operation => ({
+  op: "replace",
+  kind: "neighbour",
+  neighbour: { ifindex, ip, state: NUD_NONE, external: true },
+});
+
+/**
+ * The host end: up, the pod's gateways, and a route and a neighbour for each of the pod's addresses, unless it is on standby. Its
+ * link-local address is among them: no other is heard there.
+ */
 export function hostOperations(
-  o: EndPlan & { alias: string; standby?: boolean | undefined; sources?: HostSources | undefined },
+  o: EndPlan & { alias: string; podMac: string; standby?: boolean | undefined; sources?: HostSources | undefined },
 ): Operation[] {
-  const { index, addresses, ipv6, alias, standby = false, sources } = o;
+  const { index, addresses, ipv6, alias, podMac, standby = false, sources } = o;
   const operations: Operation[] = [
     { op: "set", kind: "link", link: { index, alias, ...(ipv6 && { addrGenMode: "none" as const }) } },
     { op: "set", kind: "link", link: { index, up: true } },
@@ -85,7 +99,12 @@ export function hostOperations(
     const family = familyOf(ip);
     const gateway = { ifindex: index, ip: GATEWAY[family], ...GATEWAY_ADDRESS[family] };
     operations.push({ op: "add", kind: "address", address: gateway });
-    if (!standby) operations.push({ op: "add", kind: "route", route: hostRoute(ip, index, sources) });
+    const reached = [...(standby ? [] : [ip]), ...(family === 6 ? [linkLocalOf(podMac)] : [])];
+    for (const one of reached)
+      operations.push(
+        { op: "add", kind: "route", route: hostRoute(one, index, one === ip ? sources : {}) },
+        newNeighbour(one, index),
+      );
   }
   return operations;
 }

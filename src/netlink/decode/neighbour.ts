@@ -44,6 +44,7 @@ export function decodeNeighbour(data: Buffer): NeighbourMessage | undefined {
   if (address === undefined) return undefined;
   const neighbour: Neighbour = { ifindex, ip: address, state };
   if (hardware !== undefined) neighbour.mac = hardware;
+  if (flags & NTF_EXT_LEARNED) neighbour.external = true;
   return { kind: "neighbour", neighbour };
 }
 

@@ -30,7 +30,13 @@ export function ndmsg(w: MessageWriter, family: number, ifindex: number, state: 
 
 /** The body of a message about a neighbour. */
 export function neighbour(w: MessageWriter, n: Neighbour): void {
-  ndmsg(w, familyOf(n.ip) === 4 ? AF_INET : AF_INET6, n.ifindex, n.state ?? NUD_PERMANENT, 0);
+  ndmsg(
+    w,
+    familyOf(n.ip) === 4 ? AF_INET : AF_INET6,
+    n.ifindex,
+    n.state ?? NUD_PERMANENT,
+    n.external ? NTF_EXT_LEARNED : 0,
+  );
   w.attribute(NDA.DST, ipToBytes(n.ip));
   if (n.mac !== undefined) w.attribute(NDA.LLADDR, macToBytes(n.mac));
 }

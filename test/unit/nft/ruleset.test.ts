@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type NetworkRules, renderRuleset } from "../../../src/nft/index.ts";
+import { ALL_FEATURES, type NetworkRules, renderRuleset } from "../../../src/nft/index.ts";
 
 const rules: NetworkRules = {
   network: "default",
@@ -60,7 +60,7 @@ describe("the ruleset", () => {
     const drop = 'counter drop comment "a pod of this node, from outside"';
     const blue = { ...rules, network: "blue", vni: 77, podCidrs: ["10.8.0.0/24", "10.9.0.0/24"] };
     const text = renderRuleset([rules, blue]);
-    assert.deepEqual(chainOf(text, "from_overlay"), [
+    assert.deepEqual(chainOf(text, "from_overlay").slice(1), [
       `ip saddr 10.244.1.0/24 ${drop}`,
       `ip6 saddr fd00:10:244:1::/64 ${drop}`,
       `ip saddr @pods4_77 ${drop}`,
@@ -70,11 +70,11 @@ describe("the ruleset", () => {
   it("takes single addresses of pods here from the overlay where host routes say so, and asks that of nothing else", () => {
     const drop = 'counter drop comment "a pod of this node, from outside"';
     const text = renderRuleset([{ ...rules, podCidrs: ["10.244.1.0/24"], hostRoutes: true }]);
-    assert.deepEqual(chainOf(text, "from_overlay"), [
+    assert.deepEqual(chainOf(text, "from_overlay").slice(1), [
       "iifgroup 0x534c ip saddr 10.244.1.0/24 fib saddr . iif oif exists accept",
       `ip saddr 10.244.1.0/24 ${drop}`,
     ]);
-    assert.doesNotMatch(renderRuleset([{ ...rules, hostRoutes: true }], { fib: false, fullyRandom: true }), /fib/);
+    assert.doesNotMatch(renderRuleset([{ ...rules, hostRoutes: true }], { ...ALL_FEATURES, fib: false }), /fib/);
   });
 
   it("lets go at once of what goes to a pod or into the overlay, and of nothing else", () => {
@@ -85,14 +85,40 @@ describe("the ruleset", () => {
       'iifgroup 0x534b udp dport { 4789, 8472 } counter drop comment "VXLAN from a pod"',
       'ip daddr @pods4_4096 rt ip nexthop != @pods4_4096 counter drop comment "no pod has this address"',
       'ip6 daddr @pods6_4096 rt ip6 nexthop != @pods6_4096 counter drop comment "no pod has this address"',
+      "iifgroup 0x534b goto next_hop",
     ]);
   });
 
   it("keeps pods from the VXLAN ports of their node before it asks who is a peer", () => {
-    assert.deepEqual(chainOf(renderRuleset([{ ...rules, peerPorts: [8472] }]), "input").slice(1), [
-      'iifgroup 0x534b udp dport { 4789, 8472 } counter drop comment "VXLAN from a pod"',
+    const text = renderRuleset([{ ...rules, peerPorts: [8472] }]);
+    assert.equal(
+      chainOf(text, "to_node_from_pod").at(-1),
+      'udp dport { 4789, 8472 } counter drop comment "VXLAN from a pod"',
+    );
+    assert.deepEqual(chainOf(text, "input").slice(1), [
+      "iifgroup 0x534b goto to_node_from_pod",
+      "iifgroup 0x534c goto to_node_from_overlay",
       "udp dport 4789 @th,96,24 vmap { 4096 : goto vxlan_4096 }",
     ]);
+  });
+
+  it("lets no broadcast or multicast of pods and nodes to this node's own programs, but what pods need of ND", () => {
+    for (const [from, first] of [
+      ["pod", 1],
+      ["overlay", 0],
+    ] as const) {
+      const rules4 = chainOf(renderRuleset([rules]), `to_node_from_${from}`);
+      assert.match(rules4[first] ?? "", /^meta pkttype != host counter drop/);
+      assert.match(rules4[first + 1] ?? "", /^fib daddr type != local counter drop/);
+    }
+  });
+
+  it("bounds what pods ask for and answer, and hears no ARP or ND over the overlay", () => {
+    const text = renderRuleset([rules]);
+    assert.match(chainOf(text, "of_pod")[0] ?? "", /limit rate over/);
+    assert.match(chainOf(text, "icmp_of_pod")[0] ?? "", /limit rate over/);
+    assert.match(chainOf(text, "from_overlay")[0] ?? "", /^icmpv6 type .* drop/);
+    assert.doesNotMatch(renderRuleset([rules], { ...ALL_FEATURES, arp: false }), /table arp/);
   });
 
   it("names no device: names are copied for every packet", () => {
@@ -112,7 +138,10 @@ describe("the ruleset", () => {
   });
 
   it("leaves out what the kernel cannot do", () => {
-    assert.doesNotMatch(renderRuleset([rules], { fib: false, fullyRandom: false }), /fib|fully-random/);
+    assert.doesNotMatch(
+      renderRuleset([rules], { ...ALL_FEATURES, fib: false, fullyRandom: false }),
+      /fib|fully-random/,
+    );
   });
 
   it("refuses what is no address, prefix or name instead of passing it on", () => {

@@ -48,15 +48,16 @@ function kernelWithout(lacking: RegExp, applied: string[] = []): RunTool {
 describe("a kernel that lacks a feature", () => {
   it("is asked for one at a time", async () => {
     assert.deepEqual(await probeFeatures(kernelWithout(/nothing lacks/)), ALL_FEATURES);
-    assert.deepEqual(await probeFeatures(kernelWithout(/fib saddr/)), { fib: false, fullyRandom: true });
-    assert.deepEqual(await probeFeatures(kernelWithout(/fully-random/)), { fib: true, fullyRandom: false });
+    assert.deepEqual(await probeFeatures(kernelWithout(/fib saddr/)), { ...ALL_FEATURES, fib: false });
+    assert.deepEqual(await probeFeatures(kernelWithout(/fully-random/)), { ...ALL_FEATURES, fullyRandom: false });
+    assert.deepEqual(await probeFeatures(kernelWithout(/table arp/)), { ...ALL_FEATURES, arp: false });
   });
 
   it("gets the table without it, in place of none", async () => {
     const applied: string[] = [];
     assert.deepEqual(await applyNetworks(kernelWithout(/fib saddr/, applied), [], ALL_FEATURES), {
+      ...ALL_FEATURES,
       fib: false,
-      fullyRandom: true,
     });
     assert.equal(applied.length, 1);
   });
