@@ -177,6 +177,8 @@ static int run(const char *dir, const char *name, int argc, char **argv) {
 static const long long ACCEPT_MS = 2000;
 /* How long it may take from then on. Nobody else may work on the attachment meanwhile, so this is an error, not a detour. */
 static const long long ANSWER_MS = 110 * 1000;
+/* How long VERSION waits for its stdin. */
+static const long long VERSION_MS = 300;
 /* How long a runtime may leave our answer unread. */
 static const long long WRITE_MS = 5000;
 
@@ -246,8 +248,15 @@ static int receive_all(int fd, void *data, size_t length, long long until) {
   return 1;
 }
 
+/*
+ * Reads stdin to its end. VERSION needs nothing of it and is asked by hand as well, from a terminal or with a stdin that nobody
+ * closes: then what has come by now does.
+ */
 static void read_configuration(void) {
+  int version = strcmp(getenv("CNI_COMMAND"), "VERSION") == 0;
+  long long until = now_ms() + VERSION_MS;
   while (configuration_length < sizeof configuration) {
+    if (version && !ready(0, POLLIN, until)) return;
     ssize_t n = read(0, configuration + configuration_length, sizeof configuration - configuration_length);
     if (n > 0) configuration_length += n;
     else if (n == 0 || errno != EINTR) return;

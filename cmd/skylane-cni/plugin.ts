@@ -3,7 +3,7 @@
  * `handle`; here is only what a process adds to it.
  */
 import { readSync, writeSync } from "node:fs";
-import { type CniAnswer, handle } from "../../src/cni/index.ts";
+import { type CniAnswer, handle, SUPPORTED_VERSIONS } from "../../src/cni/index.ts";
 import { monotonicMs } from "../../src/sys/index.ts";
 
 /** One byte more than is accepted, so that a larger request is seen to be one. */
@@ -45,11 +45,16 @@ function writeStdout(text: string): void {
 }
 
 async function main(): Promise<void> {
-  // Somebody at a terminal is told what this is rather than waited for.
-  const stdin = process.env.CNI_COMMAND ? readStdin() : "";
+  // No runtime: somebody at a terminal, who is told what this is, as the reference plugins do.
+  if (!process.env.CNI_COMMAND) {
+    const version = process.env.SKYLANE_VERSION ?? "dev";
+    process.stderr.write(`CNI skylane plugin ${version}\n`);
+    process.stderr.write(`CNI protocol versions supported: ${SUPPORTED_VERSIONS.join(", ")}\n`);
+    return;
+  }
   const answer: CniAnswer = await handle({
     env: process.env,
-    stdin,
+    stdin: readStdin(),
     startedAt: monotonicMs() - process.uptime() * 1000,
   });
   process.exitCode = answer.exitCode;

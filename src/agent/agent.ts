@@ -123,7 +123,8 @@ export class Agent {
     this.#closers.push(() => this.#network.stop());
     this.#plugins = new RuntimePlugins({ config, log, onChange: look, alone: () => !this.#networks.any });
     this.#closers.push(() => this.#plugins.stop());
-    this.#networks = new Networks({ ...context, announced, onPresence: () => this.#network.filesChanged() });
+    const apiAway = (): string | undefined => this.#cluster.status.error;
+    this.#networks = new Networks({ ...context, announced, apiAway, onPresence: () => this.#network.filesChanged() });
     this.#closers.push(() => this.#networks.stop());
     const defined = (): Networks["defined"] => this.#networks.defined;
     this.#statuses = new NetworkStatuses({

@@ -20,7 +20,7 @@ export const GONE = "gone";
 export interface ServingHostOptions {
   /** In the agent's own namespace, which is the host's. */
   own: PodLinks;
-  networks: Pick<Networks, "linksAt" | "owns" | "prepare" | "linked" | "leaveIfEmpty">;
+  networks: Pick<Networks, "linksAt" | "owns" | "joinable" | "prepare" | "linked" | "leaveIfEmpty">;
   networkStatus: Pick<NetworkStatusWriter, "write">;
   gone: GoneFiles;
   log: Logger;
@@ -69,6 +69,7 @@ export function servingHost({
       if (!pod || uid === undefined || prepared.further.length === 0) return prepared;
       return { ...prepared, attached: (made) => networkStatus.write({ ...pod, uid }, made) };
     },
+    joinable: (network) => networks.joinable(network),
     linked: (attachment) => networks.linked(attachment),
     left: (network) => networks.leaveIfEmpty(network, names),
   });

@@ -18,7 +18,7 @@ import type { MemberContext } from "./member-context.ts";
 import { hasAttachments, readDefinition, recordedNetworks, writeDefinition } from "./member-records.ts";
 import { predecessorHasPods } from "./network-hold.ts";
 import { preparePod } from "./pod-preparation.ts";
-import type { PreparedPod } from "./pod-wishes.ts";
+import { type PreparedPod, requireJoinable } from "./pod-wishes.ts";
 import type { PodLinks } from "./pod-links.ts";
 import { Rounds } from "./rounds.ts";
 import type { NetworkStatus } from "./status.ts";
@@ -26,6 +26,8 @@ import { Turns } from "./turns.ts";
 
 /** What the networks need. */
 export interface NetworksOptions extends Omit<MemberContext, "blocks"> {
+  /** Why the API server cannot be asked; undefined while it can. */
+  apiAway: () => string | undefined;
   /** Whether there is any has changed: the plugin must know. */
   onPresence: () => void;
 }
@@ -160,6 +162,14 @@ export class Networks {
       join: (networks) => this.#joinAll(networks, keeper),
       keeperOf: (name) => this.#members.get(name),
     });
+  }
+
+  /** How a network stands that a pod may come to. @throws CniError with the reason why none can come to it now */
+  joinable(network: string): "joined" | "not joined" {
+    const { config, apiAway } = this.#options;
+    const isDefault = network === config.network;
+    if (!isDefault || this.any) requireJoinable(network, isDefault ? undefined : this.#defined, apiAway());
+    return isDefault || this.#members.has(network) ? "joined" : "not joined";
   }
 
   /** The link of an attachment is there; resolves when its network serves it. @throws CniError */

@@ -98,6 +98,18 @@ function requireDefined({ accepted, refused, known }: Defined, name: string): vo
   throw new CniError(CODE.tryAgain, `PodNetwork "${name}" is not known yet`, "The API server has not answered yet.");
 }
 
+/**
+ * Sees that a pod could come to a network. @param defined those of which it has to be one; @param away why the API server cannot be asked
+ * @throws CniError 11, 50 or 105
+ */
+export function requireJoinable(network: string, defined: Defined | undefined, away: string | undefined): void {
+  if (away !== undefined) {
+    const details = "Only the API server knows which pod networks a pod asks for; pods come once it answers.";
+    throw new CniError(CODE.notAvailable, `pods cannot come to network "${network}": ${away}`, details);
+  }
+  if (defined) requireDefined(defined, network);
+}
+
 /** A pod could not tell which of two networks with the same addresses it means. */
 function refuseOverlaps({ accepted }: Defined, networks: readonly string[]): void {
   for (const [i, a] of networks.entries()) {

@@ -27,8 +27,8 @@ const KEYS: Readonly<Record<string, keyof CniArgs>> = {
   MAC: "mac",
 };
 
-/** Kubernetes names are DNS subdomains (RFC 1123); other runtimes are a little freer, control characters never. */
-const POD_NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$/;
+/** Kubernetes names are DNS subdomains (RFC 1123); other runtimes are a little freer (podman's may end in "-"), control characters never. */
+const POD_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,252}$/;
 
 function bad(what: string, why: string): CniError {
   return new CniError(CODE.invalidEnvironment, `invalid environment variable CNI_ARGS: ${what}`, why);

@@ -2,9 +2,9 @@
  * One attachment, made whole or not at all. The order is what makes a kill at any point harmless: record, then addresses,
  * then the link; DEL, GC and the agent find whatever was begun by its record and take it back in the opposite order.
  */
-import { addressBits, EVERYTHING, type Family, familyOf } from "../addr/index.ts";
+import { addressBits, cidrContains, EVERYTHING, type Family, familyOf } from "../addr/index.ts";
 import type { PublishedNetwork } from "../config/index.ts";
-import { type PodLink, type PodLinkSpec, SOURCE_TABLE } from "../pod/index.ts";
+import { type PodLink, PodLinkError, type PodLinkSpec, SOURCE_TABLE } from "../pod/index.ts";
 import { parseArgs } from "./args.ts";
 import type { AttachmentRecord } from "./attachments.ts";
 import { Delegate } from "./delegate.ts";
@@ -17,6 +17,7 @@ import type { AttachOptions } from "./options.ts";
 import { requireWide } from "./published-state.ts";
 import type { VerbInput } from "./request.ts";
 import { canonicalDst, type CniResult, type ResultRoute } from "./result.ts";
+import { besideAnother } from "./beside.ts";
 import { takeBack } from "./take-back.ts";
 import { toCniError } from "./translate.ts";
 
@@ -25,7 +26,7 @@ const MAX_ALIAS = 254;
 /** Smallest MTU over which IPv6 works (RFC 8200, section 5). */
 const MIN_IPV6_MTU = 1280;
 
-function mtuOf(options: AttachOptions, published: PublishedNetwork): number {
+export function mtuOf(options: AttachOptions, published: PublishedNetwork): number {
   const mtu = options.mtu ?? published.mtu;
   if (mtu > published.mtu) {
     throw refuse(
@@ -86,6 +87,15 @@ async function giveAddresses(
       "A pod of this network gets one address a family; configure the plugin with one range a family.",
     );
   }
+  const { podCidrs } = published;
+  const foreign = ips.find((ip) => !podCidrs.some((cidr) => cidrContains(cidr, ip)));
+  if (foreign !== undefined) {
+    throw new CniError(
+      CODE.delegate,
+      `IPAM plugin "${delegate.type}" gave ${foreign}, which is in none of this node's pod CIDRs (${podCidrs.join(", ")})`,
+      "Other nodes send only what is for these CIDRs to this node, so the pod would get no answers. Configure the plugin with ranges of this node's CIDRs.",
+    );
+  }
   return { ips, routes: result.routes, dns: result.dns };
 }
 
@@ -100,14 +110,12 @@ function extraRoutes(given: Given, link: PodLink): ResultRoute[] {
   return routes;
 }
 
+/** What an answer says of a link beside the link itself. */
+type Where = Pick<PodLinkSpec, "netns" | "mtu" | "destinations" | "bySource" | "sourceTable" | "bridge">;
+
 /** What ADD answers. */
-function resultOf(
-  link: PodLink,
-  where: Pick<PodLinkSpec, "netns" | "mtu" | "destinations" | "bySource" | "bridge">,
-  extra: ResultRoute[],
-  dns: CniResult["dns"],
-): CniResult {
-  const { netns, mtu, destinations, bySource, bridge } = where;
+function resultOf(link: PodLink, where: Where, extra: ResultRoute[], dns: CniResult["dns"]): CniResult {
+  const { netns, mtu, destinations, bySource, sourceTable, bridge } = where;
   const everything = link.gateways.map((gw) => EVERYTHING[familyOf(gw)]);
   const gatewayOf = (family: Family): string | undefined => link.gateways.find((gw) => familyOf(gw) === family);
   return {
@@ -125,7 +133,9 @@ function resultOf(
         const gw = gatewayOf(familyOf(dst));
         return gw ? [{ dst, gw }] : [];
       }),
-      ...(bySource ? link.gateways.map((gw) => ({ dst: EVERYTHING[familyOf(gw)], gw, table: SOURCE_TABLE })) : []),
+      ...(bySource
+        ? link.gateways.map((gw) => ({ dst: EVERYTHING[familyOf(gw)], gw, table: sourceTable ?? SOURCE_TABLE }))
+        : []),
       ...extra,
     ],
     dns,
@@ -220,7 +230,8 @@ export async function attachOne(input: VerbInput, what: AttachInput): Promise<At
     ...(hostNetns && askedMac && { mac: askedMac }),
     ...(claim && { claim: { holder: claim, pod: parseArgs(env.CNI_ARGS).podName ?? "" } }),
   };
-  await begin(input, { owner, name: config.name, ...identity, ...origin }, delegate);
+  const record = { owner, name: config.name, ...identity, ...origin };
+  await begin(input, record, delegate);
   let link: PodLink | undefined;
   const undo = async (): Promise<void> => {
     // By the time that nobody took the answer, a DEL and another ADD may have come: theirs is not ours to take back.
@@ -240,16 +251,28 @@ export async function attachOne(input: VerbInput, what: AttachInput): Promise<At
     const given = await giveAddresses(input, owner, options, published, { delegate, claimed });
     const { ips: addresses } = given;
     const way = { ...(destinations && { destinations }), ...(bySource && { bySource }), ...(bridge && { bridge }) };
-    const where = { netns, mtu, ...(hostNetns && { hostNetns }), ...way };
-    link = await host.attachPod({
+    let where: Where = { netns, mtu, ...way };
+    const spec = {
       ...attachment,
+      ...where,
       alias,
       addresses,
+      ...(hostNetns && { hostNetns }),
       ...(askedMac && { mac: askedMac }),
       ...(standby && { standby }),
       ...(!bridge && { hostSources: vtepAddressesOf(published) }),
-      ...where,
-    });
+    };
+    try {
+      link = await host.attachPod(spec);
+    } catch (error) {
+      if (destinations || !(error instanceof PodLinkError && error.reason === "routed")) throw error;
+      const beside = besideAnother(host, spec);
+      where = { ...where, ...beside };
+      // What DEL and CHECK go by. Nothing of the link exists now, and its addresses are found by the sandbox as well.
+      host.attachments(config).end(attachment);
+      await begin(input, { ...record, ...beside }, delegate);
+      link = await host.attachPod({ ...spec, ...beside });
+    }
     if (hostNetns) await host.linked?.({ ...attachment, network: config.network, claimed, standby });
     const extra = extraRoutes(given, link);
     addExtraRoutes(host, netns, link.ifname, extra);

@@ -37,6 +37,8 @@ export interface AttachmentRecord extends Omit<Reservation, "ip"> {
   destinations?: readonly string[];
   /** What is sent from its addresses goes through it (see `PodLinkSpec`). */
   bySource?: boolean;
+  /** The routing table for that, where it is the interface's own. */
+  sourceTable?: number;
   /** Path of the network namespace in which its host end is, where that is not the host's. */
   hostNetns?: string;
 }

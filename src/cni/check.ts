@@ -3,7 +3,8 @@
  * plugins of the chain may change (another MAC address, further routes) is taken from there too. All differences
  * are named together.
  */
-import { parseInterfaceAddress } from "../addr/index.ts";
+import { EVERYTHING, familyOf, parseInterfaceAddress } from "../addr/index.ts";
+import { GATEWAY, type PodLinkExpectation } from "../pod/index.ts";
 import { Delegate } from "./delegate.ts";
 import { parseArgs } from "./args.ts";
 import { type Attachment, readAttachment, readNetns } from "./environment.ts";
@@ -12,7 +13,7 @@ import { get, refuse } from "./json.ts";
 import { readOptions } from "./options.ts";
 import { requirePublished } from "./published-state.ts";
 import type { VerbInput, VerbOutput } from "./request.ts";
-import { type CniResult, readResult } from "./result.ts";
+import { canonicalDst, type CniResult, readResult } from "./result.ts";
 import { requireSandbox } from "./sandbox.ts";
 
 interface Expected {
@@ -27,12 +28,39 @@ function expectedOf(result: CniResult, ifname: string, netns: string, hostIfname
   const interfaceOf = result.interfaces[index];
   if (!interfaceOf) return undefined;
   const addresses = result.ips
-    .filter((ip) => ip.interface === index)
+    // Addresses that a later plugin gave are through another gateway, and its to check.
+    .filter(
+      ({ interface: at, address, gateway }) => at === index && (!gateway || gateway === GATEWAY[familyOf(address)]),
+    )
     .map(({ address }) => parseInterfaceAddress(address).ip);
   const { mac, mtu } = interfaceOf;
   // One end alone may have been changed by a later plugin; then its MTU is that plugin's to check.
   const hostMtu = result.interfaces.find(({ name, sandbox }) => name === hostIfname && !sandbox)?.mtu;
   return { addresses, ...(mac && { mac: mac.toLowerCase() }), ...(mtu && mtu === hostMtu && { mtu }) };
+}
+
+/** Whether a result's route is one that ADD made, as far as its gateway tells. */
+const isOurs = ({ dst, gw }: CniResult["routes"][number]): boolean => gw === GATEWAY[familyOf(dst)];
+
+/** Destinations that a later plugin took out of the result, or turned to another gateway: what there is of them is its business. */
+function turnedOf({ routes }: CniResult, destinations: readonly string[]): string[] {
+  const kept = new Set(routes.filter(isOurs).map(({ dst }) => canonicalDst(dst)));
+  return destinations
+    .filter((dst) => !kept.has(dst))
+    .map((dst) => (dst === EVERYTHING[familyOf(dst)] ? "default" : dst));
+}
+
+/** Routes of a delegated IPAM plugin, as ADD put them into the result. */
+function furtherRoutes({ routes }: CniResult, known: readonly string[]): NonNullable<PodLinkExpectation["routes"]> {
+  return routes
+    .filter((route) => isOurs(route) && !known.includes(canonicalDst(route.dst)))
+    .map(({ dst, table, priority, mtu }) => ({
+      family: familyOf(dst),
+      dst: canonicalDst(dst),
+      ...(table !== undefined && { table }),
+      ...(priority !== undefined && { metric: priority }),
+      ...(mtu !== undefined && { mtu }),
+    }));
 }
 
 /** How one attachment differs from what ADD answered. @param macAsked its MAC may be a later plugin's work. */
@@ -44,12 +72,20 @@ function differencesOf(
   const attachment = { containerId, ifname };
   const expected = expectedOf(result, ifname, netns, host.hostIfname(containerId, ifname));
   if (!expected) return [`prevResult has no interface ${ifname} in sandbox ${netns}`];
-  const { hostNetns, bySource, destinations: own, claim } = host.attachments(config).find(attachment) ?? {};
+  const {
+    hostNetns,
+    bySource,
+    sourceTable,
+    destinations: own,
+    claim,
+  } = host.attachments(config).find(attachment) ?? {};
   // A MAC address that a runtime asks for may have been set by a later plugin too (tuning has the same capability).
   const neighboursForgotten = macAsked || expected.mac !== host.podMacOf(containerId, ifname);
   const where = { netns, ...(hostNetns && { hostNetns }) };
   const { bridge, destinations: whole } = hostNetns ? requirePublished(host, config, CODE.tryAgain) : {};
   const destinations = own ?? whole;
+  const known = destinations ?? expected.addresses.map((ip) => EVERYTHING[familyOf(ip)]);
+  const everything = Object.values(EVERYTHING);
   const differences = host.checkPod({
     ...where,
     ...attachment,
@@ -57,6 +93,10 @@ function differencesOf(
     ...(destinations && { destinations }),
     ...(bridge && { bridge }),
     ...(bySource && { bySource }),
+    ...(sourceTable !== undefined && { sourceTable }),
+    ...(!bridge && { turned: turnedOf(result, known) }),
+    ...(config.ipam !== undefined && { routes: furtherRoutes(result, [...known, ...everything]) }),
+    mtuLowered: true,
     ...(claim && { movable: true }),
     neighboursForgotten,
   });

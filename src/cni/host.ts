@@ -2,7 +2,9 @@
  * The machine that the verbs act on: pods' links, addresses, published state. The verbs take it as a value, so
  * that their decisions can be tested without a kernel and without root.
  */
-import { join } from "node:path";
+import { accessSync, constants, existsSync, statfsSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { FAMILIES, type Family, familyOf } from "../addr/index.ts";
 import { readPublished } from "../config/index.ts";
 import { Ipam, sandboxOf, uptime } from "../ipam/index.ts";
 import { type Route, Rtnl } from "../netlink/index.ts";
@@ -22,6 +24,8 @@ import type { NetConfig } from "./config.ts";
 import { type Duration, recordDuration } from "./durations.ts";
 import type { Attachment } from "./environment.ts";
 import type { Linked, Prepared, PrepareRequest } from "./further.ts";
+
+const MAIN_TABLE = 254;
 
 /** What the verbs need of a machine. */
 export interface Host {
@@ -55,6 +59,8 @@ export interface Host {
   detachPod(attachment: Parameters<typeof detachPod>[0]): void | Promise<void>;
   /** Takes routing by source out of a sandbox that lives on. @throws NetlinkError */
   forgetSource: typeof forgetSource;
+  /** Families of which the sandbox's main table has a default route. @throws NetlinkError, SysError */
+  defaultFamilies(netns: string): Family[];
   checkPod: typeof checkPod;
   hostIfname: typeof hostIfname;
   podMacOf: typeof podMacOf;
@@ -62,8 +68,17 @@ export interface Host {
   addRoutes(netns: string, ifname: string, routes: readonly Omit<Route, "ifindex">[]): void;
   /** The sandbox's loopback interface, set up or down first if asked to. @throws NetlinkError, SysError */
   loopback(netns: string, up?: boolean): { up: boolean; addresses: string[] };
-  /** Whether a device exists and is up, on the host or in the network namespace of that path. */
+  /**
+   * How a pod network stands that a pod may come to: one that this node has no part in yet is joined for it. Only the agent can tell, as
+   * for `prepare`. @throws CniError with the reason why no pod can come to it now
+   */
+  joinable?(network: string): "joined" | "not joined";
+  /** Whether a device exists and is up, on the host or in the network namespace of that path. @throws SysError, NetlinkError */
   deviceUp(name: string, netns?: string): boolean;
+  /** What is wrong below a VXLAN device: the address that it sends from is gone, or its interface is down. @throws SysError, NetlinkError */
+  underlayFault(name: string, netns?: string): string | undefined;
+  /** Whether records and addresses can be written. @throws Error of the system why not */
+  requireWritable(dataDir: string): void;
   /** Notes how long a verb took, for the metrics; never throws. */
   recordDuration(runDir: string, duration: Duration): void;
 }
@@ -99,6 +114,11 @@ export const realHost: Host = {
   attachPod,
   detachPod,
   forgetSource,
+  defaultFamilies(netns) {
+    using rtnl = Rtnl.open({ netns });
+    const there = rtnl.routes({ table: MAIN_TABLE }).filter(({ dst }) => dst === "default");
+    return FAMILIES.filter((family) => there.some((route) => route.family === family));
+  },
   checkPod,
   hostIfname,
   podMacOf,
@@ -120,5 +140,30 @@ export const realHost: Host = {
     using rtnl = Rtnl.open(netns === undefined ? {} : { netns });
     return rtnl.link(name)?.up === true;
   },
+  underlayFault(name, netns) {
+    using rtnl = Rtnl.open(netns === undefined ? {} : { netns });
+    const local = rtnl.link(name)?.vxlan?.local;
+    if (local === undefined) return undefined;
+    // A network's device is in a namespace of its own, and sends from that in which it was made.
+    using own = Rtnl.open();
+    return faultOfAddress(own, local);
+  },
+  requireWritable(dataDir) {
+    let dir = dataDir;
+    while (!existsSync(dir) && dirname(dir) !== dir) dir = dirname(dir);
+    accessSync(dir, constants.W_OK);
+    const { bfree, files, ffree } = statfsSync(dir);
+    // Some file systems do not count their files.
+    if (bfree === 0 || (files > 0 && ffree === 0))
+      throw Object.assign(new Error("no space is left"), { code: "ENOSPC" });
+  },
   recordDuration,
 };
+
+function faultOfAddress(rtnl: Rtnl, ip: string): string | undefined {
+  const there = rtnl.addresses({ family: familyOf(ip) }).find((address) => address.ip === ip);
+  if (!there) return `address ${ip}, which the tunnel sends from, is on no interface of this node`;
+  const link = rtnl.link(there.ifindex);
+  if (link?.up) return undefined;
+  return `interface ${link?.name ?? there.ifindex}, which has the tunnel's address ${ip}, is down`;
+}

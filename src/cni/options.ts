@@ -32,7 +32,8 @@ const WORD = /^[^\s\p{Cc}]+$/u;
 const withoutPrefix = (text: string): string => (text.includes("/") ? parseInterfaceAddress(text).ip : parseIp(text));
 
 function addresses(texts: readonly string[], path: string): string[] | undefined {
-  const ips = texts.map((text, i) => parsed(`${path}[${i}]`, text, withoutPrefix));
+  // podman names an address once for each of the ways in which it was asked for
+  const ips = [...new Set(texts.map((text, i) => parsed(`${path}[${i}]`, text, withoutPrefix)))];
   for (const family of [4, 6]) {
     if (ips.filter((ip) => familyOf(ip) === family).length > 1) {
       throw refuse(path, texts, `at most one IPv${family} address`, CODE.unsupportedField);
@@ -149,7 +150,8 @@ export function readOptions(raw: JsonObject, cniArgs: CniArgs): AttachOptions {
   const ips = requestedIps(runtime, args, cniArgs);
   const ranges = ipRanges(runtime);
   const mac = requestedMac(runtime, args, cniArgs);
-  const mtu = optionalInteger(raw, "mtu", { min: 68, max: 65_535 });
+  // As in the reference plugins, 0 is that of a key that is not set.
+  const mtu = get(raw, "mtu") === 0 ? undefined : optionalInteger(raw, "mtu", { min: 68, max: 65_535 });
   return {
     ...(ips && { ips }),
     ...(ranges && { ranges }),

@@ -37,12 +37,12 @@ export async function takeBack({ host, config, attachment, netns, keepLink, dele
       failures.push(toCniError(error));
     }
   };
-  const { more = [], hostNetns, bySource } = host.attachments(config).find(attachment) ?? {};
+  const { more = [], hostNetns, bySource, sourceTable } = host.attachments(config).find(attachment) ?? {};
   // At once: with its last pod a node leaves a network, which takes a while, and of networks a pod may have thirty.
   await Promise.all(more.map((place) => attempt(() => takeBackFurther({ host, config, attachment, netns }, place))));
   const where = { ...(netns && { netns }), ...(hostNetns && { hostNetns }) };
   if (!keepLink) await attempt(() => host.detachPod({ ...attachment, ...where }));
-  if (bySource && netns) await attempt(() => host.forgetSource(netns));
+  if (bySource && netns) await attempt(() => host.forgetSource(netns, sourceTable));
   const detached = failures.length === 0;
   // An address whose interface is still there is still in use.
   if (detached) await attempt(() => void host.ipam(config).release(attachment));

@@ -17,6 +17,7 @@ const transient = (errno: string | undefined): boolean => errno !== undefined &&
 const POD_LINK: Readonly<Record<Exclude<PodLinkReason, "kernel">, number>> = {
   attached: CODE.alreadyAttached,
   occupied: CODE.alreadyAttached,
+  routed: CODE.alreadyAttached,
   invalid: CODE.invalidConfig,
 };
 

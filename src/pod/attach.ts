@@ -17,10 +17,10 @@ import {
 } from "../netlink/index.ts";
 import { closeFd, initSysctlIfAny, netnsIdentity, openNetns, sameNetns, withNetns, writeSysctl } from "../sys/index.ts";
 import { bridgedHostOperations, bridgedPodOperations } from "./bridged.ts";
-import { removeSourceRules } from "./by-source.ts";
+import { removeSourceRules, SOURCE_TABLE } from "./by-source.ts";
 import { PodLinkError } from "./errors.ts";
 import { sourcesOf } from "./host-sources.ts";
-import { GATEWAY, HOST_MAC, hostIfname, podMacOf } from "./names.ts";
+import { GATEWAY, HOST_MAC, hostIfname, hostPrefix, podMacOf } from "./names.ts";
 import { hostOperations, pairOperation, podOperations } from "./plan.ts";
 import { arpFilter } from "./neighbours.ts";
 import { Arrival, settleCarrier } from "./ready.ts";
@@ -203,7 +203,7 @@ const describeLink = ({ kind, mac }: Link): string => [kind ?? "physical", mac].
 
 function setUp(work: Work, made: Link | undefined, arrival: Arrival): void {
   const { spec, hostName, podMac, podFd, host, pod } = work;
-  const { addresses, alias, ifname, destinations, bySource, bridge, standby, hostSources = [] } = spec;
+  const { addresses, alias, ifname, destinations, bySource, sourceTable, bridge, standby, hostSources = [] } = spec;
   const { index, peerIndex: peer } = made ?? {};
   if (index === undefined || peer === undefined) {
     throw new PodLinkError("kernel", `interface ${ifname} vanished from sandbox ${spec.netns} while it was set up`);
@@ -236,7 +236,7 @@ function setUp(work: Work, made: Link | undefined, arrival: Arrival): void {
     apply(work, pod, sandbox, bridgedPodOperations({ ...podEnd, bridge }));
   } else {
     apply(work, host, "the host", hostOperations({ ...hostEnd, standby, sources: sourcesOf(hostSources) }));
-    apply(work, pod, sandbox, podOperations({ ...podEnd, destinations, bySource }));
+    apply(work, pod, sandbox, podOperations({ ...podEnd, destinations, bySource, sourceTable }));
   }
   settleCarrier(host, peer);
 }
@@ -253,13 +253,15 @@ function prepareIpv6(ifname: string, wanted: boolean): boolean {
 }
 
 /** @throws PodLinkError when the kernel refused one of the steps in the namespace that `rtnl` talks to. */
-function apply({ spec }: Work, rtnl: Rtnl, where: string, operations: readonly Operation[]): void {
+function apply({ spec, host }: Work, rtnl: Rtnl, where: string, operations: readonly Operation[]): void {
   const failures = rtnl.executeAll(operations).filter((failure) => !isThere(rtnl, failure));
   const [first] = failures.flatMap((failure) => withoutSource(rtnl, failure));
   if (!first) return;
   const what = `interface ${spec.ifname} of ${spec.alias} could not be set up`;
   const conflict = conflictOf(rtnl, first);
   const options = { cause: first.error, code: first.error.code };
+  if (conflict && rtnl !== host && isDefaultRoute(first.operation))
+    throw new PodLinkError("routed", `${what}: ${where} ${conflict}`, options);
   if (conflict) throw new PodLinkError("occupied", `${what}: ${where} ${conflict}, which was left alone`, options);
   throw new PodLinkError("kernel", `${what} in ${where}`, options);
 }
@@ -289,6 +291,13 @@ function withoutSource(rtnl: Rtnl, failure: OperationFailure): OperationFailure[
   return prefSrc === undefined ? [failure] : [...rtnl.executeAll([{ ...operation, route }])];
 }
 
+/** Whether an operation makes the pod's default route, or the way to the gateway of that. */
+function isDefaultRoute(operation: Operation): boolean {
+  if (operation.kind !== "route") return false;
+  const { dst, table = MAIN_TABLE } = operation.route;
+  return table === MAIN_TABLE && (dst === "default" || dst === hostPrefix(GATEWAY[4]));
+}
+
 /** Who has the route that we wanted to add: another pod with this address, another plugin, or the operator. */
 function conflictOf(rtnl: Rtnl, { operation, error }: OperationFailure): string | undefined {
   if (error.code !== "EEXIST" || operation.kind !== "route") return undefined;
@@ -304,7 +313,7 @@ function takeBack({ pod, host, spec, hostName }: Work, failure: unknown): unknow
   try {
     const inPod = pod.link(spec.ifname);
     const onHost = host.link(hostName);
-    if (spec.bySource) removeSourceRules(pod);
+    if (spec.bySource) removeSourceRules(pod, spec.sourceTable ?? SOURCE_TABLE);
     if (inPod && onHost && isPair(inPod, onHost)) {
       pod.execute({ op: "del", kind: "link", link: { index: inPod.index, name: spec.ifname } });
     }

@@ -5,7 +5,7 @@
 import { NetlinkError, Rtnl } from "../netlink/index.ts";
 import { SysError } from "../sys/index.ts";
 import { isHostEnd, PATIENCE_MS } from "./attach.ts";
-import { removeSourceRules } from "./by-source.ts";
+import { removeSourceRules, SOURCE_TABLE } from "./by-source.ts";
 import { hostIfname, podMacOf } from "./names.ts";
 
 /** The kernel's words for a device that went away meanwhile. */
@@ -48,9 +48,9 @@ export function detachFromSandbox({ containerId, ifname, netns }: DetachRequest)
 }
 
 /** Takes routing by source out of a sandbox that lives on without the interface. @throws NetlinkError */
-export function forgetSource(netns: string): void {
+export function forgetSource(netns: string, table: number = SOURCE_TABLE): void {
   using pod = openThere(netns);
-  if (pod) removeSourceRules(pod);
+  if (pod) removeSourceRules(pod, table);
 }
 
 /** A namespace's socket, `undefined` when it is gone, with all links in it, or was never a namespace. */

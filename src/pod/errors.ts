@@ -5,10 +5,11 @@
 /**
  * - `attached`: this attachment has its link already (a second ADD without a DEL)
  * - `occupied`: somebody else's interface, route or name is in the way; it was left alone
+ * - `routed`: another interface of the sandbox has the pod's default route; nothing was left behind
  * - `invalid`: no kernel state could satisfy the request
  * - `kernel`: the kernel refused a step; everything was taken back
  */
-export type PodLinkReason = "attached" | "occupied" | "invalid" | "kernel";
+export type PodLinkReason = "attached" | "occupied" | "routed" | "invalid" | "kernel";
 
 /** The link was not made, and nothing of it was left behind unless the message says so. */
 export class PodLinkError extends Error {

@@ -1,7 +1,7 @@
 /** What a pod gets: a veth pair, its addresses, routes and neighbours. */
 export { attachPod, attachPodAsync, PATIENCE_MS } from "./attach.ts";
 export { POD_PORT } from "./bridged.ts";
-export { SOURCE_TABLE } from "./by-source.ts";
+export { ownSourceTable, SOURCE_TABLE } from "./by-source.ts";
 export { checkPod } from "./check.ts";
 export { detachPod, forgetSource } from "./detach.ts";
 export { DetachQueue } from "./detach-queue.ts";

@@ -15,7 +15,7 @@
  */
 import { addressBits, EVERYTHING, familyOf, linkLocalOf } from "../addr/index.ts";
 import { type Creation, type Operation, POD_LINK_GROUP, ROUTE_PROTOCOL, type Route } from "../netlink/index.ts";
-import { sourceOperations } from "./by-source.ts";
+import { SOURCE_TABLE, sourceOperations } from "./by-source.ts";
 import type { HostSources } from "./host-sources.ts";
 import { GATEWAY, HOST_MAC, hostPrefix } from "./names.ts";
 
@@ -40,6 +40,8 @@ export interface PodEndPlan extends EndPlan {
   destinations?: readonly string[] | undefined;
   /** See {@link PodLinkSpec.bySource}. */
   bySource?: boolean | undefined;
+  /** See {@link PodLinkSpec.sourceTable}. */
+  sourceTable?: number | undefined;
 }
 
 /**
@@ -115,7 +117,8 @@ export function hostOperations(
  * reachable on this link, as there can be one route to 169.254.1.1 only. The one to everything by default has it, and else the one that is
  * routed by source.
  */
-export function podOperations({ index, addresses, ipv6, mac, destinations, bySource }: PodEndPlan): Operation[] {
+export function podOperations(o: PodEndPlan): Operation[] {
+  const { index, addresses, ipv6, mac, destinations, bySource, sourceTable } = o;
   const operations: Operation[] = [];
   if (ipv6) operations.push({ op: "set", kind: "link", link: { index, addrGenMode: "none" } });
   operations.push({ op: "set", kind: "link", link: { index, up: true } });
@@ -129,7 +132,7 @@ export function podOperations({ index, addresses, ipv6, mac, destinations, bySou
     const address = { ifindex: index, ip, prefix: addressBits(family), ...(family === 6 && { nodad: true }) };
     operations.push({ op: "add", kind: "address", address });
     operations.push({ op: "add", kind: "neighbour", neighbour: { ifindex: index, ip: gateway, mac: HOST_MAC } });
-    if (family === 4 && (!destinations || bySource)) {
+    if (family === 4 && (!destinations || (bySource && sourceTable === undefined))) {
       const toGateway = { family, dst: hostPrefix(gateway), ifindex: index, scope: SCOPE_LINK };
       operations.push({ op: "add", kind: "route", route: toGateway });
     }
@@ -139,7 +142,7 @@ export function podOperations({ index, addresses, ipv6, mac, destinations, bySou
     }
     if (!destinations)
       operations.push({ op: "add", kind: "route", route: { family, dst: "default", gateway, ifindex: index } });
-    if (bySource) operations.push(...sourceOperations(ip, index));
+    if (bySource) operations.push(...sourceOperations(ip, index, sourceTable ?? SOURCE_TABLE));
   }
   return operations;
 }

@@ -2,6 +2,7 @@
  * The words of a pod's link as plain data.
  */
 import type { Family } from "../addr/index.ts";
+import type { Route } from "../netlink/index.ts";
 
 /** A bridge that a host end is a port of: the pod is in one subnet with others, and has no gateway. */
 export interface PodBridge {
@@ -35,6 +36,8 @@ export interface PodLinkSpec {
    * answers to what came in here.
    */
   bySource?: boolean;
+  /** The routing table for that, where it is the interface's own; the pod's gateway then has no route in the main one. */
+  sourceTable?: number;
   /** Makes the host end a port of a bridge instead of the pod's gateway. */
   bridge?: PodBridge;
   /**
@@ -66,6 +69,13 @@ export interface PodLinkExpectation
   hostNetns?: string;
   destinations?: readonly string[];
   bySource?: boolean;
+  sourceTable?: number;
+  /** Destinations whose routes a later plugin took away or turned elsewhere, as canonical prefixes. */
+  turned?: readonly string[];
+  /** Further routes through the pod's gateways, such as those of a delegated IPAM plugin. */
+  routes?: readonly Pick<Route, "dst" | "family" | "table" | "metric" | "mtu">[];
+  /** A later plugin may have lowered the MTU of the pod's end. */
+  mtuLowered?: boolean;
   /** The addresses may be another node's for now: then the host's routes to them lead into the overlay. */
   movable?: boolean;
   /** MAC address of the pod's end: as the last plugin of the chain left it. */

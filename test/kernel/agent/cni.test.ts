@@ -115,7 +115,6 @@ describe("an agent that serves CNI requests", function () {
       ["ADD", { ...pod(0), netns: node.ns.path }, {}, 4],
       ["ADD", pod(0), { mtu: 9000 }, 7],
       ["ADD", pod(0), { runtimeConfig: { ips: ["10.9.9.9"] } }, 7],
-      ["STATUS", {}, { network: "blue" }, 50],
       ["CHECK", pod(0), {}, 7],
       ["GC", {}, { "cni.dev/valid-attachments": {} }, 7],
       ["WALK", pod(0), {}, 4],
@@ -138,7 +137,64 @@ describe("an agent that serves CNI requests", function () {
     assert.equal(byAgent.json.code, 105);
     assert.match(byAgent.stdout, /there is no PodNetwork/);
     assert.equal((await alone("ADD", pod(0), { network: "blue" })).json.code, 11);
+    const status = await call("STATUS", {}, { network: "blue" });
+    assert.equal(status.json.code, 50);
+    assert.match(status.stdout, /there is no PodNetwork/);
+    assert.equal((await alone("STATUS", {}, { network: "blue" })).json.code, 50);
     await nothingLeft();
+  });
+
+  it("says by STATUS what an ADD would come to: networks that it could join, the API server, its own agent, the underlay", async () => {
+    const status = async (more: Json = {}, ask = call): Promise<unknown> =>
+      (await ask("STATUS", {}, more)).json.code ?? 0;
+    const path = "/apis/skylane.dev/v1alpha1/podnetworks";
+    const metadata = { name: "blue" };
+    const definition = {
+      apiVersion: "skylane.dev/v1alpha1",
+      kind: "PodNetwork",
+      metadata,
+      spec: { vni: 9_000, cidrs: ["10.90.0.0/16"] },
+    };
+    const needed = (): unknown => JSON.parse(readFileSync(node.published, "utf8")).needsAgent;
+    const patient = { timeoutMs: 60_000 };
+    await fabric.api("POST", path, definition);
+    try {
+      await eventually(async () => (await status({ network: "blue" })) === 0, patient);
+      await eventually(() => needed() === true, patient);
+      assert.equal(await status(), 0);
+      assert.equal(await status({}, alone), 50, "only the agent knows what a pod wants");
+      assert.equal((await alone("ADD", pod(0))).json.code, 11);
+      await fabric.faults({ away: true });
+      await eventually(async () => (await status()) === 50 && (await status({ network: "blue" })) === 50, patient);
+      const named = { ...pod(0), args: "K8S_POD_NAMESPACE=default;K8S_POD_NAME=web" };
+      assert.equal((await call("ADD", named)).json.code, 11);
+      await fabric.faults({ away: false });
+      await eventually(async () => (await status()) === 0 && (await status({ network: "blue" })) === 0, patient);
+    } finally {
+      await fabric.faults({ away: false });
+      await fabric.api("DELETE", `${path}/blue`);
+    }
+    await eventually(() => needed() !== true, patient);
+    await eventually(async () => (await status({ network: "blue" })) === 50, patient);
+    const readdress = (): void => {
+      node.ns.exec("ip", "addr", "replace", `${node.ips[0]}/24`, "dev", "eth0");
+      node.ns.exec("ip", "addr", "replace", `${node.ips[1]}/64`, "dev", "eth0", "nodad");
+    };
+    for (const gone of [
+      ["link", "set", "eth0", "down"],
+      ["addr", "flush", "dev", "eth0", "scope", "global"],
+    ]) {
+      await eventually(async () => (await status()) === 0, patient);
+      node.ns.exec("ip", ...gone);
+      try {
+        for (const ask of [call, alone]) assert.equal(await status({}, ask), 51, gone.join(" "));
+      } finally {
+        node.ns.exec("ip", "link", "set", "eth0", "up");
+        readdress();
+      }
+      await node.ready(["n2"]);
+    }
+    assert.deepEqual(hostEnds(), []);
   });
 
   it("serves a configuration of one MiB, and leaves a larger one to the plugin to refuse", async () => {
@@ -180,13 +236,13 @@ describe("an agent that serves CNI requests", function () {
     const ids = Array.from({ length: 64 }, (_, n) => n);
     const request = (n: number): PodRequest => ({ ...pod(n % pods.length, `many${n}`), ifname: `net${n}` });
     const added = await Promise.all(ids.map((n) => call("ADD", request(n))));
-    // One sandbox has one default route: of its eight interfaces one is made and the others are refused by name.
-    const made = ids.filter((n) => added[n]?.exitCode === 0);
-    assert.equal(made.length, pods.length);
-    for (const n of ids) if (!made.includes(n)) assert.equal(added[n]?.json.code, 101);
+    // One sandbox has one default route: of its eight interfaces one has it, and the others are beside it.
+    for (const { exitCode, stdout } of added) assert.equal(exitCode, 0, stdout);
+    const routes = added.flatMap(({ json }) => json.routes as Json[]);
+    assert.equal(routes.filter(({ dst, table }) => dst === "0.0.0.0/0" && table === undefined).length, pods.length);
     const ips = added.flatMap(({ json }) => ((json.ips ?? []) as { address: string }[]).map(({ address }) => address));
-    assert.equal(new Set(ips).size, 2 * pods.length);
-    assert.equal(hostEnds().length, pods.length);
+    assert.equal(new Set(ips).size, 2 * ids.length);
+    assert.equal(hostEnds().length, ids.length);
     const deleted = await Promise.all(ids.map((n) => call("DEL", request(n))));
     assert.ok(deleted.every(({ exitCode }) => exitCode === 0));
     await nothingLeft();

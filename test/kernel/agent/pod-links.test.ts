@@ -154,6 +154,7 @@ describe("the agent and pods' links in the namespaces of pod networks", function
         linksAt: (path) => (path === blue.ns.path ? blue.links : undefined),
         owns: () => false,
         prepare: async () => ({ further: [] }),
+        joinable: () => "joined",
         linked: async () => undefined,
         leaveIfEmpty: async () => undefined,
       },

@@ -19,7 +19,7 @@ const CLIENT = (port: number): string =>
   `const s=require("net").connect(${port},"${NODE_IP}");s.on("data",d=>process.stdout.write(d));s.on("error",e=>{console.error(e.message);process.exitCode=1})`;
 
 describe("in a chain with the official plugins", () => {
-  const missing = missingPlugin("loopback", "tuning", "portmap", "bandwidth");
+  const missing = missingPlugin("loopback", "tuning", "portmap", "bandwidth", "sbr");
   if (missing !== undefined) {
     it(`(skipped: ${missing} is not in /usr/lib/cni; install containernetworking-plugins)`);
     return;
@@ -110,6 +110,37 @@ describe("in a chain with the official plugins", () => {
     await eventually(() => node.ns.exec("ping", "-c", "1", "-W", "1", podIp(result)));
     await node.runtime.del(chain, wanted);
     assert.deepEqual(node.remains(), NOTHING);
+  });
+
+  it("CHECK allows what plugins behind us change: MTU, source routing, further addresses; and misses what nobody told", async () => {
+    const chain = list("1.0.0", node.plugin(), { type: "tuning", mtu: 1400 }, { type: "sbr" });
+    const result = await node.runtime.add(chain, request());
+    assert.equal((pod.json("ip", "-j", "link", "show", "eth0")[0] as Json).mtu, 1400);
+    const tables = pod.exec("ip", "rule").match(/lookup (\d+)/g);
+    assert.ok(tables && !pod.exec("ip", "route").includes("default"), "sbr has moved the routes");
+    await node.runtime.check(chain, request());
+    await node.runtime.del(chain, request());
+
+    const alone = list("1.1.0", node.plugin());
+    const { routes, ips, ...rest } = await node.runtime.add(alone, request());
+    const check = (prevResult: Json): Promise<unknown> =>
+      node.runtime.exec("skylane", "CHECK", node.config({ prevResult }), request());
+    const theirs = { address: "192.0.2.9/24", gateway: "192.0.2.1", interface: 1 };
+    // A plugin behind us has another default route, and another address.
+    pod.exec("ip", "route", "del", "default");
+    const other = [...(routes as Json[]).slice(1), { dst: "0.0.0.0/0", gw: "192.0.2.1" }];
+    const passed = (await check({ ...rest, ips: [...(ips as Json[]), theirs], routes: other })) as { exitCode: number };
+    assert.equal(passed.exitCode, 0, JSON.stringify(passed));
+    const failed = (await check({ ...rest, ips, routes })) as { stdout: string };
+    assert.match(failed.stdout, /no default IPv4 route via 169\.254\.1\.1/);
+    pod.exec("ip", "link", "set", "eth0", "mtu", "1300");
+    pod.exec("ip", "-6", "route", "del", "default");
+    pod.exec("ip", "link", "set", "eth0", "mtu", "1460");
+    const higher = (await check({ ...rest, ips, routes })) as { stdout: string };
+    assert.match(higher.stdout, /MTU 1460, expected 1450.*no default IPv6 route/);
+    await node.runtime.del(alone, request());
+    assert.deepEqual(node.remains(), NOTHING);
+    assert.ok(result);
   });
 
   it("both of us and tuning have the mac capability", async () => {

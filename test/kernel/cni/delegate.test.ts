@@ -14,7 +14,7 @@ describe("delegated IPAM", () => {
   let node: TestNode;
   let pod: TestNamespace;
   before(() => {
-    node = new TestNode();
+    node = new TestNode(["10.0.0.0/8", "fd00::/16"]);
     pod = node.sandbox();
   });
   after(() => node.remove());
@@ -88,6 +88,33 @@ describe("delegated IPAM", () => {
       // It refused DEL as well, so the record stays until it has been heard to give everything back.
       ok(await call("DEL"));
       assert.deepEqual(node.remains(), NOTHING);
+    });
+
+    it("CHECK misses a route that it gave", async () => {
+      const { json } = await call("ADD");
+      const check = () => call("CHECK", { prevResult: json });
+      ok(await check());
+      pod.exec("ip", "route", "del", "198.51.100.0/24");
+      failed(await check(), 103, /no route 198\.51\.100\.0\/24 via 169\.254\.1\.1 on eth0/);
+      pod.exec("ip", "-6", "route", "del", "2001:db8:5::/48");
+      failed(await check(), 103, /198\.51\.100\.0.*no route 2001:db8:5::\/48 via fe80::1/);
+      ok(await call("DEL"));
+    });
+
+    it("an address outside the node's pod CIDRs is refused by name, and given back", async () => {
+      for (const ranges of [
+        [[{ subnet: "198.18.0.0/24" }]],
+        [[{ subnet: "10.22.0.0/29" }], [{ subnet: "fdaa::/64" }]],
+      ]) {
+        const foreign = { ipam: ipam({ ranges, routes: [] }) };
+        failed(
+          await call("ADD", foreign),
+          104,
+          /host-local\\" gave (198\.18\.0|fdaa::).*none of this node's pod CIDRs \(10\.0\.0\.0\/8/,
+        );
+        assert.deepEqual(reserved(), []);
+        assert.deepEqual([devicesIn(pod), node.remains()], [[], NOTHING]);
+      }
     });
 
     it("CHECK misses an address that is no longer reserved there", async () => {

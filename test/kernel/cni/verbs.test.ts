@@ -31,6 +31,13 @@ describe("the executable, as a runtime calls it", () => {
   });
   after(() => node.remove());
 
+  /** Somewhere else, by family. */
+  const NEXT = { "-4": "198.51.100.1", "-6": "2001:db8:5::1" };
+  const request = { containerId: "c1", netns: "" };
+  before(() => {
+    request.netns = pod.path;
+  });
+
   const call = (command: string, config: Json = {}, more: { env?: Record<string, string> } = {}): Promise<Outcome> =>
     node.runtime.exec("skylane", command, node.config(config), { containerId: "c1", netns: pod.path }, more);
 
@@ -40,8 +47,32 @@ describe("the executable, as a runtime calls it", () => {
     assert.deepEqual(json, { cniVersion: "1.0.0", supportedVersions: VERSIONS });
   });
 
-  it("a terminal user learns that it is a CNI plugin", async () => {
-    failed(await node.runtime.exec("skylane", "", ""), 4, /CNI_COMMAND.*called by a container runtime/);
+  it("VERSION does not wait for a stdin that nobody closes", async () => {
+    const ask = async (
+      env: Record<string, string>,
+      said = "",
+    ): Promise<{ stdout: string; stderr: string; code: unknown }> => {
+      const child = node.ns.spawn(node.runtime.find("skylane"), [], { stdio: ["pipe", "pipe", "pipe"], env });
+      let [stdout, stderr] = ["", ""];
+      child.stdout?.on("data", (chunk: Buffer) => (stdout += chunk.toString()));
+      child.stderr?.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
+      if (said) child.stdin?.write(said);
+      const [code] = await once(child, "close");
+      child.stdin?.destroy();
+      return { stdout, stderr, code };
+    };
+    const env = { PATH: process.env.PATH ?? "", CNI_COMMAND: "VERSION" };
+    const { stdout, code } = await ask(env);
+    assert.deepEqual([code, JSON.parse(stdout)], [0, { cniVersion: "1.1.0", supportedVersions: VERSIONS }]);
+    const asked = await ask(env, '{"cniVersion":"0.4.0"}');
+    assert.deepEqual(JSON.parse(asked.stdout).cniVersion, "0.4.0");
+    // Without CNI_COMMAND nothing is read at all: somebody at a terminal learns what this is.
+    const said = await ask({ PATH: env.PATH });
+    assert.deepEqual([said.code, said.stdout], [0, ""]);
+    assert.match(
+      said.stderr,
+      /^CNI skylane plugin \d+\.\d+\.\d+.*\nCNI protocol versions supported: 0\.3\.0, .*1\.1\.0\n$/,
+    );
   });
 
   for (const cniVersion of VERSIONS) {
@@ -171,6 +202,70 @@ describe("the executable, as a runtime calls it", () => {
     succeeded(await call("DEL"));
     assert.deepEqual(devicesIn(pod), ["eth0"]);
     pod.exec("ip", "link", "del", "eth0");
+  });
+
+  it("attaches a pod to the default network as often as it is asked to: beside the first, only answers leave through it", async () => {
+    // What the node sends from.
+    for (const address of ["198.18.0.1/32", "2001:db8::1/128"]) node.ns.exec("ip", "addr", "add", address, "dev", "lo");
+    const first = await call("ADD");
+    const interfaces: Record<string, { ips: string[]; result: Json }> = {};
+    for (const ifname of ["net1", "net2"]) {
+      const { exitCode, stdout, json } = await node.runtime.exec("skylane", "ADD", node.config(), {
+        ...request,
+        ifname,
+      });
+      assert.equal(exitCode, 0, stdout);
+      interfaces[ifname] = {
+        ips: (json.ips as Json[]).map(({ address }) => String(address).split("/")[0] ?? ""),
+        result: json,
+      };
+      const tables = (json.routes as Json[]).map(({ table }) => table);
+      assert.ok(tables.length === 2 && tables.every((table) => Number(table) > 253), JSON.stringify(json.routes));
+    }
+    assert.match(pod.exec("ip", "route", "show", "default"), /^default via 169\.254\.1\.1 dev eth0 [^\n]*\n$/);
+    for (const [ifname, { ips, result }] of Object.entries(interfaces)) {
+      for (const ip of ips) {
+        node.ns.exec("ping", "-c", "1", "-W", "5", ip);
+        const family = ip.includes(":") ? "-6" : "-4";
+        assert.match(pod.exec("ip", family, "route", "get", NEXT[family], "from", ip), new RegExp(`dev ${ifname} `));
+        assert.match(pod.exec("ip", family, "route", "get", NEXT[family]), /dev eth0 /);
+      }
+      const check = () =>
+        node.runtime.exec("skylane", "CHECK", node.config({ prevResult: result }), { ...request, ifname });
+      succeeded(await check());
+      const rule = pod.exec("ip", "rule").match(new RegExp(`from ${ips[0]} lookup (\\d+)`));
+      pod.exec("ip", "rule", "del", "from", ips[0] ?? "", "lookup", rule?.[1] ?? "");
+      failed(await check(), 103, /no rule that sends what is from/);
+    }
+    succeeded(await call("CHECK", { prevResult: first.json }));
+    succeeded(await node.runtime.exec("skylane", "DEL", node.config(), { ...request, ifname: "net1" }));
+    assert.deepEqual(
+      pod.exec("ip", "rule").match(/lookup [89]\d{8}/g),
+      null,
+      "its rule was removed by hand, the other's too",
+    );
+    assert.equal(pod.exec("ip", "-6", "rule").match(/lookup [89]\d{8}/g)?.length, 1);
+    succeeded(await node.runtime.exec("skylane", "DEL", node.config(), { ...request, ifname: "net2" }));
+    assert.equal(pod.exec("ip", "-6", "rule").match(/lookup [89]\d{8}/g), null);
+    succeeded(await call("DEL"));
+    assert.deepEqual([node.remains(), devicesIn(pod)], [NOTHING, []]);
+  });
+
+  it("attaches a pod beside another plugin's default route, in the families that this has", async () => {
+    pod.exec("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "other");
+    pod.exec("ip", "link", "set", "other", "up");
+    pod.exec("ip", "addr", "add", "192.0.2.5/24", "dev", "eth0");
+    pod.exec("ip", "link", "set", "eth0", "up");
+    pod.exec("ip", "route", "add", "default", "via", "192.0.2.1");
+    const net1 = { ...request, ifname: "net1" };
+    const { json, exitCode, stdout } = await node.runtime.exec("skylane", "ADD", node.config(), net1);
+    assert.equal(exitCode, 0, stdout);
+    assert.match(pod.exec("ip", "-4", "route", "show", "default"), /via 192\.0\.2\.1 dev eth0/);
+    assert.match(pod.exec("ip", "-6", "route", "show", "default"), /via fe80::1 dev net1/);
+    succeeded(await node.runtime.exec("skylane", "CHECK", node.config({ prevResult: json }), net1));
+    succeeded(await node.runtime.exec("skylane", "DEL", node.config(), net1));
+    pod.exec("ip", "link", "del", "eth0");
+    assert.deepEqual(node.remains(), NOTHING);
   });
 
   it("gives the addresses, MAC and MTU that are asked for", async () => {

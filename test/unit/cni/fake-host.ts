@@ -130,6 +130,11 @@ export class FakeHost implements Host {
 
   forgetSource: Host["forgetSource"] = (netns) => void this.forgotten.push(netns);
 
+  /** Families of which another interface has the default route. */
+  routed: (4 | 6)[] = [];
+
+  defaultFamilies = (): (4 | 6)[] => this.routed;
+
   checkPod: Host["checkPod"] = () => this.differences;
 
   hostIfname = (containerId: string, ifname: string): string => `sky-${containerId}-${ifname}`;
@@ -150,6 +155,19 @@ export class FakeHost implements Host {
   }
 
   deviceUp = (name: string): boolean => this.devices.has(name);
+
+  underlay: string | undefined;
+
+  underlayFault = (): string | undefined => this.underlay;
+
+  readOnly = false;
+
+  requireWritable(): void {
+    if (this.readOnly) throw Object.assign(new Error("EROFS: read-only file system"), { code: "EROFS" });
+  }
+
+  /** As the agent has it. */
+  joinable?: NonNullable<Host["joinable"]>;
 
   durations: Duration[] = [];
 

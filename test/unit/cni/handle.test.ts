@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
-import { handle } from "../../../src/cni/index.ts";
+import { CniError, handle } from "../../../src/cni/index.ts";
+import type { PublishedNetwork } from "../../../src/config/index.ts";
+import { SysError } from "../../../src/sys/index.ts";
 import { FakeHost } from "./fake-host.ts";
 
 type Json = Record<string, unknown>;
@@ -384,6 +386,36 @@ describe("the verbs", () => {
     });
   });
 
+  describe("what runtimes send", () => {
+    it("an address more than once (podman)", async () => {
+      const { json } = await call("ADD", {
+        env: { CNI_ARGS: "IgnoreUnknown=1;K8S_POD_NAMESPACE=infra-;K8S_POD_NAME=web-" },
+        config: { runtimeConfig: { ips: ["10.244.1.4", "10.244.1.4/24", "fd00:1::4", "FD00:1:0::4"] } },
+      });
+      const ips = (json.ips as Json[]).map(({ address }) => address);
+      assert.deepEqual(ips, ["10.244.1.4/32", "fd00:1::4/128"]);
+      await failure(2, /at most one IPv4/, "ADD", {
+        env: { CNI_CONTAINERID: "c2" },
+        config: { runtimeConfig: { ips: ["10.244.1.4", "10.244.1.5"] } },
+      });
+    });
+    it("a name that ends as none of Kubernetes' does", async () => {
+      const args = (name: string) => ({ env: { CNI_ARGS: `IgnoreUnknown=1;K8S_POD_NAME=${name}` } });
+      for (const name of ["web-", "web.", "web_", "w"]) {
+        assert.equal((await call("ADD", args(name))).exitCode, 0, name);
+        await call("DEL");
+      }
+      for (const name of ["-web", "a b", "a/b", "a\n", "x".repeat(254)])
+        await failure(4, /K8S_POD_NAME/, "ADD", args(name));
+    });
+    it("an MTU of 0, which is none", async () => {
+      assert.equal((await call("ADD", { config: { mtu: 0 } })).exitCode, 0);
+      assert.equal((host.attachSpecs[0] as { mtu: number }).mtu, 1450);
+      for (const mtu of [-1, 67, 65_536, 0.5, "0"])
+        await failure(7, /"mtu" is refused/, "ADD", { env: { CNI_CONTAINERID: "c2" }, config: { mtu } });
+    });
+  });
+
   describe("CHECK", () => {
     it("does not exist before 0.4.0", () =>
       failure(1, /CHECK needs cniVersion 0\.4\.0/, "CHECK", { config: { cniVersion: "0.3.1" } }));
@@ -483,6 +515,48 @@ describe("the verbs", () => {
     it("51 without the overlay's device", async () => {
       host.devices.clear();
       await failure(51, /sky\.4096/, "STATUS");
+    });
+    it("51 without the underlay, or the bridge", async () => {
+      host.underlay = "address 172.30.0.11, which the tunnel sends from, is on no interface of this node";
+      await failure(51, /no underlay: address 172\.30\.0\.11/, "STATUS");
+      host.underlay = undefined;
+      host.published = { ...(host.published as PublishedNetwork), bridge: { name: "br.1", prefixLengths: { 4: 24 } } };
+      await failure(51, /bridge br\.1/, "STATUS");
+    });
+    it("51 where the network's namespace is gone", async () => {
+      host.deviceUp = () => {
+        throw new SysError(2, "open", "opening network namespace /run/netns/sky-default");
+      };
+      await failure(51, /ENOENT/, "STATUS");
+    });
+    it("50 where every pod would be refused: by the configuration, or by the disk", async () => {
+      await failure(50, /"mtu" is refused/, "STATUS", { config: { mtu: 9000 } });
+      await failure(50, /"dns\.nameservers/, "STATUS", { config: { dns: { nameservers: ["x"] } } });
+      host.readOnly = true;
+      await failure(50, /nothing can be written to .*read-only/, "STATUS");
+    });
+    it("50 where only the agent can serve pods, and it is not there", async () => {
+      host.published = { ...(host.published as PublishedNetwork), needsAgent: true };
+      await failure(50, /only skylane-agent knows/, "STATUS");
+      await failure(11, /only skylane-agent knows/, "ADD");
+      host.joinable = () => "joined";
+      assert.equal((await call("STATUS")).exitCode, 0);
+    });
+    it("is the agent's word on networks beside the default one", async () => {
+      const blue = { config: { network: "blue" } };
+      host.published = undefined;
+      host.joinable = () => "not joined";
+      assert.equal((await call("STATUS", blue)).exitCode, 0, "the next pod makes it");
+      host.joinable = () => "joined";
+      await failure(50, /"blue" is not ready on this node/, "STATUS", blue);
+      host.joinable = () => {
+        throw new CniError(105, 'there is no PodNetwork "blue"');
+      };
+      await failure(50, /there is no PodNetwork/, "STATUS", blue);
+      host.joinable = () => {
+        throw new CniError(50, "the API server does not answer");
+      };
+      await failure(50, /does not answer/, "STATUS", blue);
     });
     it("51 when a family has no address left", async () => {
       for (let i = 0; i < 5; i++) await call("ADD", { env: { CNI_CONTAINERID: `p${i}` } });

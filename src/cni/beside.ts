@@ -1,0 +1,19 @@
+/**
+ * An interface whose sandbox has a default route already: another plugin's interface has it, or another one in this very network
+ * (Multus may attach a pod to one network as often as it likes). It has addresses and is reached as every other; only what is sent from
+ * its own addresses leaves through it, as answers must, and everything else goes where it went before.
+ */
+import { EVERYTHING, familyOf } from "../addr/index.ts";
+import { ownSourceTable, type PodLinkSpec } from "../pod/index.ts";
+import type { AttachmentRecord } from "./attachments.ts";
+import type { Host } from "./host.ts";
+
+type Beside = Required<Pick<AttachmentRecord, "destinations" | "bySource" | "sourceTable">>;
+
+/** How it is to be routed: what nobody has a default route for, through this one. @throws NetlinkError, SysError */
+export function besideAnother(host: Host, { netns, containerId, ifname, addresses }: PodLinkSpec): Beside {
+  const taken = host.defaultFamilies(netns);
+  const free = addresses.map(familyOf).filter((family) => !taken.includes(family));
+  const destinations = free.map((family) => EVERYTHING[family]);
+  return { destinations, bySource: true, sourceTable: ownSourceTable(containerId, ifname) };
+}
