@@ -12,6 +12,7 @@
  *
  * ARP has a family of its own in nftables, and so a table of its own.
  */
+import { FAMILIES, type Family } from "../addr/index.ts";
 import { OVERLAY_LINK_GROUP, POD_LINK_GROUP, UPLINK_LINK_GROUP } from "../netlink/index.ts";
 
 const group = (number: number): string => `0x${number.toString(16)}`;
@@ -85,14 +86,22 @@ export const ND_OF_PODS = `icmpv6 type { ${OF_PODS} } accept`;
 /** Rule for what comes from another node. */
 export const ND_OF_NODES = `icmpv6 type { ${ND}, ${MLD} } ${drop("neighbour discovery over the overlay")}`;
 
-/** Chain at the end of the forward hook, for what leaves this node by another device than ours. */
-export const NEXT_HOP: readonly string[] = chain("next_hop", [
-  "meta nfproto ipv4 rt ip nexthop @hops4 accept",
-  "meta nfproto ipv6 rt ip6 nexthop @hops6 accept",
-  `update @reaching { iif ${REACHING} } ${drop("too many new neighbours for a pod")}`,
-  "meta nfproto ipv4 add @hops4 { rt ip nexthop } accept",
-  "meta nfproto ipv6 add @hops6 { rt ip6 nexthop } accept",
-]);
+/**
+ * Chain at the end of the forward hook, for what leaves this node by another device than ours. Other nodes are no new neighbours,
+ * however many they are: a pod may speak to all of them at once, as one does that gathers metrics.
+ * @param nodes sets of the underlay addresses of peers, by the family of their packets
+ */
+export const nextHop = (nodes: readonly { family: Family; set: string }[]): string[] =>
+  chain("next_hop", [
+    ...FAMILIES.flatMap((family) => {
+      const hop = `meta nfproto ipv${family} rt ip${family === 6 ? "6" : ""} nexthop`;
+      const known = nodes.filter((one) => one.family === family).map(({ set }) => set);
+      return [...known, `hops${family}`].map((name) => `${hop} @${name} accept`);
+    }),
+    `update @reaching { iif ${REACHING} } ${drop("too many new neighbours for a pod")}`,
+    "meta nfproto ipv4 add @hops4 { rt ip nexthop } accept",
+    "meta nfproto ipv6 add @hops6 { rt ip6 nexthop } accept",
+  ]);
 
 /** The parts of the table of family arp. */
 export const arpTable = (): string[] => [

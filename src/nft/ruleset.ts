@@ -25,7 +25,7 @@
 import { FAMILIES, type Family } from "../addr/index.ts";
 import { OVERLAY_LINK_GROUP, POD_LINK_GROUP } from "../netlink/index.ts";
 
-import { arpTable, icmpOfPods, ND_OF_NODES, ND_OF_PODS, neighbourSets, NEXT_HOP } from "./neighbourhood.ts";
+import { arpTable, icmpOfPods, ND_OF_NODES, ND_OF_PODS, neighbourSets, nextHop } from "./neighbourhood.ts";
 import { hasPods, NEVER, ofFamily, set, setName, sets, withoutCovered } from "./sets.ts";
 import { INSIDE, NO_UPLINK, type UplinkEnd, uplinkRules, type UplinkRules } from "./uplink.ts";
 
@@ -222,6 +222,9 @@ function input(networks: readonly NetworkRules[], { fib }: NftFeatures, uplink: 
 function forward(networks: readonly NetworkRules[], uplink: UplinkRules): string[] {
   const ports = portsOf(networks);
   const underlay = hasUnderlay(networks, uplink);
+  const nodes = networks
+    .filter(hasPods)
+    .flatMap((network) => FAMILIES.map((family) => ({ family, set: setName("peers", network, family) })));
   const rules =
     networks.length > 0
       ? [
@@ -240,7 +243,7 @@ function forward(networks: readonly NetworkRules[], uplink: UplinkRules): string
         ]
       : [];
   return [
-    ...(underlay ? NEXT_HOP : []),
+    ...(underlay ? nextHop(nodes) : []),
     ...chain("forward", "type filter hook forward priority raw; policy accept;", rules),
   ];
 }

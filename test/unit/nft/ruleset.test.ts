@@ -56,6 +56,23 @@ describe("the ruleset", () => {
     ]);
   });
 
+  it("counts a node among the new neighbours of no pod: one that gathers metrics speaks to all of them at once", () => {
+    const rule = (text: string): string[] =>
+      chainOf(text, "next_hop").filter((line) => line.startsWith("meta nfproto"));
+    const known = (vni: number): string[] => [
+      `meta nfproto ipv4 rt ip nexthop @peers4_${vni} accept`,
+      `meta nfproto ipv6 rt ip6 nexthop @peers6_${vni} accept`,
+    ];
+    const limit = chainOf(renderRuleset([rules]), "next_hop").findIndex((line) => line.startsWith("update @reaching"));
+    for (const line of known(4096)) {
+      const at = chainOf(renderRuleset([rules]), "next_hop").indexOf(line);
+      assert.ok(at >= 0 && at < limit, `${line} stands before the limit`);
+    }
+    // a network without pods here has no part in it
+    const remote = { ...rules, vni: 4097, podCidrs: [], masquerade: { enabled: false, exclude: [] } };
+    assert.deepEqual(rule(renderRuleset([rules, remote])), rule(renderRuleset([rules])));
+  });
+
   it("lets nobody outside send from the addresses of pods here, over whatever network's device", () => {
     const drop = 'counter drop comment "a pod of this node, from outside"';
     const blue = { ...rules, network: "blue", vni: 77, podCidrs: ["10.8.0.0/24", "10.9.0.0/24"] };
