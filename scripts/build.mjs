@@ -14,6 +14,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   renameSync,
   rmSync,
   writeFileSync,
@@ -81,7 +82,8 @@ const { metafile } = await build({
 });
 writeFileSync(join(fresh, "meta.json"), JSON.stringify(metafile));
 
-const node = join(root, "node_modules", "node", "bin", "node");
+// of the package for this platform, which the lock file holds by its hash; npm links the one that is installed here
+const node = realpathSync(join(root, "node_modules", ".bin", "node"));
 try {
   linkSync(node, join(lib, "node"));
 } catch {

@@ -1,4 +1,5 @@
-// Makes a fresh machine ready for the npm scripts: the npm packages of the lock file (Node 26 among them)
+// Makes a fresh machine ready for the npm scripts: the npm packages of the lock file (Node 26 among them, as a package for
+// each platform; no package runs a script of its own at that)
 // and, on Debian, the system packages that the task needs. Runs on whatever Node came with the machine
 // (20 or later) and does nothing, in a few milliseconds, where everything is there.
 //
@@ -125,12 +126,14 @@ function npmPackages() {
     .update(readFileSync(join(root, "package-lock.json")))
     .digest("hex");
   const stamp = join(root, "node_modules", ".skylane-lock");
-  const node = join(root, "node_modules", "node", "bin", "node");
+  const node = join(root, "node_modules", ".bin", "node");
   if (existsSync(node) && existsSync(stamp) && readFileSync(stamp, "utf8") === lock) return;
   console.error("setup: installing the npm packages");
   run("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], { stdio: ["ignore", 2, 2] });
   if (!existsSync(node))
-    throw new Error(`the npm package "node" left no executable at ${node}; run "npm rebuild node"`);
+    throw new Error(
+      `no package of the lock file brings Node.js for ${process.platform} on ${process.arch}: no ${node}`,
+    );
   writeFileSync(stamp, lock);
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds Skylane's image from the Dockerfile without Docker and without an image registry: buildah on a base that
-# debootstrap and the npm package `node` make here. The base is cached; only what changed is built again.
+# debootstrap and the npm package of Node for this platform make here. The base is cached; only what changed is built again.
 #
 #   build-image.sh TAG TARFILE      e.g. build-image.sh localhost/skylane:test /var/tmp/skylane.tar
 #
@@ -15,7 +15,7 @@ BASE=localhost/skylane-base:node RUNTIME=localhost/skylane-base:debian
 export STORAGE_DRIVER=${STORAGE_DRIVER:-vfs} BUILDAH_ISOLATION=chroot
 say() { echo ">> $*" >&2; }
 
-NODE=$ROOT/node_modules/node/bin/node
+NODE=$(readlink -f "$ROOT/node_modules/.bin/node")
 VERSION=$("$NODE" --version)
 if ! buildah inspect --type image "$BASE" 2>/dev/null | grep -q "\"skylane.node\": \"$VERSION\""; then
   say "base image: Debian bookworm with Node $VERSION"
