@@ -52,10 +52,11 @@ export function renderChart(changes: Values = {}, target: Target = {}): string {
   const sources = Object.fromEntries(
     files.map((file) => [`skylane/templates/${file}`, readFileSync(at(`${CHART}/templates/${file}`), "utf8")]),
   );
+  const chart = parse(readFileSync(at(`${CHART}/Chart.yaml`), "utf8")) as Values;
   const scope = {
     Values: coalesced(parse(readFileSync(at(`${CHART}/values.yaml`), "utf8")) as Values, changes),
     Release: { Name: "skylane", Namespace: namespace, Service: "Helm" },
-    Chart: parse(readFileSync(at(`${CHART}/Chart.yaml`), "utf8")) as Values,
+    Chart: { Name: chart["name"], Version: chart["version"], AppVersion: chart["appVersion"] },
     Template: { BasePath: "skylane/templates" },
     Capabilities: {
       KubeVersion: { Version: `v${kubernetes}.0` },

@@ -261,6 +261,16 @@ describe("the manifest", () => {
     assert.equal(checksum({ tolerations: [] }), checksum({}));
   });
 
+  it("says after the installation how to look at it, and what nothing holds", () => {
+    const notes = (values: Record<string, unknown>, kubernetes: string) =>
+      renderChart(values, { namespace: "elsewhere", kubernetes, templates: ["NOTES"] });
+    assert.match(notes({}, "1.36"), /kubectl -n elsewhere exec ds\/skylane/);
+    assert.doesNotMatch(notes({}, "1.36"), /Nothing holds/);
+    assert.match(notes({}, "1.29"), /Nothing holds the agents' tokens/);
+    assert.match(notes({ admissionPolicy: false }, "1.36"), /Nothing holds/);
+    assert.doesNotMatch(notes({ podCidr: "10.1.0.0/16" }, "1.36"), /No pod CIDR/);
+  });
+
   it("passes on what a cluster wants of its pods", () => {
     const toleration = { key: "dedicated", operator: "Equal", value: "db", effect: "NoSchedule" };
     const set = daemonSet({
