@@ -3,7 +3,7 @@
  * Nothing is touched before the first network knows its peers, so that an agent that restarts does not lock
  * out, for a moment, the peers that are there.
  */
-import { familyOf } from "../addr/index.ts";
+import { familyOf, networkAddress } from "../addr/index.ts";
 import type { AgentConfig } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
 import { Firewall, type FirewallOptions, type NetworkRules } from "../nft/index.ts";
@@ -40,6 +40,12 @@ export function rulesOf(
     },
     masquerade: config.masquerade,
     directOver,
+    get directVteps() {
+      if (directOver.length === 0) return [];
+      return Array.from(peers.values()).flatMap((peer) =>
+        peer.receivesAt?.length ? peer.podCidrs.map(networkAddress) : [],
+      );
+    },
   };
 }
 
@@ -110,7 +116,12 @@ export class NodeFirewall {
       return { come: [...after.difference(before)], gone: [...before.difference(after)] };
     };
     const cidrs = news((peer) => unconfigured(clusterCidrs, peer));
-    const follows = cidrs.gone.length > 0 || [...former, ...now].some(({ port }) => port !== undefined);
+    const direct = (of: readonly Peer[]): string =>
+      of.flatMap(({ receivesAt, podCidrs }) => (receivesAt?.length ? podCidrs : [])).join();
+    const follows =
+      cidrs.gone.length > 0 ||
+      [...former, ...now].some(({ port }) => port !== undefined) ||
+      ((rules.directOver?.length ?? 0) > 0 && direct(former) !== direct(now));
     this.#firewall.changePeers(rules, { ...news(({ underlayIp }) => [underlayIp]), prefixes: cidrs.come }, follows);
   }
 

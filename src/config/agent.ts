@@ -57,7 +57,7 @@ const masquerade = v.pipe(
       v.pipe(
         cidrList,
         v.description(
-          "Destinations outside the cluster that pods reach under their own address, such as routed data centre networks.",
+          "Destinations outside the cluster that pods reach under their own address, such as routed data centre networks. Link-local addresses beyond the node, such as a cloud's 169.254.169.254, see the node's address unless `169.254.0.0/16` is here.",
         ),
       ),
       [],

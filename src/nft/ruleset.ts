@@ -26,7 +26,8 @@ import { FAMILIES, type Family } from "../addr/index.ts";
 import { OVERLAY_LINK_GROUP, POD_LINK_GROUP } from "../netlink/index.ts";
 
 import { arpTable, icmpOfPods, ND_OF_NODES, ND_OF_PODS, neighbourSets, nextHop } from "./neighbourhood.ts";
-import { hasPods, NEVER, ofFamily, set, setName, sets, withoutCovered } from "./sets.ts";
+import { fromPeersAlone, notBesideTheTunnel, notFromOutside } from "./origin.ts";
+import { hasPods, NOT_OUTSIDE, ofFamily, set, setName, sets, withoutCovered } from "./sets.ts";
 import { INSIDE, NO_UPLINK, type UplinkEnd, uplinkRules, type UplinkRules } from "./uplink.ts";
 
 /** Name of the table, of family inet. */
@@ -53,6 +54,8 @@ export interface NetworkRules {
   uplink?: UplinkEnd;
   /** Indexes of the underlay interfaces over which peers' pods are reached without encapsulation. */
   directOver?: readonly number[];
+  /** Addresses of the nodes, as their pods have them, that take part in this. */
+  directVteps?: readonly string[];
 }
 
 /** What nftables of this kernel can do; everything by default. */
@@ -117,7 +120,7 @@ function uplinkOf(networks: readonly NetworkRules[], features: NftFeatures, upli
   if (networks.length === 0 || end === undefined) return NO_UPLINK;
   const inside = networks.flatMap(({ podCidrs, clusterCidrs }) => [...podCidrs, ...clusterCidrs]);
   const insideSets = FAMILIES.flatMap((family) =>
-    set(INSIDE[family], family, true, withoutCovered([...ofFamily(inside, family), ...NEVER[family]])),
+    set(INSIDE[family], family, true, withoutCovered([...ofFamily(inside, family), ...NOT_OUTSIDE[family]])),
   );
   const { parts, ...rules } = uplinkRules(end, portsOf(networks), masqueradeBy(features));
   return { parts: [...insideSets, ...parts], ...rules };
@@ -152,13 +155,21 @@ function prerouting(networks: readonly NetworkRules[], { fib }: NftFeatures, upl
   return [
     ...icmpOfPods(spoofed),
     ...chain("from_pod", undefined, fromPod),
-    ...chain("from_overlay", undefined, [ND_OF_NODES, ...fromHosts, ...fromOverlay]),
+    ...chain("from_outside", undefined, [...fromHosts, ...fromOverlay]),
+    ...chain("from_overlay", undefined, [
+      ND_OF_NODES,
+      ...fromHosts,
+      ...fromOverlay,
+      ...(fib ? fromPeersAlone(networks) : []),
+    ]),
     ...chain("prerouting", "type filter hook prerouting priority raw; policy accept;", [
       `iifgroup ${PODS} goto from_pod`,
       `iifgroup ${OVERLAY} goto from_overlay`,
-      ...directOver(networks).map((ifindex) => `iif ${ifindex} goto from_overlay`),
+      ...directOver(networks).map((ifindex) => `iif ${ifindex} goto from_outside`),
       ...uplink.prerouting,
+      ...(fib ? notFromOutside(networks, podsOf) : []),
     ]),
+    ...(fib ? notBesideTheTunnel(networks) : []),
   ];
 }
 

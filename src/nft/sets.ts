@@ -3,11 +3,13 @@ import { isIP } from "node:net";
 import { cidrOf, FAMILIES, type Family, familyOf, parseCidr, parseIp } from "../addr/index.ts";
 import type { NetworkRules } from "./ruleset.ts";
 
-/** Never masqueraded, since they never leave the link or go to many. */
-export const NEVER: Record<Family, readonly string[]> = {
-  4: ["169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32"],
+/** Never masqueraded, since they go to many or never leave the link. Link-local IPv4 addresses are forwarded, and may be beyond the node. */
+const NEVER: Record<Family, readonly string[]> = {
+  4: ["224.0.0.0/4", "255.255.255.255/32"],
   6: ["fe80::/10", "ff00::/8"],
 };
+/** What is on no other side of an uplink: these, and the link-local addresses of which uplinks' own are a part. */
+export const NOT_OUTSIDE: Record<Family, readonly string[]> = { 4: ["169.254.0.0/16", ...NEVER[4]], 6: NEVER[6] };
 
 /** The name of one of a network's sets. */
 export const setName = (kind: "peers" | "pods" | "direct", { vni }: NetworkRules, family: Family): string =>

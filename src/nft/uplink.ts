@@ -65,7 +65,7 @@ export function uplinkRules(end: UplinkEnd, ports: string, masquerade: string): 
         ...chain("from_uplink", INWARDS),
         ...chain("to_uplink", [`iifgroup != ${PODS} ${drop("not from a pod of this node")}`, ...toInside, "accept"]),
       ],
-      prerouting: [`iifgroup ${UPLINK} goto from_overlay`],
+      prerouting: [`iifgroup ${UPLINK} goto from_outside`],
       input: INPUT,
       forward,
       postrouting: [`oifgroup ${UPLINK} ${masquerade}`],

@@ -182,7 +182,7 @@ describe("direct routing", function () {
     fabric.ns.exec("ip", "addr", "add", "10.244.1.77/32", "dev", "lo");
     fabric.ns.exec("ip", "route", "add", "10.244.1.2/32", "via", "172.30.0.11");
     const dropped = (): number => {
-      const text = n1.ns.exec("nft", "list", "chain", "inet", "skylane", "from_overlay");
+      const text = n1.ns.exec("nft", "list", "chain", "inet", "skylane", "from_outside");
       return Number(/counter packets (\d+)/.exec(text)?.[1]);
     };
     const before = dropped();

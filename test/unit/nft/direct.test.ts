@@ -18,8 +18,8 @@ describe("the ruleset of direct routing", () => {
       .map((line) => line.trim());
 
   it("lets nobody on the underlay send from the addresses of pods here", () => {
-    assert.ok(lines([2, 5]).includes("iif 2 goto from_overlay"));
-    assert.ok(lines([2, 5]).includes("iif 5 goto from_overlay"));
+    assert.ok(lines([2, 5]).includes("iif 2 goto from_outside"));
+    assert.ok(lines([2, 5]).includes("iif 5 goto from_outside"));
   });
 
   it("lets pods' own VXLAN to peers' pods pass where it is not masqueraded, before it is dropped", () => {

@@ -37,7 +37,7 @@ describe("the ruleset", () => {
     const text = renderRuleset([rules]);
     has(text, "elements = { 172.30.0.11, 172.30.0.12 }");
     has(text, "elements = { fd30::11 }");
-    has(text, "elements = { 10.244.0.0/16, 169.254.0.0/16, 192.168.0.0/16, 224.0.0.0/4, 255.255.255.255/32 }");
+    has(text, "elements = { 10.244.0.0/16, 192.168.0.0/16, 224.0.0.0/4, 255.255.255.255/32 }");
     const other = {
       ...rules,
       peers: [...rules.peers].toReversed(),
@@ -77,7 +77,7 @@ describe("the ruleset", () => {
     const drop = 'counter drop comment "a pod of this node, from outside"';
     const blue = { ...rules, network: "blue", vni: 77, podCidrs: ["10.8.0.0/24", "10.9.0.0/24"] };
     const text = renderRuleset([rules, blue]);
-    assert.deepEqual(chainOf(text, "from_overlay").slice(1), [
+    assert.deepEqual(chainOf(text, "from_outside"), [
       `ip saddr 10.244.1.0/24 ${drop}`,
       `ip6 saddr fd00:10:244:1::/64 ${drop}`,
       `ip saddr @pods4_77 ${drop}`,
@@ -87,7 +87,7 @@ describe("the ruleset", () => {
   it("takes single addresses of pods here from the overlay where host routes say so, and asks that of nothing else", () => {
     const drop = 'counter drop comment "a pod of this node, from outside"';
     const text = renderRuleset([{ ...rules, podCidrs: ["10.244.1.0/24"], hostRoutes: true }]);
-    assert.deepEqual(chainOf(text, "from_overlay").slice(1), [
+    assert.deepEqual(chainOf(text, "from_outside"), [
       "iifgroup 0x534c ip saddr 10.244.1.0/24 fib saddr . iif oif exists accept",
       `ip saddr 10.244.1.0/24 ${drop}`,
     ]);
@@ -139,7 +139,18 @@ describe("the ruleset", () => {
   });
 
   it("names no device: names are copied for every packet", () => {
-    assert.doesNotMatch(renderRuleset([rules]), /[io]ifname/);
+    assert.doesNotMatch(renderRuleset([rules]), /(?<!fib saddr )[io]ifname/);
+  });
+
+  it("believes a pod's address only from where its way back leads", () => {
+    const text = renderRuleset([rules]);
+    assert.ok(chainOf(text, "prerouting").some((line) => /^ip6 saddr .* fib saddr \. iif oif missing/.test(line)));
+    assert.match(chainOf(text, "from_overlay").at(-1) ?? "", /^counter drop comment "not from a peer"/);
+    const beside = (of: NetworkRules): number => chainOf(renderRuleset([of]), "beside_the_tunnel").length;
+    assert.equal(beside(rules), 4 + 4);
+    // Pods that keep their addresses on their way to nodes are heard there.
+    assert.equal(beside({ ...rules, masquerade: { enabled: false, exclude: [] } }), 4 + 2);
+    assert.doesNotMatch(renderRuleset([{ ...rules, hostRoutes: true }]), /beside_the_tunnel|not from a peer/);
   });
 
   it("has no masquerading where that is switched off", () => {
