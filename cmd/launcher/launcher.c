@@ -541,7 +541,8 @@ int main(int argc, char **argv) {
   if (strcmp(name, PLUGIN) == 0) {
     unsetenv(REQUEST);
     /* A runtime passes no arguments. */
-    if (argc == 1 && getenv("CNI_COMMAND")) {
+    const char *command = getenv("CNI_COMMAND");
+    if (argc == 1 && command && *command) {
       read_configuration();
       int status = configuration_length <= MAX_CONFIGURATION ? ask() : -1;
       if (status >= 0) return status;

@@ -121,9 +121,10 @@ export class Agent {
       write: (local) => files.write(local, this.#networks.any ? { needsAgent: true } : {}, this.#plugins.told),
     });
     this.#closers.push(() => this.#network.stop());
-    this.#plugins = new RuntimePlugins({ config, log, onChange: look, alone: () => !this.#networks.any });
-    this.#closers.push(() => this.#plugins.stop());
     const apiAway = (): string | undefined => this.#cluster.status.error;
+    const alone = (): boolean => !this.#networks.any;
+    this.#plugins = new RuntimePlugins({ config, log, onChange: look, alone, apiAway });
+    this.#closers.push(() => this.#plugins.stop());
     this.#networks = new Networks({ ...context, announced, apiAway, onPresence: () => this.#network.filesChanged() });
     this.#closers.push(() => this.#networks.stop());
     const defined = (): Networks["defined"] => this.#networks.defined;

@@ -31,7 +31,8 @@ export async function preparePod(
   try {
     const place = { network, ifname: attachment.ifname };
     const asked: Asked = isDefault && pod ? await wishesOf(client, defined, pod, place) : { further: [] };
-    const wanted = isDefault ? asked.further.map((one) => one.network) : [network];
+    // The default network, a pod may be in again: all nodes and namespaces have it.
+    const wanted = isDefault ? asked.further.map((one) => one.network).filter((name) => name !== network) : [network];
     await allow(client, defined, wanted, pod);
     const { further, primary, uid } = asked;
     const turned = primary === undefined ? undefined : defined.accepted.get(primary);

@@ -54,6 +54,8 @@ export async function wishesOf(
   const named = primaryNetwork(meta.annotations, namespace?.annotations ?? {});
   const primary = named === network ? undefined : named;
   const further = readWishes(meta.annotations, (name) => accepted.has(name) || refused.has(name), primary);
+  if (further.some((wish) => wish.network === network && wish.claim !== undefined))
+    throw new WishError(`network "${network}" has no IPClaims`);
   const clash = further.find((wish) => wish.ifname === ifname);
   if (!clash) return { further, uid: meta.uid, ...(primary !== undefined && { primary }) };
   throw new WishError(

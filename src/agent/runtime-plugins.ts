@@ -35,6 +35,8 @@ export interface RuntimePluginsOptions {
   log: Logger;
   /** Whether the default network is the only one, so that the plugin serves every request about it as well as the agent. */
   alone: () => boolean;
+  /** Why the API server cannot be asked, which the plugin could not tell; undefined while it can. */
+  apiAway: () => string | undefined;
   /** A runtime finds something else. */
   onChange: () => void;
   /** A clock in milliseconds; tests give another one. */
@@ -130,7 +132,9 @@ export class RuntimePlugins {
   /** Whether the plugin serves a request as well as the agent does. */
   #served(verb: CniCall["verb"], { network, ipam }: CniCall["config"]): boolean {
     if (network !== this.#options.config.network || ipam !== undefined) return false;
-    return verb === "STATUS" || verb === "CHECK" || (verb !== "ADD" && this.#options.alone());
+    const { alone, apiAway } = this.#options;
+    if (alone()) return verb !== "ADD";
+    return verb === "CHECK" || (verb === "STATUS" && apiAway() === undefined);
   }
 
   #put(request: string): boolean {

@@ -38,7 +38,9 @@ async function attachFurther(
   const further = { ...input, config: { ...own, network } };
   const published = requirePublished(input.host, further.config, CODE.tryAgain);
   const attachment = { containerId, ifname };
-  const more = { claim: wanted, ...(destinations && { destinations }) };
+  // In the network of the first interface it leaves that one its routes.
+  const beside = network === input.config.network;
+  const more = { claim: wanted, beside, ...(destinations && { destinations }) };
   return await attachOne(further, { attachment, netns, options: withWanted({ dns: {} }, wanted), published, ...more });
 }
 

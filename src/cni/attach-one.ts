@@ -17,7 +17,7 @@ import type { AttachOptions } from "./options.ts";
 import { requireWide } from "./published-state.ts";
 import type { VerbInput } from "./request.ts";
 import { canonicalDst, type CniResult, type ResultRoute } from "./result.ts";
-import { besideAnother } from "./beside.ts";
+import { besideAnother, routedApart } from "./beside.ts";
 import { takeBack } from "./take-back.ts";
 import { toCniError } from "./translate.ts";
 
@@ -194,6 +194,8 @@ export interface AttachInput {
   /** What the pod reaches through it; what its network says by default. */
   destinations?: readonly string[];
   bySource?: boolean;
+  /** Another interface of the pod has the routes of this network. */
+  beside?: boolean;
 }
 
 /** An attachment that was made. */
@@ -214,6 +216,7 @@ export async function attachOne(input: VerbInput, what: AttachInput): Promise<At
   const { hostNetns, bridge } = published;
   const { mac: askedMac } = options;
   const destinations = what.destinations ?? published.destinations;
+  const apart = what.beside && !destinations ? routedApart(attachment) : undefined;
   const alias = aliasOf(env, attachment);
   const mtu = mtuOf(options, published);
   const delegate = config.ipam === undefined ? undefined : new Delegate(config, env);
@@ -226,6 +229,7 @@ export async function attachOne(input: VerbInput, what: AttachInput): Promise<At
     ...(more && { more }),
     ...(what.destinations && { destinations: what.destinations }),
     ...(bySource && { bySource }),
+    ...apart,
     ...(hostNetns && { hostNetns }),
     ...(hostNetns && askedMac && { mac: askedMac }),
     ...(claim && { claim: { holder: claim, pod: parseArgs(env.CNI_ARGS).podName ?? "" } }),
@@ -251,7 +255,7 @@ export async function attachOne(input: VerbInput, what: AttachInput): Promise<At
     const given = await giveAddresses(input, owner, options, published, { delegate, claimed });
     const { ips: addresses } = given;
     const way = { ...(destinations && { destinations }), ...(bySource && { bySource }), ...(bridge && { bridge }) };
-    let where: Where = { netns, mtu, ...way };
+    let where: Where = { netns, mtu, ...way, ...apart };
     const spec = {
       ...attachment,
       ...where,
@@ -265,7 +269,7 @@ export async function attachOne(input: VerbInput, what: AttachInput): Promise<At
     try {
       link = await host.attachPod(spec);
     } catch (error) {
-      if (destinations || !(error instanceof PodLinkError && error.reason === "routed")) throw error;
+      if (destinations || apart || !(error instanceof PodLinkError && error.reason === "routed")) throw error;
       const beside = besideAnother(host, spec);
       where = { ...where, ...beside };
       // What DEL and CHECK go by. Nothing of the link exists now, and its addresses are found by the sandbox as well.

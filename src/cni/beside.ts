@@ -6,14 +6,21 @@
 import { EVERYTHING, familyOf } from "../addr/index.ts";
 import { ownSourceTable, type PodLinkSpec } from "../pod/index.ts";
 import type { AttachmentRecord } from "./attachments.ts";
+import type { Attachment } from "./environment.ts";
 import type { Host } from "./host.ts";
 
 type Beside = Required<Pick<AttachmentRecord, "destinations" | "bySource" | "sourceTable">>;
 
-/** How it is to be routed: what nobody has a default route for, through this one. @throws NetlinkError, SysError */
-export function besideAnother(host: Host, { netns, containerId, ifname, addresses }: PodLinkSpec): Beside {
-  const taken = host.defaultFamilies(netns);
-  const free = addresses.map(familyOf).filter((family) => !taken.includes(family));
-  const destinations = free.map((family) => EVERYTHING[family]);
-  return { destinations, bySource: true, sourceTable: ownSourceTable(containerId, ifname) };
+/** Its routes where others have all of the main table's. */
+export const routedApart = ({ containerId, ifname }: Attachment): Beside => ({
+  destinations: [],
+  bySource: true,
+  sourceTable: ownSourceTable(containerId, ifname),
+});
+
+/** How it is to be routed where the default route was found taken: what nobody has one for, through this one. @throws NetlinkError, SysError */
+export function besideAnother(host: Host, spec: PodLinkSpec): Beside {
+  const taken = host.defaultFamilies(spec.netns);
+  const free = spec.addresses.map(familyOf).filter((family) => !taken.includes(family));
+  return { ...routedApart(spec), destinations: free.map((family) => EVERYTHING[family]) };
 }

@@ -152,9 +152,9 @@ export const realHost: Host = {
     let dir = dataDir;
     while (!existsSync(dir) && dirname(dir) !== dir) dir = dirname(dir);
     accessSync(dir, constants.W_OK);
-    const { bfree, files, ffree } = statfsSync(dir);
-    // Some file systems do not count their files.
-    if (bfree === 0 || (files > 0 && ffree === 0))
+    const { blocks, bfree, files, ffree } = statfsSync(dir);
+    // Some file systems count neither blocks nor files.
+    if ((blocks > 0 && bfree === 0) || (files > 0 && ffree === 0))
       throw Object.assign(new Error("no space is left"), { code: "ENOSPC" });
   },
   recordDuration,

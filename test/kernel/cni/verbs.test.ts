@@ -181,20 +181,6 @@ describe("the executable, as a runtime calls it", () => {
     assert.deepEqual(node.remains(), NOTHING);
   });
 
-  it("two interfaces of one container are two attachments", async () => {
-    for (const ifname of ["eth0", "net1"]) {
-      const outcome = await node.runtime.exec("skylane", "ADD", node.config(), {
-        containerId: "c1",
-        netns: pod.path,
-        ifname,
-      });
-      if (ifname === "eth0") assert.equal(outcome.exitCode, 0, outcome.stdout);
-      else failed(outcome, 101, /default|routed|EEXIST|exists/);
-    }
-    succeeded(await call("DEL"));
-    assert.deepEqual(node.remains(), NOTHING);
-  });
-
   it("leaves another's interface of that name alone", async () => {
     pod.exec("ip", "link", "add", "eth0", "type", "bridge");
     failed(await call("ADD"), 101, /eth0 already that is not Skylane's/);

@@ -17,6 +17,7 @@ describe("the plugins that a container runtime finds", () => {
   let clock: number;
   let changes: number;
   let alone: boolean;
+  let away: string | undefined;
   let requests: number;
   const log = createLogger({ level: "error", format: "text" });
   const at = (name: string): string => join(dir, name);
@@ -40,7 +41,14 @@ describe("the plugins that a container runtime finds", () => {
   const start = (chained: Chained = "auto"): RuntimePlugins => {
     plugins?.stop();
     const config = { runDir: at("run"), network: "default", cni: { chained, binDir: at("bin") } };
-    plugins = new RuntimePlugins({ config, log, alone: () => alone, now: () => clock, onChange: () => changes++ });
+    plugins = new RuntimePlugins({
+      config,
+      log,
+      alone: () => alone,
+      apiAway: () => away,
+      now: () => clock,
+      onChange: () => changes++,
+    });
     return plugins;
   };
   const list = (chained: Chained = "auto"): Json & { cniVersions: string[]; plugins: { type: string }[] } => {
@@ -100,6 +108,9 @@ describe("the plugins that a container runtime finds", () => {
     assert.equal(await call("GC"), false);
     assert.equal(await call("STATUS", ["usr"], { network: "blue" }), false);
     assert.equal(await call("STATUS", ["usr"], { ipam: "host-local" }), false);
+    away = "connection refused";
+    assert.equal(await call("STATUS"), false, "the plugin would say that pods can come");
+    away = undefined;
     alone = true;
     assert.equal(await call("DEL"), true);
   });

@@ -104,6 +104,28 @@ describe("interfaces beside the one that was asked for", () => {
     assert.deepEqual([records("default"), records("blue"), records("green")], [["eth0"], ["net1"], ["eth5"]]);
   });
 
+  it("ADD attaches to the first interface's own network again, which keeps its routes", async () => {
+    wants({ network: "default", ifname: "net1", ips: ["10.244.1.4"] }, { network: "default", ifname: "net2" });
+    const { exitCode, json } = await call("ADD");
+    assert.equal(exitCode, 0, JSON.stringify(json));
+    const [eth0, ...others] = host.attachSpecs as (Spec & { bySource?: boolean; sourceTable?: number })[];
+    assert.deepEqual([eth0?.destinations, eth0?.bySource], [undefined, undefined]);
+    assert.deepEqual(
+      others.map(({ destinations, bySource }) => [destinations, bySource]),
+      [
+        [[], true],
+        [[], true],
+      ],
+    );
+    const tables = others.map(({ sourceTable }) => sourceTable);
+    assert.equal(new Set([undefined, ...tables]).size, 3, "a table each");
+    assert.deepEqual(records("default").sort(), ["eth0", "net1", "net2"]);
+    assert.equal((await call("CHECK", { prevResult: json })).exitCode, 0);
+    assert.equal((await call("DEL")).exitCode, 0);
+    assert.deepEqual([records("default"), host.remains()], [[], []]);
+    assert.equal(host.forgotten.length, 2);
+  });
+
   it("ADD tells what it made, and nothing when it made nothing", async () => {
     const told: unknown[] = [];
     const prepared = {
