@@ -183,7 +183,7 @@ export class BridgedPath implements MemberPath {
   }
 
   #seen({ ifname, mac, claimed }: MacSeen): void {
-    if (claimed) void this.#workloads.seen(ifname);
+    if (claimed) this.#workloads.seen(ifname);
     // A pod may speak before it is let in, which is a moment after its link is there.
     else if (this.#workloads.ports.get(ifname)?.mac !== mac)
       this.#workloads.once(

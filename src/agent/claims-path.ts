@@ -75,7 +75,7 @@ export class ClaimsPath implements MemberPath {
     });
     this.#ends = new ClaimEnds({
       ...options,
-      onSeen: (ifname) => void this.#workloads.seen(ifname),
+      onSeen: (ifname) => this.#workloads.seen(ifname),
       replaced: () => this.#overlay.settled(),
     });
   }

@@ -73,6 +73,7 @@ export class ClusterView {
   #ownFacts: OwnFacts | undefined;
   /** Of our own Node, as long as this agent has known it. */
   #uid: string | undefined;
+  #ownHeard = false;
   #usingCache = false;
   #grace: NodeJS.Timeout | undefined;
   #contest: NodeJS.Timeout | undefined;
@@ -101,6 +102,7 @@ export class ClusterView {
   /** Begins to watch. */
   start(): void {
     this.#own.onChange((node) => {
+      this.#ownHeard = true;
       if (node) this.#take(ownFacts(node));
       else if (this.#ownFacts) this.#takeGone(this.#ownFacts);
       this.#changed();
@@ -142,7 +144,7 @@ export class ClusterView {
 
   /** Both watches have been in step since the start, and what they do not say is known. */
   get live(): boolean {
-    if (!this.#own.synced || !this.#nodes.synced) return false;
+    if (!this.#ownHeard || !this.#nodes.synced) return false;
     return (this.#complete ||= this.#details.settled);
   }
 
@@ -233,7 +235,8 @@ export class ClusterView {
   }
 
   #changed(changes: NodeChanges = new Map()): void {
-    if (this.#own.synced && !this.#ownFacts) return this.#options.onNoNode();
+    // Each watch tells what it knows in its own time: that ours has answered is no answer yet.
+    if (this.#ownHeard && !this.#ownFacts) return this.#options.onNoNode();
     if (!this.live) {
       if (this.#usingCache) this.#options.onInputs(this.#inputs(), false, changes);
       return;

@@ -30,6 +30,8 @@ import { Task } from "../task/index.ts";
 import type { NodeIdentity } from "./inputs.ts";
 
 const RETRY = { baseMs: 200, maxMs: 30_000 };
+/** A pod's start waits for so long while its endpoint cannot be published, in milliseconds; its runtime gives up much later. */
+const PATIENCE_MS = 10_000;
 
 export interface EndpointBookOptions {
   client: KubeClient;
@@ -57,6 +59,8 @@ export class EndpointBook {
   /** Why our object may not be what we wrote: the version of it that somebody else made, or in a word; undefined while it is. */
   #doubt: string | undefined;
   #error: string | undefined;
+  #waiting: (() => void)[] = [];
+  #stopped = false;
   /** Nodes whose addresses outside of the network were told. */
   readonly #told = new Set<string>();
 
@@ -80,6 +84,7 @@ export class EndpointBook {
       RETRY,
       (error, attempt) => {
         this.#error = error instanceof Error ? error.message : String(error);
+        this.#tell();
         if (attempt === 1) log.warn("this node's endpoints cannot be published; trying again", { error });
       },
     );
@@ -136,14 +141,20 @@ export class EndpointBook {
     return this.#macs.has(mac);
   }
 
-  /** Resolves when what was set is published. @throws Error when that failed; it is tried again by itself */
+  /** Resolves when what was set is published, after a while of trouble as well. @throws Error when that lasts for too long */
   async published(): Promise<void> {
+    const end = performance.now() + PATIENCE_MS;
     await this.#write.settled();
-    if (this.#error !== undefined) throw new Error(this.#error);
+    while (this.#error !== undefined) {
+      if (this.#stopped || performance.now() > end) throw new Error(this.#error);
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
   }
 
   /** Watches and writes no more. */
   async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#tell();
     await this.#write.stop();
     await this.#seen.stop();
   }
@@ -167,6 +178,11 @@ export class EndpointBook {
     if (this.#written === undefined) return;
     this.#doubt = why;
     this.#write.want();
+  }
+
+  /** An attempt has ended. */
+  #tell(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
   #text(): string {
@@ -207,6 +223,7 @@ export class EndpointBook {
     if (this.#doubt === doubt) this.#doubt = undefined;
     this.#say(text);
     this.#error = undefined;
+    this.#tell();
     log.debug("published this node's endpoints", { network: info.name, node: node.name });
     if (this.#text() === text) this.#options.onChange();
     else await this.#publish();

@@ -115,7 +115,7 @@ export class Member {
           {
             ...context,
             taken: (use) => takeOver(this.#addresses.claims, use),
-            left: ({ holder: claim, pod }) => this.#addresses.claims.use({ claim, pod }),
+            left: ({ holder: claim, pod, uid: podUid }) => this.#addresses.claims.use({ claim, pod, podUid }),
             claimWithMac: (mac) => this.#addresses.claims.withMac(mac),
           },
           local,

@@ -2,6 +2,8 @@
 import { CniError, CODE, type FurtherInterface, type PrepareRequest, type Wanted } from "../cni/index.ts";
 import { type Claims, type ClaimingPod, holderOf } from "../claims/index.ts";
 import { BlockError } from "../blocks/index.ts";
+import type { ClaimUse } from "./pod-ports.ts";
+import { isStatic } from "./asking-pod.ts";
 import type { Wish } from "../networks/index.ts";
 
 type Pod = NonNullable<PrepareRequest["pod"]>;
@@ -23,7 +25,13 @@ export async function withClaims(
 ): Promise<FurtherInterface[]> {
   const all: FurtherInterface[] = [];
   for (const { claim: claimName, standby = false, ...wish } of wishes) {
-    const who = { namespace: pod.namespace, podName: pod.name, ...(claimName !== undefined && { claimName }) };
+    const who = {
+      namespace: pod.namespace,
+      podName: pod.name,
+      // Of a static pod, the API server has a mirror with another uid.
+      ...(pod.uid !== undefined && !isStatic(pod) && { podUid: pod.uid }),
+      ...(claimName !== undefined && { claimName }),
+    };
     const claimed = await keeperOf(wish.network)?.claim(who, standby);
     if (claimed) refuseOther(wish, claimed);
     all.push({ ...wish, ...claimed });
@@ -66,16 +74,16 @@ export async function claimFor(
       "Start it on another node, as with anti-affinity to that pod.",
     );
   }
-  if (!waits) await claims.use({ claim, pod: pod.podName });
+  if (!waits) await claims.use({ claim, pod: pod.podName, podUid: pod.podUid });
   return { ips, mac, claim, standby: waits };
 }
 
 /** A pod on standby has begun to send: the claim is its own now. @param use as the attachment's record has it. @throws BlockError */
-export async function takeOver(claims: Claims, use: { holder: string; pod: string }): Promise<void> {
+export async function takeOver(claims: Claims, use: ClaimUse): Promise<void> {
   const { namespace, name } = holderOf(use.holder);
   const claimed = await claims.forPod({ namespace, podName: use.pod, claimName: name });
   if (claimed?.claim !== use.holder)
     throw new BlockError("refused", `IPClaim ${namespace}/${name} is another one by now than pod ${use.pod} was given`);
   const { heldBy } = claimed;
-  await claims.use({ claim: use.holder, pod: use.pod, ...(heldBy && { from: heldBy }) });
+  await claims.use({ claim: use.holder, pod: use.pod, podUid: use.uid, ...(heldBy && { from: heldBy }) });
 }

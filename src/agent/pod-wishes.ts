@@ -2,6 +2,7 @@
 import { cidrsOverlap } from "../addr/index.ts";
 import { CniError, CODE, type Prepared, type PrepareRequest } from "../cni/index.ts";
 import { BlockError } from "../blocks/index.ts";
+import { sameAsAsking } from "./asking-pod.ts";
 import { beingDeleted } from "./network-hold.ts";
 import { ApiError, getMeta, type KubeClient, NAMESPACES, podsOf } from "../kube/index.ts";
 import {
@@ -37,7 +38,7 @@ export interface Asked {
 export type PreparedPod = Prepared & Pick<Asked, "uid">;
 
 /**
- * What a pod's annotations, and its namespace's, ask for; one that the API server does not know asks for nothing.
+ * What a pod's annotations, and its namespace's, ask for; a static pod that the API server does not know asks for nothing.
  * @param ifname the interface that its runtime asks for, in the default network. @throws WishError, ApiError
  */
 export async function wishesOf(
@@ -50,7 +51,7 @@ export async function wishesOf(
     getMeta(client, podsOf(pod.namespace), pod.name),
     getMeta(client, NAMESPACES, pod.namespace),
   ]);
-  if (!meta) return { further: [] };
+  if (!sameAsAsking(pod, meta)) return { further: [] };
   const named = primaryNetwork(meta.annotations, namespace?.annotations ?? {});
   const primary = named === network ? undefined : named;
   const further = readWishes(meta.annotations, (name) => accepted.has(name) || refused.has(name), primary);

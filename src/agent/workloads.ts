@@ -16,6 +16,8 @@ import type { ClaimUse, PodPort } from "./pod-ports.ts";
 
 /** Complaints about single MACs that are told, a network. */
 const MAX_TOLD = 256;
+/** A workload that has moved is cut off until then. */
+const SIGHTING_RETRY = { baseMs: 200, maxMs: 5_000 };
 const RETRY = { baseMs: 500, maxMs: 60_000 };
 
 /** What there is where. */
@@ -50,9 +52,10 @@ export class Workloads {
   readonly #options: WorkloadsOptions;
   readonly #book: EndpointBook;
   #ports: ReadonlyMap<string, PodPort> = new Map();
-  /** MACs to take over with the next decision, and those about which the API server is being asked. */
+  /** MACs to take over with the next decision, and host ends at which a workload has begun to send. */
   readonly #taking = new Set<string>();
-  readonly #asking = new Set<string>();
+  readonly #sighted = new Set<string>();
+  readonly #sighting: Task;
   /** Which port has a MAC, by MAC, and ports that may use nothing since theirs is another's. */
   #holders: ReadonlyMap<string, string> = new Map();
   #refused: ReadonlyMap<string, Holder> = new Map();
@@ -68,6 +71,14 @@ export class Workloads {
     this.#options = options;
     const { client, info, node, log } = options;
     this.#book = new EndpointBook({ client, info, node, log, onChange: () => this.#soon() });
+    this.#sighting = new Task(
+      () => this.#takeSighted(),
+      SIGHTING_RETRY,
+      (error, attempt) => {
+        if (attempt === 1)
+          log.warn("a workload that has moved to this node cannot take its claim over; trying again", { error });
+      },
+    );
     this.#claiming = new Task(
       () => this.#claimLeft(),
       RETRY,
@@ -137,24 +148,45 @@ export class Workloads {
     this.#decide();
   }
 
-  /** A workload that has a claim sends at a host end. Told again and again until its frames are let in. */
-  async seen(ifname: string): Promise<void> {
+  /** A workload that has a claim sends at a host end. It may do so once, and wait for an answer: this is not forgotten. */
+  seen(ifname: string): void {
+    if (!this.#sender(ifname) || this.#sighted.has(ifname)) return;
+    this.#sighted.add(ifname);
+    this.#sighting.want();
+  }
+
+  /** Who sends there and has not its claim's addresses yet. */
+  #sender(ifname: string): { mac: string; use: ClaimUse } | undefined {
     const { mac, claim: use } = this.#ports.get(ifname) ?? {};
-    if (mac === undefined || !use || this.#asking.has(mac) || this.#book.own.has(mac)) return;
-    this.#asking.add(mac);
+    return mac !== undefined && use && !this.#book.own.has(mac) ? { mac, use } : undefined;
+  }
+
+  /** @throws Error when the API server does not answer: it is asked again */
+  async #takeSighted(): Promise<void> {
+    const outcomes = await Promise.allSettled(Array.from(this.#sighted, (ifname) => this.#takeFor(ifname)));
+    const failure = outcomes.find((one) => one.status === "rejected");
+    if (failure) throw failure.reason;
+  }
+
+  async #takeFor(ifname: string): Promise<void> {
+    const sender = this.#sender(ifname);
+    if (!sender) return void this.#sighted.delete(ifname);
+    const { mac, use } = sender;
     const { log, taken } = this.#options;
     try {
       await taken(use);
-      if (!this.#began) return;
-      log.info("a workload has moved to this node", { mac, pod: use.pod });
-      this.#taking.add(mac);
-      this.#decide();
     } catch (error) {
+      if (!(error instanceof BlockError) || error.kind === "unavailable") throw error;
+      this.#sighted.delete(ifname);
       const why = `a pod sends from the addresses of a claim that it cannot have: ${errorText(error)}`;
       this.once(`${mac} ${use.holder}`, why, { mac, pod: use.pod });
-    } finally {
-      this.#asking.delete(mac);
+      return;
     }
+    this.#sighted.delete(ifname);
+    if (!this.#began) return;
+    log.info("a workload has moved to this node", { mac, pod: use.pod });
+    this.#taking.add(mac);
+    this.#decide();
   }
 
   /** Pods here, by the name of their host end. */
@@ -181,7 +213,7 @@ export class Workloads {
     this.#began = false;
     this.#stopping.resolve();
     clearImmediate(this.#decision);
-    await Promise.all([this.#claiming.stop(), this.#book.stop()]);
+    await Promise.all([this.#sighting.stop(), this.#claiming.stop(), this.#book.stop()]);
   }
 
   /** Takes away what the other nodes know of ours, after the stop. @throws ApiError */

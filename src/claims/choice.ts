@@ -8,6 +8,8 @@ import { type ClaimObjects, readClaim } from "./objects.ts";
 export interface ClaimingPod {
   namespace: string;
   podName: string;
+  /** Tells it from an earlier or a later pod of its name, where its runtime says it. */
+  podUid?: string;
   /** The claim that its annotation names. */
   claimName?: string;
 }

@@ -39,6 +39,17 @@ export interface Use {
   pod: string;
 }
 
+/** A pod of this node that is to have a claim. */
+export interface ClaimUsing {
+  /** As {@link Claims.forPod} gave it. */
+  claim: string;
+  pod: string;
+  /** The pod's own, where it is known: a late request of an earlier pod of that name is not this one's. */
+  podUid?: string | undefined;
+  /** Another's use that ends with this though its pod is alive, as in a live migration. */
+  from?: Use;
+}
+
 /** What a claim gives to a pod. */
 export interface Claimed {
   /** NAMESPACE/NAME/UID. */
@@ -109,19 +120,18 @@ export class Claims {
   /**
    * Writes down that a pod of this node has the claim in use: before its interface has the addresses. That it is written
    * already is fine. It ends with the pod in the API, so there is nothing to undo.
-   * @param use `claim` as {@link forPod} gave it; `from`: another's use that ends with this though its pod is alive, as in a
-   * live migration
    * @throws BlockError `inUse` (whose pod is alive and not `from`), `refused` (no such pod on this node), `unavailable`
    */
-  async use({ claim: holder, pod, from }: { claim: string; pod: string; from?: Use }): Promise<void> {
+  async use({ claim: holder, pod, podUid, from }: ClaimUsing): Promise<void> {
     const { node, claims } = this.#o;
     const { namespace, name, uid } = holderOf(holder);
     const what = `IPClaim ${namespace}/${name}`;
     await this.#trying(what, async () => {
       // A late request of a runtime whose pod was made again elsewhere must not take the claim from there.
       const me = await calling(`cannot see where pod ${namespace}/${pod} is`, () => claims.pod(namespace, pod));
-      if (me?.node !== node) {
-        const where = me === undefined ? "is gone" : `is on node "${me.node}"`;
+      const other = me !== undefined && podUid !== undefined && podUid !== me.uid;
+      if (me?.node !== node || other) {
+        const where = me === undefined ? "is gone" : other ? `is another one, ${me.uid}` : `is on node "${me.node}"`;
         throw new BlockError(
           "refused",
           `${what} is not given to pod ${pod} on node ${node}: the pod of that name ${where}`,
@@ -134,11 +144,11 @@ export class Claims {
       }
       const { status } = claim;
       if (status.node === node && status.pod === pod && status.podUid === me.uid) return { result: undefined };
-      const other = await this.#heldBy(claim, pod);
-      if (other?.alive === true && !(other.node === from?.node && other.pod === from.pod)) {
+      const rival = await this.#heldBy(claim, pod);
+      if (rival?.alive === true && !(rival.node === from?.node && rival.pod === from.pod)) {
         throw new BlockError(
           "inUse",
-          `${what} is in use by pod ${other.pod} on node ${other.node}; it is free when that pod is gone, or its Node object,` +
+          `${what} is in use by pod ${rival.pod} on node ${rival.node}; it is free when that pod is gone, or its Node object,` +
             " where the node died",
         );
       }

@@ -22,8 +22,9 @@ function previousResult(config: NetConfig): CniResult | undefined {
 
 /** What the pod is to have. @throws CniError with the reason why it cannot have it, or 11 where nobody here knows */
 async function prepare({ env, config, host }: VerbInput, attachment: Attachment): Promise<Prepared | undefined> {
-  const { podNamespace: namespace, podName: name } = parseArgs(env.CNI_ARGS);
-  const pod = namespace !== undefined && name !== undefined ? { namespace, name } : undefined;
+  const { podNamespace: namespace, podName: name, podUid: uid } = parseArgs(env.CNI_ARGS);
+  const pod =
+    namespace !== undefined && name !== undefined ? { namespace, name, ...(uid !== undefined && { uid }) } : undefined;
   return await host.prepare?.({ attachment, network: config.network, pod });
 }
 

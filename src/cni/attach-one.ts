@@ -56,6 +56,12 @@ function aliasOf(env: VerbInput["env"], { containerId, ifname }: Attachment): st
   return `${owner}/${ifname}`.slice(0, MAX_ALIAS);
 }
 
+/** The pod that has a claim, for the record. */
+function podOf(env: VerbInput["env"]): { pod: string; uid?: string } {
+  const { podName = "", podUid } = parseArgs(env.CNI_ARGS);
+  return { pod: podName, ...(podUid !== undefined && { uid: podUid }) };
+}
+
 /** What addresses the pod gets, and what else a delegated plugin said. */
 interface Given {
   ips: string[];
@@ -232,7 +238,7 @@ export async function attachOne(input: VerbInput, what: AttachInput): Promise<At
     ...apart,
     ...(hostNetns && { hostNetns }),
     ...(hostNetns && askedMac && { mac: askedMac }),
-    ...(claim && { claim: { holder: claim, pod: parseArgs(env.CNI_ARGS).podName ?? "" } }),
+    ...(claim && { claim: { holder: claim, ...podOf(env) } }),
   };
   const record = { owner, name: config.name, ...identity, ...origin };
   await begin(input, record, delegate);

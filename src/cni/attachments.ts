@@ -32,7 +32,7 @@ export interface AttachmentRecord extends Omit<Reservation, "ip"> {
   /** The asked-for MAC address of its interface; absent: that of its name. */
   mac?: string;
   /** The IPClaim whose addresses it has, as NAMESPACE/NAME/UID, and the pod that uses it. */
-  claim?: { holder: string; pod: string };
+  claim?: { holder: string; pod: string; uid?: string };
   /** What the pod reaches through it, where that is not what its network says. */
   destinations?: readonly string[];
   /** What is sent from its addresses goes through it (see `PodLinkSpec`). */

@@ -29,13 +29,21 @@ export interface Wanted {
 /** An interface that a pod is to have beside the one that its runtime asks for. */
 export interface FurtherInterface extends Place, Wanted {}
 
+/** A pod as its runtime names it. */
+export interface AskingPod {
+  namespace: string;
+  name: string;
+  /** Tells it from an earlier or a later pod of its name; runtimes older than containerd 1.4 do not say it. */
+  uid?: string;
+}
+
 /** Who asks for what. */
 export interface PrepareRequest {
   attachment: Attachment;
   /** The pod network of the interface that the runtime asks for. */
   network: string;
   /** The pod, where the runtime names one (CNI_ARGS). */
-  pod: { namespace: string; name: string } | undefined;
+  pod: AskingPod | undefined;
 }
 
 /** What a pod is to have. */

@@ -5,6 +5,7 @@ export { DEFAULT_DATA_DIR, DEFAULT_NETWORK, DEFAULT_RUN_DIR } from "./config.ts"
 export { type Duration, DURATIONS_FILE } from "./durations.ts";
 export { CniError, CODE } from "./errors.ts";
 export type {
+  AskingPod,
   AttachedInterface,
   FurtherInterface,
   Linked,

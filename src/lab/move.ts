@@ -31,16 +31,15 @@ export async function movePod(lab: LabContext, api: ApiClient, pod: PodRecord, t
   await bind(podNetns(lab, pod), target, there.netns);
   try {
     await setAside(lab, pod, source);
-    await rebind(api, pod, there);
-    const moved = await attach(lab, target, there);
+    const moved = await attach(lab, target, await rebind(api, pod, there));
     await takeDown(source, pod);
     await removeSandbox(source, pod.netns);
     return moved;
   } catch (error) {
     await removeSandbox(target, there.netns);
     await takeDown(source, pod);
-    await rebind(api, there, pod);
-    await attach(lab, source, onNode(pod, readNode(lab, nodeNumber(pod.node))));
+    const back = await rebind(api, there, pod);
+    await attach(lab, source, onNode(back, readNode(lab, nodeNumber(pod.node))));
     throw error;
   }
 }
@@ -52,10 +51,10 @@ function onNode(before: PodRecord, { name, boots }: NodeRecord): PodRecord {
 }
 
 /** A Pod never changes its node: the object is made anew. */
-async function rebind(api: ApiClient, from: PodRecord, to: PodRecord): Promise<void> {
-  if (!to.annotations) return;
+async function rebind(api: ApiClient, from: PodRecord, to: PodRecord): Promise<PodRecord> {
+  if (!to.annotations) return to;
   await removePodObject(api, from);
-  await makePodObject(api, to);
+  return makePodObject(api, to);
 }
 
 /** The interfaces that the pod has make room for the new ones. */

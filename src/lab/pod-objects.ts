@@ -20,12 +20,14 @@ async function unless(status: number, request: Promise<unknown>): Promise<void> 
 export const ensureNamespace = (api: ApiClient, name: string, labels: Record<string, string> = {}): Promise<void> =>
   unless(409, api.call("POST", "/api/v1/namespaces", { metadata: { name, labels } }));
 
-/** Makes the object of a pod, with what it asks for, and its namespace. */
-export async function makePodObject(api: ApiClient, pod: PodRecord): Promise<void> {
-  const { name, namespace, uid, node, annotations = {} } = pod;
+/** Makes the object of a pod, with what it asks for, and its namespace. Returns the pod with the uid that the API server gave it. */
+export async function makePodObject(api: ApiClient, pod: PodRecord): Promise<PodRecord> {
+  const { name, namespace, node, annotations = {} } = pod;
   await ensureNamespace(api, namespace);
   const spec = { nodeName: node, containers: [{ name: "main", image: "none" }] };
-  await unless(409, api.call("POST", pathOf(namespace), { metadata: { name, uid, annotations }, spec }));
+  await unless(409, api.call("POST", pathOf(namespace), { metadata: { name, annotations }, spec }));
+  const { metadata } = await api.call("GET", `${pathOf(namespace)}/${name}`);
+  return { ...pod, uid: metadata["uid"] as string };
 }
 
 /** Removes the object of a pod, if there is one. */

@@ -80,7 +80,8 @@ function fresh(name: string, node: NodeRecord, { namespace, annotations, runtime
     node: node.name,
     namespace,
     ...(annotations && { annotations }),
-    uid: randomUUID(),
+    // One without an object is a static pod to whoever asks: its uid is a hash, not an object's.
+    uid: randomUUID().replaceAll("-", ""),
     containerId: randomBytes(32).toString("hex"),
     netns: join("/run/netns", `cni-${randomUUID()}`),
     boot: node.boots,
@@ -113,9 +114,9 @@ export async function addPod(
 ): Promise<PodRecord> {
   const runtime = runtimeNode(lab, node);
   const { namespace = "default", annotations, runtimeConfig = {} } = options;
-  const pod = claim(lab, node, name, { namespace, runtimeConfig, ...(annotations && { annotations }) });
+  let pod = claim(lab, node, name, { namespace, runtimeConfig, ...(annotations && { annotations }) });
   try {
-    if (annotations) await makePodObject(api, pod);
+    if (annotations) pod = await makePodObject(api, pod);
     await createSandbox(runtime, pod.netns);
     return await attach(lab, runtime, pod, options.timeoutMs);
   } catch (error) {

@@ -397,6 +397,16 @@ describe("a claim in use", () => {
     assert.deepEqual(user(), ["n2", "db-0"]);
   });
 
+  it("is not used for a late request of an earlier pod of the same name on the same node", async () => {
+    const before = world.pods.get("shop/db-0")?.uid;
+    world.run("db-0", "n1");
+    await assert.rejects(
+      world.on("n1").use({ claim, pod: "db-0", podUid: before }),
+      isKind("refused", /the pod of that name is another one/),
+    );
+    await world.on("n1").use({ claim, pod: "db-0", podUid: world.pods.get("shop/db-0")?.uid });
+  });
+
   it("is not used by a pod that got addresses of a claim that is deleted by now", async () => {
     world.unmake("db");
     world.make("db", { podName: "db-0" });

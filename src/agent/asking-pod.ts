@@ -1,0 +1,34 @@
+/** Whether a pod that asks is the one that the API server knows by its name. */
+import { type AskingPod, CniError, CODE } from "../cni/index.ts";
+import type { ObjectMeta } from "../kube/index.ts";
+
+/** kubelet's annotation of a static pod's mirror in the API server: the uid by which the pod is known on its node. */
+const CONFIG_HASH = "kubernetes.io/config.hash";
+/** A static pod's uid is the MD5 of its manifest (kubelet, pkg/kubelet/config/common.go); that of an object is a UUID. */
+const STATIC_UID = /^[0-9a-f]{32}$/;
+
+/** Whether a pod is made from a file on its node, so that the API server need not know it. */
+export const isStatic = ({ uid }: AskingPod): boolean => uid !== undefined && STATIC_UID.test(uid);
+
+/**
+ * Sees that the pod of that name is the one that asks. One that the API server does not know might have asked for something, and
+ * started without it would never get it.
+ * @returns whether the API server knows it; it need not know static ones. @throws CniError 11
+ */
+export function sameAsAsking(pod: AskingPod, known: ObjectMeta | undefined): known is ObjectMeta {
+  const { namespace, name, uid } = pod;
+  if (!known) {
+    if (isStatic(pod)) return false;
+    throw new CniError(
+      CODE.tryAgain,
+      `the API server knows no pod ${namespace}/${name}, so that nobody can tell which networks it asks for`,
+      "It has been deleted, or the API server is behind; only static pods start without it.",
+    );
+  }
+  if (uid === undefined || known.uid === uid || known.annotations[CONFIG_HASH] === uid) return true;
+  throw new CniError(
+    CODE.tryAgain,
+    `the pod of that name is another one by now (uid ${known.uid}) than the one that this request is for (uid ${uid})`,
+    "The runtime gives up on the one that is gone.",
+  );
+}

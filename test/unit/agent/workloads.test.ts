@@ -1,0 +1,103 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { PodPort } from "../../../src/agent/pod-ports.ts";
+import { Workloads } from "../../../src/agent/workloads.ts";
+import { BlockError } from "../../../src/blocks/index.ts";
+import { connect, createObject, getObject, type KubeClient, NODES } from "../../../src/kube/index.ts";
+import { type ApiServer, startApiServer } from "../../../src/lab/api/index.ts";
+import { createLogger } from "../../../src/log/index.ts";
+import { endpointsName, endpointsObject, NETWORK_ENDPOINTS } from "../../../src/networks/index.ts";
+import { hostIfname } from "../../../src/pod/index.ts";
+import { eventually } from "../../support/eventually.ts";
+
+describe("workloads that are found one by one", function () {
+  this.timeout(30_000);
+  const dir = mkdtempSync(join(tmpdir(), "skylane-workloads-"));
+  const log = createLogger({ level: "error", format: "text" });
+  const mac = "0a:00:00:00:00:01";
+  const ifname = hostIfname("c1", "net1");
+  const use = { holder: "shop/db/u1", pod: "db-0" };
+  const port: PodPort = { ifname, mac, ips: ["10.80.0.5"], claimed: true, claim: use };
+  let server: ApiServer;
+  let client: KubeClient;
+  let uid = "";
+  let stop: () => Promise<void> = () => Promise.resolve();
+
+  before(async () => {
+    server = await startApiServer({ host: "127.0.0.1" });
+    writeFileSync(join(dir, "kubeconfig"), server.kubeconfig(), { mode: 0o600 });
+    client = connect({ kubeconfig: join(dir, "kubeconfig") });
+    for (const name of ["n1", "n2"]) {
+      const node = await createObject(client, NODES, { apiVersion: "v1", kind: "Node", metadata: { name } });
+      uid = (node as { metadata: { uid: string } }).metadata.uid;
+    }
+  });
+  afterEach(() => stop());
+  after(async () => {
+    await client.close();
+    await server.close();
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  async function start(network: string, taken: () => Promise<void>): Promise<Workloads> {
+    const workloads = new Workloads({
+      client,
+      info: { name: network, cidrs: ["10.80.0.0/16"] },
+      node: { name: "n1", uid: undefined },
+      log,
+      ports: () => new Map([[ifname, port]]),
+      onDecision: () => undefined,
+      taken,
+      left: () => Promise.resolve(),
+      claimWithMac: () => Promise.resolve(undefined),
+      event: () => undefined,
+    });
+    stop = () => workloads.stop();
+    await workloads.start();
+    return workloads;
+  }
+  const published = async (network: string): Promise<boolean> => {
+    const object = await getObject(client, NETWORK_ENDPOINTS, endpointsName(network, "n1"));
+    return (object as { spec: { endpoints: { mac: string }[] } } | undefined)?.spec.endpoints[0]?.mac === mac;
+  };
+
+  it("take their claim over by one frame, however long the API server does not answer", async () => {
+    const there = [{ mac, ips: port.ips, moves: 1 }];
+    await createObject(client, NETWORK_ENDPOINTS, endpointsObject("lan", { name: "n2", uid }, there));
+    let asked = 0;
+    const workloads = await start("lan", () =>
+      ++asked < 4 ? Promise.reject(new BlockError("unavailable", "no answer")) : Promise.resolve(),
+    );
+    assert.equal(await published("lan"), false, "another node has it");
+    workloads.seen(ifname);
+    await eventually(() => published("lan"), { timeoutMs: 20_000, message: "the one frame is forgotten" });
+    assert.equal(asked, 4);
+  });
+
+  it("are asked about once for each frame when the claim is another's", async () => {
+    const there = [{ mac, ips: port.ips, moves: 1 }];
+    await createObject(client, NETWORK_ENDPOINTS, endpointsObject("red", { name: "n2", uid }, there));
+    let asked = 0;
+    const refusing = (): Promise<void> => {
+      asked++;
+      return asked < 3 ? Promise.reject(new BlockError("refused", "it is another's")) : Promise.resolve();
+    };
+    const workloads = await start("red", refusing);
+    for (const expected of [1, 2, 3]) {
+      workloads.seen(ifname);
+      await eventually(() => asked === expected, { timeoutMs: 10_000 });
+    }
+    await eventually(() => published("red"), { timeoutMs: 10_000 });
+    assert.equal(asked, 3);
+  });
+
+  it("start although their endpoint cannot be published for some seconds", async () => {
+    const match = { resources: ["networkendpoints"], verbs: ["create"] };
+    await server.faults.set({ rules: [{ match, times: 4, action: { kind: "status", code: 503 } }] });
+    const workloads = await start("blue", () => Promise.resolve());
+    await workloads.linked({ containerId: "c1", ifname: "net1", standby: false });
+    assert.ok(await published("blue"));
+  });
+});
