@@ -1,5 +1,5 @@
 /** Addresses of a pod network on this node: the blocks that it has claimed, and the claims of its pods. */
-import { BlockClaims, blockObjects, takenBlocks } from "../blocks/index.ts";
+import { BlockClaims, blockObjects, type Followed } from "../blocks/index.ts";
 import type { Linked } from "../cni/index.ts";
 import { claimObjects, Claims } from "../claims/index.ts";
 import type { Ipam } from "../ipam/index.ts";
@@ -14,6 +14,8 @@ export interface MemberAddressesOptions {
   node: NodeIdentity;
   /** The blocks of this node, all networks'. */
   own: Pick<ObjectReflector<NetworkBlock>, "objects">;
+  /** The blocks of all nodes in this network. */
+  all: Pick<Followed, "view" | "whenSynced">;
   ipam: Ipam;
   /** A block of ours is lost. */
   onProblem: (message: string) => void;
@@ -27,11 +29,11 @@ export class MemberAddresses {
   readonly claims: Claims;
   readonly #ipam: Ipam;
 
-  constructor({ client, info, node, own, ipam, onProblem, inUse }: MemberAddressesOptions) {
+  constructor({ client, info, node, own, all, ipam, onProblem, inUse }: MemberAddressesOptions) {
     const { name: network, cidrs, blockSize } = info;
     this.#ipam = ipam;
     const objects = blockObjects(client);
-    const taken = () => takenBlocks(client, network);
+    const taken = () => all.whenSynced.then(() => all.view.all);
     const view = () => own.objects.values();
     const common = { network, cidrs, blockSize, node: node.name, taken };
     this.blocks = new BlockClaims({

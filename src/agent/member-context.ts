@@ -1,4 +1,5 @@
 /** What a node's parts in pod networks have in common. */
+import type { NetworkBlocks } from "../blocks/index.ts";
 import type { AgentConfig } from "../config/index.ts";
 import type { KubeClient, ObjectReflector } from "../kube/index.ts";
 import type { Logger } from "../log/index.ts";
@@ -22,6 +23,8 @@ export interface MemberContext {
   blocks: Pick<ObjectReflector<NetworkBlock>, "objects" | "whenSynced">;
   /** The API server's addresses and the Services' CIDRs. */
   elsewhere: () => Elsewhere;
+  /** The blocks of all nodes in the networks that this node takes part in. */
+  networkBlocks: Pick<NetworkBlocks, "follow">;
   announce: () => void;
   announced: (network: string) => Verdict;
   /** Hears of a file of a network that somebody had changed, and that is as it was. */

@@ -11,6 +11,7 @@ import { errorText } from "../log/index.ts";
 import type { Space } from "../netspace/index.ts";
 import type { PodNetworkInfo } from "../networks/index.ts";
 import type { LocalNetwork, VtepAnnotation } from "../overlay/index.ts";
+import type { Followed } from "../blocks/index.ts";
 import { claimedAddresses } from "./claim-ends.ts";
 import type { MemberPath } from "./data-path.ts";
 import { within } from "./deadline.ts";
@@ -20,6 +21,7 @@ import { configOf } from "./member-config.ts";
 import type { MemberContext } from "./member-context.ts";
 import { MemberFiles } from "./member-files.ts";
 import { MemberFirewall } from "./member-firewall.ts";
+import { MemberNodes } from "./member-nodes.ts";
 import { memberPath } from "./member-path.ts";
 import { hasAttachments, ipamOf, removeDefinition } from "./member-records.ts";
 import { MemberUpkeep } from "./member-upkeep.ts";
@@ -43,6 +45,9 @@ export class Member {
   readonly #context: MemberContext;
   readonly #config: AgentConfig;
   readonly #addresses: MemberAddresses;
+  /** Blocks of all nodes in this network, and the nodes as far as they have some. */
+  readonly #all: Followed;
+  readonly #nodes: MemberNodes;
   readonly #firewall: MemberFirewall;
   readonly #network: PodNetwork;
   readonly #uplink: MemberUplink;
@@ -78,11 +83,15 @@ export class Member {
       making: (spec, make) => this.#path?.making?.(spec, make) ?? make(),
     });
     const { rtnl: there, watch } = this.links;
+    this.#all = context.networkBlocks.follow(info.name, info.cidrs, (nodes) => this.#blocksChanged(nodes));
+    const { view } = this.#all;
+    this.#nodes = new MemberNodes({ network: info.name, view, log, event, onDue: () => this.#blocksChanged() });
     this.#addresses = new MemberAddresses({
       client,
       info,
       node,
       own: context.blocks,
+      all: this.#all,
       ipam: ipamOf(config, log),
       onProblem: (message) => event("Warning", "SkylaneBlockLost", message),
       inUse: async (address) =>
@@ -148,8 +157,20 @@ export class Member {
   /** New inputs; as PodNetwork has them, but that this node's addresses here are its blocks. */
   update(inputs: Inputs, live: boolean, changes: NodeChanges): void {
     this.take(inputs, live);
-    if (this.#addresses.blocks.usable().length === 0) return;
-    this.#network.update({ ...inputs, own: this.#ownFacts(inputs.own) }, live, changes);
+    this.#hand(this.#nodes.changed(changes));
+  }
+
+  /** Hands over what is known, once that is enough: whoever is no peer any more is taken out of the kernel. */
+  #hand(changes: NodeChanges): void {
+    if (!this.#inputs || this.#addresses.blocks.usable().length === 0 || !this.#all.view.synced) return;
+    const { inputs, live } = this.#inputs;
+    const nodes = this.#nodes.all(inputs.nodes);
+    this.#network.update({ own: this.#ownFacts(inputs.own), nodes }, live, changes);
+  }
+
+  /** Other nodes have other blocks now. */
+  #blocksChanged(nodes: ReadonlySet<string> = new Set()): void {
+    if (this.#inputs) this.#hand(this.#nodes.due(this.#inputs.inputs.nodes, nodes));
   }
 
   /** The host's table has changed. */
@@ -194,6 +215,11 @@ export class Member {
   async prepare(): Promise<void> {
     const known = this.#context.blocks.whenSynced();
     await within(known, READY_MS, () => new Error("the API server has not listed this node's blocks yet"));
+    await within(
+      this.#all.whenSynced,
+      READY_MS,
+      () => new Error("the API server has not listed the network's blocks yet"),
+    );
     await this.#ensureRoom();
     const questions = () => this.#network.questions();
     await this.#files.whenWritten(this.#addresses.blocks.usable(), questions, READY_MS);
@@ -259,7 +285,13 @@ export class Member {
     await this.#network.stop();
     await this.#firewall.stop();
     await this.links.stop();
+    this.#forgetOthers();
     this.space.close();
+  }
+
+  #forgetOthers(): void {
+    this.#nodes.stop();
+    this.#all.close();
   }
 
   /** Takes everything of the network off this node but the name of its namespace. @throws ApiError when a block cannot be given back */
@@ -275,8 +307,12 @@ export class Member {
     }
     await this.links.stop();
     this.space.close();
-    await this.#path?.leave();
-    await this.#addresses.blocks.leave();
+    try {
+      await this.#path?.leave();
+      await this.#addresses.blocks.leave();
+    } finally {
+      this.#forgetOthers();
+    }
     removeDefinition(this.#config, this.name);
     await this.#hold.letGo();
   }
@@ -290,7 +326,7 @@ export class Member {
   }
 
   #refresh(): void {
-    if (this.#inputs) this.update(this.#inputs.inputs, this.#inputs.live, new Map());
+    this.#hand(new Map());
   }
 
   #publish(local: LocalNetwork): void {

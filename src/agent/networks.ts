@@ -5,7 +5,7 @@
 import { CniError, CODE, type Linked, type PrepareRequest } from "../cni/index.ts";
 import type { ObjectReflector } from "../kube/index.ts";
 import type { NetworkBlock, PodNetworkInfo } from "../networks/index.ts";
-import { watchOwnBlocks } from "../blocks/index.ts";
+import { NetworkBlocks, watchOwnBlocks } from "../blocks/index.ts";
 import { ensureSpace, listSpaces, openSpace, type Space } from "../netspace/index.ts";
 import { netnsIdentity, type NetnsIdentity, sameNetns } from "../sys/index.ts";
 import { DefinedNetworks } from "./defined-networks.ts";
@@ -25,7 +25,7 @@ import type { NetworkStatus } from "./status.ts";
 import { Turns } from "./turns.ts";
 
 /** What the networks need. */
-export interface NetworksOptions extends Omit<MemberContext, "blocks"> {
+export interface NetworksOptions extends Omit<MemberContext, "blocks" | "networkBlocks"> {
   /** Why the API server cannot be asked; undefined while it can. */
   apiAway: () => string | undefined;
   /** Whether there is any has changed: the plugin must know. */
@@ -38,6 +38,8 @@ export class Networks {
   readonly #defined: DefinedNetworks;
   /** Blocks of this node: one watch for all networks, begun when it first takes part in one. */
   readonly #blocks: ObjectReflector<NetworkBlock>;
+  /** Blocks of all nodes, in the networks that this node takes part in. */
+  readonly #networkBlocks: NetworkBlocks;
   readonly #members = new Map<string, Member>();
   /** Networks that this node has left, until the Node says so. */
   readonly #left = new Set<string>();
@@ -62,6 +64,7 @@ export class Networks {
       for (const network of new Set(touched.map((block) => block.network))) this.#members.get(network)?.blocksChanged();
     });
     this.#idle = new IdleSpaces(this.#turns, log, (network) => this.#members.has(network));
+    this.#networkBlocks = new NetworkBlocks({ client, log });
     this.#rounds = new Rounds(log);
     this.#node = identityOf(options.config.nodeName, () => this.#inputs?.inputs.own.uid);
   }
@@ -213,6 +216,7 @@ export class Networks {
     await Promise.all([this.#defined.stop(), this.#blocks.stop()]);
     await this.#turns.settled();
     for (const member of this.#members.values()) await member.stop();
+    await this.#networkBlocks.stop();
   }
 
   /** Others are defined, or otherwise. */
@@ -286,7 +290,7 @@ export class Networks {
     this.#blocks.start();
     let member: Member;
     try {
-      const context = { ...this.#options, blocks: this.#blocks };
+      const context = { ...this.#options, blocks: this.#blocks, networkBlocks: this.#networkBlocks };
       member = new Member(context, info, space, this.#node);
       writeDefinition(context.config, info);
     } catch (error) {

@@ -4,6 +4,8 @@ export { blockObjects, takenBlocks, watchOwnBlocks } from "./api-objects.ts";
 export { BlockClaims } from "./block-claims.ts";
 export { blockCount, blockOf, freeBlocks } from "./candidates.ts";
 export { BlockError, type BlockErrorKind } from "./errors.ts";
+export { type Followed, NetworkBlocks } from "./network-blocks.ts";
+export { MAC_CIDR, NetworkView, type PlacedBlock, readPlaced, type ViewChange } from "./network-view.ts";
 export type { BlockClaimsOptions } from "./options.ts";
 export {
   type ApiObject,

@@ -17,6 +17,7 @@ import {
   type BlockObjects,
   calling,
   freeBlocks,
+  MAC_CIDR,
   olderOverlap,
   remove,
   type SeenBlock,
@@ -24,7 +25,7 @@ import {
 import { podSpan } from "../ipam/index.ts";
 import type { IPClaimInfo } from "../networks/index.ts";
 import { claimBlocks, freeEntries, named, writeEntries } from "./entries.ts";
-import { addressOf, entryOfMac, MAC_CIDR, otherWithMac } from "./macs.ts";
+import { addressOf, entryOfMac, otherWithMac } from "./macs.ts";
 import { type ClaimObjects, holderOf, holderText, stillHolds } from "./objects.ts";
 
 /** How often one looks again because others changed the same blocks. */

@@ -6,9 +6,6 @@
 import { derivedMac, linkLocalOf, macOfLinkLocal, parseIp } from "../addr/index.ts";
 import { type IPClaimInfo, ObjectError, parseIPClaim } from "../networks/index.ts";
 
-/** Where MAC addresses are entered. No network has it: link-local addresses are nobody's to give. */
-export const MAC_CIDR = "fe80::/64";
-
 /** The key of a MAC address's entry. */
 export const entryOfMac = (mac: string): string => parseIp(linkLocalOf(mac));
 

@@ -22,6 +22,7 @@ export { type Loss, PeerSelector, selectPeers, type PeerSelection, type Selectio
 export { PrefixIndex, prefixOf } from "./prefix-index.ts";
 export { NOTHING_RESERVED, type Reserved, reservedWithin } from "./reserved.ts";
 export { plan } from "./plan.ts";
+export { unproven } from "./proof.ts";
 export { checksumOffloadWorks } from "./prepare.ts";
 export { OverlayReconciler, type ReconcilerOptions } from "./reconciler.ts";
 export { isOverlayDevice } from "./recognize.ts";

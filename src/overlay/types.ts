@@ -104,6 +104,8 @@ export const REFUSAL_REASONS = [
   "NoUnderlayAddress",
   /** It has pod CIDRs only of families that this node has none of. */
   "NoCommonFamily",
+  /** It says that it takes part in a pod network, where it has no NetworkBlock. */
+  "NoNetworkBlock",
   /** A pod CIDR lies outside the configured cluster CIDRs, or is none that the API server has given the Node. */
   "ForeignPodCidr",
   /** The API server cannot be asked which pod CIDRs the Node has, or has given it none. */
@@ -140,6 +142,8 @@ export interface NodeVtep {
   creationTimestamp: string;
   /** Text of its `skylane.dev/vtep` annotation; absent while it has published none. */
   vtepAnnotation?: string;
+  /** In a network with a namespace of its own: the CIDRs that it has NetworkBlocks for. */
+  blocks?: readonly string[];
   /** What the API server says of it, which its agent cannot write; absent while it is being asked. */
   granted?: Granted;
   /** Why nothing comes of asking. */

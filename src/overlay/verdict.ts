@@ -2,6 +2,7 @@
 import { cidrContains, cidrCovers, cidrOf, familyOf } from "../addr/index.ts";
 import { readVtepAnnotation } from "./annotation.ts";
 import { AnnotationError } from "./errors.ts";
+import { proven } from "./proof.ts";
 import { misplacedVtep, reservedWithin } from "./reserved.ts";
 import type { LocalNetwork, NodeVtep, Peer, Refusal, RefusalReason, VtepAnnotation } from "./types.ts";
 
@@ -10,7 +11,8 @@ export function judgeAlone(local: LocalNetwork, node: NodeVtep): Peer | Refusal 
   if (node.vtepAnnotation === undefined) return undefined;
   try {
     const entry = readVtepAnnotation(node.vtepAnnotation, local.network);
-    return entry && judgeEntry(local, node, entry);
+    const shown = entry && local.isolated ? proven(local.network, node, entry) : entry;
+    return shown && ("reason" in shown ? shown : judgeEntry(local, node, shown));
   } catch (error) {
     if (!(error instanceof AnnotationError)) throw error;
     const message = `its skylane.dev/vtep annotation cannot be used: ${error.message}`;

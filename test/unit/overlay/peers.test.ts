@@ -106,7 +106,11 @@ describe("the selection of peers", () => {
     const nodes = [["172.30.0.64/26", "172.30.0.128/26"], ["172.30.0.128/26"], ["172.30.0.192/26"]].map(
       (podCidrs, i): NodeVtep => {
         const node = nodeOf(i + 1, { podCidrs });
-        return { ...node, vtepAnnotation: `{"blue":${node.vtepAnnotation?.slice('{"default":'.length, -1)}}` };
+        return {
+          ...node,
+          blocks: podCidrs,
+          vtepAnnotation: `{"blue":${node.vtepAnnotation?.slice('{"default":'.length, -1)}}`,
+        };
       },
     );
     const { peers, refused } = selectPeers(isolated, nodes);
@@ -126,10 +130,38 @@ describe("the selection of peers", () => {
       name: `node${n}`,
       creationTimestamp: createdAt(n),
       vtepAnnotation: JSON.stringify({ green: { ...entry, podCidrs } }),
+      blocks: ["10.0.0.0/24"],
     });
     const green: LocalNetwork = { ...local, network: "green", vni: 7, podCidrs: [], isolated: true };
     assert.deepEqual(selectPeers(green, [node(1, [])]).peers[0]?.podCidrs, []);
     assert.equal(selectPeers(green, [node(1, ["10.0.0.0/24"])]).refused[0]?.reason, "NoCommonFamily");
+  });
+
+  it("takes of a node in a pod network what it has blocks for, whatever it announces", () => {
+    const blue: LocalNetwork = { ...local, network: "blue", podCidrs: ["10.50.0.0/26"], isolated: true };
+    const node = (podCidrs: string[], blocks?: string[]): NodeVtep => {
+      const { vtepAnnotation = "", ...rest } = nodeOf(3, { podCidrs });
+      const named = `{"blue":${vtepAnnotation.slice('{"default":'.length, -1)}}`;
+      return { ...rest, ...(blocks && { blocks }), vtepAnnotation: named };
+    };
+    const taken = (one: NodeVtep) => {
+      const { peers, refused } = selectPeers(blue, [one]);
+      return peers[0]?.podCidrs ?? `${refused[0]?.reason} ${refused[0]?.message}`;
+    };
+    const [one, two] = ["10.50.3.0/26", "10.50.3.64/26"];
+    assert.deepEqual(taken(node([one, two], [two, one])), [one, two]);
+    assert.deepEqual(taken(node([one, two], [two])), [two]);
+    assert.match(
+      String(taken(node([one]))),
+      /^NoNetworkBlock .*network blue with 10.50.3.0\/26, and has no NetworkBlock/,
+    );
+    assert.match(String(taken(node([one], []))), /^NoNetworkBlock/);
+    assert.match(String(taken(node([one], [two]))), /^NoNetworkBlock .*its NetworkBlocks there are 10.50.3.64\/26/);
+    // Wider or narrower is another block's.
+    assert.match(String(taken(node(["10.50.0.0/16"], [one]))), /^NoNetworkBlock/);
+    const segment: LocalNetwork = { ...blue, podCidrs: [] };
+    assert.match(String(selectPeers(segment, [node([])]).refused[0]?.reason), /^NoNetworkBlock/);
+    assert.deepEqual(selectPeers(segment, [node([], [one])]).peers[0]?.podCidrs, []);
   });
 
   it("refuses CIDRs outside the cluster's where those are configured, and nodes of other families only", () => {
