@@ -140,7 +140,9 @@ export class Agent {
     const annotate = (text: string) => patchNodeAnnotations(client, node, { [VTEP_ANNOTATION]: text });
     this.#publisher = new Publisher(log, annotate, () => this.#publication());
     this.#closers.push(() => this.#publisher.stop());
-    this.#housekeeping = new Housekeeping({ config, log, metrics, rtnl, networks: [this.#network, this.#networks] });
+    const networks = [this.#network, this.#networks] as const;
+    const lookAtPods = (): void => this.#podLinks.look();
+    this.#housekeeping = new Housekeeping({ config, log, metrics, rtnl, networks, lookAtPods });
     this.#closers.push(() => this.#housekeeping.stop());
     this.#podLinks = new PodLinks({ config, log, metrics, routed: true });
     this.#closers.push(() => this.#podLinks.stop());
@@ -235,6 +237,7 @@ export class Agent {
       { routes: this.#config.directRouting === "auto" },
     ));
     this.#closers.push(() => machine.close());
+    machine.also(this.#housekeeping);
     this.#metrics.beforeScrape(() => this.#sample());
     const routes = agentRoutes({
       stuck: () => this.#housekeeping.stuck,

@@ -5,7 +5,9 @@
 import { collectDead } from "../cni/index.ts";
 import type { AgentConfig } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
-import type { Rtnl } from "../netlink/index.ts";
+import { type MonitorListener, type NetlinkEvent, OVERLAY_LINK_GROUP, type Rtnl } from "../netlink/index.ts";
+import { Task } from "../task/index.ts";
+import { RepairPace } from "./disk/pace.ts";
 import { DurationSpool } from "./durations.ts";
 import { ensureForwarding, PROTOCOL_RA, readForwarding } from "./forwarding.ts";
 import type { Metrics } from "./metrics.ts";
@@ -14,6 +16,10 @@ import type { PodNetwork } from "./network.ts";
 import type { Networks } from "./networks.ts";
 
 const BEAT_MS = 10_000;
+/** A burst of notifications is one look, this long after its first, in milliseconds. */
+const SETTLE_MS = 50;
+/** The number that stands for all devices in notifications of kernel parameters (linux/netconf.h). */
+const ALL_DEVICES = -1;
 /** Without a finished beat for this long the agent is stuck, in milliseconds. */
 const STUCK_MS = 120_000;
 
@@ -24,10 +30,12 @@ export interface HousekeepingOptions {
   metrics: Metrics;
   rtnl: Rtnl;
   networks: readonly [PodNetwork, Networks];
+  /** Looks at all host ends of the default network's pods: not all of their kernel parameters have an event. */
+  lookAtPods: () => void;
 }
 
 /** Runs it all until it is stopped. */
-export class Housekeeping {
+export class Housekeeping implements MonitorListener {
   readonly #options: HousekeepingOptions;
   readonly #spool: DurationSpool;
   readonly #complaints = new Map<string, string>();
@@ -35,11 +43,32 @@ export class Housekeeping {
   #beat: Promise<void> | undefined;
   #collecting: Promise<void> | undefined;
   #lastBeat = performance.now();
+  readonly #forward: Task;
+  readonly #pace = new RepairPace();
+  /** Devices of the overlay, by index. */
+  #overlays: ReadonlySet<number> = new Set();
   #forwarding = { ok: false, message: "not looked at yet" };
 
   constructor(options: HousekeepingOptions) {
     this.#options = options;
     this.#spool = new DurationSpool(options.config.runDir);
+    // what goes wrong is said by the duty itself
+    this.#forward = new Task(
+      () => this.forward(),
+      { baseMs: 1_000, maxMs: 30_000 },
+      () => undefined,
+    );
+  }
+
+  /** Kernel parameters of the host's namespace may have changed: has the node forward again at once where they have. */
+  onEvents(events: readonly NetlinkEvent[]): void {
+    const concerns = ({ ifindex }: { ifindex: number }): boolean =>
+      ifindex === ALL_DEVICES || this.#overlays.has(ifindex);
+    if (events.some((event) => event.kind === "netconf" && concerns(event.netconf))) this.onResync();
+  }
+
+  onResync(): void {
+    this.#forward.want(Math.max(SETTLE_MS, this.#pace.restMs));
   }
 
   /** Begins, with a first round of everything at once. */
@@ -75,9 +104,15 @@ export class Housekeeping {
       this.#forwarding = { ok: false, message: "the node's forwarding cannot be read" };
       // Those of thousands of peers are none of them.
       const routes = rtnl.routes({ family: 6, protocol: PROTOCOL_RA });
-      const state = readForwarding(rtnl.links(), rtnl.addresses({ family: 6 }), routes);
+      const links = rtnl.links();
+      const state = readForwarding(links, rtnl.addresses({ family: 6 }), routes);
+      this.#overlays = new Set(links.filter(({ group }) => group === OVERLAY_LINK_GROUP).map(({ index }) => index));
       try {
-        for (const { key, value } of ensureForwarding(state)) log.info(`set ${key} = ${value}`);
+        for (const { key, value } of ensureForwarding(state)) {
+          log.info(`set ${key} = ${value}`);
+          if (this.#pace.made())
+            log.warn("somebody on this node keeps switching forwarding off; it is restored more slowly");
+        }
         this.#forwarding = { ok: true, message: "the node forwards" };
       } catch (error) {
         this.#forwarding = { ok: false, message: (error as Error).message };
@@ -107,7 +142,7 @@ export class Housekeeping {
   /** Ends the timers and waits for a round that is under way. */
   async stop(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
-    await Promise.all([this.#beat, this.#collecting]);
+    await Promise.all([this.#beat, this.#collecting, this.#forward.stop()]);
     this.#spool.close();
   }
 
@@ -137,6 +172,7 @@ export class Housekeeping {
     });
     await this.countDurations();
     for (const network of this.#options.networks) await network.maintain();
+    this.#options.lookAtPods();
     this.#lastBeat = performance.now();
   }
 

@@ -205,6 +205,7 @@ export class Member {
     if (this.#addresses.blocks.usable().length !== before) this.#refresh();
     this.#uplink.look();
     await this.#network.maintain();
+    this.links.look();
     this.detached();
   }
 

@@ -23,7 +23,7 @@ export function watchNetns(first: MonitorListener, netns?: number): NetnsWatch {
   const listeners = new Set([first]);
   const monitor = Monitor.open({
     ...(netns !== undefined && { netns }),
-    kinds: ["link", "address", "route", "neighbour"],
+    kinds: ["link", "address", "route", "neighbour", "netconf"],
     onEvents: (events) => {
       for (const listener of listeners) listener.onEvents(events);
     },

@@ -4,15 +4,16 @@
  * holds. Addresses that another IPAM plugin gave are not known here, so those pods are left to their runtime.
  */
 import { addressBits, familyOf } from "../addr/index.ts";
-import { ipamDir } from "../cni/index.ts";
+import { ipamDir, realHost } from "../cni/index.ts";
 import type { AgentConfig } from "../config/index.ts";
-import { Ipam, uptime } from "../ipam/index.ts";
+import { Ipam, type Reservation, uptime } from "../ipam/index.ts";
 import type { Logger } from "../log/index.ts";
 import {
   type Address,
   describeOperation,
   type NetlinkEvent,
   isPodLinkGroup,
+  type Link,
   ROUTE_PROTOCOL,
   type Rtnl,
 } from "../netlink/index.ts";
@@ -37,6 +38,8 @@ export interface PodEndsOptions {
   rtnl: Rtnl;
   /** Descriptor of the namespace of the host ends; the agent's own by default. */
   netns?: number | undefined;
+  /** Host ends are ports of a bridge. */
+  bridged?: boolean;
   /** Addresses of pods here that other nodes have for now; none by default. @throws NetlinkError, IpamStorageError */
   away?: () => ReadonlySet<string>;
 }
@@ -52,10 +55,19 @@ function indexOf(event: NetlinkEvent): number {
       return event.route.ifindex ?? 0;
     case "neighbour":
       return event.neighbour.ifindex;
+    case "netconf":
+      return event.netconf.ifindex;
     default:
       return 0;
   }
 }
+
+/** The number that stands for all devices of a namespace in notifications of kernel parameters. */
+const ALL_DEVICES = -1;
+
+/** What somebody could change of a device, in one text. */
+const looks = ({ name, mac, mtu, group, master, up, noArp, noMulticast }: Link): string =>
+  [name, mac, mtu, group, master, up, noArp, noMulticast].join(" ");
 
 /** What the overlay's device has, among others: a single address. */
 const isHostAddress = ({ ip, prefix }: Address): boolean => prefix === addressBits(familyOf(ip));
@@ -65,8 +77,10 @@ export class PodEnds {
   readonly #options: PodEndsOptions;
   readonly #ipam: Ipam;
   readonly #task: Task;
-  /** Indexes of host ends that were seen up: only those can be set down. */
-  readonly #up = new Set<number>();
+  /** Host ends that were seen up, by index, as they were then: only those can have been changed. */
+  readonly #seen = new Map<number, Link>();
+  /** MTUs of host ends of which nobody has written one down, by name: as they were when they were first seen. */
+  readonly #mtus = new Map<string, number>();
   /** Indexes of host ends whose pods have permanent neighbours. */
   readonly #settled = new Set<number>();
   /** Host ends whose pods are still being made, at the last look. */
@@ -118,14 +132,18 @@ export class PodEnds {
   #concerns(event: NetlinkEvent): boolean {
     switch (event.kind) {
       case "link": {
-        const { index, group, up } = event.link;
-        if (!isPodLinkGroup(group)) return false;
-        const wasUp = this.#up.delete(index);
-        if (event.event === "new" && up) this.#up.add(index);
-        // A new one: its neighbours are made permanent once its pod is made.
-        if (event.event === "new" && up && !this.#settled.has(index) && this.#up.has(index)) this.#lookLater();
-        return event.event === "new" && wasUp && !up;
+        const { link } = event;
+        const before = this.#seen.get(link.index);
+        if (event.event === "del") this.#seen.delete(link.index);
+        else if (!before && link.up && isPodLinkGroup(link.group)) {
+          this.#seen.set(link.index, link);
+          // A new one: its neighbours are made permanent once its pod is made.
+          this.#lookLater();
+        }
+        return event.event === "new" && before !== undefined && looks(link) !== looks(before);
       }
+      case "netconf":
+        return event.netconf.ifindex === ALL_DEVICES || this.#seen.has(event.netconf.ifindex);
       case "address":
         // With an address the kernel removes the IPv4 routes that name it as their source, and tells nobody.
         return GATEWAYS.has(event.address.ip) ? event.event === "del" : isHostAddress(event.address);
@@ -148,12 +166,18 @@ export class PodEnds {
 
   #repair(): void {
     const { config, log, metrics, rtnl } = this.#options;
-    for (const { index, up } of listPodLinks(rtnl)) if (up) this.#up.add(index);
-    const ends = repairHostEnds(rtnl, this.#attached());
-    const neighbours = repairNeighbours(rtnl, this.#young, this.#settled, this.#options.netns);
-    const done = [...ends.done, ...neighbours.done];
-    const failures = [...ends.failures, ...neighbours.failures];
-    const names = new Map(done.length > 0 ? rtnl.links().map(({ index, name }) => [index, name]) : []);
+    const names = new Map([...this.#seen].map(([index, { name }]) => [index, name]));
+    const { netns, bridged = false } = this.#options;
+    const ends = repairHostEnds(rtnl, this.#attached(), { netns, names });
+    // Nobody routes to the port of a bridge.
+    const neighbours = bridged ? undefined : repairNeighbours(rtnl, this.#young, this.#settled, netns);
+    this.#remember();
+    const done = [...ends.done, ...(neighbours?.done ?? [])];
+    const failures = [...ends.failures, ...(neighbours?.failures ?? [])];
+    for (const change of ends.set) {
+      metrics.repairs.inc({ network: config.network, kind: "pod-sysctl" });
+      log.warn("restored a kernel parameter of a pod's link (changed externally)", { change });
+    }
     for (const operation of done) {
       metrics.repairs.inc({ network: config.network, kind: `pod-${operation.kind}` });
       log.warn("put a pod's link right that somebody had changed", {
@@ -163,23 +187,44 @@ export class PodEnds {
     if (failures.length > 0) throw new AggregateError(failures.map(({ error }) => error));
   }
 
+  /** Host ends as they are now, right or as right as could be. */
+  #remember(): void {
+    this.#seen.clear();
+    for (const link of listPodLinks(this.#options.rtnl)) if (link.up) this.#seen.set(link.index, link);
+    const names = new Set([...this.#seen.values()].map(({ name }) => name));
+    for (const name of this.#mtus.keys()) if (!names.has(name)) this.#mtus.delete(name);
+    for (const { name, mtu } of this.#seen.values()) if (!this.#mtus.has(name)) this.#mtus.set(name, mtu);
+  }
+
   /** Pods by the addresses that they hold, those aside that are still being made. */
   #attached(): AttachedPod[] {
     const boot = bootId();
+    const { config, bridged = false } = this.#options;
     const away = this.#options.away?.() ?? new Set();
     const pods = new Map<string, AttachedPod & { addresses: string[] }>();
     const young = new Set<string>();
-    for (const { ip, owner, uptime: since, bootId: then } of this.#ipam.list()) {
-      if (then !== boot) continue;
+    const podOf = ({ owner, uptime: since, bootId: then }: Omit<Reservation, "ip">, mtu?: number) => {
+      if (then !== boot) return undefined;
       if (uptime() - since < YOUNG_SECONDS) {
         young.add(hostIfname(owner.containerId, owner.ifname));
-        continue;
+        return undefined;
       }
-      const key = `${owner.containerId}/${owner.ifname}`;
-      const pod = pods.get(key) ?? { containerId: owner.containerId, ifname: owner.ifname, addresses: [], away };
-      pod.addresses.push(ip);
+      const { containerId, ifname } = owner;
+      const key = `${containerId}/${ifname}`;
+      const known = mtu ?? this.#mtus.get(hostIfname(containerId, ifname));
+      const pod = pods.get(key) ?? {
+        containerId,
+        ifname,
+        addresses: [],
+        away,
+        bridged,
+        ...(known !== undefined && { mtu: known }),
+      };
       pods.set(key, pod);
-    }
+      return pod;
+    };
+    for (const record of realHost.attachments(config).list()) podOf(record, record.mtu);
+    for (const record of this.#ipam.list()) podOf(record)?.addresses.push(record.ip);
     clearTimeout(this.#later);
     this.#later = undefined;
     this.#young = young;

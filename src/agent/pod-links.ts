@@ -8,12 +8,12 @@ import { type NetnsWatch, watchNetns } from "./netns-watch.ts";
 import { PodEnds, type PodEndsOptions } from "./pod-ends.ts";
 
 /** What it works on. */
-export interface PodLinksOptions extends Omit<PodEndsOptions, "rtnl" | "netns"> {
+export interface PodLinksOptions extends Omit<PodEndsOptions, "rtnl" | "netns" | "bridged"> {
   /** Descriptor of the namespace; the agent's own by default. */
   netns?: number;
   /**
    * Whether host ends have addresses and routes, which are looked after. Those of a bridged network are ports, and its bridge's
-   * reconciler looks after them.
+   * reconciler looks after what makes them so.
    */
   routed: boolean;
   /** Makes a link with what has to be so before and after that; nothing by default. @throws what `make` throws */
@@ -26,7 +26,7 @@ export class PodLinks implements MonitorListener {
   readonly rtnl: Rtnl;
   /** Removes links. */
   readonly queue: DetachQueue;
-  readonly #ends: PodEnds | undefined;
+  readonly #ends: PodEnds;
   readonly #making: PodLinksOptions["making"];
 
   /** @throws SysError when no socket can be opened */
@@ -34,7 +34,7 @@ export class PodLinks implements MonitorListener {
     this.rtnl = Rtnl.open({ timeoutMs: PATIENCE_MS, ...(netns !== undefined && { netns }) });
     this.#making = making;
     this.queue = new DetachQueue(this.rtnl);
-    this.#ends = routed ? new PodEnds({ ...options, netns, rtnl: this.rtnl }) : undefined;
+    this.#ends = new PodEnds({ ...options, netns, rtnl: this.rtnl, bridged: !routed });
   }
 
   /** Makes a link. @throws PodLinkError, SysError, NetlinkError; nothing is left behind then */
@@ -45,7 +45,7 @@ export class PodLinks implements MonitorListener {
 
   onEvents(events: readonly NetlinkEvent[]): void {
     this.queue.notice(events);
-    this.#ends?.notice(events, (index) => this.queue.isRemoving(index));
+    this.#ends.notice(events, (index) => this.queue.isRemoving(index));
   }
 
   onResync(): void {
@@ -54,12 +54,12 @@ export class PodLinks implements MonitorListener {
 
   /** Looks at all host ends now, as at the start. */
   look(): void {
-    this.#ends?.look();
+    this.#ends.look();
   }
 
   /** Looks no more. Removals that are under way end by themselves. */
   async stop(): Promise<void> {
-    await this.#ends?.stop();
+    await this.#ends.stop();
     this.rtnl.close();
   }
 }

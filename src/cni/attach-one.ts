@@ -236,6 +236,7 @@ export async function attachOne(input: VerbInput, what: AttachInput): Promise<At
     ...(what.destinations && { destinations: what.destinations }),
     ...(bySource && { bySource }),
     ...apart,
+    mtu,
     ...(hostNetns && { hostNetns }),
     ...(hostNetns && askedMac && { mac: askedMac }),
     ...(claim && { claim: { holder: claim, ...podOf(env) } }),

@@ -27,6 +27,7 @@ export const RTM = {
   NEWRULE: 32,
   DELRULE: 33,
   GETRULE: 34,
+  NEWNETCONF: 80,
   GETNSID: 90,
 } as const;
 
@@ -38,7 +39,11 @@ export const GROUP = {
   IPV4_ROUTE: 1 << 6,
   IPV6_IFADDR: 1 << 8,
   IPV6_ROUTE: 1 << 10,
+  IPV4_NETCONF: 1 << 23,
+  IPV6_NETCONF: 1 << 24,
 } as const;
+/** linux/netconf.h: the device of a notification, as a signed number. */
+export const NETCONFA_IFINDEX = 1;
 
 export const AF_UNSPEC = 0;
 export const AF_INET = 2;
@@ -46,7 +51,7 @@ export const AF_BRIDGE = 7;
 export const AF_INET6 = 10;
 
 /** Interface flags (net/if.h). */
-export const IFF = { UP: 1, LOOPBACK: 1 << 3, LOWER_UP: 1 << 16 } as const;
+export const IFF = { UP: 1, LOOPBACK: 1 << 3, NOARP: 1 << 7, MULTICAST: 1 << 12, LOWER_UP: 1 << 16 } as const;
 
 export const IFLA = {
   ADDRESS: 1,

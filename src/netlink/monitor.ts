@@ -13,13 +13,14 @@ import { MalformedMessage } from "./errors.ts";
 import type { NetlinkEvent } from "./types.ts";
 
 /** What can be watched; neighbours include FDB entries. */
-export type MonitorKind = "link" | "address" | "route" | "neighbour";
+export type MonitorKind = "link" | "address" | "route" | "neighbour" | "netconf";
 
 const GROUPS: Readonly<Record<MonitorKind, number>> = {
   link: GROUP.LINK,
   address: GROUP.IPV4_IFADDR | GROUP.IPV6_IFADDR,
   route: GROUP.IPV4_ROUTE | GROUP.IPV6_ROUTE,
   neighbour: GROUP.NEIGH,
+  netconf: GROUP.IPV4_NETCONF | GROUP.IPV6_NETCONF,
 };
 
 /** The multicast groups of what is to be watched, as bits. */

@@ -56,6 +56,9 @@ export interface Link {
   /** IFF_LOWER_UP: the carrier is there. */
   lowerUp: boolean;
   loopback: boolean;
+  /** IFF_NOARP is set, or IFF_MULTICAST is not: neighbours are not found by asking. */
+  noArp?: true;
+  noMulticast?: true;
   alias?: string;
   group: number;
   /** Index of the bridge or VRF that it is a port of. */
@@ -237,6 +240,9 @@ export interface LinkChange {
   index: number;
   name?: string;
   up?: boolean;
+  /** Neighbours are found by asking again. */
+  arp?: true;
+  multicast?: true;
   mtu?: number;
   mac?: string;
   alias?: string;
@@ -280,6 +286,8 @@ export type NetlinkEvent =
   | { event: "new" | "del"; kind: "neighbour"; neighbour: Neighbour }
   | { event: "new" | "del"; kind: "fdb"; fdb: FdbEntry }
   | { event: "new" | "del"; kind: "bridgeFdb"; bridgeFdb: BridgeFdbEntry }
+  /** Kernel parameters of a device that the kernel announces (forwarding, rp_filter …); -1 for all devices, -2 for new ones. */
+  | { event: "new"; kind: "netconf"; netconf: { family: Family; ifindex: number } }
   | { event: "new" | "del"; kind: "bridgePort"; bridgePort: { ifindex: number; master?: number; port?: BridgePort } };
 
 /** An operation of a batch that the kernel refused. */

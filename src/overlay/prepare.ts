@@ -44,8 +44,15 @@ export function checksumOffloadWorks(kernel: string): boolean {
 /** The device's kernel parameters, in the order in which they are set. */
 function deviceSysctls(name: string, ipv6: boolean): [key: string, value: string][] {
   return [
+    // what new devices get from `default` is off on hardened hosts, whatever `all` says
+    [`net.ipv4.conf.${name}.forwarding`, "1"],
     [`net.ipv4.conf.${name}.rp_filter`, "2"],
-    ...(ipv6 ? [[`net.ipv6.conf.${name}.disable_ipv6`, "0"] as [string, string]] : []),
+    ...(ipv6
+      ? [
+          [`net.ipv6.conf.${name}.disable_ipv6`, "0"] as [string, string],
+          [`net.ipv6.conf.${name}.forwarding`, "1"] as [string, string],
+        ]
+      : []),
     [`net.ipv6.conf.${name}.accept_ra`, "0"],
     [`net.ipv6.conf.${name}.addr_gen_mode`, "1"],
   ];

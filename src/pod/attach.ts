@@ -19,10 +19,10 @@ import { closeFd, initSysctlIfAny, netnsIdentity, openNetns, sameNetns, withNetn
 import { bridgedHostOperations, bridgedPodOperations } from "./bridged.ts";
 import { removeSourceRules, SOURCE_TABLE } from "./by-source.ts";
 import { PodLinkError } from "./errors.ts";
+import { settleHostEnd } from "./host-end.ts";
 import { sourcesOf } from "./host-sources.ts";
 import { GATEWAY, HOST_MAC, hostIfname, hostPrefix, podMacOf } from "./names.ts";
 import { hostOperations, pairOperation, podOperations } from "./plan.ts";
-import { arpFilter } from "./neighbours.ts";
 import { Arrival, settleCarrier } from "./ready.ts";
 import type { PodLink, PodLinkSpec } from "./types.ts";
 
@@ -210,9 +210,11 @@ function setUp(work: Work, made: Link | undefined, arrival: Arrival): void {
   }
   const wantsIpv6 = addresses.some((ip) => familyOf(ip) === 6);
   const there = elsewhere(spec, work.hostFd).netns;
-  const prepareHostEnd = () => {
-    if (!bridge) initSysctlIfAny(arpFilter(hostName), 1);
-    return prepareIpv6(hostName, wantsIpv6);
+  const families = new Set(addresses.map(familyOf));
+  const prepareHostEnd = (): boolean => {
+    const hasIpv6 = prepareIpv6(hostName, wantsIpv6);
+    settleHostEnd({ name: hostName, families, bridged: bridge !== undefined });
+    return hasIpv6;
   };
   const hostIpv6 = there === undefined ? prepareHostEnd() : withNetns(there, prepareHostEnd);
   const podIpv6 = withNetns(podFd, () => prepareIpv6(ifname, wantsIpv6));

@@ -6,6 +6,7 @@ import { addressBits, type Family, familyOf } from "../addr/index.ts";
 import { type Link, OVERLAY_LINK_GROUP, type Route, ROUTE_PROTOCOL, Rtnl } from "../netlink/index.ts";
 import { closeFd, openNetns, readSysctl, SysError, withNetns } from "../sys/index.ts";
 import { isPair } from "./attach.ts";
+import { type HostEnd, hostEndFaults, hostEndSettings, wrongSettings } from "./host-end.ts";
 import { SOURCE_TABLE, sourceRule } from "./by-source.ts";
 import { GATEWAY, HOST_MAC, hostIfname, hostPrefix } from "./names.ts";
 import { GATEWAY_ADDRESS, routeTo } from "./plan.ts";
@@ -60,26 +61,33 @@ function openIfThere(netns: string): number | undefined {
   }
 }
 
-function checkLinks({ ifname, mtu, mac, mtuLowered }: PodLinkExpectation, inPod: Link, onHost: Link): string[] {
+function checkLinks(expected: PodLinkExpectation, inPod: Link, onHost: Link): string[] {
+  const { ifname, mtu, mac, mtuLowered, addresses, bridge } = expected;
   const found: string[] = [];
   if (!isPair(inPod, onHost))
     return [`${ifname} in the sandbox and host interface ${onHost.name} are not one veth pair`];
-  for (const [what, link] of [
-    [`${ifname} in the sandbox`, inPod],
-    [`host interface ${onHost.name}`, onHost],
-  ] as const) {
-    if (!link.up) found.push(`${what} is down`);
-    const lowered = mtuLowered === true && link === inPod && mtu !== undefined && link.mtu < mtu;
-    if (mtu !== undefined && link.mtu !== mtu && !lowered) found.push(`${what} has MTU ${link.mtu}, expected ${mtu}`);
-  }
+  const what = `${ifname} in the sandbox`;
+  if (!inPod.up) found.push(`${what} is down`);
+  const lowered = mtuLowered === true && mtu !== undefined && inPod.mtu < mtu;
+  if (mtu !== undefined && inPod.mtu !== mtu && !lowered) found.push(`${what} has MTU ${inPod.mtu}, expected ${mtu}`);
+  if (inPod.noArp) found.push(`${what} does not ask for neighbours (NOARP)`);
   if (mac !== undefined && inPod.mac !== mac) {
     found.push(`${ifname} in the sandbox has MAC address ${inPod.mac ?? "none"}, expected ${mac}`);
   }
-  if (onHost.mac !== HOST_MAC) {
-    found.push(`host interface ${onHost.name} has MAC address ${onHost.mac ?? "none"}, expected ${HOST_MAC}`);
-  }
+  const end = endOf({ addresses, bridge, ...(mtu !== undefined && { mtu }) }, onHost.name);
+  for (const { words } of hostEndFaults(onHost, end)) found.push(`host interface ${onHost.name} ${words}`);
+  if (bridge && !onHost.up) found.push(`host interface ${onHost.name} is down`);
   return found;
 }
+
+/** What the host end must be, as far as CHECK is told. */
+const endOf = ({ addresses, bridge, mtu }: EndExpectation, name: string): HostEnd => ({
+  name,
+  families: new Set(addresses.map(familyOf)),
+  bridged: bridge !== undefined,
+  mtu,
+});
+type EndExpectation = Pick<PodLinkExpectation, "addresses" | "bridge" | "mtu">;
 
 function checkHostEnd({ addresses, movable = false }: PodLinkExpectation, host: Rtnl, { index, name }: Link): string[] {
   const found: string[] = [];
@@ -100,17 +108,14 @@ function checkPort({ name }: PodBridge, host: Rtnl, { name: end, master, port }:
 }
 
 /** Runs in the namespace of the host end. */
-function checkHostSysctls({ addresses, bridge }: PodLinkExpectation, { name }: Link): string[] {
+function checkHostSysctls(expected: PodLinkExpectation, { name }: Link): string[] {
+  const end = endOf(expected, name);
   const found: string[] = [];
-  // A port of a bridge forwards nothing by itself.
-  if (!bridge && addresses.some((ip) => familyOf(ip) === 6)) {
+  // IPv6 is forwarded by the word of `all`, IPv4 by that of each device.
+  if (!end.bridged && end.families.has(6))
     found.push(...checkSysctl("net.ipv6.conf.all.forwarding", "1", "the host forwards no IPv6"));
-    found.push(...checkSysctl(`net.ipv6.conf.${name}.disable_ipv6`, "0", `IPv6 is off on host interface ${name}`));
-  }
-  if (!bridge && addresses.some((ip) => familyOf(ip) === 4)) {
-    found.push(...checkSysctl(`net.ipv4.conf.${name}.forwarding`, "1", `the host forwards no IPv4 from ${name}`));
-  }
-  found.push(...checkSysctl(`net.ipv6.conf.${name}.accept_ra`, "0", `${name} accepts router advertisements`));
+  for (const { key, value, now, meaning } of wrongSettings(hostEndSettings(end)))
+    found.push(`${meaning} (${key} is ${now}, expected ${value})`);
   return found;
 }
 

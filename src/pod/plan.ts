@@ -14,8 +14,9 @@
  * are set by hand for the same reason: one that the kernel makes by itself goes through it.
  */
 import { addressBits, EVERYTHING, familyOf, linkLocalOf } from "../addr/index.ts";
-import { type Creation, type Operation, POD_LINK_GROUP, ROUTE_PROTOCOL, type Route } from "../netlink/index.ts";
+import { type Creation, type Operation, ROUTE_PROTOCOL, type Route } from "../netlink/index.ts";
 import { SOURCE_TABLE, sourceOperations } from "./by-source.ts";
+import { HOST_END } from "./host-end.ts";
 import type { HostSources } from "./host-sources.ts";
 import { GATEWAY, HOST_MAC, hostPrefix } from "./names.ts";
 
@@ -55,7 +56,7 @@ export function pairOperation(o: {
   hostFd: number;
   mtu: number;
 }): Creation {
-  const peer = { name: o.hostIfname, mac: HOST_MAC, mtu: o.mtu, group: POD_LINK_GROUP, netnsFd: o.hostFd };
+  const peer = { name: o.hostIfname, mtu: o.mtu, ...HOST_END, netnsFd: o.hostFd };
   return {
     op: "add",
     kind: "link",

@@ -38,6 +38,8 @@ export function decodeLink(data: Buffer): Link {
     loopback: (flags & IFF.LOOPBACK) !== 0,
     group: 0,
   };
+  if ((flags & IFF.NOARP) !== 0) link.noArp = true;
+  if ((flags & IFF.MULTICAST) === 0 && !link.loopback) link.noMulticast = true;
   eachAttribute(data, HEADER, (type, value) => attribute(link, type, value), WANTED);
   return link;
 }

@@ -3,7 +3,16 @@
  * or a {@link MalformedMessage}: never another exception and never a read behind the end.
  */
 import { type NetlinkMessage, parseError, parseMessages, readS32 } from "netlink/dist/structs.js";
-import { AF_BRIDGE, AF_UNSPEC, FlagsAck, NLMSGERR_ATTR_MSG, RTM } from "../constants.ts";
+import {
+  AF_BRIDGE,
+  AF_INET,
+  AF_INET6,
+  AF_UNSPEC,
+  FlagsAck,
+  NETCONFA_IFINDEX,
+  NLMSGERR_ATTR_MSG,
+  RTM,
+} from "../constants.ts";
 import { MalformedMessage } from "../errors.ts";
 import type { NetlinkEvent } from "../types.ts";
 import { decodeAddress } from "./address.ts";
@@ -96,8 +105,22 @@ export function decodeEvent(message: NetlinkMessage): NetlinkEvent | undefined {
         const found = decodeNeighbour(data);
         return found && { event: type === RTM.NEWNEIGH ? "new" : "del", ...found };
       }
+      case RTM.NEWNETCONF:
+        return decodeNetconf(data);
       default:
         return undefined;
     }
   });
+}
+
+/** struct netconfmsg is one byte, the family, and padded; what has changed is not read, only whose it is. */
+function decodeNetconf(data: Buffer): NetlinkEvent | undefined {
+  const family = need(data, 4)[0];
+  if (family !== AF_INET && family !== AF_INET6) return undefined;
+  let ifindex: number | undefined;
+  eachAttribute(data, 4, (type, value) => {
+    if (type === NETCONFA_IFINDEX) ifindex = readS32.call(need(value, 4), 0);
+  });
+  if (ifindex === undefined) return undefined;
+  return { event: "new", kind: "netconf", netconf: { family: family === AF_INET ? 4 : 6, ifindex } };
 }

@@ -87,7 +87,9 @@ function vxlanData(w: MessageWriter, link: VxlanSpec): void {
 
 /** The body of a message that changes a device. An index of 0 stands for the device that has the name. */
 export function setLink(w: MessageWriter, link: LinkChange): void {
-  ifinfomsg(w, link.index, link.up ? IFF.UP : 0, link.up === undefined ? 0 : IFF.UP);
+  const { up, arp, multicast } = link;
+  const change = (up === undefined ? 0 : IFF.UP) | (arp ? IFF.NOARP : 0) | (multicast ? IFF.MULTICAST : 0);
+  ifinfomsg(w, link.index, (up ? IFF.UP : 0) | (multicast ? IFF.MULTICAST : 0), change);
   properties(w, link);
   if (link.alias !== undefined) w.attributeString(IFLA.IFALIAS, link.alias);
   if (link.master !== undefined) w.attributeU32(IFLA.MASTER, link.master);
