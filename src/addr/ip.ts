@@ -36,6 +36,14 @@ export function parseIp(text: string): string {
   return parsed.toRFC5952String();
 }
 
+/** Parses addresses with commas between, at most one a family. @throws RangeError naming what is wrong */
+export function parseIpPerFamily(text: string): string[] {
+  const ips = text.split(",").map((part) => parseIp(part.trim()));
+  const twice = ips.find((ip, at) => ips.slice(0, at).some((other) => familyOf(other) === familyOf(ip)));
+  if (twice !== undefined) throw new RangeError(`it names two IPv${familyOf(twice)} addresses`);
+  return ips;
+}
+
 /**
  * The value of four decimal parts; undefined for any other text. An agent that starts reads those of thousands of nodes, and
  * the library takes ten times as long, with an array and several expressions an address.

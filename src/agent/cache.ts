@@ -65,7 +65,11 @@ export function parseCache(text: string, node: string): CachedInputs {
     name,
     podCidrs: strings(own["podCidrs"], "own.podCidrs").map(parseCidr),
     internalIps: strings(own["internalIps"], "own.internalIps").map(parseIp),
+    ...(own["externalIps"] !== undefined && {
+      externalIps: strings(own["externalIps"], "own.externalIps").map(parseIp),
+    }),
     ...optional("underlayOverride", own),
+    ...optional("publicOverride", own),
     ...optional("vtepAnnotation", own),
   };
   if (!Array.isArray(value["nodes"])) throw new Error("nodes is no list");

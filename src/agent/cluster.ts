@@ -24,11 +24,14 @@ import type { Logger } from "../log/index.ts";
 import { VTEP_ANNOTATION } from "../overlay/index.ts";
 import { Task } from "../task/index.ts";
 import { CACHE_OLD_MS, type CacheWriter, type CachedInputs } from "./cache.ts";
+import { Damper } from "./damper.ts";
 import type { Inputs, NodeChanges, NodeFacts, OwnFacts } from "./inputs.ts";
 import type { ApiStatus } from "./status.ts";
 
 /** The operator's override of the underlay address, on a Node. */
 const UNDERLAY_ANNOTATION = "skylane.dev/underlay-ip";
+/** The operator's word on how others reach this node, on a Node. */
+const PUBLIC_ANNOTATION = "skylane.dev/public-ip";
 
 /** How long a machine that still has its data path waits for the API server before it plans from the cache. */
 const CACHE_GRACE_MS = 10_000;
@@ -70,6 +73,7 @@ export class ClusterView {
   readonly #save: Task;
   /** Everything that was to be known of the first complete set of Nodes is known. */
   #complete = false;
+  readonly #damper: Damper;
   #ownFacts: OwnFacts | undefined;
   /** Of our own Node, as long as this agent has known it. */
   #uid: string | undefined;
@@ -86,6 +90,14 @@ export class ClusterView {
     this.#own = new OwnNode(client, nodeName, { log });
     this.#nodes = new NodeReflector(client, { log });
     this.#ownFacts = cached?.inputs.own;
+    this.#damper = new Damper({
+      onDue: (name) => this.#takeNodes(this.#damper.take(name) ? [name] : []),
+      onHeld: (name) => {
+        const message = `Node ${name} changes what it publishes too often: its changes are taken every few seconds from now on`;
+        log.warn(message);
+        options.event("Warning", "SkylaneNodeFlapping", message);
+      },
+    });
     this.#details = new NodeDetailsKeeper(client, { log, onNews: (names) => this.#learned(names) });
     for (const node of cached?.inputs.nodes ?? []) {
       this.#nodes.remember([cachedMeta(node)]);
@@ -169,6 +181,7 @@ export class ClusterView {
   async stop(): Promise<void> {
     clearTimeout(this.#grace);
     clearInterval(this.#contest);
+    this.#damper.stop();
     await Promise.all([this.#own.stop(), this.#nodes.stop(), this.#details.stop(), this.#save.stop()]);
     if (this.live && this.#ownFacts) await this.#options.writer.save(this.#inputs());
   }
@@ -195,8 +208,17 @@ export class ClusterView {
   }
 
   #nodesChanged({ added, changed, removed }: Changes<NodeMeta>): void {
-    for (const { name } of removed) this.#details.forget(name);
-    const now = [...added, ...changed.map(({ after }) => after)];
+    const names = [...removed, ...added, ...changed.map(({ after }) => after)].map(({ name }) => name);
+    // Before all of them are known none of them has changed.
+    this.#takeNodes(this.live ? names.filter((name) => this.#damper.take(name)) : names);
+  }
+
+  /** Nodes of these names have come, changed or gone. */
+  #takeNodes(names: readonly string[]): void {
+    const known = this.#nodes.nodes();
+    const now = names.flatMap((name) => known.get(name) ?? []);
+    const gone = names.filter((name) => !known.has(name));
+    for (const name of gone) this.#details.forget(name);
     // Before it has published anything there is nothing to hold its word against; what is known of it by then may be "none yet".
     const speaking = now.filter(({ annotations }) => annotations[VTEP_ANNOTATION] !== undefined);
     this.#details.ask(speaking);
@@ -206,7 +228,7 @@ export class ClusterView {
     );
     this.#changed(
       new Map([
-        ...removed.map(({ name }) => [name, undefined] as const),
+        ...gone.map((name) => [name, undefined] as const),
         ...now.map((node) => [node.name, this.#facts(node)] as const),
       ]),
     );
@@ -281,15 +303,18 @@ export class ClusterView {
   }
 }
 
-function ownFacts({ name, uid, podCidrs, internalIps, annotations }: OwnNodeInfo): OwnFacts {
+function ownFacts({ name, uid, podCidrs, internalIps, externalIps, annotations }: OwnNodeInfo): OwnFacts {
   const override = annotations[UNDERLAY_ANNOTATION];
+  const publicly = annotations[PUBLIC_ANNOTATION];
   const vtep = annotations[VTEP_ANNOTATION];
   return {
     name,
     uid,
     podCidrs: [...podCidrs],
     internalIps: [...internalIps],
+    ...(externalIps.length > 0 && { externalIps: [...externalIps] }),
     ...(override === undefined ? {} : { underlayOverride: override }),
+    ...(publicly === undefined ? {} : { publicOverride: publicly }),
     ...(vtep === undefined ? {} : { vtepAnnotation: vtep }),
   };
 }

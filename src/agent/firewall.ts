@@ -28,7 +28,7 @@ export function rulesOf(
       return Array.from(peers.values(), ({ underlayIp }) => underlayIp);
     },
     get peerPorts() {
-      return [...new Set(Array.from(peers.values()).flatMap((peer) => peer.port ?? []))];
+      return Array.from(peers.values()).flatMap(({ underlayIp: ip, port }) => (port === undefined ? [] : { ip, port }));
     },
     podCidrs,
     get clusterCidrs() {

@@ -14,8 +14,12 @@ export interface OwnFacts {
   podCidrs: string[];
   /** Addresses of type InternalIP, canonical, in the Node's order. */
   internalIps: string[];
+  /** Addresses of type ExternalIP, canonical, in the Node's order. */
+  externalIps?: string[];
   /** Text of the operator's `skylane.dev/underlay-ip`. */
   underlayOverride?: string;
+  /** Text of the operator's `skylane.dev/public-ip`. */
+  publicOverride?: string;
   /** Text of our own `skylane.dev/vtep` as the API server has it. */
   vtepAnnotation?: string;
 }

@@ -2,12 +2,19 @@
  * From our own Node's facts, the configuration and this machine's addresses to the network that this node takes
  * part in, or to the one thing that is missing for it. Pure, so that a start and every later change are the same.
  */
-import { derivedMac, familyOf } from "../addr/index.ts";
+import { derivedMac, type Family, familyOf } from "../addr/index.ts";
 import type { AgentConfig } from "../config/index.ts";
-import { isClusterCidr, type LocalNetwork, NOTHING_RESERVED } from "../overlay/index.ts";
+import {
+  AnnotationError,
+  isClusterCidr,
+  type LocalNetwork,
+  NOTHING_RESERVED,
+  readVtepAnnotation,
+} from "../overlay/index.ts";
 import { directFamilies } from "./direct.ts";
-import type { OwnFacts } from "./inputs.ts";
+import type { Inputs, OwnFacts } from "./inputs.ts";
 import { overlayMtu } from "./mtu.ts";
+import { publicIps } from "./public-ips.ts";
 import { type Elsewhere, reservedHere } from "./reserved.ts";
 import { selectUnderlay, type Underlay, type UnderlayInput } from "./underlay.ts";
 import { DEFAULT_VNI } from "./vni.ts";
@@ -26,8 +33,9 @@ export type LocalResult =
 
 /** What else decides. */
 export interface LocalOptions {
-  /** The underlay address in use. */
+  /** The underlay address in use, and its family or the one that was in use at the start. */
   current?: string | undefined;
+  family?: Family | undefined;
   /** The network has a network namespace of its own. */
   isolated?: boolean;
   /** The API server's addresses and the Services' CIDRs. */
@@ -39,7 +47,7 @@ export function resolveLocal(
   config: AgentConfig,
   own: OwnFacts,
   machine: Machine,
-  { current, isolated = false, elsewhere = NOTHING_RESERVED }: LocalOptions = {},
+  { current, family, isolated = false, elsewhere = NOTHING_RESERVED }: LocalOptions = {},
 ): LocalResult {
   if (own.podCidrs.length === 0) {
     return {
@@ -55,9 +63,13 @@ export function resolveLocal(
     internalIps: own.internalIps,
     override: own.underlayOverride,
     current,
+    family,
   });
   if ("missing" in result) return { missing: "underlay", message: result.missing };
-  const { underlay } = result;
+  const reached = publicIps(result.underlay.ips, config.underlay.publicIp, own);
+  if ("missing" in reached) return { missing: "underlay", message: reached.missing };
+  const underlay: Underlay = { ...result.underlay, publicIps: reached.ips };
+  const [publicIp] = reached.ips;
   // Where it is left open, who asks has found out what is in use (see vni.ts).
   const vni = config.vni === "auto" ? DEFAULT_VNI : config.vni;
   const { mtu, warnings, narrow } = overlayMtu(config.mtu, underlay, own.podCidrs.map(familyOf));
@@ -87,6 +99,7 @@ export function resolveLocal(
       mtu,
       mac: derivedMac(`${own.name}/${vni}`),
       underlayIp: underlay.ip,
+      ...(publicIp !== underlay.ip && { publicIp }),
       podCidrs: own.podCidrs,
       clusterCidrs: config.clusterCidrs,
       txChecksum: config.txChecksum,
@@ -98,9 +111,39 @@ export function resolveLocal(
   };
 }
 
+/** Of so many Nodes the family is looked at, at most. */
+const ASKED = 128;
+
+/**
+ * The family over which the cluster's nodes receive, by what most of them publish, so that no Node can choose another's; else
+ * the one over which this node received when it published itself last; undefined where neither can be told.
+ */
+export function familyInUse({ own, nodes }: Inputs, network: string): Family | undefined {
+  let [balance, asked] = [0, 0];
+  for (const { name, vtepAnnotation } of nodes) {
+    const ip = name === own.name ? undefined : publishedIp(vtepAnnotation, network);
+    if (ip === undefined) continue;
+    balance += familyOf(ip) === 4 ? 1 : -1;
+    if (++asked >= ASKED) break;
+  }
+  const last = publishedIp(own.vtepAnnotation, network);
+  return balance !== 0 ? (balance > 0 ? 4 : 6) : last === undefined ? undefined : familyOf(last);
+}
+
+/** The address at which a node receives, by what it publishes; undefined where that cannot be told. */
+export function publishedIp(vtepAnnotation: string | undefined, network: string): string | undefined {
+  if (vtepAnnotation === undefined) return undefined;
+  try {
+    return readVtepAnnotation(vtepAnnotation, network)?.ips[0];
+  } catch (error) {
+    if (error instanceof AnnotationError) return undefined; // who judges peers says so
+    throw error;
+  }
+}
+
 /** What differs between two versions of this node's part, for the log: "mtu 1450 → 1400". */
 export function localChanges(before: LocalNetwork, after: LocalNetwork): string[] {
-  const keys = ["mtu", "underlayIp", "podCidrs", "mac", "vni", "port", "clusterCidrs"] as const;
+  const keys = ["mtu", "underlayIp", "publicIp", "podCidrs", "mac", "vni", "port", "clusterCidrs"] as const;
   const changes = keys
     .filter((key) => String(before[key]) !== String(after[key]))
     .map((key) => `${key} ${String(before[key])} → ${String(after[key])}`);

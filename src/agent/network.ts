@@ -5,6 +5,7 @@
  * is no other state than what was last worked out, so every change, from a first start to a moved address, is
  * the same event; one of other Nodes alone is the same for its peers alone.
  */
+import { type Family, familyOf } from "../addr/index.ts";
 import type { AgentConfig } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
@@ -14,7 +15,7 @@ import type { DataPath, DataPathListener, MakeDataPath } from "./data-path.ts";
 import { DirectWays } from "./direct-ways.ts";
 import type { NodeFirewall } from "./firewall.ts";
 import type { Inputs, NodeChanges } from "./inputs.ts";
-import { localChanges, resolveLocal } from "./local.ts";
+import { familyInUse, localChanges, publishedIp, resolveLocal } from "./local.ts";
 import { lookAt } from "./machine.ts";
 import type { Metrics } from "./metrics.ts";
 import { Peers } from "./peers.ts";
@@ -72,6 +73,8 @@ export class PodNetwork {
   #live = false;
   #local: LocalNetwork | undefined;
   #underlay: Underlay | undefined;
+  /** The family of the underlay address at the start. */
+  #family: Family | undefined;
   #path: DataPath | undefined;
   /** The reconciler has finished a pass: its status is of the kernel. */
   #looked = false;
@@ -152,7 +155,7 @@ export class PodNetwork {
     if (!this.#live || !this.#looked || !this.#local || !this.#underlay) return undefined;
     if (this.#path?.error !== undefined) return undefined;
     const { claims = false } = this.#path ?? {};
-    return ownEntry(this.#local, this.#underlay.ips, { direct: this.#ways.open, claims });
+    return ownEntry(this.#local, this.#underlay.publicIps ?? this.#underlay.ips, { direct: this.#ways.open, claims });
   }
 
   /** Nodes of which it depends on how they stand who gets what. */
@@ -220,7 +223,8 @@ export class PodNetwork {
     const machine = lookAt(rtnl);
     const settled = { ...config, vni: this.#local?.vni ?? vniOf(config, inputs, machine.links) };
     const result = resolveLocal(settled, inputs.own, machine, {
-      current: this.#underlay?.ip,
+      current: this.#underlay?.ip ?? publishedIp(inputs.own.vtepAnnotation, config.network),
+      family: this.#family ?? familyInUse(inputs, config.network),
       isolated: space !== undefined,
       elsewhere: elsewhere?.(),
     });
@@ -228,6 +232,7 @@ export class PodNetwork {
     else {
       this.#waiting.over();
       this.#underlay = result.underlay;
+      this.#family ??= familyOf(result.underlay.ip);
       this.#adopt(result.local, result.warnings);
     }
     // With something of our own missing for now, the data path goes on as it was, and peers come and go.

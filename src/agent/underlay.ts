@@ -37,6 +37,11 @@ export interface UnderlayInput {
   routeTo(ip: string): { ifindex?: number; prefSrc?: string } | undefined;
   /** The address in use, kept where several would do as well. */
   current?: string | undefined;
+  /**
+   * The family in use, kept as long as this machine has an address of it: the device receives over one family, and nodes that send
+   * over the other one are not heard. An operator who wants another one says so in the annotation or the configuration.
+   */
+  family?: Family | undefined;
 }
 
 /** The underlay as chosen. */
@@ -45,6 +50,8 @@ export interface Underlay {
   ip: string;
   /** Every underlay address of this node, `ip` first, at most one a family. */
   ips: string[];
+  /** Those under which the other nodes reach it, in the same order; `ips` where it is not behind NAT. */
+  publicIps?: string[];
   /** The device that has `ip`. */
   device: string;
   ifindex: number;
@@ -70,14 +77,23 @@ export function selectUnderlay(input: UnderlayInput): UnderlayResult {
   if (selection.interface || selection.interfaceRegexp || selection.cidr || selection.canReach) {
     return fromSelection(input, candidates);
   }
-  const found = input.internalIps.filter((ip) => candidates.some((candidate) => candidate.ip === ip));
-  if (found.length > 0) return { underlay: chosen(found, candidates, input.links) };
+  const here = (ip: string): boolean => candidates.some((candidate) => candidate.ip === ip);
+  const found = input.internalIps.filter(here);
+  if (found.length > 0) return { underlay: chosen(kept(found, input, here), candidates, input.links) };
   if (input.internalIps.length === 0) return { missing: "the Node has no InternalIP yet" };
   return {
     missing:
       `none of the Node's InternalIPs (${input.internalIps.join(", ")}) is on an interface of this machine; ` +
       "set underlay.* in the configuration or the annotation skylane.dev/underlay-ip",
   };
+}
+
+/** Addresses with those of the family in use first; the one in use among them where the Node names none of its family for now. */
+function kept(all: readonly string[], { family, current }: UnderlayInput, here: (ip: string) => boolean): string[] {
+  if (family === undefined) return [...all];
+  const [first, other] = [all.filter((ip) => familyOf(ip) === family), all.filter((ip) => familyOf(ip) !== family)];
+  const stays = first.length === 0 && current !== undefined && familyOf(current) === family && here(current);
+  return [...first, ...(stays ? [current] : []), ...other];
 }
 
 /** Addresses that can be a VTEP: unicast, past duplicate detection, and on no device that Skylane made. */
@@ -151,7 +167,7 @@ function fromSelection(input: UnderlayInput, candidates: Candidate[]): UnderlayR
     return (ip === input.current ? 0 : 1) + (permanent ? 0 : 2);
   };
   const ranked = left.toSorted((a, b) => rank(a) - rank(b));
-  const families: Family[] = [...internalIps.map(familyOf), 4, 6];
+  const families: Family[] = [...(input.family ? [input.family] : []), ...internalIps.map(familyOf), 4, 6];
   const ips: string[] = [];
   for (const family of new Set(families)) {
     const best = ranked.find(({ ip }) => familyOf(ip) === family);

@@ -15,6 +15,7 @@ import {
   networkName,
   nodeName,
   oneOf,
+  publicIps,
   vni,
   whole,
 } from "./fields.ts";
@@ -41,6 +42,14 @@ const underlay = v.pipe(
     ),
     cidr: v.optional(v.pipe(cidr, v.description("Take an address in this CIDR."))),
     canReach: v.optional(v.pipe(ip, v.description("Take the address from which the kernel would reach this one."))),
+    publicIp: v.optional(
+      v.pipe(
+        publicIps,
+        v.description(
+          "Under which address the other nodes reach this one, where that is on none of its interfaces (1:1 NAT): `ExternalIP` is the one that the Node has in `status.addresses`. It says nothing about which interface is used. The annotation `skylane.dev/public-ip` on the Node overrides it.",
+        ),
+      ),
+    ),
   }),
   v.description(
     "How this node's underlay address is chosen. With none of these keys: the Node's `InternalIP`. Several together: the address must fit them all. Among addresses that fit, an `InternalIP` of the Node comes first, then the one in use, then the one on the interface of the lowest index. The annotation `skylane.dev/underlay-ip` on the Node overrides everything here.",

@@ -3,7 +3,7 @@
  * the check itself, so that errors and documentation cannot drift from what is enforced.
  */
 import * as v from "valibot";
-import { cidrCovers, parseCidr, parseIp, printable } from "../addr/index.ts";
+import { cidrCovers, parseCidr, parseIp, parseIpPerFamily, printable } from "../addr/index.ts";
 import { checkPattern, MAX_PATTERN_LENGTH } from "./interface-pattern.ts";
 
 /** A string that `parse` turns into its canonical form, or refuses by throwing; its message becomes the error's. */
@@ -76,6 +76,23 @@ export const cidr = parsed(parseCidr, "a CIDR without host bits, such as `10.244
 
 /** Canonical IP address. */
 export const ip = parsed(parseIp, "an IPv4 or IPv6 address");
+
+/** The value that stands for the Node's own external addresses. */
+export const EXTERNAL_IP = "ExternalIP";
+
+/** One address a family, with a comma between, or {@link EXTERNAL_IP}. */
+export const publicIps = v.pipe(
+  v.string(),
+  v.check((text) => {
+    try {
+      return text === EXTERNAL_IP || parseIpPerFamily(text).length > 0;
+    } catch (error) {
+      if (error instanceof RangeError) return false;
+      throw error;
+    }
+  }, "is neither `ExternalIP` nor an address, or one a family with a comma between"),
+  v.metadata({ allowed: "`ExternalIP`, an address, or one a family with a comma between" }),
+);
 
 const withoutCovered = (cidrs: string[]): string[] =>
   cidrs.filter((one, at) => !cidrs.some((other, i) => i !== at && cidrCovers(other, one) && (other !== one || i < at)));

@@ -4,7 +4,7 @@
  */
 export type { AgentConfig } from "./agent.ts";
 export { ConfigError, type ConfigProblem } from "./error.ts";
-export { type ListenAddress, parseListen } from "./fields.ts";
+export { EXTERNAL_IP, type ListenAddress, parseListen } from "./fields.ts";
 export { agentUsage } from "./flags.ts";
 export { matchInterfaces } from "./interface-pattern.ts";
 export { type ConfigSources, DEFAULT_CONFIG_FILE, loadAgentConfig, wantsHelp } from "./load.ts";

@@ -89,8 +89,13 @@ export function slimOwnNode(object: unknown): OwnNodeInfo {
   const node = slimNode(object);
   const { spec, status } = object as { spec?: unknown; status?: unknown };
   const addresses = addressesOf(status);
-  const internal = addresses.filter(({ type }) => type === "InternalIP").map(({ address }) => address);
-  return { ...node, podCidrs: podCidrsOf(spec), addresses, internalIps: canonical(internal, parseIp) };
+  const ofType = (wanted: string): string[] =>
+    canonical(
+      addresses.filter(({ type }) => type === wanted).map(({ address }) => address),
+      parseIp,
+    );
+  const [internalIps, externalIps] = [ofType("InternalIP"), ofType("ExternalIP")];
+  return { ...node, podCidrs: podCidrsOf(spec), addresses, internalIps, externalIps };
 }
 
 /** Types of `status.addresses` whose values are addresses. */

@@ -34,6 +34,8 @@ export interface OwnNodeInfo extends NodeMeta {
   readonly addresses: readonly { readonly type: string; readonly address: string }[];
   /** Addresses of type InternalIP, canonical, in the Node's order. */
   readonly internalIps: readonly string[];
+  /** Same for type ExternalIP. */
+  readonly externalIps: readonly string[];
 }
 
 /** Everything that happened to a set of objects since the last call, as net effect, each name once. */

@@ -9,7 +9,7 @@
  *
  * Nothing leaves the namespace otherwise, and nothing is masqueraded, unless the network has an uplink (uplink.ts).
  */
-import type { NetworkRules } from "./ruleset.ts";
+import type { NetworkRules, PeerPort } from "./ruleset.ts";
 
 const NO_MASQUERADE = { enabled: false, exclude: [] } as const;
 
@@ -22,7 +22,7 @@ export type IsolatedNetwork = Pick<NetworkRules, "network" | "vni" | "port">;
  */
 export function tunnelRules(
   { network, vni, port }: IsolatedNetwork,
-  peers: () => { ips: readonly string[]; ports?: readonly number[] },
+  peers: () => { ips: readonly string[]; ports?: readonly PeerPort[] },
   uplink = false,
 ): NetworkRules {
   return {

@@ -22,16 +22,22 @@
  * later rules are not about. Devices of ours are told by link group, a number: to match a name the kernel copies it first,
  * for every rule and packet (nft_meta_store_ifname).
  */
-import { FAMILIES, type Family } from "../addr/index.ts";
+import { FAMILIES, type Family, familyOf } from "../addr/index.ts";
 import { OVERLAY_LINK_GROUP, POD_LINK_GROUP } from "../netlink/index.ts";
 
 import { arpTable, icmpOfPods, ND_OF_NODES, ND_OF_PODS, neighbourSets, nextHop } from "./neighbourhood.ts";
 import { fromPeersAlone, notBesideTheTunnel, notFromOutside } from "./origin.ts";
-import { hasPods, NOT_OUTSIDE, ofFamily, set, setName, sets, withoutCovered } from "./sets.ts";
+import { addressOf, hasPods, NOT_OUTSIDE, ofFamily, set, setName, sets, withoutCovered } from "./sets.ts";
 import { INSIDE, NO_UPLINK, type UplinkEnd, uplinkRules, type UplinkRules } from "./uplink.ts";
 
 /** Name of the table, of family inet. */
 export const TABLE = "skylane";
+
+/** A peer's underlay address and its VXLAN port. */
+export interface PeerPort {
+  ip: string;
+  port: number;
+}
 
 /** What the rules of one pod network are made of. */
 export interface NetworkRules {
@@ -41,8 +47,8 @@ export interface NetworkRules {
   port: number;
   /** Underlay addresses of the peers. */
   peers: readonly string[];
-  /** VXLAN ports of peers that use another than ours. */
-  peerPorts?: readonly number[];
+  /** Where peers receive VXLAN that use another port than ours. */
+  peerPorts?: readonly PeerPort[];
   /** This node's pod CIDRs. */
   podCidrs: readonly string[];
   /** Peers may have single addresses out of these, to which host routes lead through the overlay. */
@@ -88,7 +94,7 @@ export function renderRuleset(
   uplinks = false,
 ): string {
   for (const { vni, port, peerPorts = [], directOver = [] } of networks) {
-    for (const number of [port, ...peerPorts]) assertWhole(number, 0xffff, "UDP port");
+    for (const number of [port, ...peerPorts.map(({ port }) => port)]) assertWhole(number, 0xffff, "UDP port");
     assertWhole(vni, 0xff_ffff, "VNI");
     for (const ifindex of directOver) assertWhole(ifindex, 0x7fff_ffff, "interface index");
   }
@@ -96,6 +102,7 @@ export function renderRuleset(
   const parts = [
     ...networks.flatMap(sets),
     ...neighbourSets(hasUnderlay(networks, uplink)),
+    ...portSets(networks),
     ...uplink.parts,
     ...prerouting(networks, features, uplink),
     ...input(networks, features, uplink),
@@ -122,7 +129,7 @@ function uplinkOf(networks: readonly NetworkRules[], features: NftFeatures, upli
   const insideSets = FAMILIES.flatMap((family) =>
     set(INSIDE[family], family, true, withoutCovered([...ofFamily(inside, family), ...NOT_OUTSIDE[family]])),
   );
-  const { parts, ...rules } = uplinkRules(end, portsOf(networks), masqueradeBy(features));
+  const { parts, ...rules } = uplinkRules(end, vxlanFromPods(networks), masqueradeBy(features));
   return { parts: [...insideSets, ...parts], ...rules };
 }
 
@@ -193,7 +200,33 @@ const ownBusiness = (network: NetworkRules, ports: string): string[] =>
   );
 
 const portsOf = (networks: readonly NetworkRules[]): string =>
-  [...new Set(networks.flatMap(({ port, peerPorts = [] }) => [port, ...peerPorts]))].sort((a, b) => a - b).join(", ");
+  [...new Set(networks.map(({ port }) => port))].sort((a, b) => a - b).join(", ");
+
+/** Names of the sets of all networks' {@link NetworkRules.peerPorts}. */
+const PEER_PORTS: Record<Family, string> = { 4: "peer_ports4", 6: "peer_ports6" };
+
+/** What a peer says of its own port is said of its own address alone: it must not close a port of anybody else to pods. */
+function peerPortsOf(networks: readonly NetworkRules[], family: Family): string[] {
+  const theirs = networks.flatMap(({ peerPorts = [] }) => peerPorts.filter(({ ip }) => familyOf(ip) === family));
+  return [...new Set(theirs.map(({ ip, port }) => `${addressOf(ip)} . ${port}`))].sort();
+}
+
+function portSets(networks: readonly NetworkRules[]): string[] {
+  return FAMILIES.flatMap((family) => {
+    const elements = peerPortsOf(networks, family);
+    if (elements.length === 0) return [];
+    const type = `type ipv${family}_addr . inet_service`;
+    return [`  set ${PEER_PORTS[family]} {`, `    ${type}`, `    elements = { ${elements.join(", ")} }`, "  }"];
+  });
+}
+
+/** What tells VXLAN to a node among what pods send: the port that this node and most others have, or a peer's own. */
+const vxlanFromPods = (networks: readonly NetworkRules[]): string[] => [
+  `udp dport { ${portsOf(networks)} }`,
+  ...FAMILIES.filter((family) => peerPortsOf(networks, family).length > 0).map(
+    (family) => `${IP[family]} daddr . udp dport @${PEER_PORTS[family]}`,
+  ),
+];
 
 function input(networks: readonly NetworkRules[], { fib }: NftFeatures, uplink: UplinkRules): string[] {
   const fromPeers = networks.flatMap((network) =>
@@ -243,7 +276,7 @@ function forward(networks: readonly NetworkRules[], uplink: UplinkRules): string
           `oifgroup ${PODS} accept`,
           `oifgroup ${OVERLAY} accept`,
           ...networks.flatMap((network) => ownBusiness(network, ports)),
-          `iifgroup ${PODS} udp dport { ${ports} } counter drop comment "VXLAN from a pod"`,
+          ...vxlanFromPods(networks).map((what) => `iifgroup ${PODS} ${what} counter drop comment "VXLAN from a pod"`),
           ...networks.flatMap((network) =>
             FAMILIES.filter((family) => ofFamily(network.podCidrs, family).length > 0).map((family) => {
               const pods = setName("pods", network, family);

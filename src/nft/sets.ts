@@ -48,7 +48,7 @@ export function set(name: string, family: Family, interval: boolean, elements: r
 }
 
 /** An address, checked by the quickest strict parser that there is: of peers there are thousands. @throws RangeError */
-const addressOf = (ip: string): string => (isIP(ip) === familyOf(ip) && !ip.includes("%") ? ip : parseIp(ip));
+export const addressOf = (ip: string): string => (isIP(ip) === familyOf(ip) && !ip.includes("%") ? ip : parseIp(ip));
 
 export const ofFamily = (cidrs: readonly string[], family: Family): string[] =>
   cidrs.filter((cidr) => familyOf(cidr) === family).map(parseCidr);

@@ -55,8 +55,8 @@ export const NO_UPLINK: UplinkRules = { parts: [], prerouting: [], input: [], fo
 /** Names of the sets that the rules need: at the network's end the addresses of the network, at the host's those of the cluster. */
 export const INSIDE: Readonly<Record<Family, string>> = { 4: "inside4", 6: "inside6" };
 
-/** Rules for the table of a namespace that has one end or the other. @param ports of VXLAN. @param masquerade the verdict */
-export function uplinkRules(end: UplinkEnd, ports: string, masquerade: string): UplinkRules {
+/** Rules for the table of a namespace that has one end or the other. @param vxlan what tells VXLAN to a node. @param masquerade the verdict */
+export function uplinkRules(end: UplinkEnd, vxlan: readonly string[], masquerade: string): UplinkRules {
   const toInside = FAMILIES.map((family) => `${IP[family]} daddr @${INSIDE[family]} ${drop("not outside")}`);
   const forward = [`iifgroup ${UPLINK} goto from_uplink`, `oifgroup ${UPLINK} goto to_uplink`];
   if (end === "network") {
@@ -79,7 +79,7 @@ export function uplinkRules(end: UplinkEnd, ports: string, masquerade: string): 
         ),
         `ct status dnat ${drop("to a Service")}`,
         `oifgroup { ${[PODS, OVERLAY, UPLINK].join(", ")} } ${drop("to a pod or another network")}`,
-        `udp dport { ${ports} } ${drop("VXLAN from a pod")}`,
+        ...vxlan.map((what) => `${what} ${drop("VXLAN from a pod")}`),
         ...toInside,
         "goto next_hop",
       ]),

@@ -62,6 +62,8 @@ export interface Loss {
 /** The peers of one network, kept up to date as Nodes change; our own Node is skipped by its name. */
 export class PeerSelector {
   readonly local: LocalNetwork;
+  /** What this node has itself. */
+  readonly #claim: Claim;
   readonly #self: Contender;
   readonly #contenders = new Map<string, Contender>();
   readonly #claims: Claims<Contender>;
@@ -75,7 +77,8 @@ export class PeerSelector {
   constructor(local: LocalNetwork) {
     this.local = local;
     this.#claims = new Claims(local.isolated === true);
-    this.#self = new Contender(local, undefined, () => this.#standing(local, this.#own));
+    this.#claim = { ...local, underlayIp: local.publicIp ?? local.underlayIp };
+    this.#self = new Contender(this.#claim, undefined, () => this.#standing(this.#claim, this.#own));
     this.#claims.add(this.#self);
   }
 
@@ -102,7 +105,7 @@ export class PeerSelector {
   /** What of ours the other nodes give to somebody else. */
   losses(): Loss[] {
     const losses: Loss[] = [];
-    const own = this.#standing(this.local, this.#own);
+    const own = this.#standing(this.#claim, this.#own);
     for (const name of this.#contested) {
       const one = this.#contenders.get(name);
       if (!one || this.#refused.get(name)?.reason !== "CollidesWithSelf" || byStanding(one.standing, own) > 0) continue;

@@ -11,7 +11,7 @@ export interface VtepAnnotation {
   vni: number;
   /** MAC of its VXLAN device, canonical. */
   mac: string;
-  /** Its underlay addresses, canonical, at most one a family. */
+  /** Its underlay addresses, canonical, at most one a family; it receives VXLAN at the first one. */
   ips: string[];
   /**
    * Its pod CIDRs, canonical, in order: the first of a family has its VTEP address. One a family on the default network; on
@@ -48,6 +48,8 @@ export interface LocalNetwork {
   mac: string;
   /** This node's underlay address; its family is the family of the underlay. */
   underlayIp: string;
+  /** The address under which the other nodes reach it, where that is another one (1:1 NAT). */
+  publicIp?: string;
   /** This node's pod CIDRs, in order: the first of a family has its VTEP address. */
   podCidrs: string[];
   /**
@@ -100,7 +102,7 @@ export interface Peer {
 export const REFUSAL_REASONS = [
   /** The annotation is malformed; the message names the key. */
   "BadAnnotation",
-  /** It publishes no underlay address of the family that our VXLAN device uses. */
+  /** It publishes no underlay address of the family that our VXLAN device uses, or its own device uses the other one. */
   "NoUnderlayAddress",
   /** It has pod CIDRs only of families that this node has none of. */
   "NoCommonFamily",
@@ -112,6 +114,8 @@ export const REFUSAL_REASONS = [
   "NoPodCidr",
   /** A pod CIDR covers what this node needs besides its pods: the API server, a gateway, Services … (reserved.ts) */
   "ReservedPrefix",
+  /** Its VXLAN port is that of another service, and not this node's. */
+  "ServicePort",
   /** Its underlay address is one at which no node can be, or the API server's or a gateway's. */
   "ReservedVtepIp",
   /** Its underlay address, MAC or pod CIDR is, or overlaps, one of ours. */

@@ -31,6 +31,13 @@ function judgeEntry(local: LocalNetwork, from: NodeVtep, entry: VtepAnnotation):
       `it publishes ${entry.ips.join(", ")}, and this node's VXLAN device uses IPv${family} (${local.underlayIp})`,
     );
   }
+  // The first one is that of its device (types.ts), which hears nothing over the other family.
+  if (entry.ips[0] !== underlayIp) {
+    const [own, ours] = [familyOf(entry.ips[0] ?? ""), `this node's over IPv${family} (${local.underlayIp})`];
+    return refuse("NoUnderlayAddress", `it receives over IPv${own} (${entry.ips[0]}), ${ours}`);
+  }
+  if (entry.port !== local.port && isServicePort(entry.port))
+    return refuse("ServicePort", `it wants VXLAN on UDP port ${entry.port}, which is another service's`);
   const misplaced = local.reserved && misplacedVtep(underlayIp, local.reserved, granted?.addresses ?? []);
   if (misplaced !== undefined) return refuse("ReservedVtepIp", `its underlay address ${underlayIp} is ${misplaced}`);
   if (!commonFamily(local.podCidrs, entry.podCidrs)) {
@@ -63,6 +70,16 @@ function judgeEntry(local: LocalNetwork, from: NodeVtep, entry: VtepAnnotation):
     ...(local.directRouting === "auto" && entry.direct && { receivesAt: entry.ips }),
   };
 }
+
+/**
+ * Ports above the system's (RFC 6335, section 6) at which nodes and clouds have services over UDP. A peer may have one only where this
+ * node is configured so as well, as then an administrator has chosen it for VXLAN.
+ */
+const SERVICE_PORTS: ReadonlySet<number> = new Set([
+  1194, 1645, 1646, 1701, 1812, 1813, 1900, 2049, 2123, 2152, 3389, 3478, 3784, 3785, 4500, 5060, 5353, 5355, 6081,
+  6343, 11211, 51820, 51821,
+]);
+const isServicePort = (port: number): boolean => port < 1024 || SERVICE_PORTS.has(port);
 
 /** Longest prefixes that a node's pods can be in, beside its VTEP's address. */
 const LONGEST_PREFIX = { 4: 30, 6: 126 } as const;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { OwnFacts } from "../../../src/agent/inputs.ts";
-import { localChanges, resolveLocal } from "../../../src/agent/local.ts";
+import { familyInUse, localChanges, resolveLocal } from "../../../src/agent/local.ts";
 import { lookAt } from "../../../src/agent/machine.ts";
 import { loadAgentConfig } from "../../../src/config/index.ts";
 import type { Rtnl } from "../../../src/netlink/index.ts";
@@ -42,6 +42,29 @@ describe("this node's part of a pod network", () => {
       },
     });
     assert.deepEqual(result.warnings, []);
+  });
+
+  it("receives over the family that most other nodes do, or else the one that it had before", () => {
+    const text = (ip: string) =>
+      JSON.stringify({
+        default: { vni: 1, mac: "02:00:00:00:00:01", ips: [ip], podCidrs: ["10.0.0.0/24"], port: 4789 },
+      });
+    const node = (name: string, ip: string) => ({ name, uid: name, creationTimestamp: "", vtepAnnotation: text(ip) });
+    const v6 = { ...own, vtepAnnotation: text("fd30::11") };
+    const [a, b, c] = [node("a", "172.30.0.12"), node("b", "172.30.0.13"), node("c", "fd30::14")];
+    assert.equal(familyInUse({ own: v6, nodes: [a, b, c] }, "default"), 4);
+    assert.equal(familyInUse({ own, nodes: [c, { ...a, vtepAnnotation: "{" }] }, "default"), 6);
+    assert.equal(familyInUse({ own: v6, nodes: [a, c] }, "default"), 6);
+    assert.equal(familyInUse({ own: v6, nodes: [{ ...a, name: own.name }] }, "default"), 6);
+    assert.equal(familyInUse({ own, nodes: [] }, "default"), undefined);
+  });
+
+  it("is reached under a public address that the machine does not have, and keeps its own for the device", () => {
+    const result = resolveLocal(config("--underlay-public-ip", "203.0.113.7"), own, machine);
+    assert.ok("local" in result);
+    assert.equal(result.local.underlayIp, "172.30.0.11");
+    assert.equal(result.local.publicIp, "203.0.113.7");
+    assert.deepEqual(result.underlay.publicIps, ["203.0.113.7"]);
   });
 
   it("is found without reading the routes, of which there may be one a peer", () => {

@@ -54,6 +54,26 @@ describe("the underlay address", () => {
     assert.equal(chosen({ internalIps: ["fd30::11", "172.30.0.11"] }).ip, "fd30::11");
   });
 
+  it("keeps the family in use while it can, whatever the Node names first, or leaves out for a moment", () => {
+    const v4 = { family: 4, current: "172.30.0.11" } as const;
+    assert.deepEqual(chosen({ ...v4, internalIps: ["fd30::11", "172.30.0.11"] }).ips, ["172.30.0.11", "fd30::11"]);
+    assert.deepEqual(chosen({ ...v4, internalIps: ["fd30::11"] }).ips, ["172.30.0.11", "fd30::11"]);
+    const v6 = { family: 6, current: "fd30::11" } as const;
+    assert.equal(chosen({ ...v6, internalIps: ["172.30.0.11", "fd30::11"] }).ip, "fd30::11");
+    assert.equal(chosen({ ...v6, internalIps: ["172.30.0.11"] }).ip, "fd30::11");
+    // Another address of the family is no change of it.
+    assert.equal(chosen({ family: 4, current: "172.30.0.9", internalIps: ["fd30::11", "10.9.0.4"] }).ip, "10.9.0.4");
+    // Where this machine has none of it any more, the other one is better than none, until it comes back.
+    const addresses = input().addresses.filter(({ ip }) => ip !== "172.30.0.11");
+    assert.equal(chosen({ ...v4, addresses, internalIps: ["fd30::11", "172.30.0.11"] }).ip, "fd30::11");
+    const back = { family: 4, current: "fd30::11", internalIps: ["fd30::11", "172.30.0.11"] } as const;
+    assert.equal(chosen(back).ip, "172.30.0.11");
+    const selection = { interface: "eth0" };
+    assert.equal(chosen({ ...v4, selection, internalIps: ["fd30::11", "172.30.0.11"] }).ip, "172.30.0.11");
+    // What an operator says on the Node is said on purpose.
+    assert.equal(chosen({ ...v4, override: "fd30::11,172.30.0.11" }).ip, "fd30::11");
+  });
+
   it("is waited for, with the addresses looked for, while the machine has none of them", () => {
     assert.match(missing({ internalIps: ["192.0.2.1"] }), /192\.0\.2\.1.*on an interface of this machine/);
     assert.match(missing({ internalIps: [] }), /no InternalIP yet/);

@@ -180,6 +180,7 @@ cni:
     ["underlay: {interfaceRegexp: '('}", /interfaceRegexp: .*Unterminated group/],
     ["underlay: {interfaceRegexp: ')|('}", /interfaceRegexp: .*Unmatched/],
     [`underlay: {interfaceRegexp: ${"a".repeat(129)}}`, /1 to 128 characters/],
+    ["underlay: {publicIp: here}", /publicIp: .*neither `ExternalIP` nor an address/],
     ["underlay: {canReach: 10.0.0.0/8}", /canReach: "10.0.0.0\/8" is not an IPv4 or IPv6 address/],
     ["underlay: eth0", /underlay: "eth0" is not allowed/],
     ["network: ../x", /network: "\.\.\/x" is not allowed/],

@@ -129,7 +129,13 @@ describe("the manifest", () => {
   });
 
   it("passes every way to choose an underlay on to the agent", () => {
-    const underlay = { interface: "eth1", interfaceRegexp: "eth.*", cidr: "10.9.0.0/16", canReach: "10.9.0.1" };
+    const underlay = {
+      interface: "eth1",
+      interfaceRegexp: "eth.*",
+      cidr: "10.9.0.0/16",
+      canReach: "10.9.0.1",
+      publicIp: "ExternalIP",
+    };
     const { interfaceRegexp, ...chosen } = configured({ underlay }).underlay;
     assert.deepEqual({ ...chosen, interfaceRegexp: String(interfaceRegexp) }, underlay);
     assert.deepEqual(Object.keys(schema.properties["underlay"]?.properties ?? {}).sort(), Object.keys(underlay).sort());

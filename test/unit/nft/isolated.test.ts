@@ -7,11 +7,12 @@ const CIDR = "10.244.1.0/26";
 describe("the rules of a network with a namespace of its own", () => {
   it("say nothing of its addresses on the host, and let its VXLAN in from its peers alone", () => {
     let ips = ["172.30.0.2"];
-    const rules = tunnelRules(blue, () => ({ ips, ports: [8472] }));
+    const rules = tunnelRules(blue, () => ({ ips, ports: [{ ip: "172.30.0.2", port: 8472 }] }));
     const text = renderRuleset([rules]);
     assert.match(text, /set peers4_100 \{[^}]*elements = \{ 172\.30\.0\.2 \}/);
     assert.match(text, /udp dport 4789 @th,96,24 vmap \{ 100 : goto vxlan_100 \}/);
-    assert.match(text, /iifgroup \S+ udp dport \{ 4789, 8472 \} counter drop comment "VXLAN from a pod"/);
+    assert.match(text, /iifgroup \S+ udp dport \{ 4789 \} counter drop comment "VXLAN from a pod"/);
+    assert.match(text, /iifgroup \S+ ip daddr \. udp dport @peer_ports4 counter drop comment "VXLAN from a pod"/);
     assert.doesNotMatch(text, /masquerade|from outside|no pod has this/);
     ips = ["172.30.0.3"];
     assert.match(renderRuleset([rules]), /172\.30\.0\.3/);

@@ -94,12 +94,20 @@ describe("the ruleset", () => {
     assert.doesNotMatch(renderRuleset([{ ...rules, hostRoutes: true }], { ...ALL_FEATURES, fib: false }), /fib/);
   });
 
+  const peerPorts = [
+    { ip: "172.30.0.12", port: 8472 },
+    { ip: "172.30.0.12", port: 8472 },
+    { ip: "fd30::13", port: 9000 },
+  ];
+
   it("lets go at once of what goes to a pod or into the overlay, and of nothing else", () => {
-    const [, ...lines] = chainOf(renderRuleset([{ ...rules, peerPorts: [8472] }]), "forward");
+    const [, ...lines] = chainOf(renderRuleset([{ ...rules, peerPorts }]), "forward");
     assert.deepEqual(lines, [
       "oifgroup 0x534b accept",
       "oifgroup 0x534c accept",
-      'iifgroup 0x534b udp dport { 4789, 8472 } counter drop comment "VXLAN from a pod"',
+      'iifgroup 0x534b udp dport { 4789 } counter drop comment "VXLAN from a pod"',
+      'iifgroup 0x534b ip daddr . udp dport @peer_ports4 counter drop comment "VXLAN from a pod"',
+      'iifgroup 0x534b ip6 daddr . udp dport @peer_ports6 counter drop comment "VXLAN from a pod"',
       'ip daddr @pods4_4096 rt ip nexthop != @pods4_4096 counter drop comment "no pod has this address"',
       'ip6 daddr @pods6_4096 rt ip6 nexthop != @pods6_4096 counter drop comment "no pod has this address"',
       "iifgroup 0x534b goto next_hop",
@@ -107,10 +115,10 @@ describe("the ruleset", () => {
   });
 
   it("keeps pods from the VXLAN ports of their node before it asks who is a peer", () => {
-    const text = renderRuleset([{ ...rules, peerPorts: [8472] }]);
+    const text = renderRuleset([{ ...rules, peerPorts }]);
     assert.equal(
       chainOf(text, "to_node_from_pod").at(-1),
-      'udp dport { 4789, 8472 } counter drop comment "VXLAN from a pod"',
+      'udp dport { 4789 } counter drop comment "VXLAN from a pod"',
     );
     assert.deepEqual(chainOf(text, "input").slice(1), [
       "iifgroup 0x534b goto to_node_from_pod",
@@ -136,6 +144,21 @@ describe("the ruleset", () => {
     assert.match(chainOf(text, "icmp_of_pod")[0] ?? "", /limit rate over/);
     assert.match(chainOf(text, "from_overlay")[0] ?? "", /^icmpv6 type .* drop/);
     assert.doesNotMatch(renderRuleset([rules], { ...ALL_FEATURES, arp: false }), /table arp/);
+  });
+
+  it("says of a peer's own port what holds for that peer's address alone", () => {
+    const text = renderRuleset([
+      { ...rules, peerPorts },
+      { ...rules, network: "blue", vni: 77, peerPorts: [] },
+    ]);
+    assert.ok(
+      text.includes("set peer_ports4 {\n    type ipv4_addr . inet_service\n    elements = { 172.30.0.12 . 8472 }"),
+    );
+    assert.ok(
+      text.includes("set peer_ports6 {\n    type ipv6_addr . inet_service\n    elements = { fd30::13 . 9000 }"),
+    );
+    assert.doesNotMatch(text, /dport \{[^}]*(8472|9000)/);
+    assert.doesNotMatch(renderRuleset([rules]), /peer_ports/);
   });
 
   it("names no device: names are copied for every packet", () => {
@@ -186,7 +209,8 @@ describe("the ruleset", () => {
       { vni: 1.5 },
       { port: 70_000 },
       { port: "1 } drop" as unknown as number },
-      { peerPorts: [-1] },
+      { peerPorts: [{ ip: "172.30.0.12", port: -1 }] },
+      { peerPorts: [{ ip: "1.2.3.4 } }", port: 1 }] },
     ]) {
       assert.throws(() => renderRuleset([{ ...rules, ...other }]), RangeError, JSON.stringify(other));
     }

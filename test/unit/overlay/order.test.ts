@@ -106,6 +106,13 @@ describe("what a Node announces against what the API server says of it", () => {
     assert.match(verdict({ ...asked, unknown: "no answer" }), /^NoPodCidr: its Node cannot be read: no answer$/);
   });
 
+  it("refuses ports of other services, and lets a roll-out of another VXLAN port be", () => {
+    for (const port of [1, 53, 123, 500, 1023, 4500, 5353, 51_820])
+      assert.match(verdict(nodeOf(1, { port })), /^ServicePort: it wants VXLAN on UDP port /);
+    for (const port of [4789, 8472, 14_789]) assert.equal(verdict(nodeOf(1, { port })), "");
+    assert.deepEqual(selectPeers({ ...here, port: 443 }, [nodeOf(1, { port: 443 })]).refused, []);
+  });
+
   it("refuses underlay addresses at which no node can be", () => {
     const at = (ip: string, reported: string[] = []) => verdict(nodeOf(1, { ips: [ip] }, { addresses: reported }));
     for (const ip of ["172.30.0.255", "172.30.0.0", "172.30.0.1", "172.30.0.254", "240.0.0.1", "250.1.2.3"])

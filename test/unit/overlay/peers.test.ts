@@ -51,9 +51,15 @@ describe("the selection of peers", () => {
   });
 
   it("takes the underlay address of our own family", () => {
-    const both = { ips: ["fd30::1", "172.30.0.101"] };
+    const both = { ips: ["172.30.0.101", "fd30::1"] };
+    const v6 = { ...local, underlayIp: "fd30::100" };
     assert.equal(selectPeers(local, [nodeOf(1, both)]).peers[0]?.underlayIp, "172.30.0.101");
-    assert.equal(selectPeers({ ...local, underlayIp: "fd30::100" }, [nodeOf(1, both)]).peers[0]?.underlayIp, "fd30::1");
+    assert.equal(selectPeers(v6, [nodeOf(1, { ips: both.ips.toReversed() })]).peers[0]?.underlayIp, "fd30::1");
+    // Its device has the first one.
+    assert.deepEqual(
+      selectPeers(v6, [nodeOf(1, both)]).refused.map(({ message }) => message),
+      ["it receives over IPv4 (172.30.0.101), this node's over IPv6 (fd30::100)"],
+    );
     assert.deepEqual(verdicts(nodeOf(1, { ips: ["fd30::1"] })).refused, ["node1 NoUnderlayAddress"]);
   });
 
