@@ -16,6 +16,7 @@ import type { AgentConfig, PublishedNetwork } from "../config/index.ts";
 import type { OwnedEndpoint } from "../endpoints/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
 import type { PodNetworkInfo } from "../networks/index.ts";
+import type { PortSecurity } from "../nft/index.ts";
 import type { LocalNetwork, Peer } from "../overlay/index.ts";
 import type { DataPathListener, DataPathStatus, MemberPath } from "./data-path.ts";
 import { OWN_NETNS } from "./machine.ts";
@@ -38,6 +39,8 @@ export interface BridgedPathOptions extends Omit<WorkloadsOptions, "info" | "por
   rtnl: Rtnl;
   /** What happens there. */
   watch: WatchNetns;
+  /** Holds the pods' ports to their addresses. */
+  guard: { secure(security: PortSecurity): Promise<void> };
 }
 
 const bridgedOf = (local: LocalNetwork, { broadcast }: PodNetworkInfo): BridgedNetwork => ({ ...local, broadcast });
@@ -50,6 +53,10 @@ export class BridgedPath implements MemberPath {
   readonly #peers = new Map<string, Peer>();
   /** By MAC, as the bridge has them. */
   #remote = new Map<string, RemoteEndpoint>();
+  /** Ports as they are to be, and what they are held to; ports are opened only then. */
+  #ports: ReadonlyMap<string, LocalPort> = new Map();
+  #security = "";
+  #secured: Promise<void> | undefined;
   #stopped = false;
 
   constructor(options: BridgedPathOptions, local: LocalNetwork, listener: DataPathListener) {
@@ -84,6 +91,7 @@ export class BridgedPath implements MemberPath {
   /** The first pass removes what is not wanted, so all endpoints are known before. */
   async start(): Promise<void> {
     await this.#workloads.start();
+    await this.#secured;
     if (!this.#stopped) await this.#bridge.start();
   }
 
@@ -126,6 +134,7 @@ export class BridgedPath implements MemberPath {
    */
   async linked(attachment: Linked): Promise<void> {
     await this.#workloads.linked(attachment);
+    await this.#secured;
     await this.#bridge.settled();
   }
 
@@ -157,12 +166,31 @@ export class BridgedPath implements MemberPath {
 
   #take({ ports, held, refused, owners }: Decision): void {
     this.#setRemote(owners.byMac);
-    const wanted = new Map<string, LocalPort | undefined>();
-    for (const ifname of this.#bridge.ports.keys()) wanted.set(ifname, undefined);
+    const wanted = new Map<string, LocalPort>();
     for (const { ifname, mac, ips, claimed } of ports.values()) {
       const endpoints = held.has(mac) && !refused.has(ifname) ? [{ mac, ips }] : [];
       wanted.set(ifname, { ifname, endpoints, ...(claimed && { claims: [mac] }) });
     }
+    this.#ports = wanted;
+    const allowed = this.#options.info.allowedAddresses ?? [];
+    const of = [...wanted.values()].flatMap(({ ifname, endpoints }) => endpoints.map((one) => ({ ifname, ...one })));
+    const text = JSON.stringify(of);
+    if (text === this.#security && !this.#secured) return this.#open();
+    this.#security = text;
+    const before = this.#secured ?? Promise.resolve();
+    const secured = before
+      .then(() => this.#options.guard.secure({ ports: of, allowed }))
+      .then(() => {
+        if (this.#secured === secured) this.#secured = undefined;
+        if (!this.#stopped) this.#open();
+      });
+    this.#secured = secured;
+  }
+
+  /** Lets pods send whose ports are held to their addresses. */
+  #open(): void {
+    const wanted = new Map<string, LocalPort | undefined>(this.#ports);
+    for (const ifname of this.#bridge.ports.keys()) if (!wanted.has(ifname)) wanted.set(ifname, undefined);
     const changes = [...wanted].filter(([ifname, port]) => !samePort(this.#bridge.ports.get(ifname), port));
     if (changes.length > 0) this.#bridge.setLocalPorts(changes);
   }

@@ -102,6 +102,12 @@ export class NodeFirewall {
     if (!this.#started) this.#start.want();
   }
 
+  /** Resolves when the rules are in place, or the attempt has failed; it is made again then. */
+  async settled(): Promise<void> {
+    await this.#start.settled();
+    await this.#firewall.settled();
+  }
+
   /** Takes one network's rules out. */
   remove(network: string): void {
     if (this.#networks.delete(network)) this.#firewall.set([...this.#networks.values()]);

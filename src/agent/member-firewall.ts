@@ -3,7 +3,7 @@
  * host's table, what concerns the pods in the namespace's.
  */
 import type { Logger } from "../log/index.ts";
-import { namespaceRules, type NetworkRules, tunnelRules } from "../nft/index.ts";
+import { namespaceRules, type NetworkRules, type PortSecurity, tunnelRules } from "../nft/index.ts";
 import type { LocalNetwork, Peer } from "../overlay/index.ts";
 import { NodeFirewall } from "./firewall.ts";
 import type { Metrics } from "./metrics.ts";
@@ -27,6 +27,7 @@ export class MemberFirewall implements Pick<NodeFirewall, "set" | "changePeers" 
   readonly #options: MemberFirewallOptions;
   readonly #own: NodeFirewall;
   #rules: NetworkRules | undefined;
+  #security: PortSecurity | undefined;
 
   constructor(options: MemberFirewallOptions) {
     const { log, metrics, onApplied, netns } = options;
@@ -39,7 +40,20 @@ export class MemberFirewall implements Pick<NodeFirewall, "set" | "changePeers" 
     const outside = this.#options.outside();
     const peers = () => ({ ips: rules.peers, ports: rules.peerPorts ?? [] });
     this.#options.host.set(tunnelRules(rules, peers, outside !== undefined));
-    this.#own.set(namespaceRules(rules, rules.podCidrs, outside));
+    this.#setOwn(rules);
+  }
+
+  /** Holds ports of the network's bridge to these addresses; resolves when that is so, or could not be made so yet. */
+  async secure(security: PortSecurity): Promise<void> {
+    this.#security = security;
+    if (!this.#rules) return;
+    this.#setOwn(this.#rules);
+    await this.#own.settled();
+  }
+
+  #setOwn(rules: NetworkRules): void {
+    const own = namespaceRules(rules, rules.podCidrs, this.#options.outside());
+    this.#own.set(this.#security ? { ...own, portSecurity: this.#security } : own);
   }
 
   /** The network has got an uplink, or has none any more. */

@@ -109,6 +109,7 @@ export class Member {
       outside: () => this.#uplink.outside,
     });
     const guarded = () => this.#firewall.verdict.ok;
+    const where = { netns, rtnl: there, watch: watch.also, guard: this.#firewall };
     this.#uplink = new MemberUplink({ info, host: rtnl, rtnl: there, netns, guarded, log, metrics });
     this.#network = new PodNetwork({
       config,
@@ -119,10 +120,9 @@ export class Member {
       space: { netns, rtnl: there },
       bridged,
       dataPath: (local, listener) => {
-        const context = { info, config, client, node, netns, rtnl: there, watch: watch.also, log, event, announce };
         return (this.#path = memberPath(
           {
-            ...context,
+            ...{ info, config, client, node, ...where, log, event, announce },
             taken: (use) => takeOver(this.#addresses.claims, use),
             left: ({ holder: claim, pod, uid: podUid }) => this.#addresses.claims.use({ claim, pod, podUid }),
             claimWithMac: (mac) => this.#addresses.claims.withMac(mac),

@@ -2,13 +2,25 @@
 import { addressBits, cidrOf, type Family, familyOf, ipScope, networkAddress, parseCidr } from "../addr/index.ts";
 import { type LabelSelector, selectorOf } from "./label-selector.ts";
 import { API_VERSION, isNetworkName, NETWORK_NAME_RULE } from "./names.ts";
-import { isObject, type Json, type Meta, metaOf, parsedOf, refuseKey, specOf, wholeOf, wordOf } from "./object.ts";
+import {
+  isObject,
+  type Json,
+  listOf,
+  type Meta,
+  metaOf,
+  parsedOf,
+  refuseKey,
+  specOf,
+  wholeOf,
+  wordOf,
+} from "./object.ts";
 
 /** For objects that refer to one. */
 export const POD_NETWORK_KIND = { apiVersion: API_VERSION, kind: "PodNetwork" } as const;
 
 const MAX_VNI = 0xff_ffff;
 const DEFAULT_BLOCK_SIZE = 64;
+const MAX_ALLOWED = 32;
 const MAX_BLOCK_SIZE = 65_536;
 /** Smallest MTU that each family needs (RFC 791, RFC 8200). */
 const MIN_MTU: Readonly<Record<Family, number>> = { 4: 576, 6: 1280 };
@@ -34,6 +46,8 @@ export interface PodNetworkInfo extends Meta {
   deleting?: true;
   /** What becomes of broadcast and multicast. Only `Replicate`, which says nothing, when Routed. */
   broadcast: "Replicate" | "Drop";
+  /** Prefixes that its pods may send from besides their own addresses. Only when Bridged. */
+  allowedAddresses?: readonly string[];
 }
 
 /** Reads one. Keys that it does not know are no fault: a newer release may have written them. @throws ObjectError naming object and key */
@@ -67,12 +81,26 @@ export function parsePodNetwork(object: unknown): PodNetworkInfo {
     ...(isObject(selector) && { namespaceSelector: selectorOf(what, selector) }),
     directRouting,
     broadcast,
+    ...allowedOf(what, spec, mode),
     ...(isDeleting(object) && { deleting: true as const }),
   };
 }
 
 const isDeleting = (object: unknown): boolean =>
   typeof (object as { metadata: Json }).metadata["deletionTimestamp"] === "string";
+
+/** @throws ObjectError */
+function allowedOf(what: string, spec: Json, mode: string): Pick<PodNetworkInfo, "allowedAddresses"> {
+  const all = listOf(what, spec, "spec", "allowedAddresses");
+  if (all.length === 0) return {};
+  if (mode !== "Bridged")
+    refuseKey(what, "spec.allowedAddresses", spec["allowedAddresses"], "left out where mode is Routed");
+  const wanted = `at most ${MAX_ALLOWED} prefixes`;
+  if (all.length > MAX_ALLOWED) refuseKey(what, "spec.allowedAddresses", spec["allowedAddresses"], wanted);
+  return {
+    allowedAddresses: all.map((one, i) => parsedOf(what, `spec.allowedAddresses[${i}]`, one, "a CIDR", parseCidr)),
+  };
+}
 
 function masqueradeOf(what: string, spec: Json, mode: string): boolean {
   const value = spec["masquerade"] ?? false;

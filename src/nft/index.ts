@@ -12,6 +12,7 @@ export {
 export { type HostPortRules, hostPortRules } from "./host-ports.ts";
 export { type IsolatedNetwork, namespaceRules, tunnelRules } from "./isolated.ts";
 export { type PeerChange } from "./peer-changes.ts";
+export type { PortAddresses, PortSecurity } from "./port-security.ts";
 export { removeFirewall } from "./remove.ts";
 export { ALL_FEATURES, type NetworkRules, type NftFeatures, renderRuleset, TABLE } from "./ruleset.ts";
 export { NftError, type RunTool, toolRunner, type ToolOptions } from "./run.ts";

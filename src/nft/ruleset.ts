@@ -27,6 +27,7 @@ import { OVERLAY_LINK_GROUP, POD_LINK_GROUP } from "../netlink/index.ts";
 
 import { arpTable, icmpOfPods, ND_OF_NODES, ND_OF_PODS, neighbourSets, nextHop } from "./neighbourhood.ts";
 import { fromPeersAlone, notBesideTheTunnel, notFromOutside } from "./origin.ts";
+import { type PortSecurity, portSecurityTable } from "./port-security.ts";
 import { addressOf, hasPods, NOT_OUTSIDE, ofFamily, set, setName, sets, withoutCovered } from "./sets.ts";
 import { INSIDE, NO_UPLINK, type UplinkEnd, uplinkRules, type UplinkRules } from "./uplink.ts";
 
@@ -62,6 +63,8 @@ export interface NetworkRules {
   directOver?: readonly number[];
   /** Addresses of the nodes, as their pods have them, that take part in this. */
   directVteps?: readonly string[];
+  /** Ports of the network's bridge in this namespace; it has none by default. */
+  portSecurity?: PortSecurity;
 }
 
 /** What nftables of this kernel can do; everything by default. */
@@ -72,12 +75,14 @@ export interface NftFeatures {
   fullyRandom: boolean;
   /** Tables of family arp (nf_tables_arp). */
   arp: boolean;
+  /** Tables of family bridge (nf_tables_bridge). */
+  bridge: boolean;
 }
 
-export const ALL_FEATURES: NftFeatures = { fib: true, fullyRandom: true, arp: true };
+export const ALL_FEATURES: NftFeatures = { fib: true, fullyRandom: true, arp: true, bridge: true };
 
 /** Tables of ours, as "inet skylane". */
-export const OWN_TABLES: readonly string[] = [`inet ${TABLE}`, `arp ${TABLE}`];
+export const OWN_TABLES: readonly string[] = [`inet ${TABLE}`, `arp ${TABLE}`, `bridge ${TABLE}`];
 
 const IP: Record<Family, string> = { 4: "ip", 6: "ip6" };
 const PODS = `0x${POD_LINK_GROUP.toString(16)}`;
@@ -109,7 +114,12 @@ export function renderRuleset(
     ...forward(networks, uplink),
     ...postrouting(networks, features, uplink),
   ];
-  return replaced(`inet ${TABLE}`, parts) + (features.arp ? replaced(`arp ${TABLE}`, arpTable()) : "");
+  const [security] = features.bridge ? networks.flatMap(({ portSecurity }) => portSecurity ?? []) : [];
+  return [
+    replaced(`inet ${TABLE}`, parts),
+    ...(features.arp ? [replaced(`arp ${TABLE}`, arpTable())] : []),
+    ...(security ? [replaced(`bridge ${TABLE}`, portSecurityTable(security))] : []),
+  ].join("");
 }
 
 /** A table put in the place of whatever is there. Adding it first makes the deletion succeed where there is none. */

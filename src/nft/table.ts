@@ -11,13 +11,17 @@ const PROBES: Record<keyof NftFeatures, string> = {
   fib: "chain c { type filter hook prerouting priority raw; fib saddr . iif oif missing drop; }",
   fullyRandom: "chain c { type nat hook postrouting priority srcnat; masquerade fully-random; }",
   arp: "chain c { type filter hook input priority filter; arp operation request drop; }",
+  bridge: "chain c { type filter hook prerouting priority -300; ether type arp drop; }",
 };
+
+const FAMILY: Record<keyof NftFeatures, string> = { fib: "inet", fullyRandom: "inet", arp: "arp", bridge: "bridge" };
 
 /** What a missing feature means, for the reader. */
 export const WITHOUT: Record<keyof NftFeatures, string> = {
   fib: "this kernel has no nft_fib_inet: pods can send from addresses that are not theirs",
   fullyRandom: "this kernel has no fully random masquerading: concurrent connections may lose their first packet",
   arp: "this kernel has no nf_tables_arp: pods can fill this node's table of neighbours by ARP",
+  bridge: "this kernel has no nf_tables_bridge: pods of bridged networks can send from each other's IP addresses",
 };
 
 /** Applies a ruleset's text in one transaction. @throws NftError */
@@ -33,7 +37,7 @@ export async function probeFeatures(run: RunTool): Promise<NftFeatures> {
       await run(
         "nft",
         ["--check", "-f", "-"],
-        `table ${feature === "arp" ? "arp" : "inet"} ${TABLE}_probe {\n${PROBES[feature].replaceAll("; ", "\n")}\n}\n`,
+        `table ${FAMILY[feature]} ${TABLE}_probe {\n${PROBES[feature].replaceAll("; ", "\n")}\n}\n`,
       );
     } catch (error) {
       if (!(error instanceof NftError) || error.reason !== "refused") throw error;

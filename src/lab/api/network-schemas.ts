@@ -79,6 +79,7 @@ export const NETWORK_SCHEMAS = {
         namespaceSelector,
         directRouting: { type: "string", enum: ["off", "auto"], default: "off" },
         broadcast: { type: "string", enum: ["Replicate", "Drop"] },
+        allowedAddresses: { type: "array", maxItems: 32, items: { type: "string", minLength: 4, maxLength: 49 } },
       },
     },
     { type: "object", properties: { nodes: count, endpoints: count, conditions } },

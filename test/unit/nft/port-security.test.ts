@@ -1,0 +1,42 @@
+import assert from "node:assert/strict";
+import { ALL_FEATURES, namespaceRules, renderRuleset } from "../../../src/nft/index.ts";
+
+const lan = namespaceRules({ network: "lan", vni: 6000, port: 4789 }, ["10.80.0.0/26"]);
+const ports = [{ ifname: "sky0123456789a", mac: "02:00:00:00:00:01", ips: ["10.80.0.2", "fd80::2"] }];
+
+describe("the port security of bridged networks", () => {
+  const text = renderRuleset([{ ...lan, portSecurity: { ports, allowed: ["10.80.255.0/28", "fd80:ff::1/128"] } }]);
+
+  it("lets a port send from its own MAC and addresses, and from those that the network allows", () => {
+    assert.ok(text.includes('elements = { "sky0123456789a" . 02:00:00:00:00:01 . 10.80.0.2 }'), text);
+    assert.ok(
+      text.includes(
+        'elements = { "sky0123456789a" . 02:00:00:00:00:01 . fd80::2, "sky0123456789a" . 02:00:00:00:00:01 . fe80::ff:fe00:1 }',
+      ),
+    );
+    assert.match(text, /set allowed4 \{[^}]*10\.80\.255\.0\/28/);
+    assert.match(text, /iifname "sky0123456789a" @th,64,128 \{ 0xfd80/);
+  });
+
+  it("is a table of its own, where there is a bridge and the kernel has such tables", () => {
+    assert.match(text, /add table bridge skylane\ndelete table bridge skylane\n/);
+    assert.doesNotMatch(renderRuleset([lan]), /bridge/);
+    const without = renderRuleset([{ ...lan, portSecurity: { ports, allowed: [] } }], {
+      ...ALL_FEATURES,
+      bridge: false,
+    });
+    assert.doesNotMatch(without, /bridge/);
+  });
+
+  it("refuses what is no name, MAC or address", () => {
+    for (const other of [{ ifname: 'x" accept' }, { mac: "02:00" }, { ips: ["10.80.0.2 }"] }])
+      assert.throws(
+        () =>
+          renderRuleset([
+            { ...lan, portSecurity: { ports: [{ ...(ports[0] as (typeof ports)[number]), ...other }], allowed: [] } },
+          ]),
+        RangeError,
+      );
+    assert.throws(() => renderRuleset([{ ...lan, portSecurity: { ports: [], allowed: ["x"] } }]), RangeError);
+  });
+});
