@@ -13,6 +13,7 @@ import type { Entries } from "./publisher.ts";
 import { IdleSpaces } from "./idle-spaces.ts";
 import { identityOf, type Inputs, type NodeChanges, type NodeIdentity } from "./inputs.ts";
 import type { NameKeeper } from "./launcher-names.ts";
+import { definedHere, findLeftovers, removeLeftovers } from "./leftovers.ts";
 import { Member } from "./member.ts";
 import type { MemberContext } from "./member-context.ts";
 import { hasAttachments, readDefinition, recordedNetworks, writeDefinition } from "./member-records.ts";
@@ -47,6 +48,9 @@ export class Networks {
   /** What is under way with each network. */
   readonly #turns = new Turns();
   readonly #rounds: Rounds;
+  /** Nothing is left of networks that no pod of this node is in, as far as is known. */
+  #tidy = false;
+  #tidying: Promise<void> | undefined;
   /** Whether there is any, as it was told. */
   #told = false;
   #inputs: { inputs: Inputs; live: boolean } | undefined;
@@ -110,6 +114,7 @@ export class Networks {
     }
     // Blocks belong to our Node, which the cache does not know by its uid.
     if (!known && inputs.own.uid !== undefined) this.#resumeAll();
+    if (!this.#tidy) void this.#tidyUp();
   }
 
   /** The host's packet filter has changed. */
@@ -210,10 +215,44 @@ export class Networks {
   /** Leaves every network that no attachment of this node is in, as one that was joined for a pod that then did not come. */
   async leaveEmpty(): Promise<void> {
     for (const name of this.#members.keys()) await this.leaveIfEmpty(name, undefined);
+    await this.#tidyUp();
+  }
+
+  /** Takes away what is left of networks that no pod here is in; what fails is tried again when dead pods are collected next. */
+  #tidyUp(): Promise<void> {
+    this.#tidying ??= this.#takeLeftovers().finally(() => {
+      this.#tidying = undefined;
+    });
+    return this.#tidying;
+  }
+
+  async #takeLeftovers(): Promise<void> {
+    const { live, inputs: { own } = {} } = this.#inputs ?? {};
+    const { config, log, announce } = this.#options;
+    if (!live || own?.uid === undefined) return;
+    if (this.#tidy && definedHere(config).every((name) => this.#members.has(name))) return;
+    // Before: what is found to be in use yet makes it false.
+    this.#tidy = true;
+    try {
+      const spaces = listSpaces();
+      for (const [network, left] of await findLeftovers(this.#options, own, spaces))
+        await this.#turns.take(network, async () => {
+          if (this.#members.has(network)) return;
+          if (hasAttachments(config, network)) return void (this.#tidy = false);
+          await removeLeftovers(this.#options, network, left);
+          this.#left.add(network);
+          if (spaces.includes(network)) this.#idle.add(network);
+        });
+      announce();
+    } catch (error) {
+      this.#tidy = false;
+      log.warn("what is left of networks without pods on this node cannot be taken away; it is tried again", { error });
+    }
   }
 
   async stop(): Promise<void> {
     await Promise.all([this.#defined.stop(), this.#blocks.stop()]);
+    await this.#tidying;
     await this.#turns.settled();
     for (const member of this.#members.values()) await member.stop();
     await this.#networkBlocks.stop();

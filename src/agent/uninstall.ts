@@ -54,7 +54,7 @@ export class UninstallRefused extends Error {
 /** How long the API server has, in milliseconds. */
 const API_MS = 5_000;
 /** Folders of the data directory; an operator's own files beside them stay. */
-const DATA = ["attachments", "cache", GONE, "ipam"];
+const DATA = ["attachments", "cache", GONE, "ipam", "networks"];
 
 /** Uninstalls. @throws UninstallRefused while an agent runs or pods are attached */
 export async function uninstall(options: UninstallOptions): Promise<UninstallReport> {

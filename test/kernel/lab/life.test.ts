@@ -189,3 +189,53 @@ describe("a pod network that is deleted while it has pods", () => {
     assert.notEqual((await the().pingFrom(the().pod("new1"), ip, 2000)).rttMs, undefined);
   });
 });
+
+describe("a network whose last pod goes unnoticed", () => {
+  const the = useLab({ nodes: 2 });
+  const left = async (node: string): Promise<string[]> => {
+    const all = await Promise.all(
+      ["networkblocks", "networkendpoints"].map(async (kind) => {
+        const { items } = await the().api.call<{ items: Owned[] }>("GET", `${API}/${kind}`);
+        return items.filter(({ spec }) => spec.node === node).map(({ metadata }) => metadata.name);
+      }),
+    );
+    const { metadata } = await the().api.call("GET", `/api/v1/nodes/${node}`);
+    const named = Object.keys(JSON.parse(metadata.annotations?.["skylane.dev/vtep"] ?? "{}") as object);
+    const spaces = (await the().exec(node, "ls", "/run/netns")).split("\n").filter((name) => name.startsWith("sky-"));
+    const devices: string[] = [];
+    for (const space of spaces) {
+      const links = await the().exec(node, "ip", "-n", space, "-br", "link");
+      devices.push(...links.split("\n").filter((line) => /^(sky\.|skybr)/.test(line)));
+    }
+    return [...all.flat(), ...named.filter((name) => name !== "default"), ...devices];
+  };
+  const clean = (node: string): Promise<unknown> =>
+    eventually(async () => (await left(node)).length === 0, {
+      timeoutMs: 60_000,
+      message: `something is left on ${node}`,
+    });
+
+  before("pods of a routed and of a bridged network on node1", async () => {
+    await the().addNetwork("blue", { cidrs: ["10.50.0.0/24", "fd50::/112"] });
+    await the().addNetwork("lan", { cidrs: ["10.80.0.0/24"], mode: "Bridged" });
+    for (const network of ["blue", "lan"]) await the().addPod("node1", `${network}1`, wants(network));
+    await eventually(async () => (await left("node1")).length >= 7, { timeoutMs: 20_000 });
+  });
+
+  it("leaves nothing on a node whose agent was away meanwhile", async () => {
+    // A signal to its supervisor keeps the agent from coming back before the pods have gone.
+    await the().exec("node1", "pkill", "-STOP", "-f", "skylane-agent.cjs");
+    await the().exec("node1", "rm", "-rf", "/var/lib/cni/skylane/attachments/lan", "/var/lib/cni/skylane/ipam/lan");
+    await the().exec("node1", "rm", "-rf", "/var/lib/cni/skylane/attachments/blue", "/var/lib/cni/skylane/ipam/blue");
+    for (const network of ["blue", "lan"]) await the().api.call("DELETE", `${API}/podnetworks/${network}`);
+    await the().exec("node1", "pkill", "-KILL", "-f", "skylane-agent.cjs");
+    await clean("node1");
+    await eventually(
+      async () =>
+        (await the().api.call<{ items: Owned[] }>("GET", `${API}/podnetworks`)).items.every(
+          ({ metadata }) => metadata.name === "default",
+        ),
+      { timeoutMs: 90_000, message: "the networks do not go" },
+    );
+  });
+});
