@@ -21,7 +21,7 @@ import type { LocalNetwork, Peer } from "../overlay/index.ts";
 import type { DataPathListener, DataPathStatus, MemberPath } from "./data-path.ts";
 import { OWN_NETNS } from "./machine.ts";
 import type { WatchNetns } from "./netns-watch.ts";
-import { portsOf } from "./pod-ports.ts";
+import { portsOf, withUnrecorded } from "./pod-ports.ts";
 import { type Decision, Workloads, type WorkloadsOptions } from "./workloads.ts";
 
 /** For the plugin: the bridge of which pods' host ends are ports. */
@@ -64,7 +64,7 @@ export class BridgedPath implements MemberPath {
     this.#options = options;
     this.#workloads = new Workloads({
       ...options,
-      ports: () => portsOf(config, rtnl, "all"),
+      ports: (before, published) => withUnrecorded(portsOf(config, rtnl, "all"), before, published, rtnl),
       onDecision: (decision) => this.#take(decision),
     });
     this.#bridge = new BridgeReconciler({
@@ -141,6 +141,10 @@ export class BridgedPath implements MemberPath {
   /** Whether an endpoint on any node has an IP or MAC address. */
   knows(address: string): boolean {
     return this.#workloads.knows(address);
+  }
+
+  uses(ip: string): boolean {
+    return this.#workloads.knows(ip);
   }
 
   /** Our Node is another object now, or gone. */

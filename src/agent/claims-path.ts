@@ -17,7 +17,7 @@ import { claimedAddresses, ClaimEnds } from "./claim-ends.ts";
 import type { DataPathListener, DataPathStatus, MemberPath } from "./data-path.ts";
 import { OWN_NETNS } from "./machine.ts";
 import type { WatchNetns } from "./netns-watch.ts";
-import { portsOf } from "./pod-ports.ts";
+import { portsOf, withUnrecorded } from "./pod-ports.ts";
 import { type Decision, Workloads, type WorkloadsOptions } from "./workloads.ts";
 
 export interface ClaimsPathOptions extends Omit<WorkloadsOptions, "ports" | "onDecision"> {
@@ -62,7 +62,7 @@ export class ClaimsPath implements MemberPath {
     this.#ipam = new Ipam({ dir: ipamDir(config), warn: (message) => log.debug(message) });
     this.#workloads = new Workloads({
       ...options,
-      ports: () => portsOf(config, rtnl, "claimed"),
+      ports: (before) => withUnrecorded(portsOf(config, rtnl, "claimed"), before, new Map(), rtnl),
       onDecision: (decision) => this.#take(decision),
     });
     this.#overlay = new OverlayReconciler({

@@ -12,6 +12,7 @@ import type { NameKeeper } from "./launcher-names.ts";
 import type { NetworkStatusWriter } from "./network-status.ts";
 import type { Networks } from "./networks.ts";
 import type { PodLinks } from "./pod-links.ts";
+import { leadsToPod } from "../pod/index.ts";
 
 /** Name of the directory in the data directory in which records lie between their removal and the file system's. */
 export const GONE = "gone";
@@ -20,7 +21,7 @@ export const GONE = "gone";
 export interface ServingHostOptions {
   /** In the agent's own namespace, which is the host's. */
   own: PodLinks;
-  networks: Pick<Networks, "linksAt" | "owns" | "joinable" | "prepare" | "linked" | "leaveIfEmpty">;
+  networks: Pick<Networks, "linksAt" | "uses" | "owns" | "joinable" | "prepare" | "linked" | "leaveIfEmpty">;
   networkStatus: Pick<NetworkStatusWriter, "write">;
   gone: GoneFiles;
   log: Logger;
@@ -58,6 +59,10 @@ export function servingHost({
     },
     // A network that this node has left, or that nobody defines any more, has none here.
     detachPod: (request) => linksAt(request.hostNetns)?.queue.detach(request) ?? realHost.detachPod(request),
+    inUse: (network, hostNetns) => {
+      const links = linksAt(hostNetns);
+      return (ip) => (links !== undefined && leadsToPod(links.rtnl, ip)) || networks.uses(network, ip);
+    },
     deviceUp: (name, netns) => linksAt(netns)?.rtnl.link(name)?.up === true,
     recordDuration: (_runDir, duration) => observe(duration),
   };

@@ -40,6 +40,8 @@ export interface MemberPath extends DataPath {
   refresh(): void;
   /** Whether an endpoint on any node has an IP or MAC address. */
   knows(address: string): boolean | Promise<boolean>;
+  /** The same, in a network whose endpoints are all published; whoever asks cannot wait. */
+  uses?(ip: string): boolean;
   /** Addresses of pods here that other nodes have, or may have. @throws NetlinkError, IpamStorageError */
   away?(): ReadonlySet<string>;
   /** Makes a pod's link with what has to be so before. @throws what `make` throws */

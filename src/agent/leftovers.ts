@@ -22,8 +22,9 @@ import {
   parseNetworkEndpoints,
 } from "../networks/index.ts";
 import { networksNamed } from "../overlay/index.ts";
+import { listPodLinks } from "../pod/index.ts";
 import type { OwnFacts } from "./inputs.ts";
-import { ipamOf, removeDefinition } from "./member-records.ts";
+import { hasAttachments, ipamOf, removeDefinition } from "./member-records.ts";
 
 export interface LeftoversOptions {
   client: KubeClient;
@@ -97,6 +98,22 @@ async function deletion(objects: ReturnType<typeof blockObjects>, { name, uid }:
     await objects.delete(name, uid);
   } catch (error) {
     if (!(error instanceof ApiError && (error.status === 404 || error.status === 409))) throw error;
+  }
+}
+
+/**
+ * Whether pods of a network are on this node, by its records or by links in its namespace: records may be lost under pods that run.
+ * For networks that this node has no part in at present. @throws SysError, NetlinkError
+ */
+export function hasPods(config: Pick<AgentConfig, "dataDir">, network: string): boolean {
+  if (hasAttachments(config, network)) return true;
+  const space = openSpace(network);
+  if (!space) return false;
+  try {
+    using rtnl = Rtnl.open({ netns: space.fd });
+    return listPodLinks(rtnl).length > 0;
+  } finally {
+    space.close();
   }
 }
 

@@ -12,6 +12,7 @@ import type { Space } from "../netspace/index.ts";
 import type { PodNetworkInfo } from "../networks/index.ts";
 import type { LocalNetwork, VtepAnnotation } from "../overlay/index.ts";
 import type { Followed } from "../blocks/index.ts";
+import { listPodLinks } from "../pod/index.ts";
 import { claimedAddresses } from "./claim-ends.ts";
 import type { MemberPath } from "./data-path.ts";
 import { within } from "./deadline.ts";
@@ -270,14 +271,22 @@ export class Member {
     throw new CniError(CODE.tryAgain, `pod network "${this.name}": ${why}${errorText(failure.reason)}`);
   }
 
+  /** Whether an endpoint has an address, in a network whose endpoints are all published. */
+  uses(ip: string): boolean {
+    return this.#path?.uses?.(ip) ?? false;
+  }
+
   /** An attachment has gone. */
   detached(): void {
     this.#path?.refresh();
   }
 
-  /** Whether no attachment of it is on this node, none that is being made or taken back either. */
+  /**
+   * Whether no attachment of it is on this node, none that is being made or taken back either, nor one whose record was lost.
+   * @throws NetlinkError, Error of the system
+   */
   get empty(): boolean {
-    return !hasAttachments(this.#config, this.name);
+    return !hasAttachments(this.#config, this.name) && listPodLinks(this.links.rtnl).length === 0;
   }
 
   /** Leaves the data path and everything else as it is. */

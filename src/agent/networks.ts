@@ -13,7 +13,7 @@ import type { Entries } from "./publisher.ts";
 import { IdleSpaces } from "./idle-spaces.ts";
 import { identityOf, type Inputs, type NodeChanges, type NodeIdentity } from "./inputs.ts";
 import type { NameKeeper } from "./launcher-names.ts";
-import { definedHere, findLeftovers, removeLeftovers } from "./leftovers.ts";
+import { definedHere, findLeftovers, hasPods, removeLeftovers } from "./leftovers.ts";
 import { Member } from "./member.ts";
 import type { MemberContext } from "./member-context.ts";
 import { hasAttachments, readDefinition, recordedNetworks, writeDefinition } from "./member-records.ts";
@@ -150,6 +150,11 @@ export class Networks {
     return [...this.#members.values()].some(({ space }) => sameNetns(netnsIdentity(space.fd), netns));
   }
 
+  /** Whether a pod of a network has an address by what nodes publish, where those tell. */
+  uses(network: string, ip: string): boolean {
+    return this.#members.get(network)?.uses(ip) ?? false;
+  }
+
   /** Networks that have, or had, attachments on this node. */
   get recorded(): string[] {
     return recordedNetworks(this.#options.config);
@@ -238,7 +243,10 @@ export class Networks {
       for (const [network, left] of await findLeftovers(this.#options, own, spaces))
         await this.#turns.take(network, async () => {
           if (this.#members.has(network)) return;
-          if (hasAttachments(config, network)) return void (this.#tidy = false);
+          if (hasPods(config, network)) {
+            this.#tidy = false;
+            return;
+          }
           await removeLeftovers(this.#options, network, left);
           this.#left.add(network);
           if (spaces.includes(network)) this.#idle.add(network);
@@ -272,7 +280,9 @@ export class Networks {
   /** Takes part again in all networks that have pods here. */
   #resumeAll(): void {
     if (this.#inputs?.inputs.own.uid === undefined) return;
-    for (const name of this.recorded) if (!this.#members.has(name)) void this.#resume(name);
+    // Records may be lost under pods that run, whose links are in the namespace still.
+    const names = new Set([...this.recorded, ...listSpaces()]);
+    for (const name of names) if (!this.#members.has(name)) void this.#resume(name);
   }
 
   /** Takes part again in a network whose pods were here before this agent. */
@@ -281,7 +291,7 @@ export class Networks {
     try {
       await this.#turns.take(name, async () => {
         // What is left of a network whose pods have gone.
-        if (this.#members.has(name) || !hasAttachments(this.#options.config, name)) return;
+        if (this.#members.has(name) || !hasPods(this.#options.config, name)) return;
         // The very network that they are in, which need not be the one of that name now.
         const info = readDefinition(this.#options.config, name) ?? this.#defined.accepted.get(name);
         if (!info) return;

@@ -3,7 +3,7 @@ import { type AttachmentRecord, realHost } from "../cni/index.ts";
 import type { AgentConfig } from "../config/index.ts";
 import type { PortFacts } from "../endpoints/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
-import { hostIfname, listPodLinks, podMacOf } from "../pod/index.ts";
+import { hostIfname, isHostEnd, listPodLinks, podMacOf } from "../pod/index.ts";
 
 /** A claim, as NAMESPACE/NAME/UID, and the pod that has its addresses by it. */
 export type ClaimUse = NonNullable<AttachmentRecord["claim"]>;
@@ -46,4 +46,36 @@ export function portsOf(config: AgentConfig, rtnl: Rtnl, which: "claimed" | "all
     });
   }
   return ports;
+}
+
+/** Addresses of a pod as they were last known. */
+export type KnownEndpoint = Pick<PodPort, "mac" | "ips">;
+
+/**
+ * Ports of pods that run though the node's records of them are lost, as after `rm -rf /var/lib/cni`: what this agent knew of a port whose
+ * link is there still; for an agent that has started since, what the node publishes for the MAC that the bridge has at that port.
+ * @param recorded by the records. @param before as they were last known. @param published this node's endpoints by MAC
+ * @throws NetlinkError
+ */
+export function withUnrecorded(
+  recorded: ReadonlyMap<string, PodPort>,
+  before: ReadonlyMap<string, PodPort>,
+  published: ReadonlyMap<string, KnownEndpoint>,
+  rtnl: Pick<Rtnl, "links" | "bridgeFdb">,
+): ReadonlyMap<string, PodPort> {
+  const macs = new Set(Array.from(recorded.values(), ({ mac }) => mac));
+  const candidates = [...before.values()].some(({ ifname }) => !recorded.has(ifname));
+  const unaccounted = [...published.keys()].some((mac) => !macs.has(mac));
+  if (!candidates && !unaccounted) return recorded;
+  const all = new Map(recorded);
+  const links = rtnl.links().filter((link) => isHostEnd(link) && !recorded.has(link.name));
+  for (const { name, index, master } of links) {
+    const known = before.get(name);
+    if (known && !macs.has(known.mac)) all.set(name, known);
+    if (known || master === undefined || !unaccounted) continue;
+    const at = rtnl.bridgeFdb({ master }).filter((entry) => entry.ifindex === index);
+    const endpoint = at.map(({ mac }) => published.get(mac)).find((one) => one !== undefined && !macs.has(one.mac));
+    if (endpoint) all.set(name, { ifname: name, mac: endpoint.mac, ips: [...endpoint.ips].sort(), claimed: false });
+  }
+  return all;
 }

@@ -12,7 +12,7 @@ import type { PodNetworkInfo } from "../networks/index.ts";
 import { hostIfname } from "../pod/index.ts";
 import { Task } from "../task/index.ts";
 import { EndpointBook, type EndpointBookOptions } from "./endpoint-book.ts";
-import type { ClaimUse, PodPort } from "./pod-ports.ts";
+import type { ClaimUse, KnownEndpoint, PodPort } from "./pod-ports.ts";
 
 /** Complaints about single MACs that are told, a network. */
 const MAX_TOLD = 256;
@@ -34,8 +34,14 @@ export interface Decision {
 
 export interface WorkloadsOptions extends Omit<EndpointBookOptions, "onChange" | "info"> {
   info: Pick<PodNetworkInfo, "name" | "cidrs">;
-  /** Reads which pods are here. @throws NetlinkError, IpamStorageError */
-  ports: () => ReadonlyMap<string, PodPort>;
+  /**
+   * Reads which pods are here. @param before as they were last known. @param published what this node publishes, by MAC
+   * @throws NetlinkError, IpamStorageError
+   */
+  ports: (
+    before: ReadonlyMap<string, PodPort>,
+    published: ReadonlyMap<string, KnownEndpoint>,
+  ) => ReadonlyMap<string, PodPort>;
   /** Takes what follows; told with every change, and at once. */
   onDecision: (decision: Decision) => void;
   /** A pod on standby has begun to send: makes the claim its own. @throws Error when it cannot be */
@@ -110,7 +116,7 @@ export class Workloads {
    */
   async linked({ containerId, ifname, standby }: Pick<Linked, "containerId" | "ifname" | "standby">): Promise<void> {
     const name = hostIfname(containerId, ifname);
-    this.#ports = this.#options.ports();
+    this.#ports = this.#options.ports(this.#ports, this.#book.own);
     const port = this.#ports.get(name);
     if (port?.claimed && !standby) this.#taking.add(port.mac);
     if (port?.named && !port.claimed) await this.#refuseClaimed(port.mac);
@@ -144,7 +150,7 @@ export class Workloads {
   /** Pods may have gone. */
   refresh(): void {
     if (!this.#began) return;
-    this.#ports = this.#options.ports();
+    this.#ports = this.#options.ports(this.#ports, this.#book.own);
     this.#decide();
   }
 

@@ -79,8 +79,14 @@ async function giveAddresses(
   if (!delegate) {
     const { ips, ranges } = options;
     const { podCidrs } = published;
-    const request = { podCidrs, ...(ips && { ips }), ...(ranges && { ranges }), ...(claimed && { claimed }) };
-    return { ips: host.ipam(config).reserve(owner, request), routes: [], dns: {} };
+    // A claim's addresses may be another pod's for a while.
+    const inUse = claimed ? undefined : host.inUse?.(config.network, published.hostNetns);
+    const asked = { podCidrs, ...(ips && { ips }), ...(ranges && { ranges }), ...(claimed && { claimed }) };
+    try {
+      return { ips: host.ipam(config).reserve(owner, { ...asked, ...(inUse && { inUse }) }), routes: [], dns: {} };
+    } finally {
+      inUse?.[Symbol.dispose]?.();
+    }
   }
   const result = await delegate.add();
   const ips = result.ips.map(({ address }) => address.slice(0, address.indexOf("/")));

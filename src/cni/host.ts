@@ -17,6 +17,7 @@ import {
   type PodLink,
   type PodLinkSpec,
   podMacOf,
+  leadsToPod,
 } from "../pod/index.ts";
 import { bootId, closeFd, netnsIdentity, openNetns } from "../sys/index.ts";
 import { type AttachmentRecord, Attachments } from "./attachments.ts";
@@ -38,6 +39,11 @@ export interface Host {
   ): Pick<Ipam, "reserve" | "release" | "reservationsOf" | "list" | "collect">;
   /** The records of the configuration's pod network. */
   attachments(config: Pick<NetConfig, "dataDir" | "network">): Attachments;
+  /**
+   * Whether a pod on this node has an address, whatever the records say. @param hostNetns of the pods' host ends, where that is not
+   * the host's. The answer is for one reservation: release it by disposing of it.
+   */
+  inUse?(network: string, hostNetns?: string): ((ip: string) => boolean) & Partial<Disposable>;
   /** What proves later that this sandbox is dead. */
   origin(netns: string): Pick<AttachmentRecord, "since" | "uptime" | "bootId" | "netnsIdentity" | "netnsDir">;
   /**
@@ -135,6 +141,10 @@ export const realHost: Host = {
     if (up !== undefined) rtnl.execute({ op: "set", kind: "link", link: { index, up } });
     const addresses = rtnl.addresses({ ifindex: index }).map(({ ip, prefix }) => `${ip}/${prefix}`);
     return { up: rtnl.link(index)?.up === true, addresses };
+  },
+  inUse(_network, hostNetns) {
+    const rtnl = Rtnl.open(hostNetns === undefined ? {} : { netns: hostNetns });
+    return Object.assign((ip: string) => leadsToPod(rtnl, ip), { [Symbol.dispose]: () => rtnl.close() });
   },
   deviceUp(name, netns) {
     using rtnl = Rtnl.open(netns === undefined ? {} : { netns });

@@ -26,6 +26,7 @@ import { isAddress, Store } from "./store.ts";
 import { usageOf } from "./usage.ts";
 import type { BlockUsage, Owner, Reservation, ReserveRequest } from "./types.ts";
 
+type InUse = NonNullable<ReserveRequest["inUse"]>;
 type Attachment = Pick<Owner, "containerId" | "ifname">;
 
 /** The addresses of one pod network on this node. Any number of processes may have one at the same time. */
@@ -54,7 +55,7 @@ export class Ipam {
     const draft = { owner, since: Date.now(), uptime: uptime(), bootId: bootId(), ...sandboxOf(owner.netns) };
     return this.#storing("cannot reserve an address", () => {
       this.#store.prepare();
-      return withLock(this.#store.lockFile, () => this.#give(draft, choices));
+      return withLock(this.#store.lockFile, () => this.#give(draft, choices, request.inUse));
     });
   }
 
@@ -120,7 +121,7 @@ export class Ipam {
     return this.#storing("cannot read retired blocks", () => this.#store.retired());
   }
 
-  #give(draft: Omit<OwnerRecord, "ips">, choices: readonly Choice[]): string[] {
+  #give(draft: Omit<OwnerRecord, "ips">, choices: readonly Choice[], inUse: InUse = () => false): string[] {
     const store = this.#store;
     const key = ownerKey(draft.owner);
     if (store.recordOf(key) !== undefined) {
@@ -131,7 +132,7 @@ export class Ipam {
     const taken = new Set(store.takenNames());
     const memories = store.history.read();
     const retired = store.retired();
-    const ips = choices.map((choice) => this.#pick(choice, taken, memories[choice.pool.family], retired));
+    const ips = choices.map((choice) => this.#pick(choice, taken, memories[choice.pool.family], { retired, inUse }));
     store.addRecord(key, { ...draft, ips });
     try {
       for (const ip of ips) store.take(ip, key);
@@ -144,7 +145,12 @@ export class Ipam {
     return ips;
   }
 
-  #pick(choice: Choice, taken: ReadonlySet<string>, { freed, last }: Memory, retired: readonly string[]): string {
+  #pick(
+    choice: Choice,
+    taken: ReadonlySet<string>,
+    { freed, last }: Memory,
+    { retired, inUse }: { retired: readonly string[]; inUse: InUse },
+  ): string {
     const { wanted } = choice;
     const pool = retired.length === 0 ? choice.pool : without(choice.pool, retired);
     if (wanted !== undefined) {
@@ -152,12 +158,13 @@ export class Ipam {
       if (block !== undefined)
         throw new IpamInvalid(`address ${wanted} cannot be given: its block ${block} is no longer this node's`);
       if (taken.has(wanted)) throw new IpamTaken(wanted, this.#holderOf(wanted));
+      if (inUse(wanted)) throw new IpamTaken(wanted, "a pod on this node of which no record is left");
       return wanted;
     }
     const from = last !== undefined && isAddress(last) ? last : undefined;
-    const fresh = nextFit(pool, from, (ip) => taken.has(ip) || freed.has(ip));
+    const fresh = nextFit(pool, from, (ip) => taken.has(ip) || freed.has(ip) || inUse(ip));
     if (fresh !== undefined) return fresh;
-    for (const ip of freed) if (!taken.has(ip) && isAddress(ip) && poolContains(pool, ip)) return ip;
+    for (const ip of freed) if (!taken.has(ip) && isAddress(ip) && poolContains(pool, ip) && !inUse(ip)) return ip;
     let used = 0n;
     for (const name of taken) if (isAddress(name) && poolContains(pool, name)) used++;
     throw new IpamExhausted(pool.label, poolSize(pool), used);

@@ -43,6 +43,8 @@ export interface ReserveRequest {
   ranges?: readonly (readonly IpRange[])[];
   /** Addresses that are never given. */
   exclude?: readonly string[];
+  /** Whether an address that no reservation tells of is in use all the same: records may be lost under pods that run. */
+  inUse?: (ip: string) => boolean;
 }
 
 /** One address and all that is known of the one who holds it. */

@@ -6,6 +6,8 @@ export { checkPod } from "./check.ts";
 export { detachPod, forgetSource } from "./detach.ts";
 export { DetachQueue } from "./detach-queue.ts";
 export { PodLinkError, type PodLinkReason } from "./errors.ts";
+export { isHostEnd } from "./attach.ts";
+export { leadsToPod } from "./in-use.ts";
 export { listPodLinks } from "./host-ends.ts";
 export { hostSources, type HostSources } from "./host-sources.ts";
 export { GATEWAY, HOST_MAC, hostIfname, podMacOf } from "./names.ts";

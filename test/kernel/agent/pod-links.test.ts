@@ -153,6 +153,7 @@ describe("the agent and pods' links in the namespaces of pod networks", function
       networks: {
         linksAt: (path) => (path === blue.ns.path ? blue.links : undefined),
         owns: () => false,
+        uses: () => false,
         prepare: async () => ({ further: [] }),
         joinable: () => "joined",
         linked: async () => undefined,

@@ -225,8 +225,11 @@ describe("a network whose last pod goes unnoticed", () => {
   it("leaves nothing on a node whose agent was away meanwhile", async () => {
     // A signal to its supervisor keeps the agent from coming back before the pods have gone.
     await the().exec("node1", "pkill", "-STOP", "-f", "skylane-agent.cjs");
-    await the().exec("node1", "rm", "-rf", "/var/lib/cni/skylane/attachments/lan", "/var/lib/cni/skylane/ipam/lan");
-    await the().exec("node1", "rm", "-rf", "/var/lib/cni/skylane/attachments/blue", "/var/lib/cni/skylane/ipam/blue");
+    for (const network of ["blue", "lan"]) {
+      await the().exec("node1", "ip", "netns", "del", the().pod(`${network}1`).netns.replace("/run/netns/", ""));
+      for (const dir of ["attachments", "ipam"])
+        await the().exec("node1", "rm", "-rf", `/var/lib/cni/skylane/${dir}/${network}`);
+    }
     for (const network of ["blue", "lan"]) await the().api.call("DELETE", `${API}/podnetworks/${network}`);
     await the().exec("node1", "pkill", "-KILL", "-f", "skylane-agent.cjs");
     await clean("node1");
@@ -238,4 +241,47 @@ describe("a network whose last pod goes unnoticed", () => {
       { timeoutMs: 90_000, message: "the networks do not go" },
     );
   });
+});
+
+describe("a node whose records are removed under running pods", () => {
+  const the = useLab({ nodes: 2 });
+  const reaches = async (from: string, ip: string): Promise<boolean> =>
+    (await the().pingFrom(the().pod(from), ip, 1000)).rttMs !== undefined;
+
+  before("pods in all kinds of networks", async () => {
+    await the().addNetwork("blue", { cidrs: ["10.50.0.0/27"], blockSize: 8 });
+    await the().addNetwork("lan", { cidrs: ["10.80.0.0/27"], mode: "Bridged", blockSize: 8 });
+    await the().addPod("node1", "first", wants("blue,lan"));
+    await the().addPod("node2", "other", wants("blue,lan"));
+  });
+
+  for (const restarted of [false, true])
+    it(`gives nobody an address that one of them has${restarted ? ", after a restart of its agent too" : ""}`, async () => {
+      const before = ["eth0", "net1", "net2"].flatMap((ifname) => the().ipsOf("first", ifname));
+      // The agent may put files of its own back meanwhile, so that a directory is not empty.
+      await the().exec("node1", "sh", "-c", "rm -rf /var/lib/cni/skylane/* || true");
+      if (restarted) {
+        await the().exec("node1", "pkill", "-TERM", "-f", "skylane-agent.cjs");
+        await eventually(async () => (await the().status(the().node("node1"))).networks.length === 3, {
+          timeoutMs: 60_000,
+          message: "the agent does not look after its pods' networks",
+        });
+      }
+      const name = restarted ? "third" : "second";
+      await the().addPod("node1", name, wants("blue,lan"));
+      const now = ["eth0", "net1", "net2"].flatMap((ifname) => the().ipsOf(name, ifname));
+      assert.deepEqual(
+        now.filter((ip) => before.includes(ip)),
+        [],
+      );
+      for (const [ifname, pod] of [
+        ["net1", "first"],
+        ["net2", "first"],
+        ["net1", name],
+        ["net2", name],
+      ] as const)
+        for (const ip of the().ipsOf(pod, ifname))
+          await eventually(() => reaches("other", ip), { timeoutMs: 20_000, message: `${pod} ${ifname} is cut off` });
+      await the().deletePod(name);
+    });
 });
