@@ -3,7 +3,7 @@
  */
 import { join } from "node:path";
 import type { AgentConfig } from "../config/index.ts";
-import { connect, NodeEvents, patchNodeAnnotations } from "../kube/index.ts";
+import { connect, NodeEvents, patchNodeAnnotations, patchNodeCondition } from "../kube/index.ts";
 import type { Logger } from "../log/index.ts";
 import { type MonitorListener, Rtnl } from "../netlink/index.ts";
 import { VTEP_ANNOTATION } from "../overlay/index.ts";
@@ -27,6 +27,7 @@ import { Metrics } from "./metrics.ts";
 import { type Publication, Publisher } from "./publisher.ts";
 import { routedPath } from "./routed-path.ts";
 import { PodNetwork } from "./network.ts";
+import { NetworkAvailable } from "./network-available.ts";
 import { NetworkStatusWriter } from "./network-status.ts";
 import { NetworkStatuses, ownNamespace } from "./network-statuses.ts";
 import { Networks } from "./networks.ts";
@@ -51,6 +52,7 @@ export class Agent {
   readonly #networkStatus: NetworkStatusWriter;
   readonly #statuses: NetworkStatuses;
   readonly #publisher: Publisher;
+  readonly #available: NetworkAvailable;
   readonly #cluster: ClusterView;
   readonly #housekeeping: Housekeeping;
   readonly #podLinks: PodLinks;
@@ -87,7 +89,17 @@ export class Agent {
     const metrics = this.#metrics;
     const event = (type: "Normal" | "Warning", reason: string, message: string): void =>
       events.emit({ node, type, reason, message });
-    const announce = (): void => this.#publisher.poke();
+    const announce = (): void => {
+      this.#publisher.poke();
+      this.#available.poke();
+    };
+    this.#available = new NetworkAvailable({
+      log,
+      condition: () => this.#cluster.networkUnavailable,
+      works: () => this.readiness().ready,
+      write: (condition) => patchNodeCondition(client, node, condition),
+    });
+    this.#closers.push(() => this.#available.stop());
     const announced = (name: string) =>
       this.#cluster.nodeless
         ? { ok: false, message: `there is no Node ${node} any more: the other nodes cannot know this one` }
@@ -118,7 +130,11 @@ export class Agent {
         this.#networks.vniKnown(vni);
         this.#statuses.vniKnown(vni);
       },
-      write: (local) => files.write(local, this.#networks.any ? { needsAgent: true } : {}, this.#plugins.told),
+      write: (local) => {
+        files.write(local, this.#networks.any ? { needsAgent: true } : {}, this.#plugins.told);
+        // What is ready by it is so after this call.
+        setImmediate(() => this.#available.poke());
+      },
     });
     this.#closers.push(() => this.#network.stop());
     const apiAway = (): string | undefined => this.#cluster.status.error;
@@ -137,7 +153,10 @@ export class Agent {
       namespace: ownNamespace(process.env),
     });
     this.#closers.push(() => this.#statuses.stop());
-    const annotate = (text: string) => patchNodeAnnotations(client, node, { [VTEP_ANNOTATION]: text });
+    const annotate = async (text: string): Promise<void> => {
+      await patchNodeAnnotations(client, node, { [VTEP_ANNOTATION]: text });
+      setImmediate(() => this.#available.poke());
+    };
     this.#publisher = new Publisher(log, annotate, () => this.#publication());
     this.#closers.push(() => this.#publisher.stop());
     const networks = [this.#network, this.#networks] as const;
@@ -157,6 +176,7 @@ export class Agent {
         this.#network.update(inputs, live, changes);
         this.#networks.update(inputs, live, changes);
         this.#statuses.update(inputs, live, changes);
+        this.#available.poke();
       },
       onNoNode: () => this.#network.noNode(node),
       event,

@@ -149,6 +149,11 @@ export class ClusterView {
     return this.#ownFacts;
   }
 
+  /** Status of our Node's condition NetworkUnavailable; undefined where it has none, or nothing is known of it. */
+  get networkUnavailable(): string | undefined {
+    return this.#own.node?.networkUnavailable;
+  }
+
   /** The API server has said that our own Node, which was there, is not any more. */
   get nodeless(): boolean {
     return this.live && this.#ownFacts !== undefined && this.#ownFacts.uid === undefined;

@@ -4,6 +4,7 @@ export { ApiError } from "./api-error.ts";
 export { Candidate, type CandidateOptions } from "./candidate.ts";
 export { type ConnectOptions, connect, type KubeClient } from "./client.ts";
 export { type EventOptions, type NodeEvent, NodeEvents } from "./events.ts";
+export { type NodeCondition, patchNodeCondition } from "./node-condition.ts";
 export { METADATA_ONLY, NODES, NodeReflector, OwnNode } from "./nodes.ts";
 export { NodeDetailsKeeper } from "./node-details.ts";
 export { getMeta, metaOf, NAMESPACES, type ObjectMeta, podsOf } from "./meta.ts";

@@ -84,6 +84,10 @@ function addressesOf(status: unknown): { type: string; address: string }[] {
   );
 }
 
+/** `status.conditions`, those that are objects. */
+const conditionsOf = (status: unknown): Json[] =>
+  isMap(status) && Array.isArray(status["conditions"]) ? (status["conditions"] as unknown[]).filter(isMap) : [];
+
 /** A full Node. @throws TypeError naming what is not as it must be */
 export function slimOwnNode(object: unknown): OwnNodeInfo {
   const node = slimNode(object);
@@ -95,7 +99,15 @@ export function slimOwnNode(object: unknown): OwnNodeInfo {
       parseIp,
     );
   const [internalIps, externalIps] = [ofType("InternalIP"), ofType("ExternalIP")];
-  return { ...node, podCidrs: podCidrsOf(spec), addresses, internalIps, externalIps };
+  const unavailable = conditionsOf(status).find(({ type }) => type === "NetworkUnavailable")?.["status"];
+  return {
+    ...node,
+    podCidrs: podCidrsOf(spec),
+    addresses,
+    internalIps,
+    externalIps,
+    ...(typeof unavailable === "string" && { networkUnavailable: unavailable }),
+  };
 }
 
 /** Types of `status.addresses` whose values are addresses. */
@@ -106,8 +118,7 @@ export function slimDetails(object: unknown): NodeDetails & { name: string } {
   const metadata = metadataOf(object);
   const { spec, status } = object as { spec?: unknown; status?: unknown };
   const addresses = addressesOf(status).filter(({ type }) => IP_TYPES.includes(type));
-  const conditions = isMap(status) && Array.isArray(status["conditions"]) ? (status["conditions"] as unknown[]) : [];
-  const ready = conditions.find((one): one is Json => isMap(one) && one["type"] === "Ready")?.["status"];
+  const ready = conditionsOf(status).find(({ type }) => type === "Ready")?.["status"];
   return {
     name: text(metadata, "name"),
     uid: text(metadata, "uid"),
@@ -134,4 +145,6 @@ export function sameNode(a: NodeMeta, b: NodeMeta): boolean {
 
 /** Same for a full Node. */
 export const sameOwnNode = (a: OwnNodeInfo, b: OwnNodeInfo): boolean =>
-  sameNode(a, b) && JSON.stringify([a.podCidrs, a.addresses]) === JSON.stringify([b.podCidrs, b.addresses]);
+  sameNode(a, b) &&
+  a.networkUnavailable === b.networkUnavailable &&
+  JSON.stringify([a.podCidrs, a.addresses]) === JSON.stringify([b.podCidrs, b.addresses]);

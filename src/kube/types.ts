@@ -36,6 +36,8 @@ export interface OwnNodeInfo extends NodeMeta {
   readonly internalIps: readonly string[];
   /** Same for type ExternalIP. */
   readonly externalIps: readonly string[];
+  /** Status of the condition NetworkUnavailable, where the Node has it. */
+  readonly networkUnavailable?: string;
 }
 
 /** Everything that happened to a set of objects since the last call, as net effect, each name once. */

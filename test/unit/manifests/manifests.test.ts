@@ -350,6 +350,7 @@ describe("the manifest", () => {
       [
         "nodes get,list,watch",
         "nodes patch",
+        "nodes/status patch",
         "podnetworks get,list,watch",
         "podnetworks patch",
         "podnetworks create",
