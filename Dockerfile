@@ -22,6 +22,8 @@ COPY tsconfig.json ./
 COPY scripts scripts
 COPY cmd cmd
 COPY src src
+ARG REVISION=unknown
+ENV SKYLANE_COMMIT=${REVISION}
 RUN node_modules/.bin/node scripts/build.mjs && node_modules/.bin/node scripts/stage.mjs /image /libraries.json
 
 FROM ${RUNTIME} AS runtime

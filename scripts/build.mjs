@@ -32,7 +32,22 @@ const lib = join(fresh, "lib", "skylane");
 const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 
 /** Executable name → its folder in cmd/. */
-const EXECUTABLES = { skylane: "skylane-cni", "skylane-agent": "skylane-agent", skylanectl: "skylanectl" };
+const EXECUTABLES = {
+  skylane: "skylane-cni",
+  "skylane-agent": "skylane-agent",
+  skylanectl: "skylanectl",
+  "kubectl-skylane": "kubectl-skylane",
+};
+
+/** The commit, for the version that programs say: of SKYLANE_COMMIT where the tree has no history, as in an image. */
+function commitOf() {
+  const given = process.env.SKYLANE_COMMIT;
+  if (given) return given;
+  const git = (...args) => spawnSync("git", args, { cwd: root, encoding: "utf8" });
+  const { status, stdout } = git("rev-parse", "HEAD");
+  if (status !== 0) return "unknown";
+  return `${stdout.trim()}${git("status", "--porcelain").stdout ? "-dirty" : ""}`;
+}
 
 /** A digest of everything that the build reads, so that one which would make the same again is left out. */
 function inputs() {
@@ -75,7 +90,11 @@ const { metafile } = await build({
   minifyWhitespace: true,
   // not keepNames: it names each closure anew whenever it is made, and functions so named share no shape; ours keep their names anyway
   legalComments: "none",
-  define: { "process.env.SKYLANE_VERSION": JSON.stringify(version), "import.meta.url": "__skylaneUrl" },
+  define: {
+    "process.env.SKYLANE_VERSION": JSON.stringify(version),
+    "process.env.SKYLANE_COMMIT": JSON.stringify(commitOf()),
+    "import.meta.url": "__skylaneUrl",
+  },
   banner: { js: 'const __skylaneUrl=require("node:url").pathToFileURL(__filename).href;' },
   metafile: true,
   logLevel: "warning",

@@ -4,7 +4,7 @@
 import { join } from "node:path";
 import type { AgentConfig } from "../config/index.ts";
 import { connect, NodeEvents, patchNodeAnnotations, patchNodeCondition } from "../kube/index.ts";
-import type { Logger } from "../log/index.ts";
+import type { LogLevel, RootLogger } from "../log/index.ts";
 import { type MonitorListener, Rtnl } from "../netlink/index.ts";
 import { VTEP_ANNOTATION } from "../overlay/index.ts";
 import { GoneFiles } from "../sys/index.ts";
@@ -43,7 +43,7 @@ import { deviceThere } from "./vni.ts";
 /** A running agent. */
 export class Agent {
   readonly #config: AgentConfig;
-  readonly #log: Logger;
+  readonly #log: RootLogger;
   readonly #version: string;
   readonly #metrics: Metrics;
   readonly #network: PodNetwork;
@@ -67,7 +67,7 @@ export class Agent {
 
   private constructor(
     config: AgentConfig,
-    log: Logger,
+    log: RootLogger,
     version: string,
     parts: { lock: NodeClaim; rtnl: Rtnl; cached: CachedInputs | undefined },
   ) {
@@ -190,7 +190,7 @@ export class Agent {
    * @throws AnotherAgent; Error when the API server's credentials cannot be used, the run directory cannot be written or
    * no netlink socket can be opened: nothing of which waiting would cure.
    */
-  static async start(config: AgentConfig, log: Logger, version: string): Promise<Agent> {
+  static async start(config: AgentConfig, log: RootLogger, version: string): Promise<Agent> {
     const lock = claimNode(config.runDir);
     removeDrafts(config.runDir, (name) => name === SOCKET_NAME || name === CNI_SOCKET || name.endsWith(".json"));
     removeDrafts(join(config.dataDir, "cache"), (name) => name.endsWith(".json"));
@@ -264,6 +264,7 @@ export class Agent {
       readiness: () => this.readiness(),
       metrics: shared(() => this.#metrics.text()),
       status: () => this.status(),
+      level: { get: () => this.#log.level, set: (level) => this.#setLogLevel(level) },
     });
     const { config, log } = { config: this.#config, log: this.#log };
     const serving = await Serving.start({
@@ -313,6 +314,11 @@ export class Agent {
       observe: ({ verb, result, ms }) => cniSeconds.observe({ verb, result, by: "agent" }, ms / 1_000),
     };
     return servingHost(options);
+  }
+
+  #setLogLevel(level: LogLevel): void {
+    this.#log.info(`the log level is ${level} from now on, until the agent is restarted`, { before: this.#log.level });
+    this.#log.level = level;
   }
 
   async #sample(): Promise<void> {

@@ -134,7 +134,12 @@ export class ClusterView {
     const { live } = this;
     const states = [this.#own.state, this.#nodes.state];
     const connected = states.every((state) => state.connected);
-    const lastSync = Math.min(...states.map(({ lastSync }) => lastSync ?? Number.NaN));
+    // A stream that is open is in step, whenever the whole set came; one that broke was, until then.
+    const lastSync = Math.min(
+      ...states.map(({ connected, since, lastSync }) =>
+        connected ? Date.now() : lastSync === undefined ? Number.NaN : Math.max(since, lastSync),
+      ),
+    );
     const error = states.find(({ lastError }) => lastError !== undefined)?.lastError;
     const away = live ? "away" : this.#usingCache ? "cached" : "connecting";
     return {

@@ -19,8 +19,8 @@ export interface Answer {
   body: string;
 }
 
-/** Routes by exact path. */
-export type Routes = Readonly<Record<string, () => Answer | Promise<Answer>>>;
+/** Routes by exact path; those that change something by "PUT" and the path, which have what follows a "?" in the request. */
+export type Routes = Readonly<Record<string, (query: URLSearchParams) => Answer | Promise<Answer>>>;
 
 /** JSON as an answer. */
 export const json = (status: number, value: unknown): Answer => ({
@@ -111,11 +111,15 @@ function mayAsk({ headers }: IncomingMessage, token: string | undefined): boolea
 }
 
 async function answerTo(routes: Routes, request: IncomingMessage): Promise<Answer> {
-  if (request.method !== "GET" && request.method !== "HEAD") return text(405, "only GET is served here\n");
-  const path = (request.url ?? "/").split("?", 1)[0] as string;
-  if (!Object.hasOwn(routes, path)) return text(404, `there is ${Object.keys(routes).join(", ")}\n`);
+  const [path = "/", query = ""] = (request.url ?? "/").split("?");
+  const put = `PUT ${path}`;
+  const puts = request.method === "PUT" && Object.hasOwn(routes, put);
+  if (!puts && request.method !== "GET" && request.method !== "HEAD") return text(405, "only GET is served here\n");
+  const route = puts ? put : path;
+  if (!Object.hasOwn(routes, route) || (!puts && route.startsWith("PUT ")))
+    return text(404, `there is ${Object.keys(routes).join(", ")}\n`);
   try {
-    return await (routes[path] as Routes[string])();
+    return await (routes[route] as Routes[string])(new URLSearchParams(query));
   } catch (error) {
     return text(500, `${error instanceof Error ? error.message : String(error)}\n`);
   }

@@ -1,5 +1,6 @@
 /** The agent's HTTP routes, on its TCP address and on its Unix socket. */
 import { json, type Routes, text } from "./http.ts";
+import { LOG_LEVELS, type LogLevel } from "../log/index.ts";
 import type { Readiness } from "./readiness.ts";
 import type { AgentStatus } from "./status.ts";
 
@@ -10,10 +11,14 @@ export interface RouteSources {
   readiness: () => Readiness;
   metrics: () => Promise<string>;
   status: () => AgentStatus;
+  /** What is logged. */
+  level: { get: () => LogLevel; set: (level: LogLevel) => void };
 }
 
-/** `/healthz`, `/readyz`, `/metrics` and `/status`. */
-export function agentRoutes({ stuck, readiness, metrics, status }: RouteSources): { tcp: Routes; unix: Routes } {
+const isLogLevel = (text: string | null): text is LogLevel => (LOG_LEVELS as readonly (string | null)[]).includes(text);
+
+/** `/healthz`, `/readyz`, `/metrics`; on the socket also `/status` and `/log-level`. */
+export function agentRoutes({ stuck, readiness, metrics, status, level }: RouteSources): { tcp: Routes; unix: Routes } {
   const tcp: Routes = {
     "/healthz": () => {
       const why = stuck();
@@ -30,5 +35,16 @@ export function agentRoutes({ stuck, readiness, metrics, status }: RouteSources)
     }),
   };
   // Names and addresses of all nodes are for the operator of this one only.
-  return { tcp, unix: { ...tcp, "/status": () => json(200, status()) } };
+  const unix: Routes = {
+    ...tcp,
+    "/status": () => json(200, status()),
+    "/log-level": () => text(200, `${level.get()}\n`),
+    "PUT /log-level": (query) => {
+      const wanted = query.get("level");
+      if (!isLogLevel(wanted)) return text(400, `the level must be one of ${LOG_LEVELS.join(", ")}\n`);
+      level.set(wanted);
+      return text(200, `${wanted}\n`);
+    },
+  };
+  return { tcp, unix };
 }

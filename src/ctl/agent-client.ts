@@ -14,12 +14,17 @@ export const AGENT_SOCKET = "/run/skylane/agent.sock";
 const LIMIT = 64 << 20;
 
 /**
- * GETs a path from the agent and returns the body.
+ * Asks the agent for a path and returns the body.
  * @throws CommandError when nobody listens, the answer is not 200, or none comes within `timeoutMs`
  */
-export function askAgent(path: string, socketPath = AGENT_SOCKET, timeoutMs = 5000): Promise<string> {
+export function askAgent(
+  path: string,
+  socketPath = AGENT_SOCKET,
+  timeoutMs = 5000,
+  method: "GET" | "PUT" = "GET",
+): Promise<string> {
   return new Promise((resolve, reject) => {
-    const ask = request({ socketPath, path, headers: { host: "agent" }, agent: false }, (response) => {
+    const ask = request({ socketPath, path, method, headers: { host: "agent" }, agent: false }, (response) => {
       const chunks: Buffer[] = [];
       let size = 0;
       response.on("data", (chunk: Buffer) => {
@@ -38,9 +43,12 @@ export function askAgent(path: string, socketPath = AGENT_SOCKET, timeoutMs = 50
     ask.on("close", () => clearTimeout(timer));
     ask.on("error", (cause: NodeJS.ErrnoException) => {
       const missing = cause.code === "ENOENT" || cause.code === "ECONNREFUSED";
-      const why = missing
-        ? `no agent listens on ${socketPath}; is skylane-agent running on this node?`
-        : `the agent does not answer on ${socketPath}`;
+      const why =
+        cause.code === "EACCES"
+          ? `only root may ask the agent on ${socketPath}`
+          : missing
+            ? `no agent listens on ${socketPath}; is skylane-agent running on this node?`
+            : `the agent does not answer on ${socketPath}`;
       reject(new CommandError(why, missing ? {} : { cause }));
     });
     ask.end();

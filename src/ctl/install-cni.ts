@@ -157,8 +157,9 @@ export const installCniCommand: Command = {
     "Copies the executable and everything that it needs to run, and switches to it in one rename: a runtime never sees half of it.",
   run: (input) => {
     const binDir = input.text("bin-dir") ?? "/opt/cni/bin";
-    if (!existsSync(binDir))
-      throw new CommandError(`${binDir} is not there: mount the host's directory of CNI executables`);
+    const there = statSync(binDir, { throwIfNoEntry: false });
+    if (!there) throw new CommandError(`${binDir} is not there: mount the host's directory of CNI executables`);
+    if (!there.isDirectory()) throw new CommandError(`${binDir} is no directory; nothing was installed`);
     const { id, changed } = installCni(ownInstallation(process.argv[1] as string), binDir);
     process.stdout.write(`skylane ${id} ${changed ? "installed in" : "was already in"} ${binDir}\n`);
     return Promise.resolve(0);

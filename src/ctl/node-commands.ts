@@ -1,19 +1,25 @@
 /** The commands that look after Skylane on one node. */
-import type { Command } from "./command.ts";
+import { type Command, OUTPUT } from "./command.ts";
 import { doctorCommand } from "./doctor/index.ts";
 import { installCniCommand } from "./install-cni.ts";
+import { logLevelCommand } from "./log-level.ts";
 import { statusCommand } from "./status.ts";
 import { uninstallCommand } from "./uninstall.ts";
 
 /** Version of this program; "dev" when it runs from its source. */
 const VERSION = process.env["SKYLANE_VERSION"] ?? "dev";
+/** The commit that it was built from; with "-dirty" behind it where the tree had been changed, "unknown" where there was none. */
+const COMMIT = process.env["SKYLANE_COMMIT"] ?? "unknown";
 
 const versionCommand: Command = {
   words: ["version"],
   summary: "Prints the version",
-  run: async () => {
-    process.stdout.write(`${VERSION}\n`);
-    return 0;
+  options: OUTPUT,
+  run: (input) => {
+    const { arch, version: node } = process;
+    const all = { version: VERSION, commit: COMMIT, node, arch };
+    process.stdout.write(input.json ? `${JSON.stringify(all, null, 2)}\n` : `${VERSION}\n`);
+    return Promise.resolve(0);
   },
 };
 
@@ -21,6 +27,7 @@ const versionCommand: Command = {
 export const nodeCommands: readonly Command[] = [
   statusCommand,
   doctorCommand,
+  logLevelCommand,
   installCniCommand,
   uninstallCommand,
   versionCommand,

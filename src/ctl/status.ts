@@ -67,7 +67,8 @@ export function renderStatus(status: AgentStatus, now = Date.now(), only?: strin
       ["Node", status.node],
       ["Agent", `${status.version}, up ${age(status.uptimeSeconds)}`],
       ["Ready", ready.ready ? "yes" : "no"],
-      ["API server", sync ? `${api.state}, last in step ${lastSync(sync, now)}` : api.state],
+      // In step means now; only what is over has a time.
+      ["API server", sync && api.state !== "synced" ? `${api.state}, last in step ${lastSync(sync, now)}` : api.state],
     ]),
     failed.length > 0
       ? `\n${table(

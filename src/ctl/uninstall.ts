@@ -7,6 +7,7 @@ import { hostname } from "node:os";
 import type { AgentConfig } from "../config/index.ts";
 import { type Command, CommandError, type Input } from "./command.ts";
 import { uninstallCni } from "./install-cni.ts";
+import { requireRoot } from "./root.ts";
 
 /** Where a Pod's service account is mounted. */
 const SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount/token";
@@ -30,6 +31,7 @@ async function agentConfig(input: Input): Promise<AgentConfig> {
 }
 
 async function run(input: Input): Promise<number> {
+  requireRoot("nothing was removed");
   // Only this command needs the agent's code and what that stands on.
   const { uninstall, UninstallRefused } = await import("../agent/index.ts");
   const { nodeName, kubeconfig, runDir, dataDir, cni } = await agentConfig(input);

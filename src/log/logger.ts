@@ -32,6 +32,8 @@ export interface Logger {
 
 /** The logger that owns the output. */
 export interface RootLogger extends Logger {
+  /** Least important level that is written, by this logger and by all its children; may be set at any time. */
+  level: LogLevel;
   /**
    * Resolves when every line so far has left the process, or after `timeoutMs` when nobody reads.
    * Call it last and set `process.exitCode`; `process.exit()` would lose what is still in the pipe.
@@ -110,7 +112,7 @@ export function createLogger(options: LoggerOptions): RootLogger {
     transports: [transport],
   });
   const now = options.now ?? Date.now;
-  const limit = LOG_LEVELS.indexOf(options.level);
+  let limit = LOG_LEVELS.indexOf(options.level);
 
   const build = (base: Fields): Logger => {
     const at =
@@ -137,6 +139,14 @@ export function createLogger(options: LoggerOptions): RootLogger {
 
   return {
     ...build(options.base ?? {}),
+    get level() {
+      return LOG_LEVELS[limit] as LogLevel;
+    },
+    set level(level) {
+      limit = LOG_LEVELS.indexOf(level);
+      sink.level = level;
+      transport.level = level;
+    },
     async drain(timeoutMs = 1000) {
       // winston hands entries on in the same turn unless a burst has filled its queue; wait for that first.
       const deadline = now() + timeoutMs;

@@ -34,6 +34,31 @@ describe("the CNI executable on a host", () => {
     mkdirSync(dir);
     said = ctl("install-cni", "--bin-dir", dir);
   });
+  it("goes into a directory, and ends where there is none", () => {
+    const file = join(root, "file");
+    writeFileSync(file, "");
+    for (const [where, why] of [
+      [file, /is no directory/],
+      [join(file, "below"), /is not there|is no directory|ENOTDIR/],
+      [join(root, "none"), /is not there/],
+    ] as const)
+      assert.throws(
+        () =>
+          execFileSync(join(BIN, "skylanectl"), ["install-cni", "--bin-dir", where], {
+            stdio: "pipe",
+            timeout: 60_000,
+          }),
+        why,
+      );
+    assert.equal(readFileSync(file, "utf8"), "");
+  });
+
+  it("says which version and commit it is", () => {
+    const { version, commit } = JSON.parse(ctl("version", "-o", "json")) as Record<string, string>;
+    assert.equal(version, ctl("version").trim());
+    assert.match(commit ?? "", /^([0-9a-f]{40}(-dirty)?|unknown)$/);
+  });
+
   after(() => {
     node.remove();
     rmSync(root, { recursive: true, force: true });

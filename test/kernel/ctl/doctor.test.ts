@@ -276,6 +276,46 @@ describe("skylanectl doctor", function () {
     }
   });
 
+  it("refuses peers that are none, and anybody but root, and diagnoses nothing then", async () => {
+    const config = ["--config", join(n1.dir, "agent.yaml")];
+    await assert.rejects(
+      doctorIn(n1.ns.path, [...config, "--peer", "n9"]),
+      /status 2.*no peer "n9"; skylanectl status/,
+    );
+    await assert.rejects(doctorIn(n1.ns.path, [...config, "--peer", "n1"]), /status 2.*n1 is this node itself/);
+    const nobody = ["setpriv", "--reuid=65534", "--clear-groups", "--", ...COMMAND];
+    const run = (args: string[]): Promise<{ status: number; out: string; err: string }> =>
+      new Promise((resolve) => {
+        execFile("nsenter", [`--net=${n1.ns.path}`, "--", ...nobody, ...args], (error, out, err) =>
+          resolve({ status: error ? Number(error.code) : 0, out, err }),
+        );
+      });
+    const { status, out, err } = await run(["doctor"]);
+    assert.deepEqual([status, out], [1, ""]);
+    assert.match(err, /must run as root, not as user 65534/);
+    const asked = await run(["status", "--socket", n1.socket]);
+    assert.equal(asked.status, 1);
+    assert.match(asked.err, /only root may ask the agent/);
+  });
+
+  it("has the agent log more, and less again, without a restart", async () => {
+    const logLevel = async (...args: string[]): Promise<string> => {
+      const argv = [`--net=${n1.ns.path}`, "--", ...COMMAND, "log-level", ...args, "--socket", n1.socket];
+      return await new Promise((resolve, reject) =>
+        execFile("nsenter", argv, (error, out, err) => (error ? reject(new Error(err)) : resolve(out))),
+      );
+    };
+    assert.equal(await logLevel(), "info\n");
+    assert.ok(!n1.log.includes(" debug "));
+    assert.equal(await logLevel("debug"), "debug\n");
+    n1.ns.exec("ip", "addr", "add", "192.0.2.77/32", "dev", "lo");
+    n1.ns.exec("ip", "link", "set", "sky.4096", "mtu", "1400");
+    await eventually(() => n1.log.includes(" debug "), { timeoutMs: 20_000 });
+    assert.equal(await logLevel("info"), "info\n");
+    await assert.rejects(logLevel("loud"), /one of error, warn, info, debug/);
+    n1.ns.exec("ip", "addr", "del", "192.0.2.77/32", "dev", "lo");
+  });
+
   it("says so when the agent is gone, and refuses a wrong command line", async () => {
     await n2.stop();
     const report = await examine(n2);

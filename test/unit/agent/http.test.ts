@@ -9,6 +9,8 @@ import { addressOf } from "../../../src/agent/connection-limits.ts";
 import { json, type Listener, listenTcp, listenUnix, type Routes, text } from "../../../src/agent/http.ts";
 
 const routes: Routes = {
+  "PUT /level": (query) => text(200, `set ${query.get("to")}\n`),
+  "/level": () => text(200, "now\n"),
   "/healthz": () => text(200, "ok\n"),
   "/status": async () => json(200, { node: "a" }),
   "/broken": () => {
@@ -48,6 +50,9 @@ describe("the agent's HTTP", () => {
     const ask = (path: string, method = "GET") => get({ host: "127.0.0.1", port, path, method });
     assert.deepEqual(await ask("/healthz"), { status: 200, body: "ok\n", type: "text/plain; charset=utf-8" });
     assert.equal((await ask("/healthz?verbose=1")).status, 200);
+    assert.equal((await ask("/level?to=x", "PUT")).body, "set x\n");
+    assert.equal((await ask("/level")).body, "now\n");
+    assert.equal((await ask("/healthz", "PUT")).status, 405);
     assert.equal((await ask("/healthz", "HEAD")).body, "");
     assert.equal((await ask("/healthz", "POST")).status, 405);
     assert.equal((await ask("/nothing")).status, 404);

@@ -187,4 +187,20 @@ describe("log", () => {
     log.info("x");
     await log.drain();
   });
+
+  it("changes its level at any time, for its children as well", () => {
+    const lines: string[] = [];
+    const stream = new Writable({ write: (chunk, _encoding, done) => (lines.push(String(chunk)), done()) });
+    const log = createLogger({ level: "warn", format: "text", stream });
+    const child = log.child({ part: "a" });
+    child.debug("one");
+    log.level = "debug";
+    assert.equal(log.level, "debug");
+    assert.equal(child.enabled("debug"), true);
+    child.debug("two");
+    log.level = "error";
+    child.warn("three");
+    assert.equal(lines.length, 1);
+    assert.match(lines[0] ?? "", /debug two/);
+  });
 });
