@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A real Kubernetes cluster on one Linux machine, without Docker: every node is a network + mount
-# namespace running the real containerd and kubelet; the control plane is the real etcd,
+# namespace with a hostname of its own, running the real containerd and kubelet; the control plane is the real etcd,
 # kube-apiserver, kube-controller-manager and kube-scheduler in a namespace of its own.
 #
 #   KUBE_BIN=DIR cluster.sh up [NODES]   start (default 3 nodes); kubeconfig at $DIR/admin.kubeconfig
@@ -20,8 +20,8 @@
 # Addresses (only inside the namespaces): underlay 172.30.0.0/24 + fd30::/64, pods 10.244.0.0/16 +
 # fd00:10:244::/56, services 10.96.0.0/16 + fd00:10:96::/112. DUAL=0 makes it IPv4 only.
 set -euo pipefail
-DIR=${CLUSTER_DIR:-/var/tmp/kcluster}; P=${CLUSTER_PREFIX:-kc}; DUAL=${DUAL:-1}; MTU=${UNDERLAY_MTU:-1500}
-KUBE_BIN=${KUBE_BIN:-$(cat "$DIR/kube_bin" 2>/dev/null || echo /opt/kube/bin)}
+DIR=$(realpath -m "${CLUSTER_DIR:-/var/tmp/kcluster}"); P=${CLUSTER_PREFIX:-kc}; DUAL=${DUAL:-1}; MTU=${UNDERLAY_MTU:-1500}
+KUBE_BIN=$(realpath -m "${KUBE_BIN:-$(cat "$DIR/kube_bin" 2>/dev/null || echo /opt/kube/bin)}")
 CONTAINERD=${CONTAINERD:-containerd}; CTR=${CTR:-ctr}
 CP=172.30.0.10; V4=10.244.0.0/16; V6=fd00:10:244::/56; S4=10.96.0.0/16; S6=fd00:10:96::/112
 PODS=$V4; SVCS=$S4; [ "$DUAL" = 1 ] && { PODS=$V4,$V6; SVCS=$S4,$S6; }
@@ -57,7 +57,7 @@ K
 }
 node_cert() { cert node$1 /O=system:nodes/CN=system:node:node$1 "IP:172.30.0.$((10 + $1)),DNS:node$1"; kubeconfig node$1; }
 k() { ip netns exec $P-cp kubectl --kubeconfig "$DIR/admin.kubeconfig" "$@"; }
-in_node() { local n=$1; shift; nsenter --net=/run/netns/$P-$n --mount="$DIR/node$n/mnt" -- "$@"; }
+in_node() { local n=$1; shift; nsenter --net=/run/netns/$P-$n --mount="$DIR/node$n/mnt" --uts="$DIR/node$n/uts" -- "$@"; }
 
 node_numbers() { seq "$(cat "$DIR/nodes" 2>/dev/null || echo 0)"; }
 import() { local l=; $CTR images import --help 2>&1 | grep -q -- --local && l=--local; in_node "$1" "$CTR" -n k8s.io images import $l "$2" >/dev/null; }
@@ -68,6 +68,7 @@ start_node() { # N [OCTET]
   mkdir -p "$d"/{lib,etc-cni,opt-cni,log}
   # the node's own view of the disk: /run fresh, /var/lib/*, /etc/cni and /opt/cni its own
   cat >"$d/boot.sh" <<B
+hostname node$n
 mount --make-rprivate /; umount -l /run/netns 2>/dev/null
 mount -t tmpfs run /run; mkdir -p /run/netns /run/lock
 mount --bind /run /run; mount --make-rshared /run
@@ -81,17 +82,17 @@ touch $d/up; exec sleep infinity
 B
   rm -f "$d/up" "$d/mnt"; touch "$d/mnt"
   mountpoint -q "$DIR/cgroup" || { mkdir -p "$DIR/cgroup"; mount --rbind /sys/fs/cgroup "$DIR/cgroup"; }
-  setsid ip netns exec $P-$n unshare -m bash "$d/boot.sh" >"$DIR/log/boot$n.log" 2>&1 </dev/null & echo $! >"$DIR/pid/boot$n"
+  setsid ip netns exec $P-$n unshare -m -u bash "$d/boot.sh" >"$DIR/log/boot$n.log" 2>&1 </dev/null & echo $! >"$DIR/pid/boot$n"
   for _ in $(seq 100); do [ -f "$d/up" ] && break; sleep .05; done
   local pid; pid=$(cat "$DIR/pid/boot$n"); mountpoint -q "$DIR/nsmnt" || { mkdir -p "$DIR/nsmnt"; mount --bind "$DIR/nsmnt" "$DIR/nsmnt"; mount --make-private "$DIR/nsmnt"; }
-  ln -sfn /proc/"$pid"/ns/mnt "$d/mnt"
+  ln -sfn /proc/"$pid"/ns/mnt "$d/mnt"; ln -sfn /proc/"$pid"/ns/uts "$d/uts"
   cat >"$d/containerd.toml" <<C
 version = 2
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "registry.k8s.io/pause:3.10"
   restrict_oom_score_adj = true   # where CAP_SYS_RESOURCE is missing, pods cannot be given a lower score
 C
-  spawn containerd$n $P-$n nsenter --mount="$d/mnt" "$CONTAINERD" -c "$d/containerd.toml"
+  spawn containerd$n $P-$n nsenter --mount="$d/mnt" --uts="$d/uts" "$CONTAINERD" -c "$d/containerd.toml"
   for _ in $(seq 100); do in_node $n test -S /run/containerd/containerd.sock && break; sleep .1; done
   for t in "$DIR"/images/*.tar; do [ -e "$t" ] && import $n "$t"; done
   local root=/$P-node$n; for c in /sys/fs/cgroup/*; do [ "$c" = /sys/fs/cgroup/unified ] || mkdir -p "$c$root"; done
@@ -125,17 +126,17 @@ L
   esac
   case "$VERSION" in *v1.3[1-9].*|*v1.[4-9]*) echo "failCgroupV1: false" >>"$d/kubelet.yaml";; esac
   local ip=172.30.0.$octet; [ "$DUAL" = 1 ] && ip=$ip,fd30::$octet
-  spawn kubelet$n $P-$n nsenter --mount="$d/mnt" "$KUBE_BIN/kubelet" --config "$d/kubelet.yaml" --kubeconfig "$DIR/node$n.kubeconfig" \
+  spawn kubelet$n $P-$n nsenter --mount="$d/mnt" --uts="$d/uts" "$KUBE_BIN/kubelet" --config "$d/kubelet.yaml" --kubeconfig "$DIR/node$n.kubeconfig" \
     --hostname-override node$n --node-ip "$ip" "${extra[@]}" "${GATES[@]}" --v=2
   if [ -x "$KUBE_BIN/kube-proxy" ]; then
-    spawn proxy$n $P-$n nsenter --mount="$d/mnt" "$KUBE_BIN/kube-proxy" --kubeconfig "$DIR/proxy.kubeconfig" --hostname-override node$n --cluster-cidr "$V4" --proxy-mode "${PROXY_MODE:-iptables}" --conntrack-max-per-core 0 "${GATES[@]}" --v=2
+    spawn proxy$n $P-$n nsenter --mount="$d/mnt" --uts="$d/uts" "$KUBE_BIN/kube-proxy" --kubeconfig "$DIR/proxy.kubeconfig" --hostname-override node$n --cluster-cidr "$V4" --proxy-mode "${PROXY_MODE:-iptables}" --conntrack-max-per-core 0 "${GATES[@]}" --v=2
   fi
 }
 stop_node() { # a power cut: every process of the node dies, its namespaces' devices go, its disk stays
   local n=$1; for c in proxy kubelet containerd; do stop $c$n KILL; done
   for p in $(ip netns pids $P-$n 2>/dev/null); do kill -9 "$p" 2>/dev/null || true; done
   for g in /sys/fs/cgroup/pids/$P-node$n; do [ -d "$g" ] && find "$g" -name cgroup.procs -exec cat {} + | xargs -r kill -9 2>/dev/null || true; done
-  stop boot$n KILL; ip netns del $P-$n 2>/dev/null || true; rm -f "$DIR/node$n/mnt" "$DIR/node$n/up"; }
+  stop boot$n KILL; ip netns del $P-$n 2>/dev/null || true; rm -f "$DIR/node$n/mnt" "$DIR/node$n/uts" "$DIR/node$n/up"; }
 wire() { # NETNS HOST-OCTET   with the same MAC whenever a node is powered on again, as a machine's card has
   local number=${1##*-}; [ "$number" = cp ] && number=0
   ip netns add "$1"; ip -n "$1" link set lo up
@@ -144,11 +145,21 @@ wire() { # NETNS HOST-OCTET   with the same MAC whenever a node is powered on ag
   ip -n $P-fab link set "${P}u$2" master br0 mtu $MTU up
   ip -n "$1" addr add 172.30.0.$2/24 dev eth0; ip -n "$1" addr add fd30::$2/64 dev eth0 nodad
   ip -n "$1" link set eth0 mtu $MTU up; ip -n "$1" route add default via 172.30.0.1
+  ip -n "$1" -6 route add default via fd30::1
+}
+# The API server speaks to pods as well: webhooks, aggregated APIs, the proxy to pods and Services. It is no node, so it sends what is
+# for a node's pods to that node, as a cloud's route table does. Only here: nodes must reach each other's pods by themselves.
+route_to_pods() { # N [OCTET]   once the node has its pod CIDRs
+  local cidr cidrs= octet=${2:-$((10 + $1))}
+  for _ in $(seq 120); do cidrs=$(k get node "node$1" -o 'jsonpath={.spec.podCIDRs[*]}' 2>/dev/null) && [ -n "$cidrs" ] && break; sleep .5; done
+  for cidr in $cidrs; do
+    case $cidr in *:*) ip -n $P-cp -6 route replace "$cidr" via fd30::$octet;; *) ip -n $P-cp route replace "$cidr" via 172.30.0.$octet;; esac
+  done
 }
 up() {
   local nodes=${1:-3}; mkdir -p "$DIR"/{pki,log,pid,images,etcd}; echo "$KUBE_BIN" >"$DIR/kube_bin"; echo "$nodes" >"$DIR/nodes"
   say "underlay"; ip netns add $P-fab; ip -n $P-fab link add br0 type bridge; ip -n $P-fab link set br0 mtu $MTU up
-  ip -n $P-fab addr add 172.30.0.1/24 dev br0; ip netns exec $P-fab sysctl -qw net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0 || true
+  ip -n $P-fab addr add 172.30.0.1/24 dev br0; ip -n $P-fab addr add fd30::1/64 dev br0 nodad; ip netns exec $P-fab sysctl -qw net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0 || true
   wire $P-cp 10; for n in $(seq "$nodes"); do wire $P-$n $((10 + n)); done
   say "pki"; openssl req -x509 -newkey rsa:2048 -nodes -keyout "$DIR/pki/ca.key" -out "$DIR/pki/ca.crt" -subj /CN=ca -days 30 2>/dev/null
   openssl genrsa -out "$DIR/pki/sa.key" 2048 2>/dev/null
@@ -170,6 +181,7 @@ up() {
   spawn sched $P-cp "$KUBE_BIN/kube-scheduler" --kubeconfig "$DIR/sched.kubeconfig" --leader-elect=false
   base_images; for n in $(seq "$nodes"); do say "node$n"; start_node "$n"; done
   for _ in $(seq 120); do [ "$(k get nodes -o name 2>/dev/null | wc -l)" = "$nodes" ] && break; sleep .5; done
+  for n in $(seq "$nodes"); do route_to_pods "$n"; done
   k get nodes -o wide
 }
 base_images() {
@@ -199,10 +211,12 @@ case "${1:-}" in
   kubectl) shift; k "$@";;
   image) make_image "$2" "$3" "${4:-/bin/sh}"; import_everywhere "$DIR/images/$(echo "$2" | tr '/:' '__').tar";;
   logs) cat "$DIR/log/$2.log";;
-  load) mkdir -p "$DIR/images"; cp "$3" "$DIR/images/$(echo "$2" | tr '/:' '__').tar"; import_everywhere "$3";;
+  load) mkdir -p "$DIR/images"; cp "$3" "$DIR/images/$(echo "$2" | tr '/:' '__').tar"; import_everywhere "$DIR/images/$(echo "$2" | tr '/:' '__').tar";;
   stop) stop "$2";; start) start "$2";; restart) stop "$2"; start "$2";;
   stop-node) stop_node "$2";;
-  start-node) ask_version; wire "$P-$2" "${3:-$((10 + $2))}"; start_node "$2" "${3:-}";;
-  add-node) ask_version; node_cert "$2"; echo "$2" >"$DIR/nodes"; wire "$P-$2" $((10 + $2)); start_node "$2";;
+  start-node) ask_version; wire "$P-$2" "${3:-$((10 + $2))}"; start_node "$2" "${3:-}"
+    # elsewhere than it was: the API server may be off meanwhile, which is nothing to wait for
+    [ -z "${3:-}" ] || route_to_pods "$2" "$3" >/dev/null 2>&1 </dev/null &;;
+  add-node) ask_version; node_cert "$2"; echo "$2" >"$DIR/nodes"; wire "$P-$2" $((10 + $2)); start_node "$2"; route_to_pods "$2";;
   *) sed -n '2,25p' "$0"; exit 2;;
 esac

@@ -1,13 +1,16 @@
 /** One manifest on nodes without any CNI, and every pair of pods, hosts and services reaches each other. */
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import type { Context } from "../support/context.ts";
 import { needs } from "../support/context.ts";
 import { eventually, type Kube, SYSTEM_NAMESPACE, TEST_NAMESPACE, type TestPod } from "../support/kube.ts";
 
 const MANIFESTS = fileURLToPath(new URL("../../../manifests", import.meta.url));
 const PORT = 7000;
+const run = promisify(execFile);
 
 /** Whether the API server can hold agents to their rights (Kubernetes 1.30 and later). */
 export async function knowsPolicies(kube: Kube): Promise<boolean> {
@@ -54,6 +57,23 @@ export function installPart(context: Context): void {
       await kube.agentsReady(nodes.length);
       await kube.prepare();
       context.pods.push(...(await kube.podsOn(nodes, "mesh")));
+    });
+
+    it("runs on nodes that are machines of their own, with pods that the API server reaches", async function () {
+      const { machine, nodes, pods } = context;
+      needs(this, machine.hardware, "access to its machines");
+      for (const node of nodes) {
+        assert.equal((await machine.hardware?.at(node, ["hostname"]))?.trim(), node);
+        assert.match((await machine.hardware?.at(node, ["ip", "-6", "route", "show", "default"])) ?? "", /via fd30::1/);
+      }
+      // From the namespace in which the API server is, and kubectl runs: the pod says whom it sees.
+      const [command = "", ...where] = machine.kubectlCommand.slice(0, machine.kubectlCommand.indexOf("kubectl"));
+      const ask = ["bash", "-c", 'exec 3<>"/dev/tcp/$0/$1" && head -n1 <&3'];
+      for (const { ips } of pods)
+        for (const ip of ips) {
+          const { stdout } = await run(command, [...where, ...ask, ip, String(PORT)], { timeout: 20_000 });
+          assert.equal(stdout.trim(), isIpv6(ip) ? "fd30::10" : "172.30.0.10");
+        }
     });
 
     it("lets pods on every node reach each other over TCP, with their own addresses", async () => {
