@@ -123,7 +123,14 @@ export class Member {
       dataPath: (local, listener) => {
         return (this.#path = memberPath(
           {
-            ...{ info, config, client, node, ...where, log, event, announce },
+            info,
+            config,
+            client,
+            node,
+            ...where,
+            log,
+            event,
+            announce,
             taken: (use) => takeOver(this.#addresses.claims, use),
             left: ({ holder: claim, pod, uid: podUid }) => this.#addresses.claims.use({ claim, pod, podUid }),
             claimWithMac: (mac) => this.#addresses.claims.withMac(mac),

@@ -37,7 +37,7 @@ describe("lab API: forms of answers", () => {
     );
   });
 
-  it("gives metadata in protobuf, and says so", async () => {
+  it("gives metadata and whole Nodes in protobuf, and says so", async () => {
     const wire = (type: string): string => type.replace("json", "vnd.kubernetes.protobuf");
     const list = await api.raw("GET", NODES, { accept: `${wire(META_LIST)},application/json` });
     assert.equal(list.headers.get("content-type"), "application/vnd.kubernetes.protobuf");
@@ -47,6 +47,9 @@ describe("lab API: forms of answers", () => {
     const watch = await api.raw("GET", `${NODES}?watch=1&timeoutSeconds=1`, { accept: wire(META) });
     assert.equal(watch.headers.get("content-type"), "application/vnd.kubernetes.protobuf;stream=watch");
     await watch.body?.cancel();
+    const whole = await api.raw("GET", NODES, { accept: "application/vnd.kubernetes.protobuf" });
+    assert.equal(whole.headers.get("content-type"), "application/vnd.kubernetes.protobuf", "whole Nodes, too");
+    await whole.body?.cancel();
     const none = await api.get(`${NODES}/none`, { accept: `${wire(META)},application/json` });
     assert.deepEqual([none.code, none.body.kind], [404, "Status"], "a refusal is JSON all the same");
   });
@@ -59,13 +62,14 @@ describe("lab API: forms of answers", () => {
   });
 
   it("answers 406 where it can give none", async () => {
-    for (const accept of [
-      "application/vnd.kubernetes.protobuf",
-      "application/json;as=Table;v=v1;g=meta.k8s.io",
-      META,
-    ]) {
-      const reply = await api.get(NODES, { accept });
-      assert.deepEqual([reply.code, reply.body.reason], [406, "NotAcceptable"], accept);
+    for (const [path, accept] of [
+      ["/api/v1/namespaces", "application/vnd.kubernetes.protobuf"],
+      [`${NODES}?watch=1`, "application/vnd.kubernetes.protobuf"],
+      [NODES, "application/json;as=Table;v=v1;g=meta.k8s.io"],
+      [NODES, META],
+    ] as const) {
+      const reply = await api.get(path, { accept });
+      assert.deepEqual([reply.code, reply.body.reason], [406, "NotAcceptable"], `${path} as ${accept}`);
     }
     const list = await api.get(`${NODES}/a`, { accept: META_LIST });
     assert.equal(list.code, 406);

@@ -102,6 +102,7 @@ describe("decoding", () => {
       up: false,
       lowerUp: false,
       loopback: false,
+      noMulticast: true,
       vxlan: { vni: 1, port: 8472, local: "fd30::1", learning: false, link: 4 },
     });
     const changed = decodeLink(
