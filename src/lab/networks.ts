@@ -16,6 +16,8 @@ export interface NetworkOptions {
   blockSize?: number;
   mtu?: number;
   directRouting?: "auto" | "off";
+  /** Of a bridged network: what any pod may send from besides its own addresses. */
+  allowedAddresses?: readonly string[];
   masquerade?: boolean;
   /** Labels that a namespace must have for its pods to attach; every namespace's may by default. */
   namespaceLabels?: Readonly<Record<string, string>>;

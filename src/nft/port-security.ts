@@ -21,6 +21,7 @@ import {
   parseMac,
 } from "../addr/index.ts";
 import { POD_LINK_GROUP } from "../netlink/index.ts";
+import { announcementParts } from "./announcements.ts";
 import { set, withoutCovered } from "./sets.ts";
 
 /** A pod's port, and what it may send from. */
@@ -142,6 +143,12 @@ export function portSecurityTable({ ports: given, allowed }: PortSecurity): stri
     "    type filter hook prerouting priority -300; policy accept;",
     `    iifgroup ${PODS} goto of_port`,
     "  }",
+    ...announcementParts({
+      group: PODS,
+      allowed: "@allowed4",
+      aboutAllowed6: besides.length > 0 ? `@th,64,128 { ${besides.join(", ")} }` : undefined,
+      own: ports.flatMap(({ ips }) => ips.filter((ip) => familyOf(ip) === 4)),
+    }),
   ];
 }
 

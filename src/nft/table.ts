@@ -21,7 +21,8 @@ export const WITHOUT: Record<keyof NftFeatures, string> = {
   fib: "this kernel has no nft_fib_inet: pods can send from addresses that are not theirs",
   fullyRandom: "this kernel has no fully random masquerading: concurrent connections may lose their first packet",
   arp: "this kernel has no nf_tables_arp: pods can fill this node's table of neighbours by ARP",
-  bridge: "this kernel has no nf_tables_bridge: pods of bridged networks can send from each other's IP addresses",
+  bridge:
+    "this kernel has no nf_tables_bridge: pods of bridged networks can send from each other's IP addresses, and other nodes do not hear that an address moves",
 };
 
 /** Applies a ruleset's text in one transaction. @throws NftError */

@@ -18,6 +18,17 @@ describe("the port security of bridged networks", () => {
     assert.match(text, /iifname "sky0123456789a" @th,64,128 \{ 0xfd80/);
   });
 
+  it("passes announcements of what a port may send from through the bridge in disguise, and no others", () => {
+    const rules = text.slice(text.indexOf("chain announced {"), text.indexOf("chain leaving {"));
+    assert.match(text, /set announced4 \{[^}]*elements = \{ 10\.80\.0\.2 \. 10\.80\.0\.2 \}/);
+    assert.match(rules, /priority -250/);
+    assert.match(rules, /arp saddr ip 0\.0\.0\.0 arp daddr ip @allowed4 goto announced_arp/);
+    assert.match(rules, /ip6 saddr :: icmpv6 type nd-neighbor-solicit icmpv6 code 0 @th,64,128 \{ 0xfd80/);
+    assert.match(text, /chain leaving \{\n +type filter hook postrouting/);
+    const plain = renderRuleset([{ ...lan, portSecurity: { ports: [], allowed: ["10.80.255.0/28"] } }]);
+    assert.doesNotMatch(plain, /announced4|nd-neighbor-solicit icmpv6 code 0/);
+  });
+
   it("is a table of its own, where there is a bridge and the kernel has such tables", () => {
     assert.match(text, /add table bridge skylane\ndelete table bridge skylane\n/);
     assert.doesNotMatch(renderRuleset([lan]), /bridge/);
