@@ -22,6 +22,7 @@ import { CNI_SOCKET } from "./cni-server.ts";
 import { claimNode, type NodeClaim, removeDrafts } from "./instance.ts";
 import { watchMachine } from "./machine.ts";
 import type { NetnsWatch } from "./netns-watch.ts";
+import { OutsidePods } from "./outside-pods.ts";
 import { PodLinks } from "./pod-links.ts";
 import { Metrics } from "./metrics.ts";
 import { type Publication, Publisher } from "./publisher.ts";
@@ -56,6 +57,7 @@ export class Agent {
   readonly #cluster: ClusterView;
   readonly #housekeeping: Housekeeping;
   readonly #podLinks: PodLinks;
+  readonly #outside: OutsidePods;
   readonly #disk: DiskUpkeep;
   readonly #failed = Promise.withResolvers<Error>();
   readonly #elsewhere: ReservedElsewhere;
@@ -122,6 +124,7 @@ export class Agent {
     this.#closers.push(() => elsewhere.stop());
     const reserved = { elsewhere: () => elsewhere.now };
     const context = { config, log, metrics, rtnl, firewall, client, announce, event, repaired, ...reserved };
+    this.#outside = new OutsidePods(context);
     this.#network = new PodNetwork({
       ...context,
       dataPath: routedPath(log, (listener) => this.#watch(listener)),
@@ -130,7 +133,9 @@ export class Agent {
         this.#networks.vniKnown(vni);
         this.#statuses.vniKnown(vni);
       },
+      // When the data path works, when the node's part of it changes, and with each round.
       write: (local) => {
+        this.#outside.look(local.podCidrs);
         files.write(local, this.#networks.any ? { needsAgent: true } : {}, this.#plugins.told);
         // What is ready by it is so after this call.
         setImmediate(() => this.#available.poke());
@@ -232,7 +237,9 @@ export class Agent {
 
   /** The document of `/status`. */
   status(): AgentStatus {
-    const network = this.#network.status();
+    const known = this.#network.status();
+    const outside = [...this.#outside.now];
+    const network = known && { ...known, ...(outside.length > 0 && { outside }) };
     return {
       version: this.#version,
       node: this.#config.nodeName,

@@ -75,7 +75,7 @@ function lossOf(losses: readonly Loss[]): Verdict | undefined {
 }
 
 /** The network's part of `/status`; undefined until there is something to tell. */
-export function statusOf({ local, overlay, worked, refused }: NetworkView): NetworkStatus | undefined {
+export function statusOf({ local, overlay, worked, refused, losses }: NetworkView): NetworkStatus | undefined {
   if (!local || !overlay) return undefined;
   const { ready, peers, entries, repairs } = overlay;
   const error = overlay.error ?? local.narrow;
@@ -96,6 +96,7 @@ export function statusOf({ local, overlay, worked, refused }: NetworkView): Netw
         ...(error === undefined ? {} : { error }),
       })),
     refused: [...refused],
+    ...(losses.length > 0 && { losses: [...losses] }),
     entries,
     repairs,
   };

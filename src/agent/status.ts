@@ -2,7 +2,8 @@
  * The agent's answer to `GET /status` on its Unix socket, for skylanectl and the lab: what is, in one
  * document that a script can read without knowing how the agent works.
  */
-import type { EntryCount, NetworkIdentity, PeerStatus as PeerOfOverlay, Refusal } from "../overlay/index.ts";
+import type { EntryCount, Loss, NetworkIdentity, PeerStatus as PeerOfOverlay, Refusal } from "../overlay/index.ts";
+import type { OutsidePod } from "./outside-pods.ts";
 import type { Readiness } from "./readiness.ts";
 
 /** A peer and whether the kernel has it. */
@@ -18,6 +19,10 @@ export interface NetworkStatus extends NetworkIdentity {
   error?: string;
   peers: PeerStatus[];
   refused: Refusal[];
+  /** What of this node's the other nodes give to another Node; absent where there is nothing of the kind. */
+  losses?: Loss[];
+  /** Pods of the default network whose addresses are in none of the node's pod CIDRs; absent where there are none. */
+  outside?: OutsidePod[];
   entries: Record<string, EntryCount>;
   repairs: { total: number; byKind: Record<string, number> };
 }

@@ -35,6 +35,18 @@ function network(n: NetworkStatus): string {
           n.refused.map((r) => [r.node, r.reason, r.message]),
         )}`
       : "",
+    n.losses !== undefined && n.losses.length > 0
+      ? `\n${table(
+          ["PREFERRED", "WHAT OF THIS NODE THE OTHERS GIVE TO IT"],
+          n.losses.map((loss) => [loss.node, loss.message]),
+        )}`
+      : "",
+    n.outside !== undefined && n.outside.length > 0
+      ? `\n${table(
+          ["POD", "ADDRESS", "WHY IT HAS TO BE MADE AGAIN (kubectl delete pod)"],
+          n.outside.map(({ pod, ip, why }) => [pod, ip, why]),
+        )}`
+      : "",
   ].join("");
 }
 

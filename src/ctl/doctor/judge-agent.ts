@@ -1,4 +1,5 @@
 /** Does the agent run, is it content, and do the ports and files that it needs belong to it? */
+import type { AgentStatus, NetworkStatus } from "../../agent/index.ts";
 import { type Facts, networkOf } from "./facts.ts";
 import { fail, type Finding, ok, skip, some, warn } from "./finding.ts";
 import { judgeVxlanPort } from "./judge-vxlan.ts";
@@ -50,6 +51,8 @@ function agent(facts: Facts): Finding[] {
           ),
         ]
       : []),
+    ...preferred(looked.value),
+    ...outside(network),
     ...(refused.length > 0
       ? [
           warn(
@@ -60,6 +63,37 @@ function agent(facts: Facts): Finding[] {
           ),
         ]
       : []),
+  ];
+}
+
+/** Other Nodes that get what is this node's as well, in any network. */
+function preferred({ networks }: AgentStatus): Finding[] {
+  const losses = networks.flatMap(({ network, losses = [] }) => losses.map((loss) => ({ network, ...loss })));
+  if (losses.length === 0) return [];
+  const nodes = [...new Set(losses.map(({ node }) => node))];
+  return [
+    fail(
+      "agent.preferred",
+      `the other nodes prefer ${some(nodes)} to this node: ${some(losses.map(({ network, message }) => `${message} (network ${network})`))}`,
+      "Two Nodes claim the same, and the others give it to that one: they refuse this node, whose pods get no packets from pods elsewhere.",
+      `If that Node's machine is gone: kubectl delete node ${nodes.join(" ")}. If it runs, give one of the two machines another address (or its own name, MAC address or pod CIDR).`,
+    ),
+  ];
+}
+
+function outside(network: NetworkStatus | undefined): Finding[] {
+  const pods = network?.outside ?? [];
+  if (pods.length === 0) return [];
+  return [
+    fail(
+      "agent.outside",
+      some(
+        pods.map(({ pod, ip, why }) => `${pod} has ${ip}, ${why}`),
+        10,
+      ),
+      "The Node got another pod CIDR while these pods ran: the other nodes no longer send these addresses here, and another node's pods may get them.",
+      "Delete these pods, so that their controllers make them again: kubectl -n NAMESPACE delete pod NAME.",
+    ),
   ];
 }
 

@@ -286,3 +286,49 @@ describe("a node whose records are removed under running pods", () => {
       await the().deletePod(name);
     });
 });
+
+describe("a Node that comes back with another pod CIDR", () => {
+  const the = useLab({ nodes: 2 });
+  const outside = async (): Promise<string[]> => {
+    const { networks } = await the().status(the().node("node1"));
+    return (networks[0]?.outside ?? []).map(({ pod, ip }) => `${pod} ${ip}`);
+  };
+
+  it("says which pods have to be made again: status, doctor and an Event; and no more once they are", async () => {
+    await the().addPod("node1", "old1");
+    await the().addPod("node1", "old2");
+    assert.deepEqual(await outside(), []);
+    const node = nodeObject(the().context, 1) as KubeObject & { spec: { podCIDR: string; podCIDRs: string[] } };
+    const podCIDRs = node.spec.podCIDRs.map((cidr) => (cidr.includes(":") ? cidr : "10.244.99.0/24"));
+    await the().api.call("DELETE", "/api/v1/nodes/node1");
+    await the().api.call("POST", "/api/v1/nodes", { ...node, spec: { podCIDR: podCIDRs[0], podCIDRs } });
+    const wanted = ["old1", "old2"].flatMap((name) =>
+      the()
+        .ipsOf(name, "eth0")
+        .filter((ip) => !ip.includes(":"))
+        .map((ip) => `default/${name} ${ip}`),
+    );
+    let now: string[] = [];
+    await eventually(async () => (now = await outside()).join() === wanted.join(), { timeoutMs: 60_000 }).catch(() =>
+      assert.deepEqual(now, wanted),
+    );
+    const isTold = async (): Promise<boolean> => {
+      const { items } = await the().api.call<{ items: { reason: string; message: string }[] }>("GET", "/api/v1/events");
+      const found = items.filter(({ reason }) => reason === "SkylanePodsOutsideCidr");
+      assert.ok(found.length <= 1, JSON.stringify(found));
+      return found.some(({ message }) => /default\/old1 .*default\/old2 /.test(message));
+    };
+    await eventually(isTold, { timeoutMs: 20_000, message: "there is no Event" });
+    for (const name of ["old1", "old2"]) await the().deletePod(name);
+    await the().addPod("node1", "new1");
+    assert.ok(
+      the()
+        .ipsOf("new1", "eth0")
+        .some((ip) => ip.startsWith("10.244.99.")),
+    );
+    await eventually(async () => (await outside()).length === 0, {
+      timeoutMs: 30_000,
+      message: "the list does not end",
+    });
+  });
+});

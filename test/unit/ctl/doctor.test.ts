@@ -163,6 +163,34 @@ describe("doctor: the agent", () => {
     assert.match(only({ links: wide }, "device", "warn").cure ?? "", /1450/);
   });
 
+  it("has lost what another Node has as well, in any network", () => {
+    const { value } = healthy().agent as { value: AgentStatus };
+    const [network] = value.networks;
+    assert.ok(network);
+    const losses = [{ node: "twin", message: "VTEP address 172.30.0.11 of the older node twin" }];
+    for (const networks of [[{ ...network, losses }], [network, { ...network, network: "blue", losses }]]) {
+      const found = only({ agent: { value: { ...value, networks } } }, "agent.preferred", "fail");
+      assert.match(found.found, /prefer twin to this node: VTEP address 172\.30\.0\.11 of the older node twin/);
+      assert.match(found.found, new RegExp(`network ${networks.at(-1)?.network}`));
+      assert.match(found.cure ?? "", /kubectl delete node twin/);
+    }
+  });
+
+  it("has pods with addresses outside of its pod CIDRs", () => {
+    const { value } = healthy().agent as { value: AgentStatus };
+    const [network] = value.networks;
+    assert.ok(network);
+    const why = "outside of the node's pod CIDR 10.244.1.0/24";
+    const outside = ["a", "b"].map((name) => ({ pod: `shop/${name}`, ip: "10.244.9.7", why }));
+    const found = only(
+      { agent: { value: { ...value, networks: [{ ...network, outside }] } } },
+      "agent.outside",
+      "fail",
+    );
+    assert.match(found.found, /shop\/a has 10\.244\.9\.7, outside of .*, shop\/b has/);
+    assert.match(found.cure ?? "", /Delete these pods/);
+  });
+
   it("names the link where IPv6 does not fit, not the configuration that waits for it", () => {
     const { value } = healthy().agent as { value: AgentStatus };
     const [network] = value.networks;

@@ -24,6 +24,8 @@ const status: AgentStatus = {
           error: "ENOBUFS",
         },
       ],
+      losses: [{ node: "twin", message: "VTEP address 172.30.0.11 of the older node twin" }],
+      outside: [{ pod: "shop/a", ip: "10.244.9.7", why: "outside of the node's pod CIDR 10.244.1.0/24" }],
       refused: [{ node: "evil\u001b[2J", reason: "BadAnnotation", message: "not JSON\nat all" }],
       entries: { fdb: { expected: 2, present: 1 }, route: { expected: 4, present: 4 } },
       repairs: { total: 3, byKind: { route: 2, fdb: 1, address: 0 } },
@@ -47,6 +49,8 @@ describe("the status for people", () => {
       /^fdb +2 +1$/m,
       /^node2 +programmed +172\.30\.0\.12/m,
       /^node3 +error .* ENOBUFS$/m,
+      /^twin +VTEP address 172\.30\.0\.11 of the older node twin$/m,
+      /^shop\/a +10\.244\.9\.7 +outside of the node's pod CIDR 10\.244\.1\.0\/24$/m,
       /^Repairs: +3 \(route 2, fdb 1\)$/m,
     ])
       assert.match(text, line);
