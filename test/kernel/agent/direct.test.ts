@@ -33,7 +33,7 @@ describe("direct routing", function () {
   const tunnelled = (to: TestNode): string[] =>
     to.podCidrs.map((cidr) => `${cidr.slice(0, cidr.indexOf("/"))} sky.4096 83`);
   const goes = (from: TestNode, to: TestNode, how: (to: TestNode) => string[]): Promise<unknown> =>
-    eventuallyHolds(() => assert.deepEqual(ways(from, to), how(to)), { timeoutMs: 10_000 });
+    eventuallyHolds(() => assert.deepEqual(ways(from, to), how(to)), { timeoutMs: 30_000 });
   /** Puts a peer behind the router, as far as a node's own route goes, or takes it back. */
   const behind = (node: TestNode, peer: TestNode, op: "add" | "del"): void => {
     for (const [i, ip] of peer.ips.entries())

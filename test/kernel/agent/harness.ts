@@ -310,7 +310,7 @@ export class TestNode {
   }
 
   /** Waits until `/readyz` says yes with exactly these peers programmed. */
-  async ready(peers: readonly string[] = [], timeoutMs = 20_000): Promise<AgentStatus> {
+  async ready(peers: readonly string[] = [], timeoutMs = 60_000): Promise<AgentStatus> {
     let last: unknown;
     const wanted = [...peers].sort().join();
     try {

@@ -11,7 +11,7 @@ import { Fabric, type TestNode } from "./harness.ts";
 /** Attachments that may still be in the making are left alone for five seconds. */
 const GROWN_UP_MS = 5_500;
 /** Well under the ten seconds of the slow look, and far more than a busy machine needs. */
-const SOON = { timeoutMs: 8_000 };
+const SOON = { timeoutMs: 20_000 };
 /** What the kernel does not announce is found by the slow look. */
 const LATER = { timeoutMs: 40_000 };
 

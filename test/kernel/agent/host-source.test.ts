@@ -55,10 +55,10 @@ describe("the host's way to its pods", function () {
 
   it("is there again when the address has been away, and with it the routes that the kernel took", async () => {
     n1.ns.exec("ip", "link", "del", "sky.4096");
-    await eventually(() => sources().join() === OVERLAY.join(), { timeoutMs: 20_000 });
+    await eventually(() => sources().join() === OVERLAY.join(), { timeoutMs: 60_000 });
     reached();
     n1.ns.exec("ip", "addr", "del", "10.244.1.0/32", "dev", "sky.4096");
-    await eventually(() => sources().join() === OVERLAY.join(), { timeoutMs: 20_000 });
+    await eventually(() => sources().join() === OVERLAY.join(), { timeoutMs: 60_000 });
     reached();
   });
 
@@ -73,7 +73,7 @@ describe("the host's way to its pods", function () {
     }
     assert.deepEqual(sources(), [undefined, undefined]);
     n1.start();
-    await eventually(() => sources().join() === OVERLAY.join(), { timeoutMs: 20_000 });
+    await eventually(() => sources().join() === OVERLAY.join(), { timeoutMs: 60_000 });
     reached();
     assert.ok(!n1.log.includes("had changed"), n1.log);
   });

@@ -140,7 +140,7 @@ describe("agents of a cluster", function () {
       const before = await repairs();
       n1.ns.exec(command, ...args);
       await eventually(() => n1.entries().join("\n") === wanted.join("\n"), {
-        timeoutMs: 8_000, // a loaded machine takes its time, and no timer looks at the kernel this soon
+        timeoutMs: 20_000, // a loaded machine takes its time, and no timer looks at the kernel this soon
         message: `not repaired: ${command} ${args.join(" ")}`,
       });
       await eventually(async () => (await repairs()) > before, {
@@ -155,7 +155,7 @@ describe("agents of a cluster", function () {
 
   it("switch forwarding back on", async () => {
     n1.ns.exec("sysctl", "-qw", "net.ipv4.ip_forward=0");
-    await eventually(() => n1.ns.exec("sysctl", "-n", "net.ipv4.ip_forward").trim() === "1", { timeoutMs: 20_000 });
+    await eventually(() => n1.ns.exec("sysctl", "-n", "net.ipv4.ip_forward").trim() === "1", { timeoutMs: 60_000 });
   });
 
   it("follow their own MTU and underlay address", async () => {

@@ -38,7 +38,7 @@ describe("an underlay that is too narrow for IPv6", function () {
     eventually(
       async () => (await deviceCheck())?.ok === false && readFileSync(n1.published, "utf8").includes("narrow"),
       {
-        timeoutMs: 20_000,
+        timeoutMs: 60_000,
       },
     );
 
@@ -70,8 +70,8 @@ describe("an underlay that is too narrow for IPv6", function () {
     n1.ns.exec("ip", "link", "del", "sky.4096");
     for (const file of [n1.conflist, n1.published]) rmSync(file, { force: true });
     n1.start();
-    await eventually(async () => (await deviceCheck())?.ok === false, { timeoutMs: 20_000 });
-    await eventually(() => n1.entries().some((line) => line.startsWith("10.244.2.0/24")), { timeoutMs: 20_000 });
+    await eventually(async () => (await deviceCheck())?.ok === false, { timeoutMs: 60_000 });
+    await eventually(() => n1.entries().some((line) => line.startsWith("10.244.2.0/24")), { timeoutMs: 60_000 });
     assert.match((await deviceCheck())?.message ?? "", NAMES_THE_LINK);
     assert.equal((await n1.get("/readyz")).status, 503);
     n1.ns.exec("ip", "link", "set", "eth0", "mtu", "1500");

@@ -37,7 +37,7 @@ describe("the Node's condition NetworkUnavailable", function () {
     await n1.register({ podCidrs: [] });
     await set(n1, CLOUD, READY);
     n1.start();
-    await eventually(() => n1.log.includes("has no pod CIDR"), { timeoutMs: 20_000 });
+    await eventually(() => n1.log.includes("has no pod CIDR"), { timeoutMs: 60_000 });
     assert.equal((await unavailable(n1))?.status, "True");
     await fabric.patchNode("n1", { spec: { podCIDR: n1.podCidrs[0], podCIDRs: n1.podCidrs } });
     await n1.ready();
@@ -46,7 +46,7 @@ describe("the Node's condition NetworkUnavailable", function () {
         const condition = await unavailable(n1);
         return condition?.status === "False" ? condition : undefined;
       },
-      { timeoutMs: 20_000 },
+      { timeoutMs: 60_000 },
     );
     assert.equal(after.reason, "SkylaneIsUp");
     assert.match(after.message, /data path works/);

@@ -91,6 +91,6 @@ describe("what a hostile pod sends for and from many addresses", () => {
     const [ip] = ips as [string];
     const { 2: device } = (await the().exec("node1", "ip", "neigh", "show", "nud", "permanent", ip)).split(" ");
     await the().exec("node1", "ip", "neigh", "del", ip, "dev", device as string);
-    await eventually(permanent, { timeoutMs: 5_000, message: "a deleted neighbour is not back" });
+    await eventually(permanent, { timeoutMs: 20_000, message: "a deleted neighbour is not back" });
   });
 });

@@ -71,7 +71,7 @@ describe("a bridged pod network", () => {
     await inPod("lan1", "ip", "link", "set", "net1", "address", "02:00:00:00:00:99");
     await assert.rejects(inPod("lan1", "ping", "-n", "-c1", "-W1", "-I", "net1", ip));
     await inPod("lan1", "ip", "link", "set", "net1", "address", mac);
-    await eventually(() => reaches("lan1", ip), { timeoutMs: 5_000, message: "lan1 is not back" });
+    await eventually(() => reaches("lan1", ip), { timeoutMs: 20_000, message: "lan1 is not back" });
   });
 
   it("is looked after by an agent that starts again, and no packet is lost", async () => {
@@ -92,7 +92,7 @@ describe("a bridged pod network", () => {
   it("forgets a pod that goes", async () => {
     await the().deletePod("lan4");
     await eventually(async () => (await endpoints())["node1"]?.length === 1, {
-      timeoutMs: 5_000,
+      timeoutMs: 20_000,
       message: "the endpoint of a deleted pod is still published",
     });
   });
@@ -100,7 +100,7 @@ describe("a bridged pod network", () => {
   it("goes with its last pods, and leaves nothing", async () => {
     for (const node of [1, 2, 3]) await the().deletePod(`lan${node}`);
     await eventually(async () => Object.keys(await endpoints()).length === 0, {
-      timeoutMs: 10_000,
+      timeoutMs: 30_000,
       message: "endpoints are left",
     });
     const left = (await the().exec("node1", "ls", "/run/netns")).split("\n").filter((name) => name.startsWith("sky-"));

@@ -125,7 +125,7 @@ describe("a cluster of three nodes", () => {
           await the().checkPod("n1-a");
           return true;
         },
-        { timeoutMs: 10_000, message: "the pod's link was not put right" },
+        { timeoutMs: 30_000, message: "the pod's link was not put right" },
       );
       for (const to of pod.ips) {
         const { error } = await the().pingFrom(the().pod("n2-a"), to);
@@ -140,7 +140,7 @@ describe("a cluster of three nodes", () => {
     const pod = await the().addPod("node4");
     assert.deepEqual(await lost(the()), []);
     await the().removeNode("node4");
-    await forgotten(the(), "node4", { timeoutMs: 10_000 });
+    await forgotten(the(), "node4", { timeoutMs: 30_000 });
     for (const name of ["node1", "node2", "node3"]) {
       const routes = await the().exec(name, "ip", "route", "show", "proto", "83");
       assert.ok(!routes.includes("10.244.4."), routes);
@@ -182,8 +182,8 @@ describe("a cluster of three nodes", () => {
       assert.equal(await reaches(one, two), false);
       assert.equal(await reaches(one, three), true);
       assert.deepEqual(await the().heal(), ["node2"]);
-      await eventually(() => reaches(one, two), { timeoutMs: 10_000 });
-      await eventually(async () => (await lost(the())).length === 0, { timeoutMs: 10_000 });
+      await eventually(() => reaches(one, two), { timeoutMs: 30_000 });
+      await eventually(async () => (await lost(the())).length === 0, { timeoutMs: 30_000 });
     });
   }
 
@@ -277,7 +277,7 @@ describe("a cluster of three nodes", () => {
         for (const node of the().nodes()) {
           const refusal = await eventually(
             async () => (await the().status(node)).networks[0]?.refused.find((r) => r.node === "mallory"),
-            { timeoutMs: 5000, message: `${node.name} refuses nobody` },
+            { timeoutMs: 20_000, message: `${node.name} refuses nobody` },
           );
           assert.match(refusal.reason, /^[a-zA-Z-]+$/);
           assert.ok(refusal.message.length > 0 && refusal.message.length < 1000, refusal.message);

@@ -64,7 +64,7 @@ describe("three hundred pod networks at once", function () {
       const [ip] = the().ipsOf(podOf(other, network), ifnameOf(network)) as [string];
       const pod = the().pod(podOf("node1", network));
       await eventually(async () => (await the().pingFrom(pod, ip, 500)).rttMs !== undefined, {
-        timeoutMs: 10_000,
+        timeoutMs: 30_000,
         message: `${nameOf(network)}: ${pod.name} does not reach ${ip} on ${other}`,
       });
     }
@@ -84,7 +84,7 @@ describe("three hundred pod networks at once", function () {
       const spaces = async () =>
         (await the().exec(node.name, "ls", "/run/netns")).split("\n").filter((one) => one.startsWith("sky-"));
       await eventually(async () => (await spaces()).length === 0, {
-        timeoutMs: 10_000,
+        timeoutMs: 30_000,
         message: `${node.name} has namespaces left`,
       });
       const status = await the().status(node);
