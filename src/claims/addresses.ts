@@ -5,7 +5,8 @@
  * Why no live claim loses an entry: one is replaced or removed only after its claim was looked for and found gone, or with
  * another address for good (`stillHolds`), both of which are final; and a block is deleted only in the version that was read
  * without entries. Why no address is in two blocks: a block's first entry is written only when no older block overlaps it
- * (`olderOverlap`), together with the annotation that keeps its place in the order of creation.
+ * (`olderOverlap`), together with the annotation that keeps its place in the order of creation, and with the entries of all claims
+ * whose status names an address of it: somebody may have deleted the block that had them.
  */
 import { bigIntToIp, cidrContains, cidrsOverlap, familyOf, ipToBigInt } from "../addr/index.ts";
 import {
@@ -24,7 +25,7 @@ import {
 } from "../blocks/index.ts";
 import { podSpan } from "../ipam/index.ts";
 import type { IPClaimInfo } from "../networks/index.ts";
-import { claimBlocks, freeEntries, named, writeEntries } from "./entries.ts";
+import { claimBlocks, entriesByStatus, freeEntries, named, writeEntries } from "./entries.ts";
 import { addressOf, entryOfMac, otherWithMac } from "./macs.ts";
 import { type ClaimObjects, holderOf, holderText, stillHolds } from "./objects.ts";
 
@@ -190,7 +191,7 @@ export class ClaimAddresses {
    * @param older told of an older block that this one had to yield to. @throws BlockError `refused`: another claim has it
    */
   async #enter(block: Block, ip: string, holder: string, older: (other: Block) => void): Promise<boolean> {
-    const { blocks, inUse } = this.#o;
+    const { network, blocks, claims, inUse } = this.#o;
     const now = block.addresses[ip];
     if (now === holder) return true;
     if (now !== undefined) {
@@ -208,6 +209,11 @@ export class ClaimAddresses {
         older(other);
         return false;
       }
+      const doing = `cannot see which claims have addresses of block ${block.cidr} of network ${network}`;
+      const entries = entriesByStatus(await calling(doing, () => claims.list()), block, holder);
+      const isFree = entries[ip] === undefined || entries[ip] === holder;
+      const written = await writeEntries(blocks, block, isFree ? { ...entries, [ip]: holder } : entries);
+      return written && isFree; // otherwise look again, at who has it
     }
     return writeEntries(blocks, block, { ...block.addresses, [ip]: holder });
   }

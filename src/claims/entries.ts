@@ -2,12 +2,13 @@
  * Entries of claims' blocks, address (macs.ts for MAC addresses) → NAMESPACE/NAME/UID: read as they are now, written over what
  * was read, freed after their claims.
  */
+import { cidrContains } from "../addr/index.ts";
 import { type Block, type BlockObjects, calling, keepingOrder, readBlocks, unavailable } from "../blocks/index.ts";
 import { podSpan } from "../ipam/index.ts";
 import { ApiError } from "../kube/index.ts";
 import { NETWORK_LABEL, NODE_LABEL } from "../networks/index.ts";
-import { addressOf } from "./macs.ts";
-import { type ClaimObjects, holderOf, stillHolds } from "./objects.ts";
+import { addressOf, entryOfMac, readable } from "./macs.ts";
+import { type ClaimObjects, holderOf, holderText, stillHolds } from "./objects.ts";
 
 /** Blocks that are no node's have this selector. */
 export const WITHOUT_NODE = `!${NODE_LABEL}`;
@@ -28,6 +29,28 @@ const firstOf = ({ cidr }: Block): bigint => podSpan(cidr).first;
 export function named(entry: string): string {
   const { namespace, name } = holderOf(entry);
   return `${namespace}/${name}`;
+}
+
+/**
+ * Entries that a block has when it has all: those of the claims whose status names an address of it. So one that somebody deleted
+ * comes back whole, whoever's claim is the first to need it.
+ * @param objects the claims of all networks as they are now. @param last wins where two name one address
+ */
+export function entriesByStatus(
+  objects: readonly unknown[],
+  { network, cidr }: Pick<Block, "network" | "cidr">,
+  last: string,
+): Record<string, string> {
+  const entries: Record<string, string> = {};
+  for (const claim of objects.flatMap(readable)) {
+    if (claim.network !== network) continue;
+    const holder = holderText(claim);
+    const { ips, mac } = claim.status;
+    // A MAC address that was not asked for has no entry.
+    for (const key of [...ips, ...(mac !== undefined && mac === claim.mac ? [entryOfMac(mac)] : [])])
+      if (cidrContains(cidr, key) && (entries[key] === undefined || holder === last)) entries[key] = holder;
+  }
+  return entries;
 }
 
 /**

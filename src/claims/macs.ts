@@ -43,7 +43,7 @@ export const claimWithMac = (objects: readonly unknown[], network: string, mac: 
   objects.flatMap(readable).find((one) => one.network === network && macOf(one) === mac);
 
 /** One that makes no sense has got nothing. */
-function readable(object: unknown): IPClaimInfo[] {
+export function readable(object: unknown): IPClaimInfo[] {
   try {
     return [parseIPClaim(object)];
   } catch (error) {

@@ -236,6 +236,36 @@ describe("what a claim gives", () => {
     assert.deepEqual(Object.keys(world.entries()).sort(), given?.ips.toSorted());
   });
 
+  it("is nobody else's while its block is deleted: the block comes back whole, whoever needs it first", async () => {
+    const mac = "02:00:00:00:00:07";
+    for (const asked of [{}, { ips: ["10.1.0.77"] }, { mac }, { ips: ["10.1.0.77", "fd00:1::77"], mac }]) {
+      const world = new World();
+      world.make("db", asked);
+      world.make("web");
+      const n1 = world.on("n1");
+      const of = (name: string) => n1.forPod({ ...DB, claimName: name });
+      const [db, web] = [await of("db"), await of("web")];
+      const before = world.entries();
+      const lose = (): void => {
+        for (const { name } of world.blocks.blocks()) world.blocks.remove(name);
+      };
+      lose();
+      world.make("new");
+      const given = await of("new");
+      assert.ok(given?.ips.every((ip) => before[ip] === undefined));
+      lose();
+      world.make("greedy", { ips: db?.ips.slice(0, 1) ?? [] });
+      await assert.rejects(of("greedy"), isKind("refused", /shop\/greedy .* which IPClaim shop\/db has/));
+      lose();
+      world.make("mac", { mac });
+      if ("mac" in asked) await assert.rejects(of("mac"), isKind("refused", /shop\/mac .* which IPClaim shop\/db has/));
+      else await of("mac");
+      assert.deepEqual([await of("db"), await of("web"), await of("new")], [db, web, given]);
+      for (const [ip, holder] of Object.entries(before)) assert.equal(world.entries()[ip], holder, ip);
+      assert.deepEqual(await world.sweep(), []);
+    }
+  });
+
   it("is finished by the next one after a crash between block and status", async () => {
     const world = new World();
     world.make("db", { podName: "db-0" });
