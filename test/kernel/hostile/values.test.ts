@@ -87,7 +87,8 @@ const SHAPES: Case[] = [
   [(entry) => whole(entry, `"later":"${"x".repeat(128 * 1024)}"`), /BadAnnotation: .*longer than/],
 ];
 
-describe("values at their bounds that a hostile node announces", () => {
+describe("values at their bounds that a hostile node announces", function () {
+  this.timeout(300_000);
   const the = useLab({ nodes: 3 });
   let mallory: HostileNode;
   let honest: Entry;
