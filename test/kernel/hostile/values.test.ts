@@ -1,10 +1,13 @@
 import assert from "node:assert/strict";
+import { setTimeout as delay } from "node:timers/promises";
 import { VTEP_ANNOTATION } from "../../../src/overlay/index.ts";
 import { eventuallyHolds } from "../../support/eventually.ts";
 import { lost, useLab } from "../lab/support.ts";
 import { attack, type Entry, type HostileNode, hostileNode } from "./support.ts";
 
 const HONEST = ["node1", "node2"];
+/** A Node that changes more often is damped, each change later than the one before (agent/damper.ts); that is flapping.test.ts's. */
+const PACE_MS = 1_200;
 const PATIENT = { timeoutMs: 60_000, intervalMs: 100 };
 
 /** What is announced, and by which words node3 is refused; undefined where it is a peer all the same, by the MAC that it announces. */
@@ -133,9 +136,11 @@ describe("values at their bounds that a hostile node announces", function () {
       // Where it is not refused, an announcement is known by its MAC.
       const mac = `02:00:00:00:ab:${n + 10}`;
       const entry = { ...honest, mac, ...(typeof change === "object" && change) };
+      const paced = delay(PACE_MS);
       try {
         await mallory.announce(typeof change === "function" ? change(entry) : JSON.stringify({ default: entry }));
         await unharmed(entry.mac, refused);
+        await paced;
       } catch (cause) {
         throw new Error(`case ${n}: ${String(change).slice(0, 200)} ${JSON.stringify(change)}`, { cause });
       }
