@@ -10,7 +10,6 @@ import { VTEP_ANNOTATION } from "../overlay/index.ts";
 import { GoneFiles } from "../sys/index.ts";
 import { type CachedInputs, cachePath, CacheWriter, loadCache } from "./cache.ts";
 import { ClusterView } from "./cluster.ts";
-import { unserved } from "./defined-networks.ts";
 import { NodeFiles } from "./disk/node-files.ts";
 import { DiskUpkeep } from "./disk/upkeep.ts";
 import { Housekeeping } from "./housekeeping.ts";
@@ -154,7 +153,7 @@ export class Agent {
       config,
       log,
       defined,
-      unserved,
+      unserved: (network) => this.#networks.unserved(network),
       namespace: ownNamespace(process.env),
     });
     this.#closers.push(() => this.#statuses.stop());

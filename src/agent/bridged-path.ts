@@ -152,6 +152,11 @@ export class BridgedPath implements MemberPath {
     this.#workloads.adopt();
   }
 
+  /** Nodes have other blocks, or claims others, than before. */
+  blocksChanged(): void {
+    this.#workloads.blocksChanged();
+  }
+
   /** Pods may have gone. */
   refresh(): void {
     this.#workloads.refresh();

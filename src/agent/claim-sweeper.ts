@@ -4,18 +4,12 @@
  * at the begin and once an hour. Nothing depends on it: where there is no room, a new claim frees what it needs by itself.
  */
 import { blockObjects } from "../blocks/index.ts";
-import { claimObjects, networksWithClaims, sweepClaims } from "../claims/index.ts";
+import { claimObjects, networksWithClaims, readClaim, sweepClaims, UnusableClaim } from "../claims/index.ts";
 import { type KubeClient, listObjects, ObjectReflector } from "../kube/index.ts";
 import type { Logger } from "../log/index.ts";
-import {
-  IP_CLAIMS,
-  NETWORK_ENDPOINTS,
-  NETWORK_LABEL,
-  ObjectError,
-  parseIPClaim,
-  parseNetworkEndpoints,
-} from "../networks/index.ts";
+import { IP_CLAIMS, NETWORK_ENDPOINTS, NETWORK_LABEL, ObjectError, parseNetworkEndpoints } from "../networks/index.ts";
 import { Task, type RetryPause } from "../task/index.ts";
+import { ClaimFaults } from "./claim-faults.ts";
 
 /**
  * From a deletion to the look, in milliseconds: a pod that was about to get the claim's addresses meanwhile has published its
@@ -35,6 +29,8 @@ interface SeenClaim {
   uid: string;
   resourceVersion: string;
   network: string;
+  /** Why nobody can have it; its network is "" then. */
+  fault?: UnusableClaim;
 }
 
 export interface ClaimSweeperOptions {
@@ -49,6 +45,7 @@ export class ClaimSweeper {
   readonly #o: ClaimSweeperOptions;
   readonly #claims: ObjectReflector<SeenClaim>;
   readonly #task: Task;
+  readonly #faults: ClaimFaults;
   /** Networks that lost a claim. */
   readonly #due = new Set<string>();
   /** All networks are to be looked at. */
@@ -59,7 +56,9 @@ export class ClaimSweeper {
   constructor(options: ClaimSweeperOptions) {
     this.#o = options;
     const { client, log, timings } = options;
-    const same = (a: SeenClaim, b: SeenClaim): boolean => a.uid === b.uid && a.network === b.network;
+    this.#faults = new ClaimFaults(client, log);
+    const same = (a: SeenClaim, b: SeenClaim): boolean =>
+      a.uid === b.uid && a.network === b.network && (!b.fault || a.resourceVersion === b.resourceVersion);
     this.#claims = new ObjectReflector(client, { what: "claims", path: IP_CLAIMS, parse: seen, same }, { log });
     this.#task = new Task(
       () => this.#attempt(),
@@ -72,9 +71,11 @@ export class ClaimSweeper {
 
   start(): void {
     const { soonMs = SOON_MS, everyMs = EVERY_MS } = this.#o.timings ?? {};
-    this.#claims.onChange(({ changed, removed }) => {
+    this.#claims.onChange(({ added, changed, removed }) => {
+      for (const { fault } of [...added, ...changed.map(({ after }) => after)]) if (fault) this.#faults.tell(fault);
       // One that was made anew has another uid: the one before is gone.
-      for (const { network } of [...removed, ...changed.map(({ before }) => before)]) this.#due.add(network);
+      for (const { network } of [...removed, ...changed.map(({ before }) => before)])
+        if (network !== "") this.#due.add(network);
       if (this.#due.size > 0) this.#task.want(soonMs);
     });
     this.#claims.start();
@@ -89,7 +90,7 @@ export class ClaimSweeper {
   async stop(): Promise<void> {
     this.#stopped = true;
     clearInterval(this.#interval);
-    await Promise.all([this.#task.stop(), this.#claims.stop()]);
+    await Promise.all([this.#task.stop(), this.#faults.stop(), this.#claims.stop()]);
   }
 
   async #attempt(): Promise<void> {
@@ -142,8 +143,15 @@ export class ClaimSweeper {
 }
 
 function seen(object: unknown): SeenClaim {
-  const { namespace, name, uid, resourceVersion, network } = parseIPClaim(object);
-  return { namespace, name, uid, resourceVersion, network };
+  try {
+    const { namespace, name, uid, resourceVersion, network } = readClaim(object);
+    return { namespace, name, uid, resourceVersion, network };
+  } catch (error) {
+    if (!(error instanceof UnusableClaim) || error.claim.namespace === "") throw error;
+    const { uid } = (object as { metadata: { uid: string } }).metadata;
+    const { namespace, name, resourceVersion } = error.claim;
+    return { namespace, name, uid, resourceVersion, network: "", fault: error };
+  }
 }
 
 /** Addresses of a node's endpoints; none of an object that makes no sense, since no node believes it. */

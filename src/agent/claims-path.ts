@@ -188,6 +188,11 @@ export class ClaimsPath implements MemberPath {
     this.#workloads.adopt();
   }
 
+  /** Nodes have other blocks, or claims others, than before. */
+  blocksChanged(): void {
+    if (this.#following) this.#workloads.blocksChanged();
+  }
+
   /** Pods may have gone. */
   refresh(): void {
     // Those without a claim leave nothing to be told.

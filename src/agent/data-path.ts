@@ -38,6 +38,8 @@ export interface MemberPath extends DataPath {
   adopt(): void;
   /** Pods may have gone. */
   refresh(): void;
+  /** Nodes have other blocks, or claims others, than before. */
+  blocksChanged(): void;
   /** Whether an endpoint on any node has an IP or MAC address. */
   knows(address: string): boolean | Promise<boolean>;
   /** The same, in a network whose endpoints are all published; whoever asks cannot wait. */

@@ -1,28 +1,48 @@
 /** The pod networks beside the default one that are defined, and which of them can be. */
 import type { AgentConfig } from "../config/index.ts";
-import { type KubeClient, ObjectReflector } from "../kube/index.ts";
+import { type KubeClient, metaOf, ObjectReflector } from "../kube/index.ts";
 import type { Logger } from "../log/index.ts";
-import { parsePodNetwork, POD_NETWORKS, type PodNetworkInfo, resolveConflicts, sameObject } from "../networks/index.ts";
+import {
+  ObjectError,
+  type Obstacle,
+  parsePodNetwork,
+  POD_NETWORKS,
+  type PodNetworkInfo,
+  resolveConflicts,
+  sameObject,
+} from "../networks/index.ts";
+import { type ClusterAddresses, overlapsWithCluster } from "./network-overlaps.ts";
 import type { Defined } from "./pod-wishes.ts";
 
 export interface DefinedNetworksOptions {
   config: Pick<AgentConfig, "network">;
   log: Logger;
   client: KubeClient;
+  /** The cluster's own addresses; undefined before they are known. */
+  cluster: () => ClusterAddresses | undefined;
   event: (type: "Normal" | "Warning", reason: string, message: string) => void;
+}
+
+/** A definition, or why it is none. */
+interface Definition {
+  name: string;
+  uid: string;
+  resourceVersion: string;
+  info?: PodNetworkInfo;
+  fault?: string;
 }
 
 /** Watches them from {@link start} to {@link stop}. */
 export class DefinedNetworks implements Defined {
   readonly #options: DefinedNetworksOptions;
-  readonly #objects: ObjectReflector<PodNetworkInfo>;
+  readonly #objects: ObjectReflector<Definition>;
   #defaultVni: number | undefined;
   #accepted = new Map<string, PodNetworkInfo>();
   #refused = new Map<string, string>();
 
   constructor(options: DefinedNetworksOptions) {
     this.#options = options;
-    const source = { what: "pod networks", path: POD_NETWORKS, parse: parsePodNetwork, same: sameObject };
+    const source = { what: "pod networks", path: POD_NETWORKS, parse: definitionOf, same: sameDefinition };
     this.#objects = new ObjectReflector(options.client, source, { log: options.log });
   }
 
@@ -50,9 +70,22 @@ export class DefinedNetworks implements Defined {
     return this.#accepted;
   }
 
-  /** Those that cannot be, and why. */
+  /** Those that no pod may come into, and why. */
   get refused(): ReadonlyMap<string, string> {
     return this.#refused;
+  }
+
+  /** The cluster's own addresses may be others now. */
+  look(): void {
+    if (this.known) this.#choose();
+  }
+
+  /** Why a network has no part on any node, for its status; undefined when it has. */
+  unserved(network: PodNetworkInfo): Obstacle | undefined {
+    const message = unserved(network);
+    if (message !== undefined) return { reason: "Unserved", message };
+    const overlap = this.#overlapsOf([network]).get(network.name);
+    return overlap === undefined ? undefined : { reason: "Overlap", message: overlap };
   }
 
   /** The API server has said which there are. */
@@ -68,15 +101,19 @@ export class DefinedNetworks implements Defined {
 
   #choose(): void {
     const { config, log, event } = this.#options;
-    const defined = [...this.#objects.objects.values()].filter(({ name }) => name !== config.network);
+    const objects = [...this.#objects.objects.values()].filter(({ name }) => name !== config.network);
+    const defined = objects.flatMap((one) => one.info ?? this.#before(one) ?? []);
     const { accepted, refused } = resolveConflicts(defined, this.#defaultVni);
     const refusals = new Map(refused.map(({ network, message }) => [network.name, message]));
+    for (const { name, fault } of objects) if (fault !== undefined) refusals.set(name, fault);
     for (const [name, network] of accepted) {
       const message = unserved(network);
       if (message === undefined) continue;
       accepted.delete(name);
       refusals.set(name, message);
     }
+    // Accepted all the same: pods that are in one already keep it, and no others come.
+    for (const [name, message] of this.#overlapsOf(accepted.values())) refusals.set(name, message);
     for (const [name, message] of refusals) {
       if (this.#refused.get(name) === message) continue;
       log.warn(message);
@@ -85,10 +122,34 @@ export class DefinedNetworks implements Defined {
     this.#accepted = accepted;
     this.#refused = refusals;
   }
+
+  /** What one that makes no sense now was before: pods that are in it keep it. */
+  #before({ name, uid }: Definition): PodNetworkInfo | undefined {
+    const before = this.#accepted.get(name);
+    return before?.uid === uid ? before : undefined;
+  }
+
+  #overlapsOf(networks: Iterable<PodNetworkInfo>): Map<string, string> {
+    const cluster = this.#options.cluster();
+    return cluster ? overlapsWithCluster(networks, cluster) : new Map();
+  }
 }
 
 /** Why this release has no part in a network, in words; undefined when it has. */
-export function unserved({ name, directRouting }: PodNetworkInfo): string | undefined {
+function unserved({ name, directRouting }: PodNetworkInfo): string | undefined {
   if (directRouting !== "auto") return undefined;
   return `PodNetwork ${name} has directRouting: auto, which only the default network can have: in its namespace there is no underlay`;
 }
+
+function definitionOf(object: unknown): Definition {
+  const { name, uid, resourceVersion } = metaOf(object);
+  try {
+    return { name, uid, resourceVersion, info: parsePodNetwork(object) };
+  } catch (error) {
+    if (error instanceof ObjectError) return { name, uid, resourceVersion, fault: error.message };
+    throw error;
+  }
+}
+
+const sameDefinition = (a: Definition, b: Definition): boolean =>
+  a.uid === b.uid && a.fault === b.fault && (a.info && b.info ? sameObject(a.info, b.info) : a.info === b.info);

@@ -22,6 +22,7 @@ import {
   NETWORK_ENDPOINTS,
   NETWORK_LABEL,
   type NetworkEndpoints,
+  ObjectError,
   parseNetworkEndpoints,
   type PodNetworkInfo,
   sameObject,
@@ -127,6 +128,11 @@ export class EndpointBook {
     return lists;
   }
 
+  /** When a node's object was made, RFC 3339; "" where it has none. */
+  since(node: string): string {
+    return this.#seen.objects.get(endpointsName(this.#options.info.name, node))?.creationTimestamp ?? "";
+  }
+
   /** Sets our own endpoints, to be published. */
   set(own: ReadonlyMap<string, Endpoint>): void {
     const object = this.#seen.objects.get(this.#name);
@@ -163,7 +169,7 @@ export class EndpointBook {
   async remove(): Promise<void> {
     const { client } = this.#options;
     const there = await this.#read();
-    if (there) await deleteObject(client, NETWORK_ENDPOINTS, this.#name, there.object.uid);
+    if (there) await deleteObject(client, NETWORK_ENDPOINTS, this.#name, there.uid);
   }
 
   /** Whoever deletes our object, or brings an older one back, cuts our pods off: it is put back at once. */
@@ -194,11 +200,12 @@ export class EndpointBook {
     this.#macs = new Set((JSON.parse(text) as Endpoint[]).map(({ mac }) => mac));
   }
 
-  async #read(): Promise<{ object: NetworkEndpoints; owners: string[] } | undefined> {
+  /** Our object as it is now: whatever somebody wrote into it, its name makes it ours to write over. @throws ApiError */
+  async #read(): Promise<Ours | undefined> {
     const object = await getObject(this.#options.client, NETWORK_ENDPOINTS, this.#name);
     if (object === undefined) return undefined;
-    const { ownerReferences = [] } = (object as { metadata: { ownerReferences?: { uid: string }[] } }).metadata;
-    return { object: parseNetworkEndpoints(object), owners: ownerReferences.map(({ uid }) => uid) };
+    const { uid, resourceVersion, ownerReferences = [] } = (object as { metadata: OursMeta }).metadata;
+    return { uid, resourceVersion, owners: ownerReferences.map((one) => one.uid), text: readable(object) };
   }
 
   /** One request as a rule: over the version that we have seen. Where that is not the latest, the latest is read. */
@@ -216,7 +223,7 @@ export class EndpointBook {
       } catch (error) {
         if (!(error instanceof ApiError && (error.status === 409 || error.status === 404 || error.status === 0)))
           throw error;
-        await this.#put(object, (await this.#read())?.object.resourceVersion);
+        await this.#put(object, (await this.#read())?.resourceVersion);
       }
     } else if (await this.#putBack(object, text))
       log.warn("put this node's endpoints of a network back, which somebody had changed", { network: info.name });
@@ -233,9 +240,9 @@ export class EndpointBook {
   async #putBack(object: Readonly<Record<string, unknown>>, text: string): Promise<boolean> {
     const { uid } = this.#options.node;
     const there = await this.#read();
-    this.#version = there?.object.resourceVersion;
+    this.#version = there?.resourceVersion;
     const owned = there?.owners.join() === (uid ?? "");
-    if (there && owned && textOf(there.object.endpoints) === text) return false;
+    if (there && owned && there.text === text) return false;
     await this.#put(object, this.#version);
     return true;
   }
@@ -248,7 +255,7 @@ export class EndpointBook {
     const now = await (resourceVersion === undefined
       ? createObject(client, NETWORK_ENDPOINTS, body)
       : replaceObject(client, NETWORK_ENDPOINTS, body));
-    this.#version = parseNetworkEndpoints(now).resourceVersion;
+    this.#version = (now as { metadata: OursMeta }).metadata.resourceVersion;
   }
 
   /** An object without what it has outside of the network: looked at once, when it comes, as thousands are gone through at every change. */
@@ -263,6 +270,29 @@ export class EndpointBook {
       log.warn(`node ${object.node} publishes endpoints outside of ${where}; they are passed over`);
     }
     return { ...object, endpoints };
+  }
+}
+
+interface OursMeta {
+  uid: string;
+  resourceVersion: string;
+  ownerReferences?: { uid: string }[];
+}
+
+/** Our object as the API server has it. */
+interface Ours extends Pick<OursMeta, "uid" | "resourceVersion"> {
+  /** uids of its owners. */
+  owners: string[];
+  /** Its endpoints; undefined when they make no sense. */
+  text: string | undefined;
+}
+
+function readable(object: unknown): string | undefined {
+  try {
+    return textOf(parseNetworkEndpoints(object).endpoints);
+  } catch (error) {
+    if (error instanceof ObjectError) return undefined;
+    throw error;
   }
 }
 

@@ -1,7 +1,7 @@
 /** Addresses of a pod network on this node: the blocks that it has claimed, and the claims of its pods. */
 import { BlockClaims, blockObjects, type Followed } from "../blocks/index.ts";
 import type { Linked } from "../cni/index.ts";
-import { claimObjects, Claims } from "../claims/index.ts";
+import { claimObjects, type ClaimPlaces, Claims } from "../claims/index.ts";
 import type { Ipam } from "../ipam/index.ts";
 import type { KubeClient, ObjectReflector } from "../kube/index.ts";
 import type { NetworkBlock, PodNetworkInfo } from "../networks/index.ts";
@@ -16,6 +16,8 @@ export interface MemberAddressesOptions {
   own: Pick<ObjectReflector<NetworkBlock>, "objects">;
   /** The blocks of all nodes in this network. */
   all: Pick<Followed, "view" | "whenSynced">;
+  /** Told of claims that this node has in use. */
+  places: Pick<ClaimPlaces, "know">;
   ipam: Ipam;
   /** A block of ours is lost. */
   onProblem: (message: string) => void;
@@ -29,7 +31,7 @@ export class MemberAddresses {
   readonly claims: Claims;
   readonly #ipam: Ipam;
 
-  constructor({ client, info, node, own, all, ipam, onProblem, inUse }: MemberAddressesOptions) {
+  constructor({ client, info, node, own, all, places, ipam, onProblem, inUse }: MemberAddressesOptions) {
     const { name: network, cidrs, blockSize } = info;
     this.#ipam = ipam;
     const objects = blockObjects(client);
@@ -45,7 +47,13 @@ export class MemberAddresses {
       ipam,
       onProblem,
     });
-    this.claims = new Claims({ ...common, claims: claimObjects(client), blocks: objects, inUse });
+    this.claims = new Claims({
+      ...common,
+      claims: claimObjects(client),
+      blocks: objects,
+      inUse,
+      onUse: (claim) => places.know(claim),
+    });
   }
   /**
    * Sees that the addresses which an attachment was given are in blocks of this node at this moment; a claim's are in none.

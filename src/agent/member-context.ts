@@ -1,5 +1,6 @@
 /** What a node's parts in pod networks have in common. */
 import type { NetworkBlocks } from "../blocks/index.ts";
+import type { ClaimPlaces } from "../claims/index.ts";
 import type { AgentConfig } from "../config/index.ts";
 import type { KubeClient, ObjectReflector } from "../kube/index.ts";
 import type { Logger } from "../log/index.ts";
@@ -25,6 +26,8 @@ export interface MemberContext {
   elsewhere: () => Elsewhere;
   /** The blocks of all nodes in the networks that this node takes part in. */
   networkBlocks: Pick<NetworkBlocks, "follow">;
+  /** Where claims are, by their status. */
+  places: ClaimPlaces;
   announce: () => void;
   announced: (network: string) => Verdict;
   /** Hears of a file of a network that somebody had changed, and that is as it was. */

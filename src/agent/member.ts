@@ -8,6 +8,7 @@ import { BlockError } from "../blocks/index.ts";
 import type { ClaimingPod } from "../claims/index.ts";
 import type { AgentConfig } from "../config/index.ts";
 import { errorText } from "../log/index.ts";
+import { nodeMac } from "../endpoints/index.ts";
 import type { Space } from "../netspace/index.ts";
 import type { PodNetworkInfo } from "../networks/index.ts";
 import type { LocalNetwork, VtepAnnotation } from "../overlay/index.ts";
@@ -64,7 +65,7 @@ export class Member {
    * Takes over the space. @param node our own Node, to which blocks belong. @throws SysError when no socket can be opened
    */
   constructor(context: MemberContext, info: PodNetworkInfo, space: Space, node: NodeIdentity) {
-    const { metrics, client, rtnl, firewall, announce, announced, event, elsewhere } = context;
+    const { metrics, client, rtnl, firewall, announce, announced, event, elsewhere, places } = context;
     const log = context.log.child({ network: info.name });
     this.info = info;
     this.space = space;
@@ -93,6 +94,7 @@ export class Member {
       node,
       own: context.blocks,
       all: this.#all,
+      places,
       ipam: ipamOf(config, log),
       onProblem: (message) => event("Warning", "SkylaneBlockLost", message),
       inUse: async (address) =>
@@ -133,6 +135,8 @@ export class Member {
             announce,
             taken: (use) => takeOver(this.#addresses.claims, use),
             left: ({ holder: claim, pod, uid: podUid }) => this.#addresses.claims.use({ claim, pod, podUid }),
+            view,
+            places,
             claimWithMac: (mac) => this.#addresses.claims.withMac(mac),
           },
           local,
@@ -178,6 +182,7 @@ export class Member {
 
   /** Other nodes have other blocks now. */
   #blocksChanged(nodes: ReadonlySet<string> = new Set()): void {
+    this.#path?.blocksChanged();
     if (this.#inputs) this.#hand(this.#nodes.due(this.#inputs.inputs.nodes, nodes));
   }
 
@@ -253,6 +258,15 @@ export class Member {
   async #ensureRoom(): Promise<void> {
     await this.#addresses.blocks.ensureRoom(this.info.cidrs.map(familyOf));
     this.#refresh();
+  }
+
+  /**
+   * The MAC address of a pod without a claim that asks for none; undefined where any will do. On a bridge it is one that no other node
+   * can have: the other nodes believe no other node that says so.
+   */
+  macOf(containerId: string, ifname: string): string | undefined {
+    if (this.info.mode !== "Bridged") return undefined;
+    return nodeMac(this.name, this.#config.nodeName, `${containerId}/${ifname}`);
   }
 
   /** What a pod's claim gives it here; undefined when it has none. @throws BlockError, CniError */

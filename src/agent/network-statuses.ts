@@ -62,8 +62,8 @@ export interface NetworkStatusesOptions {
   namespace?: string;
   /** Whether the API server knows the resource, and how many networks are defined. */
   defined: () => { known: boolean; count: number };
-  /** Why agents of this release have no part in a network, in words; undefined when they have. */
-  unserved: (network: PodNetworkInfo) => string | undefined;
+  /** Why agents have no part in a network; undefined when they have. */
+  unserved: (network: PodNetworkInfo) => Obstacle | undefined;
   /** For tests. */
   timings?: CandidateOptions["timings"] & { countMs?: number; sweep?: ClaimSweeperOptions["timings"] };
 }
@@ -244,8 +244,8 @@ export class NetworkStatuses {
         obstacles.set(name, { reason: "Deleting", message: what });
         continue;
       }
-      const message = this.#o.unserved(info);
-      if (message !== undefined) obstacles.set(name, { reason: "Unserved", message });
+      const obstacle = this.#o.unserved(info);
+      if (obstacle !== undefined) obstacles.set(name, obstacle);
     }
     return obstacles;
   }

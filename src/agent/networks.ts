@@ -2,13 +2,18 @@
  * The pod networks beside the default one: which there are, which of them this node has a part in, and what a pod may have of
  * them. A node takes part from its first pod in a network to its last; of all others it knows the definition and nothing else.
  */
+import { cidrContains } from "../addr/index.ts";
 import { CniError, CODE, type Linked, type PrepareRequest } from "../cni/index.ts";
 import type { ObjectReflector } from "../kube/index.ts";
-import type { NetworkBlock, PodNetworkInfo } from "../networks/index.ts";
+import type { NetworkBlock, Obstacle, PodNetworkInfo } from "../networks/index.ts";
 import { NetworkBlocks, watchOwnBlocks } from "../blocks/index.ts";
+import { claimObjects, ClaimPlaces } from "../claims/index.ts";
 import { ensureSpace, listSpaces, openSpace, type Space } from "../netspace/index.ts";
 import { netnsIdentity, type NetnsIdentity, sameNetns } from "../sys/index.ts";
 import { DefinedNetworks } from "./defined-networks.ts";
+import { lookAt } from "./machine.ts";
+import type { ClusterAddresses } from "./network-overlaps.ts";
+import { reservedHere } from "./reserved.ts";
 import type { Entries } from "./publisher.ts";
 import { IdleSpaces } from "./idle-spaces.ts";
 import { identityOf, type Inputs, type NodeChanges, type NodeIdentity } from "./inputs.ts";
@@ -26,7 +31,7 @@ import type { NetworkStatus } from "./status.ts";
 import { Turns } from "./turns.ts";
 
 /** What the networks need. */
-export interface NetworksOptions extends Omit<MemberContext, "blocks" | "networkBlocks"> {
+export interface NetworksOptions extends Omit<MemberContext, "blocks" | "networkBlocks" | "places"> {
   /** Why the API server cannot be asked; undefined while it can. */
   apiAway: () => string | undefined;
   /** Whether there is any has changed: the plugin must know. */
@@ -41,6 +46,8 @@ export class Networks {
   readonly #blocks: ObjectReflector<NetworkBlock>;
   /** Blocks of all nodes, in the networks that this node takes part in. */
   readonly #networkBlocks: NetworkBlocks;
+  /** Claims of all namespaces, watched from the first one that a network of this node has. */
+  readonly #places: ClaimPlaces;
   readonly #members = new Map<string, Member>();
   /** Networks that this node has left, until the Node says so. */
   readonly #left = new Set<string>();
@@ -60,7 +67,7 @@ export class Networks {
   constructor(options: NetworksOptions) {
     this.#options = options;
     const { client, log } = options;
-    this.#defined = new DefinedNetworks(options);
+    this.#defined = new DefinedNetworks({ ...options, cluster: () => this.#cluster() });
     this.#blocks = watchOwnBlocks(client, options.config.nodeName, log);
     // Also of those that came: one that was never seen to be there would not be missed either.
     this.#blocks.onChange(({ added, changed, removed }) => {
@@ -69,6 +76,7 @@ export class Networks {
     });
     this.#idle = new IdleSpaces(this.#turns, log, (network) => this.#members.has(network));
     this.#networkBlocks = new NetworkBlocks({ client, log });
+    this.#places = new ClaimPlaces({ client, log, pods: claimObjects(client) });
     this.#rounds = new Rounds(log);
     this.#node = identityOf(options.config.nodeName, () => this.#inputs?.inputs.own.uid);
   }
@@ -95,6 +103,31 @@ export class Networks {
     this.#redefined();
   }
 
+  /** Why no node has a part in a network; undefined when nodes have. */
+  unserved(network: PodNetworkInfo): Obstacle | undefined {
+    return this.#defined.unserved(network);
+  }
+
+  #cluster(): ClusterAddresses | undefined {
+    const { inputs } = this.#inputs ?? {};
+    if (!inputs) return undefined;
+    const { config, rtnl, elsewhere } = this.#options;
+    const { services } = elsewhere();
+    const { own, nodes } = inputs;
+    const { onLink } = reservedHere(lookAt(rtnl), elsewhere(), own.podCidrs);
+    return {
+      pods: config.clusterCidrs,
+      services: [...config.serviceCidrs, ...services],
+      // The segment that a node's own address is on; others are the machine's own affair.
+      segments: onLink.filter((one) => own.internalIps.some((ip) => cidrContains(one, ip))),
+      nodes: Iterator.from(nodes).map(({ name, granted }) => ({
+        name,
+        addresses: granted?.addresses ?? (name === own.name ? own.internalIps : []),
+        podCidrs: granted?.podCidrs ?? (name === own.name ? own.podCidrs : []),
+      })),
+    };
+  }
+
   /** What to say of them on our Node. */
   get entries(): Entries {
     return new Map([
@@ -113,7 +146,10 @@ export class Networks {
       if (this.#node.uid !== before) member.nodeChanged();
     }
     // Blocks belong to our Node, which the cache does not know by its uid.
-    if (!known && inputs.own.uid !== undefined) this.#resumeAll();
+    if (!known && inputs.own.uid !== undefined) {
+      this.#defined.look();
+      this.#resumeAll();
+    }
     if (!this.#tidy) void this.#tidyUp();
   }
 
@@ -127,6 +163,7 @@ export class Networks {
   }
 
   maintain(): Promise<void> {
+    this.#defined.look();
     this.#resumeAll();
     return this.#rounds.go(this.#members);
   }
@@ -263,7 +300,7 @@ export class Networks {
     await this.#tidying;
     await this.#turns.settled();
     for (const member of this.#members.values()) await member.stop();
-    await this.#networkBlocks.stop();
+    await Promise.all([this.#networkBlocks.stop(), this.#places.stop()]);
   }
 
   /** Others are defined, or otherwise. */
@@ -339,7 +376,12 @@ export class Networks {
     this.#blocks.start();
     let member: Member;
     try {
-      const context = { ...this.#options, blocks: this.#blocks, networkBlocks: this.#networkBlocks };
+      const context = {
+        ...this.#options,
+        blocks: this.#blocks,
+        networkBlocks: this.#networkBlocks,
+        places: this.#places,
+      };
       member = new Member(context, info, space, this.#node);
       writeDefinition(context.config, info);
     } catch (error) {

@@ -12,15 +12,17 @@ type Pod = NonNullable<PrepareRequest["pod"]>;
 export interface ClaimKeeper {
   /** What a pod's claim gives; undefined when it has none. @throws BlockError, CniError */
   claim(pod: ClaimingPod, standby: boolean): Promise<Wanted | undefined>;
+  /** The MAC address of an interface that has no claim and asks for none; undefined: any. */
+  macOf(containerId: string, ifname: string): string | undefined;
 }
 
 /**
- * The interfaces with the addresses of the pod's claims.
+ * The interfaces with the addresses of the pod's claims, and MAC addresses where their networks say which.
  * @param keeperOf of each network @throws BlockError, CniError
  */
 export async function withClaims(
   wishes: readonly (Wish & FurtherInterface)[],
-  pod: Pod,
+  { pod, containerId }: { pod: Pod; containerId: string },
   keeperOf: (network: string) => ClaimKeeper | undefined,
 ): Promise<FurtherInterface[]> {
   const all: FurtherInterface[] = [];
@@ -32,9 +34,11 @@ export async function withClaims(
       ...(pod.uid !== undefined && !isStatic(pod) && { podUid: pod.uid }),
       ...(claimName !== undefined && { claimName }),
     };
-    const claimed = await keeperOf(wish.network)?.claim(who, standby);
+    const keeper = keeperOf(wish.network);
+    const claimed = await keeper?.claim(who, standby);
     if (claimed) refuseOther(wish, claimed);
-    all.push({ ...wish, ...claimed });
+    const mac = claimed ? undefined : (wish.mac ?? keeper?.macOf(containerId, wish.ifname));
+    all.push({ ...wish, ...(mac !== undefined && { mac }), ...claimed });
   }
   return all;
 }

@@ -44,10 +44,11 @@ export async function preparePod(
       : { further };
     await join(new Set(wanted));
     if (!pod) return prepared;
-    if (!isDefault) return { further: [], own: (await withClaims([place], pod, keeperOf))[0] ?? {} };
+    const who = { pod, containerId: attachment.containerId };
+    if (!isDefault) return { further: [], own: (await withClaims([place], who, keeperOf))[0] ?? {} };
     return {
       ...prepared,
-      further: await withClaims(prepared.further, pod, keeperOf),
+      further: await withClaims(prepared.further, who, keeperOf),
       ...(uid !== undefined && { uid }),
     };
   } catch (error) {

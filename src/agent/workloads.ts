@@ -4,7 +4,14 @@
  * publishes that it has them now, and every other one, the former among them, follows. What is made of it in the kernel is
  * for the network's data path.
  */
-import { type Holder, type OwnedEndpoint, ownEndpoints, type Owners, ownersOf } from "../endpoints/index.ts";
+import {
+  type EndpointAddresses,
+  type Holder,
+  type OwnedEndpoint,
+  ownEndpoints,
+  type Owners,
+  ownersOf,
+} from "../endpoints/index.ts";
 import { BlockError } from "../blocks/index.ts";
 import { CniError, CODE, type Linked } from "../cni/index.ts";
 import { errorText } from "../log/index.ts";
@@ -12,6 +19,7 @@ import type { PodNetworkInfo } from "../networks/index.ts";
 import { hostIfname } from "../pod/index.ts";
 import { Task } from "../task/index.ts";
 import { EndpointBook, type EndpointBookOptions } from "./endpoint-book.ts";
+import { type EndpointStandingOptions, EndpointStandings } from "./endpoint-standing.ts";
 import type { ClaimUse, KnownEndpoint, PodPort } from "./pod-ports.ts";
 
 /** Complaints about single MACs that are told, a network. */
@@ -19,6 +27,8 @@ const MAX_TOLD = 256;
 /** A workload that has moved is cut off until then. */
 const SIGHTING_RETRY = { baseMs: 200, maxMs: 5_000 };
 const RETRY = { baseMs: 500, maxMs: 60_000 };
+/** How much longer than a decision took the next one waits that others' changes ask for. */
+const REST = 4;
 
 /** What there is where. */
 export interface Decision {
@@ -32,7 +42,9 @@ export interface Decision {
   owners: Owners;
 }
 
-export interface WorkloadsOptions extends Omit<EndpointBookOptions, "onChange" | "info"> {
+export interface WorkloadsOptions
+  extends Omit<EndpointBookOptions, "onChange" | "info">,
+    Pick<EndpointStandingOptions, "view" | "places"> {
   info: Pick<PodNetworkInfo, "name" | "cidrs">;
   /**
    * Reads which pods are here. @param before as they were last known. @param published what this node publishes, by MAC
@@ -57,6 +69,9 @@ export interface WorkloadsOptions extends Omit<EndpointBookOptions, "onChange" |
 export class Workloads {
   readonly #options: WorkloadsOptions;
   readonly #book: EndpointBook;
+  readonly #standings: EndpointStandings;
+  /** Who has what since the last decision. */
+  #owners: Owners["byMac"] = new Map();
   #ports: ReadonlyMap<string, PodPort> = new Map();
   /** MACs to take over with the next decision, and host ends at which a workload has begun to send. */
   readonly #taking = new Set<string>();
@@ -69,13 +84,26 @@ export class Workloads {
   /** Claims to be made the own of the pods that are left with them, by MAC. */
   readonly #left = new Map<string, ClaimUse>();
   readonly #claiming: Task;
-  #decision: NodeJS.Immediate | undefined;
+  #decision: NodeJS.Timeout | undefined;
+  /** Before that, on the clock of `performance`, others' changes wait: whoever changes his all the time must not take a processor. */
+  #rested = 0;
   #began = false;
   readonly #stopping = Promise.withResolvers<void>();
 
   constructor(options: WorkloadsOptions) {
     this.#options = options;
-    const { client, info, node, log } = options;
+    const { client, info, node, log, view, places, event } = options;
+    this.#standings = new EndpointStandings({
+      network: info.name,
+      node: node.name,
+      view,
+      places,
+      onChange: () => this.#soon(),
+      onRefused: (name, fault) => {
+        const message = `network ${info.name}: node ${name} may not publish what it does, and is sent nothing for it: ${fault}`;
+        if (this.once(`refused ${name}`, message, {})) event("Warning", "SkylaneEndpointRefused", message);
+      },
+    });
     this.#book = new EndpointBook({ client, info, node, log, onChange: () => this.#soon() });
     this.#sighting = new Task(
       () => this.#takeSighted(),
@@ -106,6 +134,8 @@ export class Workloads {
     this.#book.start();
     const stopped = this.#stopping.promise.then(() => true);
     if (await Promise.race([this.#book.whenSynced(), stopped])) return;
+    const claimed = [...this.#options.ports(this.#ports, this.#book.own).values()].filter((port) => port.claimed);
+    if (await Promise.race([this.#standings.known(this.#book.lists, claimed), stopped])) return;
     this.#began = true;
     this.refresh();
   }
@@ -119,7 +149,7 @@ export class Workloads {
     this.#ports = this.#options.ports(this.#ports, this.#book.own);
     const port = this.#ports.get(name);
     if (port?.claimed && !standby) this.#taking.add(port.mac);
-    if (port?.named && !port.claimed) await this.#refuseClaimed(port.mac);
+    if (port?.named && !port.claimed && !this.#standings.isOwnMac(port.mac)) await this.#refuseClaimed(port.mac);
     this.#decide();
     const holder = this.#refused.get(name);
     if (port && holder) throw this.#macTaken(port.mac, whose(holder));
@@ -145,6 +175,11 @@ export class Workloads {
   /** Our Node is another object now, or gone. */
   adopt(): void {
     this.#book.adopt();
+  }
+
+  /** Nodes have other blocks, or claims others, than before. */
+  blocksChanged(): void {
+    this.#standings.blocksChanged();
   }
 
   /** Pods may have gone. */
@@ -202,9 +237,8 @@ export class Workloads {
 
   /** Whether an endpoint on any node has an IP or MAC address. */
   knows(address: string): boolean {
-    for (const endpoints of this.#book.lists.values())
-      if (endpoints.some(({ ips, mac }) => mac === address || ips.includes(address))) return true;
-    return false;
+    const has = ({ ips, mac }: EndpointAddresses): boolean => mac === address || ips.includes(address);
+    return this.#owners.values().some(has) || this.#book.own.values().some(has);
   }
 
   /** Warns of something once; returns whether this was the time. */
@@ -218,7 +252,8 @@ export class Workloads {
   async stop(): Promise<void> {
     this.#began = false;
     this.#stopping.resolve();
-    clearImmediate(this.#decision);
+    clearTimeout(this.#decision);
+    this.#standings.stop();
     await Promise.all([this.#sighting.stop(), this.#claiming.stop(), this.#book.stop()]);
   }
 
@@ -228,22 +263,30 @@ export class Workloads {
   }
 
   #soon(): void {
-    if (!this.#began) return;
-    this.#decision ??= setImmediate(() => {
+    if (!this.#began || this.#decision) return;
+    const begun = (): void => {
       this.#decision = undefined;
-      if (this.#began) this.#decide();
-    });
+      if (!this.#began) return;
+      const at = performance.now();
+      this.#decide();
+      this.#rested = performance.now() + REST * (performance.now() - at);
+    };
+    this.#decision = setTimeout(begun, Math.max(0, this.#rested - performance.now()));
   }
 
   #decide(): void {
     const { node, log, onDecision } = this.#options;
-    const { lists } = this.#book;
-    const [ports, holders] = [this.#ports.values(), this.#holders];
-    const outcome = ownEndpoints({ node: node.name, ports, lists, taking: this.#taking, holders });
+    const [ports, holders, present] = [this.#ports.values(), this.#holders, this.#owners];
+    const lists = this.#standings.judged(this.#book.lists, present, (name) => this.#book.since(name));
+    const standing = (one: EndpointAddresses, claimed: boolean) => this.#standings.own(one, claimed);
+    const input = { node: node.name, ports, lists, taking: this.#taking, holders, standing, present };
+    const outcome = ownEndpoints(input);
     const { own, from, left, lost, disputed, refused } = outcome;
     this.#holders = outcome.holders;
     this.#refused = refused;
     this.#taking.clear();
+    for (const { mac, claimed, ips } of this.#ports.values())
+      if (claimed && own.has(mac) && this.#standings.doubtful({ mac, ips })) left.add(mac);
     if (left.size > 0) this.#keep(left);
     for (const [mac, owner] of lost)
       log.info("a workload of this node is on another one now", { mac, ips: owner.ips.join(" "), node: owner.node });
@@ -251,7 +294,9 @@ export class Workloads {
     this.#book.set(own);
     // Until it is published, what another node had stays where it was.
     const held = [...own.values()].filter(({ mac }) => !from.has(mac) || this.#book.says(mac));
-    const owners = held.length === own.size ? outcome.owners : ownersOf(new Map([...lists, [node.name, held]]));
+    const owners =
+      held.length === own.size ? outcome.owners : ownersOf(new Map([...lists, [node.name, held]]), present);
+    this.#owners = owners.byMac;
     const macs = new Set(held.map(({ mac }) => mac));
     onDecision({ ports: this.#ports, held: macs, refused: new Set(refused.keys()), owners });
   }

@@ -41,8 +41,9 @@ export async function acquire(objects: BlockObjects, who: Claimant, cidr: string
       if (exists) return { outcome: "others", block: undefined };
       throw unavailable(`cannot tell whether block ${cidr} of network ${who.network} was claimed`, error);
     }
-    const block = readBlock(there);
-    return { outcome: block.node === who.node ? "found" : "others", block };
+    // One that makes no sense is a lock all the same, and nobody's: the next candidate is tried.
+    const [block] = readBlocks([there]);
+    return block?.node === who.node ? { outcome: "found", block } : { outcome: "others", block };
   }
 }
 

@@ -10,7 +10,7 @@ import { claimReady, type IPClaimInfo } from "../networks/index.ts";
 import { ClaimAddresses } from "./addresses.ts";
 import { type ClaimingPod, claimOfPod } from "./choice.ts";
 import { claimWithMac, macOf } from "./macs.ts";
-import { type ClaimObjects, holderOf, holderText, readClaim } from "./objects.ts";
+import { type ClaimObjects, holderOf, holderText, readClaim, UnusableClaim } from "./objects.ts";
 
 export type { ClaimingPod } from "./choice.ts";
 
@@ -31,6 +31,8 @@ export interface ClaimsOptions {
   taken: () => Promise<Iterable<SeenBlock>>;
   /** Whether an endpoint of the network has the IP or MAC address, as far as is known: it is given to no other claim meanwhile. */
   inUse?: (address: string) => boolean | Promise<boolean>;
+  /** Told of a claim that this node has in use, as it is in the API by then. */
+  onUse?: (claim: IPClaimInfo) => void;
 }
 
 /** Who has a claim in use. */
@@ -91,15 +93,15 @@ export class Claims {
     const { network, claims } = this.#o;
     const who = `pod ${pod.namespace}/${pod.podName}`;
     return this.#trying(`the IPClaim of ${who} in network ${network}`, async () => {
-      const claim = await calling(`cannot see which IPClaim ${who} has in network ${network}`, () =>
-        claimOfPod(claims, network, pod),
+      const claim = await this.#usable(() =>
+        calling(`cannot see which IPClaim ${who} has in network ${network}`, () => claimOfPod(claims, network, pod)),
       );
       if (claim === undefined) return { result: undefined };
       const { ips, mac } = await this.#held(claim);
       const { status } = claim;
       const known = status.mac === mac && ips.every((ip) => status.ips.includes(ip));
       if (!known || status.ready?.status === "False") {
-        if (!(await this.#write(claim, { ips, mac, ...condition(claim) }))) return undefined;
+        if ((await this.#write(claim, { ips, mac, ...condition(claim) })) === undefined) return undefined;
       }
       const heldBy = await this.#heldBy(claim, pod.podName);
       return { result: { claim: holderText(claim), ips, mac, ...(heldBy && { heldBy }) } };
@@ -143,7 +145,10 @@ export class Claims {
         throw new BlockError("unavailable", `${gone}; the pod's next attempt does without it, or with a new one`);
       }
       const { status } = claim;
-      if (status.node === node && status.pod === pod && status.podUid === me.uid) return { result: undefined };
+      if (status.node === node && status.pod === pod && status.podUid === me.uid) {
+        this.#o.onUse?.(claim);
+        return { result: undefined };
+      }
       const rival = await this.#heldBy(claim, pod);
       if (rival?.alive === true && !(rival.node === from?.node && rival.pod === from.pod)) {
         throw new BlockError(
@@ -152,8 +157,21 @@ export class Claims {
             " where the node died",
         );
       }
-      return (await this.#write(claim, { node, pod, podUID: me.uid })) ? { result: undefined } : undefined;
+      const written = await this.#write(claim, { node, pod, podUID: me.uid });
+      if (written === undefined) return undefined;
+      if (written !== "unreadable") this.#o.onUse?.(written);
+      return { result: undefined };
     });
+  }
+
+  /** A claim that makes no sense says so itself, for its owner. @throws what `read` does */
+  async #usable<T>(read: () => Promise<T>): Promise<T> {
+    try {
+      return await read();
+    } catch (error) {
+      if (error instanceof UnusableClaim) await this.#say(error.claim, error);
+      throw error;
+    }
   }
 
   /** What a claim gets; one that gets nothing says so itself, for its owner. @throws BlockError as {@link forPod} does */
@@ -170,7 +188,7 @@ export class Claims {
   }
 
   /** Writes a refusal down, unless it is there. One of a version that is not the latest is left out: that one is judged anew. */
-  async #say(claim: IPClaimInfo, refusal: BlockError): Promise<void> {
+  async #say(claim: UnusableClaim["claim"], refusal: BlockError): Promise<void> {
     const status = condition(claim, refusal);
     if (status === undefined) return;
     try {
@@ -214,14 +232,16 @@ export class Claims {
     return claim?.uid === uid ? claim : undefined;
   }
 
-  /** Whether it is written; false when the claim was changed or is gone: read it again. */
-  async #write({ namespace, name, resourceVersion }: IPClaimInfo, status: object): Promise<boolean> {
+  /** The claim as it is written; undefined when it was changed or is gone: read it again. */
+  async #write(
+    { namespace, name, resourceVersion }: UnusableClaim["claim"],
+    status: object,
+  ): Promise<IPClaimInfo | "unreadable" | undefined> {
     try {
-      await this.#o.claims.patchStatus(namespace, name, status, resourceVersion);
-      return true;
+      return readable(await this.#o.claims.patchStatus(namespace, name, status, resourceVersion));
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      if (error.status === 409 || error.status === 404) return false;
+      if (error.status === 409 || error.status === 404) return undefined;
       throw unavailable(`cannot write the status of IPClaim ${namespace}/${name}`, error);
     }
   }
@@ -238,10 +258,26 @@ export class Claims {
   }
 }
 
+function readable(object: unknown): IPClaimInfo | "unreadable" {
+  try {
+    return readClaim(object);
+  } catch (error) {
+    if (error instanceof BlockError) return "unreadable";
+    throw error;
+  }
+}
+
+function reasonOf(refusal: BlockError): "Invalid" | "Exhausted" | "Refused" {
+  if (refusal instanceof UnusableClaim) return "Invalid";
+  return refusal.kind === "exhausted" ? "Exhausted" : "Refused";
+}
+
 /** The status' part that says whether a claim has what it asks for; undefined when it is said already. */
-function condition({ status }: IPClaimInfo, refusal?: BlockError): { conditions: object[] } | undefined {
-  const why =
-    refusal && ({ reason: refusal.kind === "exhausted" ? "Exhausted" : "Refused", message: refusal.message } as const);
+function condition(
+  { status }: Pick<IPClaimInfo, "status">,
+  refusal?: BlockError,
+): { conditions: object[] } | undefined {
+  const why = refusal && { reason: reasonOf(refusal), message: refusal.message };
   const ready = claimReady(status.ready, why, new Date().toISOString());
   return ready && { conditions: [ready] };
 }

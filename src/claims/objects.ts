@@ -1,7 +1,7 @@
 /** Claims as this folder reads them, and the little that it asks of a client about them. */
 import { familyOf } from "../addr/index.ts";
 import { BlockError } from "../blocks/index.ts";
-import { type IPClaimInfo, ObjectError, parseIPClaim } from "../networks/index.ts";
+import { type IPClaimInfo, ObjectError, parseIPClaim, readyOf } from "../networks/index.ts";
 import { addressOf } from "./macs.ts";
 
 /** A pod, as far as it says whether it still has what it was given. */
@@ -42,13 +42,31 @@ export function holderOf(text: string): Holder {
   return { namespace, name, uid };
 }
 
-/** Reads a claim. @throws BlockError `refused` naming claim and key */
+/** A claim whose spec makes no sense: nobody can have it, and its owner is to hear why. */
+export class UnusableClaim extends BlockError {
+  override name = "UnusableClaim";
+  readonly claim: Pick<IPClaimInfo, "namespace" | "name" | "resourceVersion" | "status">;
+
+  /** @param object of the API. @param fault names claim and key */
+  constructor(object: unknown, fault: ObjectError) {
+    super("refused", fault.message, { cause: fault });
+    const { metadata, status } = object as {
+      metadata: { namespace?: string; name: string; resourceVersion: string };
+      status?: Readonly<Record<string, unknown>>;
+    };
+    const { namespace = "", name, resourceVersion } = metadata;
+    const ready = readyOf(status ?? {});
+    this.claim = { namespace, name, resourceVersion, status: { ips: [], ...(ready && { ready }) } };
+  }
+}
+
+/** Reads a claim. @throws UnusableClaim naming claim and key */
 export function readClaim(object: unknown): IPClaimInfo {
   try {
     return parseIPClaim(object);
   } catch (error) {
     if (!(error instanceof ObjectError)) throw error;
-    throw new BlockError("refused", error.message, { cause: error });
+    throw new UnusableClaim(object, error);
   }
 }
 

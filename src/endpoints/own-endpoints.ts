@@ -12,8 +12,10 @@ import {
   type OwnedEndpoint,
   type Owners,
   ownersOf,
+  type Present,
   withdrawals,
 } from "./owners.ts";
+import { STANDING, type Standing } from "./standing.ts";
 
 /** A pod's port by this node's records. */
 export interface PortFacts extends EndpointAddresses {
@@ -32,6 +34,10 @@ export interface OwnInput {
   taking: ReadonlySet<string>;
   /** Which port has had a MAC so far, by MAC: of two pods here with one MAC, the other one is refused. */
   holders?: ReadonlyMap<string, string>;
+  /** What is to be said for one of ours; the best of claims' by default. */
+  standing?: (endpoint: EndpointAddresses, claimed: boolean) => Standing;
+  /** Which node has had a MAC so far, by MAC. */
+  present?: Present;
 }
 
 /** Who has what a pod was refused: a port of this node, or an endpoint of another one. */
@@ -45,7 +51,10 @@ export interface OwnOutcome {
   holders: Map<string, string>;
   /** Of those, the ones that another node publishes as well, and which. */
   from: Map<string, OwnedEndpoint>;
-  /** MACs of claims' that are ours though nobody asked for them now: whoever had them has gone, and this pod is what is left. */
+  /**
+   * MACs of claims' that are ours though nobody asked for them now: whoever had them has gone, and this pod is what is left; or a claim's
+   * status names another node, which does not have them.
+   */
   left: Set<string>;
   /** Claims' that another node has taken over from us, and which. */
   lost: Map<string, OwnedEndpoint>;
@@ -58,9 +67,10 @@ export interface OwnOutcome {
 }
 
 /** Decides. Endpoints of pods that are no longer here are not published any more. */
-export function ownEndpoints({ node, ports, lists, taking, holders: before = new Map() }: OwnInput): OwnOutcome {
+export function ownEndpoints(input: OwnInput): OwnOutcome {
+  const { node, ports, lists, taking, holders: before = new Map(), present = new Map() } = input;
   const published = new Map(lists.get(node)?.map((one) => [one.mac, one]));
-  const others = ownersOf(new Map([...lists].filter(([name]) => name !== node)));
+  const others = ownersOf(new Map([...lists].filter(([name]) => name !== node)), present);
   // Of ten thousand endpoints that takes a while, and as a rule nobody asks.
   let all: Owners | undefined;
   const own = new Map<string, Endpoint>();
@@ -86,17 +96,19 @@ export function ownEndpoints({ node, ports, lists, taking, holders: before = new
     const same = known && known.ips.length === ips.length && ips.every((ip) => known.ips.includes(ip));
     if (byClaim && !known && rival && !taking.has(mac)) continue;
     const endpoint =
-      same && !taking.has(mac) ? known : entitled(lists, (all ??= ownersOf(lists)), node, { mac, ips }, known);
+      same && !taking.has(mac) ? known : entitled(lists, (all ??= ownersOf(lists, present)), node, { mac, ips }, known);
     if (!endpoint) continue;
-    own.set(mac, endpoint);
+    const standing = input.standing?.(endpoint, byClaim);
+    own.set(mac, standing === undefined ? endpoint : { ...endpoint, standing });
     holders.set(mac, ifname);
-    if (byClaim && !known && !taking.has(mac)) left.add(mac);
+    const strayed = standing === STANDING.former && !rival;
+    if (byClaim && (!known || strayed) && !taking.has(mac)) left.add(mac);
     if (rival) from.set(mac, rival);
   }
   const lost = new Map<string, OwnedEndpoint>();
   const disputed = new Map<string, OwnedEndpoint>();
   // One that is given up below has lost: without it nobody has anything else.
-  const owners = ownersOf(new Map([...lists, [node, [...own.values()]]]));
+  const owners = ownersOf(new Map([...lists, [node, [...own.values()]]]), present);
   for (const [mac, to] of withdrawals(owners, node)) {
     // One that the node gave out itself stays published: it has no other place to be, and is had again when the other one goes.
     (claimed.has(mac) ? lost : disputed).set(mac, to);

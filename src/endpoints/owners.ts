@@ -1,14 +1,17 @@
 /**
  * Whose an address is. Every node publishes the endpoints that it has; a MAC or an IP address that is bound to no node may
  * be in two lists for a while, since a workload moved, or for good, since somebody errs or lies. All nodes
- * must send its frames to the same place without asking each other, so the owner is a pure function of the lists: the
- * claim with more `moves` wins, and of two with the same number the one of the node whose name comes first.
+ * must send its frames to the same place without asking each other, so the owner is a pure function of the lists and of what is to
+ * be said for each endpoint (standing.ts). Of two claims' with the same standing that with more `moves` wins; of two that have nothing but
+ * their nodes' word the one that was there before another came, then the one of the node that has been in the network for longer.
  *
  * An endpoint is one claim: it holds all of its addresses or none. One that loses a single address to another
  * endpoint would leave its peers with a MAC here and an IP address there. Endpoints are taken in the order of
  * precedence, and one that overlaps with one taken before is out, so the outcome is the same whatever order the lists
  * came in.
  */
+
+import { STANDING, type Standing } from "./standing.ts";
 
 /** Addresses of one endpoint, canonical. */
 export interface EndpointAddresses {
@@ -21,7 +24,14 @@ export interface EndpointAddresses {
 export interface Endpoint extends EndpointAddresses {
   /** How often it changed nodes; a take-over writes the highest number seen and one more. 0 at first. */
   moves: number;
+  /** What there is to say for it beside the node's word; the best of claims' by default. */
+  standing?: Standing;
+  /** When its node's object was made, RFC 3339: of two with nothing else to say for them, the older one counts. */
+  since?: string;
 }
+
+/** Highest number of moves: it has to survive JSON, and nobody may write one above which there is none. */
+export const MAX_MOVES = Number.MAX_SAFE_INTEGER - 1;
 
 /** An endpoint and where it is. */
 export interface OwnedEndpoint extends Endpoint {
@@ -43,21 +53,37 @@ export interface Owners {
 
 const textOrder = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
-/** The order of precedence, total over all that endpoints can differ in. */
-function precedence(a: OwnedEndpoint, b: OwnedEndpoint): number {
+const standingOf = ({ standing = STANDING.claim }: Endpoint): Standing => standing;
+/** Moves are of claims': nobody else can move, whatever he says. */
+const movesOf = (one: Endpoint): number => (isClaimed(one) ? one.moves : 0);
+const isClaimed = (one: Endpoint): boolean => standingOf(one) === STANDING.claim || standingOf(one) === STANDING.former;
+
+/**
+ * The order of precedence, total over all that endpoints can differ in. @param present who has had a MAC so far: where nothing but the
+ * nodes' own word tells, that one keeps it
+ */
+function precedence(a: OwnedEndpoint, b: OwnedEndpoint, present: Present): number {
+  const had = (one: OwnedEndpoint): number =>
+    Number(standingOf(one) === STANDING.word && present.get(one.mac)?.node === one.node);
   return (
-    b.moves - a.moves ||
+    standingOf(b) - standingOf(a) ||
+    had(b) - had(a) ||
+    movesOf(b) - movesOf(a) ||
+    textOrder(a.since ?? "", b.since ?? "") ||
     textOrder(a.node, b.node) ||
     textOrder(a.mac, b.mac) ||
     textOrder([...a.ips].sort().join(), [...b.ips].sort().join())
   );
 }
 
+/** Who has had a MAC so far, by MAC. */
+export type Present = ReadonlyMap<string, Pick<OwnedEndpoint, "node">>;
+
 /** Finds the owners of everything that is in the lists. */
-export function ownersOf(lists: EndpointLists): Owners {
+export function ownersOf(lists: EndpointLists, present: Present = new Map()): Owners {
   const all: OwnedEndpoint[] = [];
   for (const [node, endpoints] of lists) for (const endpoint of endpoints) all.push({ ...endpoint, node });
-  all.sort(precedence);
+  all.sort((a, b) => precedence(a, b, present));
   const byMac = new Map<string, OwnedEndpoint>();
   const byIp = new Map<string, OwnedEndpoint>();
   const lost: { endpoint: OwnedEndpoint; to: OwnedEndpoint }[] = [];
@@ -127,7 +153,11 @@ export function judgeSighting(
       if (other.mac === mac || other.ips.some((ip) => ips.has(ip))) highest = Math.max(highest, other.moves);
     }
   }
-  return { kind: "takeOver", endpoint: { mac, ips: [...entitled.ips], moves: highest + 1 }, from: owner };
+  return {
+    kind: "takeOver",
+    endpoint: { mac, ips: [...entitled.ips], moves: Math.min(highest + 1, MAX_MOVES) },
+    from: owner,
+  };
 }
 
 const holds = (owner: Endpoint, ips: readonly string[]): boolean =>

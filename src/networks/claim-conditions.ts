@@ -3,7 +3,7 @@ import { isObject, type Json } from "./object.ts";
 
 /** Why a claim has not what it asks for: a word for programs, and the sentence of the pod's event. */
 export interface ClaimRefusal {
-  reason: "Refused" | "Exhausted";
+  reason: "Refused" | "Exhausted" | "Invalid";
   message: string;
 }
 

@@ -1,5 +1,5 @@
 /** Pod networks as the API server has them: how they are defined, what nodes and workloads have of them, who may attach, what pods ask for. */
-export { claimReady } from "./claim-conditions.ts";
+export { type ClaimReady, claimReady, readyOf } from "./claim-conditions.ts";
 export { type RefusedNetwork, resolveConflicts } from "./conflicts.ts";
 export { type IPClaimInfo, parseIPClaim } from "./ip-claim.ts";
 export { type Labels, type LabelSelector, matchesSelector } from "./label-selector.ts";

@@ -40,7 +40,10 @@ export interface IPClaimInfo extends Meta {
   };
 }
 
-/** Reads one. @throws ObjectError naming object and key */
+/**
+ * Reads one. Its spec is its owner's and must make sense; of its status, which agents write, what makes none is as if it were not there:
+ * it must not keep a pod from its claim. @throws ObjectError naming object and key
+ */
 export function parseIPClaim(object: unknown): IPClaimInfo {
   const meta = metaOf(object, "IPClaim");
   const namespace = (object as { metadata: Json }).metadata["namespace"];
@@ -51,11 +54,11 @@ export function parseIPClaim(object: unknown): IPClaimInfo {
   const { network } = spec;
   if (typeof network !== "string" || !isNetworkName(network))
     return refuseKey(what, "spec.network", network, NETWORK_NAME_RULE);
-  const status = statusOf(object, what);
+  const status = sensible(() => statusOf(object, what)) ?? {};
   const podName = optionalTextOf(what, spec, "spec", "podName");
-  const node = optionalTextOf(what, status, "status", "node");
-  const pod = optionalTextOf(what, status, "status", "pod");
-  const podUid = optionalTextOf(what, status, "status", "podUID");
+  const node = nameIn(status["node"]);
+  const pod = nameIn(status["pod"]);
+  const podUid = nameIn(status["podUID"]);
   const ready = readyOf(status);
   return {
     ...meta,
@@ -65,8 +68,8 @@ export function parseIPClaim(object: unknown): IPClaimInfo {
     ips: ipsOf(what, spec, "spec"),
     ...macOf(what, spec, "spec"),
     status: {
-      ips: ipsOf(what, status, "status"),
-      ...macOf(what, status, "status"),
+      ips: sensible(() => ipsOf(what, status, "status")) ?? [],
+      ...sensible(() => macOf(what, status, "status")),
       ...(node !== undefined && { node }),
       ...(pod !== undefined && { pod }),
       ...(podUid !== undefined && { podUid }),
@@ -74,6 +77,20 @@ export function parseIPClaim(object: unknown): IPClaimInfo {
     },
   };
 }
+
+function sensible<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof ObjectError) return undefined;
+    throw error;
+  }
+}
+
+/** A name as the API server gives objects (RFC 1123 subdomain), or a uid, which is one as well. */
+const NAME = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
+const nameIn = (value: unknown): string | undefined =>
+  typeof value === "string" && NAME.test(value) ? value : undefined;
 
 /** Addresses under a key `ips`: unicast, at most one a family. @throws ObjectError */
 export function ipsOf(what: string, from: Json, section: string): string[] {

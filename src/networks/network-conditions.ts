@@ -15,7 +15,7 @@ export interface Condition {
 
 /** Why there cannot be a network: a word for programs, and a sentence. */
 export interface Obstacle {
-  reason: "VniTaken" | "Unserved" | "Invalid" | "Deleting";
+  reason: "VniTaken" | "Unserved" | "Overlap" | "Invalid" | "Deleting";
   message: string;
 }
 

@@ -37,6 +37,9 @@ export interface NetworkEndpoints extends Meta {
 /** Highest number of moves: it has to survive JSON, and nobody may write one above which there is none. */
 const MAX_MOVES = Number.MAX_SAFE_INTEGER - 1;
 
+/** Endpoints of one node in one network: ten times the pods that a large node has. What is longer costs all others memory and time. */
+const MAX_ENDPOINTS = 4_096;
+
 /** Reads one. @throws ObjectError naming object and key */
 export function parseNetworkEndpoints(object: unknown): NetworkEndpoints {
   const meta = metaOf(object, "NetworkEndpoints");
@@ -48,9 +51,10 @@ export function parseNetworkEndpoints(object: unknown): NetworkEndpoints {
   const node = textOf(what, spec, "spec", "node");
   if (meta.name !== endpointsName(network, node))
     refuseKey(what, "metadata.name", meta.name, `${endpointsName(network, node)}, after network and node`);
-  const endpoints = listOf(what, spec, "spec", "endpoints").map((one, i) =>
-    endpoint(what, `spec.endpoints[${i}]`, one),
-  );
+  const list = listOf(what, spec, "spec", "endpoints");
+  if (list.length > MAX_ENDPOINTS)
+    refuseKey(what, "spec.endpoints", `${list.length} endpoints`, `a list of at most ${MAX_ENDPOINTS}`);
+  const endpoints = list.map((one, i) => endpoint(what, `spec.endpoints[${i}]`, one));
   return { ...meta, network, node, endpoints };
 }
 

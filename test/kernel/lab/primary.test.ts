@@ -120,7 +120,10 @@ describe("pods whose primary network is another than the default one", () => {
     await the().addNetwork("secret", { cidrs: ["10.60.0.0/16"], namespaceLabels: { team: "a" } });
     await fails("secret", /namespace default may not attach to network "secret"/);
     await the().addNetwork("same", { cidrs: ["10.244.0.0/16"] });
-    await fails("same", /network "same" has 10\.244\.0\.0\/16, where the cluster's pods/);
+    await fails(
+      "same",
+      /PodNetwork same has 10\.244\.0\.0\/16, which overlaps with the addresses of the default network's pods/,
+    );
     await fails("Blue", /skylane\.dev\/primary-network: "Blue" is not the name of a pod network/);
   });
 });

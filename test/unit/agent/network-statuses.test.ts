@@ -105,7 +105,7 @@ describe("the status of pod networks", function () {
       config,
       log,
       defined: () => ({ known: true, count: 1 }),
-      unserved: ({ masquerade }) => (masquerade ? "it is masqueraded" : undefined),
+      unserved: ({ masquerade }) => (masquerade ? { reason: "Unserved", message: "it is masqueraded" } : undefined),
       timings: { leaseSeconds: 2, renewMs: 300, leastMs: 100, countMs: COUNT_MS, sweep: { soonMs: 50 } },
     });
     statuses.update(inputs(nodes), true, new Map());

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { PodPort } from "../../../src/agent/pod-ports.ts";
 import { Workloads } from "../../../src/agent/workloads.ts";
-import { BlockError } from "../../../src/blocks/index.ts";
+import { BlockError, type PlacedBlock } from "../../../src/blocks/index.ts";
 import { connect, createObject, getObject, type KubeClient, NODES } from "../../../src/kube/index.ts";
 import { type ApiServer, startApiServer } from "../../../src/lab/api/index.ts";
 import { createLogger } from "../../../src/log/index.ts";
@@ -41,7 +41,21 @@ describe("workloads that are found one by one", function () {
     rmSync(dir, { recursive: true, force: true });
   });
 
+  /** All addresses are one claim's. */
+  const block: PlacedBlock = {
+    name: "",
+    uid: "",
+    resourceVersion: "",
+    creationTimestamp: "",
+    created: "",
+    network: "lan",
+    cidr: "10.80.0.0/16",
+    node: "",
+    addresses: {},
+  };
+
   async function start(network: string, taken: () => Promise<void>): Promise<Workloads> {
+    let where = "n2";
     const workloads = new Workloads({
       client,
       info: { name: network, cidrs: ["10.80.0.0/16"] },
@@ -49,7 +63,18 @@ describe("workloads that are found one by one", function () {
       log,
       ports: () => new Map([[ifname, port]]),
       onDecision: () => undefined,
-      taken,
+      taken: async () => {
+        await taken();
+        where = "n1";
+      },
+      view: { blockWith: (ip) => ({ ...block, addresses: { [ip]: "default/vm/1" } }) },
+      places: {
+        start: () => undefined,
+        whenSynced: () => Promise.resolve(),
+        follow: () => () => undefined,
+        of: () => ({ ips: port.ips, mac, node: where }),
+        doubtful: () => false,
+      },
       left: () => Promise.resolve(),
       claimWithMac: () => Promise.resolve(undefined),
       event: () => undefined,
