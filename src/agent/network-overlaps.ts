@@ -2,8 +2,12 @@
  * Pod networks whose addresses are the cluster's: a pod's route to such a network would lead what the pod sends to another pod, a
  * Service or a node into the network. Pure, from the definitions and what the cluster's own addresses are.
  */
+import { cidrContains } from "../addr/index.ts";
+import type { AgentConfig } from "../config/index.ts";
 import { type PodNetworkInfo } from "../networks/index.ts";
 import { PrefixIndex, prefixOf } from "../overlay/index.ts";
+import type { Inputs } from "./inputs.ts";
+import { type Elsewhere, reservedHere, type ReservedInput } from "./reserved.ts";
 
 /** The cluster's own addresses, canonical. */
 export interface ClusterAddresses {
@@ -13,6 +17,27 @@ export interface ClusterAddresses {
   /** Prefixes of the nodes' own network, as far as this node is on it. */
   segments: readonly string[];
   nodes: Iterable<{ name: string; addresses: readonly string[]; podCidrs: readonly string[] }>;
+}
+
+/** The cluster's own addresses as this node sees them. @param elsewhere what does not follow from the machine */
+export function clusterAddresses(
+  config: Pick<AgentConfig, "clusterCidrs" | "serviceCidrs">,
+  { own, nodes }: Inputs,
+  machine: ReservedInput,
+  elsewhere: Elsewhere,
+): ClusterAddresses {
+  const { onLink } = reservedHere(machine, elsewhere, own.podCidrs);
+  return {
+    pods: config.clusterCidrs,
+    services: [...config.serviceCidrs, ...elsewhere.services],
+    // The segment that a node's own address is on; others are the machine's own affair.
+    segments: onLink.filter((one) => own.internalIps.some((ip) => cidrContains(one, ip))),
+    nodes: Iterator.from(nodes).map(({ name, granted }) => ({
+      name,
+      addresses: granted?.addresses ?? (name === own.name ? own.internalIps : []),
+      podCidrs: granted?.podCidrs ?? (name === own.name ? own.podCidrs : []),
+    })),
+  };
 }
 
 /** Why networks may not be, by name, in words. */

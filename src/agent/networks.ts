@@ -2,7 +2,6 @@
  * The pod networks beside the default one: which there are, which of them this node has a part in, and what a pod may have of
  * them. A node takes part from its first pod in a network to its last; of all others it knows the definition and nothing else.
  */
-import { cidrContains } from "../addr/index.ts";
 import { CniError, CODE, type Linked, type PrepareRequest } from "../cni/index.ts";
 import type { ObjectReflector } from "../kube/index.ts";
 import type { NetworkBlock, Obstacle, PodNetworkInfo } from "../networks/index.ts";
@@ -12,8 +11,7 @@ import { ensureSpace, listSpaces, openSpace, type Space } from "../netspace/inde
 import { netnsIdentity, type NetnsIdentity, sameNetns } from "../sys/index.ts";
 import { DefinedNetworks } from "./defined-networks.ts";
 import { lookAt } from "./machine.ts";
-import type { ClusterAddresses } from "./network-overlaps.ts";
-import { reservedHere } from "./reserved.ts";
+import { type ClusterAddresses, clusterAddresses } from "./network-overlaps.ts";
 import type { Entries } from "./publisher.ts";
 import { IdleSpaces } from "./idle-spaces.ts";
 import { identityOf, type Inputs, type NodeChanges, type NodeIdentity } from "./inputs.ts";
@@ -110,22 +108,8 @@ export class Networks {
 
   #cluster(): ClusterAddresses | undefined {
     const { inputs } = this.#inputs ?? {};
-    if (!inputs) return undefined;
     const { config, rtnl, elsewhere } = this.#options;
-    const { services } = elsewhere();
-    const { own, nodes } = inputs;
-    const { onLink } = reservedHere(lookAt(rtnl), elsewhere(), own.podCidrs);
-    return {
-      pods: config.clusterCidrs,
-      services: [...config.serviceCidrs, ...services],
-      // The segment that a node's own address is on; others are the machine's own affair.
-      segments: onLink.filter((one) => own.internalIps.some((ip) => cidrContains(one, ip))),
-      nodes: Iterator.from(nodes).map(({ name, granted }) => ({
-        name,
-        addresses: granted?.addresses ?? (name === own.name ? own.internalIps : []),
-        podCidrs: granted?.podCidrs ?? (name === own.name ? own.podCidrs : []),
-      })),
-    };
+    return inputs && clusterAddresses(config, inputs, lookAt(rtnl), elsewhere());
   }
 
   /** What to say of them on our Node. */

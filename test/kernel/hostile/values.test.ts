@@ -142,7 +142,7 @@ describe("values at their bounds that a hostile node announces", function () {
         await unharmed(entry.mac, refused);
         await paced;
       } catch (cause) {
-        throw new Error(`case ${n}: ${String(change).slice(0, 200)} ${JSON.stringify(change)}`, { cause });
+        throw new Error(`case ${n}: ${JSON.stringify(change) ?? "a text"}`, { cause });
       }
     }
     return `${cases.length} of them, each refused by name or passed over; the others stayed ready and reached each other`;

@@ -48,9 +48,10 @@ describe("addresses that move between pods of a bridged network", () => {
   const remember = (pod: string, ip: string, mac: string): Promise<string> =>
     the().execInPod(pod, "ip", "neigh", "replace", ip, "lladdr", mac, "nud", "stale", "dev", "net1");
   /** Announces an address from a pod, and waits until pods on both nodes have heard. */
-  async function announced(from: string, { ip, of }: Announcement): Promise<void> {
+  async function announced(from: string, announcement: Announcement): Promise<void> {
+    const { ip } = announcement;
     for (const pod of ["near", "far"]) await remember(pod, ip, NOBODY);
-    const mac = send(from, (src) => of(ip, src));
+    const mac = send(from, (src) => announcement.of(ip, src));
     for (const pod of ["near", "far"])
       await eventually(async () => (await entry(pod, ip)) === mac, {
         timeoutMs: LIMIT_MS,
