@@ -18,7 +18,7 @@ const PARALLEL = ["--parallel", "--jobs", "2"];
 const CROWDS = ["agent/cni", "cni/crash", "ipam/processes"].map((name) => `test/kernel/${name}.test.ts`);
 /** @type {Record<string, { timeout: number, runs: { files: string[], options: string[] }[] }>} */
 const SUITES = {
-  unit: { timeout: 10_000, runs: [{ files: ["test/unit/**/*.test.ts"], options: PARALLEL }] },
+  unit: { timeout: 30_000, runs: [{ files: ["test/unit/**/*.test.ts"], options: PARALLEL }] },
   kernel: {
     timeout: 120_000,
     runs: [
