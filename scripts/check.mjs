@@ -12,6 +12,7 @@ const STEPS = [
   ["structure", "node", ["scripts/structure.ts"]],
   ["manifests", "node", ["scripts/manifests.ts", "--check"]],
   ["configuration document", "node", ["scripts/config-docs.ts", "--check"]],
+  ["table of decisions", "node", ["scripts/adr.ts", "--check"]],
 ];
 
 let failed = 0;
