@@ -159,9 +159,9 @@ export class ClusterView {
     return this.#own.node?.networkUnavailable;
   }
 
-  /** The API server has said that our own Node, which was there, is not any more. */
+  /** The API server has said that our own Node, which was there, is not any more. An empty answer at the start says nothing. */
   get nodeless(): boolean {
-    return this.live && this.#ownFacts !== undefined && this.#ownFacts.uid === undefined;
+    return this.live && this.#uid !== undefined && this.#ownFacts !== undefined && this.#ownFacts.uid === undefined;
   }
 
   /** Both watches have been in step since the start, and what they do not say is known. */

@@ -7,7 +7,7 @@
  */
 import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { DURATIONS_FILE } from "../cni/index.ts";
+import { CHAIN_ANSWER, CHAIN_QUESTION, DURATIONS_FILE } from "../cni/index.ts";
 import { type AgentConfig, parsePublished } from "../config/index.ts";
 import { type ConnectOptions, connect, patchNodeAnnotations } from "../kube/index.ts";
 import { errorText } from "../log/index.ts";
@@ -179,8 +179,8 @@ function removeTree(path: string): string[] {
 /** What is left of our directories, and they themselves where nobody else has put anything there. */
 function removeRest({ runDir, dataDir }: UninstallOptions): string[] {
   const removed: string[] = [];
-  for (const name of [SOCKET_NAME, CNI_SOCKET, DURATIONS_FILE, `${DURATIONS_FILE}.taken`])
-    rmSync(join(runDir, name), { force: true });
+  const files = [SOCKET_NAME, CNI_SOCKET, DURATIONS_FILE, `${DURATIONS_FILE}.taken`, CHAIN_QUESTION, CHAIN_ANSWER];
+  for (const name of files) rmSync(join(runDir, name), { force: true });
   rmSync(lockPath(runDir), { force: true });
   rmSync(join(dataDir, LAUNCHER_KEY), { force: true });
   for (const directory of [runDir, dataDir]) {

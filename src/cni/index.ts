@@ -1,6 +1,13 @@
 /** The CNI plugin: the spec's verbs on this machine. */
 export type { AttachmentRecord } from "./attachments.ts";
-export { askPlugin, CHAIN_ANSWER, type ChainAnswer, type FoundPlugin, readChainAnswer } from "./chain-question.ts";
+export {
+  askPlugin,
+  CHAIN_ANSWER,
+  CHAIN_QUESTION,
+  type ChainAnswer,
+  type FoundPlugin,
+  readChainAnswer,
+} from "./chain-question.ts";
 export { DEFAULT_DATA_DIR, DEFAULT_NETWORK, DEFAULT_RUN_DIR } from "./config.ts";
 export { type Duration, DURATIONS_FILE } from "./durations.ts";
 export { CniError, CODE } from "./errors.ts";

@@ -30,7 +30,7 @@ describe("Nodes that claim what another node has", () => {
           assert.match(said.join(), reason);
           assert.ok(ready.ready, JSON.stringify(ready));
         },
-        { timeoutMs: 30_000 },
+        { timeoutMs: 60_000 },
       );
     }
     const pods = the()
@@ -89,7 +89,7 @@ describe("Nodes that claim what another node has", () => {
           /prefer node2 to this node: its underlay address 172\.30\.0\.13 is that of the /,
         );
       },
-      { timeoutMs: 30_000 },
+      { timeoutMs: 60_000 },
     );
     // The node controller's word: no lease renewed.
     await lab.api.call("PATCH", `${NODES}/${name}/status`, ready("Unknown"), merge);
