@@ -22,6 +22,7 @@ import { claimNode, type NodeClaim, removeDrafts } from "./instance.ts";
 import { watchMachine } from "./machine.ts";
 import type { NetnsWatch } from "./netns-watch.ts";
 import { OutsidePods } from "./outside-pods.ts";
+import { UnservedPods } from "./unserved-pods.ts";
 import { PodLinks } from "./pod-links.ts";
 import { Metrics } from "./metrics.ts";
 import { type Publication, Publisher } from "./publisher.ts";
@@ -119,7 +120,13 @@ export class Agent {
     this.#disk.add({ kind: "cache", what: "the cache of last known peers", keep: () => this.#cluster.keepCache() });
     const repaired = (path: string, of?: string): void => this.#disk.repaired("file", path, of);
     const files = new NodeFiles(config, log, repaired);
-    const elsewhere = (this.#elsewhere = new ReservedElsewhere(client, config, log, () => this.#network.look()));
+    const unserved = new UnservedPods({ config, log, rtnl, event });
+    const elsewhere = (this.#elsewhere = new ReservedElsewhere(client, config, log, () => {
+      this.#network.look();
+      unserved.look(elsewhere.now.services);
+    }));
+    // A configuration that names another range comes with a start.
+    unserved.look(config.serviceCidrs);
     this.#closers.push(() => elsewhere.stop());
     const reserved = { elsewhere: () => elsewhere.now };
     const context = { config, log, metrics, rtnl, firewall, client, announce, event, repaired, ...reserved };

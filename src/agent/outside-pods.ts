@@ -52,7 +52,7 @@ export function outsideInWords(outside: readonly OutsidePod[]): string {
 }
 
 /** What the host end of a pod says of it: NAMESPACE/NAME/INTERFACE, or CONTAINER/INTERFACE. */
-function podOfAlias(alias: string | undefined, name: string): string {
+export function podOfAlias(alias: string | undefined, name: string): string {
   const parts = (alias ?? "").split("/");
   if (parts.length === 1) return name;
   return parts.length === 2 ? `container ${parts[0]}` : parts.slice(0, 2).join("/");

@@ -45,6 +45,7 @@ const RIGHTS: Readonly<Record<string, readonly string[]>> = {
   networkendpoints: [...READ, "create", "update", "delete"],
   ipclaims: READ,
   "ipclaims/status": ["patch"],
+  servicecidrs: ["get", "list"],
   "skylane-system leases": ["create"],
   "skylane-system leases skylane-networks": ["get", "update"],
   "default events": ["create", "patch"],

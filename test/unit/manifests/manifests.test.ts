@@ -361,7 +361,7 @@ describe("the manifest", () => {
         "ipclaims/status patch",
         "networkendpoints get,list,watch,create,update,delete",
         "pods,namespaces get",
-        "servicecidrs get",
+        "servicecidrs get,list",
         "pods/status patch",
         "events create,patch",
         "leases create",
