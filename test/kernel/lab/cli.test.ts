@@ -42,7 +42,8 @@ describe("skylanectl lab", () => {
     return JSON.parse(out);
   };
 
-  it("shows the demo, ends with status 0 and leaves nothing", async () => {
+  it("shows the demo, ends with status 0 and leaves nothing", async function () {
+    this.timeout(600_000);
     const { status, out, err } = await ctl(["lab", "demo"]);
     assert.equal(status, 0, out + err);
     for (const shown of [
@@ -63,7 +64,8 @@ describe("skylanectl lab", () => {
     assert.equal(existsSync(join(base(), "demo")), false);
   });
 
-  it("shows the demo of pod networks, ends with status 0 and leaves nothing", async () => {
+  it("shows the demo of pod networks, ends with status 0 and leaves nothing", async function () {
+    this.timeout(600_000);
     const { status, out, err } = await ctl(["lab", "demo", "networks"]);
     assert.equal(status, 0, out + err);
     for (const shown of [
