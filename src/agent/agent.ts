@@ -191,7 +191,7 @@ export class Agent {
       },
       onNoNode: () => this.#network.noNode(node),
       event,
-      contested: () => this.#network.contested,
+      contested: () => [...this.#network.contested, ...this.#networks.contested],
     });
     this.#closers.push(() => this.#cluster.stop());
   }

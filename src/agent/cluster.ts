@@ -14,6 +14,7 @@ import {
   type Changes,
   type KubeClient,
   NodeDetailsKeeper,
+  NodeLeases,
   type NodeMeta,
   NodeReflector,
   OwnNode,
@@ -21,10 +22,11 @@ import {
   type WatchState,
 } from "../kube/index.ts";
 import type { Logger } from "../log/index.ts";
-import { VTEP_ANNOTATION } from "../overlay/index.ts";
+import { type Granted, VTEP_ANNOTATION } from "../overlay/index.ts";
 import { Task } from "../task/index.ts";
 import { CACHE_OLD_MS, type CacheWriter, type CachedInputs } from "./cache.ts";
 import { Damper } from "./damper.ts";
+import { isHeard } from "./heard.ts";
 import type { Inputs, NodeChanges, NodeFacts, OwnFacts } from "./inputs.ts";
 import type { ApiStatus } from "./status.ts";
 
@@ -37,7 +39,7 @@ const PUBLIC_ANNOTATION = "skylane.dev/public-ip";
 const CACHE_GRACE_MS = 10_000;
 /** Changes within this time are written to the cache together. */
 const SAVE_DELAY_MS = 2_000;
-/** Contested Nodes are asked for again after this long, and no more of them at a time than so many. */
+/** Contested Nodes are asked for again after this long, and no more of them at a time than so many, whose leases are followed meanwhile. */
 const CONTEST_MS = 10_000;
 const MOST_CONTESTED = 64;
 
@@ -70,6 +72,8 @@ export class ClusterView {
   readonly #own: OwnNode;
   readonly #nodes: NodeReflector;
   readonly #details: NodeDetailsKeeper;
+  /** Of Nodes that claim the same. */
+  readonly #leases: NodeLeases;
   readonly #save: Task;
   /** Everything that was to be known of the first complete set of Nodes is known. */
   #complete = false;
@@ -99,6 +103,7 @@ export class ClusterView {
       },
     });
     this.#details = new NodeDetailsKeeper(client, { log, onNews: (names) => this.#learned(names) });
+    this.#leases = new NodeLeases(client, { log, onNews: (name) => this.#learned([name]) });
     for (const node of cached?.inputs.nodes ?? []) {
       this.#nodes.remember([cachedMeta(node)]);
       if (node.granted) this.#details.remember(node.name, { uid: node.uid, ...node.granted });
@@ -192,7 +197,8 @@ export class ClusterView {
     clearTimeout(this.#grace);
     clearInterval(this.#contest);
     this.#damper.stop();
-    await Promise.all([this.#own.stop(), this.#nodes.stop(), this.#details.stop(), this.#save.stop()]);
+    await Promise.all([this.#own.stop(), this.#nodes.stop(), this.#details.stop(), this.#leases.stop()]);
+    await this.#save.stop();
     if (this.live && this.#ownFacts) await this.#options.writer.save(this.#inputs());
   }
 
@@ -254,7 +260,7 @@ export class ClusterView {
     const { name, uid, creationTimestamp, annotations } = node;
     const vtep = annotations[VTEP_ANNOTATION];
     if (vtep === undefined) return { name, uid, creationTimestamp };
-    const granted = this.#details.of(node);
+    const granted = this.#granted(node);
     const failure = this.#details.failureOf(name);
     return {
       name,
@@ -264,6 +270,17 @@ export class ClusterView {
       ...(granted && { granted }),
       ...(failure !== undefined && { unknown: failure }),
     };
+  }
+
+  #granted(node: NodeMeta): Granted | undefined {
+    const details = this.#details.of(node);
+    if (!details) return undefined;
+    const lease = this.#leases.of(node.name);
+    // Of all but a few it is what it was.
+    if (lease === undefined) return details;
+    const { podCidrs, addresses } = details;
+    const heard = isHeard(details.heard, lease);
+    return { podCidrs, addresses, ...(heard !== undefined && { heard }) };
   }
 
   #changed(changes: NodeChanges = new Map()): void {
@@ -282,13 +299,14 @@ export class ClusterView {
     setImmediate(() => this.#askContested(this.#asked));
   }
 
-  /** How Nodes stand that claim the same may have changed since they were asked for, and no metadata says so. @param but those who were asked for */
+  /** How Nodes stand that claim the same may have changed since they were asked for, and no metadata says so: nor does it say whose kubelet is alive. @param but those who were asked for */
   #askContested(but: ReadonlySet<string> = new Set()): void {
     if (!this.live) return;
-    const names = [...this.#options.contested()].slice(0, MOST_CONTESTED);
+    const names = [...new Set(this.#options.contested())].slice(0, MOST_CONTESTED);
     this.#asked = new Set(names);
     const nodes = names.flatMap((name) => (but.has(name) ? [] : (this.#nodes.nodes().get(name) ?? [])));
     if (nodes.length > 0) this.#details.ask(nodes, true);
+    this.#leases.follow(names);
   }
 
   #fallBack(): void {

@@ -196,6 +196,11 @@ export class Member {
     return status && { ...status, mode: this.info.mode };
   }
 
+  /** Nodes of which it depends on how they stand who gets what here. */
+  get contested(): readonly string[] {
+    return this.#network.contested;
+  }
+
   sample(): void {
     this.#network.sample();
   }

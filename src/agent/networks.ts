@@ -156,6 +156,11 @@ export class Networks {
     return [...this.#members.values()].flatMap((member) => member.status() ?? []);
   }
 
+  /** Nodes of which it depends on how they stand who gets what in one of them. */
+  get contested(): readonly string[] {
+    return [...this.#members.values()].flatMap((member) => member.contested);
+  }
+
   sample(): void {
     for (const member of this.#members.values()) member.sample();
   }

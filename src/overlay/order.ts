@@ -1,10 +1,11 @@
 /**
  * Who of two Nodes that claim the same has the better claim. It is the same on every node, since it follows from what the
- * API server says of the two, and one order for all that can be claimed, so that three Nodes never beat each other in a ring:
+ * API server says of the two (an agent that has just begun to look at a lease may be behind by as long as that lasts), and one order
+ * for all that can be claimed, so that three Nodes never beat each other in a ring:
  *
  * 1. who publishes what is its own for sure: an address that its kubelet reports (`status.addresses`), and the MAC that follows from
  *    its name. An agent's token alone writes neither;
- * 2. whose kubelet is heard: of a machine that is gone the Node object may stay, and its address be another's by now;
+ * 2. whose kubelet is heard, which renews a lease: of a machine that is gone the Node object may stay, and its address be another's by now;
  * 3. whose Node is older, and at last whose name comes first.
  */
 import { derivedMac } from "../addr/index.ts";

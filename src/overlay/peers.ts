@@ -94,12 +94,17 @@ export class PeerSelector {
 
   /** Nodes of which it depends on their standing who gets what, our own among them where it is concerned. */
   *contested(): Generator<string> {
+    let withUs = false;
     for (const name of this.#contested) {
       const one = this.#contenders.get(name);
-      if (!one || !this.#hasRivals(one)) this.#contested.delete(name);
-      else yield name;
+      if (!one || !this.#hasRivals(one)) {
+        this.#contested.delete(name);
+        continue;
+      }
+      withUs ||= this.#refused.get(name)?.reason === "CollidesWithSelf";
+      yield name;
     }
-    if (this.losses().length > 0) yield this.local.node;
+    if (withUs) yield this.local.node;
   }
 
   /** What of ours the other nodes give to somebody else. */
@@ -215,6 +220,7 @@ export class PeerSelector {
     const lesser: Contender[] = [];
     let refusal: Refusal | undefined;
     this.#claims.rivals(one, (other, reason, what) => {
+      if (other !== this.#self) this.#contested.add(other.claim.node);
       if (!this.#before(other, one)) lesser.push(other);
       else if (!other.accepted || refusal) return;
       else if (other === this.#self)

@@ -72,6 +72,10 @@ export function rightsPart(context: Context): void {
       ])
         await assert.rejects(asAgent(["auth", "can-i", ...question]), /no/, question.join(" "));
       assert.match(await asAgent(["auth", "can-i", "patch", "nodes"]), /yes/);
+      const leases = ["leases.coordination.k8s.io", "-n", "kube-node-lease"];
+      assert.match(await asAgent(["auth", "can-i", "get", ...leases]), /yes/);
+      for (const verb of ["list", "create", "update", "patch", "delete"])
+        await assert.rejects(asAgent(["auth", "can-i", verb, ...leases]), /no/, verb);
     });
 
     it("annotates its own Node under skylane.dev/", async () => {

@@ -364,6 +364,7 @@ describe("the manifest", () => {
         "servicecidrs get,list",
         "pods/status patch",
         "events create,patch",
+        "leases get",
         "leases create",
         "leases skylane-networks get,update",
       ],
@@ -375,7 +376,14 @@ describe("the manifest", () => {
     const withLeases = roles.filter(({ rules = [] }) => rules.some(({ resources }) => resources.includes("leases")));
     assert.deepEqual(
       withLeases.map(({ kind, metadata }) => [kind, metadata.namespace]),
-      [["Role", "elsewhere"]],
+      [
+        ["Role", "kube-node-lease"],
+        ["Role", "elsewhere"],
+      ],
+    );
+    assert.deepEqual(
+      withLeases[0]?.rules?.map(({ verbs }) => verbs),
+      [["get"]],
     );
   });
 

@@ -47,6 +47,18 @@ describe("two Nodes that claim the same", () => {
     assert.deepEqual([...selector.contested()], []);
   });
 
+  it("wants to know how both stand, whichever was there first", () => {
+    const selector = new PeerSelector(local);
+    const set = (...nodes: NodeVtep[]) => selector.update(nodes.map((node) => [node.name, node]));
+    // It is dead and nobody has noticed: nothing would be heard of it if the younger one alone were asked about.
+    set(nodeOf(1, address));
+    set(nodeOf(2));
+    assert.deepEqual([...selector.contested()].sort(), ["node1", "node2"]);
+    set(nodeOf(1, address, { heard: false }));
+    assert.deepEqual([...selector.peers.keys()], ["node2"]);
+    assert.deepEqual([...selector.contested()].sort(), ["node1", "node2"]);
+  });
+
   it("tells the node itself what the others give to somebody else, and only that", () => {
     const selector = new PeerSelector(local);
     const own = { ...nodeOf(5, {}, { addresses: [local.underlayIp] }), name: local.node };
