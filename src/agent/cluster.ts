@@ -94,6 +94,7 @@ export class ClusterView {
     this.#own = new OwnNode(client, nodeName, { log });
     this.#nodes = new NodeReflector(client, { log });
     this.#ownFacts = cached?.inputs.own;
+    if (cached) this.#own.expect();
     this.#damper = new Damper({
       onDue: (name) => this.#takeNodes(this.#damper.take(name) ? [name] : []),
       onHeld: (name) => {
@@ -164,9 +165,9 @@ export class ClusterView {
     return this.#own.node?.networkUnavailable;
   }
 
-  /** The API server has said that our own Node, which was there, is not any more. An empty answer at the start says nothing. */
+  /** The API server has said of our own Node, which this agent or the one before it knew, that it is not there any more. */
   get nodeless(): boolean {
-    return this.live && this.#uid !== undefined && this.#ownFacts !== undefined && this.#ownFacts.uid === undefined;
+    return this.live && this.#ownFacts !== undefined && this.#ownFacts.uid === undefined;
   }
 
   /** Both watches have been in step since the start, and what they do not say is known. */
@@ -215,11 +216,10 @@ export class ClusterView {
   }
 
   /** Our own Node is gone. The data path stays as it is: the node runs, and is likely to be registered again. */
-  #takeGone({ uid, ...rest }: OwnFacts): void {
-    if (uid !== undefined)
-      this.#options.log.warn("the Node of this agent was deleted; the other nodes cannot reach this node's pods", {
-        node: rest.name,
-      });
+  #takeGone({ uid: _gone, ...rest }: OwnFacts): void {
+    this.#options.log.warn("the Node of this agent was deleted; the other nodes cannot reach this node's pods", {
+      node: rest.name,
+    });
     this.#ownFacts = rest;
   }
 

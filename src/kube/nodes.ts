@@ -55,12 +55,24 @@ export class OwnNode {
 
   /** The Node as last known; undefined while it does not exist. */
   get node(): OwnNodeInfo | undefined {
-    return this.reflector.objects.get(this.name);
+    return this.expected ? undefined : this.reflector.objects.get(this.name);
   }
 
   /** Whether the server has answered since the start: only then does an absent Node mean that there is none. */
   get synced(): boolean {
-    return this.reflector.state.synced;
+    return this.reflector.state.synced && !this.expected;
+  }
+
+  /**
+   * An earlier run knew the Node, before the start: an answer without it counts only once the server has said about this very Node that
+   * it is gone. Until then nobody is called back.
+   */
+  expect(): void {
+    this.reflector.remember([expectedNode(this.name)]);
+  }
+
+  private get expected(): boolean {
+    return this.reflector.objects.get(this.name)?.uid === "";
   }
 
   get state(): WatchState {
@@ -69,7 +81,9 @@ export class OwnNode {
 
   /** Calls back when the Node appears, changes in what concerns Skylane, or goes, and once with the first answer. */
   onChange(listener: (node: OwnNodeInfo | undefined, changes: Changes<OwnNodeInfo>) => void): () => void {
-    return this.reflector.onChange((changes) => listener(this.node, changes));
+    return this.reflector.onChange((changes) => {
+      if (!this.expected) listener(this.node, changes);
+    });
   }
 
   whenSynced(): Promise<void> {
@@ -84,3 +98,16 @@ export class OwnNode {
     return this.reflector.stop();
   }
 }
+
+/** Stands for a Node of which nothing is known but that it was there; no Node is the same. */
+const expectedNode = (name: string): OwnNodeInfo => ({
+  name,
+  uid: "",
+  resourceVersion: "",
+  creationTimestamp: "",
+  annotations: {},
+  podCidrs: [],
+  addresses: [],
+  internalIps: [],
+  externalIps: [],
+});

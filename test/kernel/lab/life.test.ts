@@ -102,6 +102,31 @@ describe("a node's objects in the API server", () => {
     );
   });
 
+  it("are missed by an agent that comes back from its cache after the Node was deleted", async () => {
+    const agent = (signal: string): Promise<string> =>
+      the().exec("node1", "pkill", `-${signal}`, "-f", "skylane-agent.cjs");
+    // It sees nothing of the deletion, and the one that comes after it has only the cache to know of a Node from.
+    await agent("STOP");
+    await the().api.call("DELETE", "/api/v1/nodes/node1");
+    await agent("KILL");
+    const published = async (): Promise<string> => {
+      const { ready } = await the().status(the().node("node1"));
+      const { ok, message } = ready.checks.find(({ name }) => name === "published") ?? { ok: true, message: "" };
+      return `${ready.ready} ${ok} ${message}`;
+    };
+    await eventually(async () => /^false false there is no Node node1 any more/.test(await published()), {
+      timeoutMs: 60_000,
+      message: "the agent does not say that its Node is gone",
+    });
+    await isReached();
+    await the().api.call("POST", "/api/v1/nodes", nodeObject(the().context, 1));
+    await eventually(async () => (await the().status(the().node("node1"))).ready.ready, {
+      timeoutMs: 60_000,
+      message: "the agent is not ready again",
+    });
+    await isReached();
+  });
+
   it("give no address of a block that another node has taken", async () => {
     const [block] = (await list("networkblocks")).filter(
       ({ spec }) => spec.node === "node1" && spec.network === "blue" && spec.cidr?.includes(".") === true,
