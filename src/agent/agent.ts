@@ -121,9 +121,19 @@ export class Agent {
     const repaired = (path: string, of?: string): void => this.#disk.repaired("file", path, of);
     const files = new NodeFiles(config, log, repaired);
     const unserved = new UnservedPods({ config, log, rtnl, event });
-    const elsewhere = (this.#elsewhere = new ReservedElsewhere(client, config, log, () => {
+    const reservedChanged = (): void => {
       this.#network.look();
-      unserved.look(elsewhere.now.services);
+      this.#cluster.save();
+    };
+    const elsewhere = (this.#elsewhere = new ReservedElsewhere(client, {
+      config,
+      cached: cached?.reserved,
+      networks: () => this.#networks.cidrs,
+      log,
+      onChange: () => {
+        reservedChanged();
+        unserved.look(elsewhere.now.services);
+      },
     }));
     // A configuration that names another range comes with a start.
     unserved.look(config.serviceCidrs);
@@ -152,7 +162,13 @@ export class Agent {
     const alone = (): boolean => !this.#networks.any;
     this.#plugins = new RuntimePlugins({ config, log, onChange: look, alone, apiAway });
     this.#closers.push(() => this.#plugins.stop());
-    this.#networks = new Networks({ ...context, announced, apiAway, onPresence: () => this.#network.filesChanged() });
+    this.#networks = new Networks({
+      ...context,
+      announced,
+      apiAway,
+      onPresence: () => this.#network.filesChanged(),
+      onDefined: reservedChanged,
+    });
     this.#closers.push(() => this.#networks.stop());
     const defined = (): Networks["defined"] => this.#networks.defined;
     this.#statuses = new NetworkStatuses({
@@ -191,6 +207,7 @@ export class Agent {
       },
       onNoNode: () => this.#network.noNode(node),
       event,
+      reserved: () => elsewhere.now,
       contested: () => [...this.#network.contested, ...this.#networks.contested],
     });
     this.#closers.push(() => this.#cluster.stop());

@@ -14,6 +14,7 @@ import type { AgentConfig } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
 import type { Granted } from "../overlay/index.ts";
 import type { Inputs, OwnFacts, NodeFacts } from "./inputs.ts";
+import type { ReservedCidrs } from "./reserved.ts";
 
 const VERSION = 1;
 /** Nodes between two turns of the event loop. */
@@ -28,7 +29,12 @@ export interface CachedInputs {
   /** Milliseconds since the epoch. */
   savedAt: number;
   inputs: Inputs & { nodes: NodeFacts[] };
+  /** What no peer may have; absent in what an earlier version wrote. */
+  reserved?: ReservedCidrs;
 }
+
+/** What is saved. */
+export type SavedInputs = Inputs & Pick<CachedInputs, "reserved">;
 
 /** Where the cache of a network is. */
 export const cachePath = (dataDir: string, network: string): string => join(dataDir, "cache", `${network}.json`);
@@ -87,7 +93,14 @@ export function parseCache(text: string, node: string): CachedInputs {
       ...(granted !== undefined && { granted: grantedOf(granted, `nodes[${i}].granted`) }),
     };
   });
-  return { savedAt, inputs: { own: facts, nodes } };
+  const reserved = value["reserved"];
+  return { savedAt, inputs: { own: facts, nodes }, ...(reserved !== undefined && { reserved: reservedOf(reserved) }) };
+}
+
+function reservedOf(value: unknown): ReservedCidrs {
+  const reserved = record(value, "reserved");
+  const cidrs = (key: string): string[] => strings(reserved[key], `reserved.${key}`).map(parseCidr);
+  return { services: cidrs("services"), pods: cidrs("pods") };
 }
 
 /** Whether its kubelet was heard says nothing any more. */
@@ -132,8 +145,9 @@ const kept = ({ name, uid, creationTimestamp, vtepAnnotation, granted }: NodeFac
  * The text behind the head of the file, in parts: that of thousands of Nodes takes ten milliseconds to make, for which an
  * event would have to wait.
  */
-async function bodyOf({ own, nodes }: Inputs): Promise<string[]> {
-  const parts = [`"own":${JSON.stringify(own)},"nodes":[`];
+async function bodyOf({ own, nodes, reserved }: SavedInputs): Promise<string[]> {
+  const first = reserved ? `"reserved":${JSON.stringify(reserved)},` : "";
+  const parts = [`${first}"own":${JSON.stringify(own)},"nodes":[`];
   let part = "";
   let count = 0;
   for (const node of nodes) {
@@ -164,7 +178,7 @@ export class CacheWriter {
   }
 
   /** @returns whether something was written. @throws Error with the system's code; the former file is then still whole. */
-  async save(inputs: Inputs, now = Date.now()): Promise<boolean> {
+  async save(inputs: SavedInputs, now = Date.now()): Promise<boolean> {
     const parts = await bodyOf(inputs);
     const digest = createHash("sha256");
     for (const part of parts) digest.update(part);

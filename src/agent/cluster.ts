@@ -24,10 +24,11 @@ import {
 import type { Logger } from "../log/index.ts";
 import { type Granted, VTEP_ANNOTATION } from "../overlay/index.ts";
 import { Task } from "../task/index.ts";
-import { CACHE_OLD_MS, type CacheWriter, type CachedInputs } from "./cache.ts";
+import { CACHE_OLD_MS, type CacheWriter, type CachedInputs, type SavedInputs } from "./cache.ts";
 import { Damper } from "./damper.ts";
 import { isHeard } from "./heard.ts";
 import type { Inputs, NodeChanges, NodeFacts, OwnFacts } from "./inputs.ts";
+import type { ReservedCidrs } from "./reserved.ts";
 import type { ApiStatus } from "./status.ts";
 
 /** The operator's override of the underlay address, on a Node. */
@@ -60,6 +61,8 @@ export interface ClusterOptions {
   onInputs: (inputs: Inputs, live: boolean, changes: NodeChanges) => void;
   /** Our own Node does not exist, and nothing is known of it. */
   onNoNode: () => void;
+  /** What no peer may have, as far as the API server alone says it: it is saved beside the inputs. */
+  reserved: () => ReservedCidrs;
   /** Emits an Event on our Node. */
   event: (type: "Normal" | "Warning", reason: string, message: string) => void;
   /** Nodes of which it depends on how they stand who gets what. */
@@ -110,7 +113,7 @@ export class ClusterView {
       if (node.granted) this.#details.remember(node.name, { uid: node.uid, ...node.granted });
     }
     this.#save = new Task(
-      async () => void (await writer.save(this.#inputs())),
+      async () => void (await writer.save(this.#saved())),
       { baseMs: 5_000, maxMs: 300_000 },
       (error) =>
         log.warn("the cache of last known peers cannot be written; a reboot without API would miss them", { error }),
@@ -193,6 +196,11 @@ export class ClusterView {
     return true;
   }
 
+  /** Something that is saved has changed beside the inputs. */
+  save(): void {
+    if (this.live && this.#ownFacts) this.#save.want(SAVE_DELAY_MS);
+  }
+
   /** Stops watching and saves what is not saved yet. */
   async stop(): Promise<void> {
     clearTimeout(this.#grace);
@@ -200,7 +208,7 @@ export class ClusterView {
     this.#damper.stop();
     await Promise.all([this.#own.stop(), this.#nodes.stop(), this.#details.stop(), this.#leases.stop()]);
     await this.#save.stop();
-    if (this.live && this.#ownFacts) await this.#options.writer.save(this.#inputs());
+    if (this.live && this.#ownFacts) await this.#options.writer.save(this.#saved());
   }
 
   /** Our own Node as it is now: perhaps another object than the one before, when the node was registered again. */
@@ -322,6 +330,11 @@ export class ClusterView {
       );
     else log.info("starting from last known peers: the API server has not answered yet", fields);
     this.#options.onInputs(this.#inputs(), false, new Map());
+  }
+
+  #saved(): SavedInputs {
+    const { services, pods } = this.#options.reserved();
+    return { ...this.#inputs(), reserved: { services, pods } };
   }
 
   #inputs(): Inputs {

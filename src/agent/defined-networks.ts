@@ -88,6 +88,12 @@ export class DefinedNetworks implements Defined {
     return overlap === undefined ? undefined : { reason: "Overlap", message: overlap };
   }
 
+  /** CIDRs of all that pods may come into; undefined before it is known which there are. */
+  get cidrs(): readonly string[] | undefined {
+    if (!this.known) return undefined;
+    return [...this.#accepted.values()].flatMap(({ name, cidrs }) => (this.#refused.has(name) ? [] : cidrs));
+  }
+
   /** The API server has said which there are. */
   get known(): boolean {
     return this.#objects.synced;

@@ -7,9 +7,10 @@ import type { ObjectReflector } from "../kube/index.ts";
 import type { NetworkBlock, Obstacle, PodNetworkInfo } from "../networks/index.ts";
 import { NetworkBlocks, watchOwnBlocks } from "../blocks/index.ts";
 import { claimObjects, ClaimPlaces } from "../claims/index.ts";
-import { ensureSpace, listSpaces, openSpace, type Space } from "../netspace/index.ts";
+import { listSpaces, openSpace, type Space } from "../netspace/index.ts";
 import { netnsIdentity, type NetnsIdentity, sameNetns } from "../sys/index.ts";
 import { DefinedNetworks } from "./defined-networks.ts";
+import { heldSpace } from "./held-space.ts";
 import { lookAt } from "./machine.ts";
 import { type ClusterAddresses, clusterAddresses } from "./network-overlaps.ts";
 import type { Entries } from "./publisher.ts";
@@ -34,6 +35,8 @@ export interface NetworksOptions extends Omit<MemberContext, "blocks" | "network
   apiAway: () => string | undefined;
   /** Whether there is any has changed: the plugin must know. */
   onPresence: () => void;
+  /** Others are defined, or otherwise. */
+  onDefined: () => void;
 }
 
 /** See the header. */
@@ -93,6 +96,11 @@ export class Networks {
   /** How many are defined, whether they can be or not, and whether the API server knows the resource. */
   get defined(): { known: boolean; count: number } {
     return this.#defined.defined;
+  }
+
+  /** CIDRs of all that can be, whether this node has a part in them or not; undefined before that is known. */
+  get cidrs(): readonly string[] | undefined {
+    return this.#defined.cidrs;
   }
 
   /** The default network's VNI is known now: none of these may have it. */
@@ -300,6 +308,7 @@ export class Networks {
     }
     if (this.any !== this.#told) this.#options.onPresence();
     this.#told = this.any;
+    this.#options.onDefined();
     this.#resumeAll();
   }
 
@@ -383,17 +392,5 @@ export class Networks {
     this.#options.log.info("the first pod of a network has come: taking part in it", { network: name, vni: info.vni });
     this.#options.onPresence();
     return member;
-  }
-}
-
-/** The namespace of a network, by a name that outlives this process. @throws SysError, NetlinkError, CniError */
-async function heldSpace(network: string, keeper: NameKeeper): Promise<Space> {
-  const space = ensureSpace(network);
-  try {
-    if (!space.found) await keeper.hold(space.name, space.fd);
-    return space;
-  } catch (error) {
-    space.close();
-    throw error;
   }
 }

@@ -13,8 +13,11 @@ import type { Reserved } from "../overlay/index.ts";
 import { Task } from "../task/index.ts";
 import { serviceCidrsOf } from "./service-cidrs.ts";
 
+/** What the API server alone says of it, so that the cache has it, too. */
+export type ReservedCidrs = Pick<Reserved, "services" | "pods">;
+
 /** What does not follow from the machine. */
-export type Elsewhere = Pick<Reserved, "apiServer" | "services">;
+export type Elsewhere = Pick<Reserved, "apiServer" | "services" | "pods">;
 
 /** The machine as far as it depends on it. */
 export interface ReservedInput {
@@ -32,7 +35,7 @@ const FOREIGN =
 /** Puts it together. @param podCidrs this node's own */
 export function reservedHere(
   machine: ReservedInput,
-  { apiServer, services }: Elsewhere,
+  { apiServer, services, pods }: Elsewhere,
   podCidrs: readonly string[],
 ): Reserved {
   const byIndex = new Map(machine.links.map((link) => [link.index, link]));
@@ -46,6 +49,7 @@ export function reservedHere(
   return {
     apiServer,
     services,
+    pods,
     gateways: inOrder(gateways),
     own: inOrder(counted.map(({ ip }) => ip)),
     onLink: inOrder(
@@ -69,15 +73,30 @@ const inOrder = (list: readonly string[]): string[] => [...new Set(list)].sort()
 /** Looked up again after this long, in milliseconds: a name may lead elsewhere, and Services' CIDRs come later. */
 const LOOK_MS = 5 * 60_000;
 
+export interface ElsewhereOptions {
+  config: Pick<AgentConfig, "serviceCidrs" | "clusterCidrs">;
+  /** As an earlier run knew it. */
+  cached: ReservedCidrs | undefined;
+  /** CIDRs of the pod networks that are defined; undefined before that is known. */
+  networks: () => readonly string[] | undefined;
+  log: Logger;
+  /** The API server's addresses or the Services' CIDRs are others now. */
+  onChange: () => void;
+}
+
 /** Looks up what does not follow from the machine; what was found last counts while nothing better is. */
 export class ReservedElsewhere {
-  #now: Elsewhere;
+  #now: Pick<Elsewhere, "apiServer" | "services">;
+  readonly #options: ElsewhereOptions;
   readonly #task: Task;
   #timer: NodeJS.Timeout | undefined;
 
-  /** @param onChange it is another one now */
-  constructor(client: KubeClient, { serviceCidrs }: AgentConfig, log: Logger, onChange: () => void) {
-    this.#now = { apiServer: inOrder(addressIn(client.server)), services: serviceCidrs };
+  constructor(client: KubeClient, options: ElsewhereOptions) {
+    this.#options = options;
+    const { config, cached, log, onChange } = options;
+    const { serviceCidrs } = config;
+    const services = serviceCidrs.length > 0 ? serviceCidrs : (cached?.services ?? []);
+    this.#now = { apiServer: inOrder(addressIn(client.server)), services };
     const look = async (): Promise<void> => {
       const services = await serviceCidrsOf(client, serviceCidrs);
       const apiServer = inOrder(await addressesOf(client.server));
@@ -92,7 +111,8 @@ export class ReservedElsewhere {
   }
 
   get now(): Elsewhere {
-    return this.#now;
+    const { config, cached, networks } = this.#options;
+    return { ...this.#now, pods: inOrder([...config.clusterCidrs, ...(networks() ?? cached?.pods ?? [])]) };
   }
 
   start(): void {

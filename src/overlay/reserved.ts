@@ -18,6 +18,8 @@ export interface Reserved {
   readonly onLink: readonly string[];
   /** The Services' CIDRs. */
   readonly services: readonly string[];
+  /** Pods' CIDRs as a whole: the cluster's, where it is configured, and those of pod networks. */
+  readonly pods: readonly string[];
   /** This node's own pod CIDRs of the network. */
   readonly podCidrs: readonly string[];
 }
@@ -29,6 +31,7 @@ export const NOTHING_RESERVED: Reserved = {
   own: [],
   onLink: [],
   services: [],
+  pods: [],
   podCidrs: [],
 };
 
@@ -91,11 +94,23 @@ const GIVEN_OUT = ["0.0.0.0/1", "128.0.0.0/2", "192.0.0.0/3", "2000::/3", "fc00:
 
 /**
  * Why no node can be at an underlay address, in words that go on with "it is …"; undefined when one can. The API server and a gateway may
- * be nodes, too: then the Node's kubelet reports that very address.
- * @param reported the Node's `status.addresses`
+ * be nodes, too: then the Node's kubelet reports that very address. Services' and pods' CIDRs in which this very node is count for nothing: a
+ * cluster that is laid out so must not lose its peers by it.
+ * @param reported the Node's `status.addresses`. @param here this node's underlay address
  */
-export function misplacedVtep(ip: string, reserved: Reserved, reported: readonly string[]): string | undefined {
+export function misplacedVtep(
+  ip: string,
+  reserved: Reserved,
+  reported: readonly string[],
+  here: string,
+): string | undefined {
+  const inOne = (cidrs: readonly string[]): string | undefined =>
+    cidrs.find((cidr) => cidrContains(cidr, ip) && !cidrContains(cidr, here));
+  const services = inOne(reserved.services);
+  if (services !== undefined) return `an address of Services, of ${services}`;
   if (!reported.includes(ip)) {
+    const pods = inOne(reserved.pods);
+    if (pods !== undefined) return `an address of pods, of ${pods}, and the Node's status.addresses do not have it`;
     if (!GIVEN_OUT.some((prefix) => cidrContains(prefix, ip))) return "of a range that is given to nobody";
     if (reserved.apiServer.includes(ip)) return "the API server's, and the Node's status.addresses do not have it";
     if (reserved.gateways.includes(ip)) return "a gateway's, and the Node's status.addresses do not have it";

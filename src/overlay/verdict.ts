@@ -3,7 +3,7 @@ import { cidrContains, cidrCovers, cidrOf, familyOf } from "../addr/index.ts";
 import { readVtepAnnotation } from "./annotation.ts";
 import { AnnotationError } from "./errors.ts";
 import { proven } from "./proof.ts";
-import { misplacedVtep, reservedWithin } from "./reserved.ts";
+import { misplacedVtep, NOTHING_RESERVED, reservedWithin } from "./reserved.ts";
 import type { LocalNetwork, NodeVtep, Peer, Refusal, RefusalReason, VtepAnnotation } from "./types.ts";
 
 /** Judges a Node; undefined when it has published nothing for the network. Never throws for what it says. */
@@ -38,8 +38,11 @@ function judgeEntry(local: LocalNetwork, from: NodeVtep, entry: VtepAnnotation):
   }
   if (entry.port !== local.port && isServicePort(entry.port))
     return refuse("ServicePort", `it wants VXLAN on UDP port ${entry.port}, which is another service's`);
-  const misplaced = local.reserved && misplacedVtep(underlayIp, local.reserved, granted?.addresses ?? []);
-  if (misplaced !== undefined) return refuse("ReservedVtepIp", `its underlay address ${underlayIp} is ${misplaced}`);
+  // The other family's as well: packets may go there unencapsulated.
+  for (const ip of local.reserved ? entry.ips : []) {
+    const misplaced = misplacedVtep(ip, local.reserved ?? NOTHING_RESERVED, granted?.addresses ?? [], local.underlayIp);
+    if (misplaced !== undefined) return refuse("ReservedVtepIp", `its underlay address ${ip} is ${misplaced}`);
+  }
   if (!commonFamily(local.podCidrs, entry.podCidrs)) {
     const inWords = (cidrs: readonly string[]): string => cidrs.join(", ") || "none";
     const message = `its pod CIDRs are ${inWords(entry.podCidrs)}, this node's ${inWords(local.podCidrs)}`;

@@ -46,6 +46,7 @@ const RIGHTS: Readonly<Record<string, readonly string[]>> = {
   ipclaims: READ,
   "ipclaims/status": ["patch"],
   servicecidrs: ["get", "list"],
+  "kube-node-lease leases": ["get"],
   "skylane-system leases": ["create"],
   "skylane-system leases skylane-networks": ["get", "update"],
   "default events": ["create", "patch"],

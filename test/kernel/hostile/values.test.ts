@@ -40,7 +40,12 @@ const IPS: Case[] = [
   at("224.0.0.1", /BadAnnotation: .*224\.0\.0\.1/),
   at("240.0.0.1", /(BadAnnotation|ReservedVtepIp): .*240\.0\.0\.1/),
   at("172.30.0.1", /ReservedVtepIp: .*API server's/),
-  at("10.244.1.2", /UnderlayInPodCidr|CollidesWithSelf/),
+  at("10.244.1.2", /ReservedVtepIp: .*10\.244\.1\.2 is an address of pods/),
+  at("10.96.0.10", /ReservedVtepIp: .*10\.96\.0\.10 is an address of Services/),
+  // Of no node, and of the cluster all the same.
+  at("10.244.200.7", /ReservedVtepIp: .*10\.244\.200\.7 is an address of pods/),
+  at("10.123.0.9", /ReservedVtepIp: .*10\.123\.0\.9 is an address of pods, of 10\.123/),
+  [{ ips: ["172.30.0.13", "fd00:10:96::a"] }, /ReservedVtepIp: .*fd00:10:96::a is an address of Services/],
   [{ ips: ["ff02::1"] }, /BadAnnotation: .*ff02::1/],
   [{ ips: ["::ffff:172.30.0.12"] }, /BadAnnotation|NoUnderlayAddress|ReservedVtepIp/],
   [{ ips: ["172.30.0.13", "fd30::13", "172.30.0.13"] }, /BadAnnotation: .*ips is not a list/],
@@ -92,11 +97,12 @@ const SHAPES: Case[] = [
 
 describe("values at their bounds that a hostile node announces", function () {
   this.timeout(300_000);
-  const the = useLab({ nodes: 3 });
+  const the = useLab({ nodes: 3, agentConfig: { serviceCidrs: ["10.96.0.0/12", "fd00:10:96::/108"] } });
   let mallory: HostileNode;
   let honest: Entry;
 
   before("a pod on each node, of which one is taken over", async () => {
+    await the().addNetwork("far", { cidrs: ["10.123.0.0/16"] });
     for (const node of [1, 2, 3]) await the().addPod(`node${node}`, `pod${node}`);
     const { metadata } = await the().api.call("GET", "/api/v1/nodes/node3");
     honest = (JSON.parse(metadata.annotations?.[VTEP_ANNOTATION] ?? "{}") as { default: Entry }).default;

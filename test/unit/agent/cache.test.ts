@@ -32,6 +32,9 @@ describe("the cache of last known inputs", () => {
     assert.equal(await readCache(path, "a"), undefined);
     assert.equal(await new CacheWriter(path).save(inputs(), 1_000), true);
     assert.deepEqual(await readCache(path, "a"), { savedAt: 1_000, inputs: inputs() });
+    const reserved = { services: ["10.96.0.0/12"], pods: ["10.244.0.0/16"] };
+    assert.equal(await new CacheWriter(path).save({ ...inputs(), reserved }, 1_000), true);
+    assert.deepEqual(await readCache(path, "a"), { savedAt: 1_000, inputs: inputs(), reserved });
     assert.equal(statSync(path).mode & 0o777, 0o600);
     assert.deepEqual(readdirSync(join(dir, "cache")), ["default.json"]);
   });

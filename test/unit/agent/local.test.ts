@@ -35,6 +35,7 @@ describe("this node's part of a pod network", () => {
       reserved: {
         apiServer: [],
         services: [],
+        pods: [],
         gateways: [],
         own: ["172.30.0.11"],
         onLink: ["172.30.0.0/24"],

@@ -221,7 +221,7 @@ describe("the leases of Nodes that claim the same", function () {
       debug: () => undefined,
       error: () => undefined,
     };
-    leases = new NodeLeases(client, { log: log as never, timings, onNews: (name) => news.push(name) });
+    leases = new NodeLeases(client, { log, timings, onNews: (name) => news.push(name) });
   });
   afterEach(async () => {
     await leases.stop();

@@ -83,6 +83,7 @@ describe("what a Node announces against what the API server says of it", () => {
     own: [local.underlayIp],
     onLink: ["172.30.0.0/24"],
     services: ["10.96.0.0/12"],
+    pods: ["10.244.0.0/16", "10.50.0.0/16", "fd00:10:244::/48"],
     podCidrs: local.podCidrs,
   };
   const here = { ...local, reserved };
@@ -131,5 +132,26 @@ describe("what a Node announces against what the API server says of it", () => {
       assert.match(at(ip), new RegExp(`^ReservedVtepIp: its underlay address ${ip} is `));
     // A machine of the control plane, or one that is the others' router, is a node like any other.
     for (const ip of ["172.30.0.1", "172.30.0.254", "240.0.0.1", "172.30.0.9"]) assert.equal(at(ip, [ip]), "");
+  });
+
+  it("refuses underlay addresses in the CIDRs of Services and pods, in both families' places", () => {
+    const both = (ips: string[], reported: string[] = []) => verdict(nodeOf(1, { ips }, { addresses: reported }));
+    for (const ip of ["10.96.0.10", "10.111.255.254", "10.244.77.1", "10.50.3.4"]) {
+      assert.match(
+        both([ip]),
+        new RegExp(`^ReservedVtepIp: its underlay address ${ip} is an address of (Services|pods), of `),
+      );
+      assert.match(both([ip, "fd30::11"]), /^ReservedVtepIp: /);
+    }
+    assert.match(
+      both(["172.30.0.13", "fd00:10:244:7::1"]),
+      /^ReservedVtepIp: its underlay address fd00:10:244:7::1 is .* of pods/,
+    );
+    // A node is where its kubelet says, even so; but nowhere in the range of Services.
+    assert.equal(both(["10.50.3.4"], ["10.50.3.4"]), "");
+    assert.match(both(["10.96.0.10"], ["10.96.0.10"]), /^ReservedVtepIp: /);
+    // A cluster whose nodes, this one among them, are in such a range goes on to work.
+    const overlapping = { ...here, reserved: { ...reserved, services: ["172.16.0.0/12"], pods: ["172.30.0.0/16"] } };
+    assert.deepEqual(selectPeers(overlapping, [nodeOf(1, { podCidrs: ["10.9.0.0/24"] })]).refused, []);
   });
 });

@@ -1,0 +1,14 @@
+import { ensureSpace, type Space } from "../netspace/index.ts";
+import type { NameKeeper } from "./launcher-names.ts";
+
+/** The namespace of a network, by a name that outlives this process. @throws SysError, NetlinkError, CniError */
+export async function heldSpace(network: string, keeper: NameKeeper): Promise<Space> {
+  const space = ensureSpace(network);
+  try {
+    if (!space.found) await keeper.hold(space.name, space.fd);
+    return space;
+  } catch (error) {
+    space.close();
+    throw error;
+  }
+}
