@@ -152,15 +152,17 @@ export class Agent {
       // When the data path works, when the node's part of it changes, and with each round.
       write: (local) => {
         this.#outside.look(local.podCidrs);
-        files.write(local, this.#networks.any ? { needsAgent: true } : {}, this.#plugins.told);
+        files.write(local, this.#networks.presence === "none" ? {} : { needsAgent: true }, this.#plugins.told);
         // What is ready by it is so after this call.
         setImmediate(() => this.#available.poke());
       },
     });
     this.#closers.push(() => this.#network.stop());
     const apiAway = (): string | undefined => this.#cluster.status.error;
-    const alone = (): boolean => !this.#networks.any;
-    this.#plugins = new RuntimePlugins({ config, log, onChange: look, alone, apiAway });
+    const alone = (): boolean => this.#networks.presence === "none";
+    const untold = (): string | undefined =>
+      apiAway() ?? (this.#networks.presence === "unknown" ? "it has not said which networks are defined" : undefined);
+    this.#plugins = new RuntimePlugins({ config, log, onChange: look, alone, apiAway: untold });
     this.#closers.push(() => this.#plugins.stop());
     this.#networks = new Networks({
       ...context,
@@ -336,6 +338,7 @@ export class Agent {
     this.#closers.push(() => gone.settled());
     gone.sweep();
     const options: ServingHostOptions = {
+      config: this.#config,
       gone,
       own: this.#podLinks,
       networks: this.#networks,

@@ -1,6 +1,6 @@
-/** Whether a pod that asks is the one that the API server knows by its name. */
+/** Whether a pod that asks is the one that the API server knows by its name, and has bound to this node. */
 import { type AskingPod, CniError, CODE } from "../cni/index.ts";
-import type { ObjectMeta } from "../kube/index.ts";
+import { getObject, type KubeClient, metaOf, type ObjectMeta, podsOf } from "../kube/index.ts";
 
 /** kubelet's annotation of a static pod's mirror in the API server: the uid by which the pod is known on its node. */
 const CONFIG_HASH = "kubernetes.io/config.hash";
@@ -30,5 +30,24 @@ export function sameAsAsking(pod: AskingPod, known: ObjectMeta | undefined): kno
     CODE.tryAgain,
     `the pod of that name is another one by now (uid ${known.uid}) than the one that this request is for (uid ${uid})`,
     "The runtime gives up on the one that is gone.",
+  );
+}
+
+/**
+ * The pod that asks, as the API server knows it; undefined for a static one that it does not know.
+ * @param node this one @throws CniError 11 for another pod than the one that asks, or with the reason why it cannot be on this node; ApiError
+ */
+export async function askedPod(client: KubeClient, pod: AskingPod, node: string): Promise<ObjectMeta | undefined> {
+  const object = await getObject(client, podsOf(pod.namespace), pod.name);
+  const known = object === undefined ? undefined : metaOf(object);
+  if (!sameAsAsking(pod, known)) return undefined;
+  const { nodeName } = (object as { spec?: { nodeName?: unknown } }).spec ?? {};
+  if (nodeName === node) return known;
+  throw new CniError(
+    CODE.notAllowed,
+    typeof nodeName === "string" && nodeName !== ""
+      ? `the pod is bound to node ${nodeName}, and this is node ${node}`
+      : `the pod is bound to no node, and this is node ${node}`,
+    "A node attaches its own pods only (spec.nodeName), to any network.",
   );
 }

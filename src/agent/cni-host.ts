@@ -12,6 +12,7 @@ import type { NameKeeper } from "./launcher-names.ts";
 import type { NetworkStatusWriter } from "./network-status.ts";
 import type { Networks } from "./networks.ts";
 import type { PodLinks } from "./pod-links.ts";
+import { Sandboxes, type SandboxesOptions } from "./sandboxes.ts";
 import { leadsToPod } from "../pod/index.ts";
 
 /** Name of the directory in the data directory in which records lie between their removal and the file system's. */
@@ -19,6 +20,7 @@ export const GONE = "gone";
 
 /** What it needs of the agent. */
 export interface ServingHostOptions {
+  config: SandboxesOptions["config"];
   /** In the agent's own namespace, which is the host's. */
   own: PodLinks;
   networks: Pick<Networks, "linksAt" | "uses" | "owns" | "joinable" | "prepare" | "linked" | "leaveIfEmpty">;
@@ -30,6 +32,7 @@ export interface ServingHostOptions {
 
 /** The host of an agent for each request. Its argument: where that request can have network namespaces named. */
 export function servingHost({
+  config,
   own,
   networks,
   networkStatus,
@@ -46,6 +49,8 @@ export function servingHost({
   };
   const linksAt = (hostNetns?: string): PodLinks | undefined =>
     hostNetns === undefined ? own : networks.linksAt(hostNetns);
+  const hostEnd: SandboxesOptions["hostEnd"] = (name, hostNetns) => linksAt(hostNetns)?.rtnl.link(name);
+  const sandboxes = new Sandboxes({ config, hostEnd });
   const host: Host = {
     ...realHost,
     // a pod network's namespace is the host's as well, and no pod's sandbox
@@ -69,11 +74,13 @@ export function servingHost({
   return (names) => ({
     ...host,
     async prepare(request) {
+      sandboxes.requireFree(request);
       const { uid, ...prepared } = await networks.prepare(request, names);
       const { pod } = request;
       if (!pod || uid === undefined || prepared.further.length === 0) return prepared;
       return { ...prepared, attached: (made) => networkStatus.write({ ...pod, uid }, made) };
     },
+    requireOwn: (attachment, netns) => sandboxes.requireOwn(attachment, netns),
     joinable: (network) => networks.joinable(network),
     linked: (attachment) => networks.linked(attachment),
     left: (network) => networks.leaveIfEmpty(network, names),

@@ -37,6 +37,9 @@ export class DefinedNetworks implements Defined {
   readonly #options: DefinedNetworksOptions;
   readonly #objects: ObjectReflector<Definition>;
   #defaultVni: number | undefined;
+  readonly #heard = Promise.withResolvers<void>();
+  /** The API server has said which there are, and it is chosen which of them can be. */
+  #known = false;
   #accepted = new Map<string, PodNetworkInfo>();
   #refused = new Map<string, string>();
 
@@ -50,6 +53,8 @@ export class DefinedNetworks implements Defined {
   start(onChange: () => void): void {
     this.#objects.onChange(() => {
       this.#choose();
+      this.#known = true;
+      this.#heard.resolve();
       onChange();
     });
     this.#objects.start();
@@ -96,7 +101,17 @@ export class DefinedNetworks implements Defined {
 
   /** The API server has said which there are. */
   get known(): boolean {
-    return this.#objects.synced;
+    return this.#known;
+  }
+
+  /** It does not let this agent read them. */
+  get forbidden(): boolean {
+    return this.#objects.state.forbidden === true;
+  }
+
+  /** Resolves when the API server has said which there are. */
+  whenKnown(): Promise<void> {
+    return this.#heard.promise;
   }
 
   /** How many are defined, whether they can be or not, and whether the API server knows the resource. */

@@ -22,6 +22,7 @@ import { Member } from "./member.ts";
 import type { MemberContext } from "./member-context.ts";
 import { hasAttachments, readDefinition, recordedNetworks, writeDefinition } from "./member-records.ts";
 import { predecessorHasPods } from "./network-hold.ts";
+import { NetworkPresence, type Presence } from "./network-presence.ts";
 import { preparePod } from "./pod-preparation.ts";
 import { type PreparedPod, requireJoinable } from "./pod-wishes.ts";
 import type { PodLinks } from "./pod-links.ts";
@@ -33,7 +34,7 @@ import { Turns } from "./turns.ts";
 export interface NetworksOptions extends Omit<MemberContext, "blocks" | "networkBlocks" | "places"> {
   /** Why the API server cannot be asked; undefined while it can. */
   apiAway: () => string | undefined;
-  /** Whether there is any has changed: the plugin must know. */
+  /** Whether there is any has changed, or a node takes part in one: the plugin must know. */
   onPresence: () => void;
   /** Others are defined, or otherwise. */
   onDefined: () => void;
@@ -59,8 +60,9 @@ export class Networks {
   /** Nothing is left of networks that no pod of this node is in, as far as is known. */
   #tidy = false;
   #tidying: Promise<void> | undefined;
+  readonly #presence: NetworkPresence;
   /** Whether there is any, as it was told. */
-  #told = false;
+  #told: Presence;
   #inputs: { inputs: Inputs; live: boolean } | undefined;
   /** Our own Node as it is now; its objects go with it. */
   readonly #node: NodeIdentity;
@@ -69,6 +71,8 @@ export class Networks {
     this.#options = options;
     const { client, log } = options;
     this.#defined = new DefinedNetworks({ ...options, cluster: () => this.#cluster() });
+    this.#presence = new NetworkPresence({ ...options, defined: this.#defined, here: () => this.#members.size > 0 });
+    this.#told = this.#presence.now;
     this.#blocks = watchOwnBlocks(client, options.config.nodeName, log);
     // Also of those that came: one that was never seen to be there would not be missed either.
     this.#blocks.onChange(({ added, changed, removed }) => {
@@ -89,8 +93,8 @@ export class Networks {
   }
 
   /** Whether a pod of this node may ask for a network beside the default one. */
-  get any(): boolean {
-    return this.#defined.accepted.size > 0 || this.#members.size > 0;
+  get presence(): Presence {
+    return this.#presence.now;
   }
 
   /** How many are defined, whether they can be or not, and whether the API server knows the resource. */
@@ -201,7 +205,7 @@ export class Networks {
   async prepare(request: PrepareRequest, keeper: NameKeeper): Promise<PreparedPod> {
     await this.#idle.sweep(keeper);
     const isDefault = request.network === this.#options.config.network;
-    if (isDefault && (!this.any || !request.pod)) return { further: [] };
+    if (!(await this.#presence.mayAsk(request.pod)) && isDefault) return { further: [] };
     return preparePod(request, {
       ...this.#options,
       defined: this.#defined,
@@ -215,7 +219,9 @@ export class Networks {
   joinable(network: string): "joined" | "not joined" {
     const { config, apiAway } = this.#options;
     const isDefault = network === config.network;
-    if (!isDefault || this.any) requireJoinable(network, isDefault ? undefined : this.#defined, apiAway());
+    if (isDefault) this.#presence.require();
+    if (!isDefault || this.presence === "some")
+      requireJoinable(network, isDefault ? undefined : this.#defined, apiAway());
     return isDefault || this.#members.has(network) ? "joined" : "not joined";
   }
 
@@ -306,8 +312,9 @@ export class Networks {
       const member = this.#members.get(name);
       if (member?.info.uid === uid) member.setMasquerade(masquerade);
     }
-    if (this.any !== this.#told) this.#options.onPresence();
-    this.#told = this.any;
+    this.#presence.remember();
+    if (this.presence !== this.#told) this.#options.onPresence();
+    this.#told = this.presence;
     this.#options.onDefined();
     this.#resumeAll();
   }
@@ -374,14 +381,9 @@ export class Networks {
     this.#blocks.start();
     let member: Member;
     try {
-      const context = {
-        ...this.#options,
-        blocks: this.#blocks,
-        networkBlocks: this.#networkBlocks,
-        places: this.#places,
-      };
-      member = new Member(context, info, space, this.#node);
-      writeDefinition(context.config, info);
+      const shared = { blocks: this.#blocks, networkBlocks: this.#networkBlocks, places: this.#places };
+      member = new Member({ ...this.#options, ...shared }, info, space, this.#node);
+      writeDefinition(this.#options.config, info);
     } catch (error) {
       space.close();
       throw error;

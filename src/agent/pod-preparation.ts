@@ -2,6 +2,7 @@
 import type { PrepareRequest } from "../cni/index.ts";
 import type { AgentConfig } from "../config/index.ts";
 import type { KubeClient } from "../kube/index.ts";
+import { askedPod } from "./asking-pod.ts";
 import type { OwnFacts } from "./inputs.ts";
 import { type ClaimKeeper, withClaims } from "./pod-claims.ts";
 import { allow, type Asked, type Defined, inWords, type PreparedPod, wishesOf } from "./pod-wishes.ts";
@@ -29,8 +30,10 @@ export async function preparePod(
 ): Promise<PreparedPod> {
   const isDefault = network === config.network;
   try {
+    const { nodeName: node } = config;
     const place = { network, ifname: attachment.ifname };
-    const asked: Asked = isDefault && pod ? await wishesOf(client, defined, pod, place) : { further: [] };
+    const asked: Asked = isDefault && pod ? await wishesOf(client, defined, pod, { ...place, node }) : { further: [] };
+    if (!isDefault && pod) await askedPod(client, pod, node);
     // The default network, a pod may be in again: all nodes and namespaces have it.
     const wanted = isDefault ? asked.further.map((one) => one.network).filter((name) => name !== network) : [network];
     await allow(client, defined, wanted, pod);

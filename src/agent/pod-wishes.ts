@@ -2,9 +2,9 @@
 import { cidrsOverlap } from "../addr/index.ts";
 import { CniError, CODE, type Prepared, type PrepareRequest } from "../cni/index.ts";
 import { BlockError } from "../blocks/index.ts";
-import { sameAsAsking } from "./asking-pod.ts";
+import { askedPod } from "./asking-pod.ts";
 import { beingDeleted } from "./network-hold.ts";
-import { ApiError, getMeta, type KubeClient, NAMESPACES, podsOf } from "../kube/index.ts";
+import { ApiError, getMeta, type KubeClient, NAMESPACES } from "../kube/index.ts";
 import {
   matchesSelector,
   type PodNetworkInfo,
@@ -39,19 +39,20 @@ export type PreparedPod = Prepared & Pick<Asked, "uid">;
 
 /**
  * What a pod's annotations, and its namespace's, ask for; a static pod that the API server does not know asks for nothing.
- * @param ifname the interface that its runtime asks for, in the default network. @throws WishError, ApiError
+ * @param ifname the interface that its runtime asks for, in the default network. @param node this one
+ * @throws WishError, ApiError, CniError
  */
 export async function wishesOf(
   client: KubeClient,
   { accepted, refused }: Defined,
   pod: Pod,
-  { ifname, network }: { ifname: string; network: string },
+  { ifname, network, node }: { ifname: string; network: string; node: string },
 ): Promise<Asked> {
   const [meta, namespace] = await Promise.all([
-    getMeta(client, podsOf(pod.namespace), pod.name),
+    askedPod(client, pod, node),
     getMeta(client, NAMESPACES, pod.namespace),
   ]);
-  if (!sameAsAsking(pod, meta)) return { further: [] };
+  if (!meta) return { further: [] };
   const named = primaryNetwork(meta.annotations, namespace?.annotations ?? {});
   const primary = named === network ? undefined : named;
   const further = readWishes(meta.annotations, (name) => accepted.has(name) || refused.has(name), primary);

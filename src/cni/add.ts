@@ -21,11 +21,15 @@ function previousResult(config: NetConfig): CniResult | undefined {
 }
 
 /** What the pod is to have. @throws CniError with the reason why it cannot have it, or 11 where nobody here knows */
-async function prepare({ env, config, host }: VerbInput, attachment: Attachment): Promise<Prepared | undefined> {
+async function prepare(
+  { env, config, host }: VerbInput,
+  attachment: Attachment,
+  netns: string,
+): Promise<Prepared | undefined> {
   const { podNamespace: namespace, podName: name, podUid: uid } = parseArgs(env.CNI_ARGS);
   const pod =
     namespace !== undefined && name !== undefined ? { namespace, name, ...(uid !== undefined && { uid }) } : undefined;
-  return await host.prepare?.({ attachment, network: config.network, pod });
+  return await host.prepare?.({ attachment, netns, network: config.network, pod });
 }
 
 /** Makes one of the interfaces beside the one that was asked for: the same configuration, in another network. */
@@ -59,7 +63,7 @@ export async function add(input: VerbInput): Promise<VerbOutput> {
   const options = readOptions(config.raw, parseArgs(env.CNI_ARGS));
   const before = previousResult(config);
   requireSandbox(host, netns);
-  const prepared = await prepare(input, attachment);
+  const prepared = await prepare(input, attachment, netns);
   const published = requirePublished(host, config, CODE.tryAgain);
   if (!prepared && published.needsAgent) throw agentNeeded(config.network);
   const { further, own = {}, destinations, attached }: Prepared = prepared ?? { further: [] };

@@ -157,18 +157,26 @@ export class Attachments {
 
   /** Every record of the network. @throws Error with a POSIX `code` other than ENOENT. */
   list(): AttachmentRecord[] {
+    return [...this.byFile().values()];
+  }
+
+  /**
+   * Every record of the network by its file's name. @param known those that need not be read again
+   * @throws Error with a POSIX `code` other than ENOENT.
+   */
+  byFile(known: ReadonlyMap<string, AttachmentRecord> = new Map()): Map<string, AttachmentRecord> {
+    const records = new Map<string, AttachmentRecord>();
     let names: string[];
     try {
       names = readdirSync(this.#dir);
     } catch (error) {
-      if (errnoOf(error) === "ENOENT") return [];
+      if (errnoOf(error) === "ENOENT") return records;
       throw error;
     }
-    const records: AttachmentRecord[] = [];
     for (const name of names) {
       try {
-        const record = decode(readlinkSync(join(this.#dir, name)));
-        if (record) records.push(record);
+        const record = known.get(name) ?? decode(readlinkSync(join(this.#dir, name)));
+        if (record) records.set(name, record);
       } catch (error) {
         // ENOENT: removed meanwhile; EINVAL: no symbolic link, so none of ours.
         if (errnoOf(error) !== "ENOENT" && errnoOf(error) !== "EINVAL") throw error;

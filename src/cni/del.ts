@@ -25,7 +25,9 @@ function delegateOf(host: Host, config: NetConfig, env: Environment, attachment:
 /** Serves DEL. @throws CniError when something of the attachment is still there and cannot be removed */
 export async function del({ env, config, host }: VerbInput): Promise<VerbOutput> {
   const attachment = readAttachment(env);
-  const netns = usableSandbox(host, env.CNI_NETNS);
+  const named = usableSandbox(host, env.CNI_NETNS);
+  const isOwn = named === undefined || (host.requireOwn?.({ ...attachment, network: config.network }, named) ?? true);
+  const netns = isOwn ? named : undefined;
   // Looked up only once the link is gone: a plugin that is not installed must not keep it.
   const delegate = () => delegateOf(host, config, env, attachment);
   await takeBack({ host, config, attachment, ...(netns && { netns }), ...(config.ipam && { delegate }) });

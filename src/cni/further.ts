@@ -40,6 +40,8 @@ export interface AskingPod {
 /** Who asks for what. */
 export interface PrepareRequest {
   attachment: Attachment;
+  /** Path of the sandbox. */
+  netns: string;
   /** The pod network of the interface that the runtime asks for. */
   network: string;
   /** The pod, where the runtime names one (CNI_ARGS). */

@@ -53,6 +53,11 @@ export interface Host {
    */
   prepare?(request: PrepareRequest): Promise<Prepared>;
   /**
+   * Sees that an attachment that is to be taken back was made in the sandbox that the request names. Absent where only the runtime can ask.
+   * @returns whether it was; not where its own is gone, and another one has the path. @throws CniError where it is in another one
+   */
+  requireOwn?(attachment: Attachment & { network: string }, netns: string): boolean;
+  /**
    * The link of an attachment is there; resolves when its network serves it. As for `prepare`, only the agent has such networks.
    * @throws CniError when that cannot be
    */

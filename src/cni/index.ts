@@ -21,7 +21,7 @@ export type {
   PrepareRequest,
   Wanted,
 } from "./further.ts";
-export { requestOf } from "./environment.ts";
+export { type Attachment, requestOf } from "./environment.ts";
 export { type Collected, collectDead } from "./gc.ts";
 export { type CniCall, handle, isAnswer, readCall, serveCall } from "./handle.ts";
 export { type Host, ipamDir, newAttachments, realHost } from "./host.ts";

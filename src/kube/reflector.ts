@@ -146,6 +146,8 @@ export class Reflector<T extends Identified> {
     if (refused?.isExpired || refused?.status === 400) this.version = undefined;
     if (this.source.optional && refused?.status === 404) return this.absent();
     this.state.errors++;
+    if (refused?.status === 403) this.state.forbidden = true;
+    else delete this.state.forbidden;
     this.state.lastError = failure instanceof Error ? failure.message : "unknown";
     const wait = this.backoff.next(refused?.retryAfterMs);
     this.refusals.failed(refused?.status, { error: failure, retryMs: Math.round(wait) });
@@ -240,6 +242,7 @@ export class Reflector<T extends Identified> {
   private complete(incoming: ReadonlyMap<string, T>, mode: "watchlist" | "list"): void {
     this.state.mode = mode;
     delete this.state.absent;
+    delete this.state.forbidden;
     this.state.lastSync = this.timings.now();
     this.state.relists++;
     this.mirror.replace(incoming);

@@ -58,6 +58,8 @@ export interface WatchState {
   synced: boolean;
   /** The server does not know the resource at present. */
   absent?: boolean;
+  /** The server did not let us read it when it was asked last. */
+  forbidden?: boolean;
   /** Last time the whole set was received. */
   lastSync?: number;
   /** Last event or bookmark. */

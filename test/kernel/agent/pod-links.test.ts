@@ -149,6 +149,7 @@ describe("the agent and pods' links in the namespaces of pod networks", function
     const gone = blue.groupsOfGone();
     // The machine as the agent's verbs have it.
     const host = servingHost({
+      config: { dataDir, network: "default" },
       own: green.links,
       networks: {
         linksAt: (path) => (path === blue.ns.path ? blue.links : undefined),

@@ -105,6 +105,127 @@ describe("somebody in a pod who has /run/skylane mounted", function () {
     return "refused: the key is not in the directory that it has mounted";
   });
 
+  describe("and has come by the launcher's key and the host's network", () => {
+    const of = (containerId: string, netns: TestNamespace): { containerId: string; netns: string; args: string } => ({
+      containerId,
+      netns: netns.path,
+      args: `K8S_POD_NAMESPACE=${containerId};K8S_POD_NAME=web`,
+    });
+    const attached = [] as ReturnType<typeof of>[];
+    before(async () => {
+      for (const one of [of("tenant", victim), of("rogue", pod)]) {
+        const added = await runtime.exec("skylane", "ADD", JSON.stringify(config()), one);
+        assert.equal(added.exitCode, 0, added.stdout);
+        attached.push(one);
+      }
+    });
+    after(async () => {
+      for (const one of attached.splice(0)) {
+        const { exitCode, stdout } = await runtime.exec("skylane", "DEL", JSON.stringify(config()), one);
+        assert.equal(exitCode, 0, stdout);
+      }
+      assert.equal(links(), 1);
+    });
+    const linksOf = (ns: TestNamespace): unknown[] => ns.json("ip", "-j", "link").map(({ ifname }) => ifname);
+    /** What a request that the agent takes on is told; nothing changes in either sandbox. */
+    async function told(env: Record<string, string>, sandbox: TestNamespace, more: object = {}): Promise<string> {
+      const before = [pod, victim].map(linksOf);
+      const answer = await add(node.ns, {
+        key: key(),
+        env: { CNI_NETNS: "/var/run/netns/hostile", CNI_IFNAME: "net7", ...env },
+        sandboxes: [sandbox.path],
+        configuration: JSON.stringify({ ...config(), ...more }),
+      });
+      assert.equal(answer.slice(0, 1), "A", "taken on");
+      assert.deepEqual([pod, victim].map(linksOf), before);
+      const { code, msg } = JSON.parse(answer.slice(answer.indexOf("{"))) as { code: number; msg: string };
+      return `${code}: ${msg}`;
+    }
+    const victims = "K8S_POD_NAMESPACE=tenant;K8S_POD_NAME=web";
+
+    attack("pod", "asks in another pod's name for its own sandbox", async () => {
+      for (const CNI_CONTAINERID of ["another", "x".repeat(64)])
+        assert.match(
+          await told({ CNI_COMMAND: "ADD", CNI_CONTAINERID, CNI_ARGS: victims }, pod),
+          /^\d+: the sandbox is that of pod rogue\/web, which is attached there as container rogue$/,
+        );
+      return "refused by name: a sandbox is one pod's";
+    });
+
+    attack("pod", "asks for a further interface of another pod's container in its own sandbox", async () => {
+      assert.match(
+        await told({ CNI_COMMAND: "ADD", CNI_CONTAINERID: "tenant", CNI_ARGS: victims }, pod),
+        /^\d+: (container tenant is attached in another sandbox, as pod tenant\/web|the sandbox is that of pod rogue\/web, .*)$/,
+      );
+      const fresh = testNamespace("fresh");
+      try {
+        assert.match(
+          await told({ CNI_COMMAND: "ADD", CNI_CONTAINERID: "tenant", CNI_ARGS: victims }, fresh),
+          /^\d+: container tenant is attached in another sandbox, as pod tenant\/web$/,
+        );
+      } finally {
+        fresh.delete();
+      }
+      return "refused by name: a container has one sandbox";
+    });
+
+    attack("pod", "takes another pod's attachment away, with its own sandbox", async () => {
+      const request = { CNI_COMMAND: "DEL", CNI_CONTAINERID: "tenant", CNI_IFNAME: "eth0" };
+      assert.match(
+        await told(request, pod),
+        /^\d+: container tenant interface eth0 is attached in another sandbox than the one that is named, as pod tenant\/web$/,
+      );
+      return "refused by name; the other pod keeps its interface";
+    });
+
+    attack("pod", "names the host's own network namespace as its sandbox", async () => {
+      const before = linksOf(node.ns);
+      const request = { CNI_COMMAND: "ADD", CNI_CONTAINERID: "another", CNI_ARGS: victims };
+      assert.match(await told(request, node.ns), /^4: invalid environment variable CNI_NETNS/);
+      assert.deepEqual(linksOf(node.ns), before);
+      return "refused";
+    });
+
+    attack("pod", "names a pod of another node, and one that is on none", async () => {
+      const path = "/api/v1/namespaces/far/pods";
+      await fabric.api("POST", "/api/v1/namespaces", { metadata: { name: "far" } });
+      const containers = [{ name: "main", image: "none" }];
+      for (const [name, spec] of [
+        ["web", { nodeName: "elsewhere" }],
+        ["pending", {}],
+      ] as const)
+        await fabric.api("POST", path, { metadata: { name }, spec: { ...spec, containers } });
+      const blue = { vni: 6100, cidrs: ["10.50.0.0/24"] };
+      await fabric.api("POST", "/apis/skylane.dev/v1alpha1/podnetworks", {
+        apiVersion: "skylane.dev/v1alpha1",
+        kind: "PodNetwork",
+        metadata: { name: "blue" },
+        spec: blue,
+      });
+      const published = (): { needsAgent?: boolean } => JSON.parse(readFileSync(node.published, "utf8")) as object;
+      await eventually(() => published().needsAgent === true);
+      const fresh = testNamespace("fresh");
+      try {
+        for (const [name, bound] of [
+          ["web", "node elsewhere"],
+          ["pending", "no node"],
+        ] as const)
+          for (const network of ["default", "blue"]) {
+            const CNI_ARGS = `K8S_POD_NAMESPACE=far;K8S_POD_NAME=${name}`;
+            const request = { CNI_COMMAND: "ADD", CNI_CONTAINERID: "another", CNI_ARGS };
+            const answer = await told(request, fresh, { network });
+            assert.match(answer, new RegExp(`pod far/${name}: the pod is bound to ${bound}, and this is node n1$`));
+          }
+        assert.deepEqual(linksOf(fresh), ["lo"]);
+      } finally {
+        fresh.delete();
+        await fabric.api("DELETE", "/apis/skylane.dev/v1alpha1/podnetworks/blue");
+        await eventually(() => published().needsAgent === undefined);
+      }
+      return "refused by name: a node attaches its own pods only";
+    });
+  });
+
   attack("pod", "hands over many open files at once", async () => {
     const before = descriptors();
     for (const count of [2, 3, 40])

@@ -75,7 +75,8 @@ describe("interfaces beside the one that was asked for", () => {
     };
     assert.equal((await call("ADD")).exitCode, 0);
     const attachment = { containerId: "c1", ifname: "eth0" };
-    assert.deepEqual(asked, [{ attachment, network: "default", pod: { namespace: "shop", name: "cart" } }]);
+    const pod = { namespace: "shop", name: "cart" };
+    assert.deepEqual(asked, [{ attachment, netns: "/run/netns/pod", network: "default", pod }]);
   });
 
   it("ADD makes all of them, each in its network, and answers with all", async () => {
