@@ -1,15 +1,24 @@
 /**
  * Frees the addresses of IPClaims that are deleted, for the whole cluster: the work of one agent, the one that keeps the status
  * of networks. A deletion is seen in a watch of all claims; what was missed, as between two agents that had the lease, is found
- * at the begin and once an hour. Nothing depends on it: where there is no room, a new claim frees what it needs by itself.
+ * at the begin and once an hour. An address that a pod still has stays; but that a node publishes it is no proof, since any may: whose pod had the claim
+ * is known by the claim, of which the watch has seen the end. Nothing depends on it: where there is no room, a new claim frees what it needs by itself.
  */
 import { blockObjects } from "../blocks/index.ts";
-import { claimObjects, networksWithClaims, readClaim, sweepClaims, UnusableClaim } from "../claims/index.ts";
-import { type KubeClient, listObjects, ObjectReflector } from "../kube/index.ts";
+import {
+  claimObjects,
+  holderText,
+  networksWithClaims,
+  readClaim,
+  sweepClaims,
+  UnusableClaim,
+} from "../claims/index.ts";
+import { type KubeClient, ObjectReflector } from "../kube/index.ts";
 import type { Logger } from "../log/index.ts";
-import { IP_CLAIMS, NETWORK_ENDPOINTS, NETWORK_LABEL, ObjectError, parseNetworkEndpoints } from "../networks/index.ts";
+import { IP_CLAIMS } from "../networks/index.ts";
 import { Task, type RetryPause } from "../task/index.ts";
 import { ClaimFaults } from "./claim-faults.ts";
+import { ClaimUses, type ClaimUse, sameUse, useOf } from "./claim-uses.ts";
 
 /**
  * From a deletion to the look, in milliseconds: a pod that was about to get the claim's addresses meanwhile has published its
@@ -29,6 +38,8 @@ interface SeenClaim {
   uid: string;
   resourceVersion: string;
   network: string;
+  /** Whose pod had it in use, or had it last. */
+  use: ClaimUse;
   /** Why nobody can have it; its network is "" then. */
   fault?: UnusableClaim;
 }
@@ -46,6 +57,7 @@ export class ClaimSweeper {
   readonly #claims: ObjectReflector<SeenClaim>;
   readonly #task: Task;
   readonly #faults: ClaimFaults;
+  readonly #uses: ClaimUses;
   /** Networks that lost a claim. */
   readonly #due = new Set<string>();
   /** All networks are to be looked at. */
@@ -57,8 +69,9 @@ export class ClaimSweeper {
     this.#o = options;
     const { client, log, timings } = options;
     this.#faults = new ClaimFaults(client, log);
+    this.#uses = new ClaimUses({ client, log, current: (key) => this.#claims.objects.get(key) });
     const same = (a: SeenClaim, b: SeenClaim): boolean =>
-      a.uid === b.uid && a.network === b.network && (!b.fault || a.resourceVersion === b.resourceVersion);
+      isSameClaim(a, b) && sameUse(a.use, b.use) && (!b.fault || a.resourceVersion === b.resourceVersion);
     this.#claims = new ObjectReflector(client, { what: "claims", path: IP_CLAIMS, parse: seen, same }, { log });
     this.#task = new Task(
       () => this.#attempt(),
@@ -71,11 +84,12 @@ export class ClaimSweeper {
 
   start(): void {
     const { soonMs = SOON_MS, everyMs = EVERY_MS } = this.#o.timings ?? {};
-    this.#claims.onChange(({ added, changed, removed }) => {
+    this.#claims.onChange(({ added, changed, removed, ended }) => {
+      for (const one of ended) this.#uses.remember(holderText(one), one.use);
       for (const { fault } of [...added, ...changed.map(({ after }) => after)]) if (fault) this.#faults.tell(fault);
       // One that was made anew has another uid: the one before is gone.
-      for (const { network } of [...removed, ...changed.map(({ before }) => before)])
-        if (network !== "") this.#due.add(network);
+      const others = changed.flatMap(({ before, after }) => (isSameClaim(before, after) ? [] : [before]));
+      for (const { network } of [...removed, ...others]) if (network !== "") this.#due.add(network);
       if (this.#due.size > 0) this.#task.want(soonMs);
     });
     this.#claims.start();
@@ -123,7 +137,7 @@ export class ClaimSweeper {
       // Before: one that is deleted meanwhile is due again.
       this.#due.delete(network);
       try {
-        const freed = await sweepClaims({ network, blocks, claims, inUse: () => this.#endpoints(network) });
+        const freed = await sweepClaims({ network, blocks, claims, inUse: () => this.#uses.inUse(network) });
         if (freed.length > 0)
           log.info("freed the addresses of deleted IPClaims", { network, addresses: freed.join(", ") });
       } catch (error) {
@@ -133,33 +147,18 @@ export class ClaimSweeper {
     }
     if (failure !== undefined) throw failure;
   }
-
-  /** Which addresses endpoints of a network have now. @throws ApiError */
-  async #endpoints(network: string): Promise<(address: string) => boolean> {
-    const objects = await listObjects(this.#o.client, NETWORK_ENDPOINTS, `${NETWORK_LABEL}=${network}`);
-    const used = new Set(objects.flatMap(addressesOf));
-    return (address) => used.has(address);
-  }
 }
+
+const isSameClaim = (a: SeenClaim, b: SeenClaim): boolean => a.uid === b.uid && a.network === b.network;
 
 function seen(object: unknown): SeenClaim {
   try {
-    const { namespace, name, uid, resourceVersion, network } = readClaim(object);
-    return { namespace, name, uid, resourceVersion, network };
+    const { namespace, name, uid, resourceVersion, network, status } = readClaim(object);
+    return { namespace, name, uid, resourceVersion, network, use: useOf(status) };
   } catch (error) {
     if (!(error instanceof UnusableClaim) || error.claim.namespace === "") throw error;
     const { uid } = (object as { metadata: { uid: string } }).metadata;
     const { namespace, name, resourceVersion } = error.claim;
-    return { namespace, name, uid, resourceVersion, network: "", fault: error };
-  }
-}
-
-/** Addresses of a node's endpoints; none of an object that makes no sense, since no node believes it. */
-function addressesOf(object: unknown): string[] {
-  try {
-    return parseNetworkEndpoints(object).endpoints.flatMap(({ ips, mac }) => [...ips, mac]);
-  } catch (error) {
-    if (error instanceof ObjectError) return [];
-    throw error;
+    return { namespace, name, uid, resourceVersion, network: "", use: {}, fault: error };
   }
 }

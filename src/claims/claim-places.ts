@@ -8,6 +8,11 @@ import { type KubeClient, ObjectReflector, type ReflectorOptions } from "../kube
 import { IP_CLAIMS, type IPClaimInfo, parseIPClaim } from "../networks/index.ts";
 import { type ClaimObjects, holderText } from "./objects.ts";
 
+/** A claim that is gone, and the nodes whose pods had it then: that of its status, and the one that was believed to have it. */
+export interface FormerClaim {
+  last: readonly string[];
+}
+
 /** A claim's place. */
 export interface Place {
   ips: readonly string[];
@@ -33,6 +38,8 @@ export interface ClaimPlacesOptions {
 
 const PAUSE_MS = 500;
 const MAX_PAUSE_MS = 30_000;
+/** Claims that are gone and remembered, in all networks. */
+const MOST_FORMER = 4_096;
 /** Questions to the API server at once. */
 const AT_ONCE = 8;
 
@@ -42,6 +49,8 @@ export class ClaimPlaces {
   readonly #claims: ObjectReflector<Seen>;
   /** By NAMESPACE/NAME/UID. */
   readonly #known = new Map<string, Known>();
+  /** Nodes that had claims which are gone, the oldest first; of those alone whose end was seen. */
+  readonly #former = new Map<string, FormerClaim>();
   readonly #listeners = new Set<(network: string) => void>();
   /** Networks of which changes of place are held against pods. */
   readonly #networks = new Map<string, number>();
@@ -53,8 +62,9 @@ export class ClaimPlaces {
     this.#o = options;
     const source = { what: "claims of all namespaces", path: IP_CLAIMS, parse: seenOf, same: sameSeen };
     this.#claims = new ObjectReflector(options.client, source, { ...(options.log && { log: options.log }) });
-    this.#claims.onChange(({ added, changed, removed }) => {
+    this.#claims.onChange(({ added, changed, removed, ended }) => {
       const networks = new Set<string>();
+      for (const one of ended) this.#remember(one);
       for (const one of [...removed, ...changed.map(({ before }) => before)]) networks.add(one.network);
       for (const one of removed) this.#known.delete(holderText(one));
       for (const { before, after } of changed) if (before.uid !== after.uid) this.#known.delete(holderText(before));
@@ -93,9 +103,9 @@ export class ClaimPlaces {
   }
 
   /** A claim's place by NAMESPACE/NAME/UID. */
-  of(holder: string): Place | "gone" | "unknown" {
+  of(holder: string): Place | FormerClaim | "gone" | "unknown" {
     const known = this.#known.get(holder);
-    if (!known) return this.#claims.synced ? "gone" : "unknown";
+    if (!known) return this.#claims.synced ? (this.#former.get(holder) ?? "gone") : "unknown";
     const { ips, mac } = known.seen.status;
     return { ips, ...(mac !== undefined && { mac }), ...(known.node !== undefined && { node: known.node }) };
   }
@@ -118,6 +128,16 @@ export class ClaimPlaces {
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#claims.stop();
+  }
+
+  #remember(seen: Seen): void {
+    const holder = holderText(seen);
+    const nodes = [seen.status.node, this.#known.get(holder)?.node].filter((node) => node !== undefined);
+    this.#former.set(holder, { last: [...new Set(nodes)] });
+    for (const oldest of this.#former.keys()) {
+      if (this.#former.size <= MOST_FORMER) return;
+      this.#former.delete(oldest);
+    }
   }
 
   #take(seen: Seen): void {

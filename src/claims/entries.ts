@@ -79,10 +79,10 @@ export interface Freeing {
   blocks: BlockObjects;
   claims: Pick<ClaimObjects, "list">;
   /**
-   * Whether an endpoint of the network has an IP or MAC address: a claim may be deleted under its pod. Asked for after the claims were
-   * read, and only when some are gone. Rejects with ApiError.
+   * Whether an endpoint of the network has an IP or MAC address that a claim (NAMESPACE/NAME/UID) had: it may be deleted under its pod. Asked
+   * for after the claims were read, and only when some are gone. Rejects with ApiError.
    */
-  inUse: () => Promise<(address: string) => boolean | Promise<boolean>>;
+  inUse: () => Promise<(address: string, holder: string) => boolean | Promise<boolean>>;
 }
 
 /**
@@ -111,7 +111,11 @@ export async function freeEntries(
   for (const block of some) {
     const entries = Object.entries(block.addresses);
     const kept: typeof entries = [];
-    for (const one of entries) if (isHeld(one) || (await isUsed(addressOf(one[0])))) kept.push(one);
+    for (const one of entries) {
+      const [address, holder] = [addressOf(one[0]), one[1]];
+      const doing = `cannot see whether ${address} of network ${network} is in use`;
+      if (isHeld(one) || (await calling(doing, async () => isUsed(address, holder)))) kept.push(one);
+    }
     if (kept.length === entries.length || !(await writeEntries(blocks, block, Object.fromEntries(kept)))) continue;
     freed.push(...entries.filter((one) => !kept.includes(one)).map(([key]) => addressOf(key)));
   }

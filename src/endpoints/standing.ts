@@ -28,14 +28,23 @@ export interface ClaimPlace {
   node?: string;
 }
 
+/** A claim that was deleted. */
+export interface FormerClaim {
+  /** The nodes whose pods had it then; none when no pod ever had it. */
+  last: readonly string[];
+}
+
 /** What is known beside what nodes publish. */
 export interface Authority {
   /** The block that an address is in; `node` is "" for one of claims, which has their holders (NAMESPACE/NAME/UID) by address. */
   blockWith(ip: string): { node: string; addresses: Readonly<Record<string, string>> } | undefined;
   /** Where a MAC address that a claim asked for is entered as an address. */
   entryOfMac(mac: string): string;
-  /** A claim by its holder's name; "gone" when it was deleted, "unknown" while nobody has said yet. */
-  claim(holder: string): ClaimPlace | "gone" | "unknown";
+  /**
+   * A claim by its holder's name; "unknown" while nobody has said yet. Of one that was deleted the nodes whose pods had it, or "gone" where
+   * nobody has seen that.
+   */
+  claim(holder: string): ClaimPlace | FormerClaim | "gone" | "unknown";
 }
 
 /** Outcome: how good it is, or why it is passed over, in words that go on with "it publishes …, ". */
@@ -96,10 +105,15 @@ export class StandingJudge {
 
   #judgeClaimed(node: string, { ips, mac }: EndpointAddresses, holder: string, present: string | undefined): Judged {
     const claim = this.#authority.claim(holder);
-    const whose = `which IPClaim ${holder.slice(0, holder.lastIndexOf("/"))} has`;
+    const named = holder.slice(0, holder.lastIndexOf("/"));
+    const whose = `which IPClaim ${named} has`;
     if (claim === "unknown") return { refused: `${whose}, of which the API server has not told yet` };
     // Deleted under its pod, which keeps the addresses as long as it runs.
     if (claim === "gone") return { standing: STANDING.word };
+    if ("last" in claim) {
+      if (claim.last.includes(node) || present === node) return { standing: STANDING.word };
+      return { refused: `which IPClaim ${named} had until it was deleted, and no pod of that node` };
+    }
     if (claim.mac !== mac || !ips.every((ip) => claim.ips.includes(ip)))
       return { refused: `${whose} with ${[...claim.ips, claim.mac ?? "no MAC address"].join(", ")}` };
     if (!this.#hasMac(holder, mac)) return { refused: `${whose}, but not MAC address ${mac}` };

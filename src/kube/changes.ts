@@ -22,6 +22,7 @@ export class ChangeSet<T extends Identified> {
   private readonly objects = new Map<string, T>();
   /** State of each touched name when listeners were last told. */
   private readonly before = new Map<string, T | undefined>();
+  private ended: T[] = [];
   private readonly same: (a: T, b: T) => boolean;
 
   constructor(same: (a: T, b: T) => boolean) {
@@ -45,10 +46,11 @@ export class ChangeSet<T extends Identified> {
     return true;
   }
 
-  /** Takes an object out; true when it was there. */
-  remove(name: string): boolean {
+  /** Takes an object out; true when it was there. @param told by an event, so that nothing was missed */
+  remove(name: string, told = false): boolean {
     const known = this.objects.get(name);
     if (known === undefined) return false;
+    if (told) this.ended.push(known);
     this.touch(name, known);
     this.objects.delete(name);
     return true;
@@ -71,6 +73,8 @@ export class ChangeSet<T extends Identified> {
       else if (!this.same(before, after)) changed.push({ before, after });
     }
     this.before.clear();
-    return { added, changed, removed };
+    const { ended } = this;
+    this.ended = [];
+    return { added, changed, removed, ended };
   }
 }

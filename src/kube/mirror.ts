@@ -96,7 +96,7 @@ export class Mirror<T extends Identified> {
       if (typeof name !== "string") throw new TypeError("a deleted object without a name");
       const key = keyOf({ name, ...(typeof namespace === "string" && namespace !== "" && { namespace }) });
       this.confirmations.settle(key);
-      this.remove(key);
+      this.remove(key, true);
     } else if (type === "ADDED" || type === "MODIFIED") {
       const slim = this.options.slim(object);
       this.confirmations.settle(keyOf(slim));
@@ -152,8 +152,8 @@ export class Mirror<T extends Identified> {
     if (this.set.put(object)) this.flushSoon();
   }
 
-  private remove(name: string): void {
-    if (this.set.remove(name)) this.flushSoon();
+  private remove(name: string, told = false): void {
+    if (this.set.remove(name, told)) this.flushSoon();
   }
 
   private flushSoon(): void {

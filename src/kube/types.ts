@@ -46,6 +46,8 @@ export interface Changes<T> {
   /** Also an object that was deleted and made again under its name meanwhile: `uid` tells. */
   readonly changed: readonly { readonly before: T; readonly after: T }[];
   readonly removed: readonly T[];
+  /** Objects whose end an event told, as they were at last; of others that are gone, something may have been missed. */
+  readonly ended: readonly T[];
 }
 
 /** State of one watch, for metrics and status. Times are milliseconds since the epoch. */

@@ -155,6 +155,77 @@ describe("the agent that frees what deleted claims held", function () {
     await becomes([]);
   });
 
+  describe("with nodes that publish its address", () => {
+    const POD = {
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { name: "db-0", namespace: "default" },
+      spec: { nodeName: "n1" },
+    };
+    const PODS = "/api/v1/namespaces/default/pods";
+    let ip: string;
+    let other: string;
+    before(() => createObject(client, NODES, { apiVersion: "v1", kind: "Node", metadata: { name: "n3" } }));
+    beforeEach(async () => {
+      const { metadata } = (await createObject(client, PODS, POD)) as { metadata: { uid: string } };
+      ip = await claimed("db", "blue");
+      // Never used by any pod.
+      other = await claimed("idle", "blue");
+      const status = { node: "n1", pod: "db-0", podUID: metadata.uid };
+      await client.json({
+        method: "PATCH",
+        path: `${CLAIMS}/db/status`,
+        body: { status },
+        contentType: "application/merge-patch+json",
+      });
+    });
+    afterEach(() => remove(PODS, "db-0").catch(() => undefined));
+    const publish = async (node: string, ips: string[]): Promise<void> => {
+      const uid = (await list(NODES)).find(({ metadata }) => metadata.name === node)?.metadata.uid ?? "";
+      const endpoints = ips.map((one, n) => ({ ips: [one], mac: `02:00:00:00:00:1${n}`, moves: 0 }));
+      await createObject(client, NETWORK_ENDPOINTS, endpointsObject("blue", { name: node, uid }, endpoints));
+    };
+    /** A sweeper that has seen the claims. */
+    const watching = async (everyMs: number): Promise<void> => {
+      const requests = new Set<string>();
+      sweeping({ timings: { ...SOON, everyMs }, client: seeing((path) => requests.add(path)) });
+      await eventually(() => requests.has(NETWORK_BLOCKS) && requests.has(`watch ${IP_CLAIMS}`));
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    };
+
+    it("believes the node of the claim's last pod alone, and that as long as the pod is there", async () => {
+      await publish("n3", [ip, other]);
+      await publish("n1", [ip]);
+      await watching(100);
+      await unclaim("db");
+      await unclaim("idle");
+      // No pod ever had the one, whatever a node says; the other is the pod's.
+      await becomes([ip]);
+      await remove(PODS, "db-0");
+      await becomes([]);
+    });
+
+    it("frees what only a node publishes that the claim's pod was not on", async () => {
+      await publish("n3", [ip]);
+      await watching(600_000);
+      await unclaim("db");
+      await becomes([other]);
+      assert.equal(told.filter(({ level }) => level === "warn").length, 0);
+    });
+
+    it("names the node that keeps an address whose claim was deleted before it watched", async () => {
+      await publish("n3", [ip]);
+      await unclaim("db");
+      await watching(100);
+      const warned = await eventually(() => told.find(({ level }) => level === "warn"));
+      assert.match(warned.message, /address .* of network blue is not freed: node n3 publishes it/);
+      assert.ok(warned.message.includes(`${ip} `) && warned.message.includes("default/db"));
+      await remove(NETWORK_ENDPOINTS, endpointsName("blue", "n3"));
+      await becomes([other]);
+      assert.equal(told.filter(({ level }) => level === "warn").length, 1);
+    });
+  });
+
   it("tries again when the API server fails, so many times and no more, and says what is left", async () => {
     await claimed("db", "blue");
     await unclaim("db");

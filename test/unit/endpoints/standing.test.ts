@@ -22,7 +22,8 @@ const blocks: Record<string, { node: string; addresses: Record<string, string> }
   "10.80.9.": { node: "", addresses: { "10.80.9.5": CLAIM, "10.80.9.6": "shop/other/uid-2" } },
   "fe80::": { node: "", addresses: { [entryOfMac(NAMED)]: CLAIM } },
 };
-const judgeOf = (claim: ClaimPlace | "gone" | "unknown") =>
+type Claim = ClaimPlace | { last: string[] } | "gone" | "unknown";
+const judgeOf = (claim: Claim) =>
   new StandingJudge("lan", {
     blockWith: (ip) => Object.entries(blocks).find(([begin]) => ip.startsWith(begin))?.[1],
     entryOfMac,
@@ -35,7 +36,7 @@ describe("what there is to say for a published endpoint", () => {
     node: string,
     mac: string,
     ips: string[],
-    { claim = held, present }: { claim?: ClaimPlace | "gone" | "unknown"; present?: string } = {},
+    { claim = held, present }: { claim?: Claim; present?: string } = {},
   ) => {
     const judged = judgeOf(claim).judge(node, { mac, ips }, present);
     return "standing" in judged ? judged.standing : judged.refused;
@@ -64,6 +65,17 @@ describe("what there is to say for a published endpoint", () => {
     assert.equal(judge("b", CLAIM_MAC, ["10.80.9.5"], { claim: "gone" }), STANDING.word);
     assert.match(String(judge("a", CLAIM_MAC, ["10.80.9.7"])), /in no block/);
     assert.match(String(judge("a", CLAIM_MAC, ["10.80.9.5", "10.80.9.6"])), /in no block/);
+  });
+
+  it("is of a claim that was deleted that a pod of the node had it, and no other node's word", () => {
+    const claim = { last: ["a"] };
+    assert.equal(judge("a", CLAIM_MAC, ["10.80.9.5"], { claim }), STANDING.word);
+    assert.equal(judge("b", CLAIM_MAC, ["10.80.9.5"], { claim, present: "b" }), STANDING.word);
+    assert.match(
+      String(judge("b", CLAIM_MAC, ["10.80.9.5"], { claim })),
+      /which IPClaim shop\/db had until it was deleted, and no pod of that node/,
+    );
+    assert.match(String(judge("b", CLAIM_MAC, ["10.80.9.5"], { claim: { last: [] } })), /had until it was deleted/);
   });
 
   it("is not what a claim's status says alone: it must have been given the addresses and the MAC", () => {

@@ -110,7 +110,7 @@ describe("kube: the reflector of Nodes", () => {
   it("tells an empty first set too", async () => {
     begin({}, watchList([], "10"));
     await batch(1);
-    assert.deepEqual(batches, [{ added: [], changed: [], removed: [] }]);
+    assert.deepEqual(batches, [{ added: [], changed: [], removed: [], ended: [] }]);
   });
 
   it("follows additions, changes and deletions, a burst as one net batch, and is silent about heartbeats", async () => {
@@ -131,14 +131,19 @@ describe("kube: the reflector of Nodes", () => {
       [[{ "skylane.dev/vtep": "B" }, { "skylane.dev/vtep": "B2" }]],
     );
     assert.deepEqual(batches[1]?.removed, []);
+    assert.deepEqual(names(batches[1]?.ended), ["d"]);
     assert.equal(reflector.nodes().get("a")?.resourceVersion, "12", "a heartbeat brings its resourceVersion");
     api.stream.write(
-      event("MODIFIED", node("a", { version: "17", ...vtep("A") })) + event("DELETED", node("b", { version: "18" })),
+      event("MODIFIED", node("a", { version: "17", ...vtep("A") })) +
+        event("MODIFIED", node("b", { version: "18", ...vtep("B3") })) +
+        event("DELETED", node("b", { version: "19" })),
     );
     await batch(3);
     assert.deepEqual(names(batches[2]?.removed), ["b"]);
     assert.deepEqual(batches[2]?.changed, []);
-    assert.equal(reflector.state.events, 10);
+    // As it was when it ended, and not as it was when something was told last.
+    assert.deepEqual(batches[2]?.ended[0]?.annotations, { "skylane.dev/vtep": "B3" });
+    assert.equal(reflector.state.events, 11);
   });
 
   it("lists in pages and watches where the server refuses streaming lists", async () => {
@@ -283,6 +288,8 @@ describe("kube: the reflector of Nodes", () => {
     gone.add("b");
     await eventually(() => batches.some((one) => one.removed.length > 0));
     assert.deepEqual(known(), ["a", "c"]);
+    // Nobody has seen what it was at last.
+    assert.ok(batches.every(({ ended }) => ended.length === 0));
     assert.equal(reflector.state.unconfirmed, 2);
   });
 
