@@ -7,6 +7,7 @@
  */
 import { cidrContains } from "../addr/index.ts";
 import { ipamDir, type Linked } from "../cni/index.ts";
+import type { ClaimPlaces } from "../claims/index.ts";
 import type { AgentConfig } from "../config/index.ts";
 import type { OwnedEndpoint } from "../endpoints/index.ts";
 import { Ipam } from "../ipam/index.ts";
@@ -17,7 +18,9 @@ import { claimedAddresses, ClaimEnds } from "./claim-ends.ts";
 import type { DataPathListener, DataPathStatus, MemberPath } from "./data-path.ts";
 import { OWN_NETNS } from "./machine.ts";
 import type { WatchNetns } from "./netns-watch.ts";
+import type { MemberFirewall } from "./member-firewall.ts";
 import { portsOf, withUnrecorded } from "./pod-ports.ts";
+import { SendingHosts } from "./sending-hosts.ts";
 import { type Decision, Workloads, type WorkloadsOptions } from "./workloads.ts";
 
 export interface ClaimsPathOptions extends Omit<WorkloadsOptions, "ports" | "onDecision"> {
@@ -30,6 +33,9 @@ export interface ClaimsPathOptions extends Omit<WorkloadsOptions, "ports" | "onD
   announce: () => void;
   /** What happens there. */
   watch: WatchNetns;
+  /** Holds peers to their addresses. */
+  guard: Pick<MemberFirewall, "hold" | "changeHosts">;
+  places: WorkloadsOptions["places"] & Pick<ClaimPlaces, "in">;
 }
 
 /** See the header. */
@@ -45,6 +51,10 @@ export class ClaimsPath implements MemberPath {
   #owners: ReadonlyMap<string, OwnedEndpoint> = new Map();
   /** Addresses that other nodes have, by node. */
   #hosts: ReadonlyMap<string, readonly string[]> = new Map();
+  /** Those that other nodes may send from. */
+  readonly #sending: SendingHosts;
+  /** Peers are held to their addresses. */
+  #holding = false;
   /** Addresses of links that are being made, by host end. */
   readonly #arriving = new Map<string, readonly string[]>();
   /** There are, or have been, pods with claims here. */
@@ -72,6 +82,16 @@ export class ClaimsPath implements MemberPath {
       logger: log,
       watch,
       ...listener,
+    });
+    this.#sending = new SendingHosts((nodes, before) => {
+      const peers = [...nodes].flatMap((node) => this.#peers.get(node) ?? []);
+      const having = (of: (node: string) => readonly string[]): Peer[] =>
+        peers.map((peer) => ({ ...peer, hosts: of(peer.node) }));
+      options.guard.changeHosts(
+        this.#local,
+        having(before),
+        having((node) => this.#sending.of(node)),
+      );
     });
     this.#ends = new ClaimEnds({
       ...options,
@@ -105,6 +125,7 @@ export class ClaimsPath implements MemberPath {
     if (this.#anyPeer()) await this.#follow();
     if (this.#stopped) return;
     this.refresh();
+    this.#hold();
     await this.#overlay.start();
   }
 
@@ -201,6 +222,7 @@ export class ClaimsPath implements MemberPath {
 
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.#sending.stop();
     await this.#workloads.stop();
     await this.#ends.stop();
     await this.#overlay.stop();
@@ -209,6 +231,13 @@ export class ClaimsPath implements MemberPath {
   /** Takes away what the other nodes know of ours, after the stop. @throws ApiError */
   async leave(): Promise<void> {
     if (this.#following) await this.#workloads.leave();
+  }
+
+  /** Has peers held to their addresses, once it is known which addresses of claims they have. */
+  #hold(): void {
+    if (this.#holding || !this.#started || this.#stopped || (this.#following && !this.#decided)) return;
+    this.#holding = true;
+    this.#options.guard.hold((node) => this.#sending.of(node));
   }
 
   #anyPeer(): boolean {
@@ -231,6 +260,7 @@ export class ClaimsPath implements MemberPath {
     this.#decided = true;
     this.#owners = owners.byMac;
     this.#route();
+    this.#hold();
     if (ports.size > 0 && !this.#claims) {
       this.#claims = true;
       this.#options.announce();
@@ -256,10 +286,21 @@ export class ClaimsPath implements MemberPath {
   #route(): void {
     const before = this.#hosts;
     this.#hosts = this.#hostsByNode();
+    this.#sending.set(this.#hosts, this.#expected());
     const nodes = new Set([...before.keys(), ...this.#hosts.keys()]);
     const changed = [...nodes].filter((node) => String(before.get(node)) !== String(this.#hosts.get(node)));
     const peers = changed.flatMap((node) => this.#peers.get(node) ?? []);
     if (peers.length > 0) this.#overlay.changePeers(peers.map((peer) => [peer.node, this.#withHosts(peer)]));
+  }
+
+  /** Addresses by the nodes that have their claims, by the claims' status: it is written before anybody sends from there. */
+  #expected(): Map<string, string[]> {
+    const { places, info, node: own } = this.#options;
+    const expected = new Map<string, string[]>();
+    if (!this.#decided) return expected;
+    for (const { node, ips } of places.in(info.name))
+      if (node !== own.name) expected.set(node, [...(expected.get(node) ?? []), ...ips]);
+    return expected;
   }
 
   #hostsByNode(): Map<string, string[]> {

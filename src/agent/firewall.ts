@@ -3,14 +3,35 @@
  * Nothing is touched before the first network knows its peers, so that an agent that restarts does not lock
  * out, for a moment, the peers that are there.
  */
-import { familyOf, networkAddress } from "../addr/index.ts";
+import { addressBits, familyOf, networkAddress } from "../addr/index.ts";
 import type { AgentConfig } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
-import { Firewall, type FirewallOptions, type NetworkRules } from "../nft/index.ts";
+import { Firewall, type FirewallOptions, type NetworkRules, pairOf, type PeerSource } from "../nft/index.ts";
 import type { LocalNetwork, Peer } from "../overlay/index.ts";
 import { Task } from "../task/index.ts";
 import { aggregate } from "./aggregate.ts";
 import type { Metrics } from "./metrics.ts";
+
+/** The prefix of a single address. */
+export const hostCidr = (ip: string): string => `${ip}/${addressBits(familyOf(ip))}`;
+
+/**
+ * What a peer may send from inside the tunnel: its pods' addresses, its VTEP's being the first of them, those of claims that it has,
+ * and where its programs' packets come through the tunnel its own.
+ */
+const sourcesOf = ({ isolated }: LocalNetwork, { underlayIp, podCidrs, hosts = [] }: Peer): string[] => [
+  ...podCidrs,
+  ...(isolated ? hosts : [underlayIp, ...hosts]).map(hostCidr),
+];
+
+const known = new WeakMap<Peer, PeerSource>();
+
+/** The same object for the same peer, of which all is worked out that follows: there are thousands. */
+function sourceOf(local: LocalNetwork, peer: Peer): PeerSource {
+  const source = known.get(peer) ?? { node: peer.node, ip: peer.underlayIp, cidrs: sourcesOf(local, peer) };
+  known.set(peer, source);
+  return source;
+}
 
 /** What a network's rules are made of, read whenever they are rendered: peers come and go in between. */
 export function rulesOf(
@@ -30,6 +51,7 @@ export function rulesOf(
     get peerPorts() {
       return Array.from(peers.values()).flatMap(({ underlayIp: ip, port }) => (port === undefined ? [] : { ip, port }));
     },
+    sources: () => Array.from(peers.values(), (peer) => sourceOf(local, peer)),
     podCidrs,
     get clusterCidrs() {
       const configured = new Set(clusterCidrs.map(familyOf));
@@ -114,7 +136,8 @@ export class NodeFirewall {
   }
 
   /** Takes a change of a network's peers, of which the rules that were set know already. */
-  changePeers({ network, clusterCidrs }: LocalNetwork, former: readonly Peer[], now: readonly Peer[]): void {
+  changePeers(local: LocalNetwork, former: readonly Peer[], now: readonly Peer[]): void {
+    const { network, clusterCidrs } = local;
     const rules = this.#networks.get(network);
     if (!rules) return;
     const news = (of: (peer: Peer) => readonly string[]): { come: string[]; gone: string[] } => {
@@ -128,7 +151,19 @@ export class NodeFirewall {
       cidrs.gone.length > 0 ||
       [...former, ...now].some(({ port }) => port !== undefined) ||
       ((rules.directOver?.length ?? 0) > 0 && direct(former) !== direct(now));
-    this.#firewall.changePeers(rules, { ...news(({ underlayIp }) => [underlayIp]), prefixes: cidrs.come }, follows);
+    const sources = news((peer) => sourcesOf(local, peer).map((cidr) => pairOf(peer.underlayIp, cidr)));
+    const addresses = news(({ underlayIp }) => [underlayIp]);
+    this.#firewall.changePeers(rules, { ...addresses, prefixes: cidrs.come, sources }, follows);
+  }
+
+  /** Takes a change of single addresses that peers of a network may send from, of which the rules that were set know already. */
+  changeHosts(local: LocalNetwork, former: readonly Peer[], now: readonly Peer[]): void {
+    const rules = this.#networks.get(local.network);
+    const pairs = (peers: readonly Peer[]): Set<string> =>
+      new Set(peers.flatMap((peer) => sourcesOf(local, peer).map((cidr) => pairOf(peer.underlayIp, cidr))));
+    const [before, after] = [pairs(former), pairs(now)];
+    const sources = { come: [...after.difference(before)], gone: [...before.difference(after)] };
+    if (rules) this.#firewall.changePeers(rules, { come: [], gone: [], sources }, false);
   }
 
   /** Whether the rules in force are those of the networks as they are now. */

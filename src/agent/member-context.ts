@@ -6,7 +6,7 @@ import type { KubeClient, ObjectReflector } from "../kube/index.ts";
 import type { Logger } from "../log/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
 import type { NetworkBlock } from "../networks/index.ts";
-import type { NodeFirewall } from "./firewall.ts";
+import type { HostFirewall } from "./member-firewall.ts";
 import type { Metrics } from "./metrics.ts";
 import type { Verdict } from "./report.ts";
 import type { Elsewhere } from "./reserved.ts";
@@ -19,7 +19,7 @@ export interface MemberContext {
   client: KubeClient;
   /** For looking at the machine. */
   rtnl: Rtnl;
-  firewall: Pick<NodeFirewall, "set" | "remove" | "changePeers" | "verdict">;
+  firewall: HostFirewall;
   /** The blocks of this node, all networks'. */
   blocks: Pick<ObjectReflector<NetworkBlock>, "objects" | "whenSynced">;
   /** The API server's addresses and the Services' CIDRs. */

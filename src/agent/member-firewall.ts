@@ -5,14 +5,16 @@
 import type { Logger } from "../log/index.ts";
 import { namespaceRules, type NetworkRules, type PortSecurity, tunnelRules } from "../nft/index.ts";
 import type { LocalNetwork, Peer } from "../overlay/index.ts";
-import { NodeFirewall } from "./firewall.ts";
+import { hostCidr, NodeFirewall } from "./firewall.ts";
 import type { Metrics } from "./metrics.ts";
+
+export type HostFirewall = Pick<NodeFirewall, "set" | "remove" | "changePeers" | "changeHosts" | "verdict">;
 
 /** What it works on. */
 export interface MemberFirewallOptions {
   network: string;
   /** The host's table. */
-  host: Pick<NodeFirewall, "set" | "remove" | "changePeers" | "verdict">;
+  host: HostFirewall;
   /** The network's namespace. */
   netns: number;
   log: Logger;
@@ -28,6 +30,8 @@ export class MemberFirewall implements Pick<NodeFirewall, "set" | "changePeers" 
   readonly #own: NodeFirewall;
   #rules: NetworkRules | undefined;
   #security: PortSecurity | undefined;
+  /** Single addresses that nodes may send from; undefined while they are not known, and in a bridged network, where each node holds its own pods. */
+  #hostsOf: ((node: string) => readonly string[]) | undefined;
 
   constructor(options: MemberFirewallOptions) {
     const { log, metrics, onApplied, netns } = options;
@@ -39,7 +43,16 @@ export class MemberFirewall implements Pick<NodeFirewall, "set" | "changePeers" 
     this.#rules = rules;
     const outside = this.#options.outside();
     const peers = () => ({ ips: rules.peers, ports: rules.peerPorts ?? [] });
-    this.#options.host.set(tunnelRules(rules, peers, outside !== undefined));
+    const [sources, hostsOf] = [rules.sources, this.#hostsOf];
+    const held =
+      sources &&
+      hostsOf &&
+      (() =>
+        sources().map((one) => {
+          const hosts = hostsOf(one.node);
+          return hosts.length === 0 ? one : { ...one, cidrs: [...one.cidrs, ...hosts.map(hostCidr)] };
+        }));
+    this.#options.host.set(tunnelRules(rules, peers, outside !== undefined, held));
     this.#setOwn(rules);
   }
 
@@ -61,9 +74,24 @@ export class MemberFirewall implements Pick<NodeFirewall, "set" | "changePeers" 
     if (this.#rules) this.set(this.#rules);
   }
 
+  /**
+   * Holds peers to their prefixes and these addresses from now on. Before, they are held to nothing: an agent that starts again must not
+   * cut off pods whose addresses it has not heard of yet. @param hostsOf asked whenever the rules are rendered
+   */
+  hold(hostsOf: (node: string) => readonly string[]): void {
+    this.#hostsOf = hostsOf;
+    this.refresh();
+  }
+
   /** Peers concern the host's table alone. */
   changePeers(local: LocalNetwork, former: readonly Peer[], now: readonly Peer[]): void {
-    this.#options.host.changePeers(local, former, now);
+    const withHosts = (peer: Peer): Peer => ({ ...peer, hosts: this.#hostsOf?.(peer.node) ?? [] });
+    this.#options.host.changePeers(local, former.map(withHosts), now.map(withHosts));
+  }
+
+  /** Peers may send from other single addresses than before: those that they are given with here. */
+  changeHosts(local: LocalNetwork, former: readonly Peer[], now: readonly Peer[]): void {
+    if (this.#hostsOf) this.#options.host.changeHosts(local, former, now);
   }
 
   get verdict(): { ok: boolean; message: string } {

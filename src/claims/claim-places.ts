@@ -110,6 +110,12 @@ export class ClaimPlaces {
     return { ips, ...(mac !== undefined && { mac }), ...(known.node !== undefined && { node: known.node }) };
   }
 
+  /** Where the claims of a network are that some node has. */
+  *in(network: string): Generator<{ node: string; ips: readonly string[] }> {
+    for (const { seen, node } of this.#known.values())
+      if (node !== undefined && seen.network === network) yield { node, ips: seen.status.ips };
+  }
+
   /** Whether another node is said to have a claim than the one that is believed to, which may stay so. */
   doubtful(holder: string): boolean {
     const known = this.#known.get(holder);

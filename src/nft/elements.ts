@@ -8,10 +8,14 @@
  */
 import { addressBits, bigIntToIp, cidrOf, ipToBytes } from "../addr/index.ts";
 import { errnoName, errnoText, KernelSocket, SysError, withNetns } from "../sys/index.ts";
+import { bytesOfPair } from "./inner-source.ts";
 import { TABLE } from "./ruleset.ts";
 import { NETLINK_NETFILTER, SUBSYSTEM_NFTABLES, TransactionReader } from "./watch.ts";
 
-/** A change of one set: addresses that come into it and that go, or prefixes where it is one of intervals. */
+/**
+ * A change of one set: addresses that come into it and that go; prefixes where it is one of intervals; pairs of an address and a prefix where it
+ * is one of inner sources.
+ */
 export interface SetChange {
   /** The set's name in our table. */
   set: string;
@@ -31,8 +35,8 @@ const HEADER = 16;
 const DATAGRAM = 64 * 1024;
 /** Room for the echo of as many elements as one message can have. */
 const RECEIVE_BUFFER = 4 * 1024 * 1024;
-/** The list of a message has 16 bits for its length, and an IPv6 element takes 28 bytes. */
-const MOST_IN_MESSAGE = 2_000;
+/** The list of a message has 16 bits for its length, and an element takes 44 bytes at most: two IPv6 addresses. */
+const MOST_IN_MESSAGE = 1_400;
 
 /** The kernel refused a change of elements; the table is as it was. */
 export class ElementsRefused extends Error {
@@ -54,20 +58,20 @@ function attribute(type: number, value: Buffer): Buffer {
 const nested = (type: number, parts: readonly Buffer[]): Buffer => attribute(type | NESTED, Buffer.concat(parts));
 const text = (value: string): Buffer => Buffer.from(`${value}\0`);
 /** NFTA_LIST_ELEM { NFTA_SET_ELEM_KEY { NFTA_DATA_VALUE } }, of which each is number 1. */
-const element = (ip: string, ...more: Buffer[]): Buffer =>
-  nested(1, [nested(1, [attribute(1, Buffer.from(ipToBytes(ip)))]), ...more]);
+const element = (key: Uint8Array, ...more: Buffer[]): Buffer =>
+  nested(1, [nested(1, [attribute(1, Buffer.from(key))]), ...more]);
 
 /** NFTA_SET_ELEM_FLAGS: NFT_SET_ELEM_INTERVAL_END. */
 const INTERVAL_END = attribute(3, Buffer.from([0, 0, 0, 1]));
 
-/** An address is one element; a prefix is its first address and, as the end of an interval, the one behind its last. */
+/** An address is one element, as is a pair; a prefix is its first address and, as the end of an interval, the one behind its last. */
 function elementsOf(what: string): Buffer[] {
-  if (!what.includes("/")) return [element(what)];
+  if (what.includes(" ")) return [element(bytesOfPair(what))];
+  if (!what.includes("/")) return [element(ipToBytes(what))];
   const { family, first, last } = cidrOf(what);
-  const start = element(bigIntToIp(first, family));
-  return last + 1n === 1n << BigInt(addressBits(family))
-    ? [start]
-    : [start, element(bigIntToIp(last + 1n, family), INTERVAL_END)];
+  const bytes = (address: bigint): Uint8Array => ipToBytes(bigIntToIp(address, family));
+  const start = element(bytes(first));
+  return last + 1n === 1n << BigInt(addressBits(family)) ? [start] : [start, element(bytes(last + 1n), INTERVAL_END)];
 }
 
 /** @param about what nfnetlink is told besides: the family, and for a batch whose it is */

@@ -10,6 +10,7 @@ export {
   removeForwarding,
 } from "./forward-policy.ts";
 export { type HostPortRules, hostPortRules } from "./host-ports.ts";
+export { pairOf, type PeerSource } from "./inner-source.ts";
 export { type IsolatedNetwork, namespaceRules, tunnelRules } from "./isolated.ts";
 export { type PeerChange } from "./peer-changes.ts";
 export type { PortAddresses, PortSecurity } from "./port-security.ts";

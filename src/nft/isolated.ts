@@ -9,6 +9,7 @@
  *
  * Nothing leaves the namespace otherwise, and nothing is masqueraded, unless the network has an uplink (uplink.ts).
  */
+import type { PeerSource } from "./inner-source.ts";
 import type { NetworkRules, PeerPort } from "./ruleset.ts";
 
 const NO_MASQUERADE = { enabled: false, exclude: [] } as const;
@@ -24,6 +25,7 @@ export function tunnelRules(
   { network, vni, port }: IsolatedNetwork,
   peers: () => { ips: readonly string[]; ports?: readonly PeerPort[] },
   uplink = false,
+  sources?: () => readonly PeerSource[],
 ): NetworkRules {
   return {
     network,
@@ -38,6 +40,7 @@ export function tunnelRules(
     podCidrs: [],
     clusterCidrs: [],
     masquerade: NO_MASQUERADE,
+    ...(sources && { sources }),
     ...(uplink && { uplink: "host" }),
   };
 }

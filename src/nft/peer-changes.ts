@@ -4,7 +4,8 @@
  */
 import { FAMILIES, familyOf } from "../addr/index.ts";
 import { ElementSocket, type SetChange } from "./elements.ts";
-import type { NetworkRules } from "./ruleset.ts";
+import { type SourceChange, sourceChanges } from "./inner-source.ts";
+import type { NetworkRules, NftFeatures } from "./ruleset.ts";
 import { setName } from "./sets.ts";
 
 /** Underlay addresses of a network's peers that came and that went. */
@@ -13,6 +14,8 @@ export interface PeerChange {
   gone: readonly string[];
   /** Prefixes of those that came which other rules know as the cluster's from now on. */
   prefixes?: readonly string[];
+  /** What they may send from inside the tunnel. */
+  sources?: SourceChange;
 }
 
 /** Above so many elements the table is put in place whole: each costs the kernel some thirty microseconds. */
@@ -31,8 +34,14 @@ const changesOf = (
   });
 
 /** The change as one of the sets of a network's peers. */
-export const setChanges = (network: NetworkRules, { come, gone }: PeerChange): SetChange[] =>
-  changesOf("peers", network, come, gone);
+export const setChanges = (
+  network: NetworkRules,
+  { come, gone, sources }: PeerChange,
+  { innerSource }: NftFeatures,
+): SetChange[] => [
+  ...changesOf("peers", network, come, gone),
+  ...(innerSource && network.sources && sources ? sourceChanges(network, sources) : []),
+];
 
 /** Prefixes that come into the set of what pods reach as they are. */
 export const prefixChanges = (network: NetworkRules, prefixes: readonly string[]): SetChange[] =>

@@ -6,7 +6,8 @@
  *   rule for all pods, which needs nothing at ADD); a packet out of the overlay must not claim to be from a pod here, nor one
  *   that comes over an underlay interface on which pods' packets are taken unencapsulated. (A peer's pod may have a single address
  *   out of our prefix, if the route to it says so.)
- * - input: VXLAN packets with a VNI of ours count only from the underlay address of a known peer. Other VNIs on the same
+ * - input: VXLAN packets with a VNI of ours count only from the underlay address of a known peer, and with a source inside that is
+ *   this very peer's (inner-source.ts). Other VNIs on the same
  *   port are somebody else's. The input hook sees whole packets (fragments are put together before it) and
  *   costs forwarded traffic nothing. Pods may not send VXLAN to this node at all.
  * - forward: nor to another one: masqueraded, it would look like ours and be let in there. VXLAN between pods is
@@ -25,6 +26,7 @@
 import { FAMILIES, type Family, familyOf } from "../addr/index.ts";
 import { OVERLAY_LINK_GROUP, POD_LINK_GROUP } from "../netlink/index.ts";
 
+import { type PeerSource, tunnelParts } from "./inner-source.ts";
 import { arpTable, icmpOfPods, ND_OF_NODES, ND_OF_PODS, neighbourSets, nextHop } from "./neighbourhood.ts";
 import { fromPeersAlone, notBesideTheTunnel, notFromOutside } from "./origin.ts";
 import { type PortSecurity, portSecurityTable } from "./port-security.ts";
@@ -48,6 +50,8 @@ export interface NetworkRules {
   port: number;
   /** Underlay addresses of the peers. */
   peers: readonly string[];
+  /** All that peers may send from inside the tunnel; absent where that is not known, or said by others. Worked out when it is asked for. */
+  sources?: () => readonly PeerSource[];
   /** Where peers receive VXLAN that use another port than ours. */
   peerPorts?: readonly PeerPort[];
   /** This node's pod CIDRs. */
@@ -77,9 +81,11 @@ export interface NftFeatures {
   arp: boolean;
   /** Tables of family bridge (nf_tables_bridge). */
   bridge: boolean;
+  /** Sets whose elements have bits of a packet, by their place, beside an address. */
+  innerSource: boolean;
 }
 
-export const ALL_FEATURES: NftFeatures = { fib: true, fullyRandom: true, arp: true, bridge: true };
+export const ALL_FEATURES: NftFeatures = { fib: true, fullyRandom: true, arp: true, bridge: true, innerSource: true };
 
 /** Tables of ours, as "inet skylane". */
 export const OWN_TABLES: readonly string[] = [`inet ${TABLE}`, `arp ${TABLE}`, `bridge ${TABLE}`];
@@ -238,13 +244,7 @@ const vxlanFromPods = (networks: readonly NetworkRules[]): string[] => [
   ),
 ];
 
-function input(networks: readonly NetworkRules[], { fib }: NftFeatures, uplink: UplinkRules): string[] {
-  const fromPeers = networks.flatMap((network) =>
-    chain(`vxlan_${network.vni}`, undefined, [
-      ...FAMILIES.map((family) => `${IP[family]} saddr @${setName("peers", network, family)} accept`),
-      'counter drop comment "VXLAN from no known peer"',
-    ]),
-  );
+function input(networks: readonly NetworkRules[], features: NftFeatures, uplink: UplinkRules): string[] {
   // The VNI is 24 bits, 4 bytes into the VXLAN header, which follows 8 bytes of UDP (RFC 7348). It is looked up, not compared
   // with each network's in turn: of networks there may be hundreds, and every packet from the underlay is asked.
   const ours = [...Map.groupBy(networks, ({ port }) => port)].map(([port, those]) => {
@@ -254,10 +254,10 @@ function input(networks: readonly NetworkRules[], { fib }: NftFeatures, uplink: 
   if (networks.length === 0) return chain("input", "type filter hook input priority raw; policy accept;", []);
   const toMany = [
     'meta pkttype != host counter drop comment "broadcast or multicast to this node"',
-    ...(fib ? ['fib daddr type != local counter drop comment "broadcast or multicast to this node"'] : []),
+    ...(features.fib ? ['fib daddr type != local counter drop comment "broadcast or multicast to this node"'] : []),
   ];
   return [
-    ...fromPeers,
+    ...networks.flatMap((network) => tunnelParts(network, features)),
     ...chain("to_node_from_pod", undefined, [
       ND_OF_PODS,
       ...toMany,

@@ -12,9 +12,17 @@ const PROBES: Record<keyof NftFeatures, string> = {
   fullyRandom: "chain c { type nat hook postrouting priority srcnat; masquerade fully-random; }",
   arp: "chain c { type filter hook input priority filter; arp operation request drop; }",
   bridge: "chain c { type filter hook prerouting priority -300; ether type arp drop; }",
+  innerSource: `set s { typeof ip saddr . @th,336,24; elements = { 192.0.2.1 . 0x0a0000 }; }
+chain c { type filter hook input priority raw; ip saddr . @th,336,24 @s drop; ip saddr . (@th,336,24 & 0xfffffe) @s drop; }`,
 };
 
-const FAMILY: Record<keyof NftFeatures, string> = { fib: "inet", fullyRandom: "inet", arp: "arp", bridge: "bridge" };
+const FAMILY: Record<keyof NftFeatures, string> = {
+  fib: "inet",
+  fullyRandom: "inet",
+  arp: "arp",
+  bridge: "bridge",
+  innerSource: "inet",
+};
 
 /** What a missing feature means, for the reader. */
 export const WITHOUT: Record<keyof NftFeatures, string> = {
@@ -23,6 +31,8 @@ export const WITHOUT: Record<keyof NftFeatures, string> = {
   arp: "this kernel has no nf_tables_arp: pods can fill this node's table of neighbours by ARP",
   bridge:
     "this kernel has no nf_tables_bridge: pods of bridged networks can send from each other's IP addresses, and other nodes do not hear that an address moves",
+  innerSource:
+    "this kernel, or this nft, cannot compare what is inside a VXLAN packet with its sender: another node can send in the name of pods that are not its own",
 };
 
 /** Applies a ruleset's text in one transaction. @throws NftError */

@@ -34,12 +34,14 @@ export function counted(ns: TestNamespace, comment: string): number {
 /** What nft shows of our table, without what only counts. */
 export const table = (ns: TestNamespace): string => ns.exec("nft", "-s", "list", "table", "inet", "skylane");
 
-/** Sends a datagram to an address and port, from whatever the namespace is. */
-export function send(from: TestNamespace, to: string, port: number, payload: Buffer): void {
+/** Sends datagrams to an address and port, from whatever the namespace is. */
+export function send(from: TestNamespace, to: string, port: number, ...payloads: Buffer[]): void {
   const program = `
     import { createSocket } from "node:dgram";
     const socket = createSocket(${JSON.stringify(to.includes(":") ? "udp6" : "udp4")});
-    socket.send(Buffer.from(${JSON.stringify(payload.toString("hex"))}, "hex"), ${port}, ${JSON.stringify(to)}, () => socket.close());
+    for (const payload of ${JSON.stringify(payloads.map((payload) => payload.toString("hex")))})
+      await new Promise((sent) => socket.send(Buffer.from(payload, "hex"), ${port}, ${JSON.stringify(to)}, sent));
+    socket.close();
   `;
   from.exec(process.execPath, "--input-type=module", "-e", program);
 }

@@ -51,6 +51,9 @@ describe("a kernel that lacks a feature", () => {
     assert.deepEqual(await probeFeatures(kernelWithout(/fib saddr/)), { ...ALL_FEATURES, fib: false });
     assert.deepEqual(await probeFeatures(kernelWithout(/fully-random/)), { ...ALL_FEATURES, fullyRandom: false });
     assert.deepEqual(await probeFeatures(kernelWithout(/table arp/)), { ...ALL_FEATURES, arp: false });
+    const without = { ...ALL_FEATURES, innerSource: false };
+    assert.deepEqual(await probeFeatures(kernelWithout(/typeof ip saddr \. @th/)), without);
+    assert.deepEqual(await probeFeatures(kernelWithout(/\(@th,336,24 & /)), without);
   });
 
   it("gets the table without it, in place of none", async () => {
