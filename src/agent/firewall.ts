@@ -166,10 +166,11 @@ export class NodeFirewall {
     if (rules) this.#firewall.changePeers(rules, { come: [], gone: [], sources }, false);
   }
 
-  /** Whether the rules in force are those of the networks as they are now. */
-  get verdict(): { ok: boolean; message: string } {
-    const { ready, error, degraded } = this.#firewall.status();
+  /** Whether a network's own rules are in force. */
+  verdict(network: string): { ok: boolean; message: string } {
+    const { error, degraded } = this.#firewall.status();
     if (!this.#started) return { ok: false, message: "not set up yet" };
+    const ready = this.#firewall.isInPlace(network);
     return { ok: ready, message: ready ? ["in place", ...degraded].join("; ") : (error ?? "being put in place") };
   }
 

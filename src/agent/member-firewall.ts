@@ -94,9 +94,9 @@ export class MemberFirewall implements Pick<NodeFirewall, "set" | "changePeers" 
     if (this.#hostsOf) this.#options.host.changeHosts(local, former, now);
   }
 
-  get verdict(): { ok: boolean; message: string } {
-    const { verdict } = this.#own;
-    return verdict.ok ? this.#options.host.verdict : verdict;
+  verdict(network = this.#options.network): { ok: boolean; message: string } {
+    const verdict = this.#own.verdict(network);
+    return verdict.ok ? this.#options.host.verdict(network) : verdict;
   }
 
   /** Leaves both tables as they are. */

@@ -111,7 +111,7 @@ export class Member {
       onApplied: () => this.#network.filesChanged(),
       outside: () => this.#uplink.outside,
     });
-    const guarded = () => this.#firewall.verdict.ok;
+    const guarded = () => this.#firewall.verdict().ok;
     const where = { netns, rtnl: there, watch: watch.also, guard: this.#firewall };
     this.#uplink = new MemberUplink({ info, host: rtnl, rtnl: there, netns, guarded, log, metrics });
     this.#network = new PodNetwork({

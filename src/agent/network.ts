@@ -205,7 +205,7 @@ export class PodNetwork {
       peers: this.#peers.all.size,
       overlay: this.#looked ? this.#path?.status() : undefined,
       worked: this.#worked,
-      firewall: this.#options.firewall.verdict,
+      firewall: this.#options.firewall.verdict(this.#options.config.network),
       selfTest: this.#selfTest.verdict,
       published: this.#live
         ? this.#options.announced()
@@ -301,7 +301,7 @@ export class PodNetwork {
     if (!local || !path || !this.#looked || path.error !== undefined) return;
     if (!this.#worked) {
       // A peer that the kernel refuses must not keep this node from having pods; one that is not tried yet may.
-      if (!path.tried || !this.#options.firewall.verdict.ok) return;
+      if (!path.tried || !this.#options.firewall.verdict(this.#options.config.network).ok) return;
       const peers = this.#tested;
       const { ok, message } = this.#selfTest.check(local, peers);
       if (!ok) throw new Error(`the self-test of the data path failed: ${message}`);

@@ -24,8 +24,13 @@ import type { Metrics } from "./metrics.ts";
 
 /** A burst of notifications is one look, this long after its first, in milliseconds. */
 const SETTLE_MS = 100;
-/** Younger attachments may still be in the making, in seconds: the plugin's hands are on them. */
-const YOUNG_SECONDS = 5;
+/** The same where an address went that host routes may have named as their source: every pod's IPv4 route went along. */
+const LOST_SOURCE_SETTLE_MS = 5;
+/**
+ * Younger attachments may still be in the making, in seconds: the plugin's hands are on them. An ADD that takes longer on a
+ * busy node finds what is repaired meanwhile there already, and goes on.
+ */
+const YOUNG_SECONDS = 1;
 /** How often all host ends are looked at without any notification, in milliseconds. */
 const LOOK_MS = 30_000;
 const GATEWAYS: ReadonlySet<string> = new Set(Object.values(GATEWAY));
@@ -72,6 +77,10 @@ const looks = ({ name, mac, mtu, group, master, up, noArp, noMulticast }: Link):
 /** What the overlay's device has, among others: a single address. */
 const isHostAddress = ({ ip, prefix }: Address): boolean => prefix === addressBits(familyOf(ip));
 
+/** Whether routes to pods may have gone with an address; the kernel removes them for IPv4 alone (fib_sync_down_addr). */
+const isLostSource = (event: NetlinkEvent): boolean =>
+  event.kind === "address" && event.event === "del" && familyOf(event.address.ip) === 4 && isHostAddress(event.address);
+
 /** Looks after the host ends of one pod network's pods. */
 export class PodEnds {
   readonly #options: PodEndsOptions;
@@ -114,12 +123,12 @@ export class PodEnds {
    * @param leaving whether a device is one that we are removing.
    */
   notice(events: readonly NetlinkEvent[], leaving: (ifindex: number) => boolean): void {
-    let wrong = false;
+    let within = Number.POSITIVE_INFINITY;
     for (const event of events) {
-      const concerns = this.#concerns(event);
-      wrong = (concerns && !leaving(indexOf(event))) || wrong;
+      if (!this.#concerns(event) || leaving(indexOf(event))) continue;
+      within = Math.min(within, isLostSource(event) ? LOST_SOURCE_SETTLE_MS : SETTLE_MS);
     }
-    if (wrong) this.#task.want(SETTLE_MS);
+    if (Number.isFinite(within)) this.#task.want(within);
   }
 
   /** Waits for a look that is under way and looks no more. */

@@ -5,7 +5,7 @@
  */
 import { randomInt } from "node:crypto";
 import { CommandError } from "../ctl/index.ts";
-import { type Link, Monitor, type Operation, ROUTE_PROTOCOL, Rtnl } from "../netlink/index.ts";
+import { type Link, Monitor, type Operation, POD_LINK_GROUP, ROUTE_PROTOCOL, Rtnl } from "../netlink/index.ts";
 import { initOf, type LabContext } from "./context.ts";
 import type { NodeRecord } from "./records.ts";
 
@@ -75,6 +75,13 @@ function overlayEntries(rtnl: Rtnl, device: string): Entry[] {
   ];
 }
 
+/** Routes to the node's own pods, in words: those of IPv4 go along with the overlay's address, which is their source. */
+function podRoutes(rtnl: Rtnl): string[] {
+  const ends = new Set(rtnl.links().flatMap(({ index, group }) => (group === POD_LINK_GROUP ? [index] : [])));
+  const routes = rtnl.routes({ protocol: ROUTE_PROTOCOL }).filter(({ ifindex }) => ends.has(ifindex ?? 0));
+  return routes.map(({ dst, ifindex }) => `${dst} dev ${ifindex}`);
+}
+
 /** linux/neighbour.h: NUD_PERMANENT; others are the kernel's own, such as those of multicast. */
 const NUD_PERMANENT = 0x80;
 
@@ -99,9 +106,10 @@ export async function drift(lab: LabContext, node: NodeRecord, options: DriftOpt
   const candidates = before.filter(({ kind }) => kind === options.kind);
   const chosen = candidates[candidates.length === 0 ? 0 : (options.pick ?? randomInt)(candidates.length)];
   if (!chosen) throw new CommandError(`${node.name} has no ${options.kind} entry on ${device}`);
-  const wanted = before.map(({ text }) => text);
+  const texts = (entries: readonly Entry[]): string[] => [...entries.map(({ text }) => text), ...podRoutes(rtnl)];
+  const wanted = texts(before);
   const whole = (): boolean => {
-    const present = new Set(overlayEntries(rtnl, device).map(({ text }) => text));
+    const present = new Set(texts(overlayEntries(rtnl, device)));
     return wanted.every((text) => present.has(text));
   };
   const drifted: Drift = { node: node.name, kind: options.kind, entry: chosen.text };

@@ -59,6 +59,8 @@ export class Firewall {
   /** Number of what is wanted, and of what is in place. */
   #wanted = 0;
   #applied: number | undefined;
+  /** Of each network, by its name: as of which of these its own rules are what they are; those that hang on its peers aside. */
+  readonly #since = new Map<string, number>();
   /** Digests of what was wanted last; undefined when peers have changed since. */
   #digest: string | undefined;
   readonly #digests = new Digests();
@@ -96,6 +98,9 @@ export class Firewall {
     const onlyGone = this.#applied === this.#wanted && networks.length > 0 && networks.every((one) => known.has(one));
     if (onlyGone && this.#watch) this.#table.want(FOLLOW_MS);
     else this.#wantTable();
+    const names = new Set(networks.map(({ network }) => network));
+    for (const name of this.#since.keys()) if (!names.has(name)) this.#since.delete(name);
+    for (const one of networks) if (!known.has(one)) this.#since.set(one.network, this.#wanted);
   }
 
   /**
@@ -158,6 +163,15 @@ export class Firewall {
       acceptedForward: this.#acceptedForward,
       repairs: { ...this.#repairs },
     };
+  }
+
+  /**
+   * Whether a network's own rules are in force. On a node that joins hundreds of networks the table is always behind for one of
+   * them, which is nothing for the others to wait for.
+   */
+  isInPlace(network: string): boolean {
+    const since = this.#since.get(network);
+    return since !== undefined && this.#applied !== undefined && this.#applied >= since;
   }
 
   /** Stops watching and leaves all rules as they are. */

@@ -6,24 +6,24 @@ import { useLab } from "./support.ts";
 
 const NETWORKS = 20;
 const PEERS = 250;
+const BLOCKS = "/apis/skylane.dev/v1alpha1/networkblocks";
 const nameOf = (network: number): string => `net-${network}`;
 
 describe("a node with five thousand peers in twenty pod networks", function () {
   this.timeout(300_000);
   const the = useLab({ nodes: 2 });
 
-  /** Nodes that exist in the API server only, each in one network, with blocks that nobody has. */
+  /** Nodes that exist in the API server only, each in one network with one block. */
   async function addPeers(): Promise<void> {
-    const { items } = await the().api.call<{ items: { spec: { cidr: string } }[] }>(
-      "GET",
-      "/apis/skylane.dev/v1alpha1/networkblocks",
-    );
+    const { items } = await the().api.call<{ items: { spec: { cidr: string } }[] }>("GET", BLOCKS);
     const taken = items.map(({ spec }) => spec.cidr);
     const nodes = Array.from({ length: NETWORKS }, (_, network) => {
       const blocks = Array.from({ length: 1_024 }, (_, n) => `10.${100 + network}.${n >> 2}.${(n & 3) * 64}/26`);
       const free = blocks.filter((cidr) => !taken.some((one) => cidrsOverlap(one, cidr)));
       return free.slice(0, PEERS).map((cidr, n) => ({
         name: `peer-${network}-${n}`,
+        network: nameOf(network),
+        cidr,
         vtep: {
           [nameOf(network)]: {
             vni: 5000 + network,
@@ -38,12 +38,23 @@ describe("a node with five thousand peers in twenty pod networks", function () {
     const waiting = nodes.values();
     await Promise.all(
       Array.from({ length: 8 }, async () => {
-        for (const { name, vtep } of waiting)
-          await the().api.call("POST", "/api/v1/nodes", {
+        for (const { name, network, cidr, vtep } of waiting) {
+          const { metadata } = await the().api.call<{ metadata: { uid: string } }>("POST", "/api/v1/nodes", {
             apiVersion: "v1",
             kind: "Node",
             metadata: { name, annotations: { "skylane.dev/vtep": JSON.stringify(vtep) } },
           });
+          await the().api.call("POST", BLOCKS, {
+            apiVersion: "skylane.dev/v1alpha1",
+            kind: "NetworkBlock",
+            metadata: {
+              name: `${network}.${cidr.replace(/[./]/g, "-")}`,
+              labels: { "skylane.dev/network": network, "skylane.dev/node": name },
+              ownerReferences: [{ apiVersion: "v1", kind: "Node", name, uid: metadata.uid }],
+            },
+            spec: { network, cidr, node: name },
+          });
+        }
       }),
     );
   }

@@ -119,7 +119,7 @@ describe("pod networks of two tenants with the same addresses", () => {
     ]) {
       const before = await repairs();
       await inBlue(...change);
-      // The agent leaves links alone that are younger than five seconds.
+      // The agent leaves links alone that are younger than a second.
       await eventually(async () => (await repairs()) > before && (await reaches("blue2", ip)), {
         timeoutMs: 15_000,
         message: `not repaired: ${change.join(" ")}`,

@@ -148,7 +148,7 @@ describe("a workload with a claim in a routed network", function () {
     await the().addPod("node3", "db-target", wants({ claim: "db", standby: true }));
     assert.deepEqual(the().ipsOf("db-target", "net1").sort(), [...ips].sort());
     await the().checkPod("db-target");
-    await pause(6_000); // Longer than host ends are too young to be looked after.
+    await pause(1_500); // Longer than host ends are too young to be looked after.
     assert.deepEqual(await ownersOf(ip), ["node2"]);
     await leadsTo("node2");
     await reached(["plain-node1", "plain-node3"]);
@@ -206,7 +206,7 @@ describe("a workload with a claim in a routed network", function () {
     await soonLeadsTo("node2");
     await inBlue("node1", `ip route replace ${ip} dev lo`);
     await soonLeadsTo("node2");
-    await pause(5_000); // Until the pod's host end is no longer too young to be looked after.
+    await pause(1_500); // Until the pod's host end is no longer too young to be looked after.
     await inBlue("node2", `ip route del ${ip}`);
     await soonLeadsTo("node2");
   });
@@ -231,7 +231,7 @@ describe("a workload with a claim in a routed network", function () {
 
   it("is looked after rightly by an agent that finds it on standby", async () => {
     await the().addPod("node1", "db-target", wants({ claim: "db", standby: true }));
-    await pause(5_500); // Until host ends are no longer too young to be looked after.
+    await pause(1_500); // Until host ends are no longer too young to be looked after.
     await the().exec("node1", "sh", "-c", "kill -9 $(pgrep -of skylane-agent.cjs)");
     await eventually(async () => (await the().status(the().node("node1"))).ready.ready, {
       timeoutMs: 20_000,

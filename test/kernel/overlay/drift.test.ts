@@ -205,7 +205,8 @@ describe("what the kernel refuses", () => {
     assert.equal(bad?.state, "error");
     assert.match(bad?.error ?? "", /EEXIST adding route 10\.244\.9\.0\/24 .*belongs to an address of this host/);
     const { ready, entries } = overlay.status();
-    assert.deepEqual([ready, entries.route], [false, { expected: 3, present: 2 }]);
+    // One node's mistake is no reason for a whole node to be out of service.
+    assert.deepEqual([ready, entries.route], [true, { expected: 2, present: 2 }]);
     assert.match(node.ns.exec("ip", "route"), /10\.244\.9\.0\/24 dev eth0 proto kernel/);
     assert.equal(logger.lines.filter(({ fields }) => /10\.244\.9\.0/.test(String(fields?.["entry"]))).length, 1);
   });

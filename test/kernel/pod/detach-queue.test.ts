@@ -4,8 +4,7 @@ import { DetachQueue, detachPod, hostIfname } from "../../../src/pod/index.ts";
 import { withNetns } from "../../../src/sys/index.ts";
 import { type TestNamespace, testNamespace } from "../support/netns.ts";
 
-describe("removing many pods' links at once", function () {
-  this.timeout(60_000);
+describe("removing many pods' links at once", () => {
   let node: TestNamespace;
   let pod: TestNamespace;
   let rtnl: Rtnl;
@@ -50,9 +49,9 @@ describe("removing many pods' links at once", function () {
   const detach = (ifname: string): Promise<void> => queue.detach({ containerId: "many", ifname, netns: pod.path });
 
   it("is over when the kernel has let go of each, and leaves nothing in the sandboxes either", async () => {
-    pairs(100);
-    await Promise.all(Array.from({ length: 100 }, (_, n) => detach(`net${n}`)));
-    assert.deepEqual([names(node), names(pod), removals], [[], [], 100]);
+    pairs(40);
+    await Promise.all(Array.from({ length: 40 }, (_, n) => detach(`net${n}`)));
+    assert.deepEqual([names(node), names(pod), removals], [[], [], 40]);
   });
 
   it("is over for each although one goes away meanwhile, and although nobody announces anything", async () => {

@@ -51,7 +51,7 @@ describe("a pod's link that cannot be made", () => {
     pod.sandbox.exec("ip", "link", "set", "net1", "up");
     pod.sandbox.exec("ip", "route", "add", "default", "dev", "net1");
     leavesNothing(node, pod, () =>
-      assert.throws(() => attach(node, pod), refused("occupied", /sandbox .* has route default to net1 already/)),
+      assert.throws(() => attach(node, pod), refused("routed", /sandbox .* has route default to net1 already/)),
     );
   });
 
