@@ -2,7 +2,7 @@
  * The data path of a bridged network: the bridge's reconciler, fed with the ports of the pods here, by this node's own records,
  * and the endpoints of all nodes, by their objects.
  */
-import { cidrOf, familyOf } from "../addr/index.ts";
+import { addressBits, bigIntToIp, cidrContains, cidrOf, familyOf } from "../addr/index.ts";
 import {
   BRIDGE_NAME,
   type BridgedNetwork,
@@ -11,9 +11,10 @@ import {
   type MacSeen,
   type RemoteEndpoint,
 } from "../bridge/index.ts";
+import type { ClaimPlaces } from "../claims/index.ts";
 import type { Linked } from "../cni/index.ts";
 import type { AgentConfig, PublishedNetwork } from "../config/index.ts";
-import type { OwnedEndpoint } from "../endpoints/index.ts";
+import type { OwnedEndpoint, Owners } from "../endpoints/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
 import type { PodNetworkInfo } from "../networks/index.ts";
 import type { PortSecurity } from "../nft/index.ts";
@@ -21,7 +22,7 @@ import type { LocalNetwork, Peer } from "../overlay/index.ts";
 import type { DataPathListener, DataPathStatus, MemberPath } from "./data-path.ts";
 import { OWN_NETNS } from "./machine.ts";
 import type { WatchNetns } from "./netns-watch.ts";
-import { portsOf, withUnrecorded } from "./pod-ports.ts";
+import { type PodPort, portsOf, withUnrecorded } from "./pod-ports.ts";
 import { type Decision, Workloads, type WorkloadsOptions } from "./workloads.ts";
 
 /** For the plugin: the bridge of which pods' host ends are ports. */
@@ -39,6 +40,9 @@ export interface BridgedPathOptions extends Omit<WorkloadsOptions, "info" | "por
   rtnl: Rtnl;
   /** What happens there. */
   watch: WatchNetns;
+  places: WorkloadsOptions["places"] & Pick<ClaimPlaces, "allowed">;
+  /** Prefixes that all its pods may send from besides, as the network has them now. */
+  allowed: () => readonly string[];
   /** Holds the pods' ports to their addresses. */
   guard: { secure(security: PortSecurity): Promise<void> };
 }
@@ -181,9 +185,12 @@ export class BridgedPath implements MemberPath {
       wanted.set(ifname, { ifname, endpoints, ...(claimed && { claims: [mac] }) });
     }
     this.#ports = wanted;
-    const allowed = this.#options.info.allowedAddresses ?? [];
-    const of = [...wanted.values()].flatMap(({ ifname, endpoints }) => endpoints.map((one) => ({ ifname, ...one })));
-    const text = JSON.stringify(of);
+    const allowed = this.#options.allowed();
+    const of = [...wanted.values()].flatMap(({ ifname, endpoints }) => {
+      const own = this.#allowedTo(ports.get(ifname), owners);
+      return endpoints.map((one) => ({ ifname, ...one, ...(own.length > 0 && { allowed: own }) }));
+    });
+    const text = JSON.stringify([of, allowed]);
     if (text === this.#security && !this.#secured) return this.#open();
     this.#security = text;
     const before = this.#secured ?? Promise.resolve();
@@ -194,6 +201,24 @@ export class BridgedPath implements MemberPath {
         if (!this.#stopped) this.#open();
       });
     this.#secured = secured;
+  }
+
+  /** What a pod may send from by its claim. Not from what another pod has: a claim is its owner's word. */
+  #allowedTo(port: PodPort | undefined, { byMac, byIp }: Owners): readonly string[] {
+    if (!port?.claim) return [];
+    const { mac, claim } = port;
+    return this.#options.places.allowed(claim.holder).filter((prefix) => {
+      const { family, first, prefix: bits } = cidrOf(prefix);
+      const whole = bits === addressBits(family);
+      const inIt = whole ? [byIp.get(bigIntToIp(first, family))] : byMac.values();
+      for (const other of inIt) {
+        if (!other || other.mac === mac || !(whole || other.ips.some((ip) => cidrContains(prefix, ip)))) continue;
+        const what = `IPClaim ${claim.holder.split("/", 2).join("/")} allows its pod ${prefix}, in which a pod on node ${other.node} has an address; it is not allowed`;
+        this.#workloads.once(`${claim.holder} ${prefix}`, what, { mac: other.mac, ips: other.ips.join(" ") });
+        return false;
+      }
+      return true;
+    });
   }
 
   /** Lets pods send whose ports are held to their addresses. */

@@ -59,6 +59,8 @@ export class Member {
   /** The data path, once there is one. */
   #path: MemberPath | undefined;
   #inputs: { inputs: Inputs; live: boolean } | undefined;
+  /** Prefixes that all its pods may send from besides their own addresses. */
+  #allowed: readonly string[];
   #own: { of: OwnFacts; cidrs: string; facts: OwnFacts } | undefined;
 
   /**
@@ -68,6 +70,7 @@ export class Member {
     const { metrics, client, rtnl, firewall, announce, announced, event, elsewhere, places } = context;
     const log = context.log.child({ network: info.name });
     this.info = info;
+    this.#allowed = info.allowedAddresses ?? [];
     this.space = space;
     this.#context = context;
     const config = (this.#config = configOf(context.config, info));
@@ -130,6 +133,7 @@ export class Member {
             client,
             node,
             ...where,
+            allowed: () => this.#allowed,
             log,
             event,
             announce,
@@ -210,9 +214,12 @@ export class Member {
     this.#uplink.look();
   }
 
-  /** Whether the network's pods are to reach what is outside of it. @throws NetlinkError */
-  setMasquerade(masquerade: boolean): void {
+  /** The network as it is defined now: whether its pods reach what is outside, and what they may send from besides. @throws NetlinkError */
+  redefine({ masquerade, allowedAddresses = [] }: PodNetworkInfo): void {
     if (this.#uplink.set(masquerade)) this.#firewall.refresh();
+    if (String(allowedAddresses) === String(this.#allowed)) return;
+    this.#allowed = allowedAddresses;
+    this.#path?.refresh();
   }
 
   async maintain(): Promise<void> {

@@ -306,17 +306,18 @@ export class Networks {
     await Promise.all([this.#networkBlocks.stop(), this.#places.stop()]);
   }
 
-  /** Others are defined, or otherwise. */
   #redefined(): void {
-    for (const [name, { uid, masquerade }] of this.#defined.accepted) {
-      const member = this.#members.get(name);
-      if (member?.info.uid === uid) member.setMasquerade(masquerade);
-    }
+    for (const member of this.#members.values()) this.#redefine(member);
     this.#presence.remember();
     if (this.presence !== this.#told) this.#options.onPresence();
     this.#told = this.presence;
     this.#options.onDefined();
     this.#resumeAll();
+  }
+
+  #redefine(member: Member): void {
+    const now = this.#defined.accepted.get(member.name);
+    if (now?.uid === member.info.uid) member.redefine(now);
   }
 
   /** Takes part again in all networks that have pods here. */
@@ -381,8 +382,8 @@ export class Networks {
     this.#blocks.start();
     let member: Member;
     try {
-      const shared = { blocks: this.#blocks, networkBlocks: this.#networkBlocks, places: this.#places };
-      member = new Member({ ...this.#options, ...shared }, info, space, this.#node);
+      const more = { blocks: this.#blocks, networkBlocks: this.#networkBlocks, places: this.#places };
+      member = new Member({ ...this.#options, ...more }, info, space, this.#node);
       writeDefinition(this.#options.config, info);
     } catch (error) {
       space.close();
@@ -391,6 +392,7 @@ export class Networks {
     this.#members.set(name, member);
     this.#left.delete(name);
     member.take(this.#inputs.inputs, this.#inputs.live);
+    this.#redefine(member);
     this.#options.log.info("the first pod of a network has come: taking part in it", { network: name, vni: info.vni });
     this.#options.onPresence();
     return member;

@@ -20,7 +20,10 @@ export interface Place {
   node?: string;
 }
 
-type Seen = Pick<IPClaimInfo, "namespace" | "name" | "uid" | "resourceVersion" | "network" | "status">;
+type Seen = Pick<
+  IPClaimInfo,
+  "namespace" | "name" | "uid" | "resourceVersion" | "network" | "allowedAddresses" | "status"
+>;
 
 interface Known {
   seen: Seen;
@@ -116,6 +119,11 @@ export class ClaimPlaces {
       if (node !== undefined && seen.network === network) yield { node, ips: seen.status.ips };
   }
 
+  /** What a claim lets its pod send from besides its own addresses, by NAMESPACE/NAME/UID. */
+  allowed(holder: string): readonly string[] {
+    return this.#known.get(holder)?.seen.allowedAddresses ?? [];
+  }
+
   /** Whether another node is said to have a claim than the one that is believed to, which may stay so. */
   doubtful(holder: string): boolean {
     const known = this.#known.get(holder);
@@ -200,13 +208,17 @@ export class ClaimPlaces {
 }
 
 function seenOf(object: unknown): Seen {
-  const { namespace, name, uid, resourceVersion, network, status } = parseIPClaim(object);
+  const { namespace, name, uid, resourceVersion, network, allowedAddresses, status } = parseIPClaim(object);
   const { ready: _said, ...place } = status;
-  return { namespace, name, uid, resourceVersion, network, status: place };
+  const allowed = allowedAddresses && { allowedAddresses };
+  return { namespace, name, uid, resourceVersion, network, ...allowed, status: place };
 }
 
 const sameSeen = (a: Seen, b: Seen): boolean =>
-  a.uid === b.uid && a.network === b.network && JSON.stringify(a.status) === JSON.stringify(b.status);
+  a.uid === b.uid &&
+  a.network === b.network &&
+  String(a.allowedAddresses) === String(b.allowedAddresses) &&
+  JSON.stringify(a.status) === JSON.stringify(b.status);
 
 /** Whether `a` is of a later version than `b`; resourceVersions are compared as numbers (KEP-5504). */
 function isNewer(

@@ -1,5 +1,6 @@
 /** An address and a MAC address that stay a workload's for as long as it wants, wherever its pod runs: the object `IPClaim`. */
 import { familyOf, ipScope, parseIp } from "../addr/index.ts";
+import { allowedOf } from "./allowed.ts";
 import { type ClaimReady, readyOf } from "./claim-conditions.ts";
 import { isNetworkName, NETWORK_NAME_RULE } from "./names.ts";
 import {
@@ -16,6 +17,8 @@ import {
 } from "./object.ts";
 import { parsePodMac } from "./pod-mac.ts";
 
+const MAX_ALLOWED = 8;
+
 /** A claim. */
 export interface IPClaimInfo extends Meta {
   namespace: string;
@@ -26,6 +29,8 @@ export interface IPClaimInfo extends Meta {
   ips: readonly string[];
   /** Asked for. Absent: any. */
   mac?: string;
+  /** Prefixes that its pod may send from besides, where the network is bridged. */
+  allowedAddresses?: readonly string[];
   status: {
     /** What it holds, canonical; empty until its first use. */
     ips: readonly string[];
@@ -67,6 +72,7 @@ export function parseIPClaim(object: unknown): IPClaimInfo {
     ...(podName !== undefined && { podName }),
     ips: ipsOf(what, spec, "spec"),
     ...macOf(what, spec, "spec"),
+    ...allowedOf(what, spec, MAX_ALLOWED),
     status: {
       ips: sensible(() => ipsOf(what, status, "status")) ?? [],
       ...sensible(() => macOf(what, status, "status")),

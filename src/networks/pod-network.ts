@@ -1,19 +1,9 @@
 /** A pod network as an administrator defines it: the object `PodNetwork`. */
 import { addressBits, cidrOf, type Family, familyOf, ipScope, networkAddress, parseCidr } from "../addr/index.ts";
+import { allowedOf } from "./allowed.ts";
 import { type LabelSelector, selectorOf } from "./label-selector.ts";
 import { API_VERSION, isNetworkName, NETWORK_NAME_RULE } from "./names.ts";
-import {
-  isObject,
-  type Json,
-  listOf,
-  type Meta,
-  metaOf,
-  parsedOf,
-  refuseKey,
-  specOf,
-  wholeOf,
-  wordOf,
-} from "./object.ts";
+import { isObject, type Json, type Meta, metaOf, parsedOf, refuseKey, specOf, wholeOf, wordOf } from "./object.ts";
 
 /** For objects that refer to one. */
 export const POD_NETWORK_KIND = { apiVersion: API_VERSION, kind: "PodNetwork" } as const;
@@ -70,6 +60,9 @@ export function parsePodNetwork(object: unknown): PodNetworkInfo {
   const broadcast = wordOf(what, spec, "broadcast", ["Replicate", "Drop"]);
   if (mode === "Routed" && broadcast !== "Replicate")
     refuseKey(what, "spec.broadcast", broadcast, "left out where mode is Routed");
+  const allowed = allowedOf(what, spec, MAX_ALLOWED);
+  if (mode === "Routed" && allowed.allowedAddresses)
+    refuseKey(what, "spec.allowedAddresses", spec["allowedAddresses"], "left out where mode is Routed");
   return {
     ...meta,
     vni: vni ?? refuseKey(what, "spec.vni", vni, `a whole number from 1 to ${MAX_VNI}`),
@@ -81,26 +74,13 @@ export function parsePodNetwork(object: unknown): PodNetworkInfo {
     ...(isObject(selector) && { namespaceSelector: selectorOf(what, selector) }),
     directRouting,
     broadcast,
-    ...allowedOf(what, spec, mode),
+    ...allowed,
     ...(isDeleting(object) && { deleting: true as const }),
   };
 }
 
 const isDeleting = (object: unknown): boolean =>
   typeof (object as { metadata: Json }).metadata["deletionTimestamp"] === "string";
-
-/** @throws ObjectError */
-function allowedOf(what: string, spec: Json, mode: string): Pick<PodNetworkInfo, "allowedAddresses"> {
-  const all = listOf(what, spec, "spec", "allowedAddresses");
-  if (all.length === 0) return {};
-  if (mode !== "Bridged")
-    refuseKey(what, "spec.allowedAddresses", spec["allowedAddresses"], "left out where mode is Routed");
-  const wanted = `at most ${MAX_ALLOWED} prefixes`;
-  if (all.length > MAX_ALLOWED) refuseKey(what, "spec.allowedAddresses", spec["allowedAddresses"], wanted);
-  return {
-    allowedAddresses: all.map((one, i) => parsedOf(what, `spec.allowedAddresses[${i}]`, one, "a CIDR", parseCidr)),
-  };
-}
 
 function masqueradeOf(what: string, spec: Json, mode: string): boolean {
   const value = spec["masquerade"] ?? false;

@@ -5,7 +5,7 @@
  *
  * A MAC that is not the port's is left to the lock, which drops it and tells of it. A pod's link-local address is the one that follows
  * from its MAC (RFC 4291, appendix A). What a network allows besides (`allowedAddresses`), any of its pods may send from, by its
- * own MAC: addresses that move between pods, as VRRP's do. Router advertisements and redirects are nobody's. Frames with a VLAN tag are dropped:
+ * own MAC, and what a claim allows, its pod: addresses that move between pods, as VRRP's do. Router advertisements and redirects are nobody's. Frames with a VLAN tag are dropped:
  * tag 0 is none to whoever receives it, and there are no VLANs in a network. Other protocols than IP and ARP have no addresses of the network.
  */
 import {
@@ -29,6 +29,8 @@ export interface PortAddresses {
   ifname: string;
   mac: string;
   ips: readonly string[];
+  /** Prefixes that this port may send from besides. */
+  allowed?: readonly string[];
 }
 
 /** What the rules of a bridged network are made of. */
@@ -54,11 +56,11 @@ const chain = (name: string, rules: readonly string[]): string[] => [
 ];
 
 /** @throws RangeError for values that are none */
-function checked({ ifname, mac, ips }: PortAddresses): PortAddresses {
+function checked({ ifname, mac, ips, allowed = [] }: PortAddresses): Required<PortAddresses> {
   if (!IFNAME.test(ifname)) throw new RangeError(`${JSON.stringify(ifname)} is no interface's name`);
   const own = ips.map(parseIp);
   const linkLocal = own.some((ip) => familyOf(ip) === 6) ? [parseIp(linkLocalOf(parseMac(mac)))] : [];
-  return { ifname, mac: parseMac(mac), ips: [...own, ...linkLocal] };
+  return { ifname, mac: parseMac(mac), ips: [...own, ...linkLocal], allowed: allowed.map(parseCidr) };
 }
 
 const elements = (all: readonly string[]): string[] =>
@@ -69,6 +71,9 @@ const typed = (name: string, type: string, all: readonly string[]): string[] => 
   ...elements(all),
   "  }",
 ];
+
+const prefixes = (name: string, family: Family, all: readonly string[]): string[] =>
+  set(name, family, true, withoutCovered(all.filter((one) => familyOf(one) === family).map(parseCidr)));
 
 const hex = (ip: string): string => `0x${Buffer.from(ipToBytes(ip)).toString("hex")}`;
 
@@ -83,18 +88,28 @@ export function portSecurityTable({ ports: given, allowed }: PortSecurity): stri
     const ips = port.ips.filter((ip) => familyOf(ip) === 6).map(hex);
     return ips.length > 0 ? [`iifname "${port.ifname}" @th,64,128 { ${ips.join(", ")} } accept`] : [];
   });
-  const besides = allowed.filter((one) => familyOf(one) === 6).map((one) => addressRange(one));
+  /** Few ports have some, so each has rules of its own. */
+  const ofClaims = (family: Family, about: string, then: string): string[] =>
+    ports.flatMap(({ ifname, allowed }) => {
+      const own = withoutCovered(allowed.filter((one) => familyOf(one) === family));
+      return own.length > 0 ? [`iifname "${ifname}" ${about} { ${own.join(", ")} } ${then}`] : [];
+    });
+  const all = [...allowed, ...ports.flatMap((port) => port.allowed)];
+  const ranges = (prefixes: readonly string[]): string[] =>
+    withoutCovered(prefixes.filter((one) => familyOf(one) === 6).map(parseCidr)).map(addressRange);
+  const besides = ranges(allowed);
+  const targetsOfClaims = ports.flatMap(({ ifname, allowed }) => {
+    const own = ranges(allowed);
+    return own.length > 0 ? [`iifname "${ifname}" @th,64,128 { ${own.join(", ")} } accept`] : [];
+  });
+  const moving = ranges(all);
   return [
     ...typed("macs", "ifname . ether_addr", ports.map(key)),
     ...FAMILIES.flatMap((family) => [
       ...typed(`own${family}`, `ifname . ether_addr . ipv${family}_addr`, own(family)),
-      ...set(
-        `allowed${family}`,
-        family,
-        true,
-        withoutCovered(allowed.filter((one) => familyOf(one) === family).map(parseCidr)),
-      ),
+      ...prefixes(`allowed${family}`, family, allowed),
     ]),
+    ...prefixes("moving4", 4, all),
     "  set asking {",
     "    type ifname",
     "    size 65535",
@@ -107,17 +122,20 @@ export function portSecurityTable({ ports: given, allowed }: PortSecurity): stri
       `iifname . arp saddr ether != @macs ${drop("ARP in another's name")}`,
       "arp saddr ip 0.0.0.0 arp operation request accept",
       "arp saddr ip @allowed4 accept",
+      ...ofClaims(4, "arp saddr ip", "accept"),
       drop("ARP in another's name"),
     ]),
     ...chain("ip_of_port", [
       "iifname . ether saddr . ip saddr @own4 accept",
       "ip saddr @allowed4 accept",
+      ...ofClaims(4, "ip saddr", "accept"),
       "ip saddr 0.0.0.0 udp sport 68 udp dport 67 accept",
       drop("not the address of this port"),
     ]),
     ...chain("advert_of_port", [
       ...targets,
       ...(besides.length > 0 ? [`@th,64,128 { ${besides.join(", ")} } accept`] : []),
+      ...targetsOfClaims,
       drop("ND in another's name"),
     ]),
     ...chain("icmp_of_port", [
@@ -129,6 +147,7 @@ export function portSecurityTable({ ports: given, allowed }: PortSecurity): stri
       "meta l4proto icmpv6 jump icmp_of_port",
       "iifname . ether saddr . ip6 saddr @own6 jump own_of_port",
       "ip6 saddr @allowed6 jump own_of_port",
+      ...ofClaims(6, "ip6 saddr", "jump own_of_port"),
       drop("not the address of this port"),
     ]),
     ...chain("own_of_port", ["icmpv6 type nd-neighbor-advert goto advert_of_port", "accept"]),
@@ -145,8 +164,8 @@ export function portSecurityTable({ ports: given, allowed }: PortSecurity): stri
     "  }",
     ...announcementParts({
       group: PODS,
-      allowed: "@allowed4",
-      aboutAllowed6: besides.length > 0 ? `@th,64,128 { ${besides.join(", ")} }` : undefined,
+      allowed: "@moving4",
+      aboutAllowed6: moving.length > 0 ? `@th,64,128 { ${moving.join(", ")} }` : undefined,
       own: ports.flatMap(({ ips }) => ips.filter((ip) => familyOf(ip) === 4)),
     }),
   ];

@@ -11,6 +11,7 @@ const ips: Schema = {
   maxItems: 2,
   items: { type: "string", minLength: 2, maxLength: 39, pattern: IP_PATTERN },
 };
+const prefix: Schema = { type: "string", minLength: 4, maxLength: 49, pattern: CIDR_PATTERN };
 const cidr: Schema = { type: "string", minLength: 3, maxLength: 43, pattern: CIDR_PATTERN };
 
 const conditions: Schema = {
@@ -79,7 +80,7 @@ export const NETWORK_SCHEMAS = {
         namespaceSelector,
         directRouting: { type: "string", enum: ["off", "auto"], default: "off" },
         broadcast: { type: "string", enum: ["Replicate", "Drop"] },
-        allowedAddresses: { type: "array", maxItems: 32, items: { type: "string", minLength: 4, maxLength: 49 } },
+        allowedAddresses: { type: "array", maxItems: 32, items: prefix },
       },
     },
     { type: "object", properties: { nodes: count, endpoints: count, conditions } },
@@ -114,7 +115,13 @@ export const NETWORK_SCHEMAS = {
     {
       type: "object",
       required: ["network"],
-      properties: { network, podName: { type: "string", maxLength: 253 }, ips, mac },
+      properties: {
+        network,
+        podName: { type: "string", maxLength: 253 },
+        ips,
+        mac,
+        allowedAddresses: { type: "array", maxItems: 8, items: prefix },
+      },
     },
     {
       type: "object",

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { linkLocalOf } from "../../../src/addr/index.ts";
 import { podNetns, type PodOptions } from "../../../src/lab/pods.ts";
 import { NETWORKS_ANNOTATION } from "../../../src/networks/index.ts";
+import { eventually } from "../../support/eventually.ts";
 import { arp, BROADCAST, echo, frame, FrameSender, icmp6, neighbour, tagged } from "../support/frames.ts";
 import { useLab } from "../lab/support.ts";
 import { attack } from "./support.ts";
@@ -116,6 +117,68 @@ describe("what a hostile pod sends into a bridged network in others' names", () 
       / 0% packet loss/,
     );
     assert.equal(await dropped(), before);
+  });
+
+  describe("by what its claim and its network allow, from the moment on that they do", () => {
+    const CLAIM = "/apis/skylane.dev/v1alpha1/namespaces/default/ipclaims/vip";
+    const NETWORK = "/apis/skylane.dev/v1alpha1/podnetworks/lan";
+    const allow = (path: string, allowedAddresses: string[]): Promise<unknown> =>
+      the().api.call("PATCH", path, { spec: { allowedAddresses } }, "application/merge-patch+json");
+    /** Whether a frame of a pod on node1 is let in. */
+    async function passes(pod: string, ip: string): Promise<boolean> {
+      const [mac, alice] = [await macOf(pod), await macOf("alice")];
+      const [a4, a6] = ipsOf("alice");
+      using from = new FrameSender(podNetns(the().context, the().pod(pod)), "net1");
+      const v6 = ip.includes(":");
+      const all = v6
+        ? [echo(ip, a6), icmp6(ip, ALL_NODES, neighbour(136, ip, mac, 0x20))].map((packet) => frame(mac, alice, packet))
+        : [frame(mac, alice, echo(ip, a4)), arp({ src: mac, sender: { ip }, target: { ip } })];
+      const before = await dropped();
+      for (const one of all) from.send(one);
+      const count = (await dropped()) - before;
+      assert.ok(count === 0 || count === all.length, `${count} of ${all.length} dropped`);
+      return count === 0;
+    }
+    const becomes = (wanted: boolean, pod: string, ip: string): Promise<unknown> =>
+      eventually(async () => (await passes(pod, ip)) === wanted, {
+        timeoutMs: 30_000,
+        message: `${pod} ${wanted ? "may not" : "may"} send from ${ip}`,
+      });
+    before(async () => {
+      const spec = { network: "lan", podName: "vrrp" };
+      await the().api.call("POST", CLAIM.replace(/\/vip$/, ""), { metadata: { name: "vip" }, spec });
+      await the().addPod("node1", "vrrp", wants);
+    });
+
+    it("in both families, and no longer than that", async () => {
+      for (const ip of ["10.80.1.77", "fd80::1:77"]) assert.equal(await passes("vrrp", ip), false, ip);
+      await allow(CLAIM, ["10.80.1.77/32", "fd80::1:77/128"]);
+      for (const ip of ["10.80.1.77", "fd80::1:77"]) {
+        await becomes(true, "vrrp", ip);
+        assert.equal(await passes("mallory", ip), false, `mallory sends from ${ip}`);
+      }
+      await allow(CLAIM, ["10.80.1.78/32"]);
+      await becomes(true, "vrrp", "10.80.1.78");
+      for (const ip of ["10.80.1.77", "fd80::1:77"]) assert.equal(await passes("vrrp", ip), false, ip);
+    });
+
+    it("of the network, for all its pods", async () => {
+      await allow(NETWORK, ["10.80.255.0/28", "10.80.254.0/28"]);
+      await becomes(true, "mallory", "10.80.254.1");
+      assert.equal(await passes("vrrp", "10.80.254.1"), true);
+      await allow(NETWORK, ["10.80.255.0/28"]);
+      await becomes(false, "mallory", "10.80.254.1");
+    });
+
+    attack("pod", "has a claim that allows it other pods' addresses", async () => {
+      const [[a4, a6], [b4, b6]] = [ipsOf("alice"), ipsOf("bob")];
+      const wide = ["10.80.0.0/16", "fd80::/64"];
+      await allow(CLAIM, [`${a4}/32`, `${a6}/128`, `${b4}/32`, `${b6}/128`, ...wide, "10.80.1.79/32"]);
+      await becomes(true, "vrrp", "10.80.1.79");
+      for (const ip of [a4, a6, b4, b6]) assert.equal(await passes("vrrp", ip), false, ip);
+      await reach();
+      return "dropped: a claim gives nothing that a pod has";
+    });
   });
 
   attack("pod", "floods a bridged network with ARP", async () => {

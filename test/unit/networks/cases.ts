@@ -29,6 +29,11 @@ const claim = (what: string, right: boolean, spec: Json): Case => ({
   right,
   spec: { network: "blue", ...spec },
 });
+const allowed = (text: string, right: boolean): Case[] => [
+  network(`allowed address "${text}"`, right, { mode: "Bridged", allowedAddresses: [text] }),
+  claim(`allowed address "${text}" of a claim`, right, { allowedAddresses: [text] }),
+];
+const prefixes = (count: number): string[] => Array.from({ length: count }, (_, n) => `10.80.255.${n}/32`);
 const ip = (text: string, right: boolean): Case => claim(`address "${text}"`, right, { ips: [text] });
 const mac = (text: string, right: boolean): Case => claim(`MAC address "${text}"`, right, { mac: text });
 const block = (what: string, right: boolean, spec: Json, name: string): Case => ({
@@ -175,6 +180,19 @@ export const CASES: readonly Case[] = [
   mac("02:00:00:00:00", false),
   mac("02:00:00:00:00:5", false),
   mac("hello", false),
+  ...allowed("10.80.255.0/28", true),
+  ...allowed("10.80.255.1/32", true),
+  ...allowed("fd80::ff:1/128", true),
+  ...allowed("10.80.255.1", false),
+  ...allowed("10.80.255.1/28", false),
+  ...allowed("10.80.255.0/33", false),
+  ...allowed("hello", false),
+  ...allowed("10.80.255.0/28, 10.0.0.0/8", false),
+  network("allowed addresses in a Routed network", false, { allowedAddresses: ["10.80.255.1/32"] }),
+  network("32 allowed addresses", true, { mode: "Bridged", allowedAddresses: prefixes(32) }),
+  network("33 allowed addresses", false, { mode: "Bridged", allowedAddresses: prefixes(33) }),
+  claim("8 allowed addresses", true, { allowedAddresses: prefixes(8) }),
+  claim("9 allowed addresses", false, { allowedAddresses: prefixes(9) }),
   claim("no network", false, { network: "" }),
   claim("a network with a dot", false, { network: "a.b" }),
   claim("a network that begins with a hyphen", false, { network: "-a" }),

@@ -18,11 +18,31 @@ describe("the port security of bridged networks", () => {
     assert.match(text, /iifname "sky0123456789a" @th,64,128 \{ 0xfd80/);
   });
 
+  it("lets a port alone send from what its claim allows, and announce it", () => {
+    const [one] = ports as [(typeof ports)[number]];
+    const other = { ...one, ifname: "sky0123456789b", mac: "02:00:00:00:00:02", ips: ["10.80.0.3"] };
+    const claims = { ...one, allowed: ["10.80.9.0/30", "10.80.9.1/32", "fd80::9/128"] };
+    const text = renderRuleset([{ ...lan, portSecurity: { ports: [claims, other], allowed: ["10.80.255.0/28"] } }]);
+    for (const rule of [
+      'iifname "sky0123456789a" arp saddr ip { 10.80.9.0/30 } accept',
+      'iifname "sky0123456789a" ip saddr { 10.80.9.0/30 } accept',
+      'iifname "sky0123456789a" ip6 saddr { fd80::9/128 } jump own_of_port',
+      'iifname "sky0123456789a" @th,64,128 { 0xfd800000000000000000000000000009 } accept',
+    ])
+      assert.ok(text.includes(rule), `${rule}\n${text}`);
+    assert.doesNotMatch(text, /"sky0123456789b"[^\n]*saddr/);
+    assert.doesNotMatch(/set allowed4 \{[^}]*\}/.exec(text)?.[0] ?? "", /10\.80\.9/);
+    assert.match(
+      text,
+      /set moving4 \{[^}]*10\.80\.255\.0\/28[^}]*10\.80\.9\.0\/30|set moving4 \{[^}]*10\.80\.9\.0\/30[^}]*10\.80\.255\.0\/28/,
+    );
+  });
+
   it("passes announcements of what a port may send from through the bridge in disguise, and no others", () => {
     const rules = text.slice(text.indexOf("chain announced {"), text.indexOf("chain leaving {"));
     assert.match(text, /set announced4 \{[^}]*elements = \{ 10\.80\.0\.2 \. 10\.80\.0\.2 \}/);
     assert.match(rules, /priority -250/);
-    assert.match(rules, /arp saddr ip 0\.0\.0\.0 arp daddr ip @allowed4 goto announced_arp/);
+    assert.match(rules, /arp saddr ip 0\.0\.0\.0 arp daddr ip @moving4 goto announced_arp/);
     assert.match(rules, /ip6 saddr :: icmpv6 type nd-neighbor-solicit icmpv6 code 0 @th,64,128 \{ 0xfd80/);
     assert.match(text, /chain leaving \{\n +type filter hook postrouting/);
     const plain = renderRuleset([{ ...lan, portSecurity: { ports: [], allowed: ["10.80.255.0/28"] } }]);
