@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import { initOf } from "../../../src/lab/context.ts";
 import { NETWORKS_ANNOTATION } from "../../../src/networks/index.ts";
 import { eventually, eventuallyHolds } from "../../support/eventually.ts";
@@ -5,6 +6,7 @@ import { useLab } from "../lab/support.ts";
 import { arp, echo, frame, FrameSender } from "../support/frames.ts";
 import { attack } from "./support.ts";
 
+const NETWORK_OBJECTS = "/apis/skylane.dev/v1alpha1/podnetworks";
 const RULE = "not an address of the peer that sends it";
 
 for (const addressing of ["dual-stack", "ipv6-underlay"] as const)
@@ -48,7 +50,7 @@ for (const addressing of ["dual-stack", "ipv6-underlay"] as const)
       );
     }
     /** What is sent as itself arrives. */
-    async function reaches(from: string, to: string, { ifname }: Network): Promise<void> {
+    async function reaches(from: string, to: string, { ifname }: Pick<Network, "ifname">): Promise<void> {
       for (const ip of the().ipsOf(to, ifname))
         await eventually(async () => (await the().pingFrom(the().pod(from), ip, 2_000)).rttMs !== undefined, {
           timeoutMs: 20_000,
@@ -124,6 +126,16 @@ for (const addressing of ["dual-stack", "ipv6-underlay"] as const)
       await the().deletePod("db");
       await asTheClaim("node3");
       return "dropped and counted; where the claim is, it is heard";
+    });
+
+    it("pods of a bridged network are heard, whose addresses may move with a frame: there each node holds its own", async () => {
+      await the().addNetwork("lan", { cidrs: ["10.80.0.0/16", "fd80::/64"], mode: "Bridged" });
+      const { vni } = (await the().api.call<{ spec: { vni: number } }>("GET", `${NETWORK_OBJECTS}/lan`)).spec;
+      for (const n of [1, 2])
+        await the().addPod(`node${n}`, `lan${n}`, { annotations: { [NETWORKS_ANNOTATION]: "lan" } });
+      await reaches("lan2", "lan1", blue);
+      const chain = await the().exec("node1", "nft", "list", "chain", "inet", "skylane", `vxlan_${vni}`);
+      assert.match(chain, new RegExp(`@peers${addressing === "dual-stack" ? 4 : 6}_${vni} accept`));
     });
 
     it("a node's own programs are heard by pods elsewhere, with the overlay's address and with the node's own", async () => {
