@@ -14,7 +14,7 @@ const LAYERS = [
   ["lab"],
   ["ctl"],
   ["agent"],
-  ["claims"],
+  ["claims", "policy"],
   ["blocks", "bridge"],
   ["cni", "overlay", "networks", "endpoints"],
   ["pod", "ipam", "kube", "nft", "netspace"],

@@ -1,0 +1,174 @@
+/**
+ * Who is who: pods, namespaces and nodes, and which of the questions that policies ask (atoms) they answer with yes. It remembers of
+ * which addresses an answer has changed until it is asked for them.
+ */
+import { selects } from "../semantics/selector.ts";
+import type { ClusterNode, Namespace, Pod } from "../semantics/types.ts";
+import { isSelectable } from "../semantics/types.ts";
+import { Addresses, type NodeRecord, type PodRecord } from "./addresses.ts";
+import {
+  type Atom,
+  Atoms,
+  type AtomSpec,
+  holdsFor,
+  type NodesAtom,
+  type PodsAtom,
+  type PortNameAtom,
+} from "./atoms.ts";
+import { Identities, type Identity } from "./identities.ts";
+
+export const NO_ATOMS: ReadonlySet<Atom> = new Set();
+
+export class Answers {
+  readonly pods = new Map<string, PodRecord>();
+  readonly nodes = new Map<string, NodeRecord>();
+  readonly namespaces = new Map<string, Namespace>();
+  readonly identities = new Identities();
+  readonly addresses = new Addresses();
+  readonly atoms = new Atoms();
+  #dirtyIps = new Set<string>();
+  #dirtyIdentities = new Set<Identity>();
+  #newAtoms: Atom[] = [];
+  #blocksChanged = false;
+
+  setNamespace(name: string, namespace: Namespace | undefined): void {
+    if (namespace) this.namespaces.set(name, namespace);
+    else this.namespaces.delete(name);
+    for (const atom of this.atoms.of("pods")) this.#seeNamespace(atom, name);
+  }
+
+  setNode(name: string, node: ClusterNode | undefined): void {
+    const before = this.nodes.get(name);
+    if (before) {
+      this.addresses.remove(before);
+      this.#dirty(before.ips);
+      this.nodes.delete(name);
+    }
+    if (!node) return;
+    const record: NodeRecord = { kind: "node", ...node, atoms: NO_ATOMS };
+    for (const atom of this.atoms.of("nodes")) this.#holdNode(atom, record);
+    this.nodes.set(name, record);
+    this.addresses.add(record);
+    this.#dirty(record.ips);
+  }
+
+  /** What a pod is by now, and what it was; undefined where policies cannot select it. */
+  setPod(
+    key: string,
+    pod: Pod | undefined,
+    local: boolean,
+  ): { before: PodRecord | undefined; after: PodRecord | undefined } {
+    const before = this.pods.get(key);
+    if (before) {
+      this.pods.delete(key);
+      this.addresses.remove(before);
+      this.#dirty(before.ips);
+      this.identities.remove(before);
+    }
+    if (!pod || !isSelectable(pod)) return { before, after: undefined };
+    const { identity, isNew } = this.identities.of(pod);
+    const after: PodRecord = { kind: "pod", namespace: pod.namespace, ips: pod.ips, local, identity };
+    this.identities.add(after);
+    if (isNew) {
+      for (const atom of this.atoms.of("pods")) this.#hold(atom, identity);
+      for (const atom of this.atoms.of("port")) this.#hold(atom, identity);
+    }
+    this.pods.set(key, after);
+    this.addresses.add(after);
+    this.#dirty(after.ips);
+    return { before, after };
+  }
+
+  /** The atom that a spec stands for, asked once more. Those that are new are answered by {@link answer}. */
+  ask(spec: AtomSpec): Atom {
+    const { atom, isNew } = this.atoms.acquire(spec);
+    if (isNew) this.#newAtoms.push(atom);
+    return atom;
+  }
+
+  /** Has everybody answer what is asked for the first time, and forget what nobody asks any more. */
+  answer(gone: readonly Atom[]): void {
+    for (const atom of this.#newAtoms) if (atom.refs > 0) this.#answerAll(atom, true);
+    for (const atom of gone) this.#answerAll(atom, false);
+    this.#newAtoms = [];
+    for (const identity of this.#dirtyIdentities) for (const { ips } of identity.pods) this.#dirty(ips);
+    this.#dirtyIdentities = new Set();
+  }
+
+  /** Whether the blocks in use are other ones than when this was last asked. */
+  takeBlocksChanged(): boolean {
+    const changed = this.#blocksChanged;
+    this.#blocksChanged = false;
+    return changed;
+  }
+
+  /** Addresses of which something has changed since this was last asked. */
+  takeDirty(): Set<string> {
+    const dirty = this.#dirtyIps;
+    this.#dirtyIps = new Set();
+    return dirty;
+  }
+
+  #dirty(ips: readonly string[]): void {
+    for (const ip of ips) this.#dirtyIps.add(ip);
+  }
+
+  #answerAll(atom: Atom, asked: boolean): void {
+    switch (atom.kind) {
+      case "block":
+        this.#blocksChanged = true;
+        break;
+      case "nodes":
+        for (const node of this.nodes.values()) this.#holdNode(atom, node, asked && selects(atom.nodes, node.labels));
+        break;
+      case "port":
+        for (const name of this.identities.namespaces())
+          for (const one of this.identities.in(name)) this.#hold(atom, one, asked && holdsFor(atom, one));
+        break;
+      default:
+        if (asked) this.#findPods(atom);
+        else
+          for (const name of atom.namespaces) for (const one of this.identities.in(name)) this.#hold(atom, one, false);
+    }
+  }
+
+  #findPods(atom: PodsAtom): void {
+    const { namespace, namespaces } = atom.selection;
+    if (namespaces) for (const name of this.namespaces.keys()) this.#seeNamespace(atom, name);
+    else if (namespace !== undefined) {
+      atom.namespaces.add(namespace);
+      for (const one of this.identities.in(namespace)) this.#hold(atom, one);
+    }
+  }
+
+  /** Has an atom know a namespace or not, and who is in it. */
+  #seeNamespace(atom: PodsAtom, name: string): void {
+    const { namespaces } = atom.selection;
+    if (namespaces === undefined) return;
+    const namespace = this.namespaces.get(name);
+    const selected = namespace !== undefined && selects(namespaces, namespace.labels);
+    if (selected === atom.namespaces.has(name)) return;
+    if (selected) atom.namespaces.add(name);
+    else atom.namespaces.delete(name);
+    for (const one of this.identities.in(name)) this.#hold(atom, one);
+  }
+
+  #hold(atom: PodsAtom | PortNameAtom, identity: Identity, holds = holdsFor(atom, identity)): void {
+    if (holds === identity.atoms.has(atom)) return;
+    identity.atoms = toggled(identity.atoms, atom, holds);
+    this.#dirtyIdentities.add(identity);
+  }
+
+  #holdNode(atom: NodesAtom, node: NodeRecord, holds = selects(atom.nodes, node.labels)): void {
+    if (holds === node.atoms.has(atom)) return;
+    node.atoms = toggled(node.atoms, atom, holds);
+    this.#dirty(node.ips);
+  }
+}
+
+/** A set with an atom more or less. */
+function toggled(atoms: ReadonlySet<Atom>, atom: Atom, holds: boolean): ReadonlySet<Atom> {
+  if (holds) return new Set([...atoms, atom]);
+  const left = [...atoms].filter((one) => one !== atom);
+  return left.length === 0 ? NO_ATOMS : new Set(left);
+}

@@ -1,0 +1,291 @@
+/**
+ * Policies, pods, namespaces and nodes in, rules out, change by change. It does no I/O and knows no clock.
+ *
+ * What a change costs follows from what it touches: a pod whose labels change gets another identity, and its address another class,
+ * which is one element of one map and, where the class is new, some in the maps of the profiles that ask about it. Only what makes or ends a profile,
+ * a policy that selects pods of this node, changes chains. Policies that select no pod here are not compiled at all.
+ */
+import { cidrOf, type Family, FAMILIES, familyOf } from "../../addr/index.ts";
+import { selects } from "../semantics/selector.ts";
+import { type ClusterNode, keyOf, type Namespace, type Pod, type Policy, policyKeyOf } from "../semantics/types.ts";
+import type { PodRecord } from "./addresses.ts";
+import { Answers, NO_ATOMS } from "./answers.ts";
+import type { Atom } from "./atoms.ts";
+import { Blocks, type Interval } from "./blocks.ts";
+import { type AddressClass, Classes } from "./classes.ts";
+import { losesBy } from "./decide.ts";
+import type { Identity } from "./identities.ts";
+import { Profiles, type ProfileSwap } from "./profiles.ts";
+import { Ruleset, type RulesetChange } from "./ruleset.ts";
+import { Subjects } from "./subjects.ts";
+
+/** What came or is different, and the names of what is gone. */
+export interface Changes {
+  pods?: { set?: readonly Pod[]; gone?: readonly { namespace: string; name: string }[] };
+  namespaces?: { set?: readonly Namespace[]; gone?: readonly string[] };
+  nodes?: { set?: readonly ClusterNode[]; gone?: readonly string[] };
+  policies?: { set?: readonly Policy[]; gone?: readonly Pick<Policy, "kind" | "namespace" | "name">[] };
+}
+
+/** Connections of a pod here that may not be allowed any more: with one peer, or with anybody. */
+export interface Revocation {
+  ip: string;
+  peer: string | undefined;
+}
+
+export interface Change {
+  rules: RulesetChange;
+  /** Whose established connections are to be judged anew. Every connection that is not allowed any more is among them. */
+  revocations: Revocation[];
+}
+
+export class PolicyModel {
+  readonly ruleset = new Ruleset();
+  readonly #node: string;
+  readonly #podCidrs: readonly string[];
+  readonly #answers = new Answers();
+  readonly #classes = new Classes();
+  readonly #blocks = new Blocks();
+  readonly #subjects = new Subjects();
+  readonly #profiles: Profiles;
+  /** Of the change under way: pods here, and addresses of pods that were, whose profiles may be other ones; classes that addresses had. */
+  #reassigned = new Set<PodRecord>();
+  #goneLocals: string[] = [];
+  #released: AddressClass[] = [];
+
+  /**
+   * @param node name of the node whose pods the rules are for
+   * @param podCidrs where most pods of the cluster have their addresses: a hint, which changes what rules cost and not what they say
+   */
+  constructor(node: string, podCidrs: readonly string[] = []) {
+    this.#node = node;
+    this.#podCidrs = podCidrs;
+    this.#profiles = new Profiles({
+      ruleset: this.ruleset,
+      subjects: this.#subjects,
+      namespaceOf: (name) => this.#answers.namespaces.get(name),
+      acquire: (spec) => this.#answers.ask(spec),
+      release: (atom) => this.#answers.atoms.release(atom),
+      podsInside: (family, intervals) => this.#podsInside(family, intervals),
+    });
+  }
+
+  /** No policy selects a pod here: no rules are needed. */
+  get idle(): boolean {
+    return this.#profiles.size === 0;
+  }
+
+  /** How much there is of everything, for metrics and tests. */
+  sizes(): Record<"pods" | "identities" | "atoms" | "classes" | "profiles" | "policies", number> {
+    return {
+      pods: this.#answers.pods.size,
+      identities: this.#answers.identities.size,
+      atoms: this.#answers.atoms.size,
+      classes: this.#classes.size,
+      profiles: this.#profiles.size,
+      policies: this.#subjects.size,
+    };
+  }
+
+  /** Everything that there is, as a list from the API server says it. */
+  replace(all: {
+    pods?: readonly Pod[];
+    namespaces?: readonly Namespace[];
+    nodes?: readonly ClusterNode[];
+    policies?: readonly Policy[];
+  }): Change {
+    const missing = <T>(known: Iterable<string>, there: readonly T[], key: (one: T) => string): string[] => {
+      const keys = new Set(there.map(key));
+      return [...known].filter((one) => !keys.has(one));
+    };
+    const name = (one: { name: string }): string => one.name;
+    const { pods, namespaces, nodes, policies } = all;
+    return this.change({
+      ...(pods && { pods: { set: pods, gone: missing(this.#answers.pods.keys(), pods, keyOf).map(podName) } }),
+      ...(namespaces && {
+        namespaces: { set: namespaces, gone: missing(this.#answers.namespaces.keys(), namespaces, name) },
+      }),
+      ...(nodes && { nodes: { set: nodes, gone: missing(this.#answers.nodes.keys(), nodes, name) } }),
+      ...(policies && {
+        policies: {
+          set: policies,
+          gone: missing(this.#subjects.keys(), policies, policyKeyOf).map(
+            (key) => (this.#subjects.get(key) as { policy: Policy }).policy,
+          ),
+        },
+      }),
+    });
+  }
+
+  /** Makes the rules what they have to be after some changes, which are one change of the rules. */
+  change({ pods, namespaces, nodes, policies }: Changes): Change {
+    for (const name of namespaces?.gone ?? []) this.#setNamespace(name, undefined);
+    for (const namespace of namespaces?.set ?? []) this.#setNamespace(namespace.name, namespace);
+    for (const name of nodes?.gone ?? []) this.#answers.setNode(name, undefined);
+    for (const node of nodes?.set ?? []) this.#answers.setNode(node.name, node);
+    for (const pod of pods?.gone ?? []) this.#setPod(keyOf(pod), undefined);
+    for (const pod of pods?.set ?? []) this.#setPod(keyOf(pod), pod);
+    for (const policy of policies?.gone ?? []) this.#concern(this.#subjects.delete(policyKeyOf(policy))?.policy);
+    for (const policy of policies?.set ?? []) this.#setPolicy(policy);
+
+    const swaps = this.#reassign();
+    const retired = this.#profiles.retire();
+    const goneAtoms = this.#answers.atoms.dead();
+    this.#answers.answer(goneAtoms);
+    const dirty = this.#answers.takeDirty();
+    if (this.#answers.takeBlocksChanged()) this.#cutBlocks(dirty);
+    for (const ip of dirty) this.#classify(ip);
+    this.#enter();
+    const revocations = this.#revocations(swaps);
+    for (const profile of retired) profile.remove();
+    for (const one of this.#released) this.#classes.release(one);
+    for (const gone of this.#classes.sweep()) for (const profile of this.#profiles.all()) profile.enter(gone, false);
+    this.#answers.atoms.forget(goneAtoms);
+    this.#settle();
+    return { rules: this.ruleset.take(), revocations };
+  }
+
+  #setNamespace(name: string, namespace: Namespace | undefined): void {
+    const { namespaces, identities } = this.#answers;
+    const audit = namespaces.get(name)?.audit ?? false;
+    this.#answers.setNamespace(name, namespace);
+    if (audit !== (namespace?.audit ?? false)) for (const { given } of this.#subjects.in(name)) this.#setPolicy(given);
+    for (const identity of identities.in(name)) for (const pod of identity.pods) this.#seeLocal(pod);
+  }
+
+  #setPod(key: string, pod: Pod | undefined): void {
+    const { before, after } = this.#answers.setPod(key, pod, pod?.node === this.#node);
+    if (before?.local) this.#goneLocals.push(...before.ips);
+    if (after) this.#seeLocal(after);
+  }
+
+  #setPolicy(policy: Policy): void {
+    const before = this.#subjects.get(policyKeyOf(policy));
+    this.#concern(before?.policy);
+    const { subject } = policy;
+    const audit = subject.namespace !== undefined && (this.#answers.namespaces.get(subject.namespace)?.audit ?? false);
+    this.#concern(this.#subjects.set(policy, audit).policy);
+  }
+
+  /** Has those pods here looked at that a policy may select. */
+  #concern(policy: Policy | undefined): void {
+    if (!policy) return;
+    const { namespace } = policy.subject;
+    const names = namespace === undefined ? this.#answers.identities.namespaces() : [namespace];
+    for (const name of names)
+      for (const identity of this.#answers.identities.in(name)) {
+        if (identity.locals === 0 || !selects(policy.subject.pods, identity.labels)) continue;
+        for (const pod of identity.pods) this.#seeLocal(pod);
+      }
+  }
+
+  #seeLocal(pod: PodRecord): void {
+    if (pod.local) this.#reassigned.add(pod);
+  }
+
+  /** Gives pods here their profiles. */
+  #reassign(): ProfileSwap[] {
+    const ips = new Set(this.#goneLocals);
+    for (const { ips: own } of this.#reassigned) for (const ip of own) ips.add(ip);
+    return [...ips].flatMap((ip) => {
+      const pod = this.#answers.addresses.podAt(ip);
+      return this.#profiles.assign(ip, pod?.local ? pod.identity : undefined);
+    });
+  }
+
+  #podsInside(family: Family, intervals: readonly Interval[]): boolean {
+    const own = this.#podCidrs.filter((cidr) => familyOf(cidr) === family).map(cidrOf);
+    return (
+      own.length > 0 &&
+      own.every((cidr) => intervals.some(({ first, last }) => first <= cidr.first && cidr.last <= last))
+    );
+  }
+
+  /** Cuts the blocks anew, and has looked at which addresses are in others than before. */
+  #cutBlocks(dirty: Set<string>): void {
+    const before = new Map<string, readonly Atom[]>();
+    // Others have the class of their block, whatever that is.
+    for (const family of FAMILIES)
+      for (const ip of this.ruleset.maps.get(`peers${family}`)?.elements.keys() ?? [])
+        before.set(ip, this.#blocks.at(ip));
+    this.#blocks.rebuild(this.#answers.atoms.of("block"));
+    for (const [ip, atoms] of before) if (!sameAtoms(atoms, this.#blocks.at(ip))) dirty.add(ip);
+    for (const family of FAMILIES) {
+      const map = `blocks${family}`;
+      const left = new Set(this.ruleset.maps.get(map)?.elements.keys());
+      for (const { range, atoms } of this.#blocks.ranges(family)) {
+        left.delete(range);
+        this.#give(map, range, new Set(atoms), []);
+      }
+      for (const range of left) this.#give(map, range, NO_ATOMS, []);
+    }
+  }
+
+  /** Gives an address its class. Whom nothing is known of but its address is in a block, or nobody. */
+  #classify(ip: string): void {
+    const { addresses } = this.#answers;
+    const pod = addresses.podAt(ip);
+    let own: ReadonlySet<Atom> = pod?.identity.atoms ?? NO_ATOMS;
+    for (const { atoms } of addresses.nodesAt(ip)) if (atoms.size > 0) own = new Set([...own, ...atoms]);
+    const blocks = own.size > 0 ? this.#blocks.at(ip) : [];
+    const asked = new Set<string>();
+    for (const atom of own) if (atom.kind === "port") asked.add(atom.name);
+    const ports = asked.size > 0 ? (pod?.identity.ports.filter(({ name }) => asked.has(name)) ?? []) : [];
+    this.#give(`peers${familyOf(ip)}`, ip, blocks.length > 0 ? new Set([...own, ...blocks]) : own, ports);
+  }
+
+  /** Gives an element of a map the class of what holds for it. */
+  #give(map: string, key: string, atoms: ReadonlySet<Atom>, ports: Identity["ports"]): void {
+    const before = this.#classes.byId((this.ruleset.get(map, key) ?? 0) as number);
+    const after = this.#classes.acquire(atoms, ports);
+    this.#released.push(before);
+    this.ruleset.set(map, key, after.id === 0 ? undefined : after.id);
+  }
+
+  /** Puts new classes into the maps of profiles, and all classes into those of new profiles. */
+  #enter(): void {
+    const created = new Set(this.#profiles.takeCreated());
+    const classes = this.#classes.takeCreated();
+    for (const profile of this.#profiles.all())
+      for (const one of created.has(profile) ? this.#classes.all() : classes) profile.enter(one, true);
+  }
+
+  #revocations(swaps: readonly ProfileSwap[]): Revocation[] {
+    const anybody = new Set<string>();
+    for (const { ip, before, after } of swaps) if (after?.enforces && after !== before) anybody.add(ip);
+    const found = new Map<string, Revocation>();
+    for (const family of FAMILIES)
+      for (const [peer, had] of this.ruleset.changed(`peers${family}`)) {
+        const [was, is] = [this.#classAt(peer, had), this.#classAt(peer, this.ruleset.get(`peers${family}`, peer))];
+        if (was === is) continue;
+        for (const profile of this.#profiles.all()) {
+          if (!profile.enforces || !(profile.knows(was) || profile.knows(is))) continue;
+          if (!losesBy(profile.decide(was), profile.decide(is))) continue;
+          for (const ip of profile.addresses)
+            if (familyOf(ip) === family && !anybody.has(ip)) found.set(`${ip} ${peer}`, { ip, peer });
+        }
+      }
+    return [...[...anybody].map((ip) => ({ ip, peer: undefined })), ...found.values()];
+  }
+
+  /** The class that an address has by its own element, or by the block that it is in. */
+  #classAt(ip: string, own: unknown): AddressClass {
+    if (typeof own === "number") return this.#classes.byId(own);
+    const atoms = new Set(this.#blocks.at(ip));
+    return { id: -1, key: "", refs: 0, atoms, ports: [] };
+  }
+
+  #settle(): void {
+    this.#reassigned = new Set();
+    this.#goneLocals = [];
+    this.#released = [];
+  }
+}
+
+const podName = (key: string): { namespace: string; name: string } => {
+  const [namespace, name] = key.split("/") as [string, string];
+  return { namespace, name };
+};
+
+const sameAtoms = (a: readonly Atom[], b: readonly Atom[]): boolean =>
+  a === b || (a.length === b.length && a.every((atom) => b.includes(atom)));

@@ -1,0 +1,193 @@
+/** Which profile the pods of this node have, and the making of those that are new. */
+import { type Family, familyOf } from "../../addr/index.ts";
+import type { NamedPort, Namespace, Peer, Rule } from "../semantics/types.ts";
+import { type Atom, type AtomSpec, questionOf } from "./atoms.ts";
+import { stretchOf } from "./axis.ts";
+import type { Interval } from "./blocks.ts";
+import { type ResolvedRule, stretchesOfNames } from "./decide.ts";
+import type { Identity } from "./identities.ts";
+import { directionOf, OutcomeChains, outcomeOf, Profile } from "./profile.ts";
+import { type Place, PLACES, type Ruleset } from "./ruleset.ts";
+import type { PolicyRecord, Subjects } from "./subjects.ts";
+
+/** Where an address is judged. */
+const mapOf = (place: Place, ip: string): string => `${place}${familyOf(ip)}`;
+const slot = (place: Place, ip: string): string => `${place} ${ip}`;
+
+const textOf = ({ name, protocol, port }: NamedPort): string => `${name} ${protocol} ${port}`;
+
+export interface ProfilesOptions {
+  ruleset: Ruleset;
+  subjects: Subjects;
+  namespaceOf: (name: string) => Namespace | undefined;
+  acquire: (spec: AtomSpec) => Atom;
+  release: (atom: Atom) => void;
+  /** Whether most pods that are known have addresses in these. */
+  podsInside: (family: Family, intervals: readonly Interval[]) => boolean;
+}
+
+/** A pod's place that has other rules than before; undefined: none. */
+export interface ProfileSwap {
+  ip: string;
+  place: Place;
+  before: Profile | undefined;
+  after: Profile | undefined;
+}
+
+export class Profiles {
+  readonly #o: ProfilesOptions;
+  readonly #byKey = new Map<string, Profile>();
+  readonly #of = new Map<string, Profile>();
+  readonly #outcomes: OutcomeChains;
+  readonly #created = new Set<Profile>();
+  #numbers = 0;
+
+  constructor(options: ProfilesOptions) {
+    this.#o = options;
+    this.#outcomes = new OutcomeChains(options.ruleset);
+  }
+
+  all(): Iterable<Profile> {
+    return this.#byKey.values();
+  }
+
+  get size(): number {
+    return this.#byKey.size;
+  }
+
+  /** The profile of a pod's address here. */
+  at(place: Place, ip: string): Profile | undefined {
+    return this.#of.get(slot(place, ip));
+  }
+
+  /** Gives an address here the profiles of an identity, or none. Returns which are other ones. */
+  assign(ip: string, identity: Identity | undefined): ProfileSwap[] {
+    const selecting = identity ? this.#o.subjects.selecting(identity, this.#o.namespaceOf) : [];
+    const swaps: ProfileSwap[] = [];
+    for (const place of PLACES) {
+      const before = this.at(place, ip);
+      const after = identity && this.#wanted(place, familyOf(ip), identity, selecting);
+      if (before === after) continue;
+      swaps.push({ ip, place, before, after });
+      before?.addresses.delete(ip);
+      after?.addresses.add(ip);
+      if (after) this.#of.set(slot(place, ip), after);
+      else this.#of.delete(slot(place, ip));
+      this.#o.ruleset.set(mapOf(place, ip), ip, after?.name);
+    }
+    if (swaps.length > 0)
+      this.#o.ruleset.set(`self${familyOf(ip)}`, ip, PLACES.some((place) => this.at(place, ip)) || undefined);
+    return swaps;
+  }
+
+  /** Profiles that are new since the last call. */
+  takeCreated(): Profile[] {
+    const created = [...this.#created];
+    this.#created.clear();
+    return created;
+  }
+
+  /** Lets go of what profiles without pods ask. Their chains stay until {@link sweep}: what they said is still of interest. */
+  retire(): Profile[] {
+    const gone = [...this.#byKey.values()].filter(({ addresses }) => addresses.size === 0);
+    for (const profile of gone) {
+      this.#byKey.delete(profile.key);
+      this.#created.delete(profile);
+      for (const atom of profile.atoms) this.#o.release(atom);
+    }
+    return gone;
+  }
+
+  #wanted(place: Place, family: Family, identity: Identity, selecting: readonly PolicyRecord[]): Profile | undefined {
+    const direction = directionOf(place);
+    const records = selecting.filter(({ policy }) => policy[direction] !== undefined);
+    const concerned =
+      place === "node" ? records.some(({ policy }) => policy.tier !== "NetworkPolicy") : records.length > 0;
+    if (!concerned) return undefined;
+    const names = new Set(place === "ingress" ? records.flatMap(({ portNames }) => portNames.ingress) : []);
+    const ports = identity.ports.filter(({ name }) => names.has(name));
+    const ofFamily = records.some((record) => record.ofFamily[direction]);
+    const key = [
+      place,
+      ofFamily ? family : "",
+      records.map(({ version }) => version).join(),
+      ports.map(textOf).sort().join(),
+    ].join("|");
+    let profile = this.#byKey.get(key);
+    if (!profile) {
+      profile = this.#make(key, place, family, records, ports);
+      this.#byKey.set(key, profile);
+      this.#created.add(profile);
+    }
+    return profile;
+  }
+
+  #make(
+    key: string,
+    place: Place,
+    family: Family,
+    records: readonly PolicyRecord[],
+    ports: readonly NamedPort[],
+  ): Profile {
+    const direction = directionOf(place);
+    const atoms: Atom[] = [];
+    const ask = (spec: AtomSpec): Atom => {
+      const atom = this.#o.acquire(spec);
+      atoms.push(atom);
+      return atom;
+    };
+    const rules = records
+      .filter(({ policy }) => place !== "node" || policy.tier !== "NetworkPolicy")
+      .flatMap(({ policy }) =>
+        (policy[direction] ?? []).map(
+          (rule, i): ResolvedRule => ({
+            action: rule.action,
+            policy,
+            outcome: outcomeOf(policy, direction, i, rule.action === "Accept"),
+            ...this.#peersOf(rule.peers, family, ask),
+            ...portsOf(rule, place, ports, ask),
+          }),
+        ),
+      );
+    const name = `${place}_${++this.#numbers}`;
+    const selecting = records.map(({ policy }) => policy);
+    return new Profile({ key, name, place, rules, selecting, atoms }, this.#o.ruleset, this.#outcomes);
+  }
+
+  #peersOf(
+    peers: readonly Peer[] | undefined,
+    family: Family,
+    ask: (spec: AtomSpec) => Atom,
+  ): Pick<ResolvedRule, "everybody" | "inside" | "outside"> {
+    if (peers === undefined) return { everybody: true, inside: [], outside: [] };
+    let everybody = false;
+    const [inside, outside]: [Atom[], Atom[]] = [[], []];
+    for (const peer of peers) {
+      if (peer.kind === "pods") inside.push(ask({ kind: "pods", selection: peer.pods }));
+      else if (peer.kind === "nodes") inside.push(ask({ kind: "nodes", nodes: peer.nodes }));
+      else if (familyOf(peer.block.cidr) === family) {
+        const question = questionOf(peer.block, family, (intervals) => this.#o.podsInside(family, intervals));
+        if (question.intervals.length === 0) everybody ||= !question.inside;
+        else (question.inside ? inside : outside).push(ask({ kind: "block", family, intervals: question.intervals }));
+      }
+    }
+    return { everybody, inside, outside };
+  }
+}
+
+/** Ports by name are the pod's own where traffic arrives at it, and the peer's where it leaves. */
+function portsOf(
+  { ports }: Rule,
+  place: Place,
+  own: readonly NamedPort[],
+  ask: (spec: AtomSpec) => Atom,
+): Pick<ResolvedRule, "stretches" | "names"> {
+  if (ports === undefined) return { stretches: undefined, names: [] };
+  const numbers = ports.flatMap((port) =>
+    port.name === undefined ? [stretchOf(port.protocol, port.first, port.last)] : [],
+  );
+  const names = ports.flatMap(({ name, protocol }) => (name === undefined ? [] : [{ name, protocol }]));
+  if (place === "ingress") return { stretches: [...numbers, ...stretchesOfNames(names, own)], names: [] };
+  for (const { name } of names) ask({ kind: "port", name });
+  return { stretches: numbers, names };
+}

@@ -1,0 +1,186 @@
+/**
+ * The compiled rules as data: maps with elements, and chains that say what they are for. Nothing here knows nftables' language; `nft/` does.
+ * What changes is written down as it happens, so that a change costs what it is and not what the rules are.
+ */
+import type { Family } from "../../addr/index.ts";
+import type { Direction, Policy } from "../semantics/types.ts";
+
+/** Where a pod's packet is judged: on its way to the pod, out of it, and out of it to the very node. */
+export const PLACES = ["ingress", "egress", "node"] as const;
+export type Place = (typeof PLACES)[number];
+
+/** A rule of a policy, by a name of its own that is the same on every node and after a restart. */
+export interface RuleRef {
+  id: string;
+  policy: Policy;
+  direction: Direction;
+  /** Index among the policy's rules of the direction. */
+  index: number;
+}
+
+/** What comes of a packet. */
+export interface Outcome {
+  /** Name of the chain; "" where nothing decides and the packet passes. */
+  readonly chain: string;
+  readonly kind: "open" | "allow" | "deny" | "audit";
+  /** Who decides; undefined for isolation by policies of which none allows it. */
+  readonly rule: RuleRef | undefined;
+  readonly direction: Direction;
+  /** Of `audit`: what is done with the packet. */
+  readonly does?: Outcome;
+}
+
+/** The rules of pods of one profile in one place. */
+export interface ProfileChain {
+  kind: "profile";
+  place: Place;
+  /** Whether verdicts depend on a peer's class and port, on the class, and on the port alone: each is one look-up. */
+  byPort: boolean;
+  byClass: boolean;
+  byPortAlone: boolean;
+  /** What comes of all other packets. */
+  fallback: Outcome;
+  /** False where all is in audit mode. */
+  enforces: boolean;
+}
+
+export type Chain = ProfileChain | { kind: "outcome"; outcome: Outcome };
+
+/** What a map is from and to. Keys and values are texts and numbers as below; `nft/` writes them as nftables has them. */
+export type MapSpec =
+  /** Address → class. */
+  | { kind: "peers"; family: Family }
+  /** "first-last" → class. */
+  | { kind: "blocks"; family: Family }
+  /** Address of a pod here → its profile's chain. */
+  | { kind: "pods"; family: Family; place: Place }
+  /** Address of a pod here, which reaches itself → true. */
+  | { kind: "self"; family: Family }
+  /** "class protocol first last" → outcome's chain. */
+  | { kind: "ports" }
+  /** "class" → outcome's chain. */
+  | { kind: "classes" }
+  /** "protocol first last" → outcome's chain. */
+  | { kind: "all" };
+
+export type Value = string | number | true;
+
+export interface ElementsOfMap {
+  spec: MapSpec;
+  elements: Map<string, Value>;
+}
+
+/** What is different in one map. */
+export interface MapChange {
+  map: string;
+  spec: MapSpec;
+  come: [key: string, value: Value][];
+  gone: [key: string, value: Value][];
+}
+
+/** What is different between two states of the rules. */
+export interface RulesetChange {
+  /** Nothing but elements of maps that are there differs. */
+  elementsOnly: boolean;
+  newMaps: [name: string, MapSpec][];
+  newChains: [name: string, Chain][];
+  maps: MapChange[];
+  goneMaps: string[];
+  goneChains: [name: string, Chain][];
+}
+
+export const FIXED_MAPS: readonly [string, MapSpec][] = ([4, 6] as const).flatMap((family): [string, MapSpec][] => [
+  [`peers${family}`, { kind: "peers", family }],
+  [`blocks${family}`, { kind: "blocks", family }],
+  [`self${family}`, { kind: "self", family }],
+  ...PLACES.map((place): [string, MapSpec] => [`${place}${family}`, { kind: "pods", family, place }]),
+]);
+
+/** All maps and chains, and what has changed since it was last asked. */
+export class Ruleset {
+  readonly maps = new Map<string, ElementsOfMap>();
+  readonly chains = new Map<string, Chain>();
+  /** Of keys that changed, what they had before; undefined: nothing. */
+  readonly #before = new Map<string, Map<string, Value | undefined>>();
+  readonly #newMaps = new Set<string>();
+  readonly #newChains = new Set<string>();
+  readonly #goneMaps: string[] = [];
+  readonly #goneChains: [string, Chain][] = [];
+
+  constructor() {
+    for (const [name, spec] of FIXED_MAPS) this.maps.set(name, { spec, elements: new Map() });
+  }
+
+  addMap(name: string, spec: MapSpec): void {
+    this.maps.set(name, { spec, elements: new Map() });
+    this.#newMaps.add(name);
+  }
+
+  removeMap(name: string): void {
+    this.maps.delete(name);
+    this.#before.delete(name);
+    if (!this.#newMaps.delete(name)) this.#goneMaps.push(name);
+  }
+
+  addChain(name: string, chain: Chain): void {
+    this.chains.set(name, chain);
+    this.#newChains.add(name);
+  }
+
+  removeChain(name: string): void {
+    const chain = this.chains.get(name) as Chain;
+    this.chains.delete(name);
+    if (!this.#newChains.delete(name)) this.#goneChains.push([name, chain]);
+  }
+
+  /** Gives an element a value, or takes it out. */
+  set(map: string, key: string, value: Value | undefined): void {
+    const { elements } = this.maps.get(map) as ElementsOfMap;
+    const had = elements.get(key);
+    if (had === value) return;
+    let before = this.#before.get(map);
+    if (!before) this.#before.set(map, (before = new Map()));
+    if (!before.has(key)) before.set(key, had);
+    if (value === undefined) elements.delete(key);
+    else elements.set(key, value);
+  }
+
+  get(map: string, key: string): Value | undefined {
+    return this.maps.get(map)?.elements.get(key);
+  }
+
+  /** The elements of a map that changed since the last change was taken, with what they had before. */
+  changed(map: string): Iterable<[key: string, before: Value | undefined]> {
+    return this.#before.get(map) ?? [];
+  }
+
+  /** What has changed, which is asked once. */
+  take(): RulesetChange {
+    const maps: MapChange[] = [];
+    for (const [map, before] of this.#before) {
+      const { spec, elements } = this.maps.get(map) as ElementsOfMap;
+      const change: MapChange = { map, spec, come: [], gone: [] };
+      for (const [key, had] of before) {
+        const has = elements.get(key);
+        if (has === had) continue;
+        if (had !== undefined) change.gone.push([key, had]);
+        if (has !== undefined) change.come.push([key, has]);
+      }
+      if (change.come.length + change.gone.length > 0) maps.push(change);
+    }
+    const change: RulesetChange = {
+      elementsOnly: false,
+      newMaps: [...this.#newMaps].map((name) => [name, (this.maps.get(name) as ElementsOfMap).spec]),
+      newChains: [...this.#newChains].map((name) => [name, this.chains.get(name) as Chain]),
+      maps,
+      goneMaps: this.#goneMaps.splice(0),
+      goneChains: this.#goneChains.splice(0),
+    };
+    const { newMaps, newChains, goneMaps, goneChains } = change;
+    change.elementsOnly = [newMaps, newChains, goneMaps, goneChains].every(({ length }) => length === 0);
+    this.#before.clear();
+    this.#newMaps.clear();
+    this.#newChains.clear();
+    return change;
+  }
+}

@@ -1,0 +1,29 @@
+/**
+ * Network policies: what they mean, and which rules of the packet filter follow. Pure; the agent feeds it and puts its tables in place.
+ *
+ *   const model = new PolicyModel(nodeName);
+ *   model.replace({ pods, namespaces, nodes, policies })   what lists of the API say; policies by readNetworkPolicy and readClusterNetworkPolicy
+ *   run nft with renderTable(model.ruleset)                at start, and whenever the table is not as it should be
+ *   const { rules, revocations } = model.change({ pods: { set: [pod] } })
+ *   run nft with renderChange(rules)                       one transaction, "" where nothing changes
+ *   judge connections of `revocations` by passes(model.ruleset, packet), and end those that do not pass
+ *   verdictOf(world, packet)                               why, for people
+ */
+export { readClusterNetworkPolicy } from "./api/cluster-network-policy.ts";
+export { readNetworkPolicy } from "./api/network-policy.ts";
+export { isInAudit, MODE_ANNOTATION, type ReadPolicy } from "./api/policy-object.ts";
+export { outcomeAt, passes } from "./compile/evaluate.ts";
+export { type Change, type Changes, PolicyModel, type Revocation } from "./compile/model.ts";
+export type { Outcome, Place, Ruleset, RulesetChange } from "./compile/ruleset.ts";
+export {
+  LOG_GROUP,
+  nameOfOutcome,
+  outcomeOfPrefix,
+  POLICY_TABLE,
+  renderChange,
+  type RenderOptions,
+  renderTable,
+} from "./nft/render.ts";
+export { type Packet, type PacketVerdict, type Verdict, verdictOf } from "./semantics/oracle.ts";
+export type { Labels } from "./semantics/selector.ts";
+export type { ClusterNode, NamedPort, Namespace, Pod, Policy, Protocol, World } from "./semantics/types.ts";

@@ -1,0 +1,307 @@
+/**
+ * The compiled rules as an nftables table of our own. What a packet meets with:
+ *
+ * 1. `established`: what belongs to a connection that is known passes. This is the one place where that is asked.
+ * 2. By the pod's address, its profile's chain; a pod that no policy selects goes on after this one look-up.
+ * 3. The class of the other address: one look-up among blocks, one among addresses. The kernel keeps it where a packet's queueing priority
+ *    is, since that is nobody's at this point (a forwarded packet has just got the one that follows from its type of
+ *    service), and it gets that one again. A packet's mark would be the obvious place, but kube-proxy and policy routing have it.
+ * 4. By class, protocol and port the chain of the outcome: three look-ups at most, one of which finds it.
+ *
+ * Hooks are those where a packet has its real addresses: after the translation of Services, before masquerading. What a node sends to its own
+ * pods is in none of them, so its probes always pass.
+ */
+import { type Family, FAMILIES } from "../../addr/index.ts";
+import { POD_LINK_GROUP } from "../../netlink/index.ts";
+import type {
+  Chain,
+  ElementsOfMap,
+  MapSpec,
+  Outcome,
+  ProfileChain,
+  Ruleset,
+  RulesetChange,
+  Value,
+} from "../compile/ruleset.ts";
+import { keyOf } from "../semantics/types.ts";
+
+/** Name of the table, of family inet. */
+export const POLICY_TABLE = "skylane_policy";
+
+export interface RenderOptions {
+  /** Group of NFLOG to which denied packets go. */
+  logGroup?: number;
+}
+
+/** Between others' groups and ours there is nothing but convention. */
+export const LOG_GROUP = 83;
+const PREFIX = "skylane";
+
+const PODS = `0x${POD_LINK_GROUP.toString(16)}`;
+const IP: Record<Family, string> = { 4: "ip", 6: "ip6" };
+const ADDRESS: Record<Family, string> = { 4: "ipv4_addr", 6: "ipv6_addr" };
+/** Before the host's own rules, which have their say about what passes here. */
+const PRIORITY = "filter - 5";
+/** How often one rule, and all of them, may log: a flood is counted, and told of now and then. */
+const RULE_RATE = "limit rate 10/second burst 20 packets";
+const LOG_LIMIT = "denied";
+const ALL_RATE = "rate 200/second burst 400 packets";
+/** The most that nft takes as a comment, in bytes, is 128. */
+const COMMENT = 120;
+
+/** Elements that nft takes in one command; its parser takes its time with longer ones. */
+const ELEMENTS_AT_ONCE = 10_000;
+
+/** A class as nft writes 32 bits of a queueing priority: two halves in hexadecimal. */
+const classText = (id: number | string): string => {
+  const value = Number(id);
+  return `${(value >>> 16).toString(16)}:${(value & 0xffff).toString(16)}`;
+};
+
+const verdict = (chain: string): string => (chain === "" ? "return" : `goto ${chain}`);
+
+const typeOf = (spec: MapSpec): string => {
+  switch (spec.kind) {
+    case "peers":
+      return `map NAME { type ${ADDRESS[spec.family]} : classid; BODY }`;
+    case "blocks":
+      return `map NAME { type ${ADDRESS[spec.family]} : classid; flags interval; BODY }`;
+    case "pods":
+      return `map NAME { type ${ADDRESS[spec.family]} : verdict; BODY }`;
+    case "self":
+      return `set NAME { type ${ADDRESS[spec.family]} . ${ADDRESS[spec.family]}; BODY }`;
+    case "ports":
+      return "map NAME { type classid . inet_proto . inet_service : verdict; flags interval; BODY }";
+    case "classes":
+      return "map NAME { type classid : verdict; BODY }";
+    default:
+      return "map NAME { type inet_proto . inet_service : verdict; flags interval; BODY }";
+  }
+};
+
+/**
+ * A range also where it is one port: nft 1.0.6 writes the class in a key without a range in another byte order when it deletes than when it
+ * adds, and does not find it.
+ */
+const ports = (first: string, last: string): string => `${first}-${last}`;
+
+function keyText(spec: MapSpec, key: string): string {
+  switch (spec.kind) {
+    case "self":
+      return `${key} . ${key}`;
+    case "classes":
+      return classText(key);
+    case "ports": {
+      const [id, protocol, first, last] = key.split(" ") as [string, string, string, string];
+      return `${classText(id)} . ${protocol.toLowerCase()} . ${ports(first, last)}`;
+    }
+    case "all": {
+      const [protocol, first, last] = key.split(" ") as [string, string, string];
+      return `${protocol.toLowerCase()} . ${ports(first, last)}`;
+    }
+    default:
+      return key;
+  }
+}
+
+function elementText(spec: MapSpec, key: string, value: Value): string {
+  const left = keyText(spec, key);
+  if (value === true) return left;
+  return `${left} : ${typeof value === "number" ? classText(value) : verdict(value)}`;
+}
+
+const kindOf = (spec: MapSpec): "set" | "map" => (spec.kind === "self" ? "set" : "map");
+
+/** Elements by some thousands, each part as `wrap` has it. */
+function* elements(
+  all: Iterable<[string, Value]>,
+  text: (key: string, value: Value) => string,
+  wrap: (elements: string) => string,
+): Generator<string> {
+  let part: string[] = [];
+  for (const [key, value] of all) {
+    part.push(text(key, value));
+    if (part.length < ELEMENTS_AT_ONCE) continue;
+    yield wrap(part.join(", "));
+    part = [];
+  }
+  if (part.length > 0) yield wrap(part.join(", "));
+}
+
+const mapText = (name: string, spec: MapSpec, body = ""): string =>
+  typeOf(spec).replace("NAME", name).replace("BODY", body);
+
+/** A text in a comment: names of the API have no characters that nft would mind, and all others go. */
+const commentText = (text: string): string => text.replaceAll(/[^\w ,./[\]:-]/g, "?").slice(0, COMMENT);
+
+/** How people call what decides. */
+export function nameOfOutcome({ rule, direction }: Outcome): string {
+  if (!rule) return `isolated, ${direction}`;
+  return `${rule.policy.kind} ${keyOf(rule.policy)} ${rule.direction}[${rule.index}]`;
+}
+
+function outcomeRules(outcome: Outcome, { logGroup = LOG_GROUP }: RenderOptions): string[] {
+  const comment = `comment "${commentText(nameOfOutcome(outcome))}"`;
+  const log = `${RULE_RATE} limit name "${LOG_LIMIT}" log prefix "${logPrefix(outcome)}" group ${logGroup}`;
+  switch (outcome.kind) {
+    case "deny":
+      return [log, `counter drop ${comment}`];
+    case "audit":
+      return [log, `counter ${comment}`, ...(outcome.does?.chain ? [`goto ${outcome.does.chain}`] : [])];
+    default:
+      return [`counter ${comment}`];
+  }
+}
+
+/** What a logged packet begins with; {@link outcomeOfPrefix} reads it. */
+export const logPrefix = ({ kind, chain }: Outcome): string => `${PREFIX} ${kind} ${chain} `;
+
+/** The outcome for which a packet was logged; undefined when it was not logged by these rules. */
+export function outcomeOfPrefix({ chains }: Ruleset, prefix: string): Outcome | undefined {
+  const [ours, , name] = prefix.split(" ");
+  const chain = ours === PREFIX && name !== undefined ? chains.get(name) : undefined;
+  return chain?.kind === "outcome" ? chain.outcome : undefined;
+}
+
+function profileRules(name: string, profile: ProfileChain): string[] {
+  const peer = profile.place === "ingress" ? "class_of_source" : "class_of_destination";
+  return [
+    // A connection that was ended must not begin again in the middle, in whichever direction its next packet goes.
+    ...(profile.enforces
+      ? ['tcp flags & (fin | syn | rst | ack) != syn counter drop comment "TCP that belongs to no connection"']
+      : []),
+    ...(profile.byClass ? [`jump ${peer}`] : []),
+    `jump ${name}_rules`,
+    ...(profile.byClass ? ["goto queueing"] : []),
+  ];
+}
+
+function lookUps(name: string, { byPort, byClass, byPortAlone, fallback }: ProfileChain): string[] {
+  const withPorts = "meta l4proto { tcp, udp, sctp }";
+  return [
+    ...(byPort ? [`${withPorts} meta priority . meta l4proto . th dport vmap @${name}_port`] : []),
+    ...(byClass ? [`meta priority vmap @${name}_class`] : []),
+    ...(byPortAlone ? [`${withPorts} meta l4proto . th dport vmap @${name}_all`] : []),
+    ...(fallback.chain === "" ? [] : [`goto ${fallback.chain}`]),
+  ];
+}
+
+/** The chains, by name, that one of the model is in nftables. */
+function chainsOf(name: string, chain: Chain, options: RenderOptions): [string, string[]][] {
+  if (chain.kind === "outcome") return [[name, outcomeRules(chain.outcome, options)]];
+  return [
+    [`${name}_rules`, lookUps(name, chain)],
+    [name, profileRules(name, chain)],
+  ];
+}
+
+/**
+ * rt_tos2priority of the kernel (net/ipv4/route.c, ip_tos2prio), which ip_forward has just asked; IPv6 has none. Three bits of the type of service count.
+ */
+const PRIORITY_BY_TOS = [0, 0, 2, 2, 6, 6, 4, 4];
+
+function fixedChains(): [string, string, string[]][] {
+  const classes = (name: string, field: "saddr" | "daddr"): [string, string, string[]] => [
+    name,
+    "",
+    [
+      "meta priority set 0:0",
+      ...FAMILIES.flatMap((family) => [
+        `meta priority set ${IP[family]} ${field} map @blocks${family}`,
+        `meta priority set ${IP[family]} ${field} map @peers${family}`,
+      ]),
+    ],
+  ];
+  const byPod = (place: string, field: "saddr" | "daddr"): string[] =>
+    FAMILIES.map((family) => `${IP[family]} ${field} vmap @${place}${family}`);
+  const priorities = Array.from({ length: 64 }, (_, dscp) => `${dscp} : 0:${PRIORITY_BY_TOS[dscp & 7]}`);
+  return [
+    ["established", "", ["ct state established,related accept"]],
+    ["queueing", "", ["meta priority set 0:0", `meta priority set ip dscp map { ${priorities.join(", ")} }`]],
+    classes("class_of_source", "saddr"),
+    classes("class_of_destination", "daddr"),
+    ["egress", "", byPod("egress", "saddr")],
+    ["ingress", "", byPod("ingress", "daddr")],
+    ["node", "", byPod("node", "saddr")],
+    [
+      "forward",
+      `type filter hook forward priority ${PRIORITY}; policy accept;`,
+      [
+        `iifgroup != ${PODS} oifgroup != ${PODS} accept`,
+        "jump established",
+        ...FAMILIES.map((family) => `${IP[family]} saddr . ${IP[family]} daddr @self${family} accept`),
+        `iifgroup ${PODS} jump egress`,
+        `oifgroup ${PODS} jump ingress`,
+      ],
+    ],
+    [
+      "input",
+      `type filter hook input priority ${PRIORITY}; policy accept;`,
+      [
+        `iifgroup != ${PODS} accept`,
+        "jump established",
+        // The pod's link: who its gateway is, and who listens to what.
+        "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, mld2-listener-report, mld-listener-report, mld-listener-done } accept",
+        "goto node",
+      ],
+    ],
+  ];
+}
+
+const chainText = (name: string, head: string, rules: readonly string[]): string =>
+  `  chain ${name} {\n${[...(head ? [head] : []), ...rules].map((rule) => `    ${rule}\n`).join("")}  }`;
+
+/** The table whole, in the place of whatever is there, in one transaction. */
+export function renderTable({ maps, chains }: Ruleset, options: RenderOptions = {}): string {
+  const table = `inet ${POLICY_TABLE}`;
+  const lines = [`add table ${table}`, `delete table ${table}`, `add table ${table}`];
+  lines.push(`add limit ${table} ${LOG_LIMIT} { ${ALL_RATE}; }`);
+  const own = [...chains].flatMap(([name, chain]) => chainsOf(name, chain, options));
+  for (const [name] of own) lines.push(`add chain ${table} ${name}`);
+  const declared: [string, ElementsOfMap][] = [...maps];
+  lines.push(`table ${table} {`);
+  for (const [name, { spec }] of declared) lines.push(`  ${mapText(name, spec)}`);
+  for (const [name, rules] of own) lines.push(chainText(name, "", rules));
+  for (const [name, head, rules] of fixedChains()) lines.push(chainText(name, head, rules));
+  lines.push("}");
+  for (const [name, { spec, elements: all }] of declared)
+    for (const line of elements(
+      all,
+      (key, value) => elementText(spec, key, value),
+      (text) => `add element ${table} ${name} { ${text} }`,
+    ))
+      lines.push(line);
+  return `${lines.join("\n")}\n`;
+}
+
+/** A change as one transaction on the table that is there. */
+export function renderChange(change: RulesetChange, options: RenderOptions = {}): string {
+  const table = `inet ${POLICY_TABLE}`;
+  const lines: string[] = [];
+  const own = change.newChains.flatMap(([name, chain]) => chainsOf(name, chain, options));
+  for (const [name] of own) lines.push(`add chain ${table} ${name}`);
+  for (const [name, spec] of change.newMaps)
+    lines.push(`add ${kindOf(spec)} ${table} ${mapText(name, spec).replace(/^\w+ /, "")}`);
+  for (const [name, rules] of own) for (const rule of rules) lines.push(`add rule ${table} ${name} ${rule}`);
+  for (const { map, spec, gone } of change.maps)
+    lines.push(
+      ...elements(
+        gone,
+        (key) => keyText(spec, key),
+        (text) => `delete element ${table} ${map} { ${text} }`,
+      ),
+    );
+  for (const { map, spec, come } of change.maps)
+    lines.push(
+      ...elements(
+        come,
+        (key, value) => elementText(spec, key, value),
+        (text) => `add element ${table} ${map} { ${text} }`,
+      ),
+    );
+  const gone = change.goneChains.flatMap(([name, chain]) => chainsOf(name, chain, options).map(([one]) => one));
+  for (const name of gone) lines.push(`flush chain ${table} ${name}`);
+  for (const name of change.goneMaps) lines.push(`delete map ${table} ${name}`);
+  for (const name of gone) lines.push(`delete chain ${table} ${name}`);
+  return lines.length === 0 ? "" : `${lines.join("\n")}\n`;
+}
