@@ -261,6 +261,11 @@ export class EndpointBook {
   /** An object without what it has outside of the network: looked at once, when it comes, as thousands are gone through at every change. */
   #inside(object: NetworkEndpoints): NetworkEndpoints {
     const { info, node, log } = this.#options;
+    // By its label it is this network's: it would be taken for what its node has here.
+    if (object.network !== info.name)
+      throw new ObjectError(
+        `NetworkEndpoints ${object.name}: its label ${NETWORK_LABEL} is not its network's, ${object.network}`,
+      );
     const isOurs = (ip: string): boolean => info.cidrs.some((cidr) => cidrContains(cidr, ip));
     const endpoints = object.endpoints.filter(({ ips }) => ips.every(isOurs));
     if (object.node === node.name || endpoints.length === object.endpoints.length) return object;

@@ -16,7 +16,7 @@ import {
   type NetworkBlock,
   NODE_LABEL,
   nodeLabel,
-  parseNetworkBlock,
+  readNetworkBlock,
   sameObject,
 } from "../networks/index.ts";
 import { type ApiObject, type BlockObjects, readBlocks, type SeenBlock } from "./objects.ts";
@@ -51,7 +51,7 @@ export const watchOwnBlocks = (
       what: "blocks of this node",
       path: NETWORK_BLOCKS,
       labelSelector: `${NODE_LABEL}=${nodeLabel(node)}`,
-      parse: parseNetworkBlock,
+      parse: readNetworkBlock,
       same: sameObject,
     },
     { ...(log && { log }) },

@@ -8,9 +8,9 @@
  * again at once, and no packet is to be lost meanwhile.
  */
 import { cidrCovers, cidrsOverlap } from "../addr/index.ts";
-import { NETWORK_LABEL, type NetworkBlock, ObjectError, parseNetworkBlock } from "../networks/index.ts";
+import { NETWORK_LABEL, type NetworkBlock, ObjectError, readNetworkBlock } from "../networks/index.ts";
 import { PrefixIndex, prefixOf } from "../overlay/index.ts";
-import { type ApiObject, CREATED_ANNOTATION } from "./objects.ts";
+import { type ApiObject, byCreation, CREATED_ANNOTATION, createdOf } from "./objects.ts";
 
 /** A block with its place in the order of creation. */
 export interface PlacedBlock extends NetworkBlock {
@@ -19,14 +19,14 @@ export interface PlacedBlock extends NetworkBlock {
 
 /** Reads one. @throws ObjectError naming block and key */
 export function readPlaced(object: unknown): PlacedBlock {
-  const block = parseNetworkBlock(object);
+  const block = readNetworkBlock(object);
   const { annotations, labels } = (object as ApiObject).metadata;
   // By the label it is found: under another network's it would be there for some nodes, and for others not.
   if (labels?.[NETWORK_LABEL] !== block.network)
     throw new ObjectError(
       `NetworkBlock ${block.name}: its label ${NETWORK_LABEL} is not its network's, ${block.network}`,
     );
-  return { ...block, created: annotations?.[CREATED_ANNOTATION] ?? block.resourceVersion };
+  return { ...block, created: createdOf(annotations?.[CREATED_ANNOTATION]) ?? block.resourceVersion };
 }
 
 /** How long a block counts after it is gone, in milliseconds. */
@@ -183,8 +183,5 @@ export class NetworkView {
   }
 }
 
-/** Whether a block was made before another one, as `byCreation` has it. */
-function isOlder(a: PlacedBlock, b: PlacedBlock): boolean {
-  if (a.created.length !== b.created.length) return a.created.length < b.created.length;
-  return a.created === b.created ? a.name < b.name : a.created < b.created;
-}
+/** Whether a block was made before another one. */
+const isOlder = (a: PlacedBlock, b: PlacedBlock): boolean => byCreation(a, b) < 0;

@@ -2,7 +2,7 @@
  * Blocks as this folder reads and writes them in the API, and the little that it asks of a client: so that it is tested
  * against an API that loses answers on purpose, and does not care how requests are sent.
  */
-import { blockObject, type NetworkBlock, ObjectError, parseNetworkBlock } from "../networks/index.ts";
+import { blockObject, type NetworkBlock, ObjectError, readNetworkBlock } from "../networks/index.ts";
 
 /** How many addresses a block has: what has the same label has the same grid, and cannot overlap under another name. */
 export const SIZE_LABEL = "skylane.dev/block-size";
@@ -63,8 +63,8 @@ export interface Block extends NetworkBlock {
 
 /** Reads a block. @throws ObjectError naming block and key */
 export function readBlock(object: ApiObject): Block {
-  const block = parseNetworkBlock(object);
-  const created = object.metadata.annotations?.[CREATED_ANNOTATION];
+  const block = readNetworkBlock(object);
+  const created = createdOf(object.metadata.annotations?.[CREATED_ANNOTATION]);
   return { ...block, created: created ?? block.resourceVersion, settled: created !== undefined, object };
 }
 
@@ -83,13 +83,26 @@ export function readBlocks(objects: readonly ApiObject[]): Block[] {
   });
 }
 
+/** A place in the order as it was written down; undefined where it says none. */
+export const createdOf = (text: unknown): string | undefined =>
+  typeof text === "string" && /^[1-9]\d{0,19}$/.test(text) ? text : undefined;
+
+/** Clocks of API servers never differ by so much, in milliseconds. */
+const APART_MS = 300_000;
+
 /**
  * Compares blocks by the order in which the API server's store took them, oldest first. resourceVersions are compared as
- * numbers (KEP-5504; true of every etcd-backed server): creationTimestamp has whole seconds of several servers' clocks.
+ * numbers (KEP-5504; true of every etcd-backed server): creationTimestamp has whole seconds of several servers' clocks. Whoever may write a block
+ * may write a wrong place into it, but not when the object was made: where those times are far apart, they tell.
  */
-export function byCreation(a: Block, b: Block): number {
+export function byCreation(a: Placed, b: Placed): number {
+  const apart = Date.parse(a.creationTimestamp) - Date.parse(b.creationTimestamp);
+  if (Math.abs(apart) > APART_MS) return apart;
   return a.created.length - b.created.length || compare(a.created, b.created) || compare(a.name, b.name);
 }
+
+/** A block with its place in the order of creation. */
+type Placed = Pick<Block, "created" | "name" | "creationTimestamp">;
 
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 

@@ -10,6 +10,9 @@ import type { Changes, WatchState } from "./types.ts";
 import { metadataOf } from "./slim.ts";
 import type { WatchEvent } from "./watch.ts";
 
+/** Different complaints about objects that make no sense, over the life of a set. */
+const MOST_SAID = 100;
+
 /** The logger's part that is used here; src/log's fits. */
 export interface KubeLog {
   error(message: string, fields?: Readonly<Record<string, unknown>>): void;
@@ -44,6 +47,8 @@ export class Mirror<T extends Identified> {
   private readonly confirmations: Confirmations;
   private readonly listeners = new Set<(changes: Changes<T>) => void>();
   private flushing = false;
+  /** What was said, so that each is said once. */
+  private readonly said = new Set<string>();
 
   constructor(options: MirrorOptions<T>) {
     this.options = options;
@@ -54,7 +59,8 @@ export class Mirror<T extends Identified> {
       onGone: (name) => this.remove(name),
       onError: (name, error) => {
         options.state.errors++;
-        options.log?.warn(`cannot confirm that one of ${options.what} is gone; keeping it`, { name, error });
+        if (this.isNews(`${name} ${error instanceof Error ? error.message : ""}`))
+          options.log?.warn(`cannot confirm that one of ${options.what} is gone; keeping it`, { name, error });
       },
       onSettled: (wrongly) => {
         this.doubtful = true;
@@ -126,26 +132,35 @@ export class Mirror<T extends Identified> {
 
   /** An object cut down; undefined when it makes no sense. */
   read(object: unknown): T | undefined {
-    return this.guarded(() => this.options.slim(object));
+    return this.guarded(() => this.options.slim(object), object);
   }
 
-  /** Runs work on something from outside; what that throws is counted. */
-  guarded<R>(work: () => R): R | undefined {
+  /** Runs work on something from outside; what that throws is counted. @param object that the work is about */
+  guarded<R>(work: () => R, object?: unknown): R | undefined {
     try {
       return work();
     } catch (error) {
-      this.malformed(error);
+      this.malformed(error, object);
       return undefined;
     }
   }
 
-  /** Counts something that was not understood. */
-  malformed(why: unknown): void {
+  /** Counts something that was not understood. @param object where it is known */
+  malformed(why: unknown, object?: unknown): void {
     this.doubtful = true;
-    // The first tells; a server gone mad must not fill the disk with the rest.
-    if (this.options.state.malformed++ % 1000 === 0) {
+    // The first, and what is wrong with an object that has a name, once; a server gone mad must not fill the disk with the rest.
+    const name = nameOf(object);
+    const news = name !== undefined && this.isNews(`${name} ${why instanceof Error ? why.message : ""}`);
+    if (this.options.state.malformed++ % 1000 === 0 || news) {
       this.options.log?.warn(`the API server sent something that is none of ${this.options.what}`, { error: why });
     }
+  }
+
+  /** Whether a text was not said before; of more than there is room for nothing is. */
+  private isNews(text: string): boolean {
+    if (this.said.size >= MOST_SAID || this.said.has(text)) return false;
+    this.said.add(text);
+    return true;
   }
 
   private put(object: T): void {
@@ -172,4 +187,9 @@ export class Mirror<T extends Identified> {
       }
     });
   }
+}
+
+function nameOf(object: unknown): string | undefined {
+  const { metadata } = (object ?? {}) as { metadata?: { name?: unknown } | null };
+  return typeof metadata?.name === "string" ? metadata.name : undefined;
 }

@@ -288,7 +288,7 @@ export class Reflector<T extends Identified> {
         this.state.lastEvent = now();
         if (event.type === "BOOKMARK") bookmarks = true;
         else this.state.events++;
-        this.mirror.guarded(() => onEvent(event));
+        this.mirror.guarded(() => onEvent(event), event.object);
       },
       onGarbage: (why) => this.mirror.malformed(why),
     });

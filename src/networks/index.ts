@@ -10,6 +10,7 @@ export {
   isOfPredecessor,
   type NetworkBlock,
   parseNetworkBlock,
+  readNetworkBlock,
 } from "./network-block.ts";
 export { networkStatus, type Obstacle } from "./network-conditions.ts";
 export {

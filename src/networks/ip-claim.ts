@@ -100,7 +100,9 @@ const nameIn = (value: unknown): string | undefined =>
 
 /** Addresses under a key `ips`: unicast, at most one a family. @throws ObjectError */
 export function ipsOf(what: string, from: Json, section: string): string[] {
-  const ips = listOf(what, from, section, "ips").map((one, i) => {
+  const list = listOf(what, from, section, "ips");
+  if (list.length > 2) refuseKey(what, `${section}.ips`, `${list.length} addresses`, "at most one address a family");
+  const ips = list.map((one, i) => {
     const ip = parsedOf(what, `${section}.ips[${i}]`, one, "an IP address", parseIp);
     return ipScope(ip) === "unicast" ? ip : refuseKey(what, `${section}.ips[${i}]`, one, "a unicast address");
   });

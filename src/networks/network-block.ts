@@ -28,7 +28,15 @@ export interface NetworkBlock extends Meta {
 }
 
 /** Reads one. @throws ObjectError naming object and key */
-export function parseNetworkBlock(object: unknown): NetworkBlock {
+export const parseNetworkBlock = (object: unknown): NetworkBlock => parseBlock(object, addressesOf);
+
+/**
+ * Reads one as it counts: every agent may write entries of claims' blocks, and one that makes no sense must not take the others along. It is as
+ * if it were not there, and goes with the next entry that is written. @throws ObjectError naming object and key
+ */
+export const readNetworkBlock = (object: unknown): NetworkBlock => parseBlock(object, sensibleAddresses);
+
+function parseBlock(object: unknown, read: typeof addressesOf): NetworkBlock {
   const meta = metaOf(object, "NetworkBlock");
   const what = `NetworkBlock ${meta.name}`;
   const spec = specOf(object, what);
@@ -41,7 +49,7 @@ export function parseNetworkBlock(object: unknown): NetworkBlock {
   if (meta.name !== blockName(network, cidr))
     refuseKey(what, "metadata.name", meta.name, `${blockName(network, cidr)}, after what it claims`);
   const networkUid = networkUidOf(object);
-  const addresses = addressesOf(what, spec, cidr, node);
+  const addresses = read(what, spec, cidr, node);
   return { ...meta, network, cidr, node, ...(networkUid !== undefined && { networkUid }), addresses };
 }
 
@@ -68,8 +76,7 @@ function addressesOf(what: string, spec: Json, cidr: string, node: string): Reco
     const key = `spec.addresses[${JSON.stringify(text)}]`;
     const ip = parsedOf(what, key, text, "an IP address", parseIp);
     if (!cidrContains(cidr, ip)) refuseKey(what, key, text, `an address in ${cidr}`);
-    if (typeof claim !== "string" || !/^[^/]+\/[^/]+\/[^/]+$/.test(claim))
-      return refuseKey(what, key, claim, "NAMESPACE/CLAIM/UID");
+    if (!isHolder(claim)) return refuseKey(what, key, claim, "NAMESPACE/CLAIM/UID");
     if (addresses[ip] !== undefined)
       refuseKey(what, key, claim, `there once: ${ip} belongs to ${addresses[ip]} already`);
     addresses[ip] = claim;
@@ -77,6 +84,39 @@ function addressesOf(what: string, spec: Json, cidr: string, node: string): Reco
   if (node !== "" && Object.keys(addresses).length > 0)
     refuseKey(what, "spec.addresses", value, "empty for a node's block");
   return addresses;
+}
+
+/** A claim as entries name it; no name is longer (RFC 1123), and a uid is 36 characters. */
+const isHolder = (value: unknown): value is string =>
+  typeof value === "string" && value.length <= MAX_HOLDER && /^[^/]+\/[^/]+\/[^/]+$/.test(value);
+const MAX_HOLDER = 400;
+/** The longest text of an IPv6 address. */
+const MAX_IP = 45;
+
+/** Those that make sense. Of two for one address that in its canonical form counts: it is what an agent writes. */
+function sensibleAddresses(
+  _what: string,
+  { addresses: value }: Json,
+  cidr: string,
+  node: string,
+): Record<string, string> {
+  const addresses: Record<string, string> = {};
+  if (node !== "" || !isObject(value)) return addresses;
+  for (const [text, claim] of Object.entries(value)) {
+    if (text.length > MAX_IP || !isHolder(claim)) continue;
+    const ip = ipOf(text);
+    if (ip !== undefined && cidrContains(cidr, ip) && (text === ip || !Object.hasOwn(value, ip))) addresses[ip] = claim;
+  }
+  return addresses;
+}
+
+function ipOf(text: string): string | undefined {
+  try {
+    return parseIp(text);
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
 }
 
 /** Whose a block is to be: a node's, or all claims' together. */

@@ -59,6 +59,8 @@ const Settings = v.strictObject({
   bookmarks: v.optional(v.boolean()),
   /** false: sendInitialEvents is refused, as by servers before 1.32. */
   watchList: v.optional(v.boolean()),
+  /** false: custom resources are taken as they come, as where their definition has neither schema nor rules. */
+  schemas: v.optional(v.boolean()),
   /** Once: ends every open watch, cleanly or by breaking the connection. */
   dropWatches: v.optional(v.picklist(["end", "reset"])),
   /** Once: sends a line that is no JSON on every open watch, or half a line and the end of the stream. */
@@ -77,6 +79,7 @@ type Rule = NonNullable<v.InferOutput<typeof Settings>["rules"]>[number] & { hit
 
 /** What the faults do to the server. */
 export interface FaultTarget {
+  schemas(count: boolean): void;
   dropWatches(how: "end" | "reset"): void;
   corruptWatches(how: "garbage" | "truncate"): void;
   expireWatches(): void;
@@ -127,6 +130,7 @@ export class Faults {
     const settings = parseSettings(given);
     this.#bookmarks = settings.bookmarks ?? this.#bookmarks;
     this.#watchList = settings.watchList ?? this.#watchList;
+    if (settings.schemas !== undefined) this.#target.schemas(settings.schemas);
     if (settings.rules !== undefined) {
       this.#rules = settings.rules.map((rule) => ({ ...rule, hits: 0 }));
       this.#target.releaseStalled();
@@ -146,7 +150,7 @@ export class Faults {
 
   /** Back to good behaviour. */
   async clear(): Promise<void> {
-    await this.set({ rules: [], stallWatches: false, bookmarks: true, watchList: true, away: false });
+    await this.set({ rules: [], stallWatches: false, bookmarks: true, watchList: true, schemas: true, away: false });
   }
 
   /** The settings that last, and how often each rule was hit. */

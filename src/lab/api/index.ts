@@ -116,6 +116,9 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     await listener.open();
   };
   const faults = new Faults({
+    schemas: (count) => {
+      registry.schemas = count;
+    },
     dropWatches: (how) => watches.drop(how),
     corruptWatches: (how) => watches.corrupt(how),
     expireWatches: () => watches.expire(),

@@ -48,6 +48,8 @@ export function objectKey(namespace: string | undefined, name: string): string {
 export class Registry {
   readonly #store: Store;
   readonly #namespaces: Namespaces;
+  /** Custom resources are held against their schemas and rules. */
+  schemas = true;
 
   constructor(store: Store) {
     this.#store = store;
@@ -82,8 +84,9 @@ export class Registry {
     };
     let created: KubeObject = { ...object, metadata: fresh };
     if (type.status && type.statusOnCreate !== "keep") delete created.status;
-    created = type.defaults?.(created) ?? created;
-    validateObject(type, created);
+    const rules = this.#rules(type);
+    created = rules.defaults?.(created) ?? created;
+    validateObject(rules, created);
     const key = objectKey(metadata.namespace, name);
     if (this.#store.get(type, key) !== undefined) throw alreadyExists(type, name);
     if (metadata.managedFields === undefined) {
@@ -173,8 +176,9 @@ export class Registry {
     const old = before.object;
     checkAgainst(type, given.metadata, old);
     const kept = keepSystemFields(type, given, old, options.subresource);
-    const after = type.defaults?.(kept, old) ?? kept;
-    validateObject(type, after, old);
+    const rules = this.#rules(type);
+    const after = rules.defaults?.(kept, old) ?? kept;
+    validateObject(rules, after, old);
     checkNewFinalizers(type, old, after);
     const own = applied
       ? (given.metadata.managedFields ?? [])
@@ -187,6 +191,14 @@ export class Registry {
       return new Version(type, before.key, object, before.rv);
     }
     return this.#store.put(type, before.key, object);
+  }
+
+  #rules(type: ResourceType): ResourceType {
+    if (this.schemas || !type.custom) return type;
+    const bare = { ...type };
+    delete bare.defaults;
+    delete bare.validate;
+    return bare;
   }
 
   #mark(type: ResourceType, before: Version): Version {

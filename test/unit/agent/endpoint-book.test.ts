@@ -7,7 +7,7 @@ import type { Endpoint } from "../../../src/endpoints/index.ts";
 import { connect, createObject, deleteObject, getObject, type KubeClient, NODES } from "../../../src/kube/index.ts";
 import { type ApiServer, startApiServer } from "../../../src/lab/api/index.ts";
 import { createLogger } from "../../../src/log/index.ts";
-import { endpointsName, NETWORK_ENDPOINTS } from "../../../src/networks/index.ts";
+import { endpointsName, endpointsObject, NETWORK_ENDPOINTS } from "../../../src/networks/index.ts";
 import { eventually } from "../../support/eventually.ts";
 
 interface Published {
@@ -91,6 +91,21 @@ describe("a node's own endpoints in the API server", function () {
     await book.published();
     const after = (await whole()).metadata.resourceVersion;
     assert.equal(Number(after) - Number(before), 2);
+  });
+
+  it("are not those of an object of another network, though its label is this one's", async () => {
+    const there = (node: string, network: string) => {
+      const object = endpointsObject(network, { name: node, uid: undefined }, [{ ...one, ips: ["10.80.0.9"] }]);
+      const labels = { "skylane.dev/network": "lan", "skylane.dev/node": node };
+      return createObject(client, NETWORK_ENDPOINTS, {
+        ...object,
+        metadata: { ...(object["metadata"] as object), labels },
+      });
+    };
+    await there("n2", "blue");
+    await there("n3", "lan");
+    await eventually(() => book.lists.has("n3"));
+    assert.equal(book.lists.has("n2"), false);
   });
 
   it("outlive their Node and go with the one that is registered next", async () => {

@@ -34,6 +34,31 @@ describe("the blocks of a network as all nodes see them", () => {
     for (const view of views.splice(0)) view.close();
   });
 
+  it("take no place in their order that nobody can have had, nor one that their age belies", () => {
+    const placed = (created: string) =>
+      readPlaced({
+        ...(blockObject({ network: "blue", node: { name: "a", uid: "u" } }, "10.50.0.0/26") as { spec: object }),
+        metadata: {
+          name: "blue.10-50-0-0-26",
+          uid: "u1",
+          resourceVersion: "77",
+          creationTimestamp: "2026-01-01T00:00:00Z",
+          labels: { "skylane.dev/network": "blue" },
+          annotations: { "skylane.dev/created-version": created },
+        },
+      }).created;
+    for (const none of ["", "0", "-1", "01", "1e3", "0x1", "abc", "9".repeat(30), " 5"])
+      assert.equal(placed(none), "77");
+    assert.equal(placed("76"), "76");
+    const victim = block("10.50.0.0/26", "a", 500);
+    const thief = (creationTimestamp: string) => ({ ...block("10.50.0.0/25", "b", 1), creationTimestamp });
+    const owner = (creationTimestamp: string) =>
+      tracked([victim, thief(creationTimestamp)]).view.blockWith("10.50.0.5")?.node;
+    assert.equal(owner("2026-01-01T00:06:00Z"), "a");
+    // Clocks of API servers may differ by so much.
+    assert.equal(owner("2026-01-01T00:01:00Z"), "b");
+  });
+
   it("tell which a node has and whose an address is, and are told of once even where there are none", () => {
     assert.deepEqual(tracked([]).told, [[]]);
     const a = block("10.50.0.0/26", "a", 1);

@@ -189,4 +189,16 @@ describe("lab API: pod networks", () => {
     assert.equal((await old.get(`${BASE}/podnetworks`)).code, 404);
     await old.server.close();
   });
+
+  it("takes what no schema lets through when it is told to hold objects against none", async () => {
+    const odd = { apiVersion: "skylane.dev/v1alpha1", kind: "NetworkBlock", metadata: { name: "odd" }, spec: 7 };
+    const create = (): Promise<Reply> => api.ask("POST", `${BASE}/networkblocks`, { body: odd });
+    assert.equal((await create()).code, 422);
+    await api.server.faults.set({ schemas: false });
+    const made = await create();
+    assert.deepEqual([made.code, made.body["spec"]], [201, 7]);
+    await api.server.faults.clear();
+    const again = { ...odd, metadata: { name: "odd2" } };
+    assert.equal((await api.ask("POST", `${BASE}/networkblocks`, { body: again })).code, 422);
+  });
 });

@@ -9,6 +9,7 @@ import {
   ObjectError,
   parseIPClaim,
   parseNetworkBlock,
+  readNetworkBlock,
   parseNetworkEndpoints,
   parsePodNetwork,
   sameObject,
@@ -169,6 +170,33 @@ describe("objects of pod networks", () => {
       "spec.endpoints[0].moves",
     );
     refuses(() => parseNetworkEndpoints(networkBlock("blue.n2", { network: "blue", node: "n1" })), "metadata.name");
+  });
+
+  it("reads of a claims' block the entries that make sense, whatever else somebody wrote beside them", () => {
+    const read = (addresses: unknown, node = "") =>
+      readNetworkBlock(networkBlock("blue.10-1-0-64-26", { network: "blue", cidr: "10.1.0.64/26", node, addresses }))
+        .addresses;
+    const held = { "10.1.0.65": "team/db/uid-1" };
+    const junk = Object.fromEntries(Array.from({ length: 20_000 }, (_, n) => [`x${n}`, "a/b/c"]));
+    for (const more of [
+      { garbage: "a/b/c", "": "a/b/c", "10.1.0.64/26": "a/b/c", "10.1.0.300": "a/b/c" },
+      { "10.1.1.1": "a/b/c", "fe80::1%eth0": "a/b/c", "010.001.000.070": "a/b/c", ["x".repeat(1 << 20)]: "a/b/c" },
+      { "10.1.0.66": 7, "10.1.0.67": "a/b", "10.1.0.68": null, "10.1.0.69": `a/b/${"c".repeat(1_000)}` },
+      // A second name of the same address does not take it over.
+      { "::ffff:10.1.0.65": "a/b/c" },
+      junk,
+    ])
+      assert.deepEqual(read({ ...more, ...held }), held, JSON.stringify(more).slice(0, 100));
+    for (const none of [undefined, null, 7, "x", [], [held]]) assert.deepEqual(read(none), {});
+    assert.deepEqual(read(held, "n1"), {});
+  });
+
+  it("reads no more of a list than there can be", () => {
+    const ips = Array.from({ length: 100_000 }, () => "10.1.0.2");
+    const endpoint = { ips, mac: "02:00:00:00:00:01" };
+    const object = networkBlock("blue.n1", { network: "blue", node: "n1", endpoints: [endpoint] });
+    refuses(() => parseNetworkEndpoints(object), 'spec.endpoints[0].ips is "100000 addresses"');
+    assert.deepEqual(parseIPClaim(ipClaim({}, { ips })).status.ips, []);
   });
 
   it("reads an IPClaim", () => {
