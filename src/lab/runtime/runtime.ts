@@ -94,6 +94,9 @@ export async function callChain(
   return verb === "ADD" ? result : undefined;
 }
 
+/** How long a call may take, in milliseconds: kubelet gives a runtime two minutes for a request (runtimeRequestTimeout). */
+const PLUGIN_TIMEOUT_MS = 120_000;
+
 async function callPlugin(
   node: RuntimeNode,
   type: string,
@@ -117,7 +120,7 @@ async function callPlugin(
   const { status, stdout, stderr } = await tryRun(entering(inside, join(dir, type), []), {
     input,
     env,
-    timeoutMs: 60_000,
+    timeoutMs: PLUGIN_TIMEOUT_MS,
   });
   if (status === 0) return stdout.trim() === "" ? undefined : (JSON.parse(stdout) as Record<string, unknown>);
   let said: { code?: number; msg?: string; details?: string };
