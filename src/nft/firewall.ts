@@ -75,6 +75,8 @@ export class Firewall {
   #drifted = false;
   #rest = SETTLE_MS;
   #lastRepair = Number.NEGATIVE_INFINITY;
+  /** When the table was put in place last, and how long that took, in milliseconds. */
+  #last = { end: Number.NEGATIVE_INFINITY, ms: 0 };
   #forwardLooks = 0;
   #acceptedForward = 0;
 
@@ -202,6 +204,11 @@ export class Firewall {
 
   async #applyTable(): Promise<void> {
     const start = performance.now();
+    const ended = (): number => {
+      const end = performance.now();
+      this.#last = { end, ms: end - start };
+      return (end - start) / 1000;
+    };
     const [wanted, networks, drifted] = [this.#wanted, this.#networks, this.#drifted];
     this.#drifted = false;
     this.#peers.forget();
@@ -212,11 +219,11 @@ export class Firewall {
       });
       // The first of several is taken for ours: at worst the table is put in place once more.
       this.#generation = seen?.find(({ tables }) => isOurs(tables))?.generation;
-      this.#options.onApply?.("ok", (performance.now() - start) / 1000);
+      this.#options.onApply?.("ok", ended());
     } catch (error) {
       this.#drifted ||= drifted;
       this.#applied = undefined;
-      this.#options.onApply?.("error", (performance.now() - start) / 1000);
+      this.#options.onApply?.("error", ended());
       throw error;
     }
     this.#applied = wanted;
@@ -228,10 +235,15 @@ export class Firewall {
     if (!this.#changed(() => this.#peers.flush())) this.#wantTable();
   }
 
-  /** The table in place is not what it should be. */
+  /**
+   * The table in place is not what it should be. It rests as long as it took to put it in place last: networks that come by the
+   * dozen, each with a change of its own, cost a few long transactions then, and not one each.
+   */
   #wantTable(): void {
     this.#wanted++;
-    if (this.#watch) this.#table.want();
+    const { end, ms } = this.#last;
+    const restMs = Math.min(Math.max(0, end + ms - performance.now()), LONGEST_REST_MS);
+    if (this.#watch) this.#table.want(restMs);
   }
 
   /** Runs a change of elements; false when it was not made. */
