@@ -35,11 +35,10 @@ export interface LauncherRequest {
   key: Uint8Array;
 }
 
-/** Puts a request together from what arrives; one for each connection. */
+/** Puts a request together from what arrives; one for each connection. It holds no more than the request says, whatever comes in however many pieces. */
 export class RequestReader {
-  #chunks: Buffer[] = [];
+  #all = Buffer.alloc(HEAD);
   #length = 0;
-  #expected = HEAD;
   #headRead = false;
 
   /**
@@ -47,18 +46,25 @@ export class RequestReader {
    * @throws RangeError when they cannot be one: then nothing more may be read
    */
   push(chunk: Buffer): LauncherRequest | undefined {
-    this.#chunks.push(chunk);
-    this.#length += chunk.length;
-    if (this.#length < this.#expected) return undefined;
-    const all = this.#chunks.length === 1 ? chunk : Buffer.concat(this.#chunks);
-    this.#chunks = [all];
+    let rest = this.#take(chunk);
     if (!this.#headRead) {
+      if (this.#length < HEAD) return undefined;
       this.#headRead = true;
-      this.#expected += lengths(all).reduce((sum, length) => sum + length, 0);
-      if (this.#length < this.#expected) return undefined;
+      const whole = Buffer.allocUnsafe(lengths(this.#all).reduce((sum, length) => sum + length, HEAD));
+      this.#all.copy(whole);
+      this.#all = whole;
+      rest = this.#take(rest);
     }
-    if (this.#length > this.#expected) throw new RangeError(`${this.#length - this.#expected} bytes after the request`);
-    return decode(all);
+    if (this.#length < this.#all.length) return undefined;
+    if (rest.length > 0) throw new RangeError(`${rest.length} bytes after the request`);
+    return decode(this.#all);
+  }
+
+  /** @returns what there was no room for */
+  #take(chunk: Buffer): Buffer {
+    const taken = chunk.copy(this.#all, this.#length);
+    this.#length += taken;
+    return chunk.subarray(taken);
   }
 }
 

@@ -74,16 +74,59 @@ describe("a launcher's request", () => {
     }
   });
 
-  it("never makes the reader do anything but wait, answer or refuse", () => {
+  it("never makes the reader do anything but wait, answer or refuse, in whatever pieces it comes, and then it is over", function () {
+    this.timeout(60_000);
+    /** The most that a request may be. */
+    const LIMIT = 64 + 64 * 1024 + 1024 * 1024;
+    const length = fc.oneof(fc.nat({ max: 70_000 }), fc.constantFrom(0, 65_536, 1_048_576, 1_048_577, 0xffff_ffff));
+    const bytes = fc.uint8Array({ maxLength: 300 });
     fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 200 }), fc.boolean(), (bytes, magic) => {
-        try {
-          new RequestReader().push(Buffer.concat([Buffer.from(magic ? "skylane3" : ""), Buffer.from(bytes)]));
-        } catch (error) {
-          assert.ok(error instanceof RangeError);
-        }
-      }),
+      fc.property(
+        fc.option(fc.tuple(length, length), { nil: undefined }),
+        bytes,
+        fc.array(fc.oneof(bytes, fc.nat({ max: 400_000 })), { maxLength: 12 }),
+        (lengths, start, pieces) => {
+          const head = Buffer.alloc(lengths ? 16 : 0);
+          if (lengths) {
+            head.write("skylane3");
+            for (const [at, one] of lengths.entries()) head.writeUInt32LE(one, 8 + 4 * at);
+          }
+          const reader = new RequestReader();
+          let sent = 0;
+          let over = false;
+          /** @returns whether it is over */
+          const push = (piece: Buffer): boolean => {
+            if (over) return true;
+            sent += piece.length;
+            try {
+              over = reader.push(piece) !== undefined;
+            } catch (error) {
+              assert.ok(error instanceof RangeError, String(error));
+              over = true;
+            }
+            return over;
+          };
+          for (const one of head) push(Buffer.from([one]));
+          push(Buffer.from(start));
+          for (const one of pieces) push(typeof one === "number" ? Buffer.alloc(one, 1) : Buffer.from(one));
+          // Whoever goes on and on is cut off at the largest request at the latest.
+          let ended = false;
+          for (let n = 0; n < 20 && !ended; n++) ended = push(Buffer.alloc(65_536, 0));
+          assert.ok(ended, `it waits for more after ${sent} bytes`);
+          assert.ok(sent <= LIMIT + 400_000, `it took ${sent} bytes`);
+        },
+      ),
     );
+  });
+
+  it("costs no more in single bytes than its size", () => {
+    const all = encode(["CNI_ARGS=x"], Buffer.alloc(300_000, 0x20));
+    const reader = new RequestReader();
+    const before = process.memoryUsage().arrayBuffers;
+    let got: ReturnType<RequestReader["push"]>;
+    for (let at = 0; at < all.length; at++) got = reader.push(all.subarray(at, at + 1));
+    assert.equal(got?.configuration.length, 300_000);
+    assert.ok(process.memoryUsage().arrayBuffers - before < 20 * 1024 * 1024);
   });
 });
 

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Inputs, NodeFacts } from "../../../src/agent/inputs.ts";
+import { overlapsWithCluster } from "../../../src/agent/network-overlaps.ts";
 import { NetworkStatuses, ownNamespace } from "../../../src/agent/network-statuses.ts";
 import type { AgentConfig } from "../../../src/config/index.ts";
 import { connect, type KubeClient, NODES } from "../../../src/kube/index.ts";
@@ -13,11 +14,15 @@ import {
   endpointsObject,
   NETWORK_BLOCKS,
   NETWORK_ENDPOINTS,
+  type Obstacle,
   POD_NETWORKS,
 } from "../../../src/networks/index.ts";
 import { eventually } from "../../support/eventually.ts";
 
 const COUNT_MS = 500;
+const CLUSTER = { pods: ["10.244.0.0/16"], services: ["10.96.0.0/12"], segments: ["172.30.0.0/24"], nodes: [] };
+const overlapOf = (message: string | undefined): Obstacle | undefined =>
+  message === undefined ? undefined : { reason: "Overlap", message };
 
 interface Condition {
   type: string;
@@ -105,7 +110,10 @@ describe("the status of pod networks", function () {
       config,
       log,
       defined: () => ({ known: true, count: 1 }),
-      unserved: ({ masquerade }) => (masquerade ? { reason: "Unserved", message: "it is masqueraded" } : undefined),
+      unserved: (network) =>
+        network.masquerade
+          ? { reason: "Unserved", message: "it is masqueraded" }
+          : overlapOf(overlapsWithCluster([network], CLUSTER).get(network.name)),
       timings: { leaseSeconds: 2, renewMs: 300, leastMs: 100, countMs: COUNT_MS, sweep: { soonMs: 50 } },
     });
     statuses.update(inputs(nodes), true, new Map());
@@ -131,6 +139,25 @@ describe("the status of pod networks", function () {
     await says("twin", { Ready: "True Served", Conflict: "False NoConflict" });
     const later = (await get("twin")).status?.conditions?.[0];
     assert.ok((later?.lastTransitionTime ?? "") >= (twin?.lastTransitionTime ?? "?"));
+  });
+
+  it("says which make no sense, and which have the cluster's own addresses, and no more once they are right", async () => {
+    await define("wrong", { vni: 5000, cidrs: ["10.50.0.1/16"] });
+    await define("services", { vni: 5001, cidrs: ["10.100.0.0/16"] });
+    await define("nodes", { vni: 5002, cidrs: ["172.30.0.0/24"] });
+    await define("pods", { vni: 5003, cidrs: ["10.244.9.0/24"] });
+    agent("n1");
+    await says("wrong", { Ready: "False Invalid", Conflict: "False NoConflict" });
+    for (const name of ["services", "nodes", "pods"])
+      await says(name, { Ready: "False Overlap", Conflict: "False NoConflict" });
+    const message = async (name: string): Promise<string> => (await get(name)).status?.conditions?.[0]?.message ?? "";
+    assert.match(await message("wrong"), /PodNetwork wrong: spec\.cidrs\[0\].*10\.50\.0\.1\/16/);
+    assert.match(await message("services"), /overlaps with the addresses of Services, 10\.96\.0\.0\/12/);
+    assert.match(await message("nodes"), /overlaps with the nodes' own network/);
+    assert.match(await message("pods"), /overlaps with the addresses of the default network's pods/);
+    await client.json({ method: "DELETE", path: `${POD_NETWORKS}/wrong` });
+    await define("wrong", { vni: 5000, cidrs: ["10.50.0.0/16"] });
+    await says("wrong", { Ready: "True Served", Conflict: "False NoConflict" });
   });
 
   it("counts nodes that take part, with few writes while hundreds join", async () => {

@@ -5,7 +5,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { BlockError, blockObjects } from "../../../src/blocks/index.ts";
 import { claimObjects, Claims, sweepClaims } from "../../../src/claims/index.ts";
-import { connect, createObject, type KubeClient, listObjects, NODES, podsOf } from "../../../src/kube/index.ts";
+import {
+  connect,
+  createObject,
+  getObject,
+  type KubeClient,
+  listObjects,
+  NODES,
+  podsOf,
+} from "../../../src/kube/index.ts";
 import { type ApiServer, startApiServer } from "../../../src/lab/api/index.ts";
 import {
   API_VERSION,
@@ -114,5 +122,21 @@ describe("claims through an API server", function () {
     const before = String(Number(block.resourceVersion) - 1);
     await reading.delete(block.name, block.uid, before);
     assert.ok((await blocks("green")).some(({ name }) => name === block.name));
+  });
+
+  it("say of a claim with an unusable value that it is invalid, until somebody makes it right", async () => {
+    await make("unusable", "green", { ips: ["10.1.0.300"] });
+    const asks = () => on("n1", "green").forPod({ namespace: "default", podName: "db-on-n1", claimName: "unusable" });
+    const ready = async () => {
+      const object = await getObject(client, collection, "unusable");
+      const { conditions = [] } = (object as { status?: { conditions?: Record<string, string>[] } }).status ?? {};
+      return conditions.map(({ type, status, reason, message }) => `${type} ${status} ${reason} ${message}`).join();
+    };
+    await assert.rejects(asks(), /IPClaim default\/unusable: spec\.ips\[0\]/);
+    assert.match(await ready(), /^Ready False Invalid IPClaim default\/unusable: spec\.ips\[0\].*10\.1\.0\.300/);
+    await remove(`${collection}/unusable`);
+    await make("unusable", "green", { ips: ["10.1.0.30"] });
+    assert.deepEqual((await asks())?.ips.includes("10.1.0.30"), true);
+    assert.match(await ready(), /^Ready True Held /);
   });
 });
