@@ -14,7 +14,7 @@ import { Task } from "../task/index.ts";
 import type { DataPath, DataPathListener, MakeDataPath } from "./data-path.ts";
 import { DirectWays } from "./direct-ways.ts";
 import type { NodeFirewall } from "./firewall.ts";
-import type { Inputs, NodeChanges } from "./inputs.ts";
+import { type Inputs, type NodeChanges, sameBesideOurWord } from "./inputs.ts";
 import { familyInUse, localChanges, publishedIp, resolveLocal } from "./local.ts";
 import { lookAt } from "./machine.ts";
 import type { Metrics } from "./metrics.ts";
@@ -109,7 +109,9 @@ export class PodNetwork {
 
   /** New inputs; `live` when they are the API server's. @param changes of the Nodes since the last call */
   update(inputs: Inputs, live: boolean, changes: NodeChanges): void {
-    const others = this.#inputs?.own === inputs.own && this.#live === live && this.#peers.chosen;
+    const before = this.#inputs?.own;
+    const others =
+      before !== undefined && sameBesideOurWord(before, inputs.own) && this.#live === live && this.#peers.chosen;
     this.#inputs = inputs;
     this.#live = live;
     this.#peers.note(changes);
