@@ -12,11 +12,11 @@
  */
 import { derivedMac } from "../addr/index.ts";
 import {
-  type BridgePort,
   type BridgeSettings,
   type Link,
   NetlinkError,
   type Operation,
+  type PortSettings,
   type Rtnl,
 } from "../netlink/index.ts";
 import { type Birthplace, DeviceConflict, deviceAlias, deviceOf, ensureDevice } from "../overlay/index.ts";
@@ -31,7 +31,7 @@ const MAX_SEEN = 1_024;
 const SETTINGS: Required<BridgeSettings> = { mcastSnooping: false, linkLocalLearning: false, fdbMaxLearned: MAX_SEEN };
 
 /** The VXLAN device as a port. */
-export const tunnelPort = ({ broadcast }: Pick<BridgedNetwork, "broadcast">): Required<BridgePort> => ({
+export const tunnelPort = ({ broadcast }: Pick<BridgedNetwork, "broadcast">): PortSettings => ({
   learning: false,
   unicastFlood: false,
   mcastFlood: broadcast === "Replicate",
@@ -43,7 +43,7 @@ export const tunnelPort = ({ broadcast }: Pick<BridgedNetwork, "broadcast">): Re
 });
 
 /** Settings that differ from what is wanted; one that this kernel does not show it does not know. */
-function differences<T extends object>(wanted: Required<T>, actual: T | undefined): Partial<T> {
+function differences<T extends object>(wanted: Required<T>, actual: Partial<T> | undefined): Partial<T> {
   const keys = Object.keys(wanted) as (keyof T)[];
   const differing = keys.filter((key) => !actual || (actual[key] !== undefined && actual[key] !== wanted[key]));
   return Object.fromEntries(differing.map((key) => [key, wanted[key]])) as Partial<T>;
@@ -52,12 +52,14 @@ function differences<T extends object>(wanted: Required<T>, actual: T | undefine
 const isEmpty = (object: object): boolean => Object.keys(object).length === 0;
 
 /** What makes a device the port that it should be; nothing when it is. `up`: it is to be up in the end. */
-export function planPort(link: Link, bridge: number, wanted: Required<BridgePort>): Operation[] {
+export function planPort(link: Link, bridge: number, wanted: PortSettings): Operation[] {
   const { index } = link;
   const set = (change: object): Operation => ({ op: "set", kind: "link", link: { index, ...change } });
   if (link.master !== bridge)
     return [set({ up: false }), set({ master: bridge }), set({ port: wanted }), set({ up: true })];
-  const port = differences(wanted, link.port);
+  // Without a carrier the kernel has every port disabled, and enables it when there is one.
+  const isStopped = link.up && link.lowerUp && link.port?.forwarding === false;
+  const port = { ...differences<PortSettings>(wanted, link.port), ...(isStopped && { forwarding: true }) };
   return [...(isEmpty(port) ? [] : [set({ port })]), ...(link.up ? [] : [set({ up: true })])];
 }
 

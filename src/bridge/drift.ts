@@ -1,5 +1,5 @@
 /** Whether a notification speaks against what we believe, as in the overlay: the echo of our own work does not. */
-import type { BridgePort, Link, NetlinkEvent } from "../netlink/index.ts";
+import type { BridgePort, Link, NetlinkEvent, PortSettings } from "../netlink/index.ts";
 import { WHOLE } from "../overlay/index.ts";
 import { POD_PORT } from "../pod/index.ts";
 import { bridgeFdbEntry, type Devices, fdbEntry, neighbourEntry } from "./actual.ts";
@@ -95,7 +95,11 @@ function portDoubt(
   const isTunnelPort = ifindex === devices.vxlan;
   if (name === undefined || !(isTunnelPort || ports.has(name))) return undefined;
   const wanted = isTunnelPort ? tunnelPort(local) : POD_PORT;
-  const keys = Object.keys(wanted) as (keyof BridgePort)[];
-  const right = !gone && port && keys.every((key) => port[key] === undefined || port[key] === wanted[key]);
+  const keys = Object.keys(wanted) as (keyof PortSettings)[];
+  const right =
+    !gone &&
+    port &&
+    port.forwarding !== false &&
+    keys.every((key) => port[key] === undefined || port[key] === wanted[key]);
   return right ? undefined : isTunnelPort ? WHOLE : `port ${name}`;
 }

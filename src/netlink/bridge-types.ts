@@ -29,7 +29,12 @@ export interface BridgePort {
   locked: boolean;
   /** An unknown source address becomes a locked FDB entry, which is announced (Linux 6.2); absent in older kernels. */
   mab?: boolean;
+  /** Frames pass at all: the kernel's own doing while the port has a carrier and there is no spanning tree. Only `true` can be set. */
+  forwarding?: boolean;
 }
+
+/** What is decided for a port. */
+export type PortSettings = Required<Omit<BridgePort, "forwarding">>;
 
 /** An FDB entry of a bridge: behind which port an address is. */
 export interface BridgeFdbEntry {

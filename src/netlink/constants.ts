@@ -94,6 +94,7 @@ export const IFLA_BR = { MCAST_SNOOPING: 23, MULTI_BOOLOPT: 46, FDB_MAX_LEARNED:
 export const BR_BOOLOPT_NO_LL_LEARN = 1 << 0;
 /** Settings of a bridge's port (linux/if_link.h IFLA_BRPORT_*). */
 export const IFLA_BRPORT = {
+  STATE: 1,
   LEARNING: 8,
   UNICAST_FLOOD: 9,
   MCAST_FLOOD: 27,
@@ -103,6 +104,8 @@ export const IFLA_BRPORT = {
   LOCKED: 39,
   MAB: 40,
 } as const;
+/** BR_STATE_FORWARDING (linux/if_bridge.h). */
+export const BR_STATE_FORWARDING = 3;
 
 export const IFA = { ADDRESS: 1, LOCAL: 2, FLAGS: 8 } as const;
 export const IFA_F = { NODAD: 0x02, DADFAILED: 0x08, TENTATIVE: 0x40, PERMANENT: 0x80, NOPREFIXROUTE: 0x200 } as const;

@@ -8,7 +8,7 @@ import type { Family } from "../addr/index.ts";
 import type { BridgeFdbEntry, BridgePort, BridgeSettings } from "./bridge-types.ts";
 import type { NetlinkError } from "./errors.ts";
 
-export type { BridgeFdbEntry, BridgePort, BridgeSettings } from "./bridge-types.ts";
+export type { BridgeFdbEntry, BridgePort, BridgeSettings, PortSettings } from "./bridge-types.ts";
 
 /** Route protocol number that marks routes as Skylane's (rtnetlink(7), rtm_protocol; free in iproute2's rt_protos). */
 export const ROUTE_PROTOCOL = 83;

@@ -4,7 +4,7 @@
  * is a port of the network's bridge, and is one, with all its settings, before it goes up: no frame ever passes an open port.
  */
 import { addressBits, familyOf, linkLocalOf } from "../addr/index.ts";
-import type { BridgePort, Operation } from "../netlink/index.ts";
+import type { PortSettings, Operation } from "../netlink/index.ts";
 import { type EndPlan, SCOPE_LINK } from "./plan.ts";
 import type { PodBridge } from "./types.ts";
 
@@ -12,7 +12,7 @@ import type { PodBridge } from "./types.ts";
  * A pod's host end as a port. It is locked (Linux 5.16): only frames whose source address is known to be behind it come in. An
  * unknown one is announced (MAB, Linux 6.2), which for its own sake wants `learning` on.
  */
-export const POD_PORT: Required<BridgePort> = {
+export const POD_PORT: PortSettings = {
   learning: true,
   unicastFlood: false,
   mcastFlood: true,

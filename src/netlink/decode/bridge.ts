@@ -1,5 +1,5 @@
 /** Settings of bridges and of their ports out of the kernel's attributes. */
-import { BR_BOOLOPT_NO_LL_LEARN, IFLA, IFLA_BR, IFLA_BRPORT } from "../constants.ts";
+import { BR_BOOLOPT_NO_LL_LEARN, BR_STATE_FORWARDING, IFLA, IFLA_BR, IFLA_BRPORT } from "../constants.ts";
 import type { BridgePort, BridgeSettings } from "../types.ts";
 import { eachAttribute, u8, u32, u32At } from "./attributes.ts";
 
@@ -24,7 +24,7 @@ const KEYS: ReadonlyMap<number, keyof BridgePort> = new Map([
   [IFLA_BRPORT.LOCKED, "locked"],
   [IFLA_BRPORT.MAB, "mab"],
 ]);
-const WANTED: ReadonlySet<number> = new Set(KEYS.keys());
+const WANTED: ReadonlySet<number> = new Set([...KEYS.keys(), IFLA_BRPORT.STATE]);
 
 /** Settings that the kernel does not know are off. @throws MalformedMessage */
 export function portSettings(data: Buffer): BridgePort {
@@ -37,7 +37,12 @@ export function portSettings(data: Buffer): BridgePort {
     isolated: false,
     locked: false,
   };
-  eachAttribute(data, 0, (type, value) => void (port[KEYS.get(type) as keyof BridgePort] = u8(value) !== 0), WANTED);
+  const take = (type: number, value: Buffer): void => {
+    const key = KEYS.get(type);
+    if (key === undefined) port.forwarding = u8(value) === BR_STATE_FORWARDING;
+    else port[key] = u8(value) !== 0;
+  };
+  eachAttribute(data, 0, take, WANTED);
   return port;
 }
 

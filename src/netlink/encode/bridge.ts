@@ -1,10 +1,10 @@
 /** Settings of bridges and of their ports as attributes (linux/if_link.h IFLA_BR_*, IFLA_BRPORT_*). */
-import { BR_BOOLOPT_NO_LL_LEARN, IFLA_BR, IFLA_BRPORT } from "../constants.ts";
-import type { BridgePort, BridgeSettings } from "../types.ts";
+import { BR_BOOLOPT_NO_LL_LEARN, BR_STATE_FORWARDING, IFLA_BR, IFLA_BRPORT } from "../constants.ts";
+import type { BridgePort, BridgeSettings, PortSettings } from "../types.ts";
 import type { MessageWriter } from "../writer.ts";
 
 /** The attribute of each setting of a port. */
-export const PORT_ATTRIBUTES: Readonly<Record<keyof BridgePort, number>> = {
+export const PORT_ATTRIBUTES: Readonly<Record<keyof PortSettings, number>> = {
   learning: IFLA_BRPORT.LEARNING,
   unicastFlood: IFLA_BRPORT.UNICAST_FLOOD,
   mcastFlood: IFLA_BRPORT.MCAST_FLOOD,
@@ -31,7 +31,8 @@ export function bridgeSettings(w: MessageWriter, settings: Partial<BridgeSetting
 
 /** The settings of a port that are given. */
 export function portSettings(w: MessageWriter, port: Partial<BridgePort>): void {
-  for (const key of Object.keys(PORT_ATTRIBUTES) as (keyof BridgePort)[]) {
+  if (port.forwarding) w.attributeU8(IFLA_BRPORT.STATE, BR_STATE_FORWARDING);
+  for (const key of Object.keys(PORT_ATTRIBUTES) as (keyof PortSettings)[]) {
     const value = port[key];
     if (value !== undefined) w.attributeU8(PORT_ATTRIBUTES[key], value ? 1 : 0);
   }
