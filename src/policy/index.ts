@@ -5,7 +5,7 @@
  *   model.replace({ pods, namespaces, nodes, policies })   what lists of the API say; policies by readNetworkPolicy and readClusterNetworkPolicy
  *   run nft with renderTable(model.ruleset)                at start, and whenever the table is not as it should be
  *   const { rules, revocations } = model.change({ pods: { set: [pod] } })
- *   run nft with renderChange(rules)                       one transaction, "" where nothing changes
+ *   run nft with renderChange(model.ruleset, rules)        one transaction, "" where nothing changes
  *   judge connections of `revocations` by passes(model.ruleset, packet), and end those that do not pass
  *   verdictOf(world, packet)                               why, for people
  */

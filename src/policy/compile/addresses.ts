@@ -6,7 +6,6 @@ import type { Identity } from "./identities.ts";
 /** A pod that policies can select, as the compiler keeps it: what it is, is its identity's to say. */
 export interface PodRecord {
   readonly kind: "pod";
-  readonly namespace: string;
   readonly ips: readonly string[];
   /** It is on this node. */
   readonly local: boolean;

@@ -15,7 +15,7 @@ import {
   type PodsAtom,
   type PortNameAtom,
 } from "./atoms.ts";
-import { Identities, type Identity } from "./identities.ts";
+import { Identities, type Identity, identityKey } from "./identities.ts";
 
 export const NO_ATOMS: ReadonlySet<Atom> = new Set();
 
@@ -29,6 +29,8 @@ export class Answers {
   #dirtyIps = new Set<string>();
   #dirtyIdentities = new Set<Identity>();
   #newAtoms: Atom[] = [];
+  /** Sets of atoms by the set that they come from and the atom that is more or less: tens of thousands of identities share some hundreds. */
+  #toggles = new Map<ReadonlySet<Atom>, Map<Atom, ReadonlySet<Atom>>>();
   #blocksChanged = false;
 
   setNamespace(name: string, namespace: Namespace | undefined): void {
@@ -52,13 +54,15 @@ export class Answers {
     this.#dirty(record.ips);
   }
 
-  /** What a pod is by now, and what it was; undefined where policies cannot select it. */
+  /** What a pod is by now, and what it was; undefined where policies cannot select it, and where nothing changes. */
   setPod(
     key: string,
     pod: Pod | undefined,
     local: boolean,
   ): { before: PodRecord | undefined; after: PodRecord | undefined } {
     const before = this.pods.get(key);
+    if (before && pod && isSelectable(pod) && isSamePod(before, pod, local))
+      return { before: undefined, after: undefined };
     if (before) {
       this.pods.delete(key);
       this.addresses.remove(before);
@@ -67,7 +71,7 @@ export class Answers {
     }
     if (!pod || !isSelectable(pod)) return { before, after: undefined };
     const { identity, isNew } = this.identities.of(pod);
-    const after: PodRecord = { kind: "pod", namespace: pod.namespace, ips: pod.ips, local, identity };
+    const after: PodRecord = { kind: "pod", ips: pod.ips, local, identity };
     this.identities.add(after);
     if (isNew) {
       for (const atom of this.atoms.of("pods")) this.#hold(atom, identity);
@@ -93,6 +97,7 @@ export class Answers {
     this.#newAtoms = [];
     for (const identity of this.#dirtyIdentities) for (const { ips } of identity.pods) this.#dirty(ips);
     this.#dirtyIdentities = new Set();
+    this.#toggles = new Map();
   }
 
   /** Whether the blocks in use are other ones than when this was last asked. */
@@ -155,20 +160,32 @@ export class Answers {
 
   #hold(atom: PodsAtom | PortNameAtom, identity: Identity, holds = holdsFor(atom, identity)): void {
     if (holds === identity.atoms.has(atom)) return;
-    identity.atoms = toggled(identity.atoms, atom, holds);
+    identity.atoms = this.#toggled(identity.atoms, atom, holds);
     this.#dirtyIdentities.add(identity);
   }
 
   #holdNode(atom: NodesAtom, node: NodeRecord, holds = selects(atom.nodes, node.labels)): void {
     if (holds === node.atoms.has(atom)) return;
-    node.atoms = toggled(node.atoms, atom, holds);
+    node.atoms = this.#toggled(node.atoms, atom, holds);
     this.#dirty(node.ips);
+  }
+
+  #toggled(atoms: ReadonlySet<Atom>, atom: Atom, holds: boolean): ReadonlySet<Atom> {
+    let by = this.#toggles.get(atoms);
+    if (!by) this.#toggles.set(atoms, (by = new Map()));
+    let after = by.get(atom);
+    if (!after) {
+      const left = holds ? [...atoms, atom] : [...atoms].filter((one) => one !== atom);
+      after = left.length === 0 ? NO_ATOMS : new Set(left);
+      by.set(atom, after);
+    }
+    return after;
   }
 }
 
-/** A set with an atom more or less. */
-function toggled(atoms: ReadonlySet<Atom>, atom: Atom, holds: boolean): ReadonlySet<Atom> {
-  if (holds) return new Set([...atoms, atom]);
-  const left = [...atoms].filter((one) => one !== atom);
-  return left.length === 0 ? NO_ATOMS : new Set(left);
-}
+/** Whether nothing has changed that policies could know: lists say most of what they say again and again. */
+const isSamePod = (before: PodRecord, pod: Pod, local: boolean): boolean =>
+  before.local === local &&
+  before.identity.key === identityKey(pod) &&
+  before.ips.length === pod.ips.length &&
+  before.ips.every((ip, i) => ip === pod.ips[i]);

@@ -58,6 +58,12 @@ export class Classes {
     return found;
   }
 
+  /** A class that is there is had by one more address. */
+  again(one: AddressClass): AddressClass {
+    if (one !== NOBODY) one.refs++;
+    return one;
+  }
+
   release(one: AddressClass): void {
     if (one !== NOBODY) one.refs--;
   }

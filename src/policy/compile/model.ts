@@ -5,6 +5,7 @@
  * which is one element of one map and, where the class is new, some in the maps of the profiles that ask about it. Only what makes or ends a profile,
  * a policy that selects pods of this node, changes chains. Policies that select no pod here are not compiled at all.
  */
+import { isDeepStrictEqual } from "node:util";
 import { cidrOf, type Family, FAMILIES, familyOf } from "../../addr/index.ts";
 import { selects } from "../semantics/selector.ts";
 import { type ClusterNode, keyOf, type Namespace, type Pod, type Policy, policyKeyOf } from "../semantics/types.ts";
@@ -12,9 +13,10 @@ import type { PodRecord } from "./addresses.ts";
 import { Answers, NO_ATOMS } from "./answers.ts";
 import type { Atom } from "./atoms.ts";
 import { Blocks, type Interval } from "./blocks.ts";
-import { type AddressClass, Classes } from "./classes.ts";
+import { type AddressClass, Classes, NOBODY } from "./classes.ts";
 import { losesBy } from "./decide.ts";
 import type { Identity } from "./identities.ts";
+import type { Profile } from "./profile.ts";
 import { Profiles, type ProfileSwap } from "./profiles.ts";
 import { Ruleset, type RulesetChange } from "./ruleset.ts";
 import { Subjects } from "./subjects.ts";
@@ -48,10 +50,10 @@ export class PolicyModel {
   readonly #blocks = new Blocks();
   readonly #subjects = new Subjects();
   readonly #profiles: Profiles;
-  /** Of the change under way: pods here, and addresses of pods that were, whose profiles may be other ones; classes that addresses had. */
+  /** Of the change under way: pods here, and addresses of pods that were, whose profiles may be other ones; classes that identities have. */
   #reassigned = new Set<PodRecord>();
   #goneLocals: string[] = [];
-  #released: AddressClass[] = [];
+  #found = new Map<Identity, Map<readonly Atom[], AddressClass>>();
 
   /**
    * @param node name of the node whose pods the rules are for
@@ -95,8 +97,9 @@ export class PolicyModel {
     policies?: readonly Policy[];
   }): Change {
     const missing = <T>(known: Iterable<string>, there: readonly T[], key: (one: T) => string): string[] => {
-      const keys = new Set(there.map(key));
-      return [...known].filter((one) => !keys.has(one));
+      const left = new Set(known);
+      if (left.size > 0) for (const one of there) left.delete(key(one));
+      return [...left];
     };
     const name = (one: { name: string }): string => one.name;
     const { pods, namespaces, nodes, policies } = all;
@@ -135,10 +138,8 @@ export class PolicyModel {
     const dirty = this.#answers.takeDirty();
     if (this.#answers.takeBlocksChanged()) this.#cutBlocks(dirty);
     for (const ip of dirty) this.#classify(ip);
-    this.#enter();
-    const revocations = this.#revocations(swaps);
+    const revocations = this.#revocations(swaps, this.#enter());
     for (const profile of retired) profile.remove();
-    for (const one of this.#released) this.#classes.release(one);
     for (const gone of this.#classes.sweep()) for (const profile of this.#profiles.all()) profile.enter(gone, false);
     this.#answers.atoms.forget(goneAtoms);
     this.#settle();
@@ -147,6 +148,7 @@ export class PolicyModel {
 
   #setNamespace(name: string, namespace: Namespace | undefined): void {
     const { namespaces, identities } = this.#answers;
+    if (isDeepStrictEqual(namespaces.get(name), namespace)) return;
     const audit = namespaces.get(name)?.audit ?? false;
     this.#answers.setNamespace(name, namespace);
     if (audit !== (namespace?.audit ?? false)) for (const { given } of this.#subjects.in(name)) this.#setPolicy(given);
@@ -161,9 +163,10 @@ export class PolicyModel {
 
   #setPolicy(policy: Policy): void {
     const before = this.#subjects.get(policyKeyOf(policy));
+    const { namespace } = policy.subject;
+    const audit = namespace !== undefined && (this.#answers.namespaces.get(namespace)?.audit ?? false);
+    if (before && before.policy.audit === (policy.audit || audit) && isDeepStrictEqual(before.given, policy)) return;
     this.#concern(before?.policy);
-    const { subject } = policy;
-    const audit = subject.namespace !== undefined && (this.#answers.namespaces.get(subject.namespace)?.audit ?? false);
     this.#concern(this.#subjects.set(policy, audit).policy);
   }
 
@@ -215,72 +218,103 @@ export class PolicyModel {
       const left = new Set(this.ruleset.maps.get(map)?.elements.keys());
       for (const { range, atoms } of this.#blocks.ranges(family)) {
         left.delete(range);
-        this.#give(map, range, new Set(atoms), []);
+        this.#give(map, range, this.#classes.acquire(new Set(atoms), []));
       }
-      for (const range of left) this.#give(map, range, NO_ATOMS, []);
+      for (const range of left) this.#give(map, range, NOBODY);
     }
   }
 
   /** Gives an address its class. Whom nothing is known of but its address is in a block, or nobody. */
   #classify(ip: string): void {
     const { addresses } = this.#answers;
-    const pod = addresses.podAt(ip);
-    let own: ReadonlySet<Atom> = pod?.identity.atoms ?? NO_ATOMS;
+    const identity = addresses.podAt(ip)?.identity;
+    let own: ReadonlySet<Atom> = identity?.atoms ?? NO_ATOMS;
     for (const { atoms } of addresses.nodesAt(ip)) if (atoms.size > 0) own = new Set([...own, ...atoms]);
-    const blocks = own.size > 0 ? this.#blocks.at(ip) : [];
+    const blocks = own.size > 0 ? this.#blocks.at(ip) : NO_BLOCKS;
+    const like = own === identity?.atoms ? this.#likeIdentity(identity) : undefined;
+    const known = like?.get(blocks);
+    if (known) return this.#give(`peers${familyOf(ip)}`, ip, this.#classes.again(known));
     const asked = new Set<string>();
     for (const atom of own) if (atom.kind === "port") asked.add(atom.name);
-    const ports = asked.size > 0 ? (pod?.identity.ports.filter(({ name }) => asked.has(name)) ?? []) : [];
-    this.#give(`peers${familyOf(ip)}`, ip, blocks.length > 0 ? new Set([...own, ...blocks]) : own, ports);
+    const ports = asked.size > 0 ? (identity?.ports.filter(({ name }) => asked.has(name)) ?? []) : [];
+    const found = this.#classes.acquire(blocks.length > 0 ? new Set([...own, ...blocks]) : own, ports);
+    like?.set(blocks, found);
+    this.#give(`peers${familyOf(ip)}`, ip, found);
   }
 
-  /** Gives an element of a map the class of what holds for it. */
-  #give(map: string, key: string, atoms: ReadonlySet<Atom>, ports: Identity["ports"]): void {
-    const before = this.#classes.byId((this.ruleset.get(map, key) ?? 0) as number);
-    const after = this.#classes.acquire(atoms, ports);
-    this.#released.push(before);
+  /** The classes that pods of an identity were found to have, by the blocks that they are in. */
+  #likeIdentity(identity: Identity): Map<readonly Atom[], AddressClass> {
+    let found = this.#found.get(identity);
+    if (!found) this.#found.set(identity, (found = new Map()));
+    return found;
+  }
+
+  /** Gives an element of a map a class that was acquired for it. */
+  #give(map: string, key: string, after: AddressClass): void {
+    const before = this.ruleset.get(map, key);
+    if (before !== undefined) this.#classes.release(this.#classes.byId(before as number));
     this.ruleset.set(map, key, after.id === 0 ? undefined : after.id);
   }
 
-  /** Puts new classes into the maps of profiles, and all classes into those of new profiles. */
-  #enter(): void {
+  /** Puts all classes into the maps of new profiles, and new classes into those of the others. Returns the new ones. */
+  #enter(): Set<Profile> {
     const created = new Set(this.#profiles.takeCreated());
     const classes = this.#classes.takeCreated();
+    const all = [...this.#classes.all()];
     for (const profile of this.#profiles.all())
-      for (const one of created.has(profile) ? this.#classes.all() : classes) profile.enter(one, true);
+      if (created.has(profile)) profile.install(all);
+      else for (const one of classes) profile.enter(one, true);
+    return created;
   }
 
-  #revocations(swaps: readonly ProfileSwap[]): Revocation[] {
+  /**
+   * Pods with other profiles may have lost anything. The others have lost something to peers whose class is another one, which is asked once
+   * for all peers with the same two classes. @param created profiles that are new: whoever has one has another one
+   */
+  #revocations(swaps: readonly ProfileSwap[], created: ReadonlySet<Profile>): Revocation[] {
     const anybody = new Set<string>();
-    for (const { ip, before, after } of swaps) if (after?.enforces && after !== before) anybody.add(ip);
-    const found = new Map<string, Revocation>();
-    for (const family of FAMILIES)
+    for (const { ip, after } of swaps) if (after?.enforces) anybody.add(ip);
+    // So much has changed that it was not written down.
+    if (this.ruleset.overflown)
+      for (const one of this.#profiles.all()) if (one.enforces) for (const ip of one.addresses) anybody.add(ip);
+    const found: Revocation[] = [...anybody].map((ip) => ({ ip, peer: undefined }));
+    const losing = new Map<AddressClass, Map<AddressClass, Profile[]>>();
+    const profiles = [...this.#profiles.all()].filter((one) => one.enforces && !created.has(one));
+    const losers = (was: AddressClass, is: AddressClass): Profile[] => {
+      let by = losing.get(was);
+      if (!by) losing.set(was, (by = new Map()));
+      let list = by.get(is);
+      if (!list) {
+        list = profiles.filter((one) => one.tells(was, is) && losesBy(one.decide(was), one.decide(is)));
+        by.set(is, list);
+      }
+      return list;
+    };
+    for (const family of profiles.length > 0 ? FAMILIES : [])
       for (const [peer, had] of this.ruleset.changed(`peers${family}`)) {
         const [was, is] = [this.#classAt(peer, had), this.#classAt(peer, this.ruleset.get(`peers${family}`, peer))];
         if (was === is) continue;
-        for (const profile of this.#profiles.all()) {
-          if (!profile.enforces || !(profile.knows(was) || profile.knows(is))) continue;
-          if (!losesBy(profile.decide(was), profile.decide(is))) continue;
-          for (const ip of profile.addresses)
-            if (familyOf(ip) === family && !anybody.has(ip)) found.set(`${ip} ${peer}`, { ip, peer });
-        }
+        for (const profile of losers(was, is))
+          for (const ip of profile.addresses) if (familyOf(ip) === family && !anybody.has(ip)) found.push({ ip, peer });
       }
-    return [...[...anybody].map((ip) => ({ ip, peer: undefined })), ...found.values()];
+    return found;
   }
 
   /** The class that an address has by its own element, or by the block that it is in. */
   #classAt(ip: string, own: unknown): AddressClass {
     if (typeof own === "number") return this.#classes.byId(own);
-    const atoms = new Set(this.#blocks.at(ip));
-    return { id: -1, key: "", refs: 0, atoms, ports: [] };
+    const atoms = this.#blocks.at(ip);
+    return atoms.length === 0 ? NOBODY : { id: -1, key: "", refs: 0, atoms: new Set(atoms), ports: [] };
   }
 
   #settle(): void {
     this.#reassigned = new Set();
     this.#goneLocals = [];
-    this.#released = [];
+    this.#found = new Map();
   }
 }
+
+const NO_BLOCKS: readonly Atom[] = [];
 
 const podName = (key: string): { namespace: string; name: string } => {
   const [namespace, name] = key.split("/") as [string, string];

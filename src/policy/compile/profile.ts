@@ -106,7 +106,7 @@ export class Profile {
   readonly #names: ReadonlySet<string>;
   readonly #decided = new Map<string, DecidedPorts>();
   readonly #audits = new Map<string, Outcome>();
-  readonly #fallback: DecidedPorts;
+  #fallback: DecidedPorts | undefined;
   readonly #chains = new Set<string>();
   readonly #shape: Pick<ProfileChain, "byPort" | "byClass" | "byPortAlone">;
 
@@ -140,15 +140,13 @@ export class Profile {
     });
     const withPorts = rules.some(({ stretches }) => stretches !== undefined);
     this.#shape = { byPort: withPorts && this.asks.size > 0, byClass: this.asks.size > 0, byPortAlone: withPorts };
-    this.#fallback = this.decide(NOBODY);
-    this.#install();
   }
 
-  /** Whether it says something else of a class than of everybody. */
-  knows({ atoms }: AddressClass): boolean {
-    const [few, many] = atoms.size < this.asks.size ? [atoms, this.asks] : [this.asks, atoms];
-    for (const atom of few) if (many.has(atom)) return true;
-    return false;
+  /** Whether it may say something else of one class than of another. */
+  tells(a: AddressClass, b: AddressClass): boolean {
+    for (const atom of a.atoms) if (!b.atoms.has(atom) && this.asks.has(atom)) return true;
+    for (const atom of b.atoms) if (!a.atoms.has(atom) && this.asks.has(atom)) return true;
+    return this.#names.size > 0 && a.ports !== b.ports;
   }
 
   /** What it says of a class. */
@@ -172,11 +170,41 @@ export class Profile {
     return decided;
   }
 
+  /**
+   * Its chain and maps come. What it says of most classes it says of everybody who is not in its maps: where all pods may come in, each of
+   * some hundreds of classes of pods would have an element for it otherwise.
+   */
+  install(classes: readonly AddressClass[]): void {
+    const votes = new Map<DecidedPorts, number>();
+    for (const one of [NOBODY, ...classes]) {
+      const decided = this.decide(one);
+      votes.set(decided, (votes.get(decided) ?? 0) + 1);
+    }
+    let most = 0;
+    for (const [decided, count] of votes)
+      if (count > most) {
+        most = count;
+        this.#fallback = decided;
+      }
+    const { rest, ranges } = this.#fallback as DecidedPorts;
+    const { byPort, byClass, byPortAlone } = this.#shape;
+    for (const { outcome, action } of this.#rules) if (action !== "Pass") this.#lead(outcome);
+    this.#lead(this.#around.isolated);
+    if (byPort) this.#ruleset.addMap(`${this.name}_port`, { kind: "ports" });
+    if (byClass) this.#ruleset.addMap(`${this.name}_class`, { kind: "classes" });
+    if (byPortAlone) this.#ruleset.addMap(`${this.name}_all`, { kind: "all" });
+    for (const { protocol, first, last, outcome } of ranges)
+      this.#ruleset.set(`${this.name}_all`, `${protocol} ${first} ${last}`, outcome.chain);
+    const chain = { place: this.place, ...this.#shape, fallback: rest, enforces: this.enforces };
+    this.#ruleset.addChain(this.name, { kind: "profile", ...chain });
+    this.enter(NOBODY, true);
+    for (const one of classes) this.enter(one, true);
+  }
+
   /** Puts a class that came, or takes one that went, into or out of the maps. */
   enter(one: AddressClass, there: boolean): void {
-    if (!this.knows(one)) return;
     const decided = this.decide(one);
-    if (sameDecision(decided, this.#fallback)) return;
+    if (sameDecision(decided, this.#fallback as DecidedPorts)) return;
     const { rest, ranges } = decided;
     this.#ruleset.set(`${this.name}_class`, String(one.id), there ? rest.chain : undefined);
     for (const { protocol, first, last, outcome } of ranges)
@@ -195,24 +223,6 @@ export class Profile {
     if (byClass) this.#ruleset.removeMap(`${this.name}_class`);
     if (byPortAlone) this.#ruleset.removeMap(`${this.name}_all`);
     for (const chain of this.#chains) this.#outcomes.leave(chain);
-  }
-
-  #install(): void {
-    const { byPort, byClass, byPortAlone } = this.#shape;
-    for (const { outcome, action } of this.#rules) if (action !== "Pass") this.#lead(outcome);
-    this.#lead(this.#around.isolated);
-    if (byPort) this.#ruleset.addMap(`${this.name}_port`, { kind: "ports" });
-    if (byClass) this.#ruleset.addMap(`${this.name}_class`, { kind: "classes" });
-    if (byPortAlone) this.#ruleset.addMap(`${this.name}_all`, { kind: "all" });
-    for (const { protocol, first, last, outcome } of this.#fallback.ranges)
-      this.#ruleset.set(`${this.name}_all`, `${protocol} ${first} ${last}`, outcome.chain);
-    this.#ruleset.addChain(this.name, {
-      kind: "profile",
-      place: this.place,
-      ...this.#shape,
-      fallback: this.#fallback.rest,
-      enforces: this.enforces,
-    });
   }
 
   /** Has an outcome's chain there, once. */

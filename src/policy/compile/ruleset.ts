@@ -80,6 +80,8 @@ export interface MapChange {
 
 /** What is different between two states of the rules. */
 export interface RulesetChange {
+  /** So much differs that it was not written down: the table is put in place whole. */
+  whole: boolean;
   /** Nothing but elements of maps that are there differs. */
   elementsOnly: boolean;
   newMaps: [name: string, MapSpec][];
@@ -96,12 +98,18 @@ export const FIXED_MAPS: readonly [string, MapSpec][] = ([4, 6] as const).flatMa
   ...PLACES.map((place): [string, MapSpec] => [`${place}${family}`, { kind: "pods", family, place }]),
 ]);
 
+/** Changes of elements that are worth being told of one by one; what is more is quicker written whole. */
+const MOST_CHANGES = 50_000;
+
 /** All maps and chains, and what has changed since it was last asked. */
 export class Ruleset {
   readonly maps = new Map<string, ElementsOfMap>();
   readonly chains = new Map<string, Chain>();
   /** Of keys that changed, what they had before; undefined: nothing. */
   readonly #before = new Map<string, Map<string, Value | undefined>>();
+  /** Elements written down, and whether they were too many. */
+  #written = 0;
+  overflown = false;
   readonly #newMaps = new Set<string>();
   readonly #newChains = new Set<string>();
   readonly #goneMaps: string[] = [];
@@ -138,11 +146,20 @@ export class Ruleset {
     const { elements } = this.maps.get(map) as ElementsOfMap;
     const had = elements.get(key);
     if (had === value) return;
-    let before = this.#before.get(map);
-    if (!before) this.#before.set(map, (before = new Map()));
-    if (!before.has(key)) before.set(key, had);
     if (value === undefined) elements.delete(key);
     else elements.set(key, value);
+    if (this.overflown) return;
+    let before = this.#before.get(map);
+    if (!before) this.#before.set(map, (before = new Map()));
+    if (!before.has(key)) {
+      before.set(key, had);
+      if (++this.#written > MOST_CHANGES) this.#overflow();
+    }
+  }
+
+  #overflow(): void {
+    this.overflown = true;
+    this.#before.clear();
   }
 
   get(map: string, key: string): Value | undefined {
@@ -169,6 +186,7 @@ export class Ruleset {
       if (change.come.length + change.gone.length > 0) maps.push(change);
     }
     const change: RulesetChange = {
+      whole: this.overflown,
       elementsOnly: false,
       newMaps: [...this.#newMaps].map((name) => [name, (this.maps.get(name) as ElementsOfMap).spec]),
       newChains: [...this.#newChains].map((name) => [name, this.chains.get(name) as Chain]),
@@ -177,8 +195,11 @@ export class Ruleset {
       goneChains: this.#goneChains.splice(0),
     };
     const { newMaps, newChains, goneMaps, goneChains } = change;
-    change.elementsOnly = [newMaps, newChains, goneMaps, goneChains].every(({ length }) => length === 0);
+    change.elementsOnly =
+      !change.whole && [newMaps, newChains, goneMaps, goneChains].every(({ length }) => length === 0);
     this.#before.clear();
+    this.#written = 0;
+    this.overflown = false;
     this.#newMaps.clear();
     this.#newChains.clear();
     return change;

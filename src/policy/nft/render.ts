@@ -16,6 +16,7 @@ import { POD_LINK_GROUP } from "../../netlink/index.ts";
 import type {
   Chain,
   ElementsOfMap,
+  MapChange,
   MapSpec,
   Outcome,
   ProfileChain,
@@ -264,18 +265,34 @@ export function renderTable({ maps, chains }: Ruleset, options: RenderOptions = 
   for (const [name, rules] of own) lines.push(chainText(name, "", rules));
   for (const [name, head, rules] of fixedChains()) lines.push(chainText(name, head, rules));
   lines.push("}");
-  for (const [name, { spec, elements: all }] of declared)
-    for (const line of elements(
-      all,
-      (key, value) => elementText(spec, key, value),
-      (text) => `add element ${table} ${name} { ${text} }`,
-    ))
-      lines.push(line);
+  for (const [name, { spec, elements: all }] of declared.sort(([, a], [, b]) => manyLast(a.spec, b.spec)))
+    lines.push(...added(name, spec, all));
   return `${lines.join("\n")}\n`;
 }
 
-/** A change as one transaction on the table that is there. */
-export function renderChange(change: RulesetChange, options: RenderOptions = {}): string {
+/**
+ * The kernel looks for what a message refers to among all that came before it in the transaction: a hundred thousand elements before the
+ * last message of a few hundred maps cost ten seconds, and behind it nothing.
+ */
+const manyLast = (a: MapSpec, b: MapSpec): number => Number(a.kind === "peers") - Number(b.kind === "peers");
+
+const added = (map: string, spec: MapSpec, all: Iterable<[string, Value]>): Iterable<string> =>
+  elements(
+    all,
+    (key, value) => elementText(spec, key, value),
+    (text) => `add element inet ${POLICY_TABLE} ${map} { ${text} }`,
+  );
+
+const deleted = (map: string, spec: MapSpec, all: Iterable<[string, Value]>): Iterable<string> =>
+  elements(
+    all,
+    (key) => keyText(spec, key),
+    (text) => `delete element inet ${POLICY_TABLE} ${map} { ${text} }`,
+  );
+
+/** A change as one transaction on the table that is there; "" where nothing differs. */
+export function renderChange(ruleset: Ruleset, change: RulesetChange, options: RenderOptions = {}): string {
+  if (change.whole) return renderTable(ruleset, options);
   const table = `inet ${POLICY_TABLE}`;
   const lines: string[] = [];
   const own = change.newChains.flatMap(([name, chain]) => chainsOf(name, chain, options));
@@ -283,25 +300,15 @@ export function renderChange(change: RulesetChange, options: RenderOptions = {})
   for (const [name, spec] of change.newMaps)
     lines.push(`add ${kindOf(spec)} ${table} ${mapText(name, spec).replace(/^\w+ /, "")}`);
   for (const [name, rules] of own) for (const rule of rules) lines.push(`add rule ${table} ${name} ${rule}`);
-  for (const { map, spec, gone } of change.maps)
-    lines.push(
-      ...elements(
-        gone,
-        (key) => keyText(spec, key),
-        (text) => `delete element ${table} ${map} { ${text} }`,
-      ),
-    );
-  for (const { map, spec, come } of change.maps)
-    lines.push(
-      ...elements(
-        come,
-        (key, value) => elementText(spec, key, value),
-        (text) => `add element ${table} ${map} { ${text} }`,
-      ),
-    );
+  const [many, few] = [true, false].map((many) => change.maps.filter(({ spec }) => (spec.kind === "peers") === many));
+  for (const { map, spec, gone } of few as MapChange[]) lines.push(...deleted(map, spec, gone));
+  for (const { map, spec, come } of few as MapChange[]) lines.push(...added(map, spec, come));
+  // What nothing leads to any more goes, and what leads to others before those.
   const gone = change.goneChains.flatMap(([name, chain]) => chainsOf(name, chain, options).map(([one]) => one));
   for (const name of gone) lines.push(`flush chain ${table} ${name}`);
   for (const name of change.goneMaps) lines.push(`delete map ${table} ${name}`);
   for (const name of gone) lines.push(`delete chain ${table} ${name}`);
+  for (const { map, spec, gone, come } of many as MapChange[])
+    lines.push(...deleted(map, spec, gone), ...added(map, spec, come));
   return lines.length === 0 ? "" : `${lines.join("\n")}\n`;
 }

@@ -25,6 +25,10 @@ export interface Selector {
 
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
+/** Selectors that were made, since thousands of policies say the same; forgotten where too many are different. */
+const known = new Map<string, Selector>();
+const MOST_KNOWN = 10_000;
+
 /** A selector of requirements. */
 export function selectorOf(requirements: readonly Requirement[]): Selector {
   const keyed = requirements.map(({ label, operator, values }) => {
@@ -32,7 +36,16 @@ export function selectorOf(requirements: readonly Requirement[]): Selector {
     return { label, operator, values: sorted, key: JSON.stringify([label, operator, ...sorted]) };
   });
   const unique = [...new Map(keyed.map((one) => [one.key, one])).values()].sort((a, b) => compare(a.key, b.key));
-  return { key: unique.map(({ key }) => key).join(), requirements: unique };
+  const key = unique.map((one) => one.key).join();
+  const same = known.get(key);
+  if (same) return same;
+  const selector: Selector = {
+    key,
+    requirements: unique.map(({ label, operator, values }) => ({ label, operator, values })),
+  };
+  if (known.size >= MOST_KNOWN) known.clear();
+  known.set(key, selector);
+  return selector;
 }
 
 /** Selects everything. */

@@ -2,6 +2,7 @@
  * A node with pods in namespaces, the rules of a model in its kernel, and packets sent by hand through them: which arrive is noted where
  * they arrive, by a set of the receiver's own packet filter, and nothing answers.
  */
+import assert from "node:assert/strict";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { ipToBytes } from "../../../src/addr/index.ts";
 import { toolRunner } from "../../../src/nft/index.ts";
@@ -13,6 +14,8 @@ import { testNamespace, type TestNamespace } from "../support/netns.ts";
 
 const PROTOCOL = { TCP: 6, UDP: 17, SCTP: 132, other: 1 } as const;
 const SPORT = { first: 20_000, last: 60_000 } as const;
+/** Programs in namespaces use other ports than packets made by hand. */
+const LOCAL_PORTS = "ipv4.ip_local_port_range=61000 65000";
 const POD_GROUP = "0x534b";
 
 const familyOf = (ip: string): 4 | 6 => (ip.includes(":") ? 6 : 4);
@@ -84,8 +87,8 @@ interface End {
 }
 
 export interface PolicyNode {
-  /** Makes a pod with these addresses. */
-  pod(name: string, ips: readonly string[]): void;
+  /** Makes a pod with these addresses, which can also speak for itself. */
+  pod(name: string, ips: readonly string[]): TestNamespace;
   /** Runs nft on the node. */
   nft(text: string): Promise<void>;
   /** Which of some packets arrive. */
@@ -104,6 +107,7 @@ export function policyNode(own: readonly string[]): PolicyNode {
     "ipv4.conf.all.rp_filter=0",
     "ipv4.conf.default.rp_filter=0",
     "ipv6.conf.all.forwarding=1",
+    LOCAL_PORTS,
   ])
     ns.exec("sysctl", "-qw", `net.${setting}`);
 
@@ -124,7 +128,7 @@ export function policyNode(own: readonly string[]): PolicyNode {
     ns.exec("ip", "neigh", "replace", ip, "lladdr", mac, "dev", device, "nud", "permanent");
     ns.exec(
       "ip",
-      "-" + familyOf(ip),
+      `-${familyOf(ip)}`,
       "route",
       "replace",
       prefix,
@@ -151,6 +155,7 @@ export function policyNode(own: readonly string[]): PolicyNode {
     "nft",
     `table inet count {
        chain came { type filter hook prerouting priority -300; meta l4proto { tcp, udp } th sport ${SPORT.first}-${SPORT.last} counter; }
+       chain marked { type filter hook postrouting priority 301; meta l4proto { tcp, udp } th sport ${SPORT.first}-${SPORT.last} meta priority != 0:0 counter; }
        chain left { type filter hook postrouting priority 300; meta l4proto { tcp, udp } th sport ${SPORT.first}-${SPORT.last} counter; }
      }`,
   );
@@ -163,11 +168,11 @@ export function policyNode(own: readonly string[]): PolicyNode {
   };
   awaitLink(outside);
 
-  const counted = (): { came: number; left: number } => {
+  const counted = (): { came: number; left: number; marked: number } => {
     const rules = listed(ns, "count");
     const of = (chain: string): number =>
       rules.find(({ rule }) => rule?.chain === chain)?.rule?.expr.find(({ counter }) => counter)?.counter?.packets ?? 0;
-    return { came: of("came"), left: of("left") };
+    return { came: of("came"), left: of("left"), marked: of("marked") };
   };
   const run = toolRunner({ netns: ns.path });
 
@@ -182,11 +187,18 @@ export function policyNode(own: readonly string[]): PolicyNode {
       const device = `pod${ends.size}`;
       const end = link(pod, device, POD_GROUP);
       pod.exec("nft", notes("prerouting priority -300"));
+      pod.exec("sysctl", "-qw", `net.${LOCAL_PORTS}`);
       awaitLink(pod);
       for (const ip of ips) {
         lead(device, ip, ip, end.sender.mac);
         ends.set(ip, end);
+        const gateway = ip.includes(":") ? "fe80::1" : "169.254.1.1";
+        const bits = ip.includes(":") ? ["128", "nodad"] : ["32"];
+        pod.exec("ip", "addr", "add", `${ip}/${bits[0]}`, "dev", "eth0", ...bits.slice(1));
+        pod.exec("ip", "neigh", "replace", gateway, "lladdr", end.gateway, "dev", "eth0", "nud", "permanent");
+        pod.exec("ip", `-${familyOf(ip)}`, "route", "add", "default", "via", gateway, "dev", "eth0", "onlink");
       }
+      return pod;
     },
     nft: async (text) => {
       if (text !== "") await run("nft", ["-f", "-"], text);
@@ -234,6 +246,7 @@ export function policyNode(own: readonly string[]): PolicyNode {
       ).catch((error: unknown) => {
         throw new Error(last, { cause: error });
       });
+      assert.equal(counted().marked, 0, "packets that keep the class of an address as their priority");
       return ports.map(({ port }) => seen.has(port));
     },
   };

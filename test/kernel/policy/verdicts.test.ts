@@ -66,14 +66,14 @@ describe("network policies in a real kernel", () => {
       fc.asyncProperty(world, fc.array(change, { minLength: 3, maxLength: 5 }), async (start, changes) => {
         const model = new PolicyModel(NODE, POD_CIDRS);
         await node.nft(renderTable(model.ruleset));
-        await node.nft(renderChange(model.replace(start).rules));
+        await node.nft(renderChange(model.ruleset, model.replace(start).rules));
         let now = start;
         for (const one of changes) {
           now = changed(now, one);
-          await node.nft(renderChange(model.change(one).rules));
+          await node.nft(renderChange(model.ruleset, model.change(one).rules));
         }
         await hold(node, now);
-        await node.nft(renderChange(model.replace({ policies: [] }).rules));
+        await node.nft(renderChange(model.ruleset, model.replace({ policies: [] }).rules));
         await hold(node, { ...now, policies: [] });
       }),
       { numRuns: 5, endOnFailure: true },

@@ -1,0 +1,217 @@
+import assert from "node:assert/strict";
+import { type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import {
+  LOG_GROUP,
+  nameOfOutcome,
+  outcomeOfPrefix,
+  type Packet,
+  PolicyModel,
+  readNetworkPolicy,
+  renderChange,
+  renderTable,
+} from "../../../src/policy/index.ts";
+import type { Pod, Policy } from "../../../src/policy/semantics/types.ts";
+import { eventually } from "../../support/eventually.ts";
+import type { TestNamespace } from "../support/netns.ts";
+import { LogListener } from "./nflog.ts";
+import { type PolicyNode, policyNode } from "./policy-node.ts";
+
+const HERE = "here";
+const SERVER = { 4: "10.0.0.1", 6: "fd00::1" } as const;
+const CLIENT = { 4: "10.0.0.3", 6: "fd00::3" } as const;
+const FAMILIES = [4, 6] as const;
+
+const pod = (name: string, ips: readonly string[]): Pod => ({
+  namespace: "shop",
+  name,
+  labels: { app: name },
+  ips,
+  ports: [],
+  node: HERE,
+  hostNetwork: false,
+  ended: false,
+});
+
+function policy(spec: object, audit = false, name = "p"): Policy {
+  const annotations = audit ? { "skylane.dev/policy-mode": "audit" } : {};
+  const { policy, faults } = readNetworkPolicy({ metadata: { namespace: "shop", name, annotations }, spec });
+  assert.deepEqual(faults, []);
+  assert.ok(policy);
+  return policy;
+}
+
+const OF_SERVER = { podSelector: { matchLabels: { app: "server" } } };
+const FROM_CLIENT = { from: [{ podSelector: { matchLabels: { app: "client" } } }], ports: [{ port: 8080 }] };
+
+/** Echoes lines, and says when it can. */
+const ECHO = (port: number): string => `
+  require("node:net").createServer((s) => { s.on("error", () => {}); s.pipe(s); }).listen({ port: ${port}, host: "::" }, () => console.log("ready"));
+`;
+/** Connects, and sends on each line that it is given; says what comes back. */
+const TALK = (host: string, port: number): string => `
+  const s = require("node:net").connect({ host: ${JSON.stringify(host)}, port: ${port} }, () => console.log("ready"));
+  s.on("error", (error) => console.log(error.code));
+  s.on("data", (data) => process.stdout.write(data));
+  process.stdin.pipe(s);
+`;
+
+class Program {
+  readonly #child: ChildProcess;
+  output = "";
+
+  constructor(ns: TestNamespace, text: string) {
+    this.#child = ns.spawn(process.execPath, ["-e", text], { stdio: ["pipe", "pipe", "inherit"] });
+    this.#child.stdout?.setEncoding("utf8").on("data", (data: string) => {
+      this.output += data;
+    });
+  }
+
+  says(text: string): Promise<unknown> {
+    return eventually(() => this.output.includes(text), { timeoutMs: 60_000, message: text });
+  }
+
+  tell(text: string): void {
+    this.#child.stdin?.write(text);
+  }
+
+  async end(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const ended = once(this.#child, "close");
+    this.#child.kill("SIGKILL");
+    await ended;
+  }
+}
+
+describe("connections under network policies", () => {
+  let node: PolicyNode;
+  let server: TestNamespace;
+  let client: TestNamespace;
+  let model: PolicyModel;
+  const programs: Program[] = [];
+
+  const start = async (ns: TestNamespace, text: string): Promise<Program> => {
+    const program = new Program(ns, text);
+    programs.push(program);
+    await program.says("ready");
+    return program;
+  };
+  const put = async (...policies: Policy[]): Promise<void> => {
+    await node.nft(renderChange(model.ruleset, model.replace({ policies }).rules));
+  };
+  const first = (more: Partial<Packet> = {}): Packet[] =>
+    FAMILIES.map((family) => ({
+      source: CLIENT[family],
+      destination: SERVER[family],
+      protocol: "TCP",
+      port: 8080,
+      ...more,
+    }));
+
+  before(async function () {
+    this.timeout(120_000);
+    node = policyNode(["172.30.0.1", "fd30::1"]);
+    server = node.pod("server", Object.values(SERVER));
+    client = node.pod("client", Object.values(CLIENT));
+    await Promise.all([start(server, ECHO(8080)), start(node.ns, ECHO(9090))]);
+  });
+
+  beforeEach(async () => {
+    model = new PolicyModel(HERE);
+    model.replace({
+      pods: [pod("server", Object.values(SERVER)), pod("client", Object.values(CLIENT))],
+      namespaces: [{ name: "shop", labels: {}, audit: false }],
+      nodes: [{ name: HERE, labels: {}, ips: ["172.30.0.1", "fd30::1"] }],
+    });
+    await node.nft(renderTable(model.ruleset));
+  });
+
+  after(async () => {
+    await Promise.all(programs.map((program) => program.end()));
+  });
+
+  it("go on by their replies, whatever the policies of the pod that answers", async () => {
+    await put(
+      policy({ ...OF_SERVER, policyTypes: ["Ingress", "Egress"], ingress: [FROM_CLIENT] }),
+      policy({ podSelector: {}, policyTypes: ["Ingress"] }, false, "deny"),
+    );
+    for (const family of FAMILIES) {
+      const talk = await start(client, TALK(SERVER[family], 8080));
+      talk.tell("hello\n");
+      await talk.says("hello");
+    }
+    assert.deepEqual(await node.arriving(first({ source: "10.0.0.1", destination: "10.0.0.3" }).slice(0, 1)), [false]);
+  });
+
+  it("that are established go on, new ones do not, when a policy comes that allows neither", async () => {
+    const talks = await Promise.all(FAMILIES.map((family) => start(client, TALK(SERVER[family], 8080))));
+    await put(policy(OF_SERVER));
+    assert.deepEqual(await node.arriving(first()), [false, false]);
+    for (const talk of talks) talk.tell("still here\n");
+    for (const talk of talks) await talk.says("still here");
+  });
+
+  it("do not begin in the middle where a pod has policies, in either direction, and do where it has none", async () => {
+    const ACK = 0x10;
+    const back = FAMILIES.map(
+      (family): Packet => ({ source: SERVER[family], destination: CLIENT[family], protocol: "TCP", port: 61_999 }),
+    );
+    assert.deepEqual(await node.arriving([...first(), ...back], ACK), [true, true, true, true]);
+    await put(policy({ ...OF_SERVER, policyTypes: ["Ingress", "Egress"], ingress: [FROM_CLIENT], egress: [{}] }));
+    assert.deepEqual(await node.arriving(first()), [true, true]);
+    assert.deepEqual(await node.arriving([...first(), ...back], ACK), [false, false, false, false]);
+  });
+
+  it("reach an isolated pod from its node, and the node from the pod", async () => {
+    await put(policy({ podSelector: {}, policyTypes: ["Ingress", "Egress"] }));
+    assert.deepEqual(await node.arriving(first()), [false, false]);
+    for (const family of FAMILIES) {
+      const probe = await start(node.ns, TALK(SERVER[family], 8080));
+      probe.tell("probe\n");
+      await probe.says("probe");
+    }
+    for (const ip of ["172.30.0.1", "fd30::1"]) {
+      const talk = await start(server, TALK(ip, 9090));
+      talk.tell("own node\n");
+      await talk.says("own node");
+    }
+  });
+
+  it("are counted and logged by the rule that denies them, or would", async () => {
+    using log = new LogListener(node.ns.path, LOG_GROUP);
+    const logged = async (count: number): Promise<string[]> => {
+      const prefixes: string[] = [];
+      await eventually(() => prefixes.push(...log.prefixes()) > 0 && prefixes.length >= count, { timeoutMs: 30_000 });
+      return prefixes.map((prefix) => {
+        const outcome = outcomeOfPrefix(model.ruleset, prefix);
+        assert.ok(outcome, prefix);
+        return `${outcome.kind} ${nameOfOutcome(outcome)}`;
+      });
+    };
+    await put(policy(OF_SERVER));
+    assert.deepEqual(await node.arriving(first()), [false, false]);
+    assert.deepEqual(await logged(2), Array(2).fill("deny isolated, ingress"));
+    await put(policy(OF_SERVER, true));
+    assert.deepEqual(await node.arriving(first()), [true, true]);
+    assert.deepEqual(await logged(2), Array(2).fill("audit isolated, ingress"));
+    await put(policy({ ...OF_SERVER, ingress: [FROM_CLIENT] }));
+    assert.deepEqual(await node.arriving(first()), [true, true]);
+    const shown = node.ns.exec("nft", "list", "table", "inet", "skylane_policy");
+    assert.match(shown, /counter packets 2 bytes \d+ comment "NetworkPolicy shop\/p ingress\[0\]"/);
+  });
+
+  it("log a flood now and then, and count all of it", async () => {
+    using log = new LogListener(node.ns.path, LOG_GROUP);
+    await put(policy(OF_SERVER));
+    const flood = Array.from({ length: 400 }, () => first()).flat();
+    assert.deepEqual(
+      await node.arriving(flood),
+      flood.map(() => false),
+    );
+    const prefixes: string[] = [];
+    await eventually(() => prefixes.push(...log.prefixes()) > 0);
+    assert.ok(prefixes.length < 800, `${prefixes.length} of 800 packets were logged`);
+    const shown = node.ns.exec("nft", "list", "table", "inet", "skylane_policy");
+    assert.match(shown, /counter packets 800 bytes \d+ drop comment "isolated, ingress"/);
+  });
+});
