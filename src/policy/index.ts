@@ -5,7 +5,8 @@
  *   model.replace({ pods, namespaces, nodes, policies })   what lists of the API say; policies by readNetworkPolicy and readClusterNetworkPolicy
  *   run nft with renderTable(model.ruleset)                at start, and whenever the table is not as it should be
  *   const { rules, revocations } = model.change({ pods: { set: [pod] } })
- *   run nft with renderChange(model.ruleset, rules)        one transaction, "" where nothing changes
+ *   elementSocket.changeRaw(rawChanges(rules))             where that is defined: elements alone, in a fraction of a millisecond
+ *   run nft with renderChange(model.ruleset, rules)        otherwise; one transaction, "" where nothing changes
  *   judge connections of `revocations` by passes(model.ruleset, packet), and end those that do not pass
  *   verdictOf(world, packet)                               why, for people
  */
@@ -15,6 +16,7 @@ export { isInAudit, MODE_ANNOTATION, type ReadPolicy } from "./api/policy-object
 export { outcomeAt, passes } from "./compile/evaluate.ts";
 export { type Change, type Changes, PolicyModel, type Revocation } from "./compile/model.ts";
 export type { Outcome, Place, Ruleset, RulesetChange } from "./compile/ruleset.ts";
+export { rawChanges } from "./nft/elements.ts";
 export {
   LOG_GROUP,
   nameOfOutcome,

@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { type Packet, PolicyModel, renderChange, renderTable, verdictOf } from "../../../src/policy/index.ts";
+import { ElementSocket } from "../../../src/nft/index.ts";
+import {
+  type Packet,
+  PolicyModel,
+  rawChanges,
+  renderChange,
+  renderTable,
+  verdictOf,
+} from "../../../src/policy/index.ts";
 import { podAt } from "../../../src/policy/semantics/oracle.ts";
 import type { World } from "../../../src/policy/semantics/types.ts";
 import { addressesOf, change, changed, modelOf, NODE, POD_CIDRS, PODS, world } from "../../unit/policy/support.ts";
@@ -62,6 +70,8 @@ describe("network policies in a real kernel", () => {
 
   it("do so after every change, each one transaction on the table that is there", async function () {
     this.timeout(300_000);
+    using elements = ElementSocket.open(node.ns.path);
+    let byElements = 0;
     await fc.assert(
       fc.asyncProperty(world, fc.array(change, { minLength: 3, maxLength: 5 }), async (start, changes) => {
         const model = new PolicyModel(NODE, POD_CIDRS);
@@ -70,13 +80,19 @@ describe("network policies in a real kernel", () => {
         let now = start;
         for (const one of changes) {
           now = changed(now, one);
-          await node.nft(renderChange(model.ruleset, model.change(one).rules));
+          const { rules } = model.change(one);
+          const raw = rawChanges(rules);
+          if (raw) {
+            elements.changeRaw(raw);
+            byElements++;
+          } else await node.nft(renderChange(model.ruleset, rules));
         }
         await hold(node, now);
         await node.nft(renderChange(model.ruleset, model.replace({ policies: [] }).rules));
         await hold(node, { ...now, policies: [] });
       }),
-      { numRuns: 5, endOnFailure: true },
+      { numRuns: 8, endOnFailure: true },
     );
+    assert.ok(byElements > 0);
   });
 });
