@@ -52,7 +52,7 @@ function commitOf() {
 /** A digest of everything that the build reads, so that one which would make the same again is left out. */
 function inputs() {
   const hash = createHash("sha256");
-  const files = ["cmd", "src"].flatMap((folder) =>
+  const files = ["cmd", "src", "lab"].flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile())
       .map((entry) => join(entry.parentPath, entry.name)),
@@ -76,10 +76,13 @@ mkdirSync(lib, { recursive: true });
 const entries = Object.entries(EXECUTABLES)
   .map(([name, folder]) => ({ name, main: join(root, "cmd", folder, "main.ts") }))
   .filter(({ main }) => existsSync(main));
-// skylane.cjs only starts skylane-plugin.cjs with its cache
-const plugin = { "skylane-plugin": join(root, "cmd", "skylane-cni", "plugin.ts") };
+// skylane.cjs only starts skylane-plugin.cjs with its cache; skylanectl loads skylane-lab.cjs, which no image has (stage.mjs)
+const loaded = {
+  "skylane-plugin": join(root, "cmd", "skylane-cni", "plugin.ts"),
+  "skylane-lab": join(root, "cmd", "skylane-lab", "main.ts"),
+};
 const { metafile } = await build({
-  entryPoints: { ...Object.fromEntries(entries.map(({ name, main }) => [name, main])), ...plugin },
+  entryPoints: { ...Object.fromEntries(entries.map(({ name, main }) => [name, main])), ...loaded },
   outdir: lib,
   outExtension: { ".js": ".cjs" },
   bundle: true,

@@ -7,7 +7,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 /** @type {[string, string, string[]][]} */
 const STEPS = [
   ["types", "tsc", ["-p", "."]],
-  ["lint", "oxlint", ["--type-aware", "--deny-warnings", "src", "cmd", "test", "bench", "scripts"]],
+  ["lint", "oxlint", ["--type-aware", "--deny-warnings", "src", "lab", "cmd", "test", "bench", "scripts"]],
   ["format", "biome", ["format", "."]],
   ["structure", "node", ["scripts/structure.ts"]],
   ["manifests", "node", ["scripts/manifests.ts", "--check"]],

@@ -16,7 +16,10 @@ const libraries = join(root, "lib", "skylane", "so");
 
 mkdirSync(libraries, { recursive: true });
 cpSync(join(dist, "bin"), join(root, "bin"), { recursive: true });
-cpSync(join(dist, "lib"), join(root, "lib"), { recursive: true });
+cpSync(join(dist, "lib"), join(root, "lib"), {
+  recursive: true,
+  filter: (path) => !basename(path).startsWith("skylane-lab"),
+});
 
 // "libm.so.6 => /lib/x86_64-linux-gnu/libm.so.6 (0x…)", and the loader as an absolute path of its own
 const listed = execFileSync("ldd", [join(dist, "lib", "skylane", "node")], { encoding: "utf8" });

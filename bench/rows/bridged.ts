@@ -14,10 +14,10 @@ import {
   BridgeReconciler,
   EVERYBODY,
   type RemoteEndpoint,
-} from "../../src/bridge/index.ts";
+} from "../../src/dataplane/bridge/index.ts";
 import { createLogger } from "../../src/log/index.ts";
 import { Rtnl } from "../../src/netlink/index.ts";
-import { isMadeNeighbour } from "../../src/overlay/index.ts";
+import { isMadeNeighbour } from "../../src/dataplane/vxlan/index.ts";
 import type { Context, Measurement } from "../support/context.ts";
 import { type Namespace, namespace } from "../support/namespace.ts";
 import { alone, compared, type Row } from "../support/row.ts";

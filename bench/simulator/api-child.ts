@@ -6,8 +6,8 @@
  */
 import { readFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
-import { ApiClient, ApiError } from "../../src/lab/api-client.ts";
-import { startApiServer } from "../../src/lab/api/index.ts";
+import { ApiClient, ApiError } from "../../lab/api-client.ts";
+import { startApiServer } from "../../lab/api/index.ts";
 import { conditions, nodeName, nodeObject } from "./node-object.ts";
 
 /** What the bench may ask. */

@@ -1,5 +1,5 @@
 /** Synthetic Nodes of a realistic size: what a kubelet reports of a machine with 50 images, as the API server keeps it. */
-import type { KubeObject } from "../../src/lab/api/index.ts";
+import type { KubeObject } from "../../lab/api/index.ts";
 
 export const nodeName = (n: number): string => `node-${String(n).padStart(5, "0")}`;
 

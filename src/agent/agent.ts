@@ -6,40 +6,43 @@ import type { AgentConfig } from "../config/index.ts";
 import { connect, NodeEvents, patchNodeAnnotations, patchNodeCondition } from "../kube/index.ts";
 import type { LogLevel, RootLogger } from "../log/index.ts";
 import { type MonitorListener, Rtnl } from "../netlink/index.ts";
-import { VTEP_ANNOTATION } from "../overlay/index.ts";
+import { VTEP_ANNOTATION } from "../peers/index.ts";
 import { GoneFiles } from "../sys/index.ts";
-import { type CachedInputs, cachePath, CacheWriter, loadCache } from "./cache.ts";
-import { ClusterView } from "./cluster.ts";
+import {
+  type CachedInputs,
+  cachePath,
+  CacheWriter,
+  ClusterView,
+  deviceThere,
+  loadCache,
+  type Publication,
+  Publisher,
+  ReservedElsewhere,
+} from "../nodes/index.ts";
 import { NodeFiles } from "./disk/node-files.ts";
 import { DiskUpkeep } from "./disk/upkeep.ts";
 import { Housekeeping } from "./housekeeping.ts";
-import { NodeFirewall } from "./firewall.ts";
+import { NodeFirewall } from "../firewall/index.ts";
 import type { Host } from "../cni/index.ts";
-import { GONE, servingHost, type ServingHostOptions } from "./cni-host.ts";
-import type { NameKeeper } from "./launcher-names.ts";
-import { CNI_SOCKET } from "./cni-server.ts";
-import { claimNode, type NodeClaim, removeDrafts } from "./instance.ts";
-import { watchMachine } from "./machine.ts";
-import type { NetnsWatch } from "./netns-watch.ts";
-import { OutsidePods } from "./outside-pods.ts";
-import { UnservedPods } from "./unserved-pods.ts";
-import { PodLinks } from "./pod-links.ts";
-import { Metrics } from "./metrics.ts";
-import { type Publication, Publisher } from "./publisher.ts";
-import { routedPath } from "./routed-path.ts";
-import { PodNetwork } from "./network.ts";
-import { NetworkAvailable } from "./network-available.ts";
-import { NetworkStatusWriter } from "./network-status.ts";
-import { NetworkStatuses, ownNamespace } from "./network-statuses.ts";
-import { Networks } from "./networks.ts";
-import { assess, type Readiness } from "./readiness.ts";
-import { ReservedElsewhere } from "./reserved.ts";
-import { agentRoutes } from "./routes.ts";
-import { RuntimePlugins } from "./runtime-plugins.ts";
+import { CNI_SOCKET, GONE, RuntimePlugins, servingHost, type ServingHostOptions } from "../cni-server/index.ts";
+import type { NameKeeper } from "../dataplane/netns/index.ts";
+import {
+  claimNode,
+  type NetnsWatch,
+  NetworkAvailable,
+  type NodeClaim,
+  removeDrafts,
+  watchMachine,
+} from "../host/index.ts";
+import { NetworkStatusWriter, OutsidePods, UnservedPods } from "../pod-requests/index.ts";
+import { PodLinks } from "../host-ends/index.ts";
+import { agentRoutes, type AgentStatus, assess, Metrics, type Readiness } from "../observe/index.ts";
+import { routedPath } from "../data-path/index.ts";
+import { PodNetwork } from "../network/index.ts";
+import { NetworkStatuses, ownNamespace } from "../controller/index.ts";
+import { Networks } from "../instances/index.ts";
 import { Serving, SOCKET_NAME } from "./serving.ts";
-import type { AgentStatus } from "./status.ts";
-import { isUplink } from "./uplink.ts";
-import { deviceThere } from "./vni.ts";
+import { isUplink } from "../dataplane/uplink/index.ts";
 
 /** A running agent. */
 export class Agent {

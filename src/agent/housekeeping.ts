@@ -6,14 +6,13 @@ import { collectDead } from "../cni/index.ts";
 import type { AgentConfig } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
 import { type MonitorListener, type NetlinkEvent, OVERLAY_LINK_GROUP, type Rtnl } from "../netlink/index.ts";
-import { Task } from "../task/index.ts";
+import { Task } from "../reconcile/index.ts";
 import { RepairPace } from "./disk/pace.ts";
-import { DurationSpool } from "./durations.ts";
-import { ensureForwarding, PROTOCOL_RA, readForwarding } from "./forwarding.ts";
-import type { Metrics } from "./metrics.ts";
-import { ensureNeighbourRoom } from "./neighbour-table.ts";
-import type { PodNetwork } from "./network.ts";
-import type { Networks } from "./networks.ts";
+import { DurationSpool } from "../cni-server/index.ts";
+import { ensureForwarding, ensureNeighbourRoom, PROTOCOL_RA, readForwarding } from "../host/index.ts";
+import type { Metrics } from "../observe/index.ts";
+import type { PodNetwork } from "../network/index.ts";
+import type { Networks } from "../instances/index.ts";
 
 const BEAT_MS = 10_000;
 /** A burst of notifications is one look, this long after its first, in milliseconds. */

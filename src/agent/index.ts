@@ -1,8 +1,4 @@
 /** The agent: its process, and what else of it the command line uses. */
 export { runAgent, type Process } from "./run.ts";
-export type { AgentStatus, ApiStatus, NetworkStatus, PeerStatus } from "./status.ts";
 export { uninstall, type UninstallOptions, UninstallRefused, type UninstallReport } from "./uninstall.ts";
 /** For skylanectl doctor, which looks at a node the way the agent does. */
-export { planForwarding, readForwarding, type SysctlWrite } from "./forwarding.ts";
-export { vxlanOverhead } from "./mtu.ts";
-export { probe, type ProbePath, probePaths } from "./probes.ts";

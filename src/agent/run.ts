@@ -5,7 +5,7 @@
 import { agentUsage, ConfigError, loadAgentConfig, wantsHelp } from "../config/index.ts";
 import { createLogger, errorText, type RootLogger } from "../log/index.ts";
 import { Agent } from "./agent.ts";
-import { returnMemory } from "./memory.ts";
+import { returnMemory } from "../observe/index.ts";
 
 /** Longest time that stopping may take, in milliseconds; what is not closed by then is left to the kernel. */
 const STOP_MS = 1_500;

@@ -7,13 +7,20 @@ import { join } from "node:path";
 import type { CniCall, Host } from "../cni/index.ts";
 import { type AgentConfig, parseListen } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
-import { Task } from "../task/index.ts";
-import { localAccess, metricsAccess } from "./access.ts";
-import { CNI_SOCKET, CniServer } from "./cni-server.ts";
-import type { KeptSocket } from "./disk/kept-socket.ts";
+import { Task } from "../reconcile/index.ts";
+import {
+  type Access,
+  type KeptSocket,
+  type Listener,
+  listenTcp,
+  listenUnix,
+  localAccess,
+  metricsAccess,
+  type Routes,
+} from "../http/index.ts";
+import { CNI_SOCKET, CniServer } from "../cni-server/index.ts";
 import type { Duty } from "./disk/upkeep.ts";
-import { type Access, type Listener, listenTcp, listenUnix, type Routes } from "./http.ts";
-import type { NameKeeper } from "./launcher-names.ts";
+import type { NameKeeper } from "../dataplane/netns/index.ts";
 
 /** Name of the agent's socket in the run directory. */
 export const SOCKET_NAME = "agent.sock";

@@ -12,18 +12,16 @@ import { type AgentConfig, parsePublished } from "../config/index.ts";
 import { type ConnectOptions, connect, patchNodeAnnotations } from "../kube/index.ts";
 import { errorText } from "../log/index.ts";
 import { describeOperation, type Link, Rtnl } from "../netlink/index.ts";
-import { listSpaces, openSpace, spaceName, spacePath } from "../netspace/index.ts";
-import { removeFirewall } from "../nft/index.ts";
-import { removeOverlay, VTEP_ANNOTATION } from "../overlay/index.ts";
-import { listPodLinks } from "../pod/index.ts";
+import { listSpaces, openSpace, spaceName, spacePath } from "../dataplane/netns/index.ts";
+import { removeFirewall } from "../dataplane/nft/index.ts";
+import { removeOverlay } from "../dataplane/vxlan/index.ts";
+import { VTEP_ANNOTATION } from "../peers/index.ts";
+import { listPodLinks } from "../dataplane/pod-link/index.ts";
 import { forgetNetns, type HeldLock, tryLock } from "../sys/index.ts";
-import { GONE } from "./cni-host.ts";
-import { CNI_SOCKET } from "./cni-server.ts";
-import { isOurConflist } from "./conflist.ts";
-import { LAUNCHER_KEY } from "./launcher-key.ts";
-import { lockPath, removeDrafts } from "./instance.ts";
+import { CNI_SOCKET, GONE, isOurConflist, LAUNCHER_KEY } from "../cni-server/index.ts";
+import { lockPath, removeDrafts } from "../host/index.ts";
 import { SOCKET_NAME } from "./serving.ts";
-import { removeUplinks } from "./uplink.ts";
+import { removeUplinks } from "../dataplane/uplink/index.ts";
 
 /** What to take away, and how far to go. */
 export interface UninstallOptions {

@@ -9,12 +9,12 @@
  */
 import { readdirSync, readlinkSync, symlinkSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
-import type { Reservation } from "../ipam/index.ts";
+import type { Reservation } from "../ipam/local/index.ts";
 import { makeDirectory } from "../sys/index.ts";
-import type { Attachment } from "./environment.ts";
-import { CniError, CODE, errnoOf } from "./errors.ts";
-import type { Place } from "./further.ts";
-import { isObject } from "./json.ts";
+import type { Attachment } from "./spec/environment.ts";
+import { CniError, CODE, errnoOf } from "./spec/errors.ts";
+import type { Place } from "./verbs/additional-interfaces.ts";
+import { isObject } from "./spec/json.ts";
 
 /**
  * What is recorded of an attachment: whose it is, and what proves later that its sandbox is dead (the same as for a

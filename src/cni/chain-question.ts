@@ -10,9 +10,9 @@
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { writeFileAtomic } from "../sys/index.ts";
-import { type Environment, NAME, requestOf } from "./environment.ts";
+import { type Environment, NAME, requestOf } from "./spec/environment.ts";
 import { findExecutable, runPlugin } from "./executables.ts";
-import { decodeObject, get, isObject, type JsonObject, optionalString, optionalStrings } from "./json.ts";
+import { decodeObject, get, isObject, type JsonObject, optionalString, optionalStrings } from "./spec/json.ts";
 
 /** Names of the two files in the run directory; none that a pod network's file can have, which ends in `.json`. */
 export const CHAIN_QUESTION = "chained-plugins.question";

@@ -5,13 +5,13 @@
  * its result is read in the version that it says.
  */
 import { printable } from "../addr/index.ts";
-import type { NetConfig } from "./config.ts";
-import type { Environment } from "./environment.ts";
-import { CniError, CODE } from "./errors.ts";
+import type { NetConfig } from "./spec/config.ts";
+import type { Environment } from "./spec/environment.ts";
+import { CniError, CODE } from "./spec/errors.ts";
 import { type Finished, findExecutable, runPlugin } from "./executables.ts";
-import { decodeObject, get, isObject, type JsonObject } from "./json.ts";
-import { type CniResult, readResult, resultIn } from "./result.ts";
-import { hasVerb, newestCommon, SUPPORTED_VERSIONS, type Verb } from "./version.ts";
+import { decodeObject, get, isObject, type JsonObject } from "./spec/json.ts";
+import { type CniResult, readResult, resultIn } from "./spec/result.ts";
+import { hasVerb, newestCommon, SUPPORTED_VERSIONS, type Verb } from "./spec/version.ts";
 
 /** Longest run of a delegated plugin: a DHCP plugin may well wait for half a minute. */
 const TIMEOUT_MS = 60_000;

@@ -4,7 +4,7 @@
  */
 import { closeSync, constants, fstatSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import type { Verb } from "./version.ts";
+import type { Verb } from "./spec/version.ts";
 
 /** Name of the file in the run directory. */
 export const DURATIONS_FILE = "cni-durations.jsonl";

@@ -5,7 +5,7 @@
 import type * as ChildProcess from "node:child_process";
 import { accessSync, constants, statSync } from "node:fs";
 import { delimiter, join } from "node:path";
-import type { Environment } from "./environment.ts";
+import type { Environment } from "./spec/environment.ts";
 
 /** Most that is read of a plugin's output, in bytes. */
 const MAX_OUTPUT = 1024 * 1024;

@@ -6,7 +6,7 @@ import { accessSync, constants, existsSync, statfsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { FAMILIES, type Family, familyOf } from "../addr/index.ts";
 import { readPublished } from "../config/index.ts";
-import { Ipam, sandboxOf, uptime } from "../ipam/index.ts";
+import { Ipam, sandboxOf, uptime } from "../ipam/local/index.ts";
 import { type Route, Rtnl } from "../netlink/index.ts";
 import {
   attachPod,
@@ -18,13 +18,13 @@ import {
   type PodLinkSpec,
   podMacOf,
   leadsToPod,
-} from "../pod/index.ts";
+} from "../dataplane/pod-link/index.ts";
 import { bootId, closeFd, netnsIdentity, openNetns } from "../sys/index.ts";
 import { type AttachmentRecord, Attachments } from "./attachments.ts";
-import type { NetConfig } from "./config.ts";
+import type { NetConfig } from "./spec/config.ts";
 import { type Duration, recordDuration } from "./durations.ts";
-import type { Attachment } from "./environment.ts";
-import type { Linked, Prepared, PrepareRequest } from "./further.ts";
+import type { Attachment } from "./spec/environment.ts";
+import type { Linked, Prepared, PrepareRequest } from "./verbs/additional-interfaces.ts";
 
 const MAIN_TABLE = 254;
 

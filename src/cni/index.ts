@@ -8,9 +8,9 @@ export {
   type FoundPlugin,
   readChainAnswer,
 } from "./chain-question.ts";
-export { DEFAULT_DATA_DIR, DEFAULT_NETWORK, DEFAULT_RUN_DIR } from "./config.ts";
+export { DEFAULT_DATA_DIR, DEFAULT_NETWORK, DEFAULT_RUN_DIR } from "./spec/config.ts";
 export { type Duration, DURATIONS_FILE } from "./durations.ts";
-export { CniError, CODE } from "./errors.ts";
+export { CniError, CODE } from "./spec/errors.ts";
 export type {
   AskingPod,
   AttachedInterface,
@@ -20,11 +20,11 @@ export type {
   Prepared,
   PrepareRequest,
   Wanted,
-} from "./further.ts";
-export { type Attachment, requestOf } from "./environment.ts";
-export { type Collected, collectDead } from "./gc.ts";
-export { type CniCall, handle, isAnswer, readCall, serveCall } from "./handle.ts";
+} from "./verbs/additional-interfaces.ts";
+export { type Attachment, requestOf } from "./spec/environment.ts";
+export { type Collected, collectDead } from "./verbs/gc.ts";
+export { type CniCall, handle, isAnswer, readCall, serveCall } from "./verbs/handle.ts";
 export { type Host, ipamDir, newAttachments, realHost } from "./host.ts";
 export { isLauncher, supportDir } from "./installation.ts";
-export type { CniAnswer, CniRequest } from "./request.ts";
-export { SUPPORTED_VERSIONS } from "./version.ts";
+export type { CniAnswer, CniRequest } from "./spec/request.ts";
+export { SUPPORTED_VERSIONS } from "./spec/version.ts";

@@ -3,8 +3,8 @@
  * address, and the answer must say who writes it and when.
  */
 import type { PublishedNetwork } from "../config/index.ts";
-import type { NetConfig } from "./config.ts";
-import { CniError, CODE, describeError } from "./errors.ts";
+import type { NetConfig } from "./spec/config.ts";
+import { CniError, CODE, describeError } from "./spec/errors.ts";
 import type { Host } from "./host.ts";
 
 /** @throws CniError with the code given when the network is not published, or what is published cannot be used. */

@@ -3,7 +3,7 @@
  * an attachment would rename and readdress the node's interfaces.
  */
 import { printable } from "../addr/index.ts";
-import { CniError, CODE, errnoOf } from "./errors.ts";
+import { CniError, CODE, errnoOf } from "./spec/errors.ts";
 import type { Host } from "./host.ts";
 
 /** @throws CniError 3 when there is no such sandbox, 4 when CNI_NETNS names something else. */

@@ -2,10 +2,10 @@
  * Events on a Node or a Pod of it, for `kubectl describe`. They are for people: repeated ones are counted up in one object as
  * kubelet does, a flood is cut off, and nothing that goes wrong with them ever reaches the caller.
  */
-import { ApiError } from "./api-error.ts";
-import { Backoff, pause } from "./backoff.ts";
-import type { KubeClient } from "./client.ts";
-import type { KubeLog } from "./mirror.ts";
+import { ApiError } from "./client/api-error.ts";
+import { Backoff, pause } from "./client/backoff.ts";
+import type { KubeClient } from "./client/client.ts";
+import type { KubeLog } from "./informer/store.ts";
 
 /** Something worth telling an operator about a Node, or about a Pod on it. */
 export interface NodeEvent {

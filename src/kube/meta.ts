@@ -1,8 +1,8 @@
 /** Metadata of any object: who it is, and what labels and annotations say of it. */
-import type { KubeClient } from "./client.ts";
-import { METADATA_ONLY } from "./nodes.ts";
+import type { KubeClient } from "./client/client.ts";
+import { METADATA_ONLY } from "./nodes/nodes.ts";
 import { getObject } from "./objects.ts";
-import { isMap, metadataOf, slimIdentity } from "./slim.ts";
+import { isMap, metadataOf, slimIdentity } from "./informer/transform.ts";
 
 /** What an object says of itself. */
 export interface ObjectMeta {

@@ -2,9 +2,9 @@
  * Single objects of the API server, of whatever kind: the requests that everything which writes objects is made of. Each is
  * one request and never repeats itself: whether to try again is for those who know what the object is for.
  */
-import { ApiError } from "./api-error.ts";
-import type { KubeClient } from "./client.ts";
-import { METADATA_ONLY } from "./nodes.ts";
+import { ApiError } from "./client/api-error.ts";
+import type { KubeClient } from "./client/client.ts";
+import { METADATA_ONLY } from "./nodes/nodes.ts";
 
 /** How long one answer may take, in milliseconds. */
 const TIMEOUT_MS = 10_000;

@@ -3,14 +3,14 @@
  * link-local addresses only in a change of a device that is there, so such a device takes a second message, in the
  * namespace of each end, and is removed again when that fails. Nothing sees it up in between: devices are born down.
  */
-import { Connection } from "./connection.ts";
+import { Connection } from "./transport/connection.ts";
 import { Flags, IFLA, NLMSG, RTM } from "./constants.ts";
 import { decodeLink } from "./decode/link.ts";
 import { type Acknowledgement, decodeError, guarded } from "./decode/message.ts";
 import { afterBirth, ifinfomsg, setLink } from "./encode/link.ts";
 import { writeOperation } from "./encode/operation.ts";
 import type { Link, LinkChange, Operation } from "./types.ts";
-import type { MessageWriter } from "./writer.ts";
+import type { MessageWriter } from "./transport/writer.ts";
 
 const EAFNOSUPPORT = 97;
 

@@ -1,9 +1,9 @@
 /** rtnetlink in Skylane's words; the only folder that imports the `netlink` package. */
-export { type LinkFailure, MAX_LINKS_AT_ONCE } from "./background.ts";
+export { type LinkFailure, MAX_LINKS_AT_ONCE } from "./transport/background.ts";
 export { describeOperation, type NameOf } from "./describe.ts";
 export { DumpInterrupted, MalformedMessage, NetlinkError, NetlinkTimeout } from "./errors.ts";
-export { EventWait, type EventWaitOptions } from "./event-wait.ts";
-export { Monitor, type MonitorKind, type MonitorListener, type MonitorOptions } from "./monitor.ts";
+export { EventWait, type EventWaitOptions } from "./transport/event-wait.ts";
+export { Monitor, type MonitorKind, type MonitorListener, type MonitorOptions } from "./transport/monitor.ts";
 export type { Creation } from "./create-link.ts";
 export { Rtnl, type RtnlOptions } from "./rtnl.ts";
 export * from "./types.ts";

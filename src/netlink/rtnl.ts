@@ -3,13 +3,13 @@
  * question at a time, synchronous.
  */
 import type { Family } from "../addr/index.ts";
-import { deleteLinks, type LinkFailure } from "./background.ts";
-import { sendPacket } from "./batch.ts";
-import { Connection } from "./connection.ts";
+import { deleteLinks, type LinkFailure } from "./transport/background.ts";
+import { sendPacket } from "./transport/batch.ts";
+import { Connection } from "./transport/connection.ts";
 import { createLink, createLinkTold, type Creation, isCreatedAlone } from "./create-link.ts";
 import { NetlinkError } from "./errors.ts";
 import type { KernelSocket } from "../sys/index.ts";
-import * as questions from "./questions.ts";
+import * as questions from "./transport/questions.ts";
 import type {
   Address,
   BridgeFdbEntry,

@@ -3,7 +3,7 @@
  * addresses that Kubernetes has from 1.31 on (IP and CIDR library, by Go's net/netip).
  */
 import { isIP } from "node:net";
-import { problemsOf } from "../../src/lab/api/schema.ts";
+import { problemsOf } from "../../lab/api/schema/schema.ts";
 import { celValue, kubernetesCel } from "./admission.ts";
 import { bigIntToIp, cidrOf, ipScope, parseIp } from "../../src/addr/index.ts";
 

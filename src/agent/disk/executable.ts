@@ -9,7 +9,7 @@ import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { isLauncher, supportDir } from "../../cni/index.ts";
 import { writeFileAtomic } from "../../sys/index.ts";
-import type { Verdict } from "../report.ts";
+import type { Verdict } from "../../observe/index.ts";
 
 /** How long putting it back may take, in milliseconds. */
 const PATIENCE_MS = 60_000;

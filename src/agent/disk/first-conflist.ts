@@ -4,8 +4,8 @@
  */
 import { join } from "node:path";
 import type { Logger } from "../../log/index.ts";
-import { conflistsBefore } from "../conflist.ts";
-import type { Verdict } from "../report.ts";
+import { conflistsBefore } from "../../cni-server/index.ts";
+import type { Verdict } from "../../observe/index.ts";
 
 export interface FirstConflistOptions {
   confDir: string;

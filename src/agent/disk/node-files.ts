@@ -2,9 +2,9 @@
 import { join } from "node:path";
 import { type AgentConfig, publishedPath } from "../../config/index.ts";
 import type { Logger } from "../../log/index.ts";
-import type { LocalNetwork } from "../../overlay/index.ts";
-import { type ConflistInput, ensureConflist, renderConflist } from "../conflist.ts";
-import { ensurePublished, type PublishedExtra } from "../files.ts";
+import type { LocalNetwork } from "../../peers/index.ts";
+import { type ConflistInput, ensureConflist, renderConflist } from "../../cni-server/index.ts";
+import { ensurePublished, type PublishedExtra } from "../../network/index.ts";
 
 /** Keeps them; the caller has seen the data path work, as both mean that pods may come. */
 export class NodeFiles {

@@ -4,7 +4,7 @@
 import { familyOf, ipToBytes } from "../../addr/index.ts";
 import { AF_INET, AF_INET6, IFA, IFA_F } from "../constants.ts";
 import type { Address } from "../types.ts";
-import type { MessageWriter } from "../writer.ts";
+import type { MessageWriter } from "../transport/writer.ts";
 
 /** The body of a message about an address. */
 export function address(w: MessageWriter, a: Address): void {

@@ -1,7 +1,7 @@
 /** Settings of bridges and of their ports as attributes (linux/if_link.h IFLA_BR_*, IFLA_BRPORT_*). */
 import { BR_BOOLOPT_NO_LL_LEARN, BR_STATE_FORWARDING, IFLA_BR, IFLA_BRPORT } from "../constants.ts";
 import type { BridgePort, BridgeSettings, PortSettings } from "../types.ts";
-import type { MessageWriter } from "../writer.ts";
+import type { MessageWriter } from "../transport/writer.ts";
 
 /** The attribute of each setting of a port. */
 export const PORT_ATTRIBUTES: Readonly<Record<keyof PortSettings, number>> = {

@@ -18,7 +18,7 @@ import {
 } from "../constants.ts";
 import { bridgeSettings, portSettings } from "./bridge.ts";
 import type { LinkChange, LinkSpec, VxlanSpec } from "../types.ts";
-import type { MessageWriter } from "../writer.ts";
+import type { MessageWriter } from "../transport/writer.ts";
 
 /** struct ifinfomsg: `change` says which of the `flags` count. */
 export function ifinfomsg(w: MessageWriter, index: number, flags = 0, change = 0): void {

@@ -15,7 +15,7 @@ import {
   NUD_PERMANENT,
 } from "../constants.ts";
 import type { BridgeFdbEntry, FdbEntry, Neighbour } from "../types.ts";
-import type { MessageWriter } from "../writer.ts";
+import type { MessageWriter } from "../transport/writer.ts";
 
 /** struct ndmsg. */
 export function ndmsg(w: MessageWriter, family: number, ifindex: number, state: number, flags: number): void {

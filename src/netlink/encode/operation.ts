@@ -3,7 +3,7 @@
  */
 import { Flags, FlagsNew, RTM } from "../constants.ts";
 import type { Operation } from "../types.ts";
-import type { MessageWriter } from "../writer.ts";
+import type { MessageWriter } from "../transport/writer.ts";
 import { address } from "./address.ts";
 import { ifinfomsg, newLink, setLink } from "./link.ts";
 import { bridgeFdb, fdb, neighbour } from "./neighbour.ts";

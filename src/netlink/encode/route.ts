@@ -15,7 +15,7 @@ import {
   RTNH_F_ONLINK,
 } from "../constants.ts";
 import { ROUTE_PROTOCOL, type Route } from "../types.ts";
-import type { MessageWriter } from "../writer.ts";
+import type { MessageWriter } from "../transport/writer.ts";
 
 /** Tables above 255 go into an attribute, since the structure has one byte for them. */
 const TABLE_IN_HEADER = 255;

@@ -4,7 +4,7 @@
 import { cidrOf, ipToBytes, networkAddress } from "../../addr/index.ts";
 import { AF_INET, AF_INET6, FR_ACT_TO_TBL, FRA, RT_TABLE } from "../constants.ts";
 import { ROUTE_PROTOCOL, type Rule } from "../types.ts";
-import type { MessageWriter } from "../writer.ts";
+import type { MessageWriter } from "../transport/writer.ts";
 
 const FIB_RULE_INVERT = 2;
 

@@ -6,7 +6,7 @@
  * with ranges turned round, since ranges are compared byte by byte (nft puts a conversion before the look-up there).
  */
 import { ipToBytes } from "../../addr/index.ts";
-import type { RawChange, RawElement } from "../../nft/index.ts";
+import type { RawChange, RawElement } from "../../dataplane/nft/index.ts";
 import type { MapSpec, RulesetChange, Value } from "../compile/ruleset.ts";
 import { POLICY_TABLE } from "./render.ts";
 

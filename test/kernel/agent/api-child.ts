@@ -3,8 +3,8 @@
  * it. The test talks to it over IPC: requests are made from here, faults are set here.
  */
 import { Agent, request } from "node:https";
-import { startApiServer } from "../../../src/lab/api/index.ts";
-import type { FaultSettings } from "../../../src/lab/api/faults.ts";
+import { startApiServer } from "../../../lab/api/index.ts";
+import type { FaultSettings } from "../../../lab/api/faults.ts";
 
 /** A call of the test's. */
 export type ApiCall =

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { hostIfname } from "../../../src/pod/index.ts";
+import { hostIfname } from "../../../src/dataplane/pod-link/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import { BIN } from "../cni/node.ts";
 import { type TestNamespace, testNamespace } from "../support/netns.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { linkSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
-import { formatRecord, ownerKey } from "../../../src/ipam/record.ts";
+import { formatRecord, ownerKey } from "../../../src/ipam/local/record.ts";
 import { eventually } from "../../support/eventually.ts";
 import { seededRandom } from "../../support/random.ts";
 import { Fabric, type TestNode } from "./harness.ts";

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { FaultSettings } from "../../../src/lab/api/faults.ts";
-import { NETWORKS_ANNOTATION } from "../../../src/networks/index.ts";
+import type { FaultSettings } from "../../../lab/api/faults.ts";
+import { NETWORKS_ANNOTATION } from "../../../src/crd/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import { BIN } from "../cni/node.ts";
 import { type TestNamespace, testNamespace } from "../support/netns.ts";

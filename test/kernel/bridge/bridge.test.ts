@@ -1,6 +1,6 @@
 /** One subnet over several nodes: who reaches whom, what the underlay sees of it, and what is dropped. */
 import assert from "node:assert/strict";
-import { type BridgePassReport, BridgeReconciler } from "../../../src/bridge/index.ts";
+import { type BridgePassReport, BridgeReconciler } from "../../../src/dataplane/bridge/index.ts";
 import { capture } from "../overlay/capture.ts";
 import { pings, reaches } from "../overlay/cluster.ts";
 import { eventually } from "../../support/eventually.ts";

@@ -1,7 +1,7 @@
 /** A bridged network kept right: whatever somebody changes, however many endpoints there are. */
 import assert from "node:assert/strict";
-import { type BridgePassReport, BRIDGE_NAME, type RemoteEndpoint } from "../../../src/bridge/index.ts";
-import { attachPod, checkPod, type PodLinkSpec } from "../../../src/pod/index.ts";
+import { type BridgePassReport, BRIDGE_NAME, type RemoteEndpoint } from "../../../src/dataplane/bridge/index.ts";
+import { attachPod, checkPod, type PodLinkSpec } from "../../../src/dataplane/pod-link/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import { reaches } from "../overlay/cluster.ts";
 import { testNamespace } from "../support/netns.ts";

@@ -9,9 +9,9 @@ import {
   type BridgeReconcilerOptions,
   type MacSeen,
   type RemoteEndpoint,
-} from "../../../src/bridge/index.ts";
+} from "../../../src/dataplane/bridge/index.ts";
 import type { EndpointAddresses } from "../../../src/endpoints/index.ts";
-import type { Peer } from "../../../src/overlay/index.ts";
+import type { Peer } from "../../../src/peers/index.ts";
 import { recordingLogger } from "../overlay/cluster.ts";
 import { testNamespace, type TestNamespace } from "../support/netns.ts";
 

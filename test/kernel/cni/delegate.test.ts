@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { decodeConfig } from "../../../src/cni/config.ts";
+import { decodeConfig } from "../../../src/cni/spec/config.ts";
 import { Delegate } from "../../../src/cni/delegate.ts";
 import { CniError, CODE } from "../../../src/cni/index.ts";
 import type { TestNamespace } from "../support/netns.ts";

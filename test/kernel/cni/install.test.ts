@@ -14,7 +14,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { uninstallCni } from "../../../src/ctl/install-cni.ts";
+import { uninstallCni } from "../../../src/cli/install-cni.ts";
 import { BIN, TestNode } from "./node.ts";
 
 const ctl = (...args: string[]) => execFileSync(join(BIN, "skylanectl"), args, { encoding: "utf8" });

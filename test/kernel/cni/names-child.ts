@@ -5,9 +5,9 @@
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { CniServer } from "../../../src/agent/cni-server.ts";
+import { CniServer } from "../../../src/cni-server/cni-server.ts";
 import { realHost } from "../../../src/cni/index.ts";
-import type { NameKeeper } from "../../../src/agent/launcher-names.ts";
+import type { NameKeeper } from "../../../src/dataplane/netns/index.ts";
 import { closeFd, netnsIdentity, newNetns, openNetns } from "../../../src/sys/index.ts";
 
 /** One step: give a name to the namespace of that label, take it away, or find what is behind it here. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { podNetns, type PodOptions } from "../../../src/lab/pods.ts";
-import { NETWORKS_ANNOTATION } from "../../../src/networks/index.ts";
-import { HOST_MAC } from "../../../src/pod/index.ts";
+import { podNetns, type PodOptions } from "../../../lab/pods/pods.ts";
+import { NETWORKS_ANNOTATION } from "../../../src/crd/index.ts";
+import { HOST_MAC } from "../../../src/dataplane/pod-link/index.ts";
 import { arp, echo, frame, FrameSender, icmp6, neighbour, routerSolicitation } from "../support/frames.ts";
 import { eventually } from "../../support/eventually.ts";
 import { lost, useLab } from "../lab/support.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { initOf } from "../../../src/lab/context.ts";
-import { NETWORKS_ANNOTATION } from "../../../src/networks/index.ts";
+import { initOf } from "../../../lab/cluster/context.ts";
+import { NETWORKS_ANNOTATION } from "../../../src/crd/index.ts";
 import { eventually, eventuallyHolds } from "../../support/eventually.ts";
 import { useLab } from "../lab/support.ts";
 import { arp, echo, frame, FrameSender } from "../support/frames.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { NETWORKS_ANNOTATION } from "../../../src/networks/index.ts";
+import { NETWORKS_ANNOTATION } from "../../../src/crd/index.ts";
 import { eventuallyHolds } from "../../support/eventually.ts";
 import { useLab } from "../lab/support.ts";
 import { attack, type Entry, hostileNode } from "./support.ts";

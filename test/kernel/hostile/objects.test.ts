@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import type { PodOptions } from "../../../src/lab/pods.ts";
-import { endpointsName, NETWORKS_ANNOTATION } from "../../../src/networks/index.ts";
+import type { PodOptions } from "../../../lab/pods/pods.ts";
+import { endpointsName, NETWORKS_ANNOTATION } from "../../../src/crd/index.ts";
 import { eventuallyHolds } from "../../support/eventually.ts";
 import { useLab } from "../lab/support.ts";
 import { attack, type HostileNode, hostileNode } from "./support.ts";

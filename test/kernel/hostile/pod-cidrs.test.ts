@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { Lab } from "../../../src/lab/index.ts";
+import type { Lab } from "../../../lab/index.ts";
 import { eventuallyHolds } from "../../support/eventually.ts";
 import { inStep, useLab } from "../lab/support.ts";
 import { attack, hostileNode } from "./support.ts";

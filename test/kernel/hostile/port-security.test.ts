@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { linkLocalOf } from "../../../src/addr/index.ts";
-import { podNetns, type PodOptions } from "../../../src/lab/pods.ts";
-import { NETWORKS_ANNOTATION } from "../../../src/networks/index.ts";
+import { podNetns, type PodOptions } from "../../../lab/pods/pods.ts";
+import { NETWORKS_ANNOTATION } from "../../../src/crd/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import { arp, BROADCAST, echo, frame, FrameSender, icmp6, neighbour, tagged } from "../support/frames.ts";
 import { useLab } from "../lab/support.ts";

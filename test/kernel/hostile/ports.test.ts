@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { entering, run } from "../../../src/lab/exec.ts";
-import { podNetns } from "../../../src/lab/pods.ts";
+import { entering, run } from "../../../lab/exec.ts";
+import { podNetns } from "../../../lab/pods/pods.ts";
 import { eventuallyHolds } from "../../support/eventually.ts";
 import { lost, useLab } from "../lab/support.ts";
 import { attack, hostileNode } from "./support.ts";

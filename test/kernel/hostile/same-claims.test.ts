@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { VTEP_ANNOTATION } from "../../../src/overlay/index.ts";
+import { VTEP_ANNOTATION } from "../../../src/peers/index.ts";
 import { eventuallyHolds } from "../../support/eventually.ts";
 import { lost, useLab } from "../lab/support.ts";
 import { attack, type Entry, hostileNode } from "./support.ts";

@@ -6,8 +6,8 @@
  * nobody puts right what the attacker writes. A hostile *pod* has a container's default capabilities, NET_RAW among
  * them. A *stranger* is on the underlay and is no node.
  */
-import type { Lab } from "../../../src/lab/index.ts";
-import { VTEP_ANNOTATION } from "../../../src/overlay/index.ts";
+import type { Lab } from "../../../lab/index.ts";
+import { VTEP_ANNOTATION } from "../../../src/peers/index.ts";
 
 /** Who attacks. */
 export type Attacker = "node" | "pod" | "stranger";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
-import { VTEP_ANNOTATION } from "../../../src/overlay/index.ts";
+import { VTEP_ANNOTATION } from "../../../src/peers/index.ts";
 import { eventuallyHolds } from "../../support/eventually.ts";
 import { lost, useLab } from "../lab/support.ts";
 import { attack, type Entry, type HostileNode, hostileNode } from "./support.ts";

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { readdirSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { Ipam, IpamStorageError } from "../../../src/ipam/index.ts";
+import { Ipam, IpamStorageError } from "../../../src/ipam/local/index.ts";
 
 const [base] = process.argv.slice(2) as [string];
 const dir = join(base, "default");

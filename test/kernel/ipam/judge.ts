@@ -3,7 +3,7 @@
  * one JSON reservation on the command line, one line on stdin → one word on stdout.
  */
 import { createInterface } from "node:readline";
-import { GRACE_SECONDS, provablyDead, type Reservation } from "../../../src/ipam/index.ts";
+import { GRACE_SECONDS, provablyDead, type Reservation } from "../../../src/ipam/local/index.ts";
 
 const reservation = JSON.parse(process.argv[2] as string) as Reservation;
 const later = { bootId: reservation.bootId, uptime: reservation.uptime + GRACE_SECONDS };

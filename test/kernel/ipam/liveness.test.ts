@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { GRACE_SECONDS, Ipam, provablyDead, type Reservation } from "../../../src/ipam/index.ts";
+import { GRACE_SECONDS, Ipam, provablyDead, type Reservation } from "../../../src/ipam/local/index.ts";
 import { testNamespace } from "../support/netns.ts";
 
 const JUDGE = fileURLToPath(import.meta.resolve("./judge.ts"));

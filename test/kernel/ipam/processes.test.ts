@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { Ipam, IpamExhausted } from "../../../src/ipam/index.ts";
+import { Ipam, IpamExhausted } from "../../../src/ipam/local/index.ts";
 
 const WORKER = fileURLToPath(import.meta.resolve("./worker.ts"));
 const KILLS = 200;

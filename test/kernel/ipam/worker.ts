@@ -8,7 +8,7 @@
  */
 import { closeSync, openSync, unlinkSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { Ipam, IpamExhausted } from "../../../src/ipam/index.ts";
+import { Ipam, IpamExhausted } from "../../../src/ipam/local/index.ts";
 
 const [dir, claims, name, rounds, podCidrs] = process.argv.slice(2) as [string, string, string, string, string];
 const ipam = new Ipam({ dir });

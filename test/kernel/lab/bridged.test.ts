@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { NETWORKS_ANNOTATION } from "../../../src/networks/index.ts";
-import type { PodOptions } from "../../../src/lab/pods.ts";
+import { NETWORKS_ANNOTATION } from "../../../src/crd/index.ts";
+import type { PodOptions } from "../../../lab/pods/pods.ts";
 import { eventually } from "../../support/eventually.ts";
 import { useLab } from "./support.ts";
 

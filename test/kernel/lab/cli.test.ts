@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { findBinDir } from "../../../src/lab/context.ts";
+import { findBinDir } from "../../../lab/cluster/context.ts";
 import { labBase } from "./support.ts";
 
 interface Ended {

@@ -2,11 +2,11 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
-import { capture } from "../../../src/lab/capture.ts";
-import { run } from "../../../src/lab/exec.ts";
-import { SWITCH } from "../../../src/lab/fabric.ts";
-import { DRIFT_KINDS, forgotten, joined, type KubeObject } from "../../../src/lab/index.ts";
-import { GATEWAY } from "../../../src/lab/names.ts";
+import { capture } from "../../../lab/pods/capture.ts";
+import { run } from "../../../lab/exec.ts";
+import { SWITCH } from "../../../lab/cluster/fabric.ts";
+import { DRIFT_KINDS, forgotten, joined, type KubeObject } from "../../../lab/index.ts";
+import { GATEWAY } from "../../../lab/cluster/names.ts";
 import { eventually } from "../../support/eventually.ts";
 import { inStep, lost, useLab } from "./support.ts";
 

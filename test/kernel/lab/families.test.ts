@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readVtepAnnotation, VTEP_ANNOTATION } from "../../../src/overlay/index.ts";
+import { readVtepAnnotation, VTEP_ANNOTATION } from "../../../src/peers/index.ts";
 import { eventuallyHolds } from "../../support/eventually.ts";
 import { inStep, lost, useLab } from "./support.ts";
 

@@ -1,9 +1,9 @@
 /** The objects of the API server that belong to a node: whoever takes them away, they come back while the node's pods run. */
 import assert from "node:assert/strict";
-import { ApiError, type KubeObject } from "../../../src/lab/api-client.ts";
-import { nodeObject } from "../../../src/lab/nodes.ts";
-import type { PodOptions } from "../../../src/lab/pods.ts";
-import { NETWORKS_ANNOTATION } from "../../../src/networks/index.ts";
+import { ApiError, type KubeObject } from "../../../lab/api-client.ts";
+import { nodeObject } from "../../../lab/cluster/nodes.ts";
+import type { PodOptions } from "../../../lab/pods/pods.ts";
+import { NETWORKS_ANNOTATION } from "../../../src/crd/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import { useLab } from "./support.ts";
 

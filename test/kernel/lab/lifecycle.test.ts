@@ -3,8 +3,8 @@ import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { Lab, LabFiles, type LabRecord } from "../../../src/lab/index.ts";
-import { markedProcesses } from "../../../src/lab/processes.ts";
+import { Lab, LabFiles, type LabRecord } from "../../../lab/index.ts";
+import { markedProcesses } from "../../../lab/cluster/processes.ts";
 import { quietMachine } from "./quiet-machine.ts";
 import { labBase } from "./support.ts";
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { NETWORKS_ANNOTATION } from "../../../src/networks/index.ts";
+import { NETWORKS_ANNOTATION } from "../../../src/crd/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import { useLab } from "./support.ts";
 

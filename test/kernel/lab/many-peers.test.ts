@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { cidrsOverlap } from "../../../src/addr/index.ts";
-import { NETWORKS_ANNOTATION } from "../../../src/networks/index.ts";
+import { NETWORKS_ANNOTATION } from "../../../src/crd/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import { useLab } from "./support.ts";
 

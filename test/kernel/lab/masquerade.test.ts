@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { PRIMARY_ANNOTATION } from "../../../src/networks/index.ts";
-import { entering, run } from "../../../src/lab/exec.ts";
-import { podNetns } from "../../../src/lab/pods.ts";
+import { PRIMARY_ANNOTATION } from "../../../src/crd/index.ts";
+import { entering, run } from "../../../lab/exec.ts";
+import { podNetns } from "../../../lab/pods/pods.ts";
 import { eventually } from "../../support/eventually.ts";
 import { useLab } from "./support.ts";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { NETWORKS_ANNOTATION } from "../../../src/networks/index.ts";
+import { NETWORKS_ANNOTATION } from "../../../src/crd/index.ts";
 import { setTimeout as pause } from "node:timers/promises";
-import { moveUnderLoad } from "../../../src/lab/index.ts";
+import { moveUnderLoad } from "../../../lab/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import { useLab } from "./support.ts";
 

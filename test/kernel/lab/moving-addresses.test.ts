@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { podNetns, type PodOptions } from "../../../src/lab/pods.ts";
-import { NETWORKS_ANNOTATION } from "../../../src/networks/index.ts";
+import { podNetns, type PodOptions } from "../../../lab/pods/pods.ts";
+import { NETWORKS_ANNOTATION } from "../../../src/crd/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import { arp, frame, FrameSender, icmp6, neighbour } from "../support/frames.ts";
 import { useLab } from "./support.ts";

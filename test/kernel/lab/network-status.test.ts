@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { findBinDir } from "../../../src/lab/context.ts";
-import { NETWORKS_ANNOTATION } from "../../../src/networks/index.ts";
+import { findBinDir } from "../../../lab/cluster/context.ts";
+import { NETWORKS_ANNOTATION } from "../../../src/crd/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import { useLab } from "./support.ts";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { NETWORKS_ANNOTATION } from "../../../src/networks/index.ts";
-import type { PodOptions } from "../../../src/lab/pods.ts";
-import { PluginError } from "../../../src/lab/runtime/runtime.ts";
+import { NETWORKS_ANNOTATION } from "../../../src/crd/index.ts";
+import type { PodOptions } from "../../../lab/pods/pods.ts";
+import { PluginError } from "../../../lab/runtime/runtime.ts";
 import { eventually } from "../../support/eventually.ts";
 import { lost, useLab } from "./support.ts";
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { NETWORKS_ANNOTATION, PRIMARY_ANNOTATION, STATUS_ANNOTATION } from "../../../src/networks/index.ts";
-import { PluginError } from "../../../src/lab/runtime/runtime.ts";
+import { NETWORKS_ANNOTATION, PRIMARY_ANNOTATION, STATUS_ANNOTATION } from "../../../src/crd/index.ts";
+import { PluginError } from "../../../lab/runtime/runtime.ts";
 import { eventually } from "../../support/eventually.ts";
 import { useLab } from "./support.ts";
 

@@ -5,8 +5,8 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
-import { entering } from "../../../src/lab/exec.ts";
-import { findBinDir } from "../../../src/lab/context.ts";
+import { entering } from "../../../lab/exec.ts";
+import { findBinDir } from "../../../lab/cluster/context.ts";
 import { eventually } from "../../support/eventually.ts";
 
 export interface QuietMachine {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { setTimeout as pause } from "node:timers/promises";
-import { NETWORKS_ANNOTATION } from "../../../src/networks/index.ts";
-import { VTEP_ANNOTATION } from "../../../src/overlay/index.ts";
-import { moveUnderLoad } from "../../../src/lab/index.ts";
+import { NETWORKS_ANNOTATION } from "../../../src/crd/index.ts";
+import { VTEP_ANNOTATION } from "../../../src/peers/index.ts";
+import { moveUnderLoad } from "../../../lab/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import { useLab } from "./support.ts";
 

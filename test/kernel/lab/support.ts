@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Lab, type LabOptions } from "../../../src/lab/index.ts";
+import { Lab, type LabOptions } from "../../../lab/index.ts";
 import { eventually } from "../../support/eventually.ts";
 
 /** A lab comes up in seconds; on a machine with ten times the work it can do, in ten times that. */

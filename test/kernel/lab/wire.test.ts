@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { familyOf } from "../../../src/addr/index.ts";
-import { capture } from "../../../src/lab/capture.ts";
-import { SWITCH } from "../../../src/lab/fabric.ts";
-import type { LabOptions } from "../../../src/lab/index.ts";
+import { capture } from "../../../lab/pods/capture.ts";
+import { SWITCH } from "../../../lab/cluster/fabric.ts";
+import type { LabOptions } from "../../../lab/index.ts";
 import { lost, useLab } from "./support.ts";
 
 const UNDERLAYS: Record<string, LabOptions> = {

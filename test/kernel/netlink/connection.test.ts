@@ -1,11 +1,11 @@
 /** One question, one answer: nothing late and nothing of anybody else's is taken for it. */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { Connection } from "../../../src/netlink/connection.ts";
+import { Connection } from "../../../src/netlink/transport/connection.ts";
 import { NLMSG } from "../../../src/netlink/constants.ts";
 import { NetlinkTimeout, Rtnl } from "../../../src/netlink/index.ts";
-import { link } from "../../../src/netlink/questions.ts";
-import { MessageWriter } from "../../../src/netlink/writer.ts";
+import { link } from "../../../src/netlink/transport/questions.ts";
+import { MessageWriter } from "../../../src/netlink/transport/writer.ts";
 import { KernelSocket, SysError, withNetns } from "../../../src/sys/index.ts";
 import { testNamespace } from "../support/netns.ts";
 

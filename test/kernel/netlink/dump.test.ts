@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { Connection } from "../../../src/netlink/connection.ts";
+import { Connection } from "../../../src/netlink/transport/connection.ts";
 import { Flags } from "../../../src/netlink/constants.ts";
 import { DumpInterrupted, type LinkSpec, Rtnl } from "../../../src/netlink/index.ts";
-import { addresses, links, routes } from "../../../src/netlink/questions.ts";
+import { addresses, links, routes } from "../../../src/netlink/transport/questions.ts";
 import { testNamespace } from "../support/netns.ts";
 
 const DEVICES = 300;

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
-import type { Firewall } from "../../../src/nft/index.ts";
-import { checkPod } from "../../../src/pod/index.ts";
-import type { OverlayReconciler } from "../../../src/overlay/index.ts";
+import type { Firewall } from "../../../src/dataplane/nft/index.ts";
+import { checkPod } from "../../../src/dataplane/pod-link/index.ts";
+import type { OverlayReconciler } from "../../../src/dataplane/vxlan/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import {
   pings,

@@ -4,17 +4,22 @@
  */
 import type { Logger } from "../../../src/log/index.ts";
 import { Monitor, type NetlinkEvent, Rtnl } from "../../../src/netlink/index.ts";
-import type { Space } from "../../../src/netspace/index.ts";
-import { Firewall, type FirewallStatus, namespaceRules } from "../../../src/nft/index.ts";
+import type { Space } from "../../../src/dataplane/netns/index.ts";
+import { Firewall, type FirewallStatus, namespaceRules } from "../../../src/dataplane/nft/index.ts";
+import { type LocalNetwork, type Peer } from "../../../src/peers/index.ts";
 import {
-  type LocalNetwork,
   OverlayReconciler,
   type OverlayStatus,
-  type Peer,
   removeOverlay,
   type ReconcilerOptions,
-} from "../../../src/overlay/index.ts";
-import { attachPodAsync, DetachQueue, PATIENCE_MS, type PodLink, type PodLinkSpec } from "../../../src/pod/index.ts";
+} from "../../../src/dataplane/vxlan/index.ts";
+import {
+  attachPodAsync,
+  DetachQueue,
+  PATIENCE_MS,
+  type PodLink,
+  type PodLinkSpec,
+} from "../../../src/dataplane/pod-link/index.ts";
 
 const OWN_NETNS = "/proc/thread-self/ns/net";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { Firewall, removeFirewall } from "../../../src/nft/index.ts";
-import type { OverlayReconciler } from "../../../src/overlay/index.ts";
+import { Firewall, removeFirewall } from "../../../src/dataplane/nft/index.ts";
+import type { OverlayReconciler } from "../../../src/dataplane/vxlan/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import {
   pings,

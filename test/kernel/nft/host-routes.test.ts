@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { Firewall } from "../../../src/nft/index.ts";
-import type { OverlayReconciler } from "../../../src/overlay/index.ts";
+import { Firewall } from "../../../src/dataplane/nft/index.ts";
+import type { OverlayReconciler } from "../../../src/dataplane/vxlan/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import {
   pings,

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Firewall, type NetworkRules, type RunTool, toolRunner } from "../../../src/nft/index.ts";
+import { Firewall, type NetworkRules, type RunTool, toolRunner } from "../../../src/dataplane/nft/index.ts";
 import { recordingLogger } from "../overlay/cluster.ts";
 import { testNamespace } from "../support/netns.ts";
 

@@ -7,7 +7,7 @@ import {
   type PeerSource,
   type RunTool,
   toolRunner,
-} from "../../../src/nft/index.ts";
+} from "../../../src/dataplane/nft/index.ts";
 import { eventually, eventuallyHolds } from "../../support/eventually.ts";
 import { recordingLogger } from "../overlay/cluster.ts";
 import { type TestNamespace, testNamespace } from "../support/netns.ts";

@@ -1,6 +1,6 @@
 /** What the tests of the packet filter need besides a cluster: the rules of a node, counters, and packets made by hand. */
 import type { TestNamespace } from "../support/netns.ts";
-import type { NetworkRules } from "../../../src/nft/index.ts";
+import type { NetworkRules } from "../../../src/dataplane/nft/index.ts";
 import type { TestCluster, TestNode } from "../overlay/cluster.ts";
 
 /** A node's rules in a cluster. */

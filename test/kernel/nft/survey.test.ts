@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { surveyChains, toolRunner } from "../../../src/nft/index.ts";
+import { surveyChains, toolRunner } from "../../../src/dataplane/nft/index.ts";
 import { testNamespace } from "../support/netns.ts";
 
 describe("a survey of others' chains", () => {

@@ -5,7 +5,8 @@
 import type { Fields, Logger } from "../../../src/log/index.ts";
 import { POD_LINK_GROUP } from "../../../src/netlink/index.ts";
 import { derivedMac } from "../../../src/addr/index.ts";
-import { type LocalNetwork, OverlayReconciler, type Peer, type ReconcilerOptions } from "../../../src/overlay/index.ts";
+import { type LocalNetwork, type Peer } from "../../../src/peers/index.ts";
+import { OverlayReconciler, type ReconcilerOptions } from "../../../src/dataplane/vxlan/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import { testNamespace, type TestNamespace } from "../support/netns.ts";
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { OverlayReconciler, type OverlayStatus } from "../../../src/overlay/index.ts";
+import { OverlayReconciler, type OverlayStatus } from "../../../src/dataplane/vxlan/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import { recordingLogger, shown, startOverlay, testCluster, type TestCluster, type TestNode } from "./cluster.ts";
 

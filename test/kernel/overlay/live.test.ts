@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { type LocalNetwork, OverlayReconciler, type Peer } from "../../../src/overlay/index.ts";
+import { type LocalNetwork, type Peer } from "../../../src/peers/index.ts";
+import { OverlayReconciler } from "../../../src/dataplane/vxlan/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import { testNamespace } from "../support/netns.ts";
 import {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { setTxChecksum, txChecksum, withNetns } from "../../../src/sys/index.ts";
-import type { OverlayReconciler } from "../../../src/overlay/index.ts";
+import type { OverlayReconciler } from "../../../src/dataplane/vxlan/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import { reaches, startOverlay, testCluster, type TestCluster, type TestNode, type TestPod } from "./cluster.ts";
 import type { TestNamespace } from "../support/netns.ts";

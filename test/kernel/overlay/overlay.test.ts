@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { OVERLAY_LINK_GROUP, Rtnl } from "../../../src/netlink/index.ts";
-import { OverlayReconciler, removeOverlay, type Peer } from "../../../src/overlay/index.ts";
+import { OverlayReconciler, removeOverlay } from "../../../src/dataplane/vxlan/index.ts";
+import { type Peer } from "../../../src/peers/index.ts";
 import { capture } from "./capture.ts";
 import {
   pings,

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { Rtnl } from "../../../src/netlink/index.ts";
-import { hostIfname, type PodLink, podMacOf } from "../../../src/pod/index.ts";
+import { hostIfname, type PodLink, podMacOf } from "../../../src/dataplane/pod-link/index.ts";
 import type { TestNamespace } from "../support/netns.ts";
 import { attach, detach, NODE_IPS, pingOnce, testNode, testPod } from "./support.ts";
 

@@ -6,7 +6,7 @@ import {
   forgetSource,
   type PodLinkExpectation,
   PodLinkError,
-} from "../../../src/pod/index.ts";
+} from "../../../src/dataplane/pod-link/index.ts";
 import { withNetns } from "../../../src/sys/index.ts";
 import { echoes } from "../networks/support.ts";
 import { everything, leavesNothing, NODE_IPS, pingOnce, testNode, testPod } from "./support.ts";

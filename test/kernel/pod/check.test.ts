@@ -7,7 +7,7 @@ import {
   hostIfname,
   listPodLinks,
   type PodLinkExpectation,
-} from "../../../src/pod/index.ts";
+} from "../../../src/dataplane/pod-link/index.ts";
 import { withNetns } from "../../../src/sys/index.ts";
 import { attach, testNode, testPod } from "./support.ts";
 

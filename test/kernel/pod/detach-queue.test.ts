@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { DOOMED_LINK_GROUPS, type Link, Monitor, POD_LINK_GROUP, Rtnl } from "../../../src/netlink/index.ts";
-import { DetachQueue, detachPod, hostIfname } from "../../../src/pod/index.ts";
+import { DetachQueue, detachPod, hostIfname } from "../../../src/dataplane/pod-link/index.ts";
 import { withNetns } from "../../../src/sys/index.ts";
 import { type TestNamespace, testNamespace } from "../support/netns.ts";
 

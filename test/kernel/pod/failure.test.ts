@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { NetlinkError } from "../../../src/netlink/index.ts";
-import { attachPod, hostIfname, PodLinkError, type PodLinkReason } from "../../../src/pod/index.ts";
+import { attachPod, hostIfname, PodLinkError, type PodLinkReason } from "../../../src/dataplane/pod-link/index.ts";
 import { withNetns } from "../../../src/sys/index.ts";
 import { attach, detach, everything, leavesNothing, pingOnce, testNode, testPod } from "./support.ts";
 
@@ -60,7 +60,7 @@ describe("a pod's link that cannot be made", () => {
     const before = [everything(node), everything(pod.sandbox)];
     const { sandbox: _, ...spec } = pod;
     const program = `
-      import { attachPod } from ${JSON.stringify(import.meta.resolve("../../../src/pod/index.ts"))};
+      import { attachPod } from ${JSON.stringify(import.meta.resolve("../../../src/dataplane/pod-link/index.ts"))};
       try { attachPod(${JSON.stringify(spec)}); } catch (error) { console.log(error.message); process.exitCode = 3; }`;
     const script =
       'mount --make-rprivate / && mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && exec "$@"';
@@ -192,7 +192,7 @@ describe("a kill at any point of ADD or DEL", () => {
     const pod = testPod();
     const { sandbox: _, ...spec } = pod;
     const program = `
-      import { attachPod, detachPod } from ${JSON.stringify(import.meta.resolve("../../../src/pod/index.ts"))};
+      import { attachPod, detachPod } from ${JSON.stringify(import.meta.resolve("../../../src/dataplane/pod-link/index.ts"))};
       for (;;) { attachPod(${JSON.stringify(spec)}); process.stdout.write("."); detachPod(${JSON.stringify(spec)}); }`;
     const clean = [everything(node), everything(pod.sandbox)];
     for (let round = 0; round < 15; round++) {

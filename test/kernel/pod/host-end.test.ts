@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Rtnl } from "../../../src/netlink/index.ts";
-import { checkPod, hostIfname, repairHostEnds } from "../../../src/pod/index.ts";
+import { checkPod, hostIfname, repairHostEnds } from "../../../src/dataplane/pod-link/index.ts";
 import { withNetns } from "../../../src/sys/index.ts";
 import type { TestNamespace } from "../support/netns.ts";
 import { attach, detach, NODE_IPS, pingOnce, testNode, testPod } from "./support.ts";

@@ -12,7 +12,7 @@ describe("making a pod's link while its host end is being repaired", function ()
     const attached = [{ containerId: pod.containerId, ifname: pod.ifname, addresses: pod.addresses }];
     const script = `
       import { Rtnl } from ${JSON.stringify(import.meta.resolve("../../../src/netlink/index.ts"))};
-      import { repairHostEnds } from ${JSON.stringify(import.meta.resolve("../../../src/pod/index.ts"))};
+      import { repairHostEnds } from ${JSON.stringify(import.meta.resolve("../../../src/dataplane/pod-link/index.ts"))};
       using rtnl = Rtnl.open();
       let repairs = 0;
       for (let round = 0; ; round++) {

@@ -3,7 +3,7 @@
  */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { attachPod, detachPod, type PodLink, type PodLinkSpec } from "../../../src/pod/index.ts";
+import { attachPod, detachPod, type PodLink, type PodLinkSpec } from "../../../src/dataplane/pod-link/index.ts";
 import { withNetns } from "../../../src/sys/index.ts";
 import { type TestNamespace, testNamespace } from "../support/netns.ts";
 

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { ipToBytes } from "../../../src/addr/index.ts";
-import { toolRunner } from "../../../src/nft/index.ts";
+import { toolRunner } from "../../../src/dataplane/nft/index.ts";
 import { POLICY_TABLE } from "../../../src/policy/index.ts";
 import type { Packet } from "../../../src/policy/semantics/oracle.ts";
 import { eventually } from "../../support/eventually.ts";

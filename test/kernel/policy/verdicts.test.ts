@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { ElementSocket } from "../../../src/nft/index.ts";
+import { ElementSocket } from "../../../src/dataplane/nft/index.ts";
 import {
   type Packet,
   PolicyModel,

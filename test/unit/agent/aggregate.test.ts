@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { aggregate } from "../../../src/agent/aggregate.ts";
+import { aggregate } from "../../../src/firewall/aggregate.ts";
 
 describe("prefixes put together", () => {
   it("are the fewest that cover the same", () => {

@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { askedPod, isStatic, sameAsAsking } from "../../../src/agent/asking-pod.ts";
+import { askedPod, isStatic, sameAsAsking } from "../../../src/pod-requests/asking-pod.ts";
 import { CniError, CODE } from "../../../src/cni/index.ts";
 import { connect, createObject, type KubeClient, type ObjectMeta, podsOf } from "../../../src/kube/index.ts";
-import { type ApiServer, startApiServer } from "../../../src/lab/api/index.ts";
+import { type ApiServer, startApiServer } from "../../../lab/api/index.ts";
 
 const UID = "1b4e28ba-2fa1-11d2-883f-0016d3cca427";
 const HASH = "d41d8cd98f00b204e9800998ecf8427e";

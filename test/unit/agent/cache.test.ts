@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { type CachedInputs, CacheWriter, cachePath, parseCache, readCache } from "../../../src/agent/cache.ts";
+import { type CachedInputs, CacheWriter, cachePath, parseCache, readCache } from "../../../src/nodes/cache.ts";
 
 const inputs = (): CachedInputs["inputs"] => ({
   own: { name: "a", podCidrs: ["10.244.1.0/24", "fd00:10:244:1::/64"], internalIps: ["172.30.0.11"] },

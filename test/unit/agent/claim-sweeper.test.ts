@@ -3,11 +3,11 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ClaimSweeper } from "../../../src/agent/claim-sweeper.ts";
-import { blockObjects } from "../../../src/blocks/index.ts";
-import { claimObjects, Claims } from "../../../src/claims/index.ts";
+import { ClaimSweeper } from "../../../src/controller/claim-sweeper.ts";
+import { blockObjects } from "../../../src/ipam/blocks/index.ts";
+import { claimObjects, Claims } from "../../../src/ipam/claims/index.ts";
 import { ApiError, connect, createObject, type KubeClient, NODES } from "../../../src/kube/index.ts";
-import { type ApiServer, startApiServer } from "../../../src/lab/api/index.ts";
+import { type ApiServer, startApiServer } from "../../../lab/api/index.ts";
 import {
   API_VERSION,
   endpointsName,
@@ -17,7 +17,7 @@ import {
   NETWORK_BLOCKS,
   NETWORK_ENDPOINTS,
   parseNetworkBlock,
-} from "../../../src/networks/index.ts";
+} from "../../../src/crd/index.ts";
 import { eventually, eventuallyHolds } from "../../support/eventually.ts";
 
 const CLAIMS = ipClaimsOf("default");

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { PassThrough } from "node:stream";
-import { type CachedInputs, CacheWriter } from "../../../src/agent/cache.ts";
-import { ClusterView } from "../../../src/agent/cluster.ts";
-import type { Inputs } from "../../../src/agent/inputs.ts";
+import { type CachedInputs, CacheWriter } from "../../../src/nodes/cache.ts";
+import { ClusterView } from "../../../src/nodes/cluster.ts";
+import type { Inputs } from "../../../src/nodes/inputs.ts";
 import { ApiError, type KubeClient } from "../../../src/kube/index.ts";
 import { createLogger, type RootLogger } from "../../../src/log/index.ts";
 import { eventually } from "../../support/eventually.ts";

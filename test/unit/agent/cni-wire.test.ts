@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { encodeAnswer, RequestReader } from "../../../src/agent/cni-wire.ts";
+import { encodeAnswer, RequestReader } from "../../../src/cni-server/cni-wire.ts";
 
 /** A request as the launcher sends it. */
 function encode(variables: string[], configuration: Buffer, ids: bigint[] = [4n, 11n]): Buffer {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { conflistsBefore, ensureConflist, isOurConflist, renderConflist } from "../../../src/agent/conflist.ts";
+import { conflistsBefore, ensureConflist, isOurConflist, renderConflist } from "../../../src/cni-server/conflist.ts";
 
 describe("the CNI configuration list", () => {
   let dir: string;

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Damper } from "../../../src/agent/damper.ts";
+import { Damper } from "../../../src/nodes/damper.ts";
 import { eventually } from "../../support/eventually.ts";
 
 describe("what changes too often", () => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { directFamilies, type SegmentInput, segmentsOf, withHops } from "../../../src/agent/direct.ts";
+import { directFamilies, type SegmentInput, segmentsOf, withHops } from "../../../src/host/segments.ts";
 import type { Route, Rule } from "../../../src/netlink/index.ts";
-import type { Peer } from "../../../src/overlay/index.ts";
+import type { Peer } from "../../../src/peers/index.ts";
 
 const UNDERLAY = 2;
 const connected = (dst: string, more: Partial<Route> = {}): Route => ({

@@ -3,7 +3,7 @@ import { appendFileSync, closeSync, existsSync, mkdtempSync, openSync, readdirSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { DurationSpool, parseDuration } from "../../../src/agent/durations.ts";
+import { DurationSpool, parseDuration } from "../../../src/cni-server/durations.ts";
 import { DURATIONS_FILE } from "../../../src/cni/index.ts";
 
 const line = (verb: string, ms: number, result: string | number = "ok") =>

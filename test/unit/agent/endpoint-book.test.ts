@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { EndpointBook } from "../../../src/agent/endpoint-book.ts";
+import { EndpointBook } from "../../../src/workloads/endpoint-book.ts";
 import type { Endpoint } from "../../../src/endpoints/index.ts";
 import { connect, createObject, deleteObject, getObject, type KubeClient, NODES } from "../../../src/kube/index.ts";
-import { type ApiServer, startApiServer } from "../../../src/lab/api/index.ts";
+import { type ApiServer, startApiServer } from "../../../lab/api/index.ts";
 import { createLogger } from "../../../src/log/index.ts";
-import { endpointsName, endpointsObject, NETWORK_ENDPOINTS } from "../../../src/networks/index.ts";
+import { endpointsName, endpointsObject, NETWORK_ENDPOINTS } from "../../../src/crd/index.ts";
 import { eventually } from "../../support/eventually.ts";
 
 interface Published {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type ForwardingLink, planForwarding, readForwarding } from "../../../src/agent/forwarding.ts";
+import { type ForwardingLink, planForwarding, readForwarding } from "../../../src/host/forwarding.ts";
 import { linkOf } from "../../support/link.ts";
 
 const uplink: ForwardingLink = {

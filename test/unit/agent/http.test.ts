@@ -4,9 +4,9 @@ import { request } from "node:http";
 import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { localAccess, metricsAccess } from "../../../src/agent/access.ts";
-import { addressOf } from "../../../src/agent/connection-limits.ts";
-import { json, type Listener, listenTcp, listenUnix, type Routes, text } from "../../../src/agent/http.ts";
+import { localAccess, metricsAccess } from "../../../src/http/access.ts";
+import { addressOf } from "../../../src/http/connection-limits.ts";
+import { json, type Listener, listenTcp, listenUnix, type Routes, text } from "../../../src/http/http.ts";
 
 const routes: Routes = {
   "PUT /level": (query) => text(200, `set ${query.get("to")}\n`),

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import type { OwnFacts } from "../../../src/agent/inputs.ts";
-import { familyInUse, localChanges, resolveLocal } from "../../../src/agent/local.ts";
-import { lookAt } from "../../../src/agent/machine.ts";
+import type { OwnFacts } from "../../../src/nodes/inputs.ts";
+import { familyInUse, localChanges, resolveLocal } from "../../../src/network/local.ts";
+import { lookAt } from "../../../src/host/machine.ts";
 import { loadAgentConfig } from "../../../src/config/index.ts";
 import type { Rtnl } from "../../../src/netlink/index.ts";
 

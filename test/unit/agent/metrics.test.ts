@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { Metrics } from "../../../src/agent/metrics.ts";
-import { type NetworkView, sampleInto } from "../../../src/agent/report.ts";
+import { Metrics } from "../../../src/observe/metrics.ts";
+import { type NetworkView, sampleInto } from "../../../src/network/report.ts";
 
 const fine = { ok: true, message: "" };
 const view: NetworkView = {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { ensureNeighbourRoom } from "../../../src/agent/neighbour-table.ts";
+import { ensureNeighbourRoom } from "../../../src/host/neighbour-table.ts";
 
 describe("room for neighbours", () => {
   const key = (family: string, name: string): string => `net.${family}.neigh.default.${name}`;

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { FINALIZER, letNetworkGo, NetworkHold } from "../../../src/agent/network-hold.ts";
-import { newBlock } from "../../../src/blocks/index.ts";
+import { FINALIZER, letNetworkGo, NetworkHold } from "../../../src/network-definitions/network-hold.ts";
+import { newBlock } from "../../../src/ipam/blocks/index.ts";
 import { CniError, CODE } from "../../../src/cni/index.ts";
 import {
   connect,
@@ -13,9 +13,9 @@ import {
   type KubeClient,
   listObjects,
 } from "../../../src/kube/index.ts";
-import { type ApiServer, startApiServer } from "../../../src/lab/api/index.ts";
+import { type ApiServer, startApiServer } from "../../../lab/api/index.ts";
 import { createLogger } from "../../../src/log/index.ts";
-import { NETWORK_BLOCKS, parsePodNetwork, POD_NETWORKS, type PodNetworkInfo } from "../../../src/networks/index.ts";
+import { NETWORK_BLOCKS, parsePodNetwork, POD_NETWORKS, type PodNetworkInfo } from "../../../src/crd/index.ts";
 
 type Meta = { metadata: { name: string; uid: string; finalizers?: string[]; deletionTimestamp?: string } };
 

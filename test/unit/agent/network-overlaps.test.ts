@@ -3,12 +3,12 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { DefinedNetworks } from "../../../src/agent/defined-networks.ts";
-import { type ClusterAddresses, overlapsWithCluster } from "../../../src/agent/network-overlaps.ts";
+import { DefinedNetworks } from "../../../src/network-definitions/defined-networks.ts";
+import { type ClusterAddresses, overlapsWithCluster } from "../../../src/network-definitions/network-overlaps.ts";
 import { connect, createObject, type KubeClient } from "../../../src/kube/index.ts";
-import { type ApiServer, startApiServer } from "../../../src/lab/api/index.ts";
+import { type ApiServer, startApiServer } from "../../../lab/api/index.ts";
 import { createLogger } from "../../../src/log/index.ts";
-import { parsePodNetwork, POD_NETWORKS, type PodNetworkInfo } from "../../../src/networks/index.ts";
+import { parsePodNetwork, POD_NETWORKS, type PodNetworkInfo } from "../../../src/crd/index.ts";
 import { eventually } from "../../support/eventually.ts";
 
 const CLUSTER: ClusterAddresses = {

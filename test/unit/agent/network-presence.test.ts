@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { NetworkPresence } from "../../../src/agent/network-presence.ts";
+import { NetworkPresence } from "../../../src/pod-requests/network-presence.ts";
 import { CniError, CODE } from "../../../src/cni/index.ts";
 
 describe("whether pods may ask for a network beside the default one", () => {

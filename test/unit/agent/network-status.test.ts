@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { NetworkStatusWriter } from "../../../src/agent/network-status.ts";
+import { NetworkStatusWriter } from "../../../src/pod-requests/pod-network-status.ts";
 import { ApiError, type KubeClient } from "../../../src/kube/index.ts";
 import type { Logger } from "../../../src/log/index.ts";
 import { eventually } from "../../support/eventually.ts";

@@ -3,12 +3,12 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Inputs, NodeFacts } from "../../../src/agent/inputs.ts";
-import { overlapsWithCluster } from "../../../src/agent/network-overlaps.ts";
-import { NetworkStatuses, ownNamespace } from "../../../src/agent/network-statuses.ts";
+import type { Inputs, NodeFacts } from "../../../src/nodes/inputs.ts";
+import { overlapsWithCluster } from "../../../src/network-definitions/network-overlaps.ts";
+import { NetworkStatuses, ownNamespace } from "../../../src/controller/network-statuses.ts";
 import type { AgentConfig } from "../../../src/config/index.ts";
 import { connect, type KubeClient, NODES } from "../../../src/kube/index.ts";
-import { type ApiServer, startApiServer } from "../../../src/lab/api/index.ts";
+import { type ApiServer, startApiServer } from "../../../lab/api/index.ts";
 import {
   blockObject,
   endpointsObject,
@@ -16,7 +16,7 @@ import {
   NETWORK_ENDPOINTS,
   type Obstacle,
   POD_NETWORKS,
-} from "../../../src/networks/index.ts";
+} from "../../../src/crd/index.ts";
 import { eventually } from "../../support/eventually.ts";
 
 const COUNT_MS = 500;

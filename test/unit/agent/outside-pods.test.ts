@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { outsideInWords, podsOutside } from "../../../src/agent/outside-pods.ts";
+import { outsideInWords, podsOutside } from "../../../src/pod-requests/outside-pods.ts";
 
 describe("pods outside of the node's pod CIDRs", () => {
   const pods = [

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { type Cluster, withPrimary } from "../../../src/agent/primary.ts";
+import { type Cluster, withPrimary } from "../../../src/pod-requests/primary.ts";
 import { CniError } from "../../../src/cni/index.ts";
-import { parsePodNetwork } from "../../../src/networks/index.ts";
+import { parsePodNetwork } from "../../../src/crd/index.ts";
 
 const network = (cidrs: string[], more: object = {}) =>
   parsePodNetwork({

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import { pathComplaint, probe, probePaths, probeSome, udpPortBound } from "../../../src/agent/probes.ts";
+import { pathComplaint, probe, probePaths, probeSome, udpPortBound } from "../../../src/network/probes.ts";
 
 describe("the self-test's local half", () => {
   it("sees the VXLAN socket by its port", () => {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { publicIps } from "../../../src/agent/public-ips.ts";
+import { publicIps } from "../../../src/network/public-ips.ts";
 
 describe("the addresses under which others reach a node", () => {
   const ips = ["10.0.0.5", "fd30::5"];

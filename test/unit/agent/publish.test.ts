@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { mergeAnnotation } from "../../../src/agent/publish.ts";
-import { parseVtepAnnotation } from "../../../src/overlay/annotation.ts";
+import { mergeAnnotation } from "../../../src/nodes/publish.ts";
+import { parseVtepAnnotation } from "../../../src/peers/annotation.ts";
 
 describe("the annotation", () => {
   const entry = { vni: 4096, mac: "02:00:00:00:00:01", ips: ["172.30.0.11"], podCidrs: ["10.244.1.0/24"], port: 4789 };

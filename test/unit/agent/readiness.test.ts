@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { assess } from "../../../src/agent/readiness.ts";
+import { assess } from "../../../src/observe/readiness.ts";
 
 describe("readiness", () => {
   it("is all checks together, and a question that fails is a no with its reason", () => {

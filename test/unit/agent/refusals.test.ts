@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { RefusalBook } from "../../../src/agent/refusals.ts";
-import type { Refusal } from "../../../src/overlay/types.ts";
+import { RefusalBook } from "../../../src/network/refusals.ts";
+import type { Refusal } from "../../../src/peers/types.ts";
 
 describe("refusals", () => {
   const refusal = (node: string, message = "m"): Refusal => ({ node, reason: "BadAnnotation", message });

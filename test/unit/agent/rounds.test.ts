@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Rounds } from "../../../src/agent/rounds.ts";
+import { Rounds } from "../../../src/instances/rounds.ts";
 
 describe("looking after a node's networks", () => {
   const said: string[] = [];

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { SendingHosts } from "../../../src/agent/sending-hosts.ts";
+import { SendingHosts } from "../../../src/firewall/sending-hosts.ts";
 import { eventually } from "../../support/eventually.ts";
 
 const X = "10.50.0.9";

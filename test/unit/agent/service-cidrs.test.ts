@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { serviceCidrsOf } from "../../../src/agent/service-cidrs.ts";
+import { serviceCidrsOf } from "../../../src/nodes/service-cidrs.ts";
 import { ApiError, type KubeClient } from "../../../src/kube/index.ts";
 
 /** A server that answers by path, with an object or with the status of a refusal; 404 elsewhere. */

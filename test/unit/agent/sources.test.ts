@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { rulesOf } from "../../../src/agent/firewall.ts";
+import { rulesOf } from "../../../src/firewall/node-firewall.ts";
 import { loadAgentConfig } from "../../../src/config/index.ts";
-import type { LocalNetwork, Peer } from "../../../src/overlay/index.ts";
+import type { LocalNetwork, Peer } from "../../../src/peers/index.ts";
 
 const config = loadAgentConfig({ argv: ["--node-name", "n1"], env: {} });
 const PREFIXES = ["10.244.2.0/24", "fd00:2::/64"];

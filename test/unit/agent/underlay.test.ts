@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { overlayMtu } from "../../../src/agent/mtu.ts";
-import { selectUnderlay, type UnderlayInput } from "../../../src/agent/underlay.ts";
+import { overlayMtu } from "../../../src/network/mtu.ts";
+import { selectUnderlay, type UnderlayInput } from "../../../src/network/underlay.ts";
 import { POD_LINK_GROUP } from "../../../src/netlink/types.ts";
 import { linkOf } from "../../support/link.ts";
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { podsUnserved, unservedInWords } from "../../../src/agent/unserved-pods.ts";
+import { podsUnserved, unservedInWords } from "../../../src/pod-requests/unserved-pods.ts";
 
 const KNOWN = ["10.244.0.0/16", "10.96.0.0/16", "192.0.2.1/32"];
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import type { Inputs, NodeFacts } from "../../../src/agent/inputs.ts";
-import { DEFAULT_VNI, FORMER_VNI, vniOf } from "../../../src/agent/vni.ts";
+import type { Inputs, NodeFacts } from "../../../src/nodes/inputs.ts";
+import { DEFAULT_VNI, FORMER_VNI, vniOf } from "../../../src/nodes/vni.ts";
 import { linkOf } from "../../support/link.ts";
 
 const annotation = (vni: number, network = "default"): string =>

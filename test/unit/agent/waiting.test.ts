@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Waiting } from "../../../src/agent/waiting.ts";
+import { Waiting } from "../../../src/nodes/waiting.ts";
 
 describe("waiting", () => {
   it("is said once, as a line and an Event, until it changes or grows long", () => {

@@ -2,14 +2,14 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { PodPort } from "../../../src/agent/pod-ports.ts";
-import { Workloads } from "../../../src/agent/workloads.ts";
-import { BlockError, type PlacedBlock } from "../../../src/blocks/index.ts";
+import type { PodPort } from "../../../src/workloads/pod-ports.ts";
+import { Workloads } from "../../../src/workloads/workloads.ts";
+import { BlockError, type PlacedBlock } from "../../../src/ipam/blocks/index.ts";
 import { connect, createObject, getObject, type KubeClient, NODES } from "../../../src/kube/index.ts";
-import { type ApiServer, startApiServer } from "../../../src/lab/api/index.ts";
+import { type ApiServer, startApiServer } from "../../../lab/api/index.ts";
 import { createLogger } from "../../../src/log/index.ts";
-import { endpointsName, endpointsObject, NETWORK_ENDPOINTS } from "../../../src/networks/index.ts";
-import { hostIfname } from "../../../src/pod/index.ts";
+import { endpointsName, endpointsObject, NETWORK_ENDPOINTS } from "../../../src/crd/index.ts";
+import { hostIfname } from "../../../src/dataplane/pod-link/index.ts";
 import { eventually } from "../../support/eventually.ts";
 
 describe("workloads that are found one by one", function () {

@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cidrsOverlap } from "../../../src/addr/index.ts";
-import { type BlockClaimsOptions, BlockError, newBlock, readBlock } from "../../../src/blocks/index.ts";
-import { Ipam, IpamTaken, type Owner } from "../../../src/ipam/index.ts";
+import { type BlockClaimsOptions, BlockError, newBlock, readBlock } from "../../../src/ipam/blocks/index.ts";
+import { Ipam, IpamTaken, type Owner } from "../../../src/ipam/local/index.ts";
 import { FakeApi } from "./fake-api.ts";
 import { ReservingBlocks } from "./reserving.ts";
 

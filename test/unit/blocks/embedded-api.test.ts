@@ -4,11 +4,11 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cidrContains } from "../../../src/addr/index.ts";
-import { BlockError, blockObjects } from "../../../src/blocks/index.ts";
-import { Ipam } from "../../../src/ipam/index.ts";
+import { BlockError, blockObjects } from "../../../src/ipam/blocks/index.ts";
+import { Ipam } from "../../../src/ipam/local/index.ts";
 import { connect, createObject, type KubeClient, listObjects, NODES } from "../../../src/kube/index.ts";
-import { type ApiServer, startApiServer } from "../../../src/lab/api/index.ts";
-import { NETWORK_BLOCKS, parseNetworkBlock } from "../../../src/networks/index.ts";
+import { type ApiServer, startApiServer } from "../../../lab/api/index.ts";
+import { NETWORK_BLOCKS, parseNetworkBlock } from "../../../src/crd/index.ts";
 import { ReservingBlocks } from "./reserving.ts";
 
 describe("blocks through an API server", function () {

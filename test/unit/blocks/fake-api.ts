@@ -4,7 +4,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { ApiError } from "../../../src/kube/index.ts";
-import { type ApiObject, type Block, type BlockObjects, readBlock } from "../../../src/blocks/index.ts";
+import { type ApiObject, type Block, type BlockObjects, readBlock } from "../../../src/ipam/blocks/index.ts";
 
 /** 0 ≤ x < 1, the same for the same seed (mulberry32). */
 export function randomOf(seed: number): () => number {

@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { blockObjects, newBlock, NetworkBlocks } from "../../../src/blocks/index.ts";
+import { blockObjects, newBlock, NetworkBlocks } from "../../../src/ipam/blocks/index.ts";
 import { connect, createObject, type KubeClient, NODES } from "../../../src/kube/index.ts";
-import { type ApiServer, startApiServer } from "../../../src/lab/api/index.ts";
+import { type ApiServer, startApiServer } from "../../../lab/api/index.ts";
 import { eventually } from "../../support/eventually.ts";
 
 describe("the blocks of all nodes in some networks", function () {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { NetworkView, type PlacedBlock, readPlaced } from "../../../src/blocks/index.ts";
-import { blockName, blockObject } from "../../../src/networks/index.ts";
+import { NetworkView, type PlacedBlock, readPlaced } from "../../../src/ipam/blocks/index.ts";
+import { blockName, blockObject } from "../../../src/crd/index.ts";
 import { eventually } from "../../support/eventually.ts";
 
 let uid = 0;

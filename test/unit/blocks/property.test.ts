@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { cidrContains, cidrsOverlap } from "../../../src/addr/index.ts";
-import { BlockError } from "../../../src/blocks/index.ts";
-import { Ipam, type Owner } from "../../../src/ipam/index.ts";
+import { BlockError } from "../../../src/ipam/blocks/index.ts";
+import { Ipam, type Owner } from "../../../src/ipam/local/index.ts";
 import { FakeApi, type Fault, randomOf, View } from "./fake-api.ts";
 import { ReservingBlocks } from "./reserving.ts";
 

@@ -1,7 +1,7 @@
 /** Blocks and the address management together, as an ADD has them: addresses, after claiming blocks where there is none left. */
 import { familyOf } from "../../../src/addr/index.ts";
-import { BlockClaims, type BlockClaimsOptions, BlockError } from "../../../src/blocks/index.ts";
-import { type Ipam, IpamExhausted, type Owner, type ReserveRequest } from "../../../src/ipam/index.ts";
+import { BlockClaims, type BlockClaimsOptions, BlockError } from "../../../src/ipam/blocks/index.ts";
+import { type Ipam, IpamExhausted, type Owner, type ReserveRequest } from "../../../src/ipam/local/index.ts";
 
 /** How often an address is tried for with a new block: others may take what was just claimed. */
 const MAX_ROUNDS = 8;

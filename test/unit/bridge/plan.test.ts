@@ -11,9 +11,9 @@ import {
   type LocalPort,
   planBridge,
   type RemoteEndpoint,
-} from "../../../src/bridge/index.ts";
+} from "../../../src/dataplane/bridge/index.ts";
 import type { Operation } from "../../../src/netlink/index.ts";
-import type { Peer } from "../../../src/overlay/index.ts";
+import type { Peer } from "../../../src/peers/index.ts";
 
 const local: BridgedNetwork = {
   network: "blue",

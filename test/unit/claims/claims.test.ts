@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { BlockError, newBlock } from "../../../src/blocks/index.ts";
+import { BlockError, newBlock } from "../../../src/ipam/blocks/index.ts";
 import { ApiError } from "../../../src/kube/index.ts";
 import { World } from "./world.ts";
 

@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { BlockError, blockObjects } from "../../../src/blocks/index.ts";
-import { claimObjects, Claims, sweepClaims } from "../../../src/claims/index.ts";
+import { BlockError, blockObjects } from "../../../src/ipam/blocks/index.ts";
+import { claimObjects, Claims, sweepClaims } from "../../../src/ipam/claims/index.ts";
 import {
   connect,
   createObject,
@@ -14,14 +14,8 @@ import {
   NODES,
   podsOf,
 } from "../../../src/kube/index.ts";
-import { type ApiServer, startApiServer } from "../../../src/lab/api/index.ts";
-import {
-  API_VERSION,
-  ipClaimsOf,
-  NETWORK_BLOCKS,
-  parseIPClaim,
-  parseNetworkBlock,
-} from "../../../src/networks/index.ts";
+import { type ApiServer, startApiServer } from "../../../lab/api/index.ts";
+import { API_VERSION, ipClaimsOf, NETWORK_BLOCKS, parseIPClaim, parseNetworkBlock } from "../../../src/crd/index.ts";
 
 describe("claims through an API server", function () {
   this.timeout(30_000);

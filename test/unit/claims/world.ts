@@ -5,9 +5,9 @@ import {
   type ClaimsOptions,
   type PodFacts,
   sweepClaims,
-} from "../../../src/claims/index.ts";
+} from "../../../src/ipam/claims/index.ts";
 import { ApiError } from "../../../src/kube/index.ts";
-import { type IPClaimInfo, parseIPClaim } from "../../../src/networks/index.ts";
+import { type IPClaimInfo, parseIPClaim } from "../../../src/crd/index.ts";
 import { FakeApi } from "../blocks/fake-api.ts";
 
 interface StoredClaim {

@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { Attachments } from "../../../src/cni/attachments.ts";
 import type { Duration, Host } from "../../../src/cni/index.ts";
 import type { PublishedNetwork } from "../../../src/config/index.ts";
-import { IpamExhausted, type Reservation } from "../../../src/ipam/index.ts";
-import type { PodLink } from "../../../src/pod/index.ts";
+import { IpamExhausted, type Reservation } from "../../../src/ipam/local/index.ts";
+import type { PodLink } from "../../../src/dataplane/pod-link/index.ts";
 import { bootId } from "../../../src/sys/index.ts";
 
 const PUBLISHED: PublishedNetwork = {

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
-import { CniError, CODE, handle } from "../../../src/cni/index.ts";
-import type { FurtherInterface } from "../../../src/cni/index.ts";
+import { CniError, CODE, type FurtherInterface, handle } from "../../../src/cni/index.ts";
 import { FakeHost } from "./fake-host.ts";
 
 interface Result {

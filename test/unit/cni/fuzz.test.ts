@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { handle } from "../../../src/cni/index.ts";
-import { parseArgs } from "../../../src/cni/args.ts";
-import { CniError } from "../../../src/cni/errors.ts";
+import { parseArgs } from "../../../src/cni/spec/args.ts";
+import { CniError } from "../../../src/cni/spec/errors.ts";
 import { FakeHost } from "./fake-host.ts";
 
 const VERBS = ["ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION"];

@@ -1,5 +1,5 @@
 /** What an agent says of itself when all is well; a test changes what it is about. */
-import type { AgentStatus, NetworkStatus } from "../../../src/agent/index.ts";
+import type { AgentStatus, NetworkStatus } from "../../../src/observe/index.ts";
 
 /** Its only network, with one peer. */
 export const networkStatus: NetworkStatus = {

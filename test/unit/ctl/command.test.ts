@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { type Command, CommandError, describeError, main, nodeCommands, OUTPUT } from "../../../src/ctl/index.ts";
-import { labCommands } from "../../../src/lab/index.ts";
+import { type Command, CommandError, describeError, main, nodeCommands, OUTPUT } from "../../../src/cli/index.ts";
+import { labCommands } from "../../../lab/index.ts";
 
 interface Said {
   status: number;

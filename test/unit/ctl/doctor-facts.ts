@@ -1,5 +1,5 @@
 /** Facts of a node on which everything is well; a test changes what it is about. */
-import type { Facts, PeerProbe } from "../../../src/ctl/doctor/facts.ts";
+import type { Facts, PeerProbe } from "../../../src/cli/doctor/facts.ts";
 import { linkOf } from "../../support/link.ts";
 import { agentStatus } from "./agent-status.ts";
 

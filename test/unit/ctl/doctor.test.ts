@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import type { AgentStatus } from "../../../src/agent/index.ts";
-import type { Facts } from "../../../src/ctl/doctor/facts.ts";
-import { type Finding, type Level, render } from "../../../src/ctl/doctor/finding.ts";
-import { judge } from "../../../src/ctl/doctor/judge.ts";
+import type { AgentStatus } from "../../../src/observe/index.ts";
+import type { Facts } from "../../../src/cli/doctor/facts.ts";
+import { type Finding, type Level, render } from "../../../src/cli/doctor/finding.ts";
+import { judge } from "../../../src/cli/doctor/judge/judge.ts";
 import { POD_LINK_GROUP } from "../../../src/netlink/index.ts";
 import { linkOf } from "../../support/link.ts";
 import { healthy, probe } from "./doctor-facts.ts";

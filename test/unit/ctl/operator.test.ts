@@ -11,9 +11,9 @@ import {
   nodeCommands,
   parsePluginCall,
   runPluginCall,
-} from "../../../src/ctl/index.ts";
-import { requireRoot } from "../../../src/ctl/root.ts";
-import { labCommands } from "../../../src/lab/index.ts";
+} from "../../../src/cli/index.ts";
+import { requireRoot } from "../../../src/cli/root.ts";
+import { labCommands } from "../../../lab/index.ts";
 
 describe("commands that need root", () => {
   it("say so for anybody else", () => {

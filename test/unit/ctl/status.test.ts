@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { age, type AgentStatus, agentStatus, askAgent, duration, properties, table } from "../../../src/ctl/index.ts";
-import { renderStatus } from "../../../src/ctl/status.ts";
+import { age, type AgentStatus, agentStatus, askAgent, duration, properties, table } from "../../../src/cli/index.ts";
+import { renderStatus } from "../../../src/cli/status.ts";
 import { agentStatus as healthy, networkStatus } from "./agent-status.ts";
 
 const NOW = Date.UTC(2026, 0, 1);

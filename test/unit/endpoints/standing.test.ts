@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { derivedMac } from "../../../src/addr/index.ts";
-import { entryOfMac } from "../../../src/claims/index.ts";
+import { entryOfMac } from "../../../src/ipam/claims/index.ts";
 import {
   type ClaimPlace,
   type Endpoint,

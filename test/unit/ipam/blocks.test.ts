@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { cidrContains, networkAddress } from "../../../src/addr/index.ts";
-import { Ipam, IpamExhausted, IpamInvalid, IpamTaken, type Owner } from "../../../src/ipam/index.ts";
+import { Ipam, IpamExhausted, IpamInvalid, IpamTaken, type Owner } from "../../../src/ipam/local/index.ts";
 
 const made: string[] = [];
 function temporary(): string {

@@ -22,8 +22,8 @@ import {
   IpamTaken,
   type Owner,
   type ReserveRequest,
-} from "../../../src/ipam/index.ts";
-import { FREED_REMEMBERED } from "../../../src/ipam/history.ts";
+} from "../../../src/ipam/local/index.ts";
+import { FREED_REMEMBERED } from "../../../src/ipam/local/history.ts";
 
 const made: string[] = [];
 function temporary(): string {

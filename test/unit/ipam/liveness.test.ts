@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { mkdirSync, mkdtempSync, rmSync, statSync, unlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { GRACE_SECONDS, provablyDead, type Reservation } from "../../../src/ipam/index.ts";
-import { sandboxOf } from "../../../src/ipam/liveness.ts";
+import { GRACE_SECONDS, provablyDead, type Reservation } from "../../../src/ipam/local/index.ts";
+import { sandboxOf } from "../../../src/ipam/local/liveness.ts";
 
 const OWN = "/proc/self/ns/net";
 

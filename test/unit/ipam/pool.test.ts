@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { bigIntToIp, cidrContains, type Family, ipToBigInt } from "../../../src/addr/index.ts";
-import { nextFit, podSpan, poolContains, poolSize } from "../../../src/ipam/pool.ts";
-import { choicesOf } from "../../../src/ipam/request.ts";
-import { IpamInvalid, type ReserveRequest } from "../../../src/ipam/index.ts";
+import { nextFit, podSpan, poolContains, poolSize } from "../../../src/ipam/local/pool.ts";
+import { choicesOf } from "../../../src/ipam/local/request.ts";
+import { IpamInvalid, type ReserveRequest } from "../../../src/ipam/local/index.ts";
 
 function span(cidr: string): string[] {
   const { first, last } = podSpan(cidr);

@@ -12,7 +12,7 @@ import {
   OwnNode,
   patchNodeAnnotations,
 } from "../../../src/kube/index.ts";
-import { type ApiServer, startApiServer } from "../../../src/lab/api/index.ts";
+import { type ApiServer, startApiServer } from "../../../lab/api/index.ts";
 import { eventually, eventuallyHolds } from "../../support/eventually.ts";
 
 const NODES = "/api/v1/nodes";

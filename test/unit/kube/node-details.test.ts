@@ -4,11 +4,11 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect, type KubeClient, type NodeDetails, NodeDetailsKeeper } from "../../../src/kube/index.ts";
-import { readNode } from "../../../src/kube/node-wire.ts";
-import { slimDetails } from "../../../src/kube/slim.ts";
-import { WireReader } from "../../../src/kube/wire.ts";
-import { type ApiServer, type KubeObject, startApiServer } from "../../../src/lab/api/index.ts";
-import { nodeMessage, wireStatus } from "../../../src/lab/api/wire.ts";
+import { readNode } from "../../../src/kube/wire/node-wire.ts";
+import { slimDetails } from "../../../src/kube/informer/transform.ts";
+import { WireReader } from "../../../src/kube/wire/wire.ts";
+import { type ApiServer, type KubeObject, startApiServer } from "../../../lab/api/index.ts";
+import { nodeMessage, wireStatus } from "../../../lab/api/http/wire.ts";
 import { eventually } from "../../support/eventually.ts";
 import { answer, node, ScriptedApi, status } from "./scripted-api.ts";
 

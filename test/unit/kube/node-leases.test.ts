@@ -3,10 +3,10 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { isHeard } from "../../../src/agent/heard.ts";
+import { isHeard } from "../../../src/nodes/heard.ts";
 import { ApiError, connect, type KubeClient, NodeLeases } from "../../../src/kube/index.ts";
-import { type LeaseSight, nextLook, readLease, seeLease } from "../../../src/kube/lease-sight.ts";
-import { type ApiServer, startApiServer } from "../../../src/lab/api/index.ts";
+import { type LeaseSight, nextLook, readLease, seeLease } from "../../../src/kube/nodes/lease-sight.ts";
+import { type ApiServer, startApiServer } from "../../../lab/api/index.ts";
 import { eventually, eventuallyHolds } from "../../support/eventually.ts";
 
 const LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";

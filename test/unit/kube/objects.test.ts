@@ -20,7 +20,7 @@ import {
   podsOf,
   replaceObject,
 } from "../../../src/kube/index.ts";
-import { type ApiServer, type KubeObject, startApiServer } from "../../../src/lab/api/index.ts";
+import { type ApiServer, type KubeObject, startApiServer } from "../../../lab/api/index.ts";
 import {
   blockObject,
   IP_CLAIMS,
@@ -31,7 +31,7 @@ import {
   parsePodNetwork,
   POD_NETWORKS,
   sameObject,
-} from "../../../src/networks/index.ts";
+} from "../../../src/crd/index.ts";
 import { eventually, eventuallyHolds } from "../../support/eventually.ts";
 
 const timings = { baseMs: 2, capMs: 20, stableMs: 0, absentMs: 10 };

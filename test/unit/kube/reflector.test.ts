@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { type Changes, connect, type KubeClient, type NodeMeta, NodeReflector } from "../../../src/kube/index.ts";
-import { WatchStalled } from "../../../src/kube/watch.ts";
+import { WatchStalled } from "../../../src/kube/client/watch.ts";
 import { eventually } from "../../support/eventually.ts";
 import {
   answer,

@@ -1,7 +1,7 @@
 /** What becomes of a set when the server refuses the whole resource: by its rules, or because it does not know it. */
 import assert from "node:assert/strict";
 import { connect, type KubeClient, ObjectReflector } from "../../../src/kube/index.ts";
-import { parsePodNetwork, type PodNetworkInfo, POD_NETWORKS, sameObject } from "../../../src/networks/index.ts";
+import { parsePodNetwork, type PodNetworkInfo, POD_NETWORKS, sameObject } from "../../../src/crd/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import { answer, ScriptedApi, type Step, status, watchList } from "./scripted-api.ts";
 

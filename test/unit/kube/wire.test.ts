@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { Readable } from "node:stream";
 import fc from "fast-check";
-import { FrameSplitter } from "../../../src/kube/frames.ts";
-import { readWireList } from "../../../src/kube/list-wire.ts";
-import { readWatchEvent } from "../../../src/kube/metadata-wire.ts";
-import { WireError } from "../../../src/kube/wire.ts";
-import { metadataMessage, wireEvent, wireList, wireMetadata, wireStatus } from "../../../src/lab/api/wire.ts";
+import { FrameSplitter } from "../../../src/kube/wire/frames.ts";
+import { readWireList } from "../../../src/kube/wire/list-wire.ts";
+import { readWatchEvent } from "../../../src/kube/wire/metadata-wire.ts";
+import { WireError } from "../../../src/kube/wire/wire.ts";
+import { metadataMessage, wireEvent, wireList, wireMetadata, wireStatus } from "../../../lab/api/http/wire.ts";
 
 /** What a kube-apiserver sent for a namespace of ours, as a list and as a watch. */
 const LIST =

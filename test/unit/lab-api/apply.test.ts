@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { JsonObject } from "../../../src/lab/api/index.ts";
+import type { JsonObject } from "../../../lab/api/index.ts";
 import { APPLY, MERGE, type Reply, TestApi } from "./support.ts";
 
 interface Entry {

@@ -11,7 +11,7 @@ import {
   Watch,
 } from "@kubernetes/client-node";
 import { eventually } from "../../support/eventually.ts";
-import { type ApiServer, startApiServer } from "../../../src/lab/api/index.ts";
+import { type ApiServer, startApiServer } from "../../../lab/api/index.ts";
 
 describe("lab API: @kubernetes/client-node", function () {
   this.timeout(30_000);

@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseAllDocuments } from "yaml";
-import { NETWORK_RESOURCES } from "../../../src/lab/api/network-resources.ts";
-import { NETWORK_SCHEMAS } from "../../../src/lab/api/network-schemas.ts";
+import { NETWORK_RESOURCES } from "../../../lab/api/schema/network-resources.ts";
+import { NETWORK_SCHEMAS } from "../../../lab/api/schema/network-schemas.ts";
 import { eventuallyHolds } from "../../support/eventually.ts";
 import { MERGE, type Reply, TestApi } from "./support.ts";
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { KubeObject } from "../../../src/lab/api/index.ts";
+import type { KubeObject } from "../../../lab/api/index.ts";
 import { META, META_LIST, TestApi } from "./support.ts";
 
 const NODES = "/api/v1/nodes";

@@ -1,6 +1,6 @@
 /** A client of the lab's API server that hides nothing: status codes, headers and watch lines as they come. */
 import assert from "node:assert/strict";
-import { type ApiServer, type ApiServerOptions, type JsonObject, startApiServer } from "../../../src/lab/api/index.ts";
+import { type ApiServer, type ApiServerOptions, type JsonObject, startApiServer } from "../../../lab/api/index.ts";
 
 /** An answer, decoded. */
 export interface Reply {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { cniArgs, inOrder, parseConfList, pluginRequest, resultIps } from "../../../src/lab/runtime/chain.ts";
+import { cniArgs, inOrder, parseConfList, pluginRequest, resultIps } from "../../../lab/runtime/chain.ts";
 
 const list = (over: object): string =>
   JSON.stringify({ cniVersion: "1.0.0", name: "net", plugins: [{ type: "a" }, { type: "b" }], ...over });

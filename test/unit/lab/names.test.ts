@@ -12,7 +12,7 @@ import {
   underlayFamilies,
   underlayIp,
   underlayMac,
-} from "../../../src/lab/names.ts";
+} from "../../../lab/cluster/names.ts";
 
 describe("the lab's numbering plan", () => {
   const numbers = Array.from({ length: MAX_NODES }, (_, i) => i + 1);

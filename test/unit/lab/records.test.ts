@@ -4,10 +4,18 @@ import { once } from "node:events";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { mapLimit, run, tryRun } from "../../../src/lab/exec.ts";
-import { parseRtt } from "../../../src/lab/ping.ts";
-import { ended, isRunning, killMarked, MARK, markedProcesses, processId, signal } from "../../../src/lab/processes.ts";
-import { LabFiles, labNames } from "../../../src/lab/records.ts";
+import { mapLimit, run, tryRun } from "../../../lab/exec.ts";
+import { parseRtt } from "../../../lab/pods/ping.ts";
+import {
+  ended,
+  isRunning,
+  killMarked,
+  MARK,
+  markedProcesses,
+  processId,
+  signal,
+} from "../../../lab/cluster/processes.ts";
+import { LabFiles, labNames } from "../../../lab/cluster/records.ts";
 
 describe("what a lab remembers", () => {
   let base = "";

@@ -3,8 +3,8 @@
  * writes pass, and the same writes about another node, without a node in the token or with another content do not.
  */
 import assert from "node:assert/strict";
-import { keepingOrder, newBlock, readBlock } from "../../../src/blocks/objects.ts";
-import { endpointsObject, endpointsName } from "../../../src/networks/index.ts";
+import { keepingOrder, newBlock, readBlock } from "../../../src/ipam/blocks/objects.ts";
+import { endpointsObject, endpointsName } from "../../../src/crd/index.ts";
 import { Admission, objectsOf, type Request } from "../../support/admission.ts";
 
 type Json = Record<string, unknown>;

@@ -17,7 +17,7 @@ import { decodeRule } from "../../../src/netlink/decode/rule.ts";
 import { writeOperation } from "../../../src/netlink/encode/operation.ts";
 import { MalformedMessage } from "../../../src/netlink/errors.ts";
 import type { Operation } from "../../../src/netlink/types.ts";
-import { MessageWriter } from "../../../src/netlink/writer.ts";
+import { MessageWriter } from "../../../src/netlink/transport/writer.ts";
 import * as arbitrary from "./arbitraries.ts";
 
 function encode(operation: Operation): NetlinkMessage {

@@ -7,7 +7,7 @@ import { getMap, getString, type NetlinkMessage, parseMessages } from "netlink/d
 import { cidrOf, ipToBytes, macToBytes } from "../../../src/addr/index.ts";
 import { writeOperation } from "../../../src/netlink/encode/operation.ts";
 import type { Operation, Route } from "../../../src/netlink/types.ts";
-import { MessageWriter } from "../../../src/netlink/writer.ts";
+import { MessageWriter } from "../../../src/netlink/transport/writer.ts";
 import * as arbitrary from "./arbitraries.ts";
 
 function encode(operation: Operation): NetlinkMessage {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { parseAttributes, parseMessages } from "netlink/dist/structs.js";
-import { MessageWriter } from "../../../src/netlink/writer.ts";
+import { MessageWriter } from "../../../src/netlink/transport/writer.ts";
 
 const written = (w: MessageWriter) => parseMessages(w.buffer.subarray(0, w.length));
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { listSpaces, openSpace, spaceName, spacePath } from "../../../src/netspace/index.ts";
+import { listSpaces, openSpace, spaceName, spacePath } from "../../../src/dataplane/netns/index.ts";
 
 describe("a pod network's namespace", () => {
   let dir: string;

@@ -5,7 +5,7 @@ import {
   parseNetworkBlock,
   parseNetworkEndpoints,
   parsePodNetwork,
-} from "../../../src/networks/index.ts";
+} from "../../../src/crd/index.ts";
 import { objectsOf } from "../../support/admission.ts";
 import { objections } from "../../support/crd.ts";
 import { TestApi } from "../lab-api/support.ts";

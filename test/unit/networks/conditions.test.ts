@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { claimReady, networkStatus } from "../../../src/networks/index.ts";
+import { claimReady, networkStatus } from "../../../src/crd/index.ts";
 
 const NOW = "2026-01-01T00:00:00Z";
 

@@ -13,7 +13,7 @@ import {
   parseNetworkEndpoints,
   parsePodNetwork,
   sameObject,
-} from "../../../src/networks/index.ts";
+} from "../../../src/crd/index.ts";
 import { generator, ipClaim, networkBlock, podNetwork } from "./support.ts";
 
 const refuses = (parse: () => unknown, ...words: string[]): void => {

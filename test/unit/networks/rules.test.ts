@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { matchesSelector, parsePodNetwork, resolveConflicts } from "../../../src/networks/index.ts";
+import { matchesSelector, parsePodNetwork, resolveConflicts } from "../../../src/crd/index.ts";
 import { generator, podNetwork } from "./support.ts";
 
 const selector = (namespaceSelector: unknown) =>

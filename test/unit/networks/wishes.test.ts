@@ -5,7 +5,7 @@ import {
   primaryNetwork,
   readWishes,
   WishError,
-} from "../../../src/networks/index.ts";
+} from "../../../src/crd/index.ts";
 import { generator } from "./support.ts";
 
 const STANDARD = "k8s.v1.cni.cncf.io/networks";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { ensureForwarding, NftError, type RunTool } from "../../../src/nft/index.ts";
+import { ensureForwarding, NftError, type RunTool } from "../../../src/dataplane/nft/index.ts";
 
 const accept = (key: string, extra: object[] = [{ counter: { packets: 5, bytes: 500 } }]) => ({
   rule: {

@@ -1,8 +1,14 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { bigIntToIp, type Family, ipToBytes } from "../../../src/addr/index.ts";
-import { ALL_FEATURES, type NetworkRules, pairOf, type PeerSource, renderRuleset } from "../../../src/nft/index.ts";
-import { bytesOfPair, sourceChanges } from "../../../src/nft/inner-source.ts";
+import {
+  ALL_FEATURES,
+  type NetworkRules,
+  pairOf,
+  type PeerSource,
+  renderRuleset,
+} from "../../../src/dataplane/nft/index.ts";
+import { bytesOfPair, sourceChanges } from "../../../src/dataplane/nft/rules/inner-source.ts";
 
 const DROP = 'counter drop comment "not an address of the peer that sends it"';
 const STRANGER = 'counter drop comment "VXLAN from no known peer"';

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { namespaceRules, renderRuleset, tunnelRules } from "../../../src/nft/index.ts";
+import { namespaceRules, renderRuleset, tunnelRules } from "../../../src/dataplane/nft/index.ts";
 
 const blue = { network: "blue", vni: 100, port: 4789 };
 const CIDR = "10.244.1.0/26";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { ALL_FEATURES, namespaceRules, renderRuleset } from "../../../src/nft/index.ts";
+import { ALL_FEATURES, namespaceRules, renderRuleset } from "../../../src/dataplane/nft/index.ts";
 
 const lan = namespaceRules({ network: "lan", vni: 6000, port: 4789 }, ["10.80.0.0/26"]);
 const ports = [{ ifname: "sky0123456789a", mac: "02:00:00:00:00:01", ips: ["10.80.0.2", "fd80::2"] }];

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { ALL_FEATURES, type NetworkRules, renderRuleset } from "../../../src/nft/index.ts";
+import { ALL_FEATURES, type NetworkRules, renderRuleset } from "../../../src/dataplane/nft/index.ts";
 
 const rules: NetworkRules = {
   network: "default",

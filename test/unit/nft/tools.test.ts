@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { applyNetworks, probeFeatures } from "../../../src/nft/table.ts";
-import { ALL_FEATURES, NftError, type RunTool, toolRunner } from "../../../src/nft/index.ts";
+import { applyNetworks, probeFeatures } from "../../../src/dataplane/nft/table.ts";
+import { ALL_FEATURES, NftError, type RunTool, toolRunner } from "../../../src/dataplane/nft/index.ts";
 
 describe("running a tool", () => {
   const run = toolRunner({ timeoutMs: 2_000 });

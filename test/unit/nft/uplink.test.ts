@@ -1,5 +1,11 @@
 import assert from "node:assert/strict";
-import { ALL_FEATURES, namespaceRules, type NetworkRules, renderRuleset, tunnelRules } from "../../../src/nft/index.ts";
+import {
+  ALL_FEATURES,
+  namespaceRules,
+  type NetworkRules,
+  renderRuleset,
+  tunnelRules,
+} from "../../../src/dataplane/nft/index.ts";
 
 const blue = { network: "blue", vni: 100, port: 4789 };
 const defaultNetwork: NetworkRules = {

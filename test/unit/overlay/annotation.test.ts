@@ -6,7 +6,7 @@ import {
   MAX_ANNOTATION_LENGTH,
   parseVtepAnnotation,
   readVtepAnnotation,
-} from "../../../src/overlay/index.ts";
+} from "../../../src/peers/index.ts";
 
 const entry = {
   vni: 4096,

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { assumedActual } from "../../../src/overlay/actual.ts";
-import { Desired } from "../../../src/overlay/desired.ts";
-import { keysOf, partOf, entryOf } from "../../../src/overlay/entries.ts";
-import { type DesiredState, desiredState, type LocalNetwork, type Peer, plan } from "../../../src/overlay/index.ts";
-import { planChanges } from "../../../src/overlay/plan-changes.ts";
+import { assumedActual } from "../../../src/dataplane/vxlan/plan/actual.ts";
+import { Desired } from "../../../src/dataplane/vxlan/desired/desired.ts";
+import { keysOf, partOf, entryOf } from "../../../src/dataplane/vxlan/desired/entries.ts";
+import { type DesiredState, type LocalNetwork, type Peer } from "../../../src/peers/index.ts";
+import { desiredState, plan } from "../../../src/dataplane/vxlan/index.ts";
+import { planChanges } from "../../../src/dataplane/vxlan/plan/plan-changes.ts";
 import { anyPeers, local, peer } from "./support.ts";
 
 const device = { ifindex: 9, vni: local.vni, port: local.port };

@@ -1,12 +1,7 @@
 import assert from "node:assert/strict";
 import type { Link, Operation } from "../../../src/netlink/index.ts";
-import {
-  checksumOffloadWorks,
-  desiredState,
-  DeviceConflict,
-  ensureDevice,
-  planDevice,
-} from "../../../src/overlay/index.ts";
+import { checksumOffloadWorks, desiredState, ensureDevice, planDevice } from "../../../src/dataplane/vxlan/index.ts";
+import { DeviceConflict } from "../../../src/peers/index.ts";
 import { local, ownDevice as right } from "./support.ts";
 
 const desired = desiredState(local, []).device;

@@ -1,16 +1,9 @@
 import assert from "node:assert/strict";
 import type { Link, NetlinkEvent, Route } from "../../../src/netlink/index.ts";
-import { assumedActual } from "../../../src/overlay/actual.ts";
-import { doubtOf } from "../../../src/overlay/drift.ts";
-import {
-  type ActualState,
-  desiredState,
-  formatVtepAnnotation,
-  type Peer,
-  parseVtepAnnotation,
-  plan,
-  selectPeers,
-} from "../../../src/overlay/index.ts";
+import { assumedActual } from "../../../src/dataplane/vxlan/plan/actual.ts";
+import { doubtOf } from "../../../src/dataplane/vxlan/drift.ts";
+import { type ActualState, desiredState, plan } from "../../../src/dataplane/vxlan/index.ts";
+import { formatVtepAnnotation, type Peer, parseVtepAnnotation, selectPeers } from "../../../src/peers/index.ts";
 import { local, nodeOf, ownDevice, peer } from "./support.ts";
 
 const IFINDEX = 7;

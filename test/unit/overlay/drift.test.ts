@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { Link, NetlinkEvent } from "../../../src/netlink/index.ts";
-import { desiredState, plan, type ActualState } from "../../../src/overlay/index.ts";
-import { doubtOf } from "../../../src/overlay/drift.ts";
-import { Desired } from "../../../src/overlay/desired.ts";
-import { keysOf } from "../../../src/overlay/entries.ts";
-import { repairsIn } from "../../../src/overlay/repairs.ts";
-import { Backoff } from "../../../src/overlay/backoff.ts";
-import { assumedActual } from "../../../src/overlay/actual.ts";
+import { desiredState, plan, type ActualState } from "../../../src/dataplane/vxlan/index.ts";
+import { doubtOf } from "../../../src/dataplane/vxlan/drift.ts";
+import { Desired } from "../../../src/dataplane/vxlan/desired/desired.ts";
+import { keysOf } from "../../../src/dataplane/vxlan/desired/entries.ts";
+import { repairsIn } from "../../../src/dataplane/vxlan/plan/repairs.ts";
+import { Backoff } from "../../../src/reconcile/backoff.ts";
+import { assumedActual } from "../../../src/dataplane/vxlan/plan/actual.ts";
 import { ModelKernel } from "./model-kernel.ts";
 import { anyPeers, local, ownDevice, peer } from "./support.ts";
 

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { familyOf } from "../../../src/addr/index.ts";
 import type { Address, FdbEntry, Neighbour, Operation, Route } from "../../../src/netlink/index.ts";
-import type { ActualState } from "../../../src/overlay/index.ts";
+import type { ActualState } from "../../../src/dataplane/vxlan/index.ts";
 
 const metricOf = ({ dst, metric }: Route): number => metric ?? (familyOf(dst) === 4 ? 0 : 1024);
 const sameAddress = (a: Address, b: Address): boolean =>

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { derivedMac } from "../../../src/addr/index.ts";
-import { type NodeVtep, PeerSelector, type Reserved, selectPeers } from "../../../src/overlay/index.ts";
+import { type NodeVtep, PeerSelector, type Reserved, selectPeers } from "../../../src/peers/index.ts";
 import { local, nodeOf, peer } from "./support.ts";
 
 const refusals = (...nodes: NodeVtep[]): string[] =>

@@ -7,7 +7,7 @@ import {
   PeerSelector,
   REFUSAL_REASONS,
   selectPeers,
-} from "../../../src/overlay/index.ts";
+} from "../../../src/peers/index.ts";
 import { cidrsOverlap } from "../../../src/addr/index.ts";
 import { createdAt, local, nodeOf, peer } from "./support.ts";
 

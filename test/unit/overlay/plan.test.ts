@@ -8,7 +8,8 @@ import {
   type Operation,
   type Route,
 } from "../../../src/netlink/index.ts";
-import { type ActualState, type DesiredState, desiredState, plan } from "../../../src/overlay/index.ts";
+import { type ActualState, desiredState, plan } from "../../../src/dataplane/vxlan/index.ts";
+import { type DesiredState } from "../../../src/peers/index.ts";
 import { familyOf } from "../../../src/addr/index.ts";
 import { ModelKernel } from "./model-kernel.ts";
 import { anyPeers, local, peer } from "./support.ts";

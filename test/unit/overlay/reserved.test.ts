@@ -1,5 +1,5 @@
 import { deepEqual, equal, match } from "node:assert/strict";
-import { type Reserved, reservedWithin } from "../../../src/overlay/index.ts";
+import { type Reserved, reservedWithin } from "../../../src/peers/index.ts";
 
 const here: Reserved = {
   apiServer: ["172.30.0.1", "10.96.0.1", "fd00:30::1"],

@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { parseCidr, parseIp } from "../../../src/addr/index.ts";
 import { type Link, OVERLAY_LINK_GROUP } from "../../../src/netlink/index.ts";
-import type { Granted, LocalNetwork, NodeVtep, Peer } from "../../../src/overlay/index.ts";
+import type { Granted, LocalNetwork, NodeVtep, Peer } from "../../../src/peers/index.ts";
 
 /** This node, number 0 of the cluster. */
 export const local: LocalNetwork = {

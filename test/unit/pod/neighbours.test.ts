@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { linkLocalRepairs, neighbourRepairs } from "../../../src/pod/neighbours.ts";
+import { linkLocalRepairs, neighbourRepairs } from "../../../src/dataplane/pod-link/host-end/neighbours.ts";
 
 describe("the neighbours of host ends", () => {
   const ends = [{ index: 7, podMac: "02:00:00:00:00:01", ips: ["10.0.0.2", "fd00::2"] }];

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { describeOperation, type Operation } from "../../../src/netlink/index.ts";
-import { HOST_MAC, hostIfname, podMacOf } from "../../../src/pod/index.ts";
-import { hostOperations, pairOperation, podOperations } from "../../../src/pod/plan.ts";
+import { HOST_MAC, hostIfname, podMacOf } from "../../../src/dataplane/pod-link/index.ts";
+import { hostOperations, pairOperation, podOperations } from "../../../src/dataplane/pod-link/plan.ts";
 
 const say = (operations: readonly Operation[]) =>
   operations.map((operation) => describeOperation(operation, () => "dev0"));

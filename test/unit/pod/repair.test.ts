@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { Address, Operation, Route } from "../../../src/netlink/index.ts";
-import { hostEndRepairs } from "../../../src/pod/index.ts";
+import { hostEndRepairs } from "../../../src/dataplane/pod-link/index.ts";
 
 const pod = { containerId: "c", ifname: "eth0", addresses: ["10.244.1.2", "fd00:1::2"] };
 const addresses: Address[] = [

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import type { Changes } from "../../../src/policy/index.ts";
-import { passes, PolicyModel } from "../../../src/policy/index.ts";
+import { type Changes, passes, PolicyModel } from "../../../src/policy/index.ts";
 import type { World } from "../../../src/policy/semantics/types.ts";
 import { change, changed, differences, modelOf, NODE, packetsOf, world } from "./support.ts";
 

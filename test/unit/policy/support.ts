@@ -1,7 +1,6 @@
 /** Random clusters with policies, small enough that things meet, and the ends of packets that are worth asking about. */
 import fc from "fast-check";
-import { PolicyModel } from "../../../src/policy/index.ts";
-import type { Changes } from "../../../src/policy/index.ts";
+import { type Changes, PolicyModel } from "../../../src/policy/index.ts";
 import { outcomeAt } from "../../../src/policy/compile/evaluate.ts";
 import { directed, type Packet, type Verdict } from "../../../src/policy/semantics/oracle.ts";
 import { type Labels, selectorOf, type Selector } from "../../../src/policy/semantics/selector.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { makeDirectory } from "../../../src/sys/directory.ts";
+import { makeDirectory } from "../../../src/sys/files/directory.ts";
 
 describe("making a directory", () => {
   let base = "";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
-import { Task } from "../../../src/task/index.ts";
+import { Task } from "../../../src/reconcile/index.ts";
 
 describe("a task for the latest state", () => {
   const quick = { baseMs: 1, maxMs: 8 };

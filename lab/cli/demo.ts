@@ -1,0 +1,90 @@
+/** `lab demo`: the main job, or pod networks, shown and checked step by step, each in well under a minute. */
+import { relative } from "node:path";
+import { type Command, describeError, UsageError } from "../../src/cli/index.ts";
+import { NETWORKS } from "../demo/networks.ts";
+import { OVERLAY } from "../demo/overlay.ts";
+import type { Step } from "../demo/step.ts";
+import { Lab } from "../lab.ts";
+import { interruptible, NAME, print } from "./common.ts";
+
+const bold = (text: string): string => (process.stdout.isTTY ? `\x1b[1m${text}\x1b[0m` : text);
+const dim = (text: string): string => (process.stdout.isTTY ? `\x1b[2m${text}\x1b[0m` : text);
+
+const heading = (number: number, title: string, why: string): string =>
+  `\n${bold(`${number}. ${title}`)}\n${dim(why)}\n\n`;
+
+/** The demos by what they show. */
+const DEMOS: Readonly<Record<string, readonly Step[]>> = { overlay: OVERLAY, networks: NETWORKS };
+
+/** @throws UsageError when there is no such demo */
+function stepsOf(name: string): readonly Step[] {
+  const steps = Object.hasOwn(DEMOS, name) ? DEMOS[name] : undefined;
+  if (!steps) throw new UsageError(`no demo "${name}"; there are ${Object.keys(DEMOS).join(", ")}`);
+  return steps;
+}
+
+async function runSteps(lab: Lab, steps: readonly Step[], signal: AbortSignal): Promise<void> {
+  for (const [i, step] of steps.entries()) {
+    signal.throwIfAborted();
+    await print(heading(i + 1, step.title, step.why));
+    const aborted = new Promise<never>((_, reject) => {
+      signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
+    });
+    await Promise.race([step.run(lab, print), aborted]);
+  }
+}
+
+function lookAround(lab: Lab): string {
+  const ctl = relative(process.cwd(), `${lab.context.binDir}/skylanectl`);
+  const name = `--name ${lab.name}`;
+  return `
+The lab is still up. Look around:
+  ${ctl} lab status ${name}
+  ${ctl} lab ping ${name}
+  ${ctl} lab exec node1 ${name} -- bash
+  ${ctl} lab logs node1 ${name}
+  ${ctl} lab drift ${name}
+  ${ctl} lab --help
+Take it down:
+  ${ctl} lab down ${name}
+`;
+}
+
+/** The command. */
+export const demoCommand: Command = {
+  words: ["lab", "demo"],
+  summary: "Shows what Skylane does, on a cluster of three nodes made for it",
+  operands: "[overlay|networks]",
+  count: [0, 1],
+  options: { ...NAME, keep: { help: "leave the lab up" } },
+  details:
+    "overlay (the default): nodes, pods, entries, a node that joins, repairs. networks: two tenants with the same\n" +
+    "addresses, and a workload that moves to another node under a running ping and a connection.\n\n" +
+    "Exit status 0 when everything that it shows held, 1 otherwise. Cleans up after itself, also on Ctrl-C.",
+  async run(input) {
+    const steps = stepsOf(input.operands[0] ?? "overlay");
+    const name = input.text("name") ?? "demo";
+    const start = performance.now();
+    if ((await Lab.down(name)) !== undefined) await print(`(an earlier lab "${name}" was taken down)\n`);
+    await print(`${bold("Skylane")}: a cluster on this machine; nothing touches the machine's own network.\n`);
+    let keep = false;
+    let lab: Lab | undefined;
+    try {
+      await interruptible(async (signal) => {
+        lab = await Lab.up({ name, nodes: 3, signal });
+        await runSteps(lab, steps, signal);
+      });
+      keep = input.flag("keep");
+    } catch (error) {
+      await print(`\nFAILED: ${describeError(error)}\n`);
+      return 1;
+    } finally {
+      lab?.close();
+      if (!keep) await Lab.down(name);
+    }
+    const seconds = ((performance.now() - start) / 1000).toFixed(1);
+    await print(`\n${bold(`All ${steps.length} steps held`)}, in ${seconds} s.`);
+    await print(keep && lab ? `\n${lookAround(lab)}` : ` Nothing of it is left on this machine.\n`);
+    return 0;
+  },
+};

@@ -1,0 +1,22 @@
+/** All commands of the lab. */
+import type { Command } from "../../src/cli/index.ts";
+import { claimCommands } from "./claims.ts";
+import { demoCommand } from "./demo.ts";
+import { faultCommands } from "./faults.ts";
+import { hiddenCommands } from "./hidden.ts";
+import { lifecycleCommands } from "./lifecycle.ts";
+import { networkCommands } from "./networks.ts";
+import { nodeCommands } from "./nodes.ts";
+import { podCommands } from "./pods.ts";
+
+/** In the order of the help. */
+export const labCommands: readonly Command[] = [
+  ...lifecycleCommands,
+  ...podCommands,
+  ...networkCommands,
+  ...claimCommands,
+  ...nodeCommands,
+  ...faultCommands,
+  demoCommand,
+  ...hiddenCommands,
+];

@@ -1,0 +1,30 @@
+/** What the demos' steps are made of. */
+import type { Family } from "../../src/addr/index.ts";
+import type { Lab } from "../lab.ts";
+
+/** Where a step prints. */
+export type Print = (text: string) => Promise<void>;
+
+/** One step: its title, why it matters, and what it does. What it shows it checks: a step that does not hold throws. */
+export interface Step {
+  title: string;
+  why: string;
+  run(lab: Lab, print: Print): Promise<void>;
+}
+
+/** @throws Error with `what` when it does not hold */
+export function check(holds: boolean, what: string): asserts holds {
+  if (!holds) throw new Error(what);
+}
+
+/** The address of a family among some. */
+export const ofFamily = (ips: readonly string[], family: Family): string | undefined =>
+  ips.find((ip) => ip.includes(":") === (family === 6));
+
+/** Output of a command, set off from what is said about it. */
+export const indented = (text: string): string =>
+  text
+    .trimEnd()
+    .split("\n")
+    .map((line) => `    ${line.trimEnd()}\n`)
+    .join("");

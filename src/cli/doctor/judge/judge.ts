@@ -1,0 +1,17 @@
+/** Everything that can be said about a node from its facts, in the order in which an operator would look. Pure. */
+import type { Facts } from "../facts.ts";
+import type { Finding } from "../finding.ts";
+import { judgeAgent } from "./judge-agent.ts";
+import { judgeKernel } from "./judge-kernel.ts";
+import { judgeOthers } from "./judge-others.ts";
+import { judgeWays } from "./judge-ways.ts";
+import { judgePeers } from "./judge-peers.ts";
+
+/** All findings. */
+export const judge = (facts: Facts): Finding[] => [
+  ...judgeKernel(facts),
+  ...judgeAgent(facts),
+  ...judgeOthers(facts),
+  ...judgeWays(facts),
+  ...judgePeers(facts),
+];

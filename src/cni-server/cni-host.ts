@@ -1,0 +1,88 @@
+/**
+ * The machine as the verbs see it when the agent serves them: the same as the plugin's own, but that nothing keeps the
+ * event loop for longer than it must, that what was read and is still the same is not read again, and that what the plugin
+ * writes for the agent to read is taken at once.
+ */
+import { type Duration, type Host, newAttachments, realHost, ipamDir } from "../cni/index.ts";
+import { publishedReader } from "../config/index.ts";
+import { Ipam } from "../ipam/local/index.ts";
+import type { Logger } from "../log/index.ts";
+import { type GoneFiles, netnsIdentity } from "../sys/index.ts";
+import type { NameKeeper } from "../dataplane/netns/index.ts";
+import type { NetworkStatusWriter } from "../pod-requests/index.ts";
+import type { Networks } from "../instances/index.ts";
+import type { PodLinks } from "../host-ends/index.ts";
+import { Sandboxes, type SandboxesOptions } from "./sandboxes.ts";
+import { leadsToPod } from "../dataplane/pod-link/index.ts";
+
+/** Name of the directory in the data directory in which records lie between their removal and the file system's. */
+export const GONE = "gone";
+
+/** What it needs of the agent. */
+export interface ServingHostOptions {
+  config: SandboxesOptions["config"];
+  /** In the agent's own namespace, which is the host's. */
+  own: PodLinks;
+  networks: Pick<Networks, "linksAt" | "uses" | "owns" | "joinable" | "prepare" | "linked" | "leaveIfEmpty">;
+  networkStatus: Pick<NetworkStatusWriter, "write">;
+  gone: GoneFiles;
+  log: Logger;
+  observe: (duration: Duration) => void;
+}
+
+/** The host of an agent for each request. Its argument: where that request can have network namespaces named. */
+export function servingHost({
+  config,
+  own,
+  networks,
+  networkStatus,
+  gone,
+  log,
+  observe,
+}: ServingHostOptions): (names: NameKeeper) => Host {
+  const unlink = (path: string): void => gone.remove(path);
+  const ipams = new Map<string, Ipam>();
+  const ipamOf = (dir: string): Ipam => {
+    const ipam = ipams.get(dir) ?? new Ipam({ dir, warn: (message) => log.warn(message), unlink });
+    ipams.set(dir, ipam);
+    return ipam;
+  };
+  const linksAt = (hostNetns?: string): PodLinks | undefined =>
+    hostNetns === undefined ? own : networks.linksAt(hostNetns);
+  const hostEnd: SandboxesOptions["hostEnd"] = (name, hostNetns) => linksAt(hostNetns)?.rtnl.link(name);
+  const sandboxes = new Sandboxes({ config, hostEnd });
+  const host: Host = {
+    ...realHost,
+    // a pod network's namespace is the host's as well, and no pod's sandbox
+    isOwnNetns: (path) => realHost.isOwnNetns(path) || networks.owns(netnsIdentity(path)),
+    readPublished: publishedReader(),
+    ipam: (config) => ipamOf(ipamDir(config)),
+    attachments: (config) => newAttachments(config, unlink),
+    attachPod(spec) {
+      const links = linksAt(spec.hostNetns);
+      return links?.attach(spec) ?? realHost.attachPod(spec);
+    },
+    // A network that this node has left, or that nobody defines any more, has none here.
+    detachPod: (request) => linksAt(request.hostNetns)?.queue.detach(request) ?? realHost.detachPod(request),
+    inUse: (network, hostNetns) => {
+      const links = linksAt(hostNetns);
+      return (ip) => (links !== undefined && leadsToPod(links.rtnl, ip)) || networks.uses(network, ip);
+    },
+    deviceUp: (name, netns) => linksAt(netns)?.rtnl.link(name)?.up === true,
+    recordDuration: (_runDir, duration) => observe(duration),
+  };
+  return (names) => ({
+    ...host,
+    async prepare(request) {
+      sandboxes.requireFree(request);
+      const { uid, ...prepared } = await networks.prepare(request, names);
+      const { pod } = request;
+      if (!pod || uid === undefined || prepared.further.length === 0) return prepared;
+      return { ...prepared, attached: (made) => networkStatus.write({ ...pod, uid }, made) };
+    },
+    requireOwn: (attachment, netns) => sandboxes.requireOwn(attachment, netns),
+    joinable: (network) => networks.joinable(network),
+    linked: (attachment) => networks.linked(attachment),
+    left: (network) => networks.leaveIfEmpty(network, names),
+  });
+}

@@ -1,0 +1,162 @@
+/**
+ * What a runtime asks for one attachment: addresses, address ranges, MAC address, DNS, MTU. The same wish can
+ * arrive by three ways (CNI CONVENTIONS.md): `runtimeConfig` (capabilities), `args.cni`, CNI_ARGS. The
+ * newest way that says anything wins and the older ones are then ignored, as the conventions demand.
+ */
+import { cidrContains, familyOf, parseCidr, parseInterfaceAddress, parseIp, parseMac } from "../../addr/index.ts";
+import type { IpRange } from "../../ipam/local/index.ts";
+import type { CniArgs } from "./args.ts";
+import { CniError, CODE } from "./errors.ts";
+import { get, isObject, type JsonObject, optionalInteger, optionalList, optionalObject } from "./json.ts";
+import { optionalString, optionalStrings, parsed, refuse } from "./json.ts";
+import type { Dns } from "./result.ts";
+
+/** What is asked for one attachment; absent keys mean "as usual". */
+export interface AttachOptions {
+  /** Canonical addresses, at most one a family. */
+  ips?: string[];
+  /** One list of pools for each address to give (the `ipRanges` capability). */
+  ranges?: IpRange[][];
+  mac?: string;
+  /** Lower than the network's MTU, in bytes. */
+  mtu?: number;
+  dns: Dns;
+}
+
+/** Only passed on, never used: whatever a resolv.conf may have, a link-local address with its zone too. */
+const NAMESERVER = /^[0-9A-Fa-f.:]{2,45}(%[\w.-]{1,15})?$/;
+
+/** A runtime writes these into the container's resolv.conf, where a line break would begin a setting of its own. */
+const WORD = /^[^\s\p{Cc}]+$/u;
+
+const withoutPrefix = (text: string): string => (text.includes("/") ? parseInterfaceAddress(text).ip : parseIp(text));
+
+function addresses(texts: readonly string[], path: string): string[] | undefined {
+  // podman names an address once for each of the ways in which it was asked for
+  const ips = [...new Set(texts.map((text, i) => parsed(`${path}[${i}]`, text, withoutPrefix)))];
+  for (const family of [4, 6]) {
+    if (ips.filter((ip) => familyOf(ip) === family).length > 1) {
+      throw refuse(path, texts, `at most one IPv${family} address`, CODE.unsupportedField);
+    }
+  }
+  return ips.length > 0 ? ips : undefined;
+}
+
+function fromArgs<T>(name: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof CniError)) throw error;
+    const message = `invalid environment variable CNI_ARGS: ${name} is refused`;
+    throw new CniError(CODE.invalidEnvironment, message, error.message, { cause: error });
+  }
+}
+
+function requestedIps(runtime: JsonObject, args: JsonObject, cniArgs: CniArgs): string[] | undefined {
+  const capability = addresses(optionalStrings(runtime, "ips", "runtimeConfig.ips") ?? [], "runtimeConfig.ips");
+  if (capability) return capability;
+  const conventional = addresses(optionalStrings(args, "ips", "args.cni.ips") ?? [], "args.cni.ips");
+  if (conventional) return conventional;
+  const { ip } = cniArgs;
+  return ip === undefined ? undefined : fromArgs("IP", () => addresses(ip.split(","), "IP"));
+}
+
+function requestedMac(runtime: JsonObject, args: JsonObject, cniArgs: CniArgs): string | undefined {
+  for (const [object, path] of [
+    [runtime, "runtimeConfig.mac"],
+    [args, "args.cni.mac"],
+  ] as const) {
+    const mac = optionalString(object, "mac", path);
+    if (mac) return parsed(path, mac, parseMac);
+  }
+  const { mac } = cniArgs;
+  return mac === undefined ? undefined : fromArgs("MAC", () => parsed("MAC", mac, parseMac));
+}
+
+function ipRange(value: unknown, path: string): IpRange {
+  if (!isObject(value)) throw refuse(path, value, "an object with subnet, and optionally rangeStart and rangeEnd");
+  const subnetText = optionalString(value, "subnet", `${path}.subnet`);
+  if (subnetText === undefined) throw refuse(`${path}.subnet`, undefined, "a CIDR");
+  const subnet = parsed(`${path}.subnet`, subnetText, parseCidr);
+  const inside = (key: string): string | undefined => {
+    const text = optionalString(value, key, `${path}.${key}`);
+    if (text === undefined || text === "") return undefined;
+    const ip = parsed(`${path}.${key}`, text, parseIp);
+    if (!cidrContains(subnet, ip)) throw refuse(`${path}.${key}`, text, `an address of ${subnet}`);
+    return ip;
+  };
+  const rangeStart = inside("rangeStart");
+  const rangeEnd = inside("rangeEnd");
+  const gateway = inside("gateway");
+  return { subnet, ...(rangeStart && { rangeStart }), ...(rangeEnd && { rangeEnd }), ...(gateway && { gateway }) };
+}
+
+function ipRanges(runtime: JsonObject): IpRange[][] | undefined {
+  const path = "runtimeConfig.ipRanges";
+  const sets = optionalList(runtime, "ipRanges", path)?.map((set, i) => {
+    if (!Array.isArray(set) || set.length === 0) throw refuse(`${path}[${i}]`, set, "a list of ranges");
+    const pools = set.map((range, j) => ipRange(range, `${path}[${i}][${j}]`));
+    if (new Set(pools.map(({ subnet }) => familyOf(subnet))).size > 1) {
+      throw refuse(`${path}[${i}]`, set, "ranges of one address family");
+    }
+    return pools;
+  });
+  const families = sets?.map((pools) => familyOf(pools[0]?.subnet ?? ""));
+  if (families && new Set(families).size < families.length) {
+    throw refuse(path, get(runtime, "ipRanges"), "at most one list of ranges a family", CODE.unsupportedField);
+  }
+  return sets && sets.length > 0 ? sets : undefined;
+}
+
+/** DNS of the configuration, each key replaced by what the runtime passes (its own names: servers, searches, options). */
+function dnsOf(raw: JsonObject, runtime: JsonObject): Dns {
+  const dns: Dns = {};
+  const set = <K extends keyof Dns>(key: K, value: Dns[K] | undefined): void => {
+    if (value !== undefined && value.length > 0) dns[key] = value;
+  };
+  const config = optionalObject(raw, "dns") ?? {};
+  const capability = optionalObject(runtime, "dns", "runtimeConfig.dns") ?? {};
+  const words = (object: JsonObject, key: string, path: string): string[] | undefined => {
+    const list = optionalStrings(object, key, path);
+    list?.forEach((word, i) => {
+      if (!WORD.test(word)) throw refuse(`${path}[${i}]`, word, "one word of a resolv.conf");
+    });
+    return list;
+  };
+  const runtimeStrings = (key: string): string[] | undefined => words(capability, key, `runtimeConfig.dns.${key}`);
+  const nonEmpty = (list: string[] | undefined): string[] | undefined => (list && list.length > 0 ? list : undefined);
+  const nameservers = optionalStrings(config, "nameservers", "dns.nameservers");
+  for (const [path, list] of [
+    ["dns.nameservers", nameservers],
+    ["runtimeConfig.dns.servers", runtimeStrings("servers")],
+  ] as const) {
+    list?.forEach((server, i) => {
+      if (!NAMESERVER.test(server)) throw refuse(`${path}[${i}]`, server, "an IP address");
+    });
+  }
+  set("nameservers", nonEmpty(runtimeStrings("servers")) ?? nameservers);
+  const domain = optionalString(config, "domain", "dns.domain");
+  if (domain && !WORD.test(domain)) throw refuse("dns.domain", domain, "one word of a resolv.conf");
+  set("domain", domain);
+  set("search", nonEmpty(runtimeStrings("searches")) ?? words(config, "search", "dns.search"));
+  set("options", nonEmpty(runtimeStrings("options")) ?? words(config, "options", "dns.options"));
+  return dns;
+}
+
+/** Reads what is asked for one attachment. @throws CniError 2, 4 or 7, naming the key. */
+export function readOptions(raw: JsonObject, cniArgs: CniArgs): AttachOptions {
+  const runtime = optionalObject(raw, "runtimeConfig") ?? {};
+  const args = optionalObject(optionalObject(raw, "args") ?? {}, "cni", "args.cni") ?? {};
+  const ips = requestedIps(runtime, args, cniArgs);
+  const ranges = ipRanges(runtime);
+  const mac = requestedMac(runtime, args, cniArgs);
+  // As in the reference plugins, 0 is that of a key that is not set.
+  const mtu = get(raw, "mtu") === 0 ? undefined : optionalInteger(raw, "mtu", { min: 68, max: 65_535 });
+  return {
+    ...(ips && { ips }),
+    ...(ranges && { ranges }),
+    ...(mac && { mac }),
+    ...(mtu && { mtu }),
+    dns: dnsOf(raw, runtime),
+  };
+}

@@ -1,0 +1,2 @@
+/** What one agent of the cluster does for all: status of networks and claims, and addresses that are free again. */
+export { NetworkStatuses, ownNamespace } from "./network-statuses.ts";

@@ -1,0 +1,34 @@
+/** Pod networks as the API server has them: how they are defined, what nodes and workloads have of them, who may attach, what pods ask for. */
+export { type ClaimReady, claimReady, readyOf } from "./claim-conditions.ts";
+export { type RefusedNetwork, resolveConflicts } from "./conflicts.ts";
+export { type IPClaimInfo, parseIPClaim } from "./ip-claim.ts";
+export { type Labels, type LabelSelector, matchesSelector } from "./label-selector.ts";
+export * from "./names.ts";
+export {
+  type BlockOwner,
+  blockObject,
+  isOfPredecessor,
+  type NetworkBlock,
+  parseNetworkBlock,
+  readNetworkBlock,
+} from "./network-block.ts";
+export { networkStatus, type Obstacle } from "./network-conditions.ts";
+export {
+  type Endpoint,
+  endpointsObject,
+  type NetworkEndpoints,
+  parseNetworkEndpoints,
+} from "./network-endpoints.ts";
+export { isOlder, ObjectError, sameObject } from "./object.ts";
+export { POD_NETWORK_KIND, type PodNetworkInfo, parsePodNetwork } from "./pod-network.ts";
+export { formatNetworkStatus, type InterfaceStatus, STATUS_ANNOTATION } from "./status.ts";
+export { WishError } from "./selection/selection-syntax.ts";
+export {
+  NETWORKS_ANNOTATION,
+  parseNetworksAnnotation,
+  PRIMARY_ANNOTATION,
+  primaryNetwork,
+  readWishes,
+  STANDARD_ANNOTATION,
+  type Wish,
+} from "./selection/network-selection.ts";

@@ -1,0 +1,332 @@
+/**
+ * The data path of a routed network with a namespace of its own: the overlay's reconciler, with a host route to each address of
+ * a claim, beside the routes to nodes' blocks. Where such an address is follows from what all nodes publish: a peer that has it has
+ * the route, and what is here has one to its pod. It has a single place in the routing table, so when its pod moves the one route is
+ * replaced by the other. An ordinary pod costs nothing of this: its address is in its node's block. And as long as no node says
+ * that it has pods with claims, nothing is watched.
+ */
+import { cidrContains } from "../addr/index.ts";
+import { ipamDir, type Linked } from "../cni/index.ts";
+import type { ClaimPlaces } from "../ipam/claims/index.ts";
+import type { AgentConfig } from "../config/index.ts";
+import type { OwnedEndpoint } from "../endpoints/index.ts";
+import { Ipam } from "../ipam/local/index.ts";
+import type { Rtnl } from "../netlink/index.ts";
+import { type LocalNetwork, type Peer } from "../peers/index.ts";
+import { OverlayReconciler } from "../dataplane/vxlan/index.ts";
+import { hostIfname, type PodLink, type PodLinkSpec } from "../dataplane/pod-link/index.ts";
+import { claimedAddresses, ClaimEnds } from "./claim-routes.ts";
+import type { DataPathStatus, MemberPath } from "./data-path.ts";
+import type { DataPathListener } from "../observe/index.ts";
+import { OWN_NETNS, type WatchNetns } from "../host/index.ts";
+import { type MemberFirewall, SendingHosts } from "../firewall/index.ts";
+import { type Decision, portsOf, withUnrecorded, Workloads, type WorkloadsOptions } from "../workloads/index.ts";
+
+export interface ClaimsPathOptions extends Omit<WorkloadsOptions, "ports" | "onDecision"> {
+  /** The agent's configuration as the network's. */
+  config: AgentConfig;
+  /** The network's namespace, and a conversation with it. */
+  netns: number;
+  rtnl: Rtnl;
+  /** What {@link ClaimsPath.claims} says has changed. */
+  announce: () => void;
+  /** What happens there. */
+  watch: WatchNetns;
+  /** Holds peers to their addresses. */
+  guard: Pick<MemberFirewall, "hold" | "changeHosts">;
+  places: WorkloadsOptions["places"] & Pick<ClaimPlaces, "in">;
+}
+
+/** See the header. */
+export class ClaimsPath implements MemberPath {
+  readonly #options: ClaimsPathOptions;
+  readonly #workloads: Workloads;
+  readonly #overlay: OverlayReconciler;
+  readonly #ends: ClaimEnds;
+  readonly #ipam: Ipam;
+  #local: LocalNetwork;
+  /** As they were set, without hosts. */
+  readonly #peers = new Map<string, Peer>();
+  #owners: ReadonlyMap<string, OwnedEndpoint> = new Map();
+  /** Addresses that other nodes have, by node. */
+  #hosts: ReadonlyMap<string, readonly string[]> = new Map();
+  /** Those that other nodes may send from. */
+  readonly #sending: SendingHosts;
+  /** Peers are held to their addresses. */
+  #holding = false;
+  /** Addresses of links that are being made, by host end. */
+  readonly #arriving = new Map<string, readonly string[]>();
+  /** There are, or have been, pods with claims here. */
+  #claims = false;
+  /** Endpoints are followed, from the first claim that is heard of. */
+  #following: Promise<void> | undefined;
+  #decided = false;
+  #started = false;
+  #stopped = false;
+
+  constructor(options: ClaimsPathOptions, local: LocalNetwork, listener: DataPathListener) {
+    const { config, rtnl, log, netns, watch } = options;
+    this.#options = options;
+    this.#local = local;
+    this.#ipam = new Ipam({ dir: ipamDir(config), warn: (message) => log.debug(message) });
+    this.#workloads = new Workloads({
+      ...options,
+      ports: (before) => withUnrecorded(portsOf(config, rtnl, "claimed"), before, new Map(), rtnl),
+      onDecision: (decision) => this.#take(decision),
+    });
+    this.#overlay = new OverlayReconciler({
+      local,
+      netns,
+      underlayNetns: OWN_NETNS,
+      logger: log,
+      watch,
+      ...listener,
+    });
+    this.#sending = new SendingHosts((nodes, before) => {
+      const peers = [...nodes].flatMap((node) => this.#peers.get(node) ?? []);
+      const having = (of: (node: string) => readonly string[]): Peer[] =>
+        peers.map((peer) => ({ ...peer, hosts: of(peer.node) }));
+      options.guard.changeHosts(
+        this.#local,
+        having(before),
+        having((node) => this.#sending.of(node)),
+      );
+    });
+    this.#ends = new ClaimEnds({
+      ...options,
+      onSeen: (ifname) => this.#workloads.seen(ifname),
+      replaced: () => this.#overlay.settled(),
+    });
+  }
+
+  get error(): string | undefined {
+    return this.#overlay.error;
+  }
+
+  get tried(): boolean {
+    return this.#overlay.tried;
+  }
+
+  get claims(): boolean {
+    return this.#claims;
+  }
+
+  /**
+   * The first pass removes what is not wanted, so all nodes' endpoints are known before, if there can be any.
+   * @throws ApiError, NetlinkError, IpamStorageError
+   */
+  async start(): Promise<void> {
+    const { config, rtnl } = this.#options;
+    const here = claimedAddresses(config, rtnl).size > 0;
+    if (here || this.#anyPeer() || (await this.#workloads.published())) await this.#follow();
+    this.#started = true;
+    // Those that came meanwhile.
+    if (this.#anyPeer()) await this.#follow();
+    if (this.#stopped) return;
+    this.refresh();
+    this.#hold();
+    await this.#overlay.start();
+  }
+
+  setLocal(local: LocalNetwork): void {
+    this.#local = local;
+    this.#overlay.setLocal(local);
+    this.#route();
+  }
+
+  setPeers(peers: Iterable<Peer>): void {
+    this.#peers.clear();
+    for (const peer of peers) this.#peers.set(peer.node, peer);
+    this.#overlay.setPeers(Array.from(this.#peers.values(), (peer) => this.#withHosts(peer)));
+    this.#heardOf();
+  }
+
+  changePeers(changes: Iterable<readonly [node: string, peer: Peer | undefined]>): void {
+    const all = [...changes];
+    for (const [node, peer] of all) {
+      if (peer) this.#peers.set(node, peer);
+      else this.#peers.delete(node);
+    }
+    this.#overlay.changePeers(all.map(([node, peer]) => [node, peer && this.#withHosts(peer)]));
+    this.#heardOf();
+  }
+
+  status(): DataPathStatus {
+    return this.#overlay.status();
+  }
+
+  /**
+   * Makes a pod's link: what other nodes still say of its addresses counts no more from then on, so that no route is in the way of
+   * that to the pod. One on standby comes without routes.
+   */
+  async making(
+    { containerId, ifname, addresses, standby }: PodLinkSpec,
+    make: () => Promise<PodLink>,
+  ): Promise<PodLink> {
+    if (standby) return make();
+    const name = hostIfname(containerId, ifname);
+    this.#arriving.set(name, addresses);
+    try {
+      if (this.#elsewhere(addresses)) {
+        this.#route();
+        await this.#overlay.settled();
+      }
+      return await make();
+    } catch (error) {
+      this.#arrived(name);
+      throw error;
+    }
+  }
+
+  /**
+   * A pod's link is there: tells the other nodes where the addresses of its claim are. One on standby waits for its first frame.
+   * @throws Error when they cannot be told
+   */
+  async linked(attachment: Linked): Promise<void> {
+    try {
+      if (attachment.claimed) await this.#follow();
+      if (attachment.claimed) await this.#workloads.linked(attachment);
+    } finally {
+      this.#arrived(hostIfname(attachment.containerId, attachment.ifname));
+    }
+    if (attachment.claimed) await this.#overlay.settled();
+  }
+
+  /** Whether an endpoint on any node has an IP or MAC address. */
+  async knows(address: string): Promise<boolean> {
+    await this.#follow();
+    return this.#workloads.knows(address);
+  }
+
+  /** Addresses of pods here that other nodes have, or may have. @throws NetlinkError, IpamStorageError */
+  away(): ReadonlySet<string> {
+    return this.#ends.away();
+  }
+
+  /** Our Node is another object now, or gone. */
+  adopt(): void {
+    this.#workloads.adopt();
+  }
+
+  /** Nodes have other blocks, or claims others, than before. */
+  blocksChanged(): void {
+    if (this.#following) this.#workloads.blocksChanged();
+  }
+
+  /** Pods may have gone. */
+  refresh(): void {
+    // Those without a claim leave nothing to be told.
+    if (this.#following && (this.#workloads.ports.size > 0 || !this.#decided)) this.#workloads.refresh();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#sending.stop();
+    await this.#workloads.stop();
+    await this.#ends.stop();
+    await this.#overlay.stop();
+  }
+
+  /** Takes away what the other nodes know of ours, after the stop. @throws ApiError */
+  async leave(): Promise<void> {
+    if (this.#following) await this.#workloads.leave();
+  }
+
+  /** Has peers held to their addresses, once it is known which addresses of claims they have. */
+  #hold(): void {
+    if (this.#holding || !this.#started || this.#stopped || (this.#following && !this.#decided)) return;
+    this.#holding = true;
+    this.#options.guard.hold((node) => this.#sending.of(node));
+  }
+
+  #anyPeer(): boolean {
+    return this.#peers.values().some(({ claims }) => claims === true);
+  }
+
+  /** Resolves when all nodes' endpoints are known. */
+  #follow(): Promise<void> {
+    return (this.#following ??= this.#workloads.start().catch((error: unknown) => {
+      this.#options.log.error("pods with claims on this node cannot be read; looking again soon", { error });
+    }));
+  }
+
+  /** Peers have changed; one may be the first that has claims. */
+  #heardOf(): void {
+    if (this.#started && this.#anyPeer()) void this.#follow();
+  }
+
+  #take({ ports, held, owners }: Decision): void {
+    this.#decided = true;
+    this.#owners = owners.byMac;
+    this.#route();
+    this.#hold();
+    if (ports.size > 0 && !this.#claims) {
+      this.#claims = true;
+      this.#options.announce();
+    }
+    // What is being made keeps its routes, too, until the others have been told that it is here.
+    const arriving = [...this.#arriving.keys()].flatMap((name) => ports.get(name)?.mac ?? []);
+    this.#ends.set(ports, new Set([...held, ...arriving]));
+  }
+
+  #arrived(name: string): void {
+    const addresses = this.#arriving.get(name);
+    this.#arriving.delete(name);
+    if (addresses && this.#elsewhere(addresses)) this.#route();
+  }
+
+  /** Whether other nodes say that they have one of these. */
+  #elsewhere(ips: readonly string[]): boolean {
+    const own = this.#options.node.name;
+    return this.#owners.values().some((one) => one.node !== own && one.ips.some((ip) => ips.includes(ip)));
+  }
+
+  /** Hands over which addresses the peers have: those that changed in one go, as one may have what another one had. */
+  #route(): void {
+    const before = this.#hosts;
+    this.#hosts = this.#hostsByNode();
+    this.#sending.set(this.#hosts, this.#expected());
+    const nodes = new Set([...before.keys(), ...this.#hosts.keys()]);
+    const changed = [...nodes].filter((node) => String(before.get(node)) !== String(this.#hosts.get(node)));
+    const peers = changed.flatMap((node) => this.#peers.get(node) ?? []);
+    if (peers.length > 0) this.#overlay.changePeers(peers.map((peer) => [peer.node, this.#withHosts(peer)]));
+  }
+
+  /** Addresses by the nodes that have their claims, by the claims' status: it is written before anybody sends from there. */
+  #expected(): Map<string, string[]> {
+    const { places, info, node: own } = this.#options;
+    const expected = new Map<string, string[]>();
+    if (!this.#decided) return expected;
+    for (const { node, ips } of places.in(info.name))
+      if (node !== own.name) expected.set(node, [...(expected.get(node) ?? []), ...ips]);
+    return expected;
+  }
+
+  #hostsByNode(): Map<string, string[]> {
+    const here = new Set([...this.#arriving.values()].flat());
+    const inBlocks = (ip: string): boolean => this.#local.podCidrs.some((cidr) => cidrContains(cidr, ip));
+    let taken: Set<string> | undefined;
+    const hosts = new Map<string, string[]>();
+    for (const { node, ips } of this.#owners.values()) {
+      if (node === this.#options.node.name) continue;
+      for (const ip of ips) {
+        if (here.has(ip)) continue;
+        // No claim has an address of a node's block, so this is somebody's error, and no pod of ours is to be cut off by it.
+        if (inBlocks(ip) && (taken ??= new Set(this.#ipam.list().map((one) => one.ip))).has(ip)) {
+          const message = `node ${node} says that it has ${ip}, which a pod here has out of this node's block; it is passed over`;
+          this.#workloads.once(`taken ${ip} ${node}`, message, {});
+          continue;
+        }
+        const list = hosts.get(node);
+        if (list) list.push(ip);
+        else hosts.set(node, [ip]);
+      }
+    }
+    return hosts;
+  }
+
+  #withHosts(peer: Peer): Peer {
+    const hosts = this.#hosts.get(peer.node);
+    return hosts ? { ...peer, hosts } : peer;
+  }
+}

@@ -1,0 +1,23 @@
+/** The packet filter: one nftables table of ours, and acceptance where a FORWARD policy drops; the only folder that runs nft and iptables. */
+export { ElementSocket, ElementsRefused, type RawChange, type RawElement } from "./rules/elements.ts";
+export { Firewall } from "./firewall.ts";
+export type { FirewallOptions, FirewallStatus } from "./firewall-options.ts";
+export {
+  ensureForwarding,
+  FORWARD_CHAIN,
+  type ForwardChain,
+  forwardChains,
+  type ForwardReport,
+  removeForwarding,
+} from "./forward-policy.ts";
+export { type HostPortRules, hostPortRules } from "./rules/host-ports.ts";
+export { pairOf, type PeerSource } from "./rules/inner-source.ts";
+export { type IsolatedNetwork, namespaceRules, tunnelRules } from "./rules/isolated.ts";
+export { type PeerChange } from "./peer-changes.ts";
+export type { PortAddresses, PortSecurity } from "./rules/port-security.ts";
+export { removeFirewall } from "./remove.ts";
+export { ALL_FEATURES, type NetworkRules, type NftFeatures, renderRuleset, TABLE } from "./rules/ruleset.ts";
+export { NftError, type RunTool, toolRunner, type ToolOptions } from "./run.ts";
+export { type SurveyedChain, surveyChains } from "./survey.ts";
+export { UPLINK_CIDRS } from "./rules/uplink.ts";
+export { applyRuleset, probeFeatures, removeTable } from "./table.ts";

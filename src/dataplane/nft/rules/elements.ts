@@ -1,0 +1,266 @@
+/**
+ * Elements of a set of our table put in and taken out by a message of our own, in a fraction of a millisecond: a program
+ * that is started for it and a table that is replaced whole take tens, for which a new peer would not be let in.
+ * The message is a transaction like any other (nfnetlink's batch), all of it or nothing.
+ *
+ * Asked for an echo, the kernel answers with the generation that it gave the transaction, by which it is known as ours
+ * among those that everybody is told of (watch.ts).
+ */
+import { addressBits, bigIntToIp, cidrOf, ipToBytes } from "../../../addr/index.ts";
+import { errnoName, errnoText, KernelSocket, SysError, withNetns } from "../../../sys/index.ts";
+import { bytesOfPair } from "./inner-source.ts";
+import { TABLE } from "./ruleset.ts";
+import { NETLINK_NETFILTER, SUBSYSTEM_NFTABLES, TransactionReader } from "../watch.ts";
+
+/**
+ * A change of one set: addresses that come into it and that go; prefixes where it is one of intervals; pairs of an address and a prefix where it
+ * is one of inner sources.
+ */
+export interface SetChange {
+  /** The set's name in our table. */
+  set: string;
+  come: readonly string[];
+  gone: readonly string[];
+}
+
+/** An element of any set or map, in the kernel's own bytes; concatenated parts are padded to 4 bytes each. */
+export interface RawElement {
+  key: Uint8Array;
+  /** The last key of a range, in sets of concatenated ranges. */
+  keyEnd?: Uint8Array;
+  /** What a map has for it: bytes, or a verdict, which is to go to a chain or, without one, to return. */
+  value?: Uint8Array | { goto: string | undefined };
+}
+
+/** A change of a set or map of one of our tables of family inet. */
+export interface RawChange {
+  table: string;
+  set: string;
+  come: readonly RawElement[];
+  gone: readonly RawElement[];
+}
+
+/** linux/netlink.h, linux/netfilter/nfnetlink.h, linux/netfilter/nf_tables.h */
+const NLMSG_ERROR = 2;
+const FLAG = { REQUEST: 0x1, ACK: 0x4, ECHO: 0x8, CREATE: 0x400 } as const;
+const BATCH = { BEGIN: 0x10, END: 0x11 } as const;
+const ELEMENT = { come: (SUBSYSTEM_NFTABLES << 8) | 12, gone: (SUBSYSTEM_NFTABLES << 8) | 14 } as const;
+const INET = 1;
+const NESTED = 0x8000;
+const LIST = { TABLE: 1, SET: 2, ELEMENTS: 3 } as const;
+const HEADER = 16;
+const DATAGRAM = 64 * 1024;
+/** Room for the echo of as many elements as one message can have. */
+const RECEIVE_BUFFER = 4 * 1024 * 1024;
+/** The list of a message has 16 bits for its length, and an element takes 44 bytes at most: two IPv6 addresses. */
+const MOST_IN_MESSAGE = 1_400;
+/** The same in bytes, for elements of several sizes. */
+const MOST_BYTES = 60_000;
+
+/** The kernel refused a change of elements; the table is as it was. */
+export class ElementsRefused extends Error {
+  constructor(errno: number) {
+    super(`the kernel refuses a change of a set's elements: ${errnoText(errno)} (${errnoName(errno)})`);
+    this.name = "ElementsRefused";
+  }
+}
+
+const padded = (bytes: Buffer): Buffer => Buffer.concat([bytes, Buffer.alloc(-bytes.length & 3)]);
+
+function attribute(type: number, value: Buffer): Buffer {
+  const header = Buffer.alloc(4);
+  header.writeUInt16LE(4 + value.length, 0);
+  header.writeUInt16LE(type, 2);
+  return padded(Buffer.concat([header, value]));
+}
+
+const nested = (type: number, parts: readonly Buffer[]): Buffer => attribute(type | NESTED, Buffer.concat(parts));
+const text = (value: string): Buffer => Buffer.from(`${value}\0`);
+/** NFTA_LIST_ELEM { NFTA_SET_ELEM_KEY { NFTA_DATA_VALUE } }, of which each is number 1. */
+const element = (key: Uint8Array, ...more: Buffer[]): Buffer =>
+  nested(1, [nested(1, [attribute(1, Buffer.from(key))]), ...more]);
+
+/** NFTA_SET_ELEM_DATA, with NFTA_DATA_VALUE or NFTA_DATA_VERDICT { NFTA_VERDICT_CODE, NFTA_VERDICT_CHAIN }; NFTA_SET_ELEM_KEY_END. */
+const DATA = 2;
+const KEY_END = 10;
+const VERDICT = { GOTO: -4, RETURN: -5 } as const;
+
+function valueOf(value: NonNullable<RawElement["value"]>): Buffer {
+  if (value instanceof Uint8Array) return nested(DATA, [attribute(1, Buffer.from(value))]);
+  const code = Buffer.alloc(4);
+  code.writeInt32BE(value.goto === undefined ? VERDICT.RETURN : VERDICT.GOTO);
+  return nested(DATA, [
+    nested(2, [attribute(1, code), ...(value.goto === undefined ? [] : [attribute(2, text(value.goto))])]),
+  ]);
+}
+
+const rawElement = ({ key, keyEnd, value }: RawElement): Buffer =>
+  element(
+    key,
+    ...(keyEnd ? [nested(KEY_END, [attribute(1, Buffer.from(keyEnd))])] : []),
+    ...(value === undefined ? [] : [valueOf(value)]),
+  );
+
+/** NFTA_SET_ELEM_FLAGS: NFT_SET_ELEM_INTERVAL_END. */
+const INTERVAL_END = attribute(3, Buffer.from([0, 0, 0, 1]));
+
+/** An address is one element, as is a pair; a prefix is its first address and, as the end of an interval, the one behind its last. */
+function elementsOf(what: string): Buffer[] {
+  if (what.includes(" ")) return [element(bytesOfPair(what))];
+  if (!what.includes("/")) return [element(ipToBytes(what))];
+  const { family, first, last } = cidrOf(what);
+  const bytes = (address: bigint): Uint8Array => ipToBytes(bigIntToIp(address, family));
+  const start = element(bytes(first));
+  return last + 1n === 1n << BigInt(addressBits(family)) ? [start] : [start, element(bytes(last + 1n), INTERVAL_END)];
+}
+
+/** @param about what nfnetlink is told besides: the family, and for a batch whose it is */
+function message(
+  type: number,
+  flags: number,
+  seq: number,
+  about: { family: number; resource: number },
+  body: Buffer,
+): Buffer {
+  const header = Buffer.alloc(HEADER + 4);
+  header.writeUInt32LE(header.length + body.length, 0);
+  header.writeUInt16LE(type, 4);
+  header.writeUInt16LE(flags, 6);
+  header.writeUInt32LE(seq, 8);
+  header[HEADER] = about.family;
+  header.writeUInt16BE(about.resource, HEADER + 2);
+  return Buffer.concat([header, body]);
+}
+
+/** Elements of one set that come or go with one message. */
+interface Part {
+  table: string;
+  set: string;
+  what: "come" | "gone";
+  elements: readonly Buffer[];
+}
+
+/** The messages of one transaction, numbered from 1; its last number. @throws RangeError when a change is too long for one message */
+export function encodeChanges(changes: readonly SetChange[]): { bytes: Buffer; last: number } {
+  return encode(
+    // What goes, goes first: an address may move from one peer to another.
+    changes.flatMap(({ set, ...change }) =>
+      (["gone", "come"] as const).map((what) => {
+        const elements = change[what].flatMap(elementsOf);
+        if (elements.length > MOST_IN_MESSAGE)
+          throw new RangeError(`${elements.length} elements are too many for one message`);
+        return { table: TABLE, set, what, elements };
+      }),
+    ),
+  );
+}
+
+/** The same for elements as they are; as many messages as they need. */
+export const encodeRawChanges = (changes: readonly RawChange[]): { bytes: Buffer; last: number } =>
+  encode(
+    changes.flatMap(({ table, set, gone, come }) => [
+      ...inMessages(gone.map(({ key, keyEnd }) => rawElement({ key, ...(keyEnd && { keyEnd }) }))).map(
+        (elements): Part => ({ table, set, what: "gone", elements }),
+      ),
+      ...inMessages(come.map(rawElement)).map((elements): Part => ({ table, set, what: "come", elements })),
+    ]),
+  );
+
+/** Elements by as many as a message's list has room for. */
+function inMessages(elements: readonly Buffer[]): Buffer[][] {
+  const messages: Buffer[][] = [];
+  let room = 0;
+  for (const one of elements) {
+    room -= one.length;
+    if (room < 0) {
+      messages.push([]);
+      room = MOST_BYTES - one.length;
+    }
+    (messages.at(-1) as Buffer[]).push(one);
+  }
+  return messages;
+}
+
+function encode(all: readonly Part[]): { bytes: Buffer; last: number } {
+  const batch = { family: 0, resource: SUBSYSTEM_NFTABLES };
+  const parts = [message(BATCH.BEGIN, FLAG.REQUEST, 0, batch, Buffer.alloc(0))];
+  let seq = 0;
+  for (const { table, set, what, elements } of all) {
+    if (elements.length === 0) continue;
+    // It is the first message behind the batch's beginning that the kernel looks at for whom to tell the generation.
+    const flags = FLAG.REQUEST | FLAG.ACK | (what === "come" ? FLAG.CREATE : 0) | (seq === 0 ? FLAG.ECHO : 0);
+    const body = [attribute(LIST.TABLE, text(table)), attribute(LIST.SET, text(set)), nested(LIST.ELEMENTS, elements)];
+    parts.push(message(ELEMENT[what], flags, ++seq, { family: INET, resource: 0 }, Buffer.concat(body)));
+  }
+  parts.push(message(BATCH.END, FLAG.REQUEST, seq + 1, batch, Buffer.alloc(0)));
+  return { bytes: Buffer.concat(parts), last: seq };
+}
+
+/** A conversation with the kernel about elements. */
+export class ElementSocket implements Disposable {
+  readonly #socket: KernelSocket;
+  readonly #buffer = Buffer.allocUnsafeSlow(DATAGRAM);
+
+  private constructor(socket: KernelSocket) {
+    this.#socket = socket;
+  }
+
+  /** @throws SysError when the namespace cannot be entered or the socket not be opened */
+  static open(netns: number | string | undefined): ElementSocket {
+    const open = (): KernelSocket => {
+      const socket = KernelSocket.open(NETLINK_NETFILTER);
+      socket.setReceiveBuffer(RECEIVE_BUFFER);
+      return socket;
+    };
+    return new ElementSocket(netns === undefined ? open() : withNetns(netns, open));
+  }
+
+  /**
+   * Makes all changes in one transaction.
+   * @returns its generation; undefined when there was nothing to do
+   * @throws ElementsRefused; SysError when the conversation itself fails; RangeError for too many elements
+   */
+  change(changes: readonly SetChange[]): number | undefined {
+    return this.#transact(encodeChanges(changes));
+  }
+
+  /** The same for elements of any of our tables. @throws ElementsRefused, SysError */
+  changeRaw(changes: readonly RawChange[]): number | undefined {
+    return this.#transact(encodeRawChanges(changes));
+  }
+
+  #transact({ bytes, last }: { bytes: Buffer; last: number }): number | undefined {
+    if (last === 0) return undefined;
+    this.#socket.send(bytes, bytes.length);
+    const reader = new TransactionReader();
+    let generation: number | undefined;
+    let refused = 0;
+    // The kernel has done the work, and queued its answers, before sending returns.
+    for (let acknowledged = 0; acknowledged < last && refused === 0; ) {
+      const got = this.#socket.receive(this.#buffer, false);
+      if (typeof got === "number")
+        throw new SysError(got, "recvfrom", "waiting for the kernel's answer about elements");
+      const datagram = this.#buffer.subarray(0, got.length);
+      if (datagram.readUInt16LE(4) === NLMSG_ERROR) {
+        refused = -datagram.readInt32LE(HEADER);
+        acknowledged++;
+      } else generation = reader.take(datagram).at(-1)?.generation ?? generation;
+    }
+    this.#drain();
+    if (refused !== 0) throw new ElementsRefused(refused);
+    return generation;
+  }
+
+  /** Answers after the first error are of no interest, and must not be taken for another transaction's. */
+  #drain(): void {
+    while (typeof this.#socket.receive(this.#buffer, false) !== "number");
+  }
+
+  close(): void {
+    this.#socket.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

@@ -1,0 +1,2 @@
+/** The way of a pod network to what is outside of it. */
+export { isUplink, removeUplinks, Uplink, type UplinkOptions } from "./uplink.ts";

@@ -1,0 +1,35 @@
+/** What a node's parts in pod networks have in common. */
+import type { NetworkBlocks } from "../ipam/blocks/index.ts";
+import type { ClaimPlaces } from "../ipam/claims/index.ts";
+import type { AgentConfig } from "../config/index.ts";
+import type { KubeClient, ObjectReflector } from "../kube/index.ts";
+import type { Logger } from "../log/index.ts";
+import type { Rtnl } from "../netlink/index.ts";
+import type { NetworkBlock } from "../crd/index.ts";
+import type { HostFirewall } from "../firewall/index.ts";
+import type { Metrics, Verdict } from "../observe/index.ts";
+import type { Elsewhere } from "../nodes/index.ts";
+
+/** What members have in common. */
+export interface MemberContext {
+  config: AgentConfig;
+  log: Logger;
+  metrics: Metrics;
+  client: KubeClient;
+  /** For looking at the machine. */
+  rtnl: Rtnl;
+  firewall: HostFirewall;
+  /** The blocks of this node, all networks'. */
+  blocks: Pick<ObjectReflector<NetworkBlock>, "objects" | "whenSynced">;
+  /** The API server's addresses and the Services' CIDRs. */
+  elsewhere: () => Elsewhere;
+  /** The blocks of all nodes in the networks that this node takes part in. */
+  networkBlocks: Pick<NetworkBlocks, "follow">;
+  /** Where claims are, by their status. */
+  places: ClaimPlaces;
+  announce: () => void;
+  announced: (network: string) => Verdict;
+  /** Hears of a file of a network that somebody had changed, and that is as it was. */
+  repaired: (path: string, network: string) => void;
+  event: (type: "Normal" | "Warning", reason: string, message: string) => void;
+}

@@ -1,0 +1,88 @@
+/**
+ * The uplink of a network that this node takes part in: it is there while the network masquerades and its rules are in place, and
+ * put right when somebody changed it.
+ */
+import { familyOf } from "../addr/index.ts";
+import type { Logger } from "../log/index.ts";
+import type { PodNetworkInfo } from "../crd/index.ts";
+import type { Metrics } from "../observe/index.ts";
+import { Uplink, type UplinkOptions } from "../dataplane/uplink/index.ts";
+
+/** What it works on. */
+export interface MemberUplinkOptions extends Pick<UplinkOptions, "host" | "rtnl" | "netns"> {
+  info: PodNetworkInfo;
+  /** Whether the rules in force are those of the network as it is now. */
+  guarded: () => boolean;
+  log: Logger;
+  metrics: Metrics;
+}
+
+/** See the header. */
+export class MemberUplink {
+  readonly #options: MemberUplinkOptions;
+  readonly #uplink: Uplink;
+  #masquerade: boolean;
+  /** Its MTU, once it has been seen in order. */
+  #mtu: number | undefined;
+  #complaint = "";
+
+  constructor(options: MemberUplinkOptions) {
+    const { name: network, vni, cidrs, masquerade } = options.info;
+    this.#options = options;
+    this.#masquerade = masquerade;
+    this.#uplink = new Uplink({ ...options, network, vni, families: cidrs.map(familyOf) });
+  }
+
+  /** The addresses that it does not lead to; undefined where there is none. */
+  get outside(): readonly string[] | undefined {
+    return this.#masquerade ? this.#options.info.cidrs : undefined;
+  }
+
+  /** Whether the network is to have one. Returns whether that is a change, of which the packet filter must hear. @throws NetlinkError */
+  set(masquerade: boolean): boolean {
+    if (masquerade === this.#masquerade) return false;
+    this.#options.log.info(`masquerade of a pod network is ${masquerade} now`);
+    this.#masquerade = masquerade;
+    this.#mtu = undefined;
+    if (!masquerade) this.#uplink.remove();
+    return true;
+  }
+
+  /**
+   * Makes it, or puts it right. Without its rules it is not touched: whoever puts those in place calls again.
+   * @param mtu of the network's pods, in bytes. @throws NetlinkError, SysError, Error as {@link Uplink.ensure}
+   */
+  keep(mtu: number): void {
+    const { info, log, metrics, guarded } = this.#options;
+    // One may be there from before, if that was decided while no agent ran.
+    if (!this.#masquerade) return this.#uplink.remove();
+    if (!guarded()) return;
+    const did = this.#uplink.ensure(mtu);
+    const repaired = this.#mtu === mtu;
+    this.#mtu = mtu;
+    if (did.length === 0) return;
+    if (!repaired) return log.info("made the way of a pod network to the outside", { did });
+    metrics.repairs.inc({ network: info.name, kind: "uplink" }, did.length);
+    log.warn("put the way of a pod network to the outside right, which somebody had changed", { did });
+  }
+
+  /** Puts it right, if it was in order before; a failure is said once, and the next look tries again. */
+  look(): void {
+    if (this.#mtu === undefined) return;
+    try {
+      this.keep(this.#mtu);
+      this.#complaint = "";
+    } catch (error) {
+      const text = error instanceof Error ? error.message : String(error);
+      if (text !== this.#complaint)
+        this.#options.log.error("the way of a pod network to the outside cannot be put right; trying again", { error });
+      this.#complaint = text;
+    }
+  }
+
+  /** Takes it away. @throws NetlinkError */
+  remove(): void {
+    this.#uplink.remove();
+    this.#mtu = undefined;
+  }
+}

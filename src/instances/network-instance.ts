@@ -1,0 +1,376 @@
+/**
+ * This node's part in a pod network beside the default one: a network namespace, blocks of addresses, and a {@link PodNetwork}
+ * that keeps the data path there. It lasts from the first pod of the network on this node to the last.
+ */
+import { familyOf } from "../addr/index.ts";
+import { CniError, CODE, type Linked, type Wanted } from "../cni/index.ts";
+import { BlockError, type Followed } from "../ipam/blocks/index.ts";
+import type { ClaimingPod } from "../ipam/claims/index.ts";
+import type { AgentConfig } from "../config/index.ts";
+import { errorText } from "../log/index.ts";
+import { nodeMac } from "../endpoints/index.ts";
+import type { Space } from "../dataplane/netns/index.ts";
+import type { PodNetworkInfo } from "../crd/index.ts";
+import type { LocalNetwork, VtepAnnotation } from "../peers/index.ts";
+import { listPodLinks } from "../dataplane/pod-link/index.ts";
+import { claimedAddresses, type MemberPath, memberPath } from "../data-path/index.ts";
+import { within } from "../reconcile/index.ts";
+import type { Inputs, NodeChanges, NodeIdentity, OwnFacts } from "../nodes/index.ts";
+import { MemberAddresses } from "./instance-addresses.ts";
+import { configOf } from "./instance-config.ts";
+import type { MemberContext } from "./instance-context.ts";
+import { MemberFiles } from "./instance-files.ts";
+import { MemberFirewall } from "../firewall/index.ts";
+import { MemberNodes } from "./instance-nodes.ts";
+import { hasAttachments, ipamOf, removeDefinition } from "./instance-records.ts";
+import { MemberUpkeep } from "./instance-upkeep.ts";
+import { MemberUplink } from "./instance-uplink.ts";
+import { PodNetwork } from "../network/index.ts";
+import { NetworkHold } from "../network-definitions/index.ts";
+import { claimFor, takeOver } from "../pod-requests/index.ts";
+import { SpaceLinks } from "../host-ends/index.ts";
+import type { NetworkStatus } from "../observe/index.ts";
+
+/** How long the start of a pod waits for its network's data path, in milliseconds; then its runtime asks again. */
+const READY_MS = 15_000;
+const NO_ANSWER = "the API server does not answer";
+
+/** See the header. */
+export class Member {
+  readonly info: PodNetworkInfo;
+  readonly space: Space;
+  /** Its pods' links. */
+  readonly links: SpaceLinks;
+  readonly #context: MemberContext;
+  readonly #config: AgentConfig;
+  readonly #addresses: MemberAddresses;
+  /** Blocks of all nodes in this network, and the nodes as far as they have some. */
+  readonly #all: Followed;
+  readonly #nodes: MemberNodes;
+  readonly #firewall: MemberFirewall;
+  readonly #network: PodNetwork;
+  readonly #uplink: MemberUplink;
+  readonly #upkeep: MemberUpkeep;
+  readonly #files: MemberFiles;
+  readonly #hold: NetworkHold;
+  /** The data path, once there is one. */
+  #path: MemberPath | undefined;
+  #inputs: { inputs: Inputs; live: boolean } | undefined;
+  /** Prefixes that all its pods may send from besides their own addresses. */
+  #allowed: readonly string[];
+  #own: { of: OwnFacts; cidrs: string; facts: OwnFacts } | undefined;
+
+  /**
+   * Takes over the space. @param node our own Node, to which blocks belong. @throws SysError when no socket can be opened
+   */
+  constructor(context: MemberContext, info: PodNetworkInfo, space: Space, node: NodeIdentity) {
+    const { metrics, client, rtnl, firewall, announce, announced, event, elsewhere, places } = context;
+    const log = context.log.child({ network: info.name });
+    this.info = info;
+    this.#allowed = info.allowedAddresses ?? [];
+    this.space = space;
+    this.#context = context;
+    const config = (this.#config = configOf(context.config, info));
+    this.#hold = new NetworkHold(client, info, node.name, log);
+    this.#files = new MemberFiles(config, info, space, log, context.repaired);
+    const netns = space.fd;
+    const bridged = info.mode === "Bridged";
+    this.links = new SpaceLinks({
+      config,
+      log,
+      metrics,
+      netns,
+      routed: !bridged,
+      away: () => this.#path?.away?.() ?? claimedAddresses(config, this.links.rtnl),
+      making: (spec, make) => this.#path?.making?.(spec, make) ?? make(),
+    });
+    const { rtnl: there, watch } = this.links;
+    this.#all = context.networkBlocks.follow(info.name, info.cidrs, (nodes) => this.#blocksChanged(nodes));
+    const { view } = this.#all;
+    this.#nodes = new MemberNodes({ network: info.name, view, log, event, onDue: () => this.#blocksChanged() });
+    this.#addresses = new MemberAddresses({
+      client,
+      info,
+      node,
+      own: context.blocks,
+      all: this.#all,
+      places,
+      ipam: ipamOf(config, log),
+      onProblem: (message) => event("Warning", "SkylaneBlockLost", message),
+      inUse: async (address) =>
+        (await within(Promise.resolve(this.#path?.knows(address)), READY_MS, () => new Error(NO_ANSWER))) ?? false,
+    });
+    const { blocks } = this.#addresses;
+    this.#upkeep = new MemberUpkeep({ log, adopt: () => blocks.adopt(), ensure: () => this.#ensureRoom() });
+    this.#firewall = new MemberFirewall({
+      network: info.name,
+      host: firewall,
+      netns,
+      log,
+      metrics,
+      onApplied: () => this.#network.filesChanged(),
+      outside: () => this.#uplink.outside,
+    });
+    const guarded = () => this.#firewall.verdict().ok;
+    const where = { netns, rtnl: there, watch: watch.also, guard: this.#firewall };
+    this.#uplink = new MemberUplink({ info, host: rtnl, rtnl: there, netns, guarded, log, metrics });
+    this.#network = new PodNetwork({
+      config,
+      log,
+      metrics,
+      rtnl,
+      firewall: this.#firewall,
+      space: { netns, rtnl: there },
+      bridged,
+      dataPath: (local, listener) => {
+        return (this.#path = memberPath(
+          {
+            info,
+            config,
+            client,
+            node,
+            ...where,
+            allowed: () => this.#allowed,
+            log,
+            event,
+            announce,
+            taken: (use) => takeOver(this.#addresses.claims, use),
+            left: ({ holder: claim, pod, uid: podUid }) => this.#addresses.claims.use({ claim, pod, podUid }),
+            view,
+            places,
+            claimWithMac: (mac) => this.#addresses.claims.withMac(mac),
+          },
+          local,
+          listener,
+        ));
+      },
+      announce,
+      announced: () => announced(info.name),
+      elsewhere,
+      write: (local) => this.#publish(local),
+      event,
+    });
+    this.links.look();
+  }
+
+  get name(): string {
+    return this.info.name;
+  }
+
+  /** What the other nodes are to know. */
+  get entry(): VtepAnnotation | undefined {
+    return this.#network.entry;
+  }
+
+  /** The first inputs: nothing follows from them before there is a block. */
+  take(inputs: Inputs, live: boolean): void {
+    this.#inputs = { inputs, live };
+  }
+
+  /** New inputs; as PodNetwork has them, but that this node's addresses here are its blocks. */
+  update(inputs: Inputs, live: boolean, changes: NodeChanges): void {
+    this.take(inputs, live);
+    this.#hand(this.#nodes.changed(changes));
+  }
+
+  /** Hands over what is known, once that is enough: whoever is no peer any more is taken out of the kernel. */
+  #hand(changes: NodeChanges): void {
+    if (!this.#inputs || this.#addresses.blocks.usable().length === 0 || !this.#all.view.synced) return;
+    const { inputs, live } = this.#inputs;
+    const nodes = this.#nodes.all(inputs.nodes);
+    this.#network.update({ own: this.#ownFacts(inputs.own), nodes }, live, changes);
+  }
+
+  /** Other nodes have other blocks now. */
+  #blocksChanged(nodes: ReadonlySet<string> = new Set()): void {
+    this.#path?.blocksChanged();
+    if (this.#inputs) this.#hand(this.#nodes.due(this.#inputs.inputs.nodes, nodes));
+  }
+
+  /** The host's table has changed. */
+  firewallChanged(): void {
+    this.#network.filesChanged();
+  }
+
+  status(): NetworkStatus | undefined {
+    const status = this.#network.status();
+    return status && { ...status, mode: this.info.mode };
+  }
+
+  /** Nodes of which it depends on how they stand who gets what here. */
+  get contested(): readonly string[] {
+    return this.#network.contested;
+  }
+
+  sample(): void {
+    this.#network.sample();
+  }
+
+  look(): void {
+    this.#network.look();
+    this.#uplink.look();
+  }
+
+  /** The network as it is defined now: whether its pods reach what is outside, and what they may send from besides. @throws NetlinkError */
+  redefine({ masquerade, allowedAddresses = [] }: PodNetworkInfo): void {
+    if (this.#uplink.set(masquerade)) this.#firewall.refresh();
+    if (String(allowedAddresses) === String(this.#allowed)) return;
+    this.#allowed = allowedAddresses;
+    this.#path?.refresh();
+  }
+
+  async maintain(): Promise<void> {
+    for (const change of this.space.settle())
+      this.#context.log.warn(`put a setting of ${this.space.name} right: ${change}`);
+    const before = this.#addresses.blocks.usable().length;
+    await this.#addresses.blocks.releaseSurplus();
+    if (this.#addresses.blocks.usable().length !== before) this.#refresh();
+    this.#uplink.look();
+    await this.#network.maintain();
+    this.links.look();
+    this.detached();
+  }
+
+  /**
+   * Makes sure that there is an address left in every family, and that the data path works: pods may come.
+   * @throws CniError, BlockError
+   */
+  async prepare(): Promise<void> {
+    const known = this.#context.blocks.whenSynced();
+    await within(known, READY_MS, () => new Error("the API server has not listed this node's blocks yet"));
+    await within(
+      this.#all.whenSynced,
+      READY_MS,
+      () => new Error("the API server has not listed the network's blocks yet"),
+    );
+    await this.#ensureRoom();
+    const questions = () => this.#network.questions();
+    await this.#files.whenWritten(this.#addresses.blocks.usable(), questions, READY_MS);
+  }
+
+  /** Keeps the network from going while pods are in it. @throws CniError when it is gone, or another one elsewhere; ApiError */
+  hold(): Promise<void> {
+    return this.#hold.ensure();
+  }
+
+  /** Somebody deleted or changed blocks of this node. */
+  blocksChanged(): void {
+    this.#upkeep.look();
+  }
+
+  /** Our Node is another object now, or gone: what we have in the API server is to go with it as it is now. */
+  nodeChanged(): void {
+    this.#path?.adopt();
+    this.#upkeep.adopt();
+  }
+
+  async #ensureRoom(): Promise<void> {
+    await this.#addresses.blocks.ensureRoom(this.info.cidrs.map(familyOf));
+    this.#refresh();
+  }
+
+  /**
+   * The MAC address of a pod without a claim that asks for none; undefined where any will do. On a bridge it is one that no other node
+   * can have: the other nodes believe no other node that says so.
+   */
+  macOf(containerId: string, ifname: string): string | undefined {
+    if (this.info.mode !== "Bridged") return undefined;
+    return nodeMac(this.name, this.#config.nodeName, `${containerId}/${ifname}`);
+  }
+
+  /** What a pod's claim gives it here; undefined when it has none. @throws BlockError, CniError */
+  claim(pod: ClaimingPod, standby: boolean): Promise<Wanted | undefined> {
+    return claimFor(this.#addresses.claims, this.#config.nodeName, pod, standby);
+  }
+
+  /**
+   * The link of an attachment is there; resolves when the network serves it.
+   * @throws CniError
+   */
+  async linked(attachment: Linked): Promise<void> {
+    const done = Promise.allSettled([this.#path?.linked(attachment), this.#addresses.confirm(attachment)]);
+    const outcomes = await within(
+      done,
+      READY_MS,
+      () => new CniError(CODE.tryAgain, `pod network "${this.name}": ${NO_ANSWER}`),
+    );
+    const failure = outcomes.find((one) => one.status === "rejected");
+    if (!failure) return;
+    if (failure.reason instanceof CniError) throw failure.reason;
+    const why = failure.reason instanceof BlockError ? "" : "the other nodes cannot be told of this pod: ";
+    throw new CniError(CODE.tryAgain, `pod network "${this.name}": ${why}${errorText(failure.reason)}`);
+  }
+
+  /** Whether an endpoint has an address, in a network whose endpoints are all published. */
+  uses(ip: string): boolean {
+    return this.#path?.uses?.(ip) ?? false;
+  }
+
+  /** An attachment has gone. */
+  detached(): void {
+    this.#path?.refresh();
+  }
+
+  /**
+   * Whether no attachment of it is on this node, none that is being made or taken back either, nor one whose record was lost.
+   * @throws NetlinkError, Error of the system
+   */
+  get empty(): boolean {
+    return !hasAttachments(this.#config, this.name) && listPodLinks(this.links.rtnl).length === 0;
+  }
+
+  /** Leaves the data path and everything else as it is. */
+  async stop(): Promise<void> {
+    await this.#upkeep.stop();
+    await this.#network.stop();
+    await this.#firewall.stop();
+    await this.links.stop();
+    this.#forgetOthers();
+    this.space.close();
+  }
+
+  #forgetOthers(): void {
+    this.#nodes.stop();
+    this.#all.close();
+  }
+
+  /** Takes everything of the network off this node but the name of its namespace. @throws ApiError when a block cannot be given back */
+  async leave(): Promise<void> {
+    await this.#upkeep.stop();
+    this.#files.remove();
+    await this.#network.stop();
+    this.#uplink.remove();
+    await this.#firewall.remove();
+    const { rtnl } = this.links;
+    for (const { kind, index, name } of rtnl.links()) {
+      if (kind === "vxlan" || kind === "bridge") rtnl.execute({ op: "del", kind: "link", link: { index, name } });
+    }
+    await this.links.stop();
+    this.space.close();
+    try {
+      await this.#path?.leave();
+      await this.#addresses.blocks.leave();
+    } finally {
+      this.#forgetOthers();
+    }
+    removeDefinition(this.#config, this.name);
+    await this.#hold.letGo();
+  }
+
+  #ownFacts(of: OwnFacts): OwnFacts {
+    const cidrs = this.#addresses.blocks.usable().join(" ");
+    // Another object only when it says something else: that is how a change is noticed.
+    if (this.#own?.of !== of || this.#own.cidrs !== cidrs)
+      this.#own = { of, cidrs, facts: { ...of, podCidrs: this.#addresses.blocks.usable() } };
+    return this.#own.facts;
+  }
+
+  #refresh(): void {
+    this.#hand(new Map());
+  }
+
+  #publish(local: LocalNetwork): void {
+    this.#uplink.keep(local.mtu);
+    this.#files.write(local);
+  }
+}

@@ -1,0 +1,405 @@
+/**
+ * The pod networks beside the default one: which there are, which of them this node has a part in, and what a pod may have of
+ * them. A node takes part from its first pod in a network to its last; of all others it knows the definition and nothing else.
+ */
+import { CniError, CODE, type Linked, type PrepareRequest } from "../cni/index.ts";
+import type { ObjectReflector } from "../kube/index.ts";
+import type { NetworkBlock, Obstacle, PodNetworkInfo } from "../crd/index.ts";
+import { NetworkBlocks, watchOwnBlocks } from "../ipam/blocks/index.ts";
+import { claimObjects, ClaimPlaces } from "../ipam/claims/index.ts";
+import { listSpaces, type NameKeeper, openSpace, type Space } from "../dataplane/netns/index.ts";
+import { netnsIdentity, type NetnsIdentity, sameNetns } from "../sys/index.ts";
+import {
+  type ClusterAddresses,
+  clusterAddresses,
+  DefinedNetworks,
+  predecessorHasPods,
+} from "../network-definitions/index.ts";
+import { heldSpace } from "./held-space.ts";
+import { lookAt } from "../host/index.ts";
+import { type Entries, identityOf, type Inputs, type NodeChanges, type NodeIdentity } from "../nodes/index.ts";
+import { IdleSpaces } from "./idle-spaces.ts";
+import { definedHere, findLeftovers, hasPods, removeLeftovers } from "./leftovers.ts";
+import { Member } from "./network-instance.ts";
+import type { MemberContext } from "./instance-context.ts";
+import { hasAttachments, readDefinition, recordedNetworks, writeDefinition } from "./instance-records.ts";
+import {
+  NetworkPresence,
+  type PreparedPod,
+  preparePod,
+  type Presence,
+  requireJoinable,
+} from "../pod-requests/index.ts";
+import type { PodLinks } from "../host-ends/index.ts";
+import { Rounds } from "./rounds.ts";
+import type { NetworkStatus } from "../observe/index.ts";
+import { Turns } from "../reconcile/index.ts";
+
+/** What the networks need. */
+export interface NetworksOptions extends Omit<MemberContext, "blocks" | "networkBlocks" | "places"> {
+  /** Why the API server cannot be asked; undefined while it can. */
+  apiAway: () => string | undefined;
+  /** Whether there is any has changed, or a node takes part in one: the plugin must know. */
+  onPresence: () => void;
+  /** Others are defined, or otherwise. */
+  onDefined: () => void;
+}
+
+/** See the header. */
+export class Networks {
+  readonly #options: NetworksOptions;
+  readonly #defined: DefinedNetworks;
+  /** Blocks of this node: one watch for all networks, begun when it first takes part in one. */
+  readonly #blocks: ObjectReflector<NetworkBlock>;
+  /** Blocks of all nodes, in the networks that this node takes part in. */
+  readonly #networkBlocks: NetworkBlocks;
+  /** Claims of all namespaces, watched from the first one that a network of this node has. */
+  readonly #places: ClaimPlaces;
+  readonly #members = new Map<string, Member>();
+  /** Networks that this node has left, until the Node says so. */
+  readonly #left = new Set<string>();
+  readonly #idle: IdleSpaces;
+  /** What is under way with each network. */
+  readonly #turns = new Turns();
+  readonly #rounds: Rounds;
+  /** Nothing is left of networks that no pod of this node is in, as far as is known. */
+  #tidy = false;
+  #tidying: Promise<void> | undefined;
+  readonly #presence: NetworkPresence;
+  /** Whether there is any, as it was told. */
+  #told: Presence;
+  #inputs: { inputs: Inputs; live: boolean } | undefined;
+  /** Our own Node as it is now; its objects go with it. */
+  readonly #node: NodeIdentity;
+
+  constructor(options: NetworksOptions) {
+    this.#options = options;
+    const { client, log } = options;
+    this.#defined = new DefinedNetworks({ ...options, cluster: () => this.#cluster() });
+    this.#presence = new NetworkPresence({ ...options, defined: this.#defined, here: () => this.#members.size > 0 });
+    this.#told = this.#presence.now;
+    this.#blocks = watchOwnBlocks(client, options.config.nodeName, log);
+    // Also of those that came: one that was never seen to be there would not be missed either.
+    this.#blocks.onChange(({ added, changed, removed }) => {
+      const touched = [...added, ...removed, ...changed.map(({ before }) => before)];
+      for (const network of new Set(touched.map((block) => block.network))) this.#members.get(network)?.blocksChanged();
+    });
+    this.#idle = new IdleSpaces(this.#turns, log, (network) => this.#members.has(network));
+    this.#networkBlocks = new NetworkBlocks({ client, log });
+    this.#places = new ClaimPlaces({ client, log, pods: claimObjects(client) });
+    this.#rounds = new Rounds(log);
+    this.#node = identityOf(options.config.nodeName, () => this.#inputs?.inputs.own.uid);
+  }
+
+  /** Begins to watch. */
+  start(): void {
+    for (const network of listSpaces()) if (!hasAttachments(this.#options.config, network)) this.#idle.add(network);
+    this.#defined.start(() => this.#redefined());
+  }
+
+  /** Whether a pod of this node may ask for a network beside the default one. */
+  get presence(): Presence {
+    return this.#presence.now;
+  }
+
+  /** How many are defined, whether they can be or not, and whether the API server knows the resource. */
+  get defined(): { known: boolean; count: number } {
+    return this.#defined.defined;
+  }
+
+  /** CIDRs of all that can be, whether this node has a part in them or not; undefined before that is known. */
+  get cidrs(): readonly string[] | undefined {
+    return this.#defined.cidrs;
+  }
+
+  /** The default network's VNI is known now: none of these may have it. */
+  vniKnown(vni: number): void {
+    this.#defined.vniKnown(vni);
+    this.#redefined();
+  }
+
+  /** Why no node has a part in a network; undefined when nodes have. */
+  unserved(network: PodNetworkInfo): Obstacle | undefined {
+    return this.#defined.unserved(network);
+  }
+
+  #cluster(): ClusterAddresses | undefined {
+    const { inputs } = this.#inputs ?? {};
+    const { config, rtnl, elsewhere } = this.#options;
+    return inputs && clusterAddresses(config, inputs, lookAt(rtnl), elsewhere());
+  }
+
+  /** What to say of them on our Node. */
+  get entries(): Entries {
+    return new Map([
+      ...[...this.#left].map((name) => [name, undefined] as const),
+      ...[...this.#members].flatMap(([name, { entry }]) => (entry ? [[name, entry] as const] : [])),
+    ]);
+  }
+
+  /** New inputs, as for the default network. */
+  update(inputs: Inputs, live: boolean, changes: NodeChanges): void {
+    const before = this.#node.uid;
+    const known = before !== undefined;
+    this.#inputs = { inputs, live };
+    for (const member of this.#members.values()) {
+      member.update(inputs, live, changes);
+      if (this.#node.uid !== before) member.nodeChanged();
+    }
+    // Blocks belong to our Node, which the cache does not know by its uid.
+    if (!known && inputs.own.uid !== undefined) {
+      this.#defined.look();
+      this.#resumeAll();
+    }
+    if (!this.#tidy) void this.#tidyUp();
+  }
+
+  /** The host's packet filter has changed. */
+  firewallChanged(): void {
+    for (const member of this.#members.values()) member.firewallChanged();
+  }
+
+  look(): void {
+    for (const member of this.#members.values()) member.look();
+  }
+
+  maintain(): Promise<void> {
+    this.#defined.look();
+    this.#resumeAll();
+    return this.#rounds.go(this.#members);
+  }
+
+  status(): NetworkStatus[] {
+    return [...this.#members.values()].flatMap((member) => member.status() ?? []);
+  }
+
+  /** Nodes of which it depends on how they stand who gets what in one of them. */
+  get contested(): readonly string[] {
+    return [...this.#members.values()].flatMap((member) => member.contested);
+  }
+
+  sample(): void {
+    for (const member of this.#members.values()) member.sample();
+  }
+
+  /** Pods' links in the namespace at a path; undefined when it is none of ours. */
+  linksAt(path: string): PodLinks | undefined {
+    for (const { space, links } of this.#members.values()) if (space.path === path) return links;
+    return undefined;
+  }
+
+  /** Whether a network namespace is a pod network's. */
+  owns(netns: NetnsIdentity): boolean {
+    return [...this.#members.values()].some(({ space }) => sameNetns(netnsIdentity(space.fd), netns));
+  }
+
+  /** Whether a pod of a network has an address by what nodes publish, where those tell. */
+  uses(network: string, ip: string): boolean {
+    return this.#members.get(network)?.uses(ip) ?? false;
+  }
+
+  /** Networks that have, or had, attachments on this node. */
+  get recorded(): string[] {
+    return recordedNetworks(this.#options.config);
+  }
+
+  /**
+   * What a pod is to have, with every network of it ready on this node.
+   * @throws CniError with the reason why it cannot have it
+   */
+  async prepare(request: PrepareRequest, keeper: NameKeeper): Promise<PreparedPod> {
+    await this.#idle.sweep(keeper);
+    const isDefault = request.network === this.#options.config.network;
+    if (!(await this.#presence.mayAsk(request.pod)) && isDefault) return { further: [] };
+    return preparePod(request, {
+      ...this.#options,
+      defined: this.#defined,
+      own: this.#inputs?.inputs.own,
+      join: (networks) => this.#joinAll(networks, keeper),
+      keeperOf: (name) => this.#members.get(name),
+    });
+  }
+
+  /** How a network stands that a pod may come to. @throws CniError with the reason why none can come to it now */
+  joinable(network: string): "joined" | "not joined" {
+    const { config, apiAway } = this.#options;
+    const isDefault = network === config.network;
+    if (isDefault) this.#presence.require();
+    if (!isDefault || this.presence === "some")
+      requireJoinable(network, isDefault ? undefined : this.#defined, apiAway());
+    return isDefault || this.#members.has(network) ? "joined" : "not joined";
+  }
+
+  /** The link of an attachment is there; resolves when its network serves it. @throws CniError */
+  async linked(attachment: Linked): Promise<void> {
+    await this.#members.get(attachment.network)?.linked(attachment);
+  }
+
+  /** An attachment of a network is gone: with its last one this node leaves the network. */
+  async leaveIfEmpty(network: string, keeper: NameKeeper | undefined): Promise<void> {
+    const here = this.#members.get(network);
+    if (!here) return;
+    here.detached();
+    await this.#turns.take(network, async () => {
+      const member = this.#members.get(network);
+      if (!member?.empty) return;
+      this.#options.log.info("the last pod of a network has gone: leaving it", { network });
+      await this.#leave(member);
+    });
+    if (keeper) await this.#idle.sweep(keeper);
+  }
+
+  /** @throws ApiError when a block cannot be given back */
+  async #leave(member: Member): Promise<void> {
+    const { name } = member;
+    this.#members.delete(name);
+    this.#left.add(name);
+    this.#idle.add(name);
+    try {
+      await member.leave();
+    } finally {
+      this.#options.announce();
+    }
+  }
+
+  /** Leaves every network that no attachment of this node is in, as one that was joined for a pod that then did not come. */
+  async leaveEmpty(): Promise<void> {
+    for (const name of this.#members.keys()) await this.leaveIfEmpty(name, undefined);
+    await this.#tidyUp();
+  }
+
+  /** Takes away what is left of networks that no pod here is in; what fails is tried again when dead pods are collected next. */
+  #tidyUp(): Promise<void> {
+    this.#tidying ??= this.#takeLeftovers().finally(() => {
+      this.#tidying = undefined;
+    });
+    return this.#tidying;
+  }
+
+  async #takeLeftovers(): Promise<void> {
+    const { live, inputs: { own } = {} } = this.#inputs ?? {};
+    const { config, log, announce } = this.#options;
+    if (!live || own?.uid === undefined) return;
+    if (this.#tidy && definedHere(config).every((name) => this.#members.has(name))) return;
+    // Before: what is found to be in use yet makes it false.
+    this.#tidy = true;
+    try {
+      const spaces = listSpaces();
+      for (const [network, left] of await findLeftovers(this.#options, own, spaces))
+        await this.#turns.take(network, async () => {
+          if (this.#members.has(network)) return;
+          if (hasPods(config, network)) {
+            this.#tidy = false;
+            return;
+          }
+          await removeLeftovers(this.#options, network, left);
+          this.#left.add(network);
+          if (spaces.includes(network)) this.#idle.add(network);
+        });
+      announce();
+    } catch (error) {
+      this.#tidy = false;
+      log.warn("what is left of networks without pods on this node cannot be taken away; it is tried again", { error });
+    }
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([this.#defined.stop(), this.#blocks.stop()]);
+    await this.#tidying;
+    await this.#turns.settled();
+    for (const member of this.#members.values()) await member.stop();
+    await Promise.all([this.#networkBlocks.stop(), this.#places.stop()]);
+  }
+
+  #redefined(): void {
+    for (const member of this.#members.values()) this.#redefine(member);
+    this.#presence.remember();
+    if (this.presence !== this.#told) this.#options.onPresence();
+    this.#told = this.presence;
+    this.#options.onDefined();
+    this.#resumeAll();
+  }
+
+  #redefine(member: Member): void {
+    const now = this.#defined.accepted.get(member.name);
+    if (now?.uid === member.info.uid) member.redefine(now);
+  }
+
+  /** Takes part again in all networks that have pods here. */
+  #resumeAll(): void {
+    if (this.#inputs?.inputs.own.uid === undefined) return;
+    // Records may be lost under pods that run, whose links are in the namespace still.
+    const names = new Set([...this.recorded, ...listSpaces()]);
+    for (const name of names) if (!this.#members.has(name)) void this.#resume(name);
+  }
+
+  /** Takes part again in a network whose pods were here before this agent. */
+  async #resume(name: string): Promise<void> {
+    if (this.#members.has(name)) return;
+    try {
+      await this.#turns.take(name, async () => {
+        // What is left of a network whose pods have gone.
+        if (this.#members.has(name) || !hasPods(this.#options.config, name)) return;
+        // The very network that they are in, which need not be the one of that name now.
+        const info = readDefinition(this.#options.config, name) ?? this.#defined.accepted.get(name);
+        if (!info) return;
+        const space = openSpace(name);
+        // Without a namespace its pods are gone as well: the node has booted since.
+        if (space) await this.#enter(info, space).prepare();
+      });
+    } catch (error) {
+      this.#options.log.error("a pod network of this node's pods cannot be looked after", { network: name, error });
+    }
+  }
+
+  /** All at once: what they change in the host's packet filter and on our Node is then a change or two. @throws what the first one that fails does */
+  async #joinAll(names: Iterable<string>, keeper: NameKeeper): Promise<void> {
+    const outcomes = await Promise.allSettled(Array.from(names, (name) => this.#join(name, keeper)));
+    for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
+  }
+
+  #join(name: string, keeper: NameKeeper): Promise<void> {
+    return this.#turns.take(name, async () => {
+      const info = this.#defined.accepted.get(name);
+      const there = this.#members.get(name);
+      if (!info || (there && there.info.uid !== info.uid)) throw predecessorHasPods(name, "this node");
+      const member = there ?? this.#enter(info, await heldSpace(name, keeper));
+      try {
+        await member.prepare();
+        await member.hold();
+      } catch (error) {
+        // Nobody has come yet, and what it has claimed would keep the network from going.
+        if (!there && member.empty) await this.#leave(member);
+        throw error;
+      }
+    });
+  }
+
+  #enter(info: PodNetworkInfo, space: Space): Member {
+    const { name } = info;
+    if (this.#node.uid === undefined || !this.#inputs) {
+      space.close();
+      const why = this.#inputs?.live
+        ? `while there is no Node ${this.#node.name}`
+        : "before the API server has answered";
+      throw new CniError(CODE.tryAgain, `pod network "${name}" cannot be joined ${why}`);
+    }
+    this.#blocks.start();
+    let member: Member;
+    try {
+      const more = { blocks: this.#blocks, networkBlocks: this.#networkBlocks, places: this.#places };
+      member = new Member({ ...this.#options, ...more }, info, space, this.#node);
+      writeDefinition(this.#options.config, info);
+    } catch (error) {
+      space.close();
+      throw error;
+    }
+    this.#members.set(name, member);
+    this.#left.delete(name);
+    member.take(this.#inputs.inputs, this.#inputs.live);
+    this.#redefine(member);
+    this.#options.log.info("the first pod of a network has come: taking part in it", { network: name, vni: info.vni });
+    this.#options.onPresence();
+    return member;
+  }
+}

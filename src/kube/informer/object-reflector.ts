@@ -1,0 +1,42 @@
+/** Objects of a resource that the cluster need not have: where nobody has defined it there are none, which is no failure. */
+import type { Identified } from "./changes.ts";
+import type { KubeClient } from "../client/client.ts";
+import { metaOf, NAMESPACES, type ObjectMeta } from "../meta.ts";
+import { METADATA_LIST, METADATA_ONLY } from "../nodes/nodes.ts";
+import { Reflector } from "./reflector.ts";
+import type { ReflectorOptions } from "./source.ts";
+
+/** Which objects, and how they are read. */
+export interface ObjectSource<T> {
+  /** For messages: "pod networks". */
+  what: string;
+  /** Their collection: `/apis/<group>/<version>/<plural>`, of all namespaces or of one. */
+  path: string;
+  /** Only those with these labels: `key=value`. */
+  labelSelector?: string;
+  /** @throws TypeError when it makes no sense: the object is left out, and counted */
+  parse: (object: unknown) => T;
+  /** Whether nothing changed that anybody here looks at. */
+  same: (a: T, b: T) => boolean;
+}
+
+/** See the header. `objects` has them by name, or by `<namespace>/<name>`. */
+export class ObjectReflector<T extends Identified> extends Reflector<T> {
+  constructor(client: KubeClient, source: ObjectSource<T>, options: ReflectorOptions = {}) {
+    const { what, path, labelSelector, parse, same } = source;
+    const query: Record<string, string> = labelSelector === undefined ? {} : { labelSelector };
+    const json = "application/json";
+    const accept = { object: json, list: json, watch: json };
+    super(client, { what, path, query, accept, slim: parse, same, optional: true }, options);
+  }
+}
+
+/** All Namespaces by their metadata: which labels they have decides which networks their pods may have. */
+export class NamespaceReflector extends Reflector<ObjectMeta> {
+  constructor(client: KubeClient, options: ReflectorOptions = {}) {
+    const accept = { object: METADATA_ONLY, list: METADATA_LIST, watch: METADATA_ONLY };
+    const same = (a: ObjectMeta, b: ObjectMeta): boolean =>
+      JSON.stringify([a.uid, a.labels, a.annotations]) === JSON.stringify([b.uid, b.labels, b.annotations]);
+    super(client, { what: "namespaces", path: NAMESPACES, query: {}, accept, slim: metaOf, same }, options);
+  }
+}

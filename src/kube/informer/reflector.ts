@@ -1,0 +1,303 @@
+/**
+ * Keeps a set of API objects as the API server has it, for as long as the agent lives. client-node's informer stops for
+ * good at the first 410, 429 or 500; this never does. A cycle takes the whole set when nothing usable is known, then
+ * follows the watch from there until that ends, and begins again after a pause that grows with failures. While the
+ * server is away, the set stays as it was.
+ */
+import { ApiError } from "../client/api-error.ts";
+import { Backoff, pause } from "../client/backoff.ts";
+import { type Identified, keyOf } from "./changes.ts";
+import type { KubeClient } from "../client/client.ts";
+import { endsInitialEvents, goesBack, listPages, NoWatchList, versionOf, WATCH_LIST_QUERY } from "../client/list.ts";
+import { type KubeLog, Mirror } from "./store.ts";
+import { Refusals } from "./refusals.ts";
+import { objectPath, type ReflectorOptions, type Source } from "./source.ts";
+import { type ReflectorTimings, TIMINGS } from "../client/timings.ts";
+import type { Changes, WatchState } from "../types.ts";
+import { followWatch, type WatchEvent, WatchStalled } from "../client/watch.ts";
+
+/** How a watch differs from the usual one. */
+interface Follow {
+  query: Readonly<Record<string, string>>;
+  onEvent: (event: WatchEvent) => void;
+  /** Limit of silence that takes precedence, in milliseconds. */
+  limit?: () => number | undefined;
+}
+
+/** See the header. One `start()` and one `stop()` a life. */
+export class Reflector<T extends Identified> {
+  /** For metrics and status; the same object for the reflector's whole life. */
+  readonly state: WatchState;
+  private readonly client: KubeClient;
+  private readonly source: Source<T>;
+  private readonly log: KubeLog | undefined;
+  private readonly timings: ReflectorTimings;
+  private readonly mirror: Mirror<T>;
+  private readonly backoff: Backoff;
+  private readonly refusals: Refusals;
+  private readonly stopping = new AbortController();
+  private readonly firstSync = Promise.withResolvers<void>();
+  private running: Promise<void> | undefined;
+  /** Where to resume the watch; undefined when the whole set is needed. */
+  private version: string | undefined;
+  private watchListKnown = true;
+  private openedAt: number | undefined;
+  /** Ends the watch under way, to begin the next cycle. */
+  private endWatch: () => void = () => undefined;
+
+  constructor(client: KubeClient, source: Source<T>, options: ReflectorOptions = {}) {
+    this.client = client;
+    this.source = source;
+    this.log = options.log;
+    this.timings = { ...TIMINGS, ...options.timings };
+    this.state = {
+      connected: false,
+      since: this.timings.now(),
+      synced: false,
+      events: 0,
+      relists: 0,
+      errors: 0,
+      malformed: 0,
+      unconfirmed: 0,
+    };
+    this.backoff = new Backoff(this.timings);
+    this.refusals = new Refusals(source.what, options.log);
+    this.mirror = new Mirror({
+      ...source,
+      get: (key, signal) => client.json({ path: objectPath(source.path, key), accept: source.accept.object, signal }),
+      onDoubt: () => {
+        this.version = undefined;
+        this.endWatch();
+      },
+      state: this.state,
+      log: options.log,
+      backoff: this.timings,
+      signal: this.stopping.signal,
+    });
+  }
+
+  /** The set as last known, by name or `<namespace>/<name>`; the same map for the reflector's whole life. */
+  get objects(): ReadonlyMap<string, T> {
+    return this.mirror.objects;
+  }
+
+  /** A complete set was received since the start. */
+  get synced(): boolean {
+    return this.state.synced;
+  }
+
+  /** Resolves with the first complete set, never rejects. */
+  whenSynced(): Promise<void> {
+    return this.firstSync.promise;
+  }
+
+  /**
+   * Calls back with every batch of changes, at most once a turn; returns the function that ends it. With the first
+   * complete set it calls back even when that is empty.
+   */
+  onChange(listener: (changes: Changes<T>) => void): () => void {
+    return this.mirror.onChange(listener);
+  }
+
+  /**
+   * Takes objects over that an earlier run knew, before the start: the first complete set is held against them, and
+   * one that it leaves out goes only when the server has said so about it. Listeners are not told of them by themselves.
+   */
+  remember(objects: readonly T[]): void {
+    this.mirror.remember(objects);
+  }
+
+  start(): void {
+    this.running ??= this.run();
+  }
+  /** Ends the watch and everything under way. Nobody is called back any more. */
+  async stop(): Promise<void> {
+    this.stopping.abort();
+    await this.running;
+    await this.mirror.idle();
+  }
+
+  private async run(): Promise<void> {
+    const { signal } = this.stopping;
+    while (!signal.aborted) {
+      let wait: number;
+      try {
+        await this.cycle();
+        wait = this.afterCycle();
+      } catch (error) {
+        if (signal.aborted) break;
+        wait = this.afterFailure(error);
+      }
+      await pause(wait, signal);
+    }
+    this.setConnected(false);
+  }
+
+  /** Accounts for a cycle that ended well; how long to wait before the next, in milliseconds. */
+  private afterCycle(): number {
+    return this.ended() ? 0 : this.backoff.next();
+  }
+
+  /** Same for one that failed. */
+  private afterFailure(failure: unknown): number {
+    this.ended();
+    const refused = failure instanceof ApiError ? failure : undefined;
+    // 400 also answers a resourceVersion that is none of this server's.
+    if (refused?.isExpired || refused?.status === 400) this.version = undefined;
+    if (this.source.optional && refused?.status === 404) return this.absent();
+    this.state.errors++;
+    if (refused?.status === 403) this.state.forbidden = true;
+    else delete this.state.forbidden;
+    this.state.lastError = failure instanceof Error ? failure.message : "unknown";
+    const wait = this.backoff.next(refused?.retryAfterMs);
+    this.refusals.failed(refused?.status, { error: failure, retryMs: Math.round(wait) });
+    return wait;
+  }
+
+  /** The server does not know the resource, so there are none; when to look again, in milliseconds. */
+  private absent(): number {
+    this.version = undefined;
+    if (this.refusals.absent(this.objects.size, !this.synced)) {
+      this.mirror.clear();
+      this.complete(new Map(), "list");
+    }
+    this.state.absent = true;
+    // Not all nodes at once.
+    return this.timings.absentMs * (1 + this.timings.random());
+  }
+
+  /** Whether the watch had lived long enough for the next attempt to begin without distrust. */
+  private ended(): boolean {
+    const { now, stableMs } = this.timings;
+    const stable = this.openedAt !== undefined && now() - this.openedAt >= stableMs;
+    this.openedAt = undefined;
+    this.setConnected(false);
+    if (this.mirror.doubtful) this.version = undefined;
+    if (stable) this.backoff.reset();
+    return stable;
+  }
+
+  private async cycle(): Promise<void> {
+    if (this.version === undefined && this.watchListKnown) {
+      try {
+        return await this.watchList();
+      } catch (error) {
+        if (!NoWatchList.isMeantBy(error)) throw error;
+        this.watchListKnown = false;
+        this.log?.info("the API server has no streaming lists; listing in pages", { error });
+      }
+    }
+    this.version ??= await this.list();
+    await this.follow({
+      query: { resourceVersion: this.version },
+      onEvent: (event) => this.applied(event),
+    });
+  }
+
+  /** Takes the whole set in pages; the resourceVersion to watch from. */
+  private async list(): Promise<string> {
+    const incoming = new Map<string, T>();
+    const { path, query, accept, firstFromMemory } = this.source;
+    const { signal } = this.stopping;
+    const onItem = (item: unknown): void => {
+      const object = this.mirror.read(item);
+      if (object) incoming.set(keyOf(object), object);
+    };
+    this.mirror.doubtful = false;
+    const fromMemory = firstFromMemory === true && !this.synced;
+    const version = await listPages(this.client, { path, query, accept: accept.list, fromMemory, signal, onItem });
+    this.refusals.listed();
+    this.complete(incoming, "list");
+    return version;
+  }
+
+  /** The whole set, and the watch after it, in one stream. */
+  private async watchList(): Promise<void> {
+    const incoming = new Map<string, T>();
+    let complete = false;
+    const onEvent = (event: WatchEvent): void => {
+      if (complete) return this.applied(event);
+      if (event.type !== "BOOKMARK") {
+        const object = this.mirror.read(event.object);
+        if (object && event.type === "DELETED") incoming.delete(keyOf(object));
+        else if (object) incoming.set(keyOf(object), object);
+      } else if (endsInitialEvents(event.object)) {
+        complete = true;
+        this.version = versionOf(event.object);
+        this.complete(incoming, "watchlist");
+      }
+    };
+    this.mirror.doubtful = false;
+    const limit = (): number | undefined => (complete ? undefined : this.timings.initialMs);
+    try {
+      await this.follow({ query: WATCH_LIST_QUERY, onEvent, limit });
+    } catch (error) {
+      // An older server takes the request for a plain watch, and its end of the initial events never comes.
+      if (!complete && error instanceof WatchStalled) throw new NoWatchList({ cause: error });
+      throw error;
+    }
+    if (!complete && !this.stopping.signal.aborted) throw new NoWatchList();
+  }
+
+  private complete(incoming: ReadonlyMap<string, T>, mode: "watchlist" | "list"): void {
+    this.state.mode = mode;
+    delete this.state.absent;
+    delete this.state.forbidden;
+    this.state.lastSync = this.timings.now();
+    this.state.relists++;
+    this.mirror.replace(incoming);
+    this.firstSync.resolve();
+    this.log?.debug(`all ${this.source.what} received`, { mode, count: incoming.size });
+  }
+
+  /** One event after a complete set. */
+  private applied(event: WatchEvent): void {
+    const version = versionOf(event.object);
+    if (event.type === "BOOKMARK" && this.version !== undefined && goesBack(this.version, version)) {
+      // Restored from a backup: a watch from our version would stay silent until the server has caught up with it.
+      this.log?.warn("the API server's data went back in time; taking the whole set anew", {
+        was: this.version,
+        version,
+      });
+      this.mirror.doubtful = true;
+      return this.endWatch();
+    }
+    if (version !== "") this.version = version;
+    if (event.type !== "BOOKMARK") this.mirror.apply(event);
+  }
+
+  private async follow({ query, onEvent, limit }: Follow): Promise<void> {
+    const { path, accept } = this.source;
+    const { timeoutSeconds, marginMs, bookmarkMs, random, now } = this.timings;
+    // Different ends on different nodes, so that they do not all come back at once.
+    const seconds = Math.round(timeoutSeconds * (1 + random()));
+    const usual = { watch: "true", allowWatchBookmarks: "true", timeoutSeconds: `${seconds}` };
+    const ending = new AbortController();
+    this.endWatch = () => ending.abort();
+    let bookmarks = false;
+    await followWatch(this.client, {
+      request: { path, query: { ...this.source.query, ...query, ...usual }, accept: accept.watch },
+      signal: AbortSignal.any([this.stopping.signal, ending.signal]),
+      inactivityMs: () => limit?.() ?? (bookmarks ? bookmarkMs : seconds * 1000 + marginMs),
+      onOpen: () => {
+        this.openedAt = now();
+        this.refusals.opened();
+        this.setConnected(true);
+      },
+      onEvent: (event) => {
+        this.state.lastEvent = now();
+        if (event.type === "BOOKMARK") bookmarks = true;
+        else this.state.events++;
+        this.mirror.guarded(() => onEvent(event), event.object);
+      },
+      onGarbage: (why) => this.mirror.malformed(why),
+    });
+  }
+
+  private setConnected(connected: boolean): void {
+    if (this.state.connected === connected) return;
+    this.state.connected = connected;
+    this.state.since = this.timings.now();
+    if (connected) delete this.state.lastError;
+  }
+}

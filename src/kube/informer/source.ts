@@ -1,0 +1,37 @@
+/** What a reflector is told about the objects that it keeps, and how it may behave. */
+import type { KubeLog } from "./store.ts";
+import type { ReflectorTimings } from "../client/timings.ts";
+
+/** What is watched and how it is read. */
+export interface Source<T> {
+  /** For messages: "nodes". */
+  what: string;
+  path: string;
+  query: Readonly<Record<string, string>>;
+  /** Content types to ask for. */
+  accept: { object: string; list: string; watch: string };
+  /**
+   * The first set may be what the server had in memory a moment ago, as the watch from there brings the rest. Later ones
+   * may not: another server may be behind what was heard already.
+   */
+  firstFromMemory?: boolean;
+  /** Cuts an object down. @throws TypeError when it makes no sense */
+  slim: (object: unknown) => T;
+  same: (a: T, b: T) => boolean;
+  /** The server need not know the resource at all: then there are none, and it is looked for from time to time. */
+  optional?: boolean;
+}
+
+export interface ReflectorOptions {
+  log?: KubeLog;
+  timings?: Partial<ReflectorTimings>;
+}
+
+/** Path of one object, by its key (changes.ts), of a collection that may span namespaces. */
+export function objectPath(collection: string, key: string): string {
+  const [name = "", namespace] = key.split("/").toReversed();
+  if (namespace === undefined) return `${collection}/${encodeURIComponent(name)}`;
+  const at = collection.lastIndexOf("/");
+  const inside = `${collection.slice(0, at)}/namespaces/${encodeURIComponent(namespace)}${collection.slice(at)}`;
+  return `${inside}/${encodeURIComponent(name)}`;
+}

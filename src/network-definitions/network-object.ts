@@ -1,0 +1,43 @@
+/** A PodNetwork as whoever writes its status reads it: with what cannot be understood of it, since that is to be said there. */
+import { metaOf } from "../kube/index.ts";
+import { ObjectError, parsePodNetwork, type PodNetworkInfo } from "../crd/index.ts";
+
+type Json = Readonly<Record<string, unknown>>;
+
+/** One object, and what it defines or why it defines nothing. */
+export interface NetworkObject {
+  name: string;
+  uid: string;
+  resourceVersion: string;
+  generation?: number;
+  info?: PodNetworkInfo;
+  fault?: string;
+  status: Json;
+  /** As it was read. */
+  object: Json;
+}
+
+/** Reads one. @throws TypeError where it is no object of the API */
+export function readNetworkObject(object: unknown): NetworkObject {
+  const { name, uid, resourceVersion } = metaOf(object);
+  const { metadata, status } = object as { metadata: Json; status?: unknown };
+  const { generation } = metadata;
+  return {
+    name,
+    uid,
+    resourceVersion,
+    ...(typeof generation === "number" && { generation }),
+    ...definition(object),
+    status: typeof status === "object" && status !== null ? (status as Json) : {},
+    object: object as Json,
+  };
+}
+
+function definition(object: unknown): { info: PodNetworkInfo } | { fault: string } {
+  try {
+    return { info: parsePodNetwork(object) };
+  } catch (error) {
+    if (error instanceof ObjectError) return { fault: error.message };
+    throw error;
+  }
+}

@@ -1,0 +1,164 @@
+/**
+ * The agent's metrics, each declared once with its meaning. Counters and histograms are fed as things happen;
+ * gauges are set from a fresh look right before a scrape, so that they can never be stale.
+ */
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+
+/** Whom a data path tells what it does. */
+export interface DataPathListener {
+  /** Something was repaired: `count` entries of a kind. */
+  onRepair: (kind: string, count: number) => void;
+  /** A pass could not be made at all; it is tried again. */
+  onError: (error: unknown) => void;
+  /** A pass has ended: the status may be another. */
+  onPass: (report: { planSeconds?: number; applySeconds: number; failures: number }) => void;
+}
+
+/** Buckets for work on the kernel: 0.1 ms to 10 s. */
+const WORK_BUCKETS = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10];
+/** Buckets for a CNI request, by the agent or by a plugin of its own: 1 ms to 10 s. */
+const CNI_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
+
+/** How often the event loop's lag is measured, in milliseconds: each time wakes a process that does nothing otherwise. */
+const LAG_PRECISION_MS = 500;
+
+/** All of the agent's metrics. */
+export class Metrics {
+  readonly registry = new Registry();
+  readonly #samplers: (() => void | Promise<void>)[] = [];
+  readonly #in = { registers: [this.registry] };
+
+  readonly buildInfo = new Gauge({
+    name: "skylane_build_info",
+    help: "1, with the versions as labels",
+    labelNames: ["version", "node_version"] as const,
+    ...this.#in,
+  });
+  readonly peers = new Gauge({
+    name: "skylane_peers",
+    help: "Accepted peers (other nodes of the overlay)",
+    labelNames: ["network"] as const,
+    ...this.#in,
+  });
+  readonly refusedPeers = new Gauge({
+    name: "skylane_refused_peers",
+    help: "Nodes whose published VTEP is refused, by reason",
+    labelNames: ["network", "reason"] as const,
+    ...this.#in,
+  });
+  readonly entries = new Gauge({
+    name: "skylane_entries",
+    help: "Kernel entries of the overlay by kind: expected, and present in the kernel",
+    labelNames: ["network", "kind", "state"] as const,
+    ...this.#in,
+  });
+  readonly planSeconds = new Histogram({
+    name: "skylane_plan_duration_seconds",
+    help: "Time to compare desired and actual state",
+    labelNames: ["network"] as const,
+    buckets: WORK_BUCKETS,
+    ...this.#in,
+  });
+  readonly applySeconds = new Histogram({
+    name: "skylane_apply_duration_seconds",
+    help: "Time to apply a plan to the kernel",
+    labelNames: ["network"] as const,
+    buckets: WORK_BUCKETS,
+    ...this.#in,
+  });
+  readonly repairs = new Counter({
+    name: "skylane_repairs_total",
+    help: "Objects of ours that somebody else removed or changed and that were put right, by kind",
+    labelNames: ["network", "kind"] as const,
+    ...this.#in,
+  });
+  readonly kernelErrors = new Counter({
+    name: "skylane_kernel_errors_total",
+    help: "Operations that the kernel refused",
+    labelNames: ["network"] as const,
+    ...this.#in,
+  });
+  readonly nftApplies = new Counter({
+    name: "skylane_nft_applies_total",
+    help: "Transactions of the nftables table by result",
+    labelNames: ["result"] as const,
+    ...this.#in,
+  });
+  readonly apiSynced = new Gauge({
+    name: "skylane_api_synced",
+    help: "1 while the watch of that resource is in step with the API server",
+    labelNames: ["watch"] as const,
+    ...this.#in,
+  });
+  readonly apiRelists = new Counter({
+    name: "skylane_api_relists_total",
+    help: "Full lists taken from the API server",
+    labelNames: ["watch"] as const,
+    ...this.#in,
+  });
+  readonly apiErrors = new Counter({
+    name: "skylane_api_errors_total",
+    help: "Failed requests and broken watches",
+    labelNames: ["watch"] as const,
+    ...this.#in,
+  });
+  readonly cniSeconds = new Histogram({
+    name: "skylane_cni_duration_seconds",
+    help: "CNI requests served on this node by verb and result (ok, or the CNI error code), by the agent or by a plugin of their own",
+    labelNames: ["verb", "result", "by"] as const,
+    buckets: CNI_BUCKETS,
+    ...this.#in,
+  });
+  readonly ready = new Gauge({
+    name: "skylane_ready_check",
+    help: "1 for each readiness check that holds",
+    labelNames: ["check"] as const,
+    ...this.#in,
+  });
+  readonly selfTests = new Counter({
+    name: "skylane_selftests_total",
+    help: "Self-tests of the data path by outcome: answered by a peer, unanswered, failed",
+    labelNames: ["outcome"] as const,
+    ...this.#in,
+  });
+  readonly collected = new Counter({
+    name: "skylane_ipam_collected_total",
+    help: "Address reservations freed because their pod is provably gone",
+    labelNames: ["network"] as const,
+    ...this.#in,
+  });
+
+  /** Gauges of networks: of one that the node has left there is no figure. */
+  readonly #ofNetworks = [this.peers, this.refusedPeers, this.entries];
+
+  /** Counts what a network's data path tells. */
+  ofPasses(network: string): DataPathListener {
+    return {
+      onRepair: (kind, count) => this.repairs.inc({ network, kind }, count),
+      onError: () => this.kernelErrors.inc({ network }),
+      onPass: ({ planSeconds, applySeconds, failures }) => {
+        if (planSeconds !== undefined) this.planSeconds.observe({ network }, planSeconds);
+        this.applySeconds.observe({ network }, applySeconds);
+        if (failures > 0) this.kernelErrors.inc({ network }, failures);
+      },
+    };
+  }
+
+  /** @param version Skylane's own. */
+  constructor(version: string) {
+    collectDefaultMetrics({ register: this.registry, eventLoopMonitoringPrecision: LAG_PRECISION_MS });
+    this.buildInfo.set({ version, node_version: process.version }, 1);
+  }
+
+  /** Registers a function that sets gauges before every scrape; those of networks are empty when it is called. */
+  beforeScrape(sampler: () => void | Promise<void>): void {
+    this.#samplers.push(sampler);
+  }
+
+  /** Everything in Prometheus' text format. */
+  async text(): Promise<string> {
+    for (const gauge of this.#ofNetworks) gauge.reset();
+    for (const sampler of this.#samplers) await sampler();
+    return await this.registry.metrics();
+  }
+}

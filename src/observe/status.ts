@@ -1,0 +1,60 @@
+/**
+ * The agent's answer to `GET /status` on its Unix socket, for skylanectl and the lab: what is, in one
+ * document that a script can read without knowing how the agent works.
+ */
+import type { EntryCount, NetworkIdentity, PeerStatus as PeerOfOverlay } from "../dataplane/vxlan/index.ts";
+import type { Loss, Refusal } from "../peers/index.ts";
+import type { Readiness } from "./readiness.ts";
+
+/** A peer and whether the kernel has it. */
+export type PeerStatus = Pick<PeerOfOverlay, "node" | "mac" | "underlayIp" | "podCidrs" | "state" | "error">;
+
+/** An address of a pod that runs. */
+export interface PodAddress {
+  /** NAMESPACE/NAME; that of its container where no pod is known. */
+  pod: string;
+  ip: string;
+}
+
+/** One that is in none of the node's pod CIDRs. */
+export interface OutsidePod extends PodAddress {
+  why: string;
+}
+
+/** One pod network. */
+export interface NetworkStatus extends NetworkIdentity {
+  /** As its definition has it. */
+  mode: "Routed" | "Bridged";
+  /** Everything expected is in the kernel, and the data path has worked since the agent started. */
+  ready: boolean;
+  /** Why there is no device, or why the kernel cannot be read. */
+  error?: string;
+  peers: PeerStatus[];
+  refused: Refusal[];
+  /** What of this node's the other nodes give to another Node; absent where there is nothing of the kind. */
+  losses?: Loss[];
+  /** Pods of the default network whose addresses are in none of the node's pod CIDRs; absent where there are none. */
+  outside?: OutsidePod[];
+  entries: Record<string, EntryCount>;
+  repairs: { total: number; byKind: Record<string, number> };
+}
+
+/** How the agent stands with the API server. */
+export interface ApiStatus {
+  /** "synced"; "cached" while the last known state on disk serves; "connecting"; "away" after it was lost. */
+  state: "synced" | "cached" | "connecting" | "away";
+  /** When both watches were last in step, RFC 3339; null when never. */
+  lastSync: string | null;
+  /** The last error while not in step. */
+  error?: string;
+}
+
+/** The whole document. */
+export interface AgentStatus {
+  version: string;
+  node: string;
+  networks: NetworkStatus[];
+  api: ApiStatus;
+  ready: Readiness;
+  uptimeSeconds: number;
+}

@@ -1,0 +1,8 @@
+/** What a pod asks for: which networks it may have, its addresses of claims, its routes, and what it is told. */
+export { NetworkPresence, type Presence } from "./network-presence.ts";
+export { type PreparedPod, requireJoinable } from "./network-selection.ts";
+export { OutsidePods, podOfAlias } from "./outside-pods.ts";
+export { claimFor, takeOver } from "./pod-claims.ts";
+export { NetworkStatusWriter } from "./pod-network-status.ts";
+export { preparePod } from "./pod-preparation.ts";
+export { UnservedPods } from "./unserved-pods.ts";
