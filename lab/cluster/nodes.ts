@@ -1,5 +1,5 @@
 /**
- * Switching nodes on and off. A node is switched on as a process in namespaces of its own (src/lab/machine), plugged
+ * Switching nodes on and off. A node is switched on as a process in namespaces of its own (lab/machine), plugged
  * into the switch, and introduced to the API server; switched off, it is that process killed.
  */
 import { randomUUID } from "node:crypto";

@@ -25,7 +25,7 @@ import { Housekeeping } from "./housekeeping.ts";
 import { NodeFirewall } from "../firewall/index.ts";
 import type { Host } from "../cni/index.ts";
 import { CNI_SOCKET, GONE, RuntimePlugins, servingHost, type ServingHostOptions } from "../cni-server/index.ts";
-import type { NameKeeper } from "../dataplane/netns/index.ts";
+import type { NetnsMounter } from "../dataplane/netns/index.ts";
 import {
   claimNode,
   type NetnsWatch,
@@ -333,7 +333,7 @@ export class Agent {
     return { own, entries: new Map([[this.#config.network, entry], ...this.#networks.entries]) };
   }
 
-  #cniHost(): (names: NameKeeper) => Host {
+  #cniHost(): (names: NetnsMounter) => Host {
     const { cniSeconds } = this.#metrics;
     const gone = new GoneFiles(join(this.#config.dataDir, GONE), (error) =>
       this.#log.warn("a record that is gone could not be unlinked; the next start tries again", { error }),

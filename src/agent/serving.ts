@@ -20,7 +20,7 @@ import {
 } from "../http/index.ts";
 import { CNI_SOCKET, CniServer } from "../cni-server/index.ts";
 import type { Duty } from "./disk/upkeep.ts";
-import type { NameKeeper } from "../dataplane/netns/index.ts";
+import type { NetnsMounter } from "../dataplane/netns/index.ts";
 
 /** Name of the agent's socket in the run directory. */
 export const SOCKET_NAME = "agent.sock";
@@ -30,7 +30,7 @@ export interface ServingOptions {
   log: Logger;
   routes: { tcp: Routes; unix: Routes };
   /** The machine as CNI requests see it. */
-  host: (names: NameKeeper) => Host;
+  host: (names: NetnsMounter) => Host;
   /** Whether a CNI request that could be served is left to the plugin; never by default. */
   leave?: (call: CniCall) => boolean;
 }

@@ -8,7 +8,7 @@ import { publishedReader } from "../config/index.ts";
 import { Ipam } from "../ipam/local/index.ts";
 import type { Logger } from "../log/index.ts";
 import { type GoneFiles, netnsIdentity } from "../sys/index.ts";
-import type { NameKeeper } from "../dataplane/netns/index.ts";
+import type { NetnsMounter } from "../dataplane/netns/index.ts";
 import type { NetworkStatusWriter } from "../pod-requests/index.ts";
 import type { Networks } from "../instances/index.ts";
 import type { PodLinks } from "../host-ends/index.ts";
@@ -39,7 +39,7 @@ export function servingHost({
   gone,
   log,
   observe,
-}: ServingHostOptions): (names: NameKeeper) => Host {
+}: ServingHostOptions): (names: NetnsMounter) => Host {
   const unlink = (path: string): void => gone.remove(path);
   const ipams = new Map<string, Ipam>();
   const ipamOf = (dir: string): Ipam => {

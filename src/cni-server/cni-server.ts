@@ -30,8 +30,8 @@ import { Callers } from "./cni-callers.ts";
 import { accepted, DECLINED, DELIVERED, encodeAnswer, type LauncherRequest, RequestReader } from "./cni-wire.ts";
 import { KeptSocket } from "../http/index.ts";
 import { LauncherKey } from "./launcher-key.ts";
-import { LauncherNames } from "./launcher-names.ts";
-import type { NameKeeper } from "../dataplane/netns/index.ts";
+import { LauncherMounter } from "./launcher-mounter.ts";
+import type { NetnsMounter } from "../dataplane/netns/index.ts";
 
 /** Name of the socket in the run directory; the launcher looks for it there. */
 export const CNI_SOCKET = "cni.sock";
@@ -46,7 +46,7 @@ export interface CniServerOptions {
   runDir: string;
   dataDir: string;
   /** The machine, for one request: whoever made it can give names to network namespaces. */
-  host: (names: NameKeeper) => Host;
+  host: (names: NetnsMounter) => Host;
   log: Logger;
   /** Whether a request that could be served here is left to the plugin all the same; never by default. */
   leave?: (call: CniCall) => boolean;
@@ -230,7 +230,7 @@ export class CniServer {
       if (!sendNow(socket, ours ? accepted(this.key.ours) : DECLINED) || !ours) return;
       // From here on the request takes as long as it takes.
       socket.setTimeout(0);
-      await this.#answer(socket, isAnswer(read) ? read : await serveCall(read, host(new LauncherNames(socket))));
+      await this.#answer(socket, isAnswer(read) ? read : await serveCall(read, host(new LauncherMounter(socket))));
     } catch (error) {
       log.error("a CNI request could not be served", { error });
     } finally {

@@ -8,8 +8,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { AgentConfig } from "../config/index.ts";
 import {
   ApiError,
-  Candidate,
-  type CandidateOptions,
+  LeaderElector,
+  type LeaderElectorOptions,
   type KubeClient,
   ObjectReflector,
   patchStatus,
@@ -63,13 +63,13 @@ export interface NetworkStatusesOptions {
   /** Why agents have no part in a network; undefined when they have. */
   unserved: (network: PodNetworkInfo) => Obstacle | undefined;
   /** For tests. */
-  timings?: CandidateOptions["timings"] & { countMs?: number; sweep?: ClaimSweeperOptions["timings"] };
+  timings?: LeaderElectorOptions["timings"] & { countMs?: number; sweep?: ClaimSweeperOptions["timings"] };
 }
 
 /** See the header. */
 export class NetworkStatuses {
   readonly #o: NetworkStatusesOptions;
-  readonly #candidate: Candidate;
+  readonly #candidate: LeaderElector;
   readonly #task: Task;
   #inputs: Inputs | undefined;
   #nodes = 0;
@@ -88,7 +88,7 @@ export class NetworkStatuses {
   constructor(options: NetworkStatusesOptions) {
     const { client, config, log, timings } = options;
     this.#o = options;
-    this.#candidate = new Candidate({
+    this.#candidate = new LeaderElector({
       namespace: options.namespace ?? NAMESPACE,
       name: LEASE,
       client,

@@ -22,7 +22,7 @@ export {
 export { isOlder, ObjectError, sameObject } from "./object.ts";
 export { POD_NETWORK_KIND, type PodNetworkInfo, parsePodNetwork } from "./pod-network.ts";
 export { formatNetworkStatus, type InterfaceStatus, STATUS_ANNOTATION } from "./status.ts";
-export { WishError } from "./selection/selection-syntax.ts";
+export { SelectionError } from "./selection/selection-syntax.ts";
 export {
   NETWORKS_ANNOTATION,
   parseNetworksAnnotation,
@@ -30,5 +30,5 @@ export {
   primaryNetwork,
   readWishes,
   STANDARD_ANNOTATION,
-  type Wish,
+  type NetworkSelection,
 } from "./selection/network-selection.ts";

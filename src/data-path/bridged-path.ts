@@ -19,7 +19,7 @@ import type { Rtnl } from "../netlink/index.ts";
 import type { PodNetworkInfo } from "../crd/index.ts";
 import type { PortSecurity } from "../dataplane/nft/index.ts";
 import type { LocalNetwork, Peer } from "../peers/index.ts";
-import type { DataPathStatus, MemberPath } from "./data-path.ts";
+import type { DataPathStatus, InstancePath } from "./data-path.ts";
 import type { DataPathListener } from "../observe/index.ts";
 import { OWN_NETNS, type WatchNetns } from "../host/index.ts";
 import {
@@ -56,7 +56,7 @@ export interface BridgedPathOptions extends Omit<WorkloadsOptions, "info" | "por
 const bridgedOf = (local: LocalNetwork, { broadcast }: PodNetworkInfo): BridgedNetwork => ({ ...local, broadcast });
 
 /** See the header. */
-export class BridgedPath implements MemberPath {
+export class BridgedPath implements InstancePath {
   readonly #options: BridgedPathOptions;
   readonly #workloads: Workloads;
   readonly #bridge: BridgeReconciler;

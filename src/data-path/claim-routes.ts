@@ -15,7 +15,7 @@ const RETRY = { baseMs: 200, maxMs: 30_000 };
 /** What the kernel answers about a route or a device that is gone, as with its pod. */
 const GONE = new Set(["ESRCH", "ENOENT", "ENODEV", "ENXIO", "ENETDOWN"]);
 
-export interface ClaimEndsOptions {
+export interface ClaimRoutesOptions {
   /** The agent's configuration as the network's. */
   config: AgentConfig;
   /** The network's namespace, and a conversation with it. */
@@ -39,8 +39,8 @@ export function claimedAddresses(
 }
 
 /** Keeps them from the first {@link set} to {@link stop}. What somebody changes of routes that are there is repaired elsewhere (pod-ends.ts). */
-export class ClaimEnds {
-  readonly #options: ClaimEndsOptions;
+export class ClaimRoutes {
+  readonly #options: ClaimRoutesOptions;
   readonly #first: FirstFrames;
   readonly #task: Task;
   #ports: ReadonlyMap<string, PodPort> = new Map();
@@ -49,7 +49,7 @@ export class ClaimEnds {
   readonly #routed = new Set<string>();
   readonly #told = new Set<string>();
 
-  constructor(options: ClaimEndsOptions) {
+  constructor(options: ClaimRoutesOptions) {
     this.#options = options;
     this.#first = new FirstFrames(options.netns, options.onSeen);
     this.#task = new Task(

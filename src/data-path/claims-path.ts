@@ -15,11 +15,11 @@ import type { Rtnl } from "../netlink/index.ts";
 import { type LocalNetwork, type Peer } from "../peers/index.ts";
 import { OverlayReconciler } from "../dataplane/vxlan/index.ts";
 import { hostIfname, type PodLink, type PodLinkSpec } from "../dataplane/pod-link/index.ts";
-import { claimedAddresses, ClaimEnds } from "./claim-routes.ts";
-import type { DataPathStatus, MemberPath } from "./data-path.ts";
+import { claimedAddresses, ClaimRoutes } from "./claim-routes.ts";
+import type { DataPathStatus, InstancePath } from "./data-path.ts";
 import type { DataPathListener } from "../observe/index.ts";
 import { OWN_NETNS, type WatchNetns } from "../host/index.ts";
-import { type MemberFirewall, SendingHosts } from "../firewall/index.ts";
+import { type InstanceFirewall, SendingHosts } from "../firewall/index.ts";
 import { type Decision, portsOf, withUnrecorded, Workloads, type WorkloadsOptions } from "../workloads/index.ts";
 
 export interface ClaimsPathOptions extends Omit<WorkloadsOptions, "ports" | "onDecision"> {
@@ -33,16 +33,16 @@ export interface ClaimsPathOptions extends Omit<WorkloadsOptions, "ports" | "onD
   /** What happens there. */
   watch: WatchNetns;
   /** Holds peers to their addresses. */
-  guard: Pick<MemberFirewall, "hold" | "changeHosts">;
+  guard: Pick<InstanceFirewall, "hold" | "changeHosts">;
   places: WorkloadsOptions["places"] & Pick<ClaimPlaces, "in">;
 }
 
 /** See the header. */
-export class ClaimsPath implements MemberPath {
+export class ClaimsPath implements InstancePath {
   readonly #options: ClaimsPathOptions;
   readonly #workloads: Workloads;
   readonly #overlay: OverlayReconciler;
-  readonly #ends: ClaimEnds;
+  readonly #ends: ClaimRoutes;
   readonly #ipam: Ipam;
   #local: LocalNetwork;
   /** As they were set, without hosts. */
@@ -92,7 +92,7 @@ export class ClaimsPath implements MemberPath {
         having((node) => this.#sending.of(node)),
       );
     });
-    this.#ends = new ClaimEnds({
+    this.#ends = new ClaimRoutes({
       ...options,
       onSeen: (ifname) => this.#workloads.seen(ifname),
       replaced: () => this.#overlay.settled(),

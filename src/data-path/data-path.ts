@@ -30,7 +30,7 @@ export interface DataPath {
 }
 
 /** The data path of a network beside the default one, whose pods may be found one by one. */
-export interface MemberPath extends DataPath {
+export interface InstancePath extends DataPath {
   /**
    * A pod's link is there: sees that the network serves it, and that the other nodes know where it is.
    * @throws Error when they cannot be told

@@ -1,6 +1,6 @@
 /** What carries a network's frames on this node, by the network's mode. */
 export { bridgeOf } from "./bridged-path.ts";
 export { claimedAddresses } from "./claim-routes.ts";
-export { type DataPath, type DataPathStatus, type MakeDataPath, type MemberPath } from "./data-path.ts";
+export { type DataPath, type DataPathStatus, type MakeDataPath, type InstancePath } from "./data-path.ts";
 export { memberPath } from "./instance-path.ts";
 export { routedPath } from "./routed-path.ts";

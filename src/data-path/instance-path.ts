@@ -1,7 +1,7 @@
 /** The data path of a network with a namespace of its own, by its mode. */
 import { BridgedPath, type BridgedPathOptions } from "./bridged-path.ts";
 import { ClaimsPath, type ClaimsPathOptions } from "./claims-path.ts";
-import type { MemberPath } from "./data-path.ts";
+import type { InstancePath } from "./data-path.ts";
 import type { DataPathListener } from "../observe/index.ts";
 import type { LocalNetwork } from "../peers/index.ts";
 
@@ -10,7 +10,7 @@ export const memberPath = (
   options: BridgedPathOptions & ClaimsPathOptions,
   local: LocalNetwork,
   listener: DataPathListener,
-): MemberPath =>
+): InstancePath =>
   options.info.mode === "Bridged"
     ? new BridgedPath(options, local, listener)
     : new ClaimsPath(options, local, listener);

@@ -11,7 +11,7 @@ import type { Metrics } from "../observe/index.ts";
 export type HostFirewall = Pick<NodeFirewall, "set" | "remove" | "changePeers" | "changeHosts" | "verdict">;
 
 /** What it works on. */
-export interface MemberFirewallOptions {
+export interface InstanceFirewallOptions {
   network: string;
   /** The host's table. */
   host: HostFirewall;
@@ -25,15 +25,15 @@ export interface MemberFirewallOptions {
 }
 
 /** Both tables as one. */
-export class MemberFirewall implements Pick<NodeFirewall, "set" | "changePeers" | "verdict"> {
-  readonly #options: MemberFirewallOptions;
+export class InstanceFirewall implements Pick<NodeFirewall, "set" | "changePeers" | "verdict"> {
+  readonly #options: InstanceFirewallOptions;
   readonly #own: NodeFirewall;
   #rules: NetworkRules | undefined;
   #security: PortSecurity | undefined;
   /** Single addresses that nodes may send from; undefined while they are not known, and in a bridged network, where each node holds its own pods. */
   #hostsOf: ((node: string) => readonly string[]) | undefined;
 
-  constructor(options: MemberFirewallOptions) {
+  constructor(options: InstanceFirewallOptions) {
     const { log, metrics, onApplied, netns } = options;
     this.#options = options;
     this.#own = new NodeFirewall(log, metrics, onApplied, { netns });

@@ -11,10 +11,10 @@ import {
   type PodLinkSpec,
 } from "../dataplane/pod-link/index.ts";
 import { type NetnsWatch, watchNetns } from "../host/index.ts";
-import { PodEnds, type PodEndsOptions } from "./pod-ends.ts";
+import { HostEnds, type HostEndsOptions } from "./host-ends.ts";
 
 /** What it works on. */
-export interface PodLinksOptions extends Omit<PodEndsOptions, "rtnl" | "netns" | "bridged"> {
+export interface PodLinksOptions extends Omit<HostEndsOptions, "rtnl" | "netns" | "bridged"> {
   /** Descriptor of the namespace; the agent's own by default. */
   netns?: number;
   /**
@@ -32,7 +32,7 @@ export class PodLinks implements MonitorListener {
   readonly rtnl: Rtnl;
   /** Removes links. */
   readonly queue: DetachQueue;
-  readonly #ends: PodEnds;
+  readonly #ends: HostEnds;
   readonly #making: PodLinksOptions["making"];
 
   /** @throws SysError when no socket can be opened */
@@ -40,7 +40,7 @@ export class PodLinks implements MonitorListener {
     this.rtnl = Rtnl.open({ timeoutMs: PATIENCE_MS, ...(netns !== undefined && { netns }) });
     this.#making = making;
     this.queue = new DetachQueue(this.rtnl);
-    this.#ends = new PodEnds({ ...options, netns, rtnl: this.rtnl, bridged: !routed });
+    this.#ends = new HostEnds({ ...options, netns, rtnl: this.rtnl, bridged: !routed });
   }
 
   /** Makes a link. @throws PodLinkError, SysError, NetlinkError; nothing is left behind then */

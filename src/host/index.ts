@@ -1,6 +1,6 @@
 /** This machine: its links, addresses and segments, what the kernel must be set to, and that one agent alone runs here. */
 export { claimNode, lockPath, NodeClaim, removeDrafts } from "./agent-lock.ts";
-export { DirectWays } from "./direct-routing.ts";
+export { DirectRoutes } from "./direct-routes.ts";
 export { ensureForwarding, planForwarding, PROTOCOL_RA, readForwarding, type SysctlWrite } from "./forwarding.ts";
 export { lookAt, type Machine, OWN_NETNS, watchMachine } from "./machine.ts";
 export { ensureNeighbourRoom } from "./neighbour-table.ts";

@@ -1,18 +1,18 @@
 /** Network namespaces that still have a name though nobody needs them: only a launcher can take that away. */
 import type { Logger } from "../log/index.ts";
-import { type NameKeeper, spaceName } from "../dataplane/netns/index.ts";
-import type { Turns } from "../reconcile/index.ts";
+import { type NetnsMounter, spaceName } from "../dataplane/netns/index.ts";
+import type { KeyedMutex } from "../reconcile/index.ts";
 
 /** See the header. */
 export class IdleSpaces {
   readonly #networks = new Set<string>();
-  readonly #turns: Turns;
+  readonly #mutex: KeyedMutex;
   readonly #log: Pick<Logger, "warn">;
   readonly #needed: (network: string) => boolean;
 
   /** @param needed whether the network's namespace is in use again */
-  constructor(turns: Turns, log: Pick<Logger, "warn">, needed: (network: string) => boolean) {
-    this.#turns = turns;
+  constructor(turns: KeyedMutex, log: Pick<Logger, "warn">, needed: (network: string) => boolean) {
+    this.#mutex = turns;
     this.#log = log;
     this.#needed = needed;
   }
@@ -22,11 +22,11 @@ export class IdleSpaces {
   }
 
   /** Takes the names away; what fails is tried with the next request. */
-  async sweep(keeper: NameKeeper): Promise<void> {
+  async sweep(keeper: NetnsMounter): Promise<void> {
     // As they are now: one that fails comes back into the set.
     const names = [...this.#networks];
     for (const network of names) {
-      await this.#turns.take(network, async () => {
+      await this.#mutex.run(network, async () => {
         if (!this.#networks.delete(network) || this.#needed(network)) return;
         try {
           await keeper.release(spaceName(network));

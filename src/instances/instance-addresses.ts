@@ -7,7 +7,7 @@ import type { KubeClient, ObjectReflector } from "../kube/index.ts";
 import type { NetworkBlock, PodNetworkInfo } from "../crd/index.ts";
 import type { NodeIdentity } from "../nodes/index.ts";
 
-export interface MemberAddressesOptions {
+export interface InstanceAddressesOptions {
   client: KubeClient;
   info: PodNetworkInfo;
   /** Our own Node, to which blocks belong. */
@@ -26,12 +26,12 @@ export interface MemberAddressesOptions {
 }
 
 /** See the header. */
-export class MemberAddresses {
+export class InstanceAddresses {
   readonly blocks: BlockClaims;
   readonly claims: Claims;
   readonly #ipam: Ipam;
 
-  constructor({ client, info, node, own, all, places, ipam, onProblem, inUse }: MemberAddressesOptions) {
+  constructor({ client, info, node, own, all, places, ipam, onProblem, inUse }: InstanceAddressesOptions) {
     const { name: network, cidrs, blockSize } = info;
     this.#ipam = ipam;
     const objects = blockObjects(client);

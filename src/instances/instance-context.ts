@@ -7,11 +7,11 @@ import type { Logger } from "../log/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
 import type { NetworkBlock } from "../crd/index.ts";
 import type { HostFirewall } from "../firewall/index.ts";
-import type { Metrics, Verdict } from "../observe/index.ts";
+import type { Metrics, CheckResult } from "../observe/index.ts";
 import type { Elsewhere } from "../nodes/index.ts";
 
 /** What members have in common. */
-export interface MemberContext {
+export interface InstanceContext {
   config: AgentConfig;
   log: Logger;
   metrics: Metrics;
@@ -28,7 +28,7 @@ export interface MemberContext {
   /** Where claims are, by their status. */
   places: ClaimPlaces;
   announce: () => void;
-  announced: (network: string) => Verdict;
+  announced: (network: string) => CheckResult;
   /** Hears of a file of a network that somebody had changed, and that is as it was. */
   repaired: (path: string, network: string) => void;
   event: (type: "Normal" | "Warning", reason: string, message: string) => void;

@@ -12,7 +12,7 @@ import { ensurePublished, type PublishedExtra } from "../network/index.ts";
 import type { Question } from "../observe/index.ts";
 
 /** See the header. */
-export class MemberFiles {
+export class InstanceFiles {
   readonly #runDir: string;
   readonly #info: PodNetworkInfo;
   readonly #space: Pick<Space, "path">;

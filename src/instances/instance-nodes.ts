@@ -10,7 +10,7 @@ import type { Inputs, NodeChanges, NodeFacts } from "../nodes/index.ts";
 /** How much later than the annotation a block may come to be known, in milliseconds. */
 const GRACE_MS = 10_000;
 
-export interface MemberNodesOptions {
+export interface InstanceNodesOptions {
   network: string;
   view: Pick<Followed["view"], "blocksOf">;
   log: Logger;
@@ -22,15 +22,15 @@ export interface MemberNodesOptions {
 }
 
 /** See the header. */
-export class MemberNodes {
-  readonly #o: MemberNodesOptions;
+export class InstanceNodes {
+  readonly #o: InstanceNodesOptions;
   /** When nodes were first seen without a block for what they announce, on the clock of `performance`. */
   readonly #since = new Map<string, number>();
   readonly #told = new Set<string>();
   readonly #due = new Set<string>();
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(options: MemberNodesOptions) {
+  constructor(options: InstanceNodesOptions) {
     this.#o = options;
   }
 

@@ -7,7 +7,7 @@ import { Task } from "../reconcile/index.ts";
 
 const RETRY = { baseMs: 200, maxMs: 30_000 };
 
-export interface MemberUpkeepOptions {
+export interface InstanceUpkeepOptions {
   log: Logger;
   /** Makes what is there go with our Node as it is now. @throws BlockError */
   adopt: () => Promise<void>;
@@ -16,11 +16,11 @@ export interface MemberUpkeepOptions {
 }
 
 /** See the header. */
-export class MemberUpkeep {
+export class InstanceUpkeep {
   readonly #task: Task;
   #adopting = false;
 
-  constructor({ log, adopt, ensure }: MemberUpkeepOptions) {
+  constructor({ log, adopt, ensure }: InstanceUpkeepOptions) {
     this.#task = new Task(
       async () => {
         // The Node may change again meanwhile.

@@ -9,7 +9,7 @@ import type { Metrics } from "../observe/index.ts";
 import { Uplink, type UplinkOptions } from "../dataplane/uplink/index.ts";
 
 /** What it works on. */
-export interface MemberUplinkOptions extends Pick<UplinkOptions, "host" | "rtnl" | "netns"> {
+export interface InstanceUplinkOptions extends Pick<UplinkOptions, "host" | "rtnl" | "netns"> {
   info: PodNetworkInfo;
   /** Whether the rules in force are those of the network as it is now. */
   guarded: () => boolean;
@@ -18,15 +18,15 @@ export interface MemberUplinkOptions extends Pick<UplinkOptions, "host" | "rtnl"
 }
 
 /** See the header. */
-export class MemberUplink {
-  readonly #options: MemberUplinkOptions;
+export class InstanceUplink {
+  readonly #options: InstanceUplinkOptions;
   readonly #uplink: Uplink;
   #masquerade: boolean;
   /** Its MTU, once it has been seen in order. */
   #mtu: number | undefined;
   #complaint = "";
 
-  constructor(options: MemberUplinkOptions) {
+  constructor(options: InstanceUplinkOptions) {
     const { name: network, vni, cidrs, masquerade } = options.info;
     this.#options = options;
     this.#masquerade = masquerade;

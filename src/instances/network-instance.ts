@@ -13,21 +13,21 @@ import type { Space } from "../dataplane/netns/index.ts";
 import type { PodNetworkInfo } from "../crd/index.ts";
 import type { LocalNetwork, VtepAnnotation } from "../peers/index.ts";
 import { listPodLinks } from "../dataplane/pod-link/index.ts";
-import { claimedAddresses, type MemberPath, memberPath } from "../data-path/index.ts";
+import { claimedAddresses, type InstancePath, memberPath } from "../data-path/index.ts";
 import { within } from "../reconcile/index.ts";
 import type { Inputs, NodeChanges, NodeIdentity, OwnFacts } from "../nodes/index.ts";
-import { MemberAddresses } from "./instance-addresses.ts";
+import { InstanceAddresses } from "./instance-addresses.ts";
 import { configOf } from "./instance-config.ts";
-import type { MemberContext } from "./instance-context.ts";
-import { MemberFiles } from "./instance-files.ts";
-import { MemberFirewall } from "../firewall/index.ts";
-import { MemberNodes } from "./instance-nodes.ts";
+import type { InstanceContext } from "./instance-context.ts";
+import { InstanceFiles } from "./instance-files.ts";
+import { InstanceFirewall } from "../firewall/index.ts";
+import { InstanceNodes } from "./instance-nodes.ts";
 import { hasAttachments, ipamOf, removeDefinition } from "./instance-records.ts";
-import { MemberUpkeep } from "./instance-upkeep.ts";
-import { MemberUplink } from "./instance-uplink.ts";
+import { InstanceUpkeep } from "./instance-upkeep.ts";
+import { InstanceUplink } from "./instance-uplink.ts";
 import { PodNetwork } from "../network/index.ts";
 import { NetworkHold } from "../network-definitions/index.ts";
-import { claimFor, takeOver } from "../pod-requests/index.ts";
+import { claimFor, replaceForeignRoutes } from "../pod-requests/index.ts";
 import { SpaceLinks } from "../host-ends/index.ts";
 import type { NetworkStatus } from "../observe/index.ts";
 
@@ -36,25 +36,25 @@ const READY_MS = 15_000;
 const NO_ANSWER = "the API server does not answer";
 
 /** See the header. */
-export class Member {
+export class NetworkInstance {
   readonly info: PodNetworkInfo;
   readonly space: Space;
   /** Its pods' links. */
   readonly links: SpaceLinks;
-  readonly #context: MemberContext;
+  readonly #context: InstanceContext;
   readonly #config: AgentConfig;
-  readonly #addresses: MemberAddresses;
+  readonly #addresses: InstanceAddresses;
   /** Blocks of all nodes in this network, and the nodes as far as they have some. */
   readonly #all: Followed;
-  readonly #nodes: MemberNodes;
-  readonly #firewall: MemberFirewall;
+  readonly #nodes: InstanceNodes;
+  readonly #firewall: InstanceFirewall;
   readonly #network: PodNetwork;
-  readonly #uplink: MemberUplink;
-  readonly #upkeep: MemberUpkeep;
-  readonly #files: MemberFiles;
+  readonly #uplink: InstanceUplink;
+  readonly #upkeep: InstanceUpkeep;
+  readonly #files: InstanceFiles;
   readonly #hold: NetworkHold;
   /** The data path, once there is one. */
-  #path: MemberPath | undefined;
+  #path: InstancePath | undefined;
   #inputs: { inputs: Inputs; live: boolean } | undefined;
   /** Prefixes that all its pods may send from besides their own addresses. */
   #allowed: readonly string[];
@@ -63,7 +63,7 @@ export class Member {
   /**
    * Takes over the space. @param node our own Node, to which blocks belong. @throws SysError when no socket can be opened
    */
-  constructor(context: MemberContext, info: PodNetworkInfo, space: Space, node: NodeIdentity) {
+  constructor(context: InstanceContext, info: PodNetworkInfo, space: Space, node: NodeIdentity) {
     const { metrics, client, rtnl, firewall, announce, announced, event, elsewhere, places } = context;
     const log = context.log.child({ network: info.name });
     this.info = info;
@@ -72,7 +72,7 @@ export class Member {
     this.#context = context;
     const config = (this.#config = configOf(context.config, info));
     this.#hold = new NetworkHold(client, info, node.name, log);
-    this.#files = new MemberFiles(config, info, space, log, context.repaired);
+    this.#files = new InstanceFiles(config, info, space, log, context.repaired);
     const netns = space.fd;
     const bridged = info.mode === "Bridged";
     this.links = new SpaceLinks({
@@ -87,8 +87,8 @@ export class Member {
     const { rtnl: there, watch } = this.links;
     this.#all = context.networkBlocks.follow(info.name, info.cidrs, (nodes) => this.#blocksChanged(nodes));
     const { view } = this.#all;
-    this.#nodes = new MemberNodes({ network: info.name, view, log, event, onDue: () => this.#blocksChanged() });
-    this.#addresses = new MemberAddresses({
+    this.#nodes = new InstanceNodes({ network: info.name, view, log, event, onDue: () => this.#blocksChanged() });
+    this.#addresses = new InstanceAddresses({
       client,
       info,
       node,
@@ -101,8 +101,8 @@ export class Member {
         (await within(Promise.resolve(this.#path?.knows(address)), READY_MS, () => new Error(NO_ANSWER))) ?? false,
     });
     const { blocks } = this.#addresses;
-    this.#upkeep = new MemberUpkeep({ log, adopt: () => blocks.adopt(), ensure: () => this.#ensureRoom() });
-    this.#firewall = new MemberFirewall({
+    this.#upkeep = new InstanceUpkeep({ log, adopt: () => blocks.adopt(), ensure: () => this.#ensureRoom() });
+    this.#firewall = new InstanceFirewall({
       network: info.name,
       host: firewall,
       netns,
@@ -113,7 +113,7 @@ export class Member {
     });
     const guarded = () => this.#firewall.verdict().ok;
     const where = { netns, rtnl: there, watch: watch.also, guard: this.#firewall };
-    this.#uplink = new MemberUplink({ info, host: rtnl, rtnl: there, netns, guarded, log, metrics });
+    this.#uplink = new InstanceUplink({ info, host: rtnl, rtnl: there, netns, guarded, log, metrics });
     this.#network = new PodNetwork({
       config,
       log,
@@ -134,7 +134,7 @@ export class Member {
             log,
             event,
             announce,
-            taken: (use) => takeOver(this.#addresses.claims, use),
+            taken: (use) => replaceForeignRoutes(this.#addresses.claims, use),
             left: ({ holder: claim, pod, uid: podUid }) => this.#addresses.claims.use({ claim, pod, podUid }),
             view,
             places,

@@ -7,7 +7,7 @@ import type { ObjectReflector } from "../kube/index.ts";
 import type { NetworkBlock, Obstacle, PodNetworkInfo } from "../crd/index.ts";
 import { NetworkBlocks, watchOwnBlocks } from "../ipam/blocks/index.ts";
 import { claimObjects, ClaimPlaces } from "../ipam/claims/index.ts";
-import { listSpaces, type NameKeeper, openSpace, type Space } from "../dataplane/netns/index.ts";
+import { listSpaces, type NetnsMounter, openSpace, type Space } from "../dataplane/netns/index.ts";
 import { netnsIdentity, type NetnsIdentity, sameNetns } from "../sys/index.ts";
 import {
   type ClusterAddresses,
@@ -20,8 +20,8 @@ import { lookAt } from "../host/index.ts";
 import { type Entries, identityOf, type Inputs, type NodeChanges, type NodeIdentity } from "../nodes/index.ts";
 import { IdleSpaces } from "./idle-spaces.ts";
 import { definedHere, findLeftovers, hasPods, removeLeftovers } from "./leftovers.ts";
-import { Member } from "./network-instance.ts";
-import type { MemberContext } from "./instance-context.ts";
+import { NetworkInstance } from "./network-instance.ts";
+import type { InstanceContext } from "./instance-context.ts";
 import { hasAttachments, readDefinition, recordedNetworks, writeDefinition } from "./instance-records.ts";
 import {
   NetworkPresence,
@@ -33,10 +33,10 @@ import {
 import type { PodLinks } from "../host-ends/index.ts";
 import { Rounds } from "./rounds.ts";
 import type { NetworkStatus } from "../observe/index.ts";
-import { Turns } from "../reconcile/index.ts";
+import { KeyedMutex } from "../reconcile/index.ts";
 
 /** What the networks need. */
-export interface NetworksOptions extends Omit<MemberContext, "blocks" | "networkBlocks" | "places"> {
+export interface NetworksOptions extends Omit<InstanceContext, "blocks" | "networkBlocks" | "places"> {
   /** Why the API server cannot be asked; undefined while it can. */
   apiAway: () => string | undefined;
   /** Whether there is any has changed, or a node takes part in one: the plugin must know. */
@@ -55,12 +55,12 @@ export class Networks {
   readonly #networkBlocks: NetworkBlocks;
   /** Claims of all namespaces, watched from the first one that a network of this node has. */
   readonly #places: ClaimPlaces;
-  readonly #members = new Map<string, Member>();
+  readonly #instances = new Map<string, NetworkInstance>();
   /** Networks that this node has left, until the Node says so. */
   readonly #left = new Set<string>();
   readonly #idle: IdleSpaces;
   /** What is under way with each network. */
-  readonly #turns = new Turns();
+  readonly #mutex = new KeyedMutex();
   readonly #rounds: Rounds;
   /** Nothing is left of networks that no pod of this node is in, as far as is known. */
   #tidy = false;
@@ -76,15 +76,16 @@ export class Networks {
     this.#options = options;
     const { client, log } = options;
     this.#defined = new DefinedNetworks({ ...options, cluster: () => this.#cluster() });
-    this.#presence = new NetworkPresence({ ...options, defined: this.#defined, here: () => this.#members.size > 0 });
+    this.#presence = new NetworkPresence({ ...options, defined: this.#defined, here: () => this.#instances.size > 0 });
     this.#told = this.#presence.now;
     this.#blocks = watchOwnBlocks(client, options.config.nodeName, log);
     // Also of those that came: one that was never seen to be there would not be missed either.
     this.#blocks.onChange(({ added, changed, removed }) => {
       const touched = [...added, ...removed, ...changed.map(({ before }) => before)];
-      for (const network of new Set(touched.map((block) => block.network))) this.#members.get(network)?.blocksChanged();
+      for (const network of new Set(touched.map((block) => block.network)))
+        this.#instances.get(network)?.blocksChanged();
     });
-    this.#idle = new IdleSpaces(this.#turns, log, (network) => this.#members.has(network));
+    this.#idle = new IdleSpaces(this.#mutex, log, (network) => this.#instances.has(network));
     this.#networkBlocks = new NetworkBlocks({ client, log });
     this.#places = new ClaimPlaces({ client, log, pods: claimObjects(client) });
     this.#rounds = new Rounds(log);
@@ -133,7 +134,7 @@ export class Networks {
   get entries(): Entries {
     return new Map([
       ...[...this.#left].map((name) => [name, undefined] as const),
-      ...[...this.#members].flatMap(([name, { entry }]) => (entry ? [[name, entry] as const] : [])),
+      ...[...this.#instances].flatMap(([name, { entry }]) => (entry ? [[name, entry] as const] : [])),
     ]);
   }
 
@@ -142,9 +143,9 @@ export class Networks {
     const before = this.#node.uid;
     const known = before !== undefined;
     this.#inputs = { inputs, live };
-    for (const member of this.#members.values()) {
-      member.update(inputs, live, changes);
-      if (this.#node.uid !== before) member.nodeChanged();
+    for (const instance of this.#instances.values()) {
+      instance.update(inputs, live, changes);
+      if (this.#node.uid !== before) instance.nodeChanged();
     }
     // Blocks belong to our Node, which the cache does not know by its uid.
     if (!known && inputs.own.uid !== undefined) {
@@ -156,46 +157,46 @@ export class Networks {
 
   /** The host's packet filter has changed. */
   firewallChanged(): void {
-    for (const member of this.#members.values()) member.firewallChanged();
+    for (const instance of this.#instances.values()) instance.firewallChanged();
   }
 
   look(): void {
-    for (const member of this.#members.values()) member.look();
+    for (const instance of this.#instances.values()) instance.look();
   }
 
   maintain(): Promise<void> {
     this.#defined.look();
     this.#resumeAll();
-    return this.#rounds.go(this.#members);
+    return this.#rounds.go(this.#instances);
   }
 
   status(): NetworkStatus[] {
-    return [...this.#members.values()].flatMap((member) => member.status() ?? []);
+    return [...this.#instances.values()].flatMap((instance) => instance.status() ?? []);
   }
 
   /** Nodes of which it depends on how they stand who gets what in one of them. */
   get contested(): readonly string[] {
-    return [...this.#members.values()].flatMap((member) => member.contested);
+    return [...this.#instances.values()].flatMap((instance) => instance.contested);
   }
 
   sample(): void {
-    for (const member of this.#members.values()) member.sample();
+    for (const instance of this.#instances.values()) instance.sample();
   }
 
   /** Pods' links in the namespace at a path; undefined when it is none of ours. */
   linksAt(path: string): PodLinks | undefined {
-    for (const { space, links } of this.#members.values()) if (space.path === path) return links;
+    for (const { space, links } of this.#instances.values()) if (space.path === path) return links;
     return undefined;
   }
 
   /** Whether a network namespace is a pod network's. */
   owns(netns: NetnsIdentity): boolean {
-    return [...this.#members.values()].some(({ space }) => sameNetns(netnsIdentity(space.fd), netns));
+    return [...this.#instances.values()].some(({ space }) => sameNetns(netnsIdentity(space.fd), netns));
   }
 
   /** Whether a pod of a network has an address by what nodes publish, where those tell. */
   uses(network: string, ip: string): boolean {
-    return this.#members.get(network)?.uses(ip) ?? false;
+    return this.#instances.get(network)?.uses(ip) ?? false;
   }
 
   /** Networks that have, or had, attachments on this node. */
@@ -207,7 +208,7 @@ export class Networks {
    * What a pod is to have, with every network of it ready on this node.
    * @throws CniError with the reason why it cannot have it
    */
-  async prepare(request: PrepareRequest, keeper: NameKeeper): Promise<PreparedPod> {
+  async prepare(request: PrepareRequest, keeper: NetnsMounter): Promise<PreparedPod> {
     await this.#idle.sweep(keeper);
     const isDefault = request.network === this.#options.config.network;
     if (!(await this.#presence.mayAsk(request.pod)) && isDefault) return { further: [] };
@@ -216,7 +217,7 @@ export class Networks {
       defined: this.#defined,
       own: this.#inputs?.inputs.own,
       join: (networks) => this.#joinAll(networks, keeper),
-      keeperOf: (name) => this.#members.get(name),
+      keeperOf: (name) => this.#instances.get(name),
     });
   }
 
@@ -227,36 +228,36 @@ export class Networks {
     if (isDefault) this.#presence.require();
     if (!isDefault || this.presence === "some")
       requireJoinable(network, isDefault ? undefined : this.#defined, apiAway());
-    return isDefault || this.#members.has(network) ? "joined" : "not joined";
+    return isDefault || this.#instances.has(network) ? "joined" : "not joined";
   }
 
   /** The link of an attachment is there; resolves when its network serves it. @throws CniError */
   async linked(attachment: Linked): Promise<void> {
-    await this.#members.get(attachment.network)?.linked(attachment);
+    await this.#instances.get(attachment.network)?.linked(attachment);
   }
 
   /** An attachment of a network is gone: with its last one this node leaves the network. */
-  async leaveIfEmpty(network: string, keeper: NameKeeper | undefined): Promise<void> {
-    const here = this.#members.get(network);
+  async leaveIfEmpty(network: string, keeper: NetnsMounter | undefined): Promise<void> {
+    const here = this.#instances.get(network);
     if (!here) return;
     here.detached();
-    await this.#turns.take(network, async () => {
-      const member = this.#members.get(network);
-      if (!member?.empty) return;
+    await this.#mutex.run(network, async () => {
+      const instance = this.#instances.get(network);
+      if (!instance?.empty) return;
       this.#options.log.info("the last pod of a network has gone: leaving it", { network });
-      await this.#leave(member);
+      await this.#leave(instance);
     });
     if (keeper) await this.#idle.sweep(keeper);
   }
 
   /** @throws ApiError when a block cannot be given back */
-  async #leave(member: Member): Promise<void> {
-    const { name } = member;
-    this.#members.delete(name);
+  async #leave(instance: NetworkInstance): Promise<void> {
+    const { name } = instance;
+    this.#instances.delete(name);
     this.#left.add(name);
     this.#idle.add(name);
     try {
-      await member.leave();
+      await instance.leave();
     } finally {
       this.#options.announce();
     }
@@ -264,7 +265,7 @@ export class Networks {
 
   /** Leaves every network that no attachment of this node is in, as one that was joined for a pod that then did not come. */
   async leaveEmpty(): Promise<void> {
-    for (const name of this.#members.keys()) await this.leaveIfEmpty(name, undefined);
+    for (const name of this.#instances.keys()) await this.leaveIfEmpty(name, undefined);
     await this.#tidyUp();
   }
 
@@ -280,14 +281,14 @@ export class Networks {
     const { live, inputs: { own } = {} } = this.#inputs ?? {};
     const { config, log, announce } = this.#options;
     if (!live || own?.uid === undefined) return;
-    if (this.#tidy && definedHere(config).every((name) => this.#members.has(name))) return;
+    if (this.#tidy && definedHere(config).every((name) => this.#instances.has(name))) return;
     // Before: what is found to be in use yet makes it false.
     this.#tidy = true;
     try {
       const spaces = listSpaces();
       for (const [network, left] of await findLeftovers(this.#options, own, spaces))
-        await this.#turns.take(network, async () => {
-          if (this.#members.has(network)) return;
+        await this.#mutex.run(network, async () => {
+          if (this.#instances.has(network)) return;
           if (hasPods(config, network)) {
             this.#tidy = false;
             return;
@@ -306,13 +307,13 @@ export class Networks {
   async stop(): Promise<void> {
     await Promise.all([this.#defined.stop(), this.#blocks.stop()]);
     await this.#tidying;
-    await this.#turns.settled();
-    for (const member of this.#members.values()) await member.stop();
+    await this.#mutex.settled();
+    for (const instance of this.#instances.values()) await instance.stop();
     await Promise.all([this.#networkBlocks.stop(), this.#places.stop()]);
   }
 
   #redefined(): void {
-    for (const member of this.#members.values()) this.#redefine(member);
+    for (const instance of this.#instances.values()) this.#redefine(instance);
     this.#presence.remember();
     if (this.presence !== this.#told) this.#options.onPresence();
     this.#told = this.presence;
@@ -320,9 +321,9 @@ export class Networks {
     this.#resumeAll();
   }
 
-  #redefine(member: Member): void {
-    const now = this.#defined.accepted.get(member.name);
-    if (now?.uid === member.info.uid) member.redefine(now);
+  #redefine(instance: NetworkInstance): void {
+    const now = this.#defined.accepted.get(instance.name);
+    if (now?.uid === instance.info.uid) instance.redefine(now);
   }
 
   /** Takes part again in all networks that have pods here. */
@@ -330,16 +331,16 @@ export class Networks {
     if (this.#inputs?.inputs.own.uid === undefined) return;
     // Records may be lost under pods that run, whose links are in the namespace still.
     const names = new Set([...this.recorded, ...listSpaces()]);
-    for (const name of names) if (!this.#members.has(name)) void this.#resume(name);
+    for (const name of names) if (!this.#instances.has(name)) void this.#resume(name);
   }
 
   /** Takes part again in a network whose pods were here before this agent. */
   async #resume(name: string): Promise<void> {
-    if (this.#members.has(name)) return;
+    if (this.#instances.has(name)) return;
     try {
-      await this.#turns.take(name, async () => {
+      await this.#mutex.run(name, async () => {
         // What is left of a network whose pods have gone.
-        if (this.#members.has(name) || !hasPods(this.#options.config, name)) return;
+        if (this.#instances.has(name) || !hasPods(this.#options.config, name)) return;
         // The very network that they are in, which need not be the one of that name now.
         const info = readDefinition(this.#options.config, name) ?? this.#defined.accepted.get(name);
         if (!info) return;
@@ -353,29 +354,29 @@ export class Networks {
   }
 
   /** All at once: what they change in the host's packet filter and on our Node is then a change or two. @throws what the first one that fails does */
-  async #joinAll(names: Iterable<string>, keeper: NameKeeper): Promise<void> {
+  async #joinAll(names: Iterable<string>, keeper: NetnsMounter): Promise<void> {
     const outcomes = await Promise.allSettled(Array.from(names, (name) => this.#join(name, keeper)));
     for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
   }
 
-  #join(name: string, keeper: NameKeeper): Promise<void> {
-    return this.#turns.take(name, async () => {
+  #join(name: string, keeper: NetnsMounter): Promise<void> {
+    return this.#mutex.run(name, async () => {
       const info = this.#defined.accepted.get(name);
-      const there = this.#members.get(name);
+      const there = this.#instances.get(name);
       if (!info || (there && there.info.uid !== info.uid)) throw predecessorHasPods(name, "this node");
-      const member = there ?? this.#enter(info, await heldSpace(name, keeper));
+      const instance = there ?? this.#enter(info, await heldSpace(name, keeper));
       try {
-        await member.prepare();
-        await member.hold();
+        await instance.prepare();
+        await instance.hold();
       } catch (error) {
         // Nobody has come yet, and what it has claimed would keep the network from going.
-        if (!there && member.empty) await this.#leave(member);
+        if (!there && instance.empty) await this.#leave(instance);
         throw error;
       }
     });
   }
 
-  #enter(info: PodNetworkInfo, space: Space): Member {
+  #enter(info: PodNetworkInfo, space: Space): NetworkInstance {
     const { name } = info;
     if (this.#node.uid === undefined || !this.#inputs) {
       space.close();
@@ -385,21 +386,21 @@ export class Networks {
       throw new CniError(CODE.tryAgain, `pod network "${name}" cannot be joined ${why}`);
     }
     this.#blocks.start();
-    let member: Member;
+    let instance: NetworkInstance;
     try {
       const more = { blocks: this.#blocks, networkBlocks: this.#networkBlocks, places: this.#places };
-      member = new Member({ ...this.#options, ...more }, info, space, this.#node);
+      instance = new NetworkInstance({ ...this.#options, ...more }, info, space, this.#node);
       writeDefinition(this.#options.config, info);
     } catch (error) {
       space.close();
       throw error;
     }
-    this.#members.set(name, member);
+    this.#instances.set(name, instance);
     this.#left.delete(name);
-    member.take(this.#inputs.inputs, this.#inputs.live);
-    this.#redefine(member);
+    instance.take(this.#inputs.inputs, this.#inputs.live);
+    this.#redefine(instance);
     this.#options.log.info("the first pod of a network has come: taking part in it", { network: name, vni: info.vni });
     this.#options.onPresence();
-    return member;
+    return instance;
   }
 }

@@ -3,7 +3,7 @@
  * more than a handful does. What has an event does not wait for its turn.
  */
 import type { Logger } from "../log/index.ts";
-import type { Member } from "./network-instance.ts";
+import type { NetworkInstance } from "./network-instance.ts";
 
 /** How many a round looks after at least, and in how many rounds all have had their turn: there are six a minute. */
 const LEAST = 8;
@@ -22,20 +22,20 @@ export class Rounds {
   }
 
   /** One round. One that cannot be looked after keeps nobody from the others. */
-  async go(members: ReadonlyMap<string, Pick<Member, "maintain">>): Promise<void> {
+  async go(instances: ReadonlyMap<string, Pick<NetworkInstance, "maintain">>): Promise<void> {
     const waiting = new Set(this.#line);
-    this.#line.push(...[...members.keys()].filter((name) => !waiting.has(name)));
-    for (const name of this.#complaints.keys()) if (!members.has(name)) this.#complaints.delete(name);
-    const count = Math.max(LEAST, Math.ceil(members.size / ROUNDS));
+    this.#line.push(...[...instances.keys()].filter((name) => !waiting.has(name)));
+    for (const name of this.#complaints.keys()) if (!instances.has(name)) this.#complaints.delete(name);
+    const count = Math.max(LEAST, Math.ceil(instances.size / ROUNDS));
     for (const name of this.#line.splice(0, count)) {
-      const member = members.get(name);
-      if (member) await this.#lookAfter(name, member);
+      const instance = instances.get(name);
+      if (instance) await this.#lookAfter(name, instance);
     }
   }
 
-  async #lookAfter(network: string, member: Pick<Member, "maintain">): Promise<void> {
+  async #lookAfter(network: string, instance: Pick<NetworkInstance, "maintain">): Promise<void> {
     try {
-      await member.maintain();
+      await instance.maintain();
       if (this.#complaints.delete(network)) this.#log.info("a pod network can be looked after again", { network });
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);

@@ -36,7 +36,7 @@ interface Lease {
   };
 }
 
-export interface CandidateOptions {
+export interface LeaderElectorOptions {
   client: KubeClient;
   namespace: string;
   name: string;
@@ -55,8 +55,8 @@ export interface CandidateOptions {
 }
 
 /** Stands for a lease until it is stopped. One `start()` and one `stop()` a life. */
-export class Candidate {
-  readonly #o: CandidateOptions;
+export class LeaderElector {
+  readonly #o: LeaderElectorOptions;
   readonly #path: string;
   readonly #leaseSeconds: number;
   readonly #stopping = new AbortController();
@@ -68,7 +68,7 @@ export class Candidate {
   #seen: { version: string; at: number } | undefined;
   #complaint = "";
 
-  constructor(options: CandidateOptions) {
+  constructor(options: LeaderElectorOptions) {
     this.#o = options;
     this.#path = `/apis/coordination.k8s.io/v1/namespaces/${encodeURIComponent(options.namespace)}/leases`;
     this.#leaseSeconds = options.timings?.leaseSeconds ?? LEASE_SECONDS;

@@ -12,8 +12,8 @@ import type { Rtnl } from "../netlink/index.ts";
 import type { LocalNetwork, Peer, VtepAnnotation } from "../peers/index.ts";
 import { Task } from "../reconcile/index.ts";
 import type { DataPath, MakeDataPath } from "../data-path/index.ts";
-import type { DataPathListener, Metrics, NetworkStatus, Question, Verdict } from "../observe/index.ts";
-import { DirectWays, lookAt } from "../host/index.ts";
+import type { DataPathListener, Metrics, NetworkStatus, Question, CheckResult } from "../observe/index.ts";
+import { DirectRoutes, lookAt } from "../host/index.ts";
 import type { NodeFirewall } from "../firewall/index.ts";
 import {
   type Elsewhere,
@@ -45,7 +45,7 @@ export interface NetworkOptions {
   /** What the other nodes are to know may have changed: see {@link PodNetwork.entry}. */
   announce: () => void;
   /** Whether they can know it. */
-  announced: () => Verdict;
+  announced: () => CheckResult;
   /** Writes the files from which the node's pods come about. @throws Error of the system */
   write: (local: LocalNetwork) => void;
   /** Makes the data path. */
@@ -67,7 +67,7 @@ export class PodNetwork {
   readonly #waiting: Waiting;
   readonly #peers: Peers;
   readonly #selfTest: SelfTest;
-  readonly #ways: DirectWays;
+  readonly #ways: DirectRoutes;
   readonly #start: Task;
   readonly #files: Task;
   #inputs: Inputs | undefined;
@@ -99,7 +99,7 @@ export class PodNetwork {
     });
     this.#waiting = new Waiting(log, (reason, message) => event("Warning", reason, message));
     this.#selfTest = new SelfTest(space?.rtnl ?? rtnl, metrics);
-    this.#ways = new DirectWays(log);
+    this.#ways = new DirectRoutes(log);
     const task = (run: () => void | Promise<void>, complaint: string) =>
       new Task(run, RETRY, (error, attempt) => {
         if (attempt === 1) log.error(`${complaint}; trying again`, { error });

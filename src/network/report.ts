@@ -3,7 +3,7 @@ import { errorText } from "../log/index.ts";
 import { identityOf } from "../dataplane/vxlan/index.ts";
 import { type LocalNetwork, type Loss, type Refusal } from "../peers/index.ts";
 import type { DataPathStatus } from "../data-path/index.ts";
-import type { Metrics, NetworkStatus, Question, Verdict } from "../observe/index.ts";
+import type { Metrics, NetworkStatus, Question, CheckResult } from "../observe/index.ts";
 
 /** What the parts say. */
 export interface NetworkView {
@@ -16,17 +16,17 @@ export interface NetworkView {
   overlay: DataPathStatus | undefined;
   /** The data path has worked since the agent's start. */
   worked: boolean;
-  firewall: Verdict;
-  selfTest: Verdict;
-  published: Verdict;
-  files: Verdict;
+  firewall: CheckResult;
+  selfTest: CheckResult;
+  published: CheckResult;
+  files: CheckResult;
   refused: readonly Refusal[];
   /** What of ours the other nodes give to somebody else. */
   losses: readonly Loss[];
 }
 
 /** How the files stand that the plugin and the runtime read. @param error why they could not be written */
-export function filesVerdict(worked: boolean, error: unknown): Verdict {
+export function filesVerdict(worked: boolean, error: unknown): CheckResult {
   if (!worked) return { ok: false, message: "the CNI configuration waits for the data path" };
   if (error === undefined) return { ok: true, message: "the CNI configuration is there" };
   return { ok: false, message: `cannot write the CNI configuration: ${errorText(error)}` };
@@ -38,7 +38,7 @@ export function questionsOf(view: NetworkView): Question[] {
   const narrow = view.local?.narrow;
   const entries = Object.entries(overlay?.entries ?? {});
   const counts = entries.map(([kind, { expected, present }]) => `${kind} ${present}/${expected}`).join(", ");
-  const line = (name: string, verdict: Verdict): Question => ({ name, ask: () => verdict });
+  const line = (name: string, verdict: CheckResult): Question => ({ name, ask: () => verdict });
   return [
     line("inputs", { ok: waiting === undefined, message: waiting ?? "Node, pod CIDRs and underlay are known" }),
     line("device", {
@@ -57,7 +57,7 @@ export function questionsOf(view: NetworkView): Question[] {
 }
 
 /** A node whose address the others give to another Node receives nothing, whatever its own kernel says. */
-function lossOf(losses: readonly Loss[]): Verdict | undefined {
+function lossOf(losses: readonly Loss[]): CheckResult | undefined {
   if (losses.length === 0) return undefined;
   const who = losses.map(({ node }) => node).join(", ");
   const what = losses.map(({ message }) => message).join("; ");

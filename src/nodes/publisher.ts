@@ -7,7 +7,7 @@ import type { VtepAnnotation } from "../peers/index.ts";
 import { Task } from "../reconcile/index.ts";
 import type { OwnFacts } from "./inputs.ts";
 import { mergeAnnotation } from "./publish.ts";
-import type { Verdict } from "../observe/index.ts";
+import type { CheckResult } from "../observe/index.ts";
 
 /** What to say of each network that there is something to say of; undefined: that this node has no part in it. */
 export type Entries = ReadonlyMap<string, VtepAnnotation | undefined>;
@@ -54,7 +54,7 @@ export class Publisher {
   }
 
   /** Whether the Node says of a network what it should. */
-  verdict(network: string): Verdict {
+  verdict(network: string): CheckResult {
     if (this.#error !== undefined) return { ok: false, message: this.#error };
     if (!this.#done.has(network)) return { ok: false, message: "this node's VTEP is not on its Node object yet" };
     return { ok: true, message: "this node's VTEP is on its Node object" };

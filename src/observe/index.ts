@@ -1,7 +1,7 @@
 /** What the agent says of itself: metrics, readiness, status, and the routes that serve them. */
 export { returnMemory } from "./memory.ts";
 export { type DataPathListener, Metrics } from "./metrics.ts";
-export { assess, type Question, type Readiness, type Verdict } from "./readiness.ts";
+export { assess, type Question, type Readiness, type CheckResult } from "./readiness.ts";
 export { agentRoutes } from "./routes.ts";
 export {
   type AgentStatus,

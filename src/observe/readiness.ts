@@ -18,7 +18,7 @@ export interface Readiness {
 }
 
 /** An answer of a part. */
-export interface Verdict {
+export interface CheckResult {
   ok: boolean;
   message: string;
 }
@@ -26,7 +26,7 @@ export interface Verdict {
 /** A named question; what it returns becomes a {@link Check}, and a throw is a "no" with the error's text. */
 export interface Question {
   name: string;
-  ask: () => Verdict;
+  ask: () => CheckResult;
 }
 
 /** Asks all questions. */

@@ -5,13 +5,13 @@ import { BlockError } from "../ipam/blocks/index.ts";
 import { askedPod } from "./asking-pod.ts";
 import { beingDeleted, type Defined } from "../network-definitions/index.ts";
 import { ApiError, getMeta, type KubeClient, NAMESPACES } from "../kube/index.ts";
-import { matchesSelector, primaryNetwork, readWishes, type Wish, WishError } from "../crd/index.ts";
+import { matchesSelector, primaryNetwork, readWishes, type NetworkSelection, SelectionError } from "../crd/index.ts";
 
 type Pod = NonNullable<PrepareRequest["pod"]>;
 
 /** What a pod asks for. */
 export interface Asked {
-  further: Wish[];
+  further: NetworkSelection[];
   /** The network of its default route, which one of the further interfaces is in; absent: the default one. */
   primary?: string;
   /** The pod as the API server knows it. */
@@ -24,9 +24,9 @@ export type PreparedPod = Prepared & Pick<Asked, "uid">;
 /**
  * What a pod's annotations, and its namespace's, ask for; a static pod that the API server does not know asks for nothing.
  * @param ifname the interface that its runtime asks for, in the default network. @param node this one
- * @throws WishError, ApiError, CniError
+ * @throws SelectionError, ApiError, CniError
  */
-export async function wishesOf(
+export async function selectionsOf(
   client: KubeClient,
   { accepted, refused }: Defined,
   pod: Pod,
@@ -41,15 +41,15 @@ export async function wishesOf(
   const primary = named === network ? undefined : named;
   const further = readWishes(meta.annotations, (name) => accepted.has(name) || refused.has(name), primary);
   if (further.some((wish) => wish.network === network && wish.claim !== undefined))
-    throw new WishError(`network "${network}" has no IPClaims`);
+    throw new SelectionError(`network "${network}" has no IPClaims`);
   const clash = further.find((wish) => wish.ifname === ifname);
   if (!clash) return { further, uid: meta.uid, ...(primary !== undefined && { primary }) };
-  throw new WishError(
+  throw new SelectionError(
     `interface ${ifname} is that of the default network; network "${clash.network}" needs another one`,
   );
 }
 
-/** Sees that a pod may have these networks together. @throws CniError, WishError, ApiError */
+/** Sees that a pod may have these networks together. @throws CniError, SelectionError, ApiError */
 export async function allow(
   client: KubeClient,
   defined: Defined,
@@ -106,7 +106,7 @@ function refuseOverlaps({ accepted }: Defined, networks: readonly string[]): voi
       const common = x.find((one) => y.some((other) => cidrsOverlap(one, other)));
       if (common === undefined) continue;
       const what = a === b ? `network "${a}" twice` : `networks "${a}" and "${b}", which both have ${common}`;
-      throw new WishError(`it asks for ${what}: its routes can lead to one of them only`);
+      throw new SelectionError(`it asks for ${what}: its routes can lead to one of them only`);
     }
   }
 }
@@ -122,7 +122,8 @@ const BLOCK_CODES: Readonly<Record<BlockError["kind"], number>> = {
 export function inWords(error: unknown, who: string): CniError {
   if (error instanceof CniError) return new CniError(error.code, `${who}: ${error.message}`, error.details);
   const message = error instanceof Error ? error.message : String(error);
-  if (error instanceof WishError) return new CniError(CODE.notAllowed, `${who}: ${message}`, "Correct the annotation.");
+  if (error instanceof SelectionError)
+    return new CniError(CODE.notAllowed, `${who}: ${message}`, "Correct the annotation.");
   if (error instanceof BlockError) return new CniError(BLOCK_CODES[error.kind], `${who}: ${message}`);
   if (error instanceof ApiError)
     return new CniError(

@@ -4,7 +4,7 @@ import { type Claims, type ClaimingPod, holderOf } from "../ipam/claims/index.ts
 import { BlockError } from "../ipam/blocks/index.ts";
 import type { ClaimUse } from "../workloads/index.ts";
 import { isStatic } from "./asking-pod.ts";
-import type { Wish } from "../crd/index.ts";
+import type { NetworkSelection } from "../crd/index.ts";
 
 type Pod = NonNullable<PrepareRequest["pod"]>;
 
@@ -21,7 +21,7 @@ export interface ClaimKeeper {
  * @param keeperOf of each network @throws BlockError, CniError
  */
 export async function withClaims(
-  wishes: readonly (Wish & FurtherInterface)[],
+  wishes: readonly (NetworkSelection & FurtherInterface)[],
   { pod, containerId }: { pod: Pod; containerId: string },
   keeperOf: (network: string) => ClaimKeeper | undefined,
 ): Promise<FurtherInterface[]> {
@@ -83,7 +83,7 @@ export async function claimFor(
 }
 
 /** A pod on standby has begun to send: the claim is its own now. @param use as the attachment's record has it. @throws BlockError */
-export async function takeOver(claims: Claims, use: ClaimUse): Promise<void> {
+export async function replaceForeignRoutes(claims: Claims, use: ClaimUse): Promise<void> {
   const { namespace, name } = holderOf(use.holder);
   const claimed = await claims.forPod({ namespace, podName: use.pod, claimName: name });
   if (claimed?.claim !== use.holder)

@@ -5,7 +5,7 @@ import type { KubeClient } from "../kube/index.ts";
 import { askedPod } from "./asking-pod.ts";
 import { type OwnFacts, serviceCidrsOf } from "../nodes/index.ts";
 import { type ClaimKeeper, withClaims } from "./pod-claims.ts";
-import { allow, type Asked, inWords, type PreparedPod, wishesOf } from "./network-selection.ts";
+import { allow, type Asked, inWords, type PreparedPod, selectionsOf } from "./network-selection.ts";
 import type { Defined } from "../network-definitions/index.ts";
 import { withPrimary } from "./primary.ts";
 
@@ -32,7 +32,8 @@ export async function preparePod(
   try {
     const { nodeName: node } = config;
     const place = { network, ifname: attachment.ifname };
-    const asked: Asked = isDefault && pod ? await wishesOf(client, defined, pod, { ...place, node }) : { further: [] };
+    const asked: Asked =
+      isDefault && pod ? await selectionsOf(client, defined, pod, { ...place, node }) : { further: [] };
     if (!isDefault && pod) await askedPod(client, pod, node);
     // The default network, a pod may be in again: all nodes and namespaces have it.
     const wanted = isDefault ? asked.further.map((one) => one.network).filter((name) => name !== network) : [network];

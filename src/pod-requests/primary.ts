@@ -5,7 +5,7 @@
 import { cidrsOverlap, EVERYTHING, FAMILIES, type Family, familyOf } from "../addr/index.ts";
 import { CniError, CODE, type FurtherInterface, type Prepared } from "../cni/index.ts";
 import type { AgentConfig } from "../config/index.ts";
-import { type PodNetworkInfo, WishError } from "../crd/index.ts";
+import { type PodNetworkInfo, SelectionError } from "../crd/index.ts";
 import type { OwnFacts } from "../nodes/index.ts";
 
 /** What is known of the cluster, which is reached through the default network. */
@@ -16,14 +16,16 @@ export interface Cluster {
 }
 
 /**
- * Turns a pod's default route, in the families that the network has.
+ * KeyedMutex a pod's default route, in the families that the network has.
  * @param further the pod's further interfaces, one of them in that network
- * @throws WishError, CniError when the network cannot be a pod's primary one
+ * @throws SelectionError, CniError when the network cannot be a pod's primary one
  */
 export function withPrimary(further: readonly FurtherInterface[], network: PodNetworkInfo, cluster: Cluster): Prepared {
   const { name, cidrs, mode } = network;
   if (mode === "Bridged")
-    throw new WishError(`network "${name}" is Bridged and has no gateway, so that no default route can lead into it`);
+    throw new SelectionError(
+      `network "${name}" is Bridged and has no gateway, so that no default route can lead into it`,
+    );
   if (cluster.config.serviceCidrs.length === 0)
     throw new CniError(
       CODE.notAllowed,
@@ -65,7 +67,7 @@ const hostPrefix = (ip: string): string => `${ip}/${familyOf(ip) === 4 ? 32 : 12
 function refuseOverlap({ name, cidrs }: PodNetworkInfo, kept: readonly string[], defaultNetwork: string): void {
   const common = cidrs.find((cidr) => kept.some((one) => cidrsOverlap(cidr, one)));
   if (common === undefined) return;
-  throw new WishError(
+  throw new SelectionError(
     `network "${name}" has ${common}, where the cluster's pods, services or this node are in network "${defaultNetwork}": it cannot be a pod's primary one`,
   );
 }

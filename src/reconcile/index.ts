@@ -2,6 +2,6 @@
 export { type RetryPause, Task } from "./task.ts";
 export { Backoff, type BackoffOptions } from "./backoff.ts";
 export { within } from "./deadline.ts";
-export { Turns } from "./keyed-mutex.ts";
-export { type Changed, Ledger } from "./ledger.ts";
-export { Pacer, type PassEnd } from "./pacer.ts";
+export { KeyedMutex } from "./keyed-mutex.ts";
+export { type Changed, DeltaTracker } from "./delta-tracker.ts";
+export { Scheduler, type PassEnd } from "./scheduler.ts";

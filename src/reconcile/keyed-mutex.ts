@@ -1,18 +1,18 @@
 /** One thing at a time with each of many, whatever goes on with the others. */
-export class Turns {
-  readonly #last = new Map<string, Promise<void>>();
+export class KeyedMutex {
+  readonly #last = new Map<string, Promise<unknown>>();
 
-  /** Does something once what came before it with the same name is over, however that ended. */
-  async take(name: string, work: () => Promise<void>): Promise<void> {
-    const before = this.#last.get(name) ?? Promise.resolve();
+  /** Does something once what came before it with the same key is over, however that ended. @throws what `work` throws */
+  async run<T>(key: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#last.get(key) ?? Promise.resolve();
     const mine = before.then(work);
     // Whoever asked for it hears of its failure; the next one only waits.
     const settled = mine.catch(() => undefined);
-    this.#last.set(name, settled);
+    this.#last.set(key, settled);
     try {
-      await mine;
+      return await mine;
     } finally {
-      if (this.#last.get(name) === settled) this.#last.delete(name);
+      if (this.#last.get(key) === settled) this.#last.delete(key);
     }
   }
 

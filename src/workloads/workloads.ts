@@ -18,7 +18,7 @@ import { errorText } from "../log/index.ts";
 import type { PodNetworkInfo } from "../crd/index.ts";
 import { hostIfname } from "../dataplane/pod-link/index.ts";
 import { Task } from "../reconcile/index.ts";
-import { EndpointBook, type EndpointBookOptions } from "./endpoint-book.ts";
+import { EndpointPublisher, type EndpointBookOptions } from "./endpoint-publisher.ts";
 import { type EndpointStandingOptions, EndpointStandings } from "./endpoint-standing.ts";
 import type { ClaimUse, KnownEndpoint, PodPort } from "./pod-ports.ts";
 
@@ -68,7 +68,7 @@ export interface WorkloadsOptions
 /** Keeps account of them from {@link start} to {@link stop}. */
 export class Workloads {
   readonly #options: WorkloadsOptions;
-  readonly #book: EndpointBook;
+  readonly #book: EndpointPublisher;
   readonly #standings: EndpointStandings;
   /** Who has what since the last decision. */
   #owners: Owners["byMac"] = new Map();
@@ -104,7 +104,7 @@ export class Workloads {
         if (this.once(`refused ${name}`, message, {})) event("Warning", "SkylaneEndpointRefused", message);
       },
     });
-    this.#book = new EndpointBook({ client, info, node, log, onChange: () => this.#soon() });
+    this.#book = new EndpointPublisher({ client, info, node, log, onChange: () => this.#soon() });
     this.#sighting = new Task(
       () => this.#takeSighted(),
       SIGHTING_RETRY,

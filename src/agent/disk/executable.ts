@@ -9,7 +9,7 @@ import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { isLauncher, supportDir } from "../../cni/index.ts";
 import { writeFileAtomic } from "../../sys/index.ts";
-import type { Verdict } from "../../observe/index.ts";
+import type { CheckResult } from "../../observe/index.ts";
 
 /** How long putting it back may take, in milliseconds. */
 const PATIENCE_MS = 60_000;
@@ -58,7 +58,7 @@ export class Executable {
   }
 
   /** As of the last look. */
-  get verdict(): Verdict {
+  get verdict(): CheckResult {
     return this.#missing === undefined
       ? { ok: true, message: this.#ours || this.#seen ? `installed in ${this.#binDir}` : "installed by somebody else" }
       : { ok: false, message: this.#missing };

@@ -5,7 +5,7 @@
 import { join } from "node:path";
 import type { Logger } from "../../log/index.ts";
 import { conflistsBefore } from "../../cni-server/index.ts";
-import type { Verdict } from "../../observe/index.ts";
+import type { CheckResult } from "../../observe/index.ts";
 
 export interface FirstConflistOptions {
   confDir: string;
@@ -24,7 +24,7 @@ export class FirstConflist {
   }
 
   /** As of the last look. */
-  get verdict(): Verdict {
+  get verdict(): CheckResult {
     const { confDir, confName } = this.#options;
     return this.#before === ""
       ? { ok: true, message: `no CNI configuration in ${confDir} sorts before ${confName}` }

@@ -18,7 +18,7 @@ import { requireWide } from "../published-state.ts";
 import type { VerbInput } from "../spec/request.ts";
 import { canonicalDst, type CniResult, type ResultRoute } from "../spec/result.ts";
 import { besideAnother, routedApart } from "./beside.ts";
-import { takeBack } from "./roll-back.ts";
+import { rollBack } from "./roll-back.ts";
 import { toCniError } from "./translate.ts";
 
 /** Longest alias that every kernel takes, its end counted or not (IFALIASZ is 256); Kubernetes names may be longer together. */
@@ -170,7 +170,7 @@ async function begin(input: VerbInput, record: AttachmentRecord, delegate: Deleg
     if (!earlier) return;
     const ours = record.request !== undefined && earlier.request === record.request;
     if (earlier.bootId === record.bootId && !ours) break;
-    await takeBack({ host, config, attachment: record.owner, ...(delegate && { delegate: () => delegate }) });
+    await rollBack({ host, config, attachment: record.owner, ...(delegate && { delegate: () => delegate }) });
   }
   throw new CniError(
     CODE.alreadyAttached,
@@ -254,7 +254,7 @@ export async function attachOne(input: VerbInput, what: AttachInput): Promise<At
     // By the time that nobody took the answer, a DEL and another ADD may have come: theirs is not ours to take back.
     const now = host.attachments(config).find(attachment);
     if (now && now.request !== request) return;
-    await takeBack({
+    await rollBack({
       host,
       config,
       attachment,

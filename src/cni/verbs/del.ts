@@ -10,7 +10,7 @@ import { CniError } from "../spec/errors.ts";
 import type { Host } from "../host.ts";
 import type { VerbInput, VerbOutput } from "../spec/request.ts";
 import { usableSandbox } from "../sandbox.ts";
-import { takeBack } from "./roll-back.ts";
+import { rollBack } from "./roll-back.ts";
 
 /** The delegated plugin; undefined when it is not installed and never gave this attachment anything. */
 function delegateOf(host: Host, config: NetConfig, env: Environment, attachment: Attachment): Delegate | undefined {
@@ -30,6 +30,6 @@ export async function del({ env, config, host }: VerbInput): Promise<VerbOutput>
   const netns = isOwn ? named : undefined;
   // Looked up only once the link is gone: a plugin that is not installed must not keep it.
   const delegate = () => delegateOf(host, config, env, attachment);
-  await takeBack({ host, config, attachment, ...(netns && { netns }), ...(config.ipam && { delegate }) });
+  await rollBack({ host, config, attachment, ...(netns && { netns }), ...(config.ipam && { delegate }) });
   return { stdout: "" };
 }

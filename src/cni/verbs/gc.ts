@@ -12,7 +12,7 @@ import { CniError } from "../spec/errors.ts";
 import { type Host, realHost } from "../host.ts";
 import { get, isObject, type JsonObject, refuse } from "../spec/json.ts";
 import type { VerbInput, VerbOutput } from "../spec/request.ts";
-import { takeBack } from "./roll-back.ts";
+import { rollBack } from "./roll-back.ts";
 import { toCniError } from "./translate.ts";
 
 /** The keys under which runtimes send the list: the spec's, and the one that its first draft had by mistake. */
@@ -79,7 +79,7 @@ async function collect(
       CNI_ARGS: "",
     };
     try {
-      await takeBack({ host, config, attachment: record.owner, ...(delegate && { delegate }), env });
+      await rollBack({ host, config, attachment: record.owner, ...(delegate && { delegate }), env });
       found.attachments.push({ containerId, ifname });
     } catch (error) {
       found.failures.push(toCniError(error));

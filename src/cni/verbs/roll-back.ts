@@ -28,7 +28,7 @@ export interface TakeBack {
 }
 
 /** @throws CniError naming everything that could not be removed; the record then stays for the next try. */
-export async function takeBack({ host, config, attachment, netns, keepLink, delegate, env }: TakeBack): Promise<void> {
+export async function rollBack({ host, config, attachment, netns, keepLink, delegate, env }: TakeBack): Promise<void> {
   const failures: CniError[] = [];
   const attempt = async (step: () => void | Promise<void>): Promise<void> => {
     try {
@@ -64,5 +64,5 @@ async function takeBackFurther(
   const attachment = { containerId, ifname };
   const there = { dataDir: config.dataDir, network };
   if (host.attachments(there).find(attachment))
-    await takeBack({ host, config: there, attachment, ...(netns && { netns }) });
+    await rollBack({ host, config: there, attachment, ...(netns && { netns }) });
 }

@@ -5,7 +5,7 @@
  */
 import { isNetworkName } from "../names.ts";
 import { parsePodMac } from "./pod-mac.ts";
-import { readItems, type Syntax, WishError } from "./selection-syntax.ts";
+import { readItems, type Syntax, SelectionError } from "./selection-syntax.ts";
 import { addressesOf, interfaceOf, wrong } from "./selection-values.ts";
 
 export const NETWORKS_ANNOTATION = "skylane.dev/networks";
@@ -15,7 +15,7 @@ export const STANDARD_ANNOTATION = "k8s.v1.cni.cncf.io/networks";
 export const PRIMARY_ANNOTATION = "skylane.dev/primary-network";
 
 /** One interface that is asked for. */
-export interface Wish {
+export interface NetworkSelection {
   network: string;
   ifname: string;
   /** Canonical, at most one a family. */
@@ -28,27 +28,27 @@ export interface Wish {
 }
 
 /** One that need not have the interface's name yet. */
-type Raw = Omit<Wish, "ifname"> & { ifname?: string };
+type Raw = Omit<NetworkSelection, "ifname"> & { ifname?: string };
 
 const MAX_WISHES = 32;
 const OWN_KEYS = ["name", "interface", "ips", "mac", "claim", "standby"];
 /** Names that no further interface can have. */
 const TAKEN = ["eth0", "lo"];
 
-/** Interfaces that our own annotation asks for. @throws WishError naming the annotation and what is wrong */
-export const parseNetworksAnnotation = (text: string): Wish[] => named(readOwn(text), []);
+/** Interfaces that our own annotation asks for. @throws SelectionError naming the annotation and what is wrong */
+export const parseNetworksAnnotation = (text: string): NetworkSelection[] => named(readOwn(text), []);
 
 /**
  * All interfaces that a pod's annotations ask for.
  * @param known whether a name is one of our networks: the standard annotation may name others', which are not ours to attach
  * @param primary a network that the pod is to be in whether they ask for it or not
- * @throws WishError
+ * @throws SelectionError
  */
 export function readWishes(
   annotations: Readonly<Record<string, string>>,
   known: (network: string) => boolean,
   primary?: string,
-): Wish[] {
+): NetworkSelection[] {
   const own = annotations[NETWORKS_ANNOTATION];
   const standard = annotations[STANDARD_ANNOTATION];
   const { ours, theirs } = standard === undefined ? { ours: [], theirs: [] } : readStandard(standard, known);
@@ -59,7 +59,7 @@ export function readWishes(
 
 /**
  * The network of a pod's default route as its annotations or else its namespace's have it; undefined where neither says
- * anything. @throws WishError
+ * anything. @throws SelectionError
  */
 export function primaryNetwork(
   pod: Readonly<Record<string, string>>,
@@ -82,7 +82,7 @@ function readOwn(text: string): Raw[] {
       const wish = wishOf(key, item, claim);
       if (standby === undefined) return wish;
       if (typeof standby !== "boolean") return wrong(key, standby, "true or false");
-      if (claim === undefined) throw new WishError(`annotation ${key}: standby is for interfaces with a claim`);
+      if (claim === undefined) throw new SelectionError(`annotation ${key}: standby is for interfaces with a claim`);
       return { ...wish, standby };
     }),
   );
@@ -104,7 +104,7 @@ function readStandard(text: string, known: (network: string) => boolean): { ours
 }
 
 function limited(wishes: Raw[]): Raw[] {
-  if (wishes.length > MAX_WISHES) throw new WishError(`a pod may have at most ${MAX_WISHES} further interfaces`);
+  if (wishes.length > MAX_WISHES) throw new SelectionError(`a pod may have at most ${MAX_WISHES} further interfaces`);
   return wishes;
 }
 
@@ -133,11 +133,11 @@ function macOf(key: string, mac: unknown): string {
 }
 
 /** Gives names to those that have none: net1, net2, … as the standard has it, beside those that are taken. */
-function named(raw: readonly Raw[], theirs: readonly string[]): Wish[] {
+function named(raw: readonly Raw[], theirs: readonly string[]): NetworkSelection[] {
   const taken = new Set([...TAKEN, ...theirs]);
   for (const { ifname, network } of raw) {
     if (ifname === undefined) continue;
-    if (taken.has(ifname)) throw new WishError(`interface ${ifname} is asked for twice (network "${network}")`);
+    if (taken.has(ifname)) throw new SelectionError(`interface ${ifname} is asked for twice (network "${network}")`);
     taken.add(ifname);
   }
   let next = 1;

@@ -3,8 +3,8 @@ import { printable } from "../../addr/index.ts";
 import { isObject, type Json, shown } from "../object.ts";
 
 /** An annotation that cannot be meant. The message names it and what is wrong. */
-export class WishError extends Error {
-  override readonly name = "WishError";
+export class SelectionError extends Error {
+  override readonly name = "SelectionError";
 }
 
 /** An annotation and what may stand in it. */
@@ -18,10 +18,10 @@ export interface Syntax {
 /** Longest text, in characters. */
 const MAX_LENGTH = 16_384;
 
-/** Its items; the short form is read as the JSON that says the same. @throws WishError */
+/** Its items; the short form is read as the JSON that says the same. @throws SelectionError */
 export function readItems(syntax: Syntax, text: string): Json[] {
   const { key } = syntax;
-  if (text.length > MAX_LENGTH) throw new WishError(`annotation ${key} is longer than ${MAX_LENGTH} characters`);
+  if (text.length > MAX_LENGTH) throw new SelectionError(`annotation ${key} is longer than ${MAX_LENGTH} characters`);
   if (text.trim() === "") return [];
   return text.trimStart().startsWith("[") ? readList(key, text) : text.split(",").map((one) => readShort(syntax, one));
 }
@@ -31,7 +31,7 @@ function readShort({ key, namespaces }: Syntax, text: string): Json {
   const [, namespace, name, ifname] = match ?? [];
   if (!match || (namespace !== undefined && !namespaces)) {
     const wanted = namespaces ? "[NAMESPACE/]NETWORK[@INTERFACE]" : "NETWORK or NETWORK@INTERFACE";
-    throw new WishError(`annotation ${key}: ${shown(text)} is not ${wanted}`);
+    throw new SelectionError(`annotation ${key}: ${shown(text)} is not ${wanted}`);
   }
   return {
     name,
@@ -45,10 +45,10 @@ function readList(key: string, text: string): Json[] {
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw new WishError(`annotation ${key} is no JSON: ${printable((error as Error).message)}`, { cause: error });
+    throw new SelectionError(`annotation ${key} is no JSON: ${printable((error as Error).message)}`, { cause: error });
   }
   return (value as unknown[]).map((one) => {
-    if (!isObject(one)) throw new WishError(`annotation ${key}: ${shown(one)} is not an object with a name`);
+    if (!isObject(one)) throw new SelectionError(`annotation ${key}: ${shown(one)} is not an object with a name`);
     return one;
   });
 }

@@ -1,22 +1,22 @@
 /** Values in annotations that ask for interfaces. */
 import { familyOf, interfaceNameFault, ipScope, parseInterfaceAddress, parseIp } from "../../addr/index.ts";
 import { shown } from "../object.ts";
-import { WishError } from "./selection-syntax.ts";
+import { SelectionError } from "./selection-syntax.ts";
 
-/** @throws WishError */
+/** @throws SelectionError */
 export function wrong(key: string, value: unknown, wanted: string): never {
-  throw new WishError(`annotation ${key}: ${shown(value)} is not ${wanted}`);
+  throw new SelectionError(`annotation ${key}: ${shown(value)} is not ${wanted}`);
 }
 
-/** An interface's name. @throws WishError */
+/** An interface's name. @throws SelectionError */
 export function interfaceOf(key: string, value: unknown): string {
   if (typeof value !== "string") return wrong(key, value, "an interface's name");
   const fault = interfaceNameFault(value);
-  if (fault !== undefined) throw new WishError(`annotation ${key}: interface ${shown(value)} ${fault}`);
+  if (fault !== undefined) throw new SelectionError(`annotation ${key}: interface ${shown(value)} ${fault}`);
   return value;
 }
 
-/** Addresses, with or without the prefix length that the standard allows: the network's own counts. @throws WishError */
+/** Addresses, with or without the prefix length that the standard allows: the network's own counts. @throws SelectionError */
 export function addressesOf(key: string, value: unknown): string[] {
   if (!Array.isArray(value)) return wrong(key, value, "a list of addresses");
   const ips = (value as unknown[]).map((one) => addressOf(key, one));

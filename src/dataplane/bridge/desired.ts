@@ -8,7 +8,7 @@
  */
 import type { EndpointAddresses } from "../../endpoints/index.ts";
 import { differing } from "../vxlan/index.ts";
-import { Ledger } from "../../reconcile/index.ts";
+import { DeltaTracker } from "../../reconcile/index.ts";
 import { type Peer } from "../../peers/index.ts";
 import {
   type BridgedNetwork,
@@ -25,7 +25,7 @@ export class BridgeDesired {
   /** By key. */
   readonly entries = new Map<string, BridgeEntry>();
   /** What changed since the kernel was last made right. */
-  readonly ledger = new Ledger<BridgeEntry>((key) => this.entries.get(key), sameBridgeEntry);
+  readonly ledger = new DeltaTracker<BridgeEntry>((key) => this.entries.get(key), sameBridgeEntry);
   readonly ports = new Map<string, LocalPort>();
   #local: BridgedNetwork;
   readonly #peers = new Map<string, Peer>();

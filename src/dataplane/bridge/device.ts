@@ -19,7 +19,7 @@ import {
   type PortSettings,
   type Rtnl,
 } from "../../netlink/index.ts";
-import { type Birthplace, deviceAlias, deviceOf, ensureDevice } from "../vxlan/index.ts";
+import { type LinkNetns, deviceAlias, deviceOf, ensureDevice } from "../vxlan/index.ts";
 import { DeviceConflict } from "../../peers/index.ts";
 import { POD_PORT } from "../pod-link/index.ts";
 import type { Devices } from "./actual.ts";
@@ -100,7 +100,7 @@ export function ensureBridge(
   rtnl: Rtnl,
   local: BridgedNetwork,
   ports: Iterable<string>,
-  where: { netns?: number | string | undefined; birthplace?: Birthplace | undefined },
+  where: { netns?: number | string | undefined; birthplace?: LinkNetns | undefined },
 ): EnsuredBridge {
   const device = { ...deviceOf(local), bridged: true };
   const {

@@ -5,7 +5,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Logger } from "../../log/index.ts";
 import { type BridgeFdbEntry, describeOperation, type Rtnl } from "../../netlink/index.ts";
-import { applyPlan, type Birthplace } from "../vxlan/index.ts";
+import { applyPlan, type LinkNetns } from "../vxlan/index.ts";
 import { type Backoff, type Changed } from "../../reconcile/index.ts";
 import { type Devices, readBridge } from "./actual.ts";
 import type { BridgeDesired } from "./desired.ts";
@@ -35,7 +35,7 @@ export interface BridgePassReport {
 export interface BridgePassInput {
   rtnl: Rtnl;
   netns: number | string | undefined;
-  birthplace: Birthplace | undefined;
+  birthplace: LinkNetns | undefined;
   desired: BridgeDesired;
   known: KnownBridge | undefined;
   trusted: boolean;

@@ -5,7 +5,7 @@
 import type { Deaf, EndpointAddresses } from "../../endpoints/index.ts";
 import type { NetlinkEvent } from "../../netlink/index.ts";
 import { type Peer } from "../../peers/index.ts";
-import { replacement, Upkeep, type UpkeepOptions } from "../vxlan/index.ts";
+import { replacement, ControlLoop, type ControlLoopOptions } from "../vxlan/index.ts";
 import { BridgeDesired } from "./desired.ts";
 import { doubtOf } from "./drift.ts";
 import { type BridgePassOutcome, type BridgePassReport, type KnownBridge, runBridgePass } from "./pass.ts";
@@ -13,7 +13,7 @@ import { Sightings } from "./sightings.ts";
 import { type BridgeStatus, bridgeStatus, noRepairs } from "./status.ts";
 import type { BridgedNetwork, BridgeEntryKind, LocalPort, MacSeen, RemoteEndpoint } from "./types.ts";
 
-export interface BridgeReconcilerOptions extends UpkeepOptions {
+export interface BridgeReconcilerOptions extends ControlLoopOptions {
   local: BridgedNetwork;
   /** A MAC was seen at a port that may not send from it; it may be told again and again. */
   onMacSeen?: (seen: MacSeen) => void;
@@ -27,7 +27,7 @@ export interface BridgeReconcilerOptions extends UpkeepOptions {
 export class BridgeReconciler {
   readonly #options: BridgeReconcilerOptions;
   readonly #desired: BridgeDesired;
-  readonly #upkeep: Upkeep<BridgePassOutcome>;
+  readonly #upkeep: ControlLoop<BridgePassOutcome>;
   readonly #sightings: Sightings;
   readonly #repairs = noRepairs();
   #known: KnownBridge | undefined;
@@ -37,7 +37,7 @@ export class BridgeReconciler {
   constructor(options: BridgeReconcilerOptions) {
     this.#options = options;
     this.#desired = new BridgeDesired(options.local);
-    this.#upkeep = new Upkeep(options, {
+    this.#upkeep = new ControlLoop(options, {
       name: "bridge",
       kinds: ["link", "neighbour"],
       onEvents: (events) => this.#onEvents(events),

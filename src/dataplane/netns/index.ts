@@ -2,4 +2,4 @@
 export { settle } from "./settings.ts";
 export { ensureSpace, listSpaces, NETNS_DIR, newSpace, openSpace, Space, spaceName, spacePath } from "./space.ts";
 
-export type { NameKeeper } from "./name-keeper.ts";
+export type { NetnsMounter } from "./netns-mounter.ts";

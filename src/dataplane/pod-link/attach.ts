@@ -115,7 +115,7 @@ function attach(spec: PodLinkSpec, hostFd: number, podFd: number, arrival: Arriv
   try {
     setUp(work, made, arrival);
   } catch (error) {
-    throw takeBack(work, error);
+    throw rollBack(work, error);
   }
   const gateways = spec.bridge ? [] : spec.addresses.map((ip) => GATEWAY[familyOf(ip)]);
   return {
@@ -163,7 +163,7 @@ function makePair(work: Work): Link | undefined {
     return pod.create(operation);
   } catch (error) {
     // Without an answer the pair may have been made: nobody else could have made one by both names.
-    if (error instanceof NetlinkTimeout) throw takeBack(work, error);
+    if (error instanceof NetlinkTimeout) throw rollBack(work, error);
     if (!(error instanceof NetlinkError) || error.code !== "EEXIST") throw error;
     makeRoom(work);
     return pod.create(operation);
@@ -319,7 +319,7 @@ function conflictOf(rtnl: Rtnl, { operation, error }: OperationFailure): string 
 }
 
 /** Removes the pair after a failure and returns the error to throw, which says so when even that failed. */
-function takeBack({ pod, host, spec, hostName }: Work, failure: unknown): unknown {
+function rollBack({ pod, host, spec, hostName }: Work, failure: unknown): unknown {
   try {
     const inPod = pod.link(spec.ifname);
     const onHost = host.link(hostName);

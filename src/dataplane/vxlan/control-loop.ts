@@ -5,14 +5,14 @@
  */
 import type { Logger } from "../../log/index.ts";
 import { Monitor, type MonitorKind, type MonitorListener, type NetlinkEvent, Rtnl } from "../../netlink/index.ts";
-import { Backoff, type BackoffOptions, Pacer, type PassEnd } from "../../reconcile/index.ts";
-import type { Birthplace } from "./device/link-netns.ts";
+import { Backoff, type BackoffOptions, Scheduler, type PassEnd } from "../../reconcile/index.ts";
+import type { LinkNetns } from "./device/link-netns.ts";
 
 /** The key under which failures of devices and of reading the kernel are retried; no entry has it. */
 export const WHOLE = "device";
 
 /** What the owner of a reconciler says of it. */
-export interface UpkeepOptions {
+export interface ControlLoopOptions {
   /** Namespace to work in, as path or descriptor; the process's own when absent. */
   netns?: number | string;
   /**
@@ -39,7 +39,7 @@ export interface PassPlace {
   rtnl: Rtnl;
   netns: number | string | undefined;
   /** Where the device is made, when not there. */
-  birthplace: Birthplace | undefined;
+  birthplace: LinkNetns | undefined;
   /** Whether what the last pass left still holds; a pass that cannot rely on it dumps. */
   trusted: boolean;
 }
@@ -53,27 +53,27 @@ export interface Upkept<Outcome extends { trusted: boolean }> {
   onEvents(events: readonly NetlinkEvent[]): void;
   /** Makes the kernel right. @throws whatever keeps it from being read, or devices from being made */
   pass(at: PassPlace): Promise<Outcome>;
-  /** A pass has ended so; there is no {@link Upkeep.error} any more. */
+  /** A pass has ended so; there is no {@link ControlLoop.error} any more. */
   onOutcome(outcome: Outcome): void;
 }
 
-/** Keeps something right from {@link Upkeep.start} until {@link Upkeep.stop}. */
-export class Upkeep<Outcome extends { trusted: boolean }> {
+/** Keeps something right from {@link ControlLoop.start} until {@link ControlLoop.stop}. */
+export class ControlLoop<Outcome extends { trusted: boolean }> {
   readonly backoff: Backoff;
-  readonly #options: UpkeepOptions;
+  readonly #options: ControlLoopOptions;
   readonly #kept: Upkept<Outcome>;
-  readonly #pacer: Pacer;
+  readonly #pacer: Scheduler;
   #error: string | undefined;
   #rtnl: Rtnl | undefined;
   /** A conversation with the namespace that the device is made from. */
   #underlay: Rtnl | undefined;
   #monitor: { close(): Promise<void> } | undefined;
 
-  constructor(options: UpkeepOptions, kept: Upkept<Outcome>) {
+  constructor(options: ControlLoopOptions, kept: Upkept<Outcome>) {
     this.#options = options;
     this.#kept = kept;
     this.backoff = new Backoff(options.backoff);
-    this.#pacer = new Pacer({ pass: (trusted) => this.#pass(trusted), retryIn: () => this.backoff.nextIn() });
+    this.#pacer = new Scheduler({ pass: (trusted) => this.#pass(trusted), retryIn: () => this.backoff.nextIn() });
   }
 
   /**
@@ -169,7 +169,7 @@ export class Upkeep<Outcome extends { trusted: boolean }> {
     this.#underlay = undefined;
   }
 
-  #birthplace(): Birthplace | undefined {
+  #birthplace(): LinkNetns | undefined {
     const { netns, underlayNetns } = this.#options;
     if (underlayNetns === undefined || netns === undefined) return undefined;
     this.#underlay ??= Rtnl.open({ netns: underlayNetns });

@@ -3,7 +3,7 @@ export { applyPlan } from "./plan/apply.ts";
 export { isMadeNeighbour } from "./plan/match.ts";
 export { type ActualState, readActual } from "./plan/actual.ts";
 export { desiredState, deviceAlias, deviceOf, differing } from "./desired/desired.ts";
-export type { Birthplace } from "./device/link-netns.ts";
+export type { LinkNetns } from "./device/link-netns.ts";
 export { ensureDevice, planDevice } from "./device/device.ts";
 export { type PassReport } from "./pass.ts";
 export { plan } from "./plan/plan.ts";
@@ -21,4 +21,4 @@ export {
   type PeerState,
   type PeerStatus,
 } from "./status.ts";
-export { Upkeep, type UpkeepOptions, WHOLE } from "./control-loop.ts";
+export { ControlLoop, type ControlLoopOptions, WHOLE } from "./control-loop.ts";

@@ -9,14 +9,14 @@ import { familyOf } from "../../addr/index.ts";
 import { readActual } from "./plan/actual.ts";
 import { applyPlan, operationKey } from "./plan/apply.ts";
 import type { Backoff } from "../../reconcile/index.ts";
-import type { Birthplace } from "./device/link-netns.ts";
+import type { LinkNetns } from "./device/link-netns.ts";
 import { ensureDevice } from "./device/device.ts";
 import { type Desired, ownersOf } from "./desired/desired.ts";
 import { isDesired } from "./desired/entries.ts";
 import { plan } from "./plan/plan.ts";
 import { planChanges } from "./plan/plan-changes.ts";
 import { type RepairKind, repairsIn } from "./plan/repairs.ts";
-import { takeOver } from "./plan/foreign-routes.ts";
+import { replaceForeignRoutes } from "./plan/foreign-routes.ts";
 import { type DesiredDevice, sameDevice } from "../../peers/index.ts";
 
 /** What the kernel holds as far as we know. */
@@ -45,7 +45,7 @@ export interface PassInput {
   rtnl: Rtnl;
   netns: number | string | undefined;
   /** Where the device is made, when not there. */
-  birthplace: Birthplace | undefined;
+  birthplace: LinkNetns | undefined;
   desired: Desired;
   /** What the last pass left. */
   known: Known | undefined;
@@ -101,7 +101,7 @@ async function makeRight(input: PassInput): Promise<PassOutcome> {
   const tried = planned.filter((operation) => backoff.due(operationKey(operation)));
   const plannedAt = performance.now();
   if (actual) await nextTurn();
-  const { failures, replaced } = takeOver(rtnl, await applyPlan(rtnl, tried));
+  const { failures, replaced } = replaceForeignRoutes(rtnl, await applyPlan(rtnl, tried));
   const end = performance.now();
   for (const route of replaced) logger.warn("replaced a route that was not Skylane's", { route });
   // On a device that was made otherwise because that was wanted, everything else is made anew for the same reason.

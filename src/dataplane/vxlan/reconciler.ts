@@ -17,9 +17,9 @@ import type { RepairCounts, RepairKind } from "./plan/repairs.ts";
 import { replacement } from "./desired/replacement.ts";
 import { type OverlayStatus, overlayStatus } from "./status.ts";
 import type { LocalNetwork, Peer } from "../../peers/index.ts";
-import { Upkeep, type UpkeepOptions, WHOLE } from "./control-loop.ts";
+import { ControlLoop, type ControlLoopOptions, WHOLE } from "./control-loop.ts";
 
-export interface ReconcilerOptions extends UpkeepOptions {
+export interface ReconcilerOptions extends ControlLoopOptions {
   local: LocalNetwork;
   /** Something was repaired: `count` entries of a kind. */
   onRepair?: (kind: RepairKind, count: number) => void;
@@ -33,12 +33,12 @@ export class OverlayReconciler {
   readonly #repairs: RepairCounts = { total: 0, byKind: { device: 0, fdb: 0, neighbour: 0, route: 0, address: 0 } };
   readonly #desired: Desired;
   #known: Known | undefined;
-  readonly #upkeep: Upkeep<PassOutcome>;
+  readonly #upkeep: ControlLoop<PassOutcome>;
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
     this.#desired = new Desired(options.local);
-    this.#upkeep = new Upkeep(options, {
+    this.#upkeep = new ControlLoop(options, {
       name: "overlay",
       kinds: ["link", "address", "route", "neighbour"],
       onEvents: (events) => this.#onEvents(events),

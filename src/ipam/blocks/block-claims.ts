@@ -16,8 +16,11 @@ import type { Block, Claimant, SeenBlock } from "./objects.ts";
 import type { BlockClaimsOptions } from "./options.ts";
 import { holderOf, judgeOrphan } from "./orphans.ts";
 import { OwnBlocks } from "./own-blocks.ts";
-import { Serial } from "./serial.ts";
 import { surplusOf } from "./surplus.ts";
+import { KeyedMutex } from "../../reconcile/index.ts";
+
+/** What reads, asks the API and then writes must not meet itself half way: there is one at a time. */
+const KEY = "";
 
 /** Blocks that are tried for one; more than that many were taken by others since our view of them. */
 const MAX_CANDIDATES = 64;
@@ -28,7 +31,7 @@ export class BlockClaims {
   /** Addresses in use here that were seen in claims' blocks: nobody need ask again where they belong. */
   #claimed: Set<string> = new Set();
   readonly #own = new OwnBlocks();
-  readonly #serial = new Serial();
+  readonly #mutex = new KeyedMutex();
   #retired = new Set<string>();
   readonly #told = new Set<string>();
   #outcome: string[] = [];
@@ -137,7 +140,7 @@ export class BlockClaims {
 
   /** One after the other; what is usable changes with their ends, not while a block that is gone is being claimed back. */
   #run<T>(work: () => Promise<T>): Promise<T> {
-    return this.#serial.run(async () => {
+    return this.#mutex.run(KEY, async () => {
       try {
         return await work();
       } finally {

@@ -17,4 +17,3 @@ export {
   readBlocks,
   type SeenBlock,
 } from "./objects.ts";
-export { Serial } from "./serial.ts";

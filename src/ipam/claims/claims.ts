@@ -4,13 +4,17 @@
  * A claim's status is written only over the version that was read, and its addresses after their entries in the blocks (see
  * addresses.ts). So whoever comes after a crash in between finds the entries, and goes on.
  */
-import { BlockError, type BlockObjects, calling, type SeenBlock, Serial, unavailable } from "../blocks/index.ts";
+import { BlockError, type BlockObjects, calling, type SeenBlock, unavailable } from "../blocks/index.ts";
 import { ApiError } from "../../kube/index.ts";
 import { claimReady, type IPClaimInfo } from "../../crd/index.ts";
 import { ClaimAddresses } from "./addresses.ts";
 import { type ClaimingPod, claimOfPod } from "./choice.ts";
 import { claimWithMac, macOf } from "./macs.ts";
 import { type ClaimObjects, holderOf, holderText, readClaim, UnusableClaim } from "./objects.ts";
+import { KeyedMutex } from "../../reconcile/index.ts";
+
+/** What reads, asks the API and then writes must not meet itself half way: there is one at a time. */
+const KEY = "";
 
 export type { ClaimingPod } from "./choice.ts";
 
@@ -70,7 +74,7 @@ export interface Claimed {
 export class Claims {
   readonly #o: ClaimsOptions;
   readonly #addresses: ClaimAddresses;
-  readonly #serial = new Serial();
+  readonly #mutex = new KeyedMutex();
   #blockSize: number;
 
   constructor(options: ClaimsOptions) {
@@ -179,7 +183,7 @@ export class Claims {
     try {
       const mac = this.#macOf(claim);
       // One after the other: those of one node need not get into each other's way.
-      return { ips: await this.#serial.run(() => this.#addresses.hold(claim)), mac };
+      return { ips: await this.#mutex.run(KEY, () => this.#addresses.hold(claim)), mac };
     } catch (error) {
       if (error instanceof BlockError && (error.kind === "refused" || error.kind === "exhausted"))
         await this.#say(claim, error);

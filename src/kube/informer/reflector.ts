@@ -9,7 +9,7 @@ import { Backoff, pause } from "../client/backoff.ts";
 import { type Identified, keyOf } from "./changes.ts";
 import type { KubeClient } from "../client/client.ts";
 import { endsInitialEvents, goesBack, listPages, NoWatchList, versionOf, WATCH_LIST_QUERY } from "../client/list.ts";
-import { type KubeLog, Mirror } from "./store.ts";
+import { type KubeLog, ObjectStore } from "./store.ts";
 import { Refusals } from "./refusals.ts";
 import { objectPath, type ReflectorOptions, type Source } from "./source.ts";
 import { type ReflectorTimings, TIMINGS } from "../client/timings.ts";
@@ -32,7 +32,7 @@ export class Reflector<T extends Identified> {
   private readonly source: Source<T>;
   private readonly log: KubeLog | undefined;
   private readonly timings: ReflectorTimings;
-  private readonly mirror: Mirror<T>;
+  private readonly mirror: ObjectStore<T>;
   private readonly backoff: Backoff;
   private readonly refusals: Refusals;
   private readonly stopping = new AbortController();
@@ -62,7 +62,7 @@ export class Reflector<T extends Identified> {
     };
     this.backoff = new Backoff(this.timings);
     this.refusals = new Refusals(source.what, options.log);
-    this.mirror = new Mirror({
+    this.mirror = new ObjectStore({
       ...source,
       get: (key, signal) => client.json({ path: objectPath(source.path, key), accept: source.accept.object, signal }),
       onDoubt: () => {

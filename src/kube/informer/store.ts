@@ -21,7 +21,7 @@ export interface KubeLog {
   debug(message: string, fields?: Readonly<Record<string, unknown>>): void;
 }
 
-export interface MirrorOptions<T> {
+export interface ObjectStoreOptions<T> {
   /** What the objects are, for messages: "nodes". */
   what: string;
   /** Cuts an object down. @throws TypeError when it makes no sense */
@@ -39,10 +39,10 @@ export interface MirrorOptions<T> {
 }
 
 /** See the header. */
-export class Mirror<T extends Identified> {
+export class ObjectStore<T extends Identified> {
   /** Something was not understood, so a change may be missing: only the next complete set makes it sure again. */
   doubtful = false;
-  private readonly options: MirrorOptions<T>;
+  private readonly options: ObjectStoreOptions<T>;
   private readonly set: ChangeSet<T>;
   private readonly confirmations: Confirmations;
   private readonly listeners = new Set<(changes: Changes<T>) => void>();
@@ -50,7 +50,7 @@ export class Mirror<T extends Identified> {
   /** What was said, so that each is said once. */
   private readonly said = new Set<string>();
 
-  constructor(options: MirrorOptions<T>) {
+  constructor(options: ObjectStoreOptions<T>) {
     this.options = options;
     this.set = new ChangeSet(options.same);
     this.confirmations = new Confirmations({

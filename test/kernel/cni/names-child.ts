@@ -7,7 +7,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { CniServer } from "../../../src/cni-server/cni-server.ts";
 import { realHost } from "../../../src/cni/index.ts";
-import type { NameKeeper } from "../../../src/dataplane/netns/index.ts";
+import type { NetnsMounter } from "../../../src/dataplane/netns/index.ts";
 import { closeFd, netnsIdentity, newNetns, openNetns } from "../../../src/sys/index.ts";
 
 /** One step: give a name to the namespace of that label, take it away, or find what is behind it here. */
@@ -27,7 +27,7 @@ function namespaceOf(label: string, open: () => number = newNetns): number {
   return fd;
 }
 
-async function run(step: Step, names: NameKeeper): Promise<void> {
+async function run(step: Step, names: NetnsMounter): Promise<void> {
   if ("hold" in step) await names.hold(step.hold, namespaceOf(step.label));
   else if ("release" in step) await names.release(step.release);
   else namespaceOf(step.label, () => openNetns(join("/run/netns", step.find)));

@@ -33,7 +33,7 @@ export interface NetworkSpaceOptions extends Pick<ReconcilerOptions, "onRepair" 
   underlayNetns?: number | string;
   /** The packet filter was put right that somebody else had changed. */
   onFilterRepair?: () => void;
-  /** What the kernel tells of links, addresses and routes there: for PodEnds, and after its removals are noted. */
+  /** What the kernel tells of links, addresses and routes there: for HostEnds, and after its removals are noted. */
   onEvents?: (events: readonly NetlinkEvent[]) => void;
   /** Some of it was lost. */
   onLost?: () => void;
@@ -96,7 +96,7 @@ export class NetworkSpace {
     this.overlay.setLocal(local);
   }
 
-  /** See {@link OverlayReconciler.setPeers}. The host's table needs them too: `tunnelRules` of src/nft. */
+  /** See {@link OverlayReconciler.setPeers}. The host's table needs them too: `tunnelRules` of src/dataplane/nft. */
   setPeers(peers: Iterable<Peer>): void {
     this.overlay.setPeers(peers);
   }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { EndpointBook } from "../../../src/workloads/endpoint-book.ts";
+import { EndpointPublisher } from "../../../src/workloads/endpoint-publisher.ts";
 import type { Endpoint } from "../../../src/endpoints/index.ts";
 import { connect, createObject, deleteObject, getObject, type KubeClient, NODES } from "../../../src/kube/index.ts";
 import { type ApiServer, startApiServer } from "../../../lab/api/index.ts";
@@ -22,7 +22,7 @@ describe("a node's own endpoints in the API server", function () {
   const one: Endpoint = { mac: "0a:00:00:00:00:01", ips: ["10.80.0.5"], moves: 3 };
   let server: ApiServer;
   let client: KubeClient;
-  let book: EndpointBook;
+  let book: EndpointPublisher;
   let uid: string | undefined;
 
   const newNode = async (): Promise<string> => {
@@ -55,7 +55,7 @@ describe("a node's own endpoints in the API server", function () {
       },
     };
     const info = { name: "lan", cidrs: ["10.80.0.0/16"] };
-    book = new EndpointBook({ client, info, node, log, onChange: () => undefined });
+    book = new EndpointPublisher({ client, info, node, log, onChange: () => undefined });
     book.start();
     await book.whenSynced();
     book.set(new Map([[one.mac, one]]));

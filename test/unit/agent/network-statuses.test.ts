@@ -87,7 +87,7 @@ describe("the status of pod networks", function () {
     own: { name: "n1", uid: "u1", podCidrs: [], internalIps: [] },
     nodes,
   });
-  const member = (name: string, ...networks: string[]): NodeFacts => ({
+  const instance = (name: string, ...networks: string[]): NodeFacts => ({
     name,
     uid: `u-${name}`,
     creationTimestamp: "2024-01-01T00:00:00Z",
@@ -162,7 +162,7 @@ describe("the status of pod networks", function () {
 
   it("counts nodes that take part, with few writes while hundreds join", async () => {
     await define("blue", { vni: 5000, cidrs: ["10.50.0.0/16"] });
-    const statuses = agent("n1", {}, [member("n1", "default", "blue"), member("n2", "default")]);
+    const statuses = agent("n1", {}, [instance("n1", "default", "blue"), instance("n2", "default")]);
     await eventually(async () => (await get("blue")).status?.nodes === 1, { timeoutMs: 8_000 });
     assert.equal((await get("blue")).status?.endpoints, undefined);
     let writes = 0;
@@ -171,7 +171,7 @@ describe("the status of pod networks", function () {
     const nodes: NodeFacts[] = [];
     const joining = (async () => {
       for (let n = 0; n < 300; n++) {
-        const node = member(`m${n}`, "default", "blue");
+        const node = instance(`m${n}`, "default", "blue");
         nodes.push(node);
         statuses.update(inputs(nodes), true, new Map([[node.name, node]]));
         if (n % 3 === 0) await new Promise((resolve) => setTimeout(resolve, 5));
@@ -234,7 +234,7 @@ describe("the status of pod networks", function () {
   });
 
   it("shows the default network, and puts back what others change of it", async () => {
-    agent("n1", {}, [member("n1", "default"), member("n2", "default")]);
+    agent("n1", {}, [instance("n1", "default"), instance("n2", "default")]);
     const shown = async (): Promise<Network> => {
       const network = await get("default");
       assert.equal(network.spec["vni"], 4096);

@@ -3,7 +3,13 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { Candidate, type CandidateOptions, connect, type KubeClient, replaceObject } from "../../../src/kube/index.ts";
+import {
+  LeaderElector,
+  type LeaderElectorOptions,
+  connect,
+  type KubeClient,
+  replaceObject,
+} from "../../../src/kube/index.ts";
 import { type ApiServer, startApiServer } from "../../../lab/api/index.ts";
 import { eventually, eventuallyHolds } from "../../support/eventually.ts";
 
@@ -19,7 +25,7 @@ describe("kube: candidates for a lease", function () {
   let server: ApiServer;
   let client: KubeClient;
   let count = 0;
-  const all: Candidate[] = [];
+  const all: LeaderElector[] = [];
   const log = { error: () => {}, warn: () => {}, info: () => {}, debug: () => {} };
 
   before(async () => {
@@ -40,9 +46,9 @@ describe("kube: candidates for a lease", function () {
 
   const name = (): string => `lease-${count}`;
   const lease = async (): Promise<Lease> => (await client.json({ path: `${LEASES}/${name()}` })) as Lease;
-  function stand(identity: string, more: Partial<CandidateOptions> = {}) {
+  function stand(identity: string, more: Partial<LeaderElectorOptions> = {}) {
     const heard: string[] = [];
-    const candidate = new Candidate({
+    const candidate = new LeaderElector({
       client,
       namespace: "kube-system",
       name: name(),
@@ -59,7 +65,7 @@ describe("kube: candidates for a lease", function () {
     all.push(candidate);
     return { candidate, heard };
   }
-  const leads = ({ candidate }: { candidate: Candidate }): Promise<boolean> =>
+  const leads = ({ candidate }: { candidate: LeaderElector }): Promise<boolean> =>
     eventually(() => candidate.leads, { timeoutMs: 8_000, message: "it does not lead" });
 
   it("has one holder, who keeps it", async () => {

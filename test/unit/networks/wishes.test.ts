@@ -4,7 +4,7 @@ import {
   parseNetworksAnnotation,
   primaryNetwork,
   readWishes,
-  WishError,
+  SelectionError,
 } from "../../../src/crd/index.ts";
 import { generator } from "./support.ts";
 
@@ -15,7 +15,7 @@ const refuses = (text: string, pattern: RegExp): void =>
   assert.throws(
     () => parseNetworksAnnotation(text),
     (error: Error) => {
-      assert.ok(error instanceof WishError, String(error));
+      assert.ok(error instanceof SelectionError, String(error));
       assert.match(error.message, /skylane\.dev\/networks|interface/);
       assert.match(error.message, pattern);
       return true;
@@ -113,7 +113,7 @@ describe("what a pod's annotations ask for", () => {
           assert.equal(new Set(names).size, names.length, text);
           readWishes({ [STANDARD]: text }, () => true);
         } catch (error) {
-          assert.ok(error instanceof WishError, `${JSON.stringify(text)}: ${String(error)}`);
+          assert.ok(error instanceof SelectionError, `${JSON.stringify(text)}: ${String(error)}`);
         }
       }
     }
@@ -126,7 +126,7 @@ describe("a pod's first network", () => {
     assert.equal(primaryNetwork({}, {}), undefined);
     assert.equal(primaryNetwork({}, { [key]: "green" }), "green");
     assert.equal(primaryNetwork({ [key]: " default" }, { [key]: "green" }), "default");
-    assert.throws(() => primaryNetwork({ [key]: "" }, { [key]: "green" }), WishError);
+    assert.throws(() => primaryNetwork({ [key]: "" }, { [key]: "green" }), SelectionError);
     assert.throws(() => primaryNetwork({ [key]: "a,b" }, {}), /primary-network.*"a,b"/);
   });
 });

@@ -8,7 +8,7 @@
  */
 import { addressBits, type Family, familyOf } from "../../../addr/index.ts";
 import { entryOf, mapsOf, sameEntry } from "./entries.ts";
-import { type Changed, Ledger } from "../../../reconcile/index.ts";
+import { type Changed, DeltaTracker } from "../../../reconcile/index.ts";
 import {
   type DesiredDevice,
   type DesiredEntry,
@@ -107,7 +107,7 @@ export class Desired {
   readonly state: DesiredState;
   #local: LocalNetwork;
   readonly #peers = new Map<string, Peer>();
-  readonly #ledger = new Ledger<DesiredEntry>((key) => entryOf(this.state, key), sameEntry);
+  readonly #ledger = new DeltaTracker<DesiredEntry>((key) => entryOf(this.state, key), sameEntry);
 
   constructor(local: LocalNetwork) {
     this.#local = local;

@@ -7,7 +7,7 @@
  * on our port that does not carry our alias: both are named, not touched.
  */
 import { type Link, type Operation, OVERLAY_LINK_GROUP, type Rtnl } from "../../../netlink/index.ts";
-import { type Birthplace, giveBirth, planBirthplace } from "./link-netns.ts";
+import { type LinkNetns, createInNetns, planBirthplace } from "./link-netns.ts";
 import { type DesiredDevice, DeviceConflict } from "../../../peers/index.ts";
 import { fixedDifferences, liveDifferences } from "../plan/match.ts";
 import { prepareDevice, type Preparation } from "./prepare.ts";
@@ -88,7 +88,7 @@ export function ensureDevice(
   rtnl: Pick<Rtnl, "links" | "link" | "execute">,
   desired: DesiredDevice,
   how: Preparation,
-  birthplace?: Birthplace,
+  birthplace?: LinkNetns,
 ): EnsuredDevice {
   const before = birthplace ? planBirthplace(desired, birthplace.rtnl.links()) : [];
   const { operations, remade } = planDevice(desired, rtnl.links());
@@ -96,7 +96,7 @@ export function ensureDevice(
   for (const operation of before) birthplace?.rtnl.execute(operation);
   for (const operation of operations) {
     const made = birthplace && operation.kind === "link" && operation.op === "add";
-    if (made) giveBirth(birthplace, desired, operation);
+    if (made) createInNetns(birthplace, desired, operation);
     else execute(rtnl, desired, operation);
   }
   let link = mustBeThere(rtnl, desired);

@@ -11,7 +11,7 @@ import { type DesiredDevice, DeviceConflict } from "../../../peers/index.ts";
 import { isOverlayDevice, sameVxlan, vxlanConflict, whoIsInTheWay } from "./recognize.ts";
 
 /** Where a device is made, and where it shall be. */
-export interface Birthplace {
+export interface LinkNetns {
   /** A conversation with the namespace whose underlay the device uses. */
   rtnl: Pick<Rtnl, "links" | "execute">;
   /** The device's own namespace, as path or descriptor. */
@@ -42,7 +42,7 @@ export function planBirthplace(desired: DesiredDevice, links: readonly Link[]): 
 }
 
 /** Makes a device from the birthplace. @throws DeviceConflict, NetlinkError, SysError when the device's namespace is gone */
-export function giveBirth({ rtnl, netns }: Birthplace, desired: DesiredDevice, { link }: Creation): void {
+export function createInNetns({ rtnl, netns }: LinkNetns, desired: DesiredDevice, { link }: Creation): void {
   const netnsFd = typeof netns === "number" ? netns : openNetns(netns);
   try {
     const there = link.kind === "vxlan" ? { ...link, netnsFd } : link;

@@ -21,7 +21,10 @@ export interface Takeover {
 }
 
 /** Takes over the places that failed operations found occupied. @throws NetlinkError when routes cannot be read */
-export function takeOver(rtnl: Pick<Rtnl, "routes" | "execute">, failed: readonly OperationFailure[]): Takeover {
+export function replaceForeignRoutes(
+  rtnl: Pick<Rtnl, "routes" | "execute">,
+  failed: readonly OperationFailure[],
+): Takeover {
   const outcome: Takeover = { failures: [], replaced: [] };
   const occupied = new Set<string>();
   for (const { operation, error } of failed) {

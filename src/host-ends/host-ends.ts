@@ -43,7 +43,7 @@ const LOOK_MS = 30_000;
 const GATEWAYS: ReadonlySet<string> = new Set(Object.values(GATEWAY));
 
 /** What it works on. */
-export interface PodEndsOptions {
+export interface HostEndsOptions {
   config: AgentConfig;
   log: Logger;
   metrics: Metrics;
@@ -89,8 +89,8 @@ const isLostSource = (event: NetlinkEvent): boolean =>
   event.kind === "address" && event.event === "del" && familyOf(event.address.ip) === 4 && isHostAddress(event.address);
 
 /** Looks after the host ends of one pod network's pods. */
-export class PodEnds {
-  readonly #options: PodEndsOptions;
+export class HostEnds {
+  readonly #options: HostEndsOptions;
   readonly #ipam: Ipam;
   readonly #task: Task;
   /** Host ends that were seen up, by index, as they were then: only those can have been changed. */
@@ -105,7 +105,7 @@ export class PodEnds {
   /** Another look, for attachments that were too young for the last one. */
   #later: NodeJS.Timeout | undefined;
 
-  constructor(options: PodEndsOptions) {
+  constructor(options: HostEndsOptions) {
     const { config, log } = options;
     this.#options = options;
     this.#ipam = new Ipam({ dir: ipamDir(config), warn: (message) => log.debug(message) });

@@ -7,7 +7,7 @@
 export type Changed<E> = ReadonlyMap<string, E | undefined>;
 
 /** Keeps account of entries that live elsewhere. */
-export class Ledger<E> {
+export class DeltaTracker<E> {
   readonly #entryOf: (key: string) => E | undefined;
   readonly #same: (a: E | undefined, b: E | undefined) => boolean;
   /** What changed since the last {@link begin}. */

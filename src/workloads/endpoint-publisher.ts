@@ -45,7 +45,7 @@ export interface EndpointBookOptions {
 }
 
 /** Keeps it from {@link start} to {@link stop}. */
-export class EndpointBook {
+export class EndpointPublisher {
   readonly #options: EndpointBookOptions;
   readonly #seen: ObjectReflector<NetworkEndpoints>;
   readonly #name: string;

@@ -5,7 +5,7 @@
 import { endianness } from "node:os";
 import type { Socket } from "node:net";
 import { sendDescriptor, sendNow, SysError } from "../sys/index.ts";
-import type { NameKeeper } from "../dataplane/netns/index.ts";
+import type { NetnsMounter } from "../dataplane/netns/index.ts";
 
 /** What is asked for, as numbers that no exit status is. */
 const HOLD = 0x484f_4c44;
@@ -25,7 +25,7 @@ function encode(what: number, name: string): Buffer {
 }
 
 /** The names that the launcher at the other end of a connection gives and takes, one at a time, before it has its answer. */
-export class LauncherNames implements NameKeeper {
+export class LauncherMounter implements NetnsMounter {
   readonly #socket: Socket;
   /** The question that was put last: there is one answer at a time. */
   #last: Promise<unknown> = Promise.resolve();

@@ -14,7 +14,7 @@ const RESYNC_MS = 300_000;
 /** How a pass ended: all is known, the kernel must be looked at again soon, or it could not be made. */
 export type PassEnd = "done" | "again" | "failed";
 
-export interface PacerOptions {
+export interface SchedulerOptions {
   /**
    * Makes a pass, and never rejects.
    * @param trusted whether what is known of the kernel still holds; a pass that cannot rely on it dumps
@@ -24,9 +24,9 @@ export interface PacerOptions {
   retryIn: () => number | undefined;
 }
 
-/** Calls for passes from {@link Pacer.start} until {@link Pacer.stop}. */
-export class Pacer {
-  readonly #options: PacerOptions;
+/** Calls for passes from {@link Scheduler.start} until {@link Scheduler.stop}. */
+export class Scheduler {
+  readonly #options: SchedulerOptions;
   #state: "new" | "running" | "stopped" = "new";
   #trusted = false;
   /** A pass is wanted soon; `#timer` has it, or `#running` will see to it. */
@@ -38,7 +38,7 @@ export class Pacer {
   #lastPassMs = 0;
   #waiting: (() => void)[] = [];
 
-  constructor(options: PacerOptions) {
+  constructor(options: SchedulerOptions) {
     this.#options = options;
   }
 

@@ -25,7 +25,7 @@ function loosenFilter(name: string): string | undefined {
 }
 
 /** Keeps one network's. */
-export class DirectWays {
+export class DirectRoutes {
   readonly #log: Logger;
   /** Why what comes unencapsulated may be dropped; "" when nothing is known against it. */
   #obstacle: string | undefined;
