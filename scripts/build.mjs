@@ -52,7 +52,8 @@ function commitOf() {
 /** A digest of everything that the build reads, so that one which would make the same again is left out. */
 function inputs() {
   const hash = createHash("sha256");
-  const files = ["cmd", "src", "lab"].flatMap((folder) =>
+  const folders = ["cmd", "src", "lab"].filter((folder) => existsSync(join(root, folder)));
+  const files = folders.flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile())
       .map((entry) => join(entry.parentPath, entry.name)),
@@ -79,7 +80,8 @@ const entries = Object.entries(EXECUTABLES)
 // skylane.cjs only starts skylane-plugin.cjs with its cache; skylanectl loads skylane-lab.cjs, which no image has (stage.mjs)
 const loaded = {
   "skylane-plugin": join(root, "cmd", "skylane-cni", "plugin.ts"),
-  "skylane-lab": join(root, "cmd", "skylane-lab", "main.ts"),
+  // where an image is built there is no lab
+  ...(existsSync(join(root, "lab")) && { "skylane-lab": join(root, "cmd", "skylane-lab", "main.ts") }),
 };
 const { metafile } = await build({
   entryPoints: { ...Object.fromEntries(entries.map(({ name, main }) => [name, main])), ...loaded },

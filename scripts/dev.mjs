@@ -1,4 +1,4 @@
-// npm run dev [-- lab options]: a lab that follows the sources. It brings a lab up, and after each change under src/ or
+// npm run dev [-- lab options]: a lab that follows the sources. It brings a lab up, and after each change under src/, lab/ or
 // cmd/ builds again and restarts the agent of every node (pods and data path stay). Ctrl-C takes the lab down.
 //
 //   npm run dev                          three nodes, a lab named "dev"
@@ -40,7 +40,7 @@ if (!lab("up", ...process.argv.slice(2))) process.exit(1);
 say(`the lab "${NAME}" is up; logs: dist/bin/skylanectl lab logs --name ${NAME} node1`);
 
 let timer;
-const watchers = ["src", "cmd"].map((folder) =>
+const watchers = ["src", "cmd", "lab"].map((folder) =>
   watch(join(root, folder), { recursive: true }, (_, file) => {
     clearTimeout(timer);
     timer = setTimeout(renew, SETTLE_MS, join(folder, file ?? ""));

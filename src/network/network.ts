@@ -116,9 +116,13 @@ export class PodNetwork {
     this.#inputs = inputs;
     this.#live = live;
     this.#peers.note(changes);
-    // Other Nodes have no bearing on what this one is.
-    if (others && this.#local && !this.#stopped) this.#peers.choose(this.#local, inputs.nodes);
-    else this.look();
+    if (!others || !this.#local || this.#stopped) {
+      this.look();
+      return;
+    }
+    // Other Nodes have no bearing on what this one is; what ours says may have been changed by somebody else.
+    this.#peers.choose(this.#local, inputs.nodes);
+    if (before !== inputs.own) this.#options.announce();
   }
 
   /** Our own Node does not exist (yet). */
