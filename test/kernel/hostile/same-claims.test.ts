@@ -78,13 +78,17 @@ describe("Nodes that claim what another node has", () => {
     const annotations = { [VTEP_ANNOTATION]: JSON.stringify({ default: entry }) };
     // The kubelet's last word lasts for as long as it said; here ten seconds, so that nobody has to wait for long.
     const lease = `/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/${name}`;
-    const renewTime = new Date().toISOString().replace("Z", "000Z");
-    await lab.api.call("PATCH", lease, { spec: { leaseDurationSeconds: 10, renewTime } }, merge);
+    const renew = async (): Promise<void> => {
+      const renewTime = new Date().toISOString().replace("Z", "000Z");
+      await lab.api.call("PATCH", lease, { spec: { leaseDurationSeconds: 10, renewTime } }, merge);
+    };
+    await renew();
     await lab.api.call("PATCH", `${NODES}/${name}`, { metadata: { annotations } }, merge);
-    // As long as nobody has noticed that it is dead, the others cannot tell; the one that loses by it says so.
+    // As long as its lease is renewed, the others cannot tell; the one that loses by it says so.
     const loser = lab.node("node3");
     await eventuallyHolds(
       async () => {
+        await renew();
         const { checks, ready } = (await lab.status(loser)).ready;
         const published = checks.find((check) => check.name === "published");
         assert.equal(ready, false);

@@ -4,6 +4,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { moveUnderLoad } from "../../../lab/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import { useLab } from "./support.ts";
+import { assertUnderASecond } from "../../support/pace.ts";
 
 const API = "/apis/skylane.dev/v1alpha1";
 
@@ -33,6 +34,8 @@ describe("a workload with a claim in a bridged network", function () {
     await the().addClaim("vm", { network: "lan", podName: "vm" });
     await the().addPod("node1", "witness", wants({}));
     await the().addPod("node2", "vm", wants({}));
+    // What its first pod in a network costs a node is not what a move costs.
+    await the().addPod("node3", "resident", wants({}));
   });
 
   it("has the claim's addresses, which say whose they are", async () => {
@@ -49,7 +52,7 @@ describe("a workload with a claim in a bridged network", function () {
     const [ip] = before.ips as [string];
     const witness = the().pod("witness");
     const { gap, transfer } = await moveUnderLoad(the(), { pod: "vm", to: "node3", from: witness, ip });
-    assert.ok(gap.longestMs < 1000, `the longest gap was ${gap.longestMs} ms`);
+    assertUnderASecond(gap.longestMs, "the longest gap");
     assert.ok(gap.answered > 50, `${gap.answered} of ${gap.sent} echo requests answered`);
     assert.ok(transfer.same, `${transfer.received.bytes} of ${transfer.sent.bytes} bytes received, or others`);
     const after = await the().claim("vm");

@@ -24,6 +24,7 @@ import {
   type TestNetwork,
   vxlanFrame,
 } from "./support.ts";
+import { assertUnderASecond } from "../../support/pace.ts";
 
 const BLUE: TestNetwork = { name: "blue", vni: 100 };
 const RED: TestNetwork = { name: "red", vni: 200 };
@@ -248,9 +249,11 @@ describe("pod networks in namespaces of their own", function () {
       const { ns, node, run } = partOf(BLUE, 0);
       change(ns, "sky.100", node.ns.name);
       const start = performance.now();
-      await eventually(() => run.ready && pings(at(blue, 0).ns, at(blue, 1).ips[0], "-W", "0.1"), { timeoutMs: 5_000 });
+      await eventually(() => run.ready && pings(at(blue, 0).ns, at(blue, 1).ips[0], "-W", "0.1"), {
+        timeoutMs: 30_000,
+      });
       const took = performance.now() - start;
-      assert.ok(took < 1_000, `${took} ms`);
+      assertUnderASecond(took, "the repair of the device");
       assert.ok(!node.ns.json("ip", "-j", "link").some(({ ifname }) => ifname === "sky.100"));
       assert.ok(pings(at(red, 0).ns, at(red, 1).ips[0]), "the other network is not concerned");
     });
