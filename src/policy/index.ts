@@ -7,13 +7,12 @@
  *   const { rules, revocations } = model.change({ pods: { set: [pod] } })
  *   elementSocket.changeRaw(rawChanges(rules))             where that is defined: elements alone, in a fraction of a millisecond
  *   run nft with renderChange(model.ruleset, rules)        otherwise; one transaction, "" where nothing changes
- *   judge connections of `revocations` by passes(model.ruleset, packet), and end those that do not pass
+ *   judge connections of `revocations` by model.passes(packet), and end those that do not pass
  *   verdictOf(world, packet)                               why, for people
  */
 export { readClusterNetworkPolicy } from "./api/cluster-network-policy.ts";
 export { readNetworkPolicy } from "./api/network-policy.ts";
 export { isInAudit, MODE_ANNOTATION, type ReadPolicy } from "./api/policy-object.ts";
-export { outcomeAt, passes } from "./compile/evaluate.ts";
 export { type Change, type Changes, PolicyModel, type Revocation } from "./compile/model.ts";
 export type { Outcome, Place, Ruleset, RulesetChange } from "./compile/ruleset.ts";
 export { rawChanges } from "./nft/elements.ts";

@@ -11,7 +11,7 @@ export type Json = Readonly<Record<string, unknown>>;
 /** More than any policy that people write, and little enough to be compiled in no time. */
 export const LIMITS = {
   /** Of a policy, in each direction. */
-  rules: 5_000,
+  rules: 10_000,
   /** Of all rules of a policy together, in each direction. */
   peers: 20_000,
   ports: 20_000,

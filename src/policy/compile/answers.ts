@@ -27,10 +27,9 @@ export class Answers {
   readonly addresses = new Addresses();
   readonly atoms = new Atoms();
   #dirtyIps = new Set<string>();
-  #dirtyIdentities = new Set<Identity>();
+  /** Answers that are other ones than those in `atoms`. */
+  #pending = new Map<Identity | NodeRecord, Map<Atom, boolean>>();
   #newAtoms: Atom[] = [];
-  /** Sets of atoms by the set that they come from and the atom that is more or less: tens of thousands of identities share some hundreds. */
-  #toggles = new Map<ReadonlySet<Atom>, Map<Atom, ReadonlySet<Atom>>>();
   #blocksChanged = false;
 
   setNamespace(name: string, namespace: Namespace | undefined): void {
@@ -95,9 +94,7 @@ export class Answers {
     for (const atom of this.#newAtoms) if (atom.refs > 0) this.#answerAll(atom, true);
     for (const atom of gone) this.#answerAll(atom, false);
     this.#newAtoms = [];
-    for (const identity of this.#dirtyIdentities) for (const { ips } of identity.pods) this.#dirty(ips);
-    this.#dirtyIdentities = new Set();
-    this.#toggles = new Map();
+    this.#settle();
   }
 
   /** Whether the blocks in use are other ones than when this was last asked. */
@@ -159,27 +156,44 @@ export class Answers {
   }
 
   #hold(atom: PodsAtom | PortNameAtom, identity: Identity, holds = holdsFor(atom, identity)): void {
-    if (holds === identity.atoms.has(atom)) return;
-    identity.atoms = this.#toggled(identity.atoms, atom, holds);
-    this.#dirtyIdentities.add(identity);
+    this.#answered(identity, atom, holds);
   }
 
   #holdNode(atom: NodesAtom, node: NodeRecord, holds = selects(atom.nodes, node.labels)): void {
-    if (holds === node.atoms.has(atom)) return;
-    node.atoms = this.#toggled(node.atoms, atom, holds);
-    this.#dirty(node.ips);
+    this.#answered(node, atom, holds);
   }
 
-  #toggled(atoms: ReadonlySet<Atom>, atom: Atom, holds: boolean): ReadonlySet<Atom> {
-    let by = this.#toggles.get(atoms);
-    if (!by) this.#toggles.set(atoms, (by = new Map()));
-    let after = by.get(atom);
-    if (!after) {
-      const left = holds ? [...atoms, atom] : [...atoms].filter((one) => one !== atom);
-      after = left.length === 0 ? NO_ATOMS : new Set(left);
-      by.set(atom, after);
+  #answered(who: Identity | NodeRecord, atom: Atom, holds: boolean): void {
+    let pending = this.#pending.get(who);
+    if (holds === who.atoms.has(atom)) {
+      pending?.delete(atom);
+      return;
     }
-    return after;
+    if (!pending) this.#pending.set(who, (pending = new Map()));
+    pending.set(atom, holds);
+  }
+
+  /** Puts answers down. Who gives the same ones shares a set: tens of thousands of identities have some hundreds. */
+  #settle(): void {
+    const sets = new Map<string, ReadonlySet<Atom>>();
+    for (const [who, pending] of this.#pending) {
+      if (pending.size === 0) continue;
+      const atoms = new Set(who.atoms);
+      for (const [atom, holds] of pending) {
+        if (holds) atoms.add(atom);
+        else atoms.delete(atom);
+      }
+      const key = [...atoms]
+        .map(({ id }) => id)
+        .sort((a, b) => a - b)
+        .join();
+      const same = sets.get(key) ?? (atoms.size === 0 ? NO_ATOMS : atoms);
+      sets.set(key, same);
+      who.atoms = same;
+      if ("pods" in who) for (const { ips } of who.pods) this.#dirty(ips);
+      else this.#dirty(who.ips);
+    }
+    this.#pending = new Map();
   }
 }
 

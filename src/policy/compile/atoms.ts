@@ -4,8 +4,8 @@
  */
 import type { Family } from "../../addr/index.ts";
 import { selects, type Selector } from "../semantics/selector.ts";
-import type { PodSelection } from "../semantics/types.ts";
-import { type Interval, intervalsOf, lastOf, without } from "./blocks.ts";
+import type { Block, PodSelection } from "../semantics/types.ts";
+import { type Interval, intervalsOf, lastOf, union, without } from "./blocks.ts";
 import { type Identity, Numbers } from "./identities.ts";
 
 interface AtomBase {
@@ -40,24 +40,24 @@ export interface BlockAtom extends AtomBase {
 
 export type Atom = PodsAtom | PortNameAtom | NodesAtom | BlockAtom;
 
-/** A block as a profile asks for it: whether an address is in the atom, or whether it is not. */
+/** Blocks as a rule asks for them: whether an address is in the intervals, or whether it is not. */
 export interface BlockQuestion {
-  /** Undefined: everybody, or nobody where `inside`. */
+  /** None: everybody, or nobody where `inside`. */
   intervals: readonly Interval[];
   inside: boolean;
 }
 
 /**
- * A block, or what is outside of it where that has fewer pods in it: "everything but the metadata service" would otherwise be something
- * that each pod of the cluster has to be told to be in.
+ * All blocks of a rule as one, or what is outside of them where that has fewer pods in it: "everything but the metadata service" would
+ * otherwise be something that each pod of the cluster has to be told to be in.
  * @param podsInside whether most pods of the family are inside
  */
 export function questionOf(
-  block: Parameters<typeof intervalsOf>[0],
+  blocks: readonly Block[],
   family: Family,
   podsInside: (intervals: readonly Interval[]) => boolean,
 ): BlockQuestion {
-  const inside = intervalsOf(block);
+  const inside = union(blocks.flatMap(intervalsOf));
   if (!podsInside(inside)) return { intervals: inside, inside: true };
   return { intervals: without({ first: 0n, last: lastOf(family) }, inside), inside: false };
 }

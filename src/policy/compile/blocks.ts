@@ -32,6 +32,18 @@ export function without({ first, last }: Interval, others: readonly Interval[]):
   return left;
 }
 
+/** What any of some intervals covers, in order and apart. */
+export function union(intervals: readonly Interval[]): Interval[] {
+  const merged: Interval[] = [];
+  for (const { first, last } of [...intervals].sort((a, b) => (a.first < b.first ? -1 : a.first > b.first ? 1 : 0))) {
+    const before = merged.at(-1);
+    if (before && first <= before.last + 1n) {
+      if (last > before.last) before.last = last;
+    } else merged.push({ first, last });
+  }
+  return merged;
+}
+
 /** A piece of the addresses. */
 export interface Piece extends Interval {
   atoms: readonly Atom[];

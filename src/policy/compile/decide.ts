@@ -142,11 +142,25 @@ export function losesBy(before: DecidedPorts, after: DecidedPorts): boolean {
   return false;
 }
 
-/** Whether two functions say the same everywhere. */
-export const sameDecision = (a: DecidedPorts, b: DecidedPorts): boolean =>
-  a === b ||
-  (a.line.length === b.line.length &&
-    a.line.every(({ to, value }, i) => {
-      const other = b.line[i] as Painted<Outcome>;
-      return to === other.to && value === other.value;
-    }));
+/** What has to be said of a class beside what is said of everybody. */
+export interface Entries {
+  /** Of everything else; undefined where everybody's say holds. */
+  rest: Outcome | undefined;
+  ranges: DecidedPorts["ranges"];
+}
+
+/** Where a function says something else than another one. Where the rest is the same, ports that are the same are left out as well. */
+export function entriesOf(decided: DecidedPorts, everybody: DecidedPorts): Entries {
+  if (decided.rest !== everybody.rest) return decided;
+  const ranges: (PortRange & { outcome: Outcome })[] = [];
+  for (let [i, j, from] = [0, 0, 0]; from <= OTHER; ) {
+    const [own, other] = [decided.line[i], everybody.line[j]] as [Painted<Outcome>, Painted<Outcome>];
+    const to = Math.min(own.to, other.to);
+    if (own.value !== other.value)
+      ranges.push(...portRanges({ from, to }).map((range) => ({ ...range, outcome: own.value })));
+    if (own.to === to) i++;
+    if (other.to === to) j++;
+    from = to + 1;
+  }
+  return { rest: undefined, ranges };
+}

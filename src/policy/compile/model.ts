@@ -7,18 +7,20 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { cidrOf, type Family, FAMILIES, familyOf } from "../../addr/index.ts";
+import type { Packet } from "../semantics/oracle.ts";
 import { selects } from "../semantics/selector.ts";
 import { type ClusterNode, keyOf, type Namespace, type Pod, type Policy, policyKeyOf } from "../semantics/types.ts";
 import type { PodRecord } from "./addresses.ts";
 import { Answers, NO_ATOMS } from "./answers.ts";
 import type { Atom } from "./atoms.ts";
+import { pointOf } from "./axis.ts";
 import { Blocks, type Interval } from "./blocks.ts";
 import { type AddressClass, Classes, NOBODY } from "./classes.ts";
 import { losesBy } from "./decide.ts";
 import type { Identity } from "./identities.ts";
 import type { Profile } from "./profile.ts";
 import { Profiles, type ProfileSwap } from "./profiles.ts";
-import { Ruleset, type RulesetChange } from "./ruleset.ts";
+import { type Outcome, type Place, Ruleset, type RulesetChange } from "./ruleset.ts";
 import { Subjects } from "./subjects.ts";
 
 /** What came or is different, and the names of what is gone. */
@@ -89,6 +91,31 @@ export class PolicyModel {
     };
   }
 
+  /** What comes of a packet of a pod here in one place; undefined where no policy selects the pod. */
+  outcomeAt(place: Place, { source, destination, protocol, port }: Packet): Outcome | undefined {
+    const [ip, peer] = place === "ingress" ? [destination, source] : [source, destination];
+    const profile = this.#profiles.at(place, ip);
+    if (!profile) return undefined;
+    const point = pointOf(protocol, port);
+    const { line } = profile.decide(this.#classAt(peer, this.ruleset.get(`peers${familyOf(peer)}`, peer)));
+    return line.find(({ to }) => point <= to)?.value;
+  }
+
+  /**
+   * Whether the rules of pods here let a packet pass that begins a connection: what is asked of those that are there already when rules change.
+   * @param toNode it goes to this node itself
+   */
+  passes(packet: Packet, toNode = false): boolean {
+    if (packet.source === packet.destination) return true;
+    const places: readonly Place[] = toNode ? ["node"] : ["egress", "ingress"];
+    return places.every((place) => this.outcomeAt(place, packet)?.kind !== "deny");
+  }
+
+  /** Profiles whose rules are too much: their pods, which nothing reaches and which reach nothing, and the policies that are to be told of. */
+  overloaded(): Profile[] {
+    return [...this.#profiles.all()].filter(({ overloaded }) => overloaded);
+  }
+
   /** Everything that there is, as a list from the API server says it. */
   replace(all: {
     pods?: readonly Pod[];
@@ -138,7 +165,9 @@ export class PolicyModel {
     const dirty = this.#answers.takeDirty();
     if (this.#answers.takeBlocksChanged()) this.#cutBlocks(dirty);
     for (const ip of dirty) this.#classify(ip);
-    const revocations = this.#revocations(swaps, this.#enter());
+    const closed = this.overloaded();
+    const created = this.#enter();
+    const revocations = this.#revocations(swaps, created, closed);
     for (const profile of retired) profile.remove();
     for (const gone of this.#classes.sweep()) for (const profile of this.#profiles.all()) profile.enter(gone, false);
     this.#answers.atoms.forget(goneAtoms);
@@ -264,15 +293,21 @@ export class PolicyModel {
     for (const profile of this.#profiles.all())
       if (created.has(profile)) profile.install(all);
       else for (const one of classes) profile.enter(one, true);
+    for (const profile of this.#profiles.all()) {
+      if (profile.overflows) profile.collapse();
+      if (profile.overloaded) this.#profiles.rename(profile);
+    }
     return created;
   }
 
   /**
    * Pods with other profiles may have lost anything. The others have lost something to peers whose class is another one, which is asked once
-   * for all peers with the same two classes. @param created profiles that are new: whoever has one has another one
+   * for all peers with the same two classes. @param created profiles that are new: whoever has one has another one. @param closed profiles that
+   * were overloaded before
    */
-  #revocations(swaps: readonly ProfileSwap[], created: ReadonlySet<Profile>): Revocation[] {
+  #revocations(swaps: readonly ProfileSwap[], created: ReadonlySet<Profile>, closed: readonly Profile[]): Revocation[] {
     const anybody = new Set<string>();
+    for (const one of this.overloaded()) if (!closed.includes(one)) for (const ip of one.addresses) anybody.add(ip);
     for (const { ip, after } of swaps) if (after?.enforces) anybody.add(ip);
     // So much has changed that it was not written down.
     if (this.ruleset.overflown)

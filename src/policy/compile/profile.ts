@@ -6,13 +6,15 @@ import { sha256Hex } from "../../addr/index.ts";
 import type { Direction, Policy } from "../semantics/types.ts";
 import { policyKeyOf } from "../semantics/types.ts";
 import type { Atom } from "./atoms.ts";
+import { WHOLE_LINE } from "./axis.ts";
 import { type AddressClass, NOBODY } from "./classes.ts";
 import {
   concerns,
   type DecidedPorts,
   decidePorts,
   type ResolvedRule,
-  sameDecision,
+  type Entries,
+  entriesOf,
   type Surroundings,
 } from "./decide.ts";
 import type { Outcome, Place, ProfileChain, RuleRef, Ruleset } from "./ruleset.ts";
@@ -83,11 +85,19 @@ export interface ProfileParts {
   selecting: readonly Policy[];
   /** What was acquired for the rules, each as often. */
   atoms: readonly Atom[];
+  /** The rules are too much to be worked out. */
+  overloaded: boolean;
 }
+
+/**
+ * What the rules of one profile may cost, in rules looked at and elements: many times what people write, and a second's work. Who writes more
+ * closes the pods that it is about, and nobody else's.
+ */
+const MOST_WORK = 5_000_000;
+const MOST_ELEMENTS = 50_000;
 
 export class Profile {
   readonly key: string;
-  readonly name: string;
   readonly place: Place;
   readonly atoms: readonly Atom[];
   /** Atoms that tell this profile something. */
@@ -105,14 +115,25 @@ export class Profile {
   readonly #always: number[] = [];
   readonly #names: ReadonlySet<string>;
   readonly #decided = new Map<string, DecidedPorts>();
+  /** What is said of classes for which it is decided so. */
+  readonly #entries = new Map<DecidedPorts, Entries>();
   readonly #audits = new Map<string, Outcome>();
   #fallback: DecidedPorts | undefined;
   readonly #chains = new Set<string>();
-  readonly #shape: Pick<ProfileChain, "byPort" | "byClass" | "byPortAlone">;
+  #shape: Pick<ProfileChain, "byPort" | "byClass" | "byPortAlone">;
+  #name: string;
+  #work = 0;
+  #elements = 0;
+  #overloaded: boolean;
 
-  constructor({ key, name, place, rules, selecting, atoms }: ProfileParts, ruleset: Ruleset, outcomes: OutcomeChains) {
+  constructor(
+    { key, name, place, rules, selecting, atoms, overloaded }: ProfileParts,
+    ruleset: Ruleset,
+    outcomes: OutcomeChains,
+  ) {
     this.key = key;
-    this.name = name;
+    this.#name = name;
+    this.#overloaded = overloaded;
     this.place = place;
     this.atoms = atoms;
     this.asks = new Set(atoms);
@@ -142,6 +163,21 @@ export class Profile {
     this.#shape = { byPort: withPorts && this.asks.size > 0, byClass: this.asks.size > 0, byPortAlone: withPorts };
   }
 
+  /** Of its chain. */
+  get name(): string {
+    return this.#name;
+  }
+
+  /** Its rules are too much: nothing passes, or everything where all is in audit mode. */
+  get overloaded(): boolean {
+    return this.#overloaded;
+  }
+
+  /** Policies of its rules. */
+  get policies(): readonly Policy[] {
+    return this.#selecting;
+  }
+
   /** Whether it may say something else of one class than of another. */
   tells(a: AddressClass, b: AddressClass): boolean {
     for (const atom of a.atoms) if (!b.atoms.has(atom) && this.asks.has(atom)) return true;
@@ -151,6 +187,7 @@ export class Profile {
 
   /** What it says of a class. */
   decide(one: AddressClass): DecidedPorts {
+    if (this.#overloaded) return this.#closed();
     const numbers = new Set(this.#always.filter((i) => concerns(this.#rules[i] as ResolvedRule, one)));
     const [few, many] =
       one.atoms.size < this.#byAtom.size ? [one.atoms, this.#byAtom] : [this.#byAtom.keys(), one.atoms];
@@ -166,8 +203,18 @@ export class Profile {
       const rules = asked.map((i) => this.#rules[i] as ResolvedRule);
       decided = decidePorts(rules, ports, this.#selecting, this.#around);
       this.#decided.set(key, decided);
+      this.#work += rules.length + decided.line.length;
     }
+    this.#work += this.#always.length + asked.length;
+    if (this.#work > MOST_WORK) this.#overloaded = true;
     return decided;
+  }
+
+  #closed(): DecidedPorts {
+    const rest = this.enforces ? this.#around.isolated : this.#around.open;
+    let closed = this.#decided.get("");
+    if (!closed) this.#decided.set("", (closed = { rest, ranges: [], line: [{ ...WHOLE_LINE, value: rest }] }));
+    return closed;
   }
 
   /**
@@ -175,41 +222,65 @@ export class Profile {
    * some hundreds of classes of pods would have an element for it otherwise.
    */
   install(classes: readonly AddressClass[]): void {
+    this.#fallback = this.#most(classes);
+    const { rest, ranges } = this.#fallback;
+    if (this.#overloaded) this.#shape = { byPort: false, byClass: false, byPortAlone: false };
+    const { byPort, byClass, byPortAlone } = this.#shape;
+    for (const { outcome, action } of this.#rules) if (action !== "Pass") this.#lead(outcome);
+    this.#lead(this.#around.isolated);
+    if (byPort) this.#ruleset.addMap(`${this.#name}_port`, { kind: "ports" });
+    if (byClass) this.#ruleset.addMap(`${this.#name}_class`, { kind: "classes" });
+    if (byPortAlone) this.#ruleset.addMap(`${this.#name}_all`, { kind: "all" });
+    for (const { protocol, first, last, outcome } of ranges)
+      this.#ruleset.set(`${this.#name}_all`, `${protocol} ${first} ${last}`, outcome.chain);
+    const chain = { place: this.place, ...this.#shape, fallback: rest, enforces: this.enforces };
+    this.#ruleset.addChain(this.#name, { kind: "profile", ...chain });
+    for (const one of [NOBODY, ...classes]) this.enter(one, true);
+    if (this.overflows) this.collapse();
+  }
+
+  #most(classes: readonly AddressClass[]): DecidedPorts {
     const votes = new Map<DecidedPorts, number>();
     for (const one of [NOBODY, ...classes]) {
       const decided = this.decide(one);
       votes.set(decided, (votes.get(decided) ?? 0) + 1);
     }
-    let most = 0;
-    for (const [decided, count] of votes)
-      if (count > most) {
-        most = count;
-        this.#fallback = decided;
-      }
-    const { rest, ranges } = this.#fallback as DecidedPorts;
-    const { byPort, byClass, byPortAlone } = this.#shape;
-    for (const { outcome, action } of this.#rules) if (action !== "Pass") this.#lead(outcome);
-    this.#lead(this.#around.isolated);
-    if (byPort) this.#ruleset.addMap(`${this.name}_port`, { kind: "ports" });
-    if (byClass) this.#ruleset.addMap(`${this.name}_class`, { kind: "classes" });
-    if (byPortAlone) this.#ruleset.addMap(`${this.name}_all`, { kind: "all" });
-    for (const { protocol, first, last, outcome } of ranges)
-      this.#ruleset.set(`${this.name}_all`, `${protocol} ${first} ${last}`, outcome.chain);
-    const chain = { place: this.place, ...this.#shape, fallback: rest, enforces: this.enforces };
-    this.#ruleset.addChain(this.name, { kind: "profile", ...chain });
-    this.enter(NOBODY, true);
-    for (const one of classes) this.enter(one, true);
+    // What was decided before it came out that there is too much to be decided counts no more.
+    if (this.#overloaded) return this.#closed();
+    const [most] = [...votes].reduce((best, one) => (one[1] > best[1] ? one : best));
+    return most;
+  }
+
+  /** It has become too much for the chain that is there: another one takes its place, to which pods have to be led. */
+  collapse(): void {
+    this.remove();
+    this.#chains.clear();
+    this.#name = `${this.#name}_closed`;
+    this.#overloaded = true;
+    this.install([]);
+  }
+
+  /** Whether {@link collapse} is due. */
+  get overflows(): boolean {
+    return this.#overloaded && this.#shape.byClass;
   }
 
   /** Puts a class that came, or takes one that went, into or out of the maps. */
   enter(one: AddressClass, there: boolean): void {
     const decided = this.decide(one);
-    if (sameDecision(decided, this.#fallback as DecidedPorts)) return;
-    const { rest, ranges } = decided;
-    this.#ruleset.set(`${this.name}_class`, String(one.id), there ? rest.chain : undefined);
+    if (this.#overloaded) return;
+    let entries = this.#entries.get(decided);
+    if (!entries) this.#entries.set(decided, (entries = entriesOf(decided, this.#fallback as DecidedPorts)));
+    const { rest, ranges } = entries;
+    this.#elements += ((rest ? 1 : 0) + ranges.length) * (there ? 1 : -1);
+    if (this.#elements > MOST_ELEMENTS) {
+      this.#overloaded = true;
+      return;
+    }
+    if (rest) this.#ruleset.set(`${this.#name}_class`, String(one.id), there ? rest.chain : undefined);
     for (const { protocol, first, last, outcome } of ranges)
       this.#ruleset.set(
-        `${this.name}_port`,
+        `${this.#name}_port`,
         `${one.id} ${protocol} ${first} ${last}`,
         there ? outcome.chain : undefined,
       );
@@ -217,11 +288,11 @@ export class Profile {
 
   /** Its chain and maps go; pods must not lead here any more. */
   remove(): void {
-    this.#ruleset.removeChain(this.name);
+    this.#ruleset.removeChain(this.#name);
     const { byPort, byClass, byPortAlone } = this.#shape;
-    if (byPort) this.#ruleset.removeMap(`${this.name}_port`);
-    if (byClass) this.#ruleset.removeMap(`${this.name}_class`);
-    if (byPortAlone) this.#ruleset.removeMap(`${this.name}_all`);
+    if (byPort) this.#ruleset.removeMap(`${this.#name}_port`);
+    if (byClass) this.#ruleset.removeMap(`${this.#name}_class`);
+    if (byPortAlone) this.#ruleset.removeMap(`${this.#name}_all`);
     for (const chain of this.#chains) this.#outcomes.leave(chain);
   }
 

@@ -1,6 +1,6 @@
 /** Which profile the pods of this node have, and the making of those that are new. */
 import { type Family, familyOf } from "../../addr/index.ts";
-import type { NamedPort, Namespace, Peer, Rule } from "../semantics/types.ts";
+import type { Direction, NamedPort, Namespace, Peer, Rule } from "../semantics/types.ts";
 import { type Atom, type AtomSpec, questionOf } from "./atoms.ts";
 import { stretchOf } from "./axis.ts";
 import type { Interval } from "./blocks.ts";
@@ -80,6 +80,11 @@ export class Profiles {
     return swaps;
   }
 
+  /** Leads pods to a profile by the name that it has now. */
+  rename(profile: Profile): void {
+    for (const ip of profile.addresses) this.#o.ruleset.set(mapOf(profile.place, ip), ip, profile.name);
+  }
+
   /** Profiles that are new since the last call. */
   takeCreated(): Profile[] {
     const created = [...this.#created];
@@ -136,22 +141,24 @@ export class Profiles {
       atoms.push(atom);
       return atom;
     };
-    const rules = records
-      .filter(({ policy }) => place !== "node" || policy.tier !== "NetworkPolicy")
-      .flatMap(({ policy }) =>
-        (policy[direction] ?? []).map(
-          (rule, i): ResolvedRule => ({
-            action: rule.action,
-            policy,
-            outcome: outcomeOf(policy, direction, i, rule.action === "Accept"),
-            ...this.#peersOf(rule.peers, family, ask),
-            ...portsOf(rule, place, ports, ask),
-          }),
-        ),
-      );
+    const deciding = records.filter(({ policy }) => place !== "node" || policy.tier !== "NetworkPolicy");
     const name = `${place}_${++this.#numbers}`;
     const selecting = records.map(({ policy }) => policy);
-    return new Profile({ key, name, place, rules, selecting, atoms }, this.#o.ruleset, this.#outcomes);
+    const parts = { key, name, place, selecting, atoms };
+    if (rulesWithBlocks(deciding, direction) > MOST_RULES_WITH_BLOCKS)
+      return new Profile({ ...parts, rules: [], overloaded: true }, this.#o.ruleset, this.#outcomes);
+    const rules = deciding.flatMap(({ policy }) =>
+      (policy[direction] ?? []).map(
+        (rule, i): ResolvedRule => ({
+          action: rule.action,
+          policy,
+          outcome: outcomeOf(policy, direction, i, rule.action === "Accept"),
+          ...this.#peersOf(rule.peers, family, ask),
+          ...portsOf(rule, place, ports, ask),
+        }),
+      ),
+    );
+    return new Profile({ ...parts, rules, overloaded: false }, this.#o.ruleset, this.#outcomes);
   }
 
   #peersOf(
@@ -160,20 +167,29 @@ export class Profiles {
     ask: (spec: AtomSpec) => Atom,
   ): Pick<ResolvedRule, "everybody" | "inside" | "outside"> {
     if (peers === undefined) return { everybody: true, inside: [], outside: [] };
-    let everybody = false;
     const [inside, outside]: [Atom[], Atom[]] = [[], []];
     for (const peer of peers) {
       if (peer.kind === "pods") inside.push(ask({ kind: "pods", selection: peer.pods }));
       else if (peer.kind === "nodes") inside.push(ask({ kind: "nodes", nodes: peer.nodes }));
-      else if (familyOf(peer.block.cidr) === family) {
-        const question = questionOf(peer.block, family, (intervals) => this.#o.podsInside(family, intervals));
-        if (question.intervals.length === 0) everybody ||= !question.inside;
-        else (question.inside ? inside : outside).push(ask({ kind: "block", family, intervals: question.intervals }));
-      }
     }
-    return { everybody, inside, outside };
+    const blocks = peers.flatMap((peer) =>
+      peer.kind === "block" && familyOf(peer.block.cidr) === family ? peer.block : [],
+    );
+    if (blocks.length === 0) return { everybody: false, inside, outside };
+    const question = questionOf(blocks, family, (intervals) => this.#o.podsInside(family, intervals));
+    if (question.intervals.length === 0) return { everybody: !question.inside, inside, outside };
+    (question.inside ? inside : outside).push(ask({ kind: "block", family, intervals: question.intervals }));
+    return { everybody: false, inside, outside };
   }
 }
+
+/** Blocks of rules may all overlap: pieces of them, each with the rules that it is in, are as many as the square of this at worst. */
+const MOST_RULES_WITH_BLOCKS = 1_000;
+
+const rulesWithBlocks = (records: readonly PolicyRecord[], direction: Direction): number =>
+  records
+    .flatMap(({ policy }) => policy[direction] ?? [])
+    .filter(({ peers }) => peers?.some(({ kind }) => kind === "block")).length;
 
 /** Ports by name are the pod's own where traffic arrives at it, and the peer's where it leaves. */
 function portsOf(

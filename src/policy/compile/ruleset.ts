@@ -113,7 +113,7 @@ export class Ruleset {
   readonly #newMaps = new Set<string>();
   readonly #newChains = new Set<string>();
   readonly #goneMaps: string[] = [];
-  readonly #goneChains: [string, Chain][] = [];
+  readonly #goneChains = new Map<string, Chain>();
 
   constructor() {
     for (const [name, spec] of FIXED_MAPS) this.maps.set(name, { spec, elements: new Map() });
@@ -130,15 +130,16 @@ export class Ruleset {
     if (!this.#newMaps.delete(name)) this.#goneMaps.push(name);
   }
 
+  /** A chain of a name that has just gone is the same one again: what is called otherwise is another one. */
   addChain(name: string, chain: Chain): void {
     this.chains.set(name, chain);
-    this.#newChains.add(name);
+    if (!this.#goneChains.delete(name)) this.#newChains.add(name);
   }
 
   removeChain(name: string): void {
     const chain = this.chains.get(name) as Chain;
     this.chains.delete(name);
-    if (!this.#newChains.delete(name)) this.#goneChains.push([name, chain]);
+    if (!this.#newChains.delete(name)) this.#goneChains.set(name, chain);
   }
 
   /** Gives an element a value, or takes it out. */
@@ -192,7 +193,7 @@ export class Ruleset {
       newChains: [...this.#newChains].map((name) => [name, this.chains.get(name) as Chain]),
       maps,
       goneMaps: this.#goneMaps.splice(0),
-      goneChains: this.#goneChains.splice(0),
+      goneChains: [...this.#goneChains],
     };
     const { newMaps, newChains, goneMaps, goneChains } = change;
     change.elementsOnly =
@@ -202,6 +203,7 @@ export class Ruleset {
     this.overflown = false;
     this.#newMaps.clear();
     this.#newChains.clear();
+    this.#goneChains.clear();
     return change;
   }
 }

@@ -1,7 +1,9 @@
 /** Random clusters with policies, small enough that things meet, and the ends of packets that are worth asking about. */
+import assert from "node:assert/strict";
 import fc from "fast-check";
-import { type Changes, PolicyModel } from "../../../src/policy/index.ts";
-import { outcomeAt } from "../../../src/policy/compile/evaluate.ts";
+import { PolicyModel } from "../../../src/policy/index.ts";
+import type { Changes, RulesetChange } from "../../../src/policy/index.ts";
+import { outcomeAt } from "./evaluator.ts";
 import { directed, type Packet, type CheckResult } from "../../../src/policy/semantics/oracle.ts";
 import { type Labels, selectorOf, type Selector } from "../../../src/policy/semantics/selector.ts";
 import {
@@ -274,7 +276,8 @@ export const addressesOf = (world: World): string[] => [
 ];
 
 /** Holds the rules against the oracle, for every pod here, peer, port and direction. Returns where they differ. */
-export function differences(world: World, { ruleset }: PolicyModel): string[] {
+export function differences(world: World, model: PolicyModel): string[] {
+  const { ruleset } = model;
   const found: string[] = [];
   const ends: [Packet["protocol"], number][] = [
     ...(["TCP", "UDP", "SCTP"] as const).flatMap((protocol) =>
@@ -295,6 +298,8 @@ export function differences(world: World, { ruleset }: PolicyModel): string[] {
             const packet: Packet = { source: ingress ? peer : ip, destination: ingress ? ip : peer, protocol, port };
             const wanted = saidBy(directed(world, ingress ? "ingress" : "egress", pod, packet, place === "node"));
             const got = compiledTo(outcomeAt(ruleset, place, packet));
+            if (compiledTo(model.outcomeAt(place, packet)) !== got)
+              found.push(`${place} ${JSON.stringify(packet)}: ${got} in maps`);
             if (wanted !== got) found.push(`${place} of ${ip} with ${peer} ${protocol} ${port}: ${wanted}, not ${got}`);
           }
       }
@@ -321,4 +326,30 @@ export function packetsOf(...worlds: readonly World[]): Packet[] {
           );
     }
   return packets;
+}
+
+/** Keeps a copy of a model's rules by what its changes say alone, and holds it against them after each. */
+export function follower({ ruleset }: PolicyModel): (rules: RulesetChange) => void {
+  const all = (): Map<string, Map<string, unknown>> =>
+    new Map([...ruleset.maps].map(([name, { elements }]) => [name, new Map<string, unknown>(elements)]));
+  const copy = all();
+  const chains = new Set(ruleset.chains.keys());
+  return (rules) => {
+    assert.ok(!rules.whole);
+    for (const [name] of rules.newChains) assert.ok(!chains.has(name) && chains.add(name), name);
+    for (const [name] of rules.newMaps) assert.ok(!copy.has(name) && copy.set(name, new Map()), name);
+    for (const { map, come, gone } of rules.maps) {
+      const elements = copy.get(map);
+      assert.ok(elements, map);
+      for (const [key, value] of gone) {
+        assert.equal(elements.get(key), value);
+        elements.delete(key);
+      }
+      for (const [key, value] of come) assert.ok(!elements.has(key) && elements.set(key, value));
+    }
+    for (const name of rules.goneMaps) assert.ok(copy.delete(name));
+    for (const [name] of rules.goneChains) assert.ok(chains.delete(name));
+    assert.deepEqual(copy, all());
+    assert.deepEqual([...chains].sort(), [...ruleset.chains.keys()].sort());
+  };
 }

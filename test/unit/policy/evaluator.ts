@@ -1,10 +1,7 @@
-/**
- * What the compiled rules say of a packet, by the same look-ups that the kernel makes. It judges connections that are there already when rules
- * change, and stands for the kernel where there is none.
- */
-import { familyOf, ipToBigInt } from "../../addr/index.ts";
-import type { Packet } from "../semantics/oracle.ts";
-import type { Chain, Outcome, Place, ProfileChain, Ruleset } from "./ruleset.ts";
+/** What compiled rules say of a packet, by the same look-ups of maps that the kernel makes. */
+import { familyOf, ipToBigInt } from "../../../src/addr/index.ts";
+import type { Outcome, Packet, Place, Ruleset } from "../../../src/policy/index.ts";
+import type { Chain, ProfileChain } from "../../../src/policy/compile/ruleset.ts";
 
 /** The number of an address's class. */
 export function classOf({ maps }: Ruleset, ip: string): number {
@@ -50,11 +47,4 @@ function inPorts(ruleset: Ruleset, map: string, prefix: string, port: number): s
     if (port >= first && port <= last) return chain as string;
   }
   return undefined;
-}
-
-/** Whether the rules let a packet that begins a connection pass. @param toNode it goes to the node itself */
-export function passes(ruleset: Ruleset, packet: Packet, toNode = false): boolean {
-  if (packet.source === packet.destination) return true;
-  const places: readonly Place[] = toNode ? ["node"] : ["egress", "ingress"];
-  return places.every((place) => outcomeAt(ruleset, place, packet)?.kind !== "deny");
 }
