@@ -1,12 +1,13 @@
 /**
- * Network policies: what they mean, and which rules of the packet filter follow. Pure; the agent feeds it and puts its tables in place.
+ * Network policies: what they mean, and which rules of the packet filter follow. The model is pure; the agent feeds it, and keeps its table.
  *
  *   const model = new PolicyModel(nodeName);
  *   model.replace({ pods, namespaces, nodes, policies })   what lists of the API say; policies by readNetworkPolicy and readClusterNetworkPolicy
- *   run nft with renderTable(model.ruleset)                at start, and whenever the table is not as it should be
+ *   using table = new PolicyTable({ netns });
+ *   await table.put(model.ruleset)                         at the start, and whenever the table is not as it should be
  *   const { rules, revocations } = model.change({ pods: { set: [pod] } })
- *   elementSocket.changeRaw(rawChanges(rules))             where that is defined: elements alone, in a fraction of a millisecond
- *   run nft with renderChange(model.ruleset, rules)        otherwise; one transaction, "" where nothing changes
+ *   await table.apply(model.ruleset, rules)                elements alone in a fraction of a millisecond, or one transaction of nft's
+ *   await table.remove()                                   while model.idle
  *   judge connections of `revocations` by model.passes(packet), and end those that do not pass
  *   verdictOf(world, packet)                               why, for people
  */
@@ -15,7 +16,6 @@ export { readNetworkPolicy } from "./api/network-policy.ts";
 export { isInAudit, MODE_ANNOTATION, type ReadPolicy } from "./api/policy-object.ts";
 export { type Change, type Changes, PolicyModel, type Revocation } from "./compile/model.ts";
 export type { Outcome, Place, Ruleset, RulesetChange } from "./compile/ruleset.ts";
-export { rawChanges } from "./nft/elements.ts";
 export {
   LOG_GROUP,
   nameOfOutcome,
@@ -25,6 +25,7 @@ export {
   type RenderOptions,
   renderTable,
 } from "./nft/render.ts";
+export { type AppliedAs, PolicyTable, type PolicyTableOptions } from "./nft/table.ts";
 export { type Packet, type PacketVerdict, type CheckResult, verdictOf } from "./semantics/oracle.ts";
 export type { Labels } from "./semantics/selector.ts";
 export type { ClusterNode, NamedPort, Namespace, Pod, Policy, Protocol, World } from "./semantics/types.ts";

@@ -32,7 +32,8 @@ export function outcomeOf(policy: Policy, direction: Direction, index: number, a
   return { chain: `${kind}_${id}`, kind, rule, direction };
 }
 
-const isolatedIn = (direction: Direction): Outcome => ({
+/** The outcome where policies isolate a pod and none allows a packet. */
+export const isolatedIn = (direction: Direction): Outcome => ({
   chain: `isolated_${direction}`,
   kind: "deny",
   rule: undefined,

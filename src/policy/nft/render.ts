@@ -253,7 +253,7 @@ const chainText = (name: string, head: string, rules: readonly string[]): string
   `  chain ${name} {\n${[...(head ? [head] : []), ...rules].map((rule) => `    ${rule}\n`).join("")}  }`;
 
 /** The table whole, in the place of whatever is there, in one transaction. */
-export function renderTable({ maps, chains }: Ruleset, options: RenderOptions = {}): string {
+export function renderTable({ maps, chains }: Pick<Ruleset, "maps" | "chains">, options: RenderOptions = {}): string {
   const table = `inet ${POLICY_TABLE}`;
   const lines = [`add table ${table}`, `delete table ${table}`, `add table ${table}`];
   lines.push(`add limit ${table} ${LOG_LIMIT} { ${ALL_RATE}; }`);

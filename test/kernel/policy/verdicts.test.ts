@@ -1,14 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { ElementSocket } from "../../../src/dataplane/nft/index.ts";
-import {
-  type Packet,
-  PolicyModel,
-  rawChanges,
-  renderChange,
-  renderTable,
-  verdictOf,
-} from "../../../src/policy/index.ts";
+import { type Packet, PolicyModel, PolicyTable, renderTable, verdictOf } from "../../../src/policy/index.ts";
 import { podAt } from "../../../src/policy/semantics/oracle.ts";
 import type { World } from "../../../src/policy/semantics/types.ts";
 import { addressesOf, change, changed, modelOf, NODE, POD_CIDRS, PODS, world } from "../../unit/policy/support.ts";
@@ -63,35 +55,36 @@ describe("network policies in a real kernel", () => {
         await node.nft(renderTable(model.ruleset));
         denied += await hold(node, world);
       }),
-      { numRuns: 8, endOnFailure: true },
+      { numRuns: 5, endOnFailure: true },
     );
     assert.ok(denied > 100, `${denied} packets were dropped`);
   });
 
   it("do so after every change, each one transaction on the table that is there", async function () {
     this.timeout(300_000);
-    using elements = ElementSocket.open(node.ns.path);
+    using table = new PolicyTable({
+      netns: node.ns.path,
+      onRefused: (error) => {
+        throw error;
+      },
+    });
     let byElements = 0;
     await fc.assert(
       fc.asyncProperty(world, fc.array(change, { minLength: 3, maxLength: 5 }), async (start, changes) => {
         const model = new PolicyModel(NODE, POD_CIDRS);
-        await node.nft(renderTable(model.ruleset));
-        await node.nft(renderChange(model.ruleset, model.replace(start).rules));
+        await table.put(model.ruleset);
+        await table.apply(model.ruleset, model.replace(start).rules);
         let now = start;
         for (const one of changes) {
           now = changed(now, one);
           const { rules } = model.change(one);
-          const raw = rawChanges(rules);
-          if (raw) {
-            elements.changeRaw(raw);
-            byElements++;
-          } else await node.nft(renderChange(model.ruleset, rules));
+          if ((await table.apply(model.ruleset, rules)) === "elements") byElements++;
         }
         await hold(node, now);
-        await node.nft(renderChange(model.ruleset, model.replace({ policies: [] }).rules));
+        await table.apply(model.ruleset, model.replace({ policies: [] }).rules);
         await hold(node, { ...now, policies: [] });
       }),
-      { numRuns: 8, endOnFailure: true },
+      { numRuns: 5, endOnFailure: true },
     );
     assert.ok(byElements > 0);
   });
