@@ -1,8 +1,8 @@
 /** A whole cluster of nodes on one machine: `Lab` for programs and tests, `labCommands` for people. */
 export type { FaultSettings } from "./api/index.ts";
-export { ApiClient, ApiError, type KubeObject } from "./api-client.ts";
+export { type KubeObject } from "./api-client.ts";
 export { labCommands } from "./cli/index.ts";
-export { converged, forgotten, joined, missingOn } from "./cluster/convergence.ts";
+export { forgotten, joined } from "./cluster/convergence.ts";
 export { type Drift, DRIFT_KINDS, type DriftKind } from "./pods/drift.ts";
 export { Lab } from "./lab.ts";
 export type { LabOptions } from "./cluster/options.ts";
@@ -10,5 +10,4 @@ export type { Addressing } from "./cluster/names.ts";
 export { type Gap, moveUnderLoad, type MoveUnderLoad } from "./pods/gap.ts";
 export type { Echo } from "./pods/ping.ts";
 export { LabFiles, type LabRecord, type NodeRecord, type PodRecord } from "./cluster/records.ts";
-export { NetworkNotReady, PluginError } from "./runtime/runtime.ts";
 export type { SideReport, Transfer } from "./pods/transfer.ts";

@@ -1,4 +1,4 @@
-// npm run check: types, lint, format, the folder-dependency rule, file sizes and generated documents.
+// npm run check: types, lint, format, the rules of structure.ts, code that nobody uses and generated documents.
 // Every step runs even when one before it failed, so that one run shows everything.
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
@@ -10,6 +10,7 @@ const STEPS = [
   ["lint", "oxlint", ["--type-aware", "--deny-warnings", "src", "lab", "cmd", "test", "bench", "scripts"]],
   ["format", "biome", ["format", "."]],
   ["structure", "node", ["scripts/structure.ts"]],
+  ["dead code", "knip", ["--include", "files,exports", "--no-progress"]],
   ["manifests", "node", ["scripts/manifests.ts", "--check"]],
   ["configuration document", "node", ["scripts/config-docs.ts", "--check"]],
   ["table of decisions", "node", ["scripts/adr.ts", "--check"]],

@@ -26,7 +26,7 @@ async function until(what: () => Promise<string | undefined>, { timeoutMs, signa
 }
 
 /** What keeps a node from being ready with those peers; undefined when nothing does. */
-export function missingOn(status: AgentStatus, peers: readonly string[]): string | undefined {
+function missingOn(status: AgentStatus, peers: readonly string[]): string | undefined {
   const [network] = status.networks;
   if (!status.ready.ready || !network?.ready) {
     const why = status.ready.checks.filter(({ ok }) => !ok).map(({ name, message }) => `${name}: ${message}`);

@@ -48,7 +48,7 @@ export function parseIpPerFamily(text: string): string[] {
  * The value of four decimal parts; undefined for any other text. An agent that starts reads those of thousands of nodes, and
  * the library takes ten times as long, with an array and several expressions an address.
  */
-export function ipv4Value(text: string): number | undefined {
+function ipv4Value(text: string): number | undefined {
   let value = 0;
   let part = -1;
   let dots = 0;
@@ -70,7 +70,7 @@ const DOT = 46;
 const ZERO = 48;
 
 /** The text of an IPv4 address's value. */
-export const ipv4Text = (value: number): string =>
+const ipv4Text = (value: number): string =>
   `${Math.floor(value / 0x1000000)}.${(value >> 16) & 255}.${(value >> 8) & 255}.${value & 255}`;
 
 /** The bytes of a canonical address in network order: 4 or 16 of them. */

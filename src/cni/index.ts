@@ -8,7 +8,7 @@ export {
   type FoundPlugin,
   readChainAnswer,
 } from "./chain-question.ts";
-export { DEFAULT_DATA_DIR, DEFAULT_NETWORK, DEFAULT_RUN_DIR } from "./spec/config.ts";
+export { DEFAULT_DATA_DIR, DEFAULT_RUN_DIR } from "./spec/config.ts";
 export { type Duration, DURATIONS_FILE } from "./durations.ts";
 export { CniError, CODE } from "./spec/errors.ts";
 export type {

@@ -7,7 +7,7 @@ export { ConfigError, type ConfigProblem } from "./error.ts";
 export { EXTERNAL_IP, type ListenAddress, parseListen } from "./fields.ts";
 export { agentUsage } from "./flags.ts";
 export { matchInterfaces } from "./interface-pattern.ts";
-export { type ConfigSources, DEFAULT_CONFIG_FILE, loadAgentConfig, wantsHelp } from "./load.ts";
+export { type ConfigSources, loadAgentConfig, wantsHelp } from "./load.ts";
 export { configurationMarkdown } from "./markdown.ts";
 export {
   PUBLISHED_VERSION,

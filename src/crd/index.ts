@@ -19,7 +19,7 @@ export {
   type NetworkEndpoints,
   parseNetworkEndpoints,
 } from "./network-endpoints.ts";
-export { isOlder, ObjectError, sameObject } from "./object.ts";
+export { ObjectError, sameObject } from "./object.ts";
 export { POD_NETWORK_KIND, type PodNetworkInfo, parsePodNetwork } from "./pod-network.ts";
 export { formatNetworkStatus, type InterfaceStatus, STATUS_ANNOTATION } from "./status.ts";
 export { SelectionError } from "./selection/selection-syntax.ts";
@@ -29,6 +29,5 @@ export {
   PRIMARY_ANNOTATION,
   primaryNetwork,
   readWishes,
-  STANDARD_ANNOTATION,
   type NetworkSelection,
 } from "./selection/network-selection.ts";

@@ -31,7 +31,7 @@ export interface Endpoint extends EndpointAddresses {
 }
 
 /** Highest number of moves: it has to survive JSON, and nobody may write one above which there is none. */
-export const MAX_MOVES = Number.MAX_SAFE_INTEGER - 1;
+const MAX_MOVES = Number.MAX_SAFE_INTEGER - 1;
 
 /** An endpoint and where it is. */
 export interface OwnedEndpoint extends Endpoint {

@@ -27,7 +27,6 @@ export {
 export type { ReflectorOptions } from "./informer/source.ts";
 export type { ReflectorTimings } from "./client/timings.ts";
 export {
-  ANNOTATION_PREFIX,
   type Changes,
   type NodeDetails,
   type NodeMeta,

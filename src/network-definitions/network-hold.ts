@@ -55,7 +55,7 @@ export const predecessorHasPods = (name: string, where: string): CniError =>
   );
 
 /** Sees to the finalizer of a network that this node takes part in. @throws CniError when it is deleted; ApiError */
-export async function holdNetwork(client: KubeClient, network: HeldNetwork): Promise<void> {
+async function holdNetwork(client: KubeClient, network: HeldNetwork): Promise<void> {
   await changing(client, network, async (held) => {
     if (held === undefined || held.deletionTimestamp !== undefined) throw beingDeleted(network.name);
     const { finalizers = [] } = held;

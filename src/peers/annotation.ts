@@ -16,7 +16,7 @@ export const VTEP_ANNOTATION = "skylane.dev/vtep";
  */
 export const MAX_ANNOTATION_LENGTH = 131_072;
 /** The pod network whose CIDRs are those that Kubernetes gives the Node. */
-export const DEFAULT_NETWORK = "default";
+const DEFAULT_NETWORK = "default";
 
 const MAX_NETWORKS = 1_024;
 /** One a family, as Kubernetes gives them. */

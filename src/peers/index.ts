@@ -1,6 +1,5 @@
 /** Who the peers are: what Nodes announce, whether it is held to be true, and who has what several claim. */
 export {
-  DEFAULT_NETWORK,
   formatVtepAnnotation,
   MAX_ANNOTATION_LENGTH,
   networksNamed,

@@ -43,7 +43,7 @@ export interface DiskUpkeepOptions {
 }
 
 /** A directory was removed while it was mounted here: nothing can be made in it any more. */
-export class DirectoryRemoved extends Error {
+class DirectoryRemoved extends Error {
   override readonly name = "DirectoryRemoved";
   constructor(path: string) {
     super(

@@ -15,7 +15,7 @@ import { hasVerb, SUPPORTED_VERSIONS, sinceVersion, type Verb, VERSION_WHEN_ABSE
 export const DEFAULT_RUN_DIR = "/run/skylane";
 export const DEFAULT_DATA_DIR = "/var/lib/cni/skylane";
 /** The pod network that a configuration means when it names none. */
-export const DEFAULT_NETWORK = "default";
+const DEFAULT_NETWORK = "default";
 
 /** Largest request that is read, in bytes: a GC list of thousands of attachments stays far below. */
 const MAX_REQUEST_BYTES = 1024 * 1024;

@@ -10,7 +10,7 @@ import { addressesOf, interfaceOf, wrong } from "./selection-values.ts";
 
 export const NETWORKS_ANNOTATION = "skylane.dev/networks";
 /** The de-facto standard's. */
-export const STANDARD_ANNOTATION = "k8s.v1.cni.cncf.io/networks";
+const STANDARD_ANNOTATION = "k8s.v1.cni.cncf.io/networks";
 /** Names the network that a pod's default route leads into; on a Namespace for all its pods. */
 export const PRIMARY_ANNOTATION = "skylane.dev/primary-network";
 

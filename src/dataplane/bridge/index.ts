@@ -1,5 +1,5 @@
 /** A bridged pod network's data plane: one subnet over all nodes, whose addresses are known and not searched for. */
-export { type BridgeActual, type Devices, readBridge } from "./actual.ts";
+export { type BridgeActual, type Devices } from "./actual.ts";
 export { BridgeDesired } from "./desired.ts";
 export type { BridgePassReport } from "./pass.ts";
 export { type BridgePlan, planBridge, type Step } from "./plan.ts";

@@ -48,7 +48,7 @@ export interface MacSeen {
 }
 
 /** The kinds of entries besides the devices. */
-export const BRIDGE_ENTRY_KINDS = ["port", "fdb", "bridgeFdb", "neighbour"] as const;
+const BRIDGE_ENTRY_KINDS = ["port", "fdb", "bridgeFdb", "neighbour"] as const;
 export type BridgeEntryKind = (typeof BRIDGE_ENTRY_KINDS)[number];
 
 /** An entry of the kernel; `wrong` marks one whose state is not what ours have. */

@@ -10,7 +10,7 @@ import { closeFd, lendNetns, newNetns, openNetns, SysError } from "../../sys/ind
 import { settle } from "./settings.ts";
 
 /** Where named network namespaces are, as iproute2 and container runtimes have it. */
-export const NETNS_DIR = "/run/netns";
+const NETNS_DIR = "/run/netns";
 const PREFIX = "sky-";
 /** A DNS label of up to forty characters, as the names of pod networks are. */
 const NETWORK = /^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$/;
@@ -93,7 +93,7 @@ export function openSpace(network: string, netnsDir = NETNS_DIR): Space | undefi
 }
 
 /** Makes a namespace for a pod network, which has no name yet: it goes with its last descriptor. @throws SysError, RangeError, NetlinkError */
-export function newSpace(network: string, netnsDir = NETNS_DIR): Space {
+function newSpace(network: string, netnsDir = NETNS_DIR): Space {
   spaceName(network);
   return spaceOf(network, newNetns(), { netnsDir, found: false });
 }

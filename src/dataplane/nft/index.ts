@@ -4,11 +4,9 @@ export { Firewall } from "./firewall.ts";
 export type { FirewallOptions, FirewallStatus } from "./firewall-options.ts";
 export {
   ensureForwarding,
-  FORWARD_CHAIN,
   type ForwardChain,
   forwardChains,
   type ForwardReport,
-  removeForwarding,
 } from "./forward-policy.ts";
 export { type HostPortRules, hostPortRules } from "./rules/host-ports.ts";
 export { pairOf, type PeerSource } from "./rules/inner-source.ts";
@@ -16,8 +14,8 @@ export { type IsolatedNetwork, namespaceRules, tunnelRules } from "./rules/isola
 export { type PeerChange } from "./peer-changes.ts";
 export type { PortAddresses, PortSecurity } from "./rules/port-security.ts";
 export { removeFirewall } from "./remove.ts";
-export { ALL_FEATURES, type NetworkRules, type NftFeatures, renderRuleset, TABLE } from "./rules/ruleset.ts";
+export { ALL_FEATURES, type NetworkRules, type NftFeatures, renderRuleset } from "./rules/ruleset.ts";
 export { NftError, type RunTool, toolRunner, type ToolOptions } from "./run.ts";
 export { type SurveyedChain, surveyChains } from "./survey.ts";
 export { UPLINK_CIDRS } from "./rules/uplink.ts";
-export { applyRuleset, probeFeatures, removeTable } from "./table.ts";
+export { applyRuleset, probeFeatures } from "./table.ts";

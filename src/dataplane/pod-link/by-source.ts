@@ -30,7 +30,7 @@ export const sourceRule = (ip: string, table: number): Rule => ({
 });
 
 /** The table's route of a family. */
-export const sourceRoute = (family: Family, ifindex: number, table: number): Route => ({
+const sourceRoute = (family: Family, ifindex: number, table: number): Route => ({
   family,
   dst: "default",
   gateway: GATEWAY[family],

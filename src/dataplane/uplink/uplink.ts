@@ -20,9 +20,9 @@ import { initSysctlIfAny, withNetns, writeSysctl } from "../../sys/index.ts";
 import { endOperations, UPLINK_GATEWAY, type Wanted } from "./uplink-plan.ts";
 
 /** The end in the network's namespace. */
-export const NETWORK_END = "uplink";
+const NETWORK_END = "uplink";
 /** The host's end of the network with a VNI; fifteen characters at most. */
-export const hostEndName = (vni: number): string => `skyout.${vni}`;
+const hostEndName = (vni: number): string => `skyout.${vni}`;
 
 /** Number of the first address that a network's end can have; before it is the gateway. */
 const FIRST_NUMBER = 2n;

@@ -112,7 +112,7 @@ export async function tied(objects: BlockObjects, block: Block, nodeUid: string 
 }
 
 /** Whether a write may have been done although it failed. */
-export const outcomeUnknown = ({ status }: ApiError): boolean => status === 0 || status === 408 || status >= 500;
+const outcomeUnknown = ({ status }: ApiError): boolean => status === 0 || status === 408 || status >= 500;
 
 /** Gives the API's errors the words of what was being done. */
 export async function calling<T>(doing: string, call: () => Promise<T>): Promise<T> {

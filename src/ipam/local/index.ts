@@ -1,7 +1,6 @@
 /** Addresses out of this node's pod CIDRs, kept on disk so that no crash loses or doubles one. */
 export {
   IpamDuplicate,
-  IpamError,
   IpamExhausted,
   IpamInvalid,
   IpamStorageError,

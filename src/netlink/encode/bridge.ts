@@ -4,7 +4,7 @@ import type { BridgePort, BridgeSettings, PortSettings } from "../types.ts";
 import type { MessageWriter } from "../transport/writer.ts";
 
 /** The attribute of each setting of a port. */
-export const PORT_ATTRIBUTES: Readonly<Record<keyof PortSettings, number>> = {
+const PORT_ATTRIBUTES: Readonly<Record<keyof PortSettings, number>> = {
   learning: IFLA_BRPORT.LEARNING,
   unicastFlood: IFLA_BRPORT.UNICAST_FLOOD,
   mcastFlood: IFLA_BRPORT.MCAST_FLOOD,

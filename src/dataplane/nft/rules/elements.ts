@@ -141,7 +141,7 @@ interface Part {
 }
 
 /** The messages of one transaction, numbered from 1; its last number. @throws RangeError when a change is too long for one message */
-export function encodeChanges(changes: readonly SetChange[]): { bytes: Buffer; last: number } {
+function encodeChanges(changes: readonly SetChange[]): { bytes: Buffer; last: number } {
   return encode(
     // What goes, goes first: an address may move from one peer to another.
     changes.flatMap(({ set, ...change }) =>
@@ -156,7 +156,7 @@ export function encodeChanges(changes: readonly SetChange[]): { bytes: Buffer; l
 }
 
 /** The same for elements as they are; as many messages as they need. */
-export const encodeRawChanges = (changes: readonly RawChange[]): { bytes: Buffer; last: number } =>
+const encodeRawChanges = (changes: readonly RawChange[]): { bytes: Buffer; last: number } =>
   encode(
     changes.flatMap(({ table, set, gone, come }) => [
       ...inMessages(gone.map(({ key, keyEnd }) => rawElement({ key, ...(keyEnd && { keyEnd }) }))).map(

@@ -32,7 +32,7 @@ const PERMANENT = 0x80;
  * A host end answers ARP, and learns who asked, only where the way back to that address leads to it: the pod's own (arp_filter,
  * Documentation/networking/ip-sysctl.rst). This is `all` or the device's own value, so nobody weakens it elsewhere.
  */
-export const arpFilter = (name: string): string => `net.ipv4.conf.${name}.arp_filter`;
+const arpFilter = (name: string): string => `net.ipv4.conf.${name}.arp_filter`;
 
 /** The other end of a host end, and the single addresses that routes of ours lead to over it. */
 export interface HostEndNeighbours {
