@@ -14,8 +14,10 @@ import { fileURLToPath } from "node:url";
 const root = fileURLToPath(new URL("..", import.meta.url));
 /** Two test files at a time, each shown as a whole when it ends: files share nothing. */
 const PARALLEL = ["--parallel", "--jobs", "2"];
-/** Tests that start dozens of processes at once, so that beside them nothing happens in the time that it should take. */
-const CROWDS = ["agent/cni", "cni/crash", "ipam/processes"].map((name) => `test/kernel/${name}.test.ts`);
+/** Tests that keep the whole machine busy, so that beside them nothing happens in the time that it should take. */
+const CROWDS = ["agent/cni", "cni/crash", "ipam/processes", "lab/many-networks"].map(
+  (name) => `test/kernel/${name}.test.ts`,
+);
 /** @type {Record<string, { timeout: number, runs: { files: string[], options: string[] }[] }>} */
 const SUITES = {
   unit: { timeout: 30_000, runs: [{ files: ["test/unit/**/*.test.ts"], options: PARALLEL }] },

@@ -3,7 +3,7 @@ import { NETWORKS_ANNOTATION } from "../../../src/crd/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import { useLab } from "./support.ts";
 
-const NETWORKS = 300;
+const NETWORKS = 150;
 /** Of a pod; it may have up to 32. */
 const INTERFACES = 30;
 const PODS = NETWORKS / INTERFACES;
@@ -12,7 +12,7 @@ const nameOf = (network: number): string => `net-${network}`;
 /** Interfaces are named in the order in which a pod asks for its networks. */
 const ifnameOf = (network: number): string => `net${(network % INTERFACES) + 1}`;
 
-describe("three hundred pod networks at once", function () {
+describe("a hundred and fifty pod networks at once", function () {
   this.timeout(600_000);
   const the = useLab({ nodes: 3 });
   /** On each node the one with number n is in networks 30 n to 30 n + 29. */
@@ -34,7 +34,7 @@ describe("three hundred pod networks at once", function () {
     return (user + system) / 100;
   };
 
-  before("three hundred networks on each of three nodes", async () => {
+  before("a hundred and fifty networks on each of three nodes", async () => {
     for (let n = 0; n < NETWORKS; n++) {
       const cidr = `10.${100 + (n >> 8)}.${n & 255}.0/24`;
       await the().addNetwork(nameOf(n), { cidrs: [cidr], vni: 5000 + n, blockSize: 16 });
@@ -59,7 +59,7 @@ describe("three hundred pod networks at once", function () {
   });
 
   it("carry their pods' packets", async () => {
-    for (const [at, network] of [0, 1, 29, 120, 149, 150, 179, 270, 299].entries()) {
+    for (const [at, network] of [0, 1, 29, 30, 59, 60, 90, 120, 149].entries()) {
       const other = at % 2 === 0 ? "node2" : "node3";
       const [ip] = the().ipsOf(podOf(other, network), ifnameOf(network)) as [string];
       const pod = the().pod(podOf("node1", network));
