@@ -59,8 +59,10 @@ export class Firewall {
   /** Number of what is wanted, and of what is in place. */
   #wanted = 0;
   #applied: number | undefined;
-  /** Of each network, by its name: as of which of these its own rules are what they are; those that hang on its peers aside. */
+  /** Of each network, by its name: as of which of these its rules are what they are. */
   readonly #since = new Map<string, number>();
+  /** Networks whose peers changed while the table was being put in place. */
+  readonly #waiting = new Set<string>();
   /** Digests of what was wanted last; undefined when peers have changed since. */
   #digest: string | undefined;
   readonly #digests = new Digests();
@@ -113,8 +115,11 @@ export class Firewall {
     this.#digest = undefined;
     this.#digests.forget(network);
     const changes = setChanges(network, change, this.#features);
-    if (this.#table.running) this.#peers.wait(changes);
-    else if (this.#applied !== this.#wanted || !this.#changed(() => this.#peers.make(changes))) this.#wantTable();
+    if (this.#table.running) {
+      this.#peers.wait(changes);
+      this.#waiting.add(network.network);
+    } else if (this.#applied !== this.#wanted || !this.#changed(() => this.#peers.make(changes)))
+      this.#wantTable([network.network]);
     const known = this.#know(network, change.prefixes ?? []);
     if ((follows || !known) && this.#watch) this.#table.want(FOLLOW_MS);
   }
@@ -168,12 +173,13 @@ export class Firewall {
   }
 
   /**
-   * Whether a network's own rules are in force. On a node that joins hundreds of networks the table is always behind for one of
+   * Whether a network's rules are in force and its peers let in. On a node that joins hundreds of networks the table is always behind for one of
    * them, which is nothing for the others to wait for.
    */
   isInPlace(network: string): boolean {
     const since = this.#since.get(network);
-    return since !== undefined && this.#applied !== undefined && this.#applied >= since;
+    if (since === undefined || this.#applied === undefined || this.#waiting.has(network)) return false;
+    return this.#applied >= since;
   }
 
   /** Stops watching and leaves all rules as they are. */
@@ -212,6 +218,7 @@ export class Firewall {
     const [wanted, networks, drifted] = [this.#wanted, this.#networks, this.#drifted];
     this.#drifted = false;
     this.#peers.forget();
+    this.#waiting.clear();
     let features = this.#features;
     try {
       const seen = await recordTransactions(this.#options.netns, async () => {
@@ -232,15 +239,18 @@ export class Firewall {
     if (drifted) this.#repaired();
     if (this.#generation === undefined) this.#table.want(LONGEST_REST_MS);
     else this.#judge();
-    if (!this.#changed(() => this.#peers.flush())) this.#wantTable();
+    if (!this.#changed(() => this.#peers.flush())) this.#wantTable(this.#waiting);
+    this.#waiting.clear();
   }
 
   /**
    * The table in place is not what it should be. It rests as long as it took to put it in place last: networks that come by the
    * dozen, each with a change of its own, cost a few long transactions then, and not one each.
+   * @param networks whose rules are not in force before
    */
-  #wantTable(): void {
+  #wantTable(networks: Iterable<string> = []): void {
     this.#wanted++;
+    for (const network of networks) this.#since.set(network, this.#wanted);
     const { end, ms } = this.#last;
     const restMs = Math.min(Math.max(0, end + ms - performance.now()), LONGEST_REST_MS);
     if (this.#watch) this.#table.want(restMs);
