@@ -13,6 +13,8 @@ import { Runtime } from "../support/runtime.ts";
 import type { Words } from "./cni-client.ts";
 import { attack } from "./support.ts";
 
+/** Bytes before an answer's JSON: "A", the agent's half of the key, exit status and length. */
+const HEAD = 1 + 32 + 8;
 const CLIENT = fileURLToPath(new URL("cni-client.ts", import.meta.url));
 
 describe("somebody in a pod who has /run/skylane mounted", function () {
@@ -138,7 +140,7 @@ describe("somebody in a pod who has /run/skylane mounted", function () {
       });
       assert.equal(answer.slice(0, 1), "A", "taken on");
       assert.deepEqual([pod, victim].map(linksOf), before);
-      const { code, msg } = JSON.parse(answer.slice(answer.indexOf("{"))) as { code: number; msg: string };
+      const { code, msg } = JSON.parse(answer.slice(HEAD)) as { code: number; msg: string };
       return `${code}: ${msg}`;
     }
     const victims = "K8S_POD_NAMESPACE=tenant;K8S_POD_NAME=web";
