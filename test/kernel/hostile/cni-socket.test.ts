@@ -100,7 +100,8 @@ describe("somebody in a pod who has /run/skylane mounted", function () {
   });
 
   attack("pod", "is on the host's network, and has no key", async () => {
-    for (const wrong of ["00".repeat(32), "ff".repeat(32), key().slice(0, 62) + "00"]) {
+    const almost = key().slice(0, 62) + (key().endsWith("00") ? "01" : "00");
+    for (const wrong of ["00".repeat(32), "ff".repeat(32), almost]) {
       assert.equal(await add(node.ns, { key: wrong }), "");
       assert.equal(links(), 1);
     }
