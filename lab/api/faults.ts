@@ -92,7 +92,7 @@ export interface FaultTarget {
 }
 
 /** What to do with one request. */
-export interface CheckResult {
+export interface Verdict {
   delayMs: number;
   end:
     | { kind: "status"; code: number; retryAfterSeconds?: number | undefined }
@@ -160,8 +160,8 @@ export class Faults {
   }
 
   /** What the rules say of a request; counts it. */
-  judge(request: RequestInfo, user: string): CheckResult {
-    const verdict: CheckResult = { delayMs: 0, end: undefined, narrow: (items) => items };
+  judge(request: RequestInfo, user: string): Verdict {
+    const verdict: Verdict = { delayMs: 0, end: undefined, narrow: (items) => items };
     for (const rule of this.#rules) {
       if (verdict.end !== undefined) break;
       if (!matches(rule, request, user) || (rule.times !== undefined && rule.hits >= rule.times)) continue;
@@ -178,11 +178,7 @@ export class Faults {
   }
 }
 
-function partial(
-  inner: CheckResult["narrow"],
-  keep: number | undefined,
-  omit: readonly string[],
-): CheckResult["narrow"] {
+function partial(inner: Verdict["narrow"], keep: number | undefined, omit: readonly string[]): Verdict["narrow"] {
   return (items) => {
     const left = inner(items).filter(({ object }) => !omit.includes(object.metadata.name));
     return keep === undefined ? left : left.slice(0, keep);

@@ -43,7 +43,7 @@ export function progress(): Progress {
 }
 
 /**
- * KeyedMutex Ctrl-C, SIGTERM and a closed terminal into an aborted signal while `fn` runs, so that it can clean up. A second
+ * Turns Ctrl-C, SIGTERM and a closed terminal into an aborted signal while `fn` runs, so that it can clean up. A second
  * Ctrl-C changes nothing: taking a lab down is quick, and half of it would be worse.
  */
 export async function interruptible<T>(fn: (signal: AbortSignal) => Promise<T>): Promise<T> {

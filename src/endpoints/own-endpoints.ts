@@ -133,5 +133,5 @@ function entitled(
   known: Endpoint | undefined,
 ): Endpoint | undefined {
   const verdict = judgeSighting(lists, owners, node, { mac: endpoint.mac, entitled: endpoint });
-  return verdict.kind === "replaceForeignRoutes" ? verdict.endpoint : known;
+  return verdict.kind === "transfer" ? verdict.endpoint : known;
 }

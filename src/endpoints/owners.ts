@@ -121,10 +121,10 @@ export interface Sighting {
 }
 
 /** What to do about it: nothing, refuse it, or publish this endpoint as one's own. */
-export type CheckResult =
+export type OwnershipDecision =
   | { kind: "ours" }
   | { kind: "refused"; reason: string }
-  | { kind: "replaceForeignRoutes"; endpoint: Endpoint; from: OwnedEndpoint | undefined };
+  | { kind: "transfer"; endpoint: Endpoint; from: OwnedEndpoint | undefined };
 
 /**
  * Judges a MAC that appeared at a port of this node. Only a pod whose own records entitle it to the MAC may take it
@@ -136,7 +136,7 @@ export function judgeSighting(
   owners: Owners,
   node: string,
   { mac, entitled }: Sighting,
-): CheckResult {
+): OwnershipDecision {
   const owner = owners.byMac.get(mac);
   if (entitled?.mac !== mac) {
     const whose = owner ? `belongs to an endpoint on node ${owner.node}` : "is no endpoint's";
@@ -154,7 +154,7 @@ export function judgeSighting(
     }
   }
   return {
-    kind: "replaceForeignRoutes",
+    kind: "transfer",
     endpoint: { mac, ips: [...entitled.ips], moves: Math.min(highest + 1, MAX_MOVES) },
     from: owner,
   };

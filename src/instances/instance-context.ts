@@ -10,7 +10,7 @@ import type { HostFirewall } from "../firewall/index.ts";
 import type { Metrics, CheckResult } from "../observe/index.ts";
 import type { Elsewhere } from "../nodes/index.ts";
 
-/** What members have in common. */
+/** What instances have in common. */
 export interface InstanceContext {
   config: AgentConfig;
   log: Logger;

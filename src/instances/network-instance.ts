@@ -27,7 +27,7 @@ import { InstanceUpkeep } from "./instance-upkeep.ts";
 import { InstanceUplink } from "./instance-uplink.ts";
 import { PodNetwork } from "../network/index.ts";
 import { NetworkHold } from "../network-definitions/index.ts";
-import { claimFor, replaceForeignRoutes } from "../pod-requests/index.ts";
+import { claimFor, transferClaim } from "../pod-requests/index.ts";
 import { SpaceLinks } from "../host-ends/index.ts";
 import type { NetworkStatus } from "../observe/index.ts";
 
@@ -134,7 +134,7 @@ export class NetworkInstance {
             log,
             event,
             announce,
-            taken: (use) => replaceForeignRoutes(this.#addresses.claims, use),
+            taken: (use) => transferClaim(this.#addresses.claims, use),
             left: ({ holder: claim, pod, uid: podUid }) => this.#addresses.claims.use({ claim, pod, podUid }),
             view,
             places,

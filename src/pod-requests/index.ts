@@ -2,7 +2,7 @@
 export { NetworkPresence, type Presence } from "./network-presence.ts";
 export { type PreparedPod, requireJoinable } from "./network-selection.ts";
 export { OutsidePods, podOfAlias } from "./outside-pods.ts";
-export { claimFor, replaceForeignRoutes } from "./pod-claims.ts";
+export { claimFor, transferClaim } from "./pod-claims.ts";
 export { NetworkStatusWriter } from "./pod-network-status.ts";
 export { preparePod } from "./pod-preparation.ts";
 export { UnservedPods } from "./unserved-pods.ts";

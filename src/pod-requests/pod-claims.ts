@@ -83,7 +83,7 @@ export async function claimFor(
 }
 
 /** A pod on standby has begun to send: the claim is its own now. @param use as the attachment's record has it. @throws BlockError */
-export async function replaceForeignRoutes(claims: Claims, use: ClaimUse): Promise<void> {
+export async function transferClaim(claims: Claims, use: ClaimUse): Promise<void> {
   const { namespace, name } = holderOf(use.holder);
   const claimed = await claims.forPod({ namespace, podName: use.pod, claimName: name });
   if (claimed?.claim !== use.holder)

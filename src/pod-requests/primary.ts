@@ -16,7 +16,7 @@ export interface Cluster {
 }
 
 /**
- * KeyedMutex a pod's default route, in the families that the network has.
+ * Turns a pod's default route, in the families that the network has.
  * @param further the pod's further interfaces, one of them in that network
  * @throws SelectionError, CniError when the network cannot be a pod's primary one
  */

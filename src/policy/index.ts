@@ -26,6 +26,6 @@ export {
   renderTable,
 } from "./nft/render.ts";
 export { type AppliedAs, PolicyTable, type PolicyTableOptions } from "./nft/table.ts";
-export { type Packet, type PacketVerdict, type CheckResult, verdictOf } from "./semantics/oracle.ts";
+export { type Packet, type PacketVerdict, type Verdict, verdictOf } from "./semantics/oracle.ts";
 export type { Labels } from "./semantics/selector.ts";
 export type { ClusterNode, NamedPort, Namespace, Pod, Policy, Protocol, World } from "./semantics/types.ts";

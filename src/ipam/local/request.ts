@@ -1,5 +1,5 @@
 /**
- * KeyedMutex a request into one choice a family: the pool of addresses that it may come from, or the one
+ * Turns a request into one choice a family: the pool of addresses that it may come from, or the one
  * address that was asked for. Everything that no state of the node could satisfy is refused here, before
  * anything is locked or written.
  */

@@ -45,15 +45,15 @@ export interface Decision {
 }
 
 /** What is enforced for a pod in one direction, and what would be if policies in audit mode were enforced as well. */
-export interface CheckResult extends Decision {
+export interface Verdict extends Decision {
   audit: Decision | undefined;
 }
 
 /** Both ends' say; undefined where no pod is at that end, or it is none of policies' business. */
 export interface PacketVerdict {
   allowed: boolean;
-  egress: CheckResult | undefined;
-  ingress: CheckResult | undefined;
+  egress: Verdict | undefined;
+  ingress: Verdict | undefined;
 }
 
 /** The pod that an address is; of several that claim it the last. */
@@ -72,13 +72,7 @@ export function verdictOf(world: World, packet: Packet): PacketVerdict {
 }
 
 /** What a pod's policies say of a packet in one direction. @param toOwnNode it goes to the node that the pod is on */
-export function directed(
-  world: World,
-  direction: Direction,
-  pod: Pod,
-  packet: Packet,
-  toOwnNode: boolean,
-): CheckResult {
+export function directed(world: World, direction: Direction, pod: Pod, packet: Packet, toOwnNode: boolean): Verdict {
   const selecting = world.policies
     .filter((policy) => policy[direction] !== undefined && selectsPod(world, policy.subject, pod))
     .sort(byPrecedence);

@@ -90,8 +90,8 @@ describe("owners of addresses that may be on any node", () => {
         const owners = ownersOf(lists);
         const verdict = judgeSighting(lists, owners, node, { mac: m, entitled: { mac: m, ips } });
         if (verdict.kind === "ours") return assert.equal(owners.byMac.get(m)?.node, node);
-        assert.equal(verdict.kind, "replaceForeignRoutes");
-        if (verdict.kind !== "replaceForeignRoutes") return;
+        assert.equal(verdict.kind, "transfer");
+        if (verdict.kind !== "transfer") return;
         const others = (lists.get(node) ?? []).filter((own) => own.mac !== m);
         const after = ownersOf(new Map(lists).set(node, [...others, verdict.endpoint]));
         assert.equal(after.byMac.get(m)?.node, node);

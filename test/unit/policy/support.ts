@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { PolicyModel } from "../../../src/policy/index.ts";
 import type { Changes, RulesetChange } from "../../../src/policy/index.ts";
 import { outcomeAt } from "./evaluator.ts";
-import { directed, type Packet, type CheckResult } from "../../../src/policy/semantics/oracle.ts";
+import { directed, type Packet, type Verdict } from "../../../src/policy/semantics/oracle.ts";
 import { type Labels, selectorOf, type Selector } from "../../../src/policy/semantics/selector.ts";
 import {
   type ClusterNode,
@@ -255,7 +255,7 @@ const text = ({
 }): string => `${kind}${policy ? ` ${policyKeyOf(policy)} ${rule}` : ""}`;
 
 /** The oracle's verdict as a text. */
-export function saidBy({ allowed, by, policy, rule, audit }: CheckResult): string {
+export function saidBy({ allowed, by, policy, rule, audit }: Verdict): string {
   const kind = (one: { allowed: boolean; by: string }): string =>
     one.by === "open" ? "open" : one.allowed ? "allow" : "deny";
   const enforced = text({ kind: kind({ allowed, by }), policy, rule });
