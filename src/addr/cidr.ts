@@ -100,3 +100,6 @@ export function cidrCovers(outer: string, inner: string): boolean {
   const y = cidrOf(inner);
   return x.family === y.family && x.first <= y.first && y.last <= x.last;
 }
+
+/** The prefix of a single address, canonical as the address is. */
+export const hostPrefix = (ip: string): string => `${ip}/${addressBits(familyOf(ip))}`;

@@ -2,10 +2,11 @@
  * The packet filter of a network with a namespace of its own, as its peers see it: what concerns the underlay stands in the
  * host's table, what concerns the pods in the namespace's.
  */
+import { hostPrefix } from "../addr/index.ts";
 import type { Logger } from "../log/index.ts";
 import { namespaceRules, type NetworkRules, type PortSecurity, tunnelRules } from "../dataplane/nft/index.ts";
 import type { LocalNetwork, Peer } from "../peers/index.ts";
-import { hostCidr, NodeFirewall } from "./node-firewall.ts";
+import { NodeFirewall } from "./node-firewall.ts";
 import type { Metrics } from "../observe/index.ts";
 
 export type HostFirewall = Pick<NodeFirewall, "set" | "remove" | "changePeers" | "changeHosts" | "verdict">;
@@ -50,7 +51,7 @@ export class InstanceFirewall implements Pick<NodeFirewall, "set" | "changePeers
       (() =>
         sources().map((one) => {
           const hosts = hostsOf(one.node);
-          return hosts.length === 0 ? one : { ...one, cidrs: [...one.cidrs, ...hosts.map(hostCidr)] };
+          return hosts.length === 0 ? one : { ...one, cidrs: [...one.cidrs, ...hosts.map(hostPrefix)] };
         }));
     this.#options.host.set(tunnelRules(rules, peers, outside !== undefined, held));
     this.#setOwn(rules);

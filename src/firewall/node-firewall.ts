@@ -3,7 +3,7 @@
  * Nothing is touched before the first network knows its peers, so that an agent that restarts does not lock
  * out, for a moment, the peers that are there.
  */
-import { addressBits, familyOf, networkAddress } from "../addr/index.ts";
+import { familyOf, hostPrefix, networkAddress } from "../addr/index.ts";
 import type { AgentConfig } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
 import { Firewall, type FirewallOptions, type NetworkRules, pairOf, type PeerSource } from "../dataplane/nft/index.ts";
@@ -12,16 +12,13 @@ import { Task } from "../reconcile/index.ts";
 import { aggregate } from "./aggregate.ts";
 import type { Metrics } from "../observe/index.ts";
 
-/** The prefix of a single address. */
-export const hostCidr = (ip: string): string => `${ip}/${addressBits(familyOf(ip))}`;
-
 /**
  * What a peer may send from inside the tunnel: its pods' addresses, its VTEP's being the first of them, those of claims that it has,
  * and where its programs' packets come through the tunnel its own.
  */
 const sourcesOf = ({ isolated }: LocalNetwork, { underlayIp, podCidrs, hosts = [] }: Peer): string[] => [
   ...podCidrs,
-  ...(isolated ? hosts : [underlayIp, ...hosts]).map(hostCidr),
+  ...(isolated ? hosts : [underlayIp, ...hosts]).map(hostPrefix),
 ];
 
 const known = new WeakMap<Peer, PeerSource>();

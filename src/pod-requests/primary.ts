@@ -2,7 +2,7 @@
  * A pod whose default route leads into a pod network: what goes there, and what stays with its first interface. That one keeps
  * what makes it a pod of the cluster: other pods, services and its node (docs/adr/0022-primary-network.md).
  */
-import { cidrsOverlap, EVERYTHING, FAMILIES, type Family, familyOf } from "../addr/index.ts";
+import { cidrsOverlap, EVERYTHING, FAMILIES, type Family, familyOf, hostPrefix } from "../addr/index.ts";
 import { CniError, CODE, type FurtherInterface, type Prepared } from "../cni/index.ts";
 import type { AgentConfig } from "../config/index.ts";
 import { type PodNetworkInfo, SelectionError } from "../crd/index.ts";
@@ -60,8 +60,6 @@ function clusterOf(family: Family, { config: { clusterCidrs, serviceCidrs }, own
     );
   return [...new Set([...pods, ...ofFamily(serviceCidrs), ...ofFamily(internalIps).map(hostPrefix)])];
 }
-
-const hostPrefix = (ip: string): string => `${ip}/${familyOf(ip) === 4 ? 32 : 128}`;
 
 /** The same destination cannot be on both interfaces. */
 function refuseOverlap({ name, cidrs }: PodNetworkInfo, kept: readonly string[], defaultNetwork: string): void {

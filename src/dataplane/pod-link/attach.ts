@@ -5,7 +5,7 @@
  * ADD is what a pod's start waits for: one message makes the pair and tells its indexes, each end is set up by one
  * batch; then the kernel is given the moment that it needs to carry the first packet (ready.ts).
  */
-import { familyOf, parseIp, parseMac } from "../../addr/index.ts";
+import { familyOf, parseIp, parseMac, hostPrefix } from "../../addr/index.ts";
 import {
   isPodLinkGroup,
   type Link,
@@ -29,7 +29,7 @@ import { removeSourceRules, SOURCE_TABLE } from "./by-source.ts";
 import { PodLinkError } from "./errors.ts";
 import { settleHostEnd } from "./host-end/host-end.ts";
 import { sourcesOf } from "./host-end/host-sources.ts";
-import { GATEWAY, HOST_MAC, hostIfname, hostPrefix, podMacOf } from "./names.ts";
+import { GATEWAY, HOST_MAC, hostIfname, podMacOf } from "./names.ts";
 import { hostOperations, pairOperation, podOperations } from "./plan.ts";
 import { Arrival, settleCarrier } from "./ready.ts";
 import type { PodLink, PodLinkSpec } from "./types.ts";

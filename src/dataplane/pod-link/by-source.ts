@@ -5,9 +5,9 @@
  *
  * A rule names no device and so does not go with one: it is taken away by itself.
  */
-import { type Family, familyOf } from "../../addr/index.ts";
+import { type Family, familyOf, hostPrefix } from "../../addr/index.ts";
 import { type Operation, type Route, ROUTE_PROTOCOL, type Rtnl, type Rule } from "../../netlink/index.ts";
-import { GATEWAY, hostIfname, hostPrefix } from "./names.ts";
+import { GATEWAY, hostIfname } from "./names.ts";
 
 /** The table. Nothing else that makes routes in pods is known to use it; 253 to 255 are the kernel's (rt_tables). */
 export const SOURCE_TABLE = 8300;

@@ -2,13 +2,13 @@
  * Compares a pod's link with what it should be and says each difference in words: what is wrong, where, and what was
  * expected. Things that others may add (further addresses, routes) are no difference.
  */
-import { addressBits, type Family, familyOf } from "../../addr/index.ts";
+import { addressBits, type Family, familyOf, hostPrefix } from "../../addr/index.ts";
 import { type Link, OVERLAY_LINK_GROUP, type Route, ROUTE_PROTOCOL, Rtnl } from "../../netlink/index.ts";
 import { closeFd, openNetns, readSysctl, SysError, withNetns } from "../../sys/index.ts";
 import { isPair } from "./attach.ts";
 import { type HostEnd, hostEndFaults, hostEndSettings, wrongSettings } from "./host-end/host-end.ts";
 import { SOURCE_TABLE, sourceRule } from "./by-source.ts";
-import { GATEWAY, HOST_MAC, hostIfname, hostPrefix } from "./names.ts";
+import { GATEWAY, HOST_MAC, hostIfname } from "./names.ts";
 import { GATEWAY_ADDRESS, routeTo } from "./plan.ts";
 import type { PodBridge, PodLinkExpectation } from "./types.ts";
 

@@ -2,16 +2,13 @@
  * Names and addresses of a pod's link that follow from the attachment alone, so that any process can find the link
  * again without having kept anything.
  */
-import { addressBits, derivedMac, type Family, familyOf, sha256Hex } from "../../addr/index.ts";
+import { derivedMac, type Family, sha256Hex } from "../../addr/index.ts";
 
 /**
  * The pod's gateway of each family. Both are link-local: no address of the pod CIDR is spent on them, they are the same
  * in every pod, and a pod may move to another node without noticing.
  */
 export const GATEWAY: Readonly<Record<Family, string>> = { 4: "169.254.1.1", 6: "fe80::1" };
-
-/** An address as a prefix of its own. */
-export const hostPrefix = (ip: string): string => `${ip}/${addressBits(familyOf(ip))}`;
 
 /** MAC address of every host end. It is known beforehand, so the pod can have its neighbour entries from the start. */
 export const HOST_MAC = "ee:ee:ee:ee:ee:ee";

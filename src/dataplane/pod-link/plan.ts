@@ -13,12 +13,12 @@
  * IPv6 addresses skip duplicate address detection, which would keep them unusable for a second. Link-local addresses
  * are set by hand for the same reason: one that the kernel makes by itself goes through it.
  */
-import { addressBits, EVERYTHING, familyOf, linkLocalOf } from "../../addr/index.ts";
+import { addressBits, EVERYTHING, familyOf, linkLocalOf, hostPrefix } from "../../addr/index.ts";
 import { type Creation, type Operation, ROUTE_PROTOCOL, type Route } from "../../netlink/index.ts";
 import { SOURCE_TABLE, sourceOperations } from "./by-source.ts";
 import { HOST_END } from "./host-end/host-end.ts";
 import type { HostSources } from "./host-end/host-sources.ts";
-import { GATEWAY, HOST_MAC, hostPrefix } from "./names.ts";
+import { GATEWAY, HOST_MAC } from "./names.ts";
 
 /** rtnetlink scopes (rtnetlink(7)). */
 export const SCOPE_LINK = 253;

@@ -7,8 +7,8 @@
  * - The end that went up first got its carrier from the other, and may send only when another worker (linkwatch) has seen
  *   it. Asking for the link makes the kernel do that at once, since Linux 6.8; before, it takes about a millisecond.
  */
+import { hostPrefix } from "../../addr/index.ts";
 import { EventWait, type NetlinkEvent, type Rtnl } from "../../netlink/index.ts";
-import { hostPrefix } from "./names.ts";
 
 /** rtm_type of the route to an address of our own (linux/rtnetlink.h). */
 const RTN_LOCAL = 2;

@@ -16,7 +16,7 @@ import { eventually, eventuallyHolds } from "../../support/eventually.ts";
 import { recordingLogger } from "../overlay/cluster.ts";
 import { type TestNamespace, testNamespace } from "../support/netns.ts";
 
-/** Attachments are left alone for this long, as they may be in the making: HostEnds' five seconds, and some. */
+/** Attachments are left alone for this long, as they may be in the making: HostEnds' second, and some. */
 const GROWN_UP_MS = 5_500;
 /** How long repairs would have needed that are not to come: several times what one takes. */
 const QUIET_MS = 500;

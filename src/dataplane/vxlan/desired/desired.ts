@@ -6,7 +6,7 @@
  * Only families in which this node has pods itself are programmed: without a VTEP address of our own there
  * would be no source address that a peer could answer to.
  */
-import { addressBits, type Family, familyOf } from "../../../addr/index.ts";
+import { type Family, familyOf, hostPrefix } from "../../../addr/index.ts";
 import { entryOf, mapsOf, sameEntry } from "./entries.ts";
 import { type Changed, DeltaTracker } from "../../../reconcile/index.ts";
 import {
@@ -29,8 +29,6 @@ type Placed = readonly [kind: EntryKind, id: string, entry: DesiredEntry];
 
 /** The network address of a canonical prefix: its text says it, and this is asked for every peer. */
 const networkAddress = (cidr: string): string => cidr.slice(0, cidr.indexOf("/"));
-
-const hostPrefix = (ip: string): string => `${ip}/${addressBits(familyOf(ip))}`;
 
 /** A node's VTEP address of each family in which it has pods. */
 function vtepAddresses(podCidrs: readonly string[]): Map<Family, string> {
