@@ -5,4 +5,4 @@
 export { type Deaf, FirstFrames, type Listening } from "./first-frames.ts";
 export { type Holder, type OwnInput, type OwnOutcome, ownEndpoints, type PortFacts } from "./own-endpoints.ts";
 export * from "./owners.ts";
-export { type ClaimPlace, nodeMac, STANDING, type Standing, StandingJudge } from "./standing.ts";
+export { type ClaimPlace, type FormerClaim, nodeMac, STANDING, type Standing, StandingJudge } from "./standing.ts";

@@ -30,7 +30,7 @@ export interface ClaimPlace {
 
 /** A claim that was deleted. */
 export interface FormerClaim {
-  /** The nodes whose pods had it then; none when no pod ever had it. */
+  /** The nodes whose pods had it then, by its status and by whom it was believed to be had by; none when no pod ever had it. */
   last: readonly string[];
 }
 

@@ -11,8 +11,8 @@ export class IdleSpaces {
   readonly #needed: (network: string) => boolean;
 
   /** @param needed whether the network's namespace is in use again */
-  constructor(turns: KeyedMutex, log: Pick<Logger, "warn">, needed: (network: string) => boolean) {
-    this.#mutex = turns;
+  constructor(mutex: KeyedMutex, log: Pick<Logger, "warn">, needed: (network: string) => boolean) {
+    this.#mutex = mutex;
     this.#log = log;
     this.#needed = needed;
   }

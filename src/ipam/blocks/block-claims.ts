@@ -19,9 +19,6 @@ import { OwnBlocks } from "./own-blocks.ts";
 import { surplusOf } from "./surplus.ts";
 import { KeyedMutex } from "../../reconcile/index.ts";
 
-/** What reads, asks the API and then writes must not meet itself half way: there is one at a time. */
-const KEY = "";
-
 /** Blocks that are tried for one; more than that many were taken by others since our view of them. */
 const MAX_CANDIDATES = 64;
 
@@ -31,6 +28,7 @@ export class BlockClaims {
   /** Addresses in use here that were seen in claims' blocks: nobody need ask again where they belong. */
   #claimed: Set<string> = new Set();
   readonly #own = new OwnBlocks();
+  /** What reads, asks the API and then writes must not meet itself half way: there is one at a time in the network. */
   readonly #mutex = new KeyedMutex();
   #retired = new Set<string>();
   readonly #told = new Set<string>();
@@ -140,7 +138,7 @@ export class BlockClaims {
 
   /** One after the other; what is usable changes with their ends, not while a block that is gone is being claimed back. */
   #run<T>(work: () => Promise<T>): Promise<T> {
-    return this.#mutex.run(KEY, async () => {
+    return this.#mutex.run(this.#o.network, async () => {
       try {
         return await work();
       } finally {

@@ -3,15 +3,11 @@
  * A status is what an agent writes, so that a claim has gone from one node to another is believed when the API server knows its pod there; what
  * this node has written itself counts at once, however far behind the watch is.
  */
+import type { FormerClaim } from "../../endpoints/index.ts";
 import { setTimeout as delay } from "node:timers/promises";
 import { type KubeClient, ObjectReflector, type ReflectorOptions } from "../../kube/index.ts";
 import { IP_CLAIMS, type IPClaimInfo, parseIPClaim } from "../../crd/index.ts";
 import { type ClaimObjects, holderText } from "./objects.ts";
-
-/** A claim that is gone, and the nodes whose pods had it then: that of its status, and the one that was believed to have it. */
-export interface FormerClaim {
-  last: readonly string[];
-}
 
 /** A claim's place. */
 export interface Place {

@@ -13,9 +13,6 @@ import { claimWithMac, macOf } from "./macs.ts";
 import { type ClaimObjects, holderOf, holderText, readClaim, UnusableClaim } from "./objects.ts";
 import { KeyedMutex } from "../../reconcile/index.ts";
 
-/** What reads, asks the API and then writes must not meet itself half way: there is one at a time. */
-const KEY = "";
-
 export type { ClaimingPod } from "./choice.ts";
 
 /** How often a status is written anew because others wrote it. */
@@ -74,6 +71,7 @@ export interface Claimed {
 export class Claims {
   readonly #o: ClaimsOptions;
   readonly #addresses: ClaimAddresses;
+  /** What reads, asks the API and then writes must not meet itself half way: there is one at a time in the network. */
   readonly #mutex = new KeyedMutex();
   #blockSize: number;
 
@@ -183,7 +181,7 @@ export class Claims {
     try {
       const mac = this.#macOf(claim);
       // One after the other: those of one node need not get into each other's way.
-      return { ips: await this.#mutex.run(KEY, () => this.#addresses.hold(claim)), mac };
+      return { ips: await this.#mutex.run(this.#o.network, () => this.#addresses.hold(claim)), mac };
     } catch (error) {
       if (error instanceof BlockError && (error.kind === "refused" || error.kind === "exhausted"))
         await this.#say(claim, error);

@@ -15,9 +15,7 @@ import {
   type PodsAtom,
   type PortNameAtom,
 } from "./atoms.ts";
-import { Identities, type Identity, identityKey } from "./identities.ts";
-
-export const NO_ATOMS: ReadonlySet<Atom> = new Set();
+import { Identities, type Identity, identityKey, NO_ATOMS } from "./identities.ts";
 
 export class Answers {
   readonly pods = new Map<string, PodRecord>();

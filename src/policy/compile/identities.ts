@@ -8,7 +8,7 @@ import type { PodRecord } from "./addresses.ts";
 import type { Atom } from "./atoms.ts";
 
 const MOST_SHARED = 10_000;
-const NO_ATOMS: ReadonlySet<Atom> = new Set();
+export const NO_ATOMS: ReadonlySet<Atom> = new Set();
 
 /** Pods that no policy can tell apart by what they are. */
 export interface Identity {

@@ -92,7 +92,7 @@ export class Profiles {
     return created;
   }
 
-  /** Lets go of what profiles without pods ask. Their chains stay until {@link sweep}: what they said is still of interest. */
+  /** Lets go of what profiles without pods ask. Their chains stay until {@link Profile.remove}: what they said is still of interest. */
   retire(): Profile[] {
     const gone = [...this.#byKey.values()].filter(({ addresses }) => addresses.size === 0);
     for (const profile of gone) {

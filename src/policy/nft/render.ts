@@ -64,19 +64,19 @@ const verdict = (chain: string): string => (chain === "" ? "return" : `goto ${ch
 const typeOf = (spec: MapSpec): string => {
   switch (spec.kind) {
     case "peers":
-      return `map NAME { type ${ADDRESS[spec.family]} : classid; BODY }`;
+      return `{ type ${ADDRESS[spec.family]} : classid; }`;
     case "blocks":
-      return `map NAME { type ${ADDRESS[spec.family]} : classid; flags interval; BODY }`;
+      return `{ type ${ADDRESS[spec.family]} : classid; flags interval; }`;
     case "pods":
-      return `map NAME { type ${ADDRESS[spec.family]} : verdict; BODY }`;
+      return `{ type ${ADDRESS[spec.family]} : verdict; }`;
     case "self":
-      return `set NAME { type ${ADDRESS[spec.family]} . ${ADDRESS[spec.family]}; BODY }`;
+      return `{ type ${ADDRESS[spec.family]} . ${ADDRESS[spec.family]}; }`;
     case "ports":
-      return "map NAME { type classid . inet_proto . inet_service : verdict; flags interval; BODY }";
+      return "{ type classid . inet_proto . inet_service : verdict; flags interval; }";
     case "classes":
-      return "map NAME { type classid : verdict; BODY }";
+      return "{ type classid : verdict; }";
     default:
-      return "map NAME { type inet_proto . inet_service : verdict; flags interval; BODY }";
+      return "{ type inet_proto . inet_service : verdict; flags interval; }";
   }
 };
 
@@ -128,9 +128,6 @@ function* elements(
   }
   if (part.length > 0) yield wrap(part.join(", "));
 }
-
-const mapText = (name: string, spec: MapSpec, body = ""): string =>
-  typeOf(spec).replace("NAME", name).replace("BODY", body);
 
 /** A text in a comment: names of the API have no characters that nft would mind, and all others go. */
 const commentText = (text: string): string => text.replaceAll(/[^\w ,./[\]:-]/g, "?").slice(0, COMMENT);
@@ -261,7 +258,7 @@ export function renderTable({ maps, chains }: Pick<Ruleset, "maps" | "chains">, 
   for (const [name] of own) lines.push(`add chain ${table} ${name}`);
   const declared: [string, ElementsOfMap][] = [...maps];
   lines.push(`table ${table} {`);
-  for (const [name, { spec }] of declared) lines.push(`  ${mapText(name, spec)}`);
+  for (const [name, { spec }] of declared) lines.push(`  ${kindOf(spec)} ${name} ${typeOf(spec)}`);
   for (const [name, rules] of own) lines.push(chainText(name, "", rules));
   for (const [name, head, rules] of fixedChains()) lines.push(chainText(name, head, rules));
   lines.push("}");
@@ -297,8 +294,7 @@ export function renderChange(ruleset: Ruleset, change: RulesetChange, options: R
   const lines: string[] = [];
   const own = change.newChains.flatMap(([name, chain]) => chainsOf(name, chain, options));
   for (const [name] of own) lines.push(`add chain ${table} ${name}`);
-  for (const [name, spec] of change.newMaps)
-    lines.push(`add ${kindOf(spec)} ${table} ${mapText(name, spec).replace(/^\w+ /, "")}`);
+  for (const [name, spec] of change.newMaps) lines.push(`add ${kindOf(spec)} ${table} ${name} ${typeOf(spec)}`);
   for (const [name, rules] of own) for (const rule of rules) lines.push(`add rule ${table} ${name} ${rule}`);
   const [many, few] = [true, false].map((many) => change.maps.filter(({ spec }) => (spec.kind === "peers") === many));
   for (const { map, spec, gone } of few as MapChange[]) lines.push(...deleted(map, spec, gone));
