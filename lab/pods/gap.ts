@@ -6,11 +6,15 @@ import { entering } from "../exec.ts";
 import type { Lab } from "../lab.ts";
 import { podNetns } from "./pods.ts";
 import type { PodRecord } from "../cluster/records.ts";
+import { Echoes } from "./echoes.ts";
 import type { Transfer } from "./transfer.ts";
 
 /** What came of the echo requests. */
 export interface Gap {
-  /** The longest time without an answer, in milliseconds. */
+  /**
+   * The longest time that the other was out of reach, in milliseconds: from the first request of a row without an answer until
+   * the first that has one again, or that an answer took. Times at which nothing was asked (a busy machine) are none of it.
+   */
   longestMs: number;
   sent: number;
   answered: number;
@@ -28,21 +32,18 @@ const LOST_MS = 10_000;
  */
 async function gapDuring(lab: Lab, from: PodRecord, ip: string, work: () => Promise<void>): Promise<Gap> {
   // With a deadline (-w) it would end at the first "unreachable", which a node may say of a pod that has just left it.
-  const ping = ["-n", "-D", "-i", String(EVERY_S), "-c", String(LIMIT_S / EVERY_S), ip];
+  const ping = ["-n", "-D", "-O", "-i", String(EVERY_S), "-c", String(LIMIT_S / EVERY_S), ip];
   const argv = entering({ netns: podNetns(lab.context, from) }, "ping", ping);
   const [command, ...args] = argv as [string, ...string[]];
   const child = spawn(command, args, { stdio: ["ignore", "pipe", "inherit"], env: lab.context.env });
   const closed = once(child, "close");
-  const times: number[] = [];
+  const echoes = new Echoes();
   let [sent, answered] = [0, 0];
   let onAnswer = (): void => undefined;
   createInterface({ input: child.stdout }).on("line", (line) => {
-    const at = /^\[(\d+\.\d+)\] .* time=/.exec(line)?.[1];
     const counts = /^(\d+) packets transmitted, (\d+) received/.exec(line);
     if (counts) [sent, answered] = [Number(counts[1]), Number(counts[2])];
-    if (at === undefined) return;
-    times.push(Number(at) * 1000);
-    onAnswer();
+    if (echoes.read(line)) onAnswer();
   });
   /** Resolves with the next answer. */
   const answer = async (when: string): Promise<void> => {
@@ -66,8 +67,7 @@ async function gapDuring(lab: Lab, from: PodRecord, ip: string, work: () => Prom
     child.kill("SIGINT");
     await closed;
   }
-  const longestMs = Math.max(...times.slice(1).map((at, i) => at - (times[i] as number)));
-  return { longestMs, sent, answered };
+  return { longestMs: echoes.longestGapMs(), sent, answered };
 }
 
 /** What came of a move. */

@@ -79,7 +79,7 @@ describe("skylanectl lab", () => {
       /^default +vm +lan +vm .* vm +node2$/m,
       /^default +vm +lan +vm .* vm +node3$/m,
       /dst 172\.30\.0\.12 [^]*dst 172\.30\.0\.13 /,
-      /^longest gap +[\d.]+ ms$/m,
+      /^longest gap +[\d.]+ m?s$/m,
       /^the connection +the same one throughout/m,
       /30 MiB sent, 30 MiB received, SHA-256 same/,
       /All 6 steps held/,

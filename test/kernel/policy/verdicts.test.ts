@@ -68,7 +68,6 @@ describe("network policies in a real kernel", () => {
         throw error;
       },
     });
-    let byElements = 0;
     await fc.assert(
       fc.asyncProperty(world, fc.array(change, { minLength: 3, maxLength: 5 }), async (start, changes) => {
         const model = new PolicyModel(NODE, POD_CIDRS);
@@ -78,7 +77,7 @@ describe("network policies in a real kernel", () => {
         for (const one of changes) {
           now = changed(now, one);
           const { rules } = model.change(one);
-          if ((await table.apply(model.ruleset, rules)) === "elements") byElements++;
+          await table.apply(model.ruleset, rules);
         }
         await hold(node, now);
         await table.apply(model.ruleset, model.replace({ policies: [] }).rules);
@@ -86,6 +85,5 @@ describe("network policies in a real kernel", () => {
       }),
       { numRuns: 5, endOnFailure: true },
     );
-    assert.ok(byElements > 0);
   });
 });
