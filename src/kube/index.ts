@@ -8,6 +8,7 @@ export { type NodeCondition, patchNodeCondition } from "./nodes/node-condition.t
 export { METADATA_ONLY, NODES, NodeReflector, OwnNode } from "./nodes/nodes.ts";
 export type { LeaseState } from "./nodes/lease-sight.ts";
 export { NodeDetailsKeeper } from "./nodes/node-details.ts";
+export { growingPause, longestPause } from "./nodes/growing-pause.ts";
 export { NodeLeases } from "./nodes/node-leases.ts";
 export { getMeta, metaOf, NAMESPACES, type ObjectMeta, podsOf } from "./meta.ts";
 export type { KubeLog } from "./informer/store.ts";

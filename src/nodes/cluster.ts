@@ -12,7 +12,9 @@
  */
 import {
   type Changes,
+  growingPause,
   type KubeClient,
+  longestPause,
   NodeDetailsKeeper,
   NodeLeases,
   type NodeMeta,
@@ -40,9 +42,14 @@ const PUBLIC_ANNOTATION = "skylane.dev/public-ip";
 const CACHE_GRACE_MS = 10_000;
 /** Changes within this time are written to the cache together. */
 const SAVE_DELAY_MS = 2_000;
-/** Contested Nodes are asked for again after this long, and no more of them at a time than so many, whose leases are followed meanwhile. */
+/**
+ * Contested Nodes are asked for again after this long, longer the more nodes ask and the longer nothing comes of it, and no more of them
+ * at a time than so many, whose leases are followed meanwhile.
+ */
 const CONTEST_MS = 10_000;
 const MOST_CONTESTED = 64;
+/** What is added to that time at random, as a part of it. */
+const CONTEST_SPREAD = 0.1;
 
 /** What the view needs. */
 export interface ClusterOptions {
@@ -90,6 +97,8 @@ export class ClusterView {
   #contest: NodeJS.Timeout | undefined;
   /** Contested Nodes that were asked for at the last time. */
   #asked: ReadonlySet<string> = new Set();
+  /** Times in a row that asking for them has changed nothing. */
+  #askedInVain = 0;
 
   constructor(options: ClusterOptions) {
     this.#options = options;
@@ -107,7 +116,11 @@ export class ClusterView {
       },
     });
     this.#details = new NodeDetailsKeeper(client, { log, onNews: (names) => this.#learned(names) });
-    this.#leases = new NodeLeases(client, { log, onNews: (name) => this.#learned([name]) });
+    this.#leases = new NodeLeases(client, {
+      log,
+      onNews: (name) => this.#learned([name]),
+      mostMs: () => longestPause(this.#nodes.nodes().size),
+    });
     for (const node of cached?.inputs.nodes ?? []) {
       this.#nodes.remember([cachedMeta(node)]);
       if (node.granted) this.#details.remember(node.name, { uid: node.uid, ...node.granted });
@@ -131,7 +144,7 @@ export class ClusterView {
     this.#nodes.onChange((changes) => this.#nodesChanged(changes));
     this.#own.start();
     this.#nodes.start();
-    this.#contest = setInterval(() => this.#askContested(), CONTEST_MS);
+    this.#askContestedLater();
     const { cached, dataPathExists } = this.#options;
     if (!cached) return this.#details.askAll();
     if (dataPathExists) this.#grace = setTimeout(() => this.#fallBack(), CACHE_GRACE_MS);
@@ -204,7 +217,7 @@ export class ClusterView {
   /** Stops watching and saves what is not saved yet. */
   async stop(): Promise<void> {
     clearTimeout(this.#grace);
-    clearInterval(this.#contest);
+    clearTimeout(this.#contest);
     this.#damper.stop();
     await Promise.all([this.#own.stop(), this.#nodes.stop(), this.#details.stop(), this.#leases.stop()]);
     await this.#save.stop();
@@ -307,10 +320,26 @@ export class ClusterView {
     setImmediate(() => this.#askContested(this.#asked));
   }
 
+  /** @param inVain times in a row that nothing came of it */
+  #askContestedLater(inVain = 0): void {
+    this.#askedInVain = inVain;
+    clearTimeout(this.#contest);
+    const pause = growingPause(CONTEST_MS, inVain, longestPause(this.#nodes.nodes().size));
+    // Not all agents at the same time: they all saw the same claim at the same time.
+    this.#contest = setTimeout(
+      () => {
+        this.#askContestedLater(this.#askedInVain + 1);
+        this.#askContested();
+      },
+      pause * (1 + Math.random() * CONTEST_SPREAD),
+    );
+  }
+
   /** How Nodes stand that claim the same may have changed since they were asked for, and no metadata says so: nor does it say whose kubelet is alive. @param but those who were asked for */
   #askContested(but: ReadonlySet<string> = new Set()): void {
     if (!this.live) return;
     const names = [...new Set(this.#options.contested())].slice(0, MOST_CONTESTED);
+    if (names.some((name) => !this.#asked.has(name))) this.#askContestedLater();
     this.#asked = new Set(names);
     const nodes = names.flatMap((name) => (but.has(name) ? [] : (this.#nodes.nodes().get(name) ?? [])));
     if (nodes.length > 0) this.#details.ask(nodes, true);

@@ -6,6 +6,7 @@ import { ApiError } from "../client/api-error.ts";
 import type { KubeClient } from "../client/client.ts";
 import { type LeaseSight, type LeaseState, nextLook, readLease, seeLease } from "./lease-sight.ts";
 import type { KubeLog } from "../informer/store.ts";
+import { growingPause } from "./growing-pause.ts";
 import { getObject } from "../objects.ts";
 
 const LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
@@ -29,6 +30,8 @@ export interface NodeLeasesOptions {
   log?: KubeLog;
   /** The state of this Node's lease is another one now. */
   onNews: (name: string) => void;
+  /** The longest time between two questions about a Node of which nothing changes, unless its lease lasts longer, in milliseconds. */
+  mostMs?: () => number;
   /** For tests. */
   timings?: Partial<LeaseTimings>;
 }
@@ -37,6 +40,8 @@ export interface NodeLeasesOptions {
 interface Followed {
   sight: LeaseSight | undefined;
   state: LeaseState | undefined;
+  /** Questions in a row that changed nothing. */
+  same: number;
   timer: NodeJS.Timeout | undefined;
 }
 
@@ -69,7 +74,7 @@ export class NodeLeases {
     }
     for (const name of wanted) {
       if (this.#followed.has(name)) continue;
-      this.#followed.set(name, { sight: undefined, state: undefined, timer: undefined });
+      this.#followed.set(name, { sight: undefined, state: undefined, same: 0, timer: undefined });
       this.#queue.add(name);
     }
     this.#pump();
@@ -114,10 +119,12 @@ export class NodeLeases {
       followed.state = followed.sight?.state ?? "none";
       if (followed.sight) wait = nextLook(followed.sight, now);
       this.#complaint = "";
+      followed.same = followed.state === state ? followed.same + 1 : 0;
       if (followed.state !== state) this.#options.onNews(name);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       if (this.#stopped || this.#followed.get(name) !== followed) return;
+      followed.same++;
       wait = Math.max(wait, error.retryAfterMs ?? 0);
       this.#complain(name, error);
     }
@@ -126,7 +133,7 @@ export class NodeLeases {
         this.#queue.add(name);
         this.#pump();
       },
-      Math.max(wait, leastMs) * (1 + Math.random() * spread),
+      Math.max(wait, growingPause(leastMs, followed.same, this.#options.mostMs?.())) * (1 + Math.random() * spread),
     );
   }
 

@@ -69,7 +69,12 @@ export function scalePart(context: Context): void {
           console.log(
             `      ${agent.metadata.name}: ${count("agent")} ${verb} by the agent, ${count("plugin")} by the plugin`,
           );
-          assert.ok(count("agent") >= PODS / 10, `${agent.metadata.name} served ${count("agent")} ${verb}`);
+          const containers = agent.status.containerStatuses ?? [];
+          const restarts = containers.map(({ name, restartCount }) => `${name} ${restartCount}`).join(", ");
+          assert.ok(
+            count("agent") >= PODS / 10,
+            `${agent.metadata.name} served ${count("agent")} ${verb}, the plugin alone ${count("plugin")}; restarts: ${restarts}`,
+          );
         }
       }
     });

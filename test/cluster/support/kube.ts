@@ -29,7 +29,7 @@ export interface KubeObject {
     phase?: string;
     podIPs?: { ip: string }[];
     podIP?: string;
-    containerStatuses?: { containerID: string; restartCount: number }[];
+    containerStatuses?: { name: string; containerID: string; restartCount: number }[];
     conditions?: { type: string; status: string; reason?: string; message?: string }[];
     addresses?: { type: string; address: string }[];
   };

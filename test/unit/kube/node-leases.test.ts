@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isHeard } from "../../../src/nodes/heard.ts";
-import { ApiError, connect, type KubeClient, NodeLeases } from "../../../src/kube/index.ts";
+import { ApiError, connect, growingPause, type KubeClient, longestPause, NodeLeases } from "../../../src/kube/index.ts";
 import { type LeaseSight, nextLook, readLease, seeLease } from "../../../src/kube/nodes/lease-sight.ts";
 import { type ApiServer, startApiServer } from "../../../lab/api/index.ts";
 import { eventually, eventuallyHolds } from "../../support/eventually.ts";
@@ -277,6 +277,30 @@ describe("the leases of Nodes that claim the same", function () {
     leases.follow(["dead"]);
     await renew("dead", 600);
     assert.equal(asked(), before);
+  });
+
+  it("are asked about more and more seldom while nothing changes, the more agents ask", async () => {
+    await create("dead", 0);
+    const questions: number[] = [];
+    const watched: KubeClient = {
+      ...client,
+      server: client.server,
+      json: (request) => {
+        questions.push(performance.now());
+        return client.json(request);
+      },
+    };
+    const many = new NodeLeases(watched, { timings, onNews: (name) => news.push(name), mostMs: () => 320 });
+    many.follow(["dead"]);
+    await eventually(() => many.of("dead") === "over");
+    const then = questions.length;
+    await eventually(() => questions.length >= then + 8);
+    const pauses = questions.slice(1).map((at, i) => at - (questions[i] as number));
+    await many.stop();
+    // Never sooner, whatever else a machine does: 5, 10, 20 ... 320.
+    assert.ok((pauses.at(-1) as number) >= 300, pauses.join(" "));
+    assert.equal(growingPause(10_000, 9, longestPause(5_000)), 200_000);
+    assert.equal(growingPause(10_000, 9, longestPause(3)), 10_000);
   });
 
   it("count as unread where the API server does not let the agent read them, which is said once", async () => {
