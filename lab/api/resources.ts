@@ -3,6 +3,7 @@
  * what only one kind knows (a Node's podCIDRs, an Event's namespace) hangs at its row as `defaults` or `validate`.
  */
 import { isCidr } from "./names.ts";
+import { NETWORK_POLICIES } from "./schema/policy-resources.ts";
 import { type FieldProblem, isObject, type KubeObject, type ResourceType, valueAt } from "./types.ts";
 
 const EVENT_FIELDS = [
@@ -18,7 +19,13 @@ const EVENT_FIELDS = [
   "source",
   "type",
 ];
-const POD_FIELDS = ["spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName"];
+const POD_FIELDS = [
+  "spec.nodeName",
+  "spec.restartPolicy",
+  "spec.schedulerName",
+  "spec.serviceAccountName",
+  "spec.hostNetwork",
+];
 const POD_STATUS_FIELDS = ["status.phase", "status.podIP", "status.nominatedNodeName"];
 
 const core = { group: "", version: "v1", statusKeepsMetadata: true };
@@ -76,6 +83,7 @@ export const BUILT_IN: readonly ResourceType[] = [
     createOnUpdate: true,
     versionedUpdate: true,
   },
+  NETWORK_POLICIES,
 ];
 
 /** Namespaces that exist from the start; the agents' own as well, which Skylane's manifest makes. */

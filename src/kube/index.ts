@@ -12,7 +12,12 @@ export { growingPause, longestPause } from "./nodes/growing-pause.ts";
 export { NodeLeases } from "./nodes/node-leases.ts";
 export { getMeta, metaOf, NAMESPACES, type ObjectMeta, podsOf } from "./meta.ts";
 export type { KubeLog } from "./informer/store.ts";
-export { NamespaceReflector, ObjectReflector, type ObjectSource } from "./informer/object-reflector.ts";
+export {
+  NamespaceReflector,
+  NodeLabelReflector,
+  ObjectReflector,
+  type ObjectSource,
+} from "./informer/object-reflector.ts";
 export {
   createObject,
   deleteObject,
@@ -25,6 +30,8 @@ export {
   replaceObject,
   type Writable,
 } from "./objects.ts";
+export type { PodEntry } from "./pods/pod-entry.ts";
+export { PodReflector } from "./pods/pods.ts";
 export type { ReflectorOptions } from "./informer/source.ts";
 export type { ReflectorTimings } from "./client/timings.ts";
 export {

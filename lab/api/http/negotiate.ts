@@ -1,14 +1,14 @@
 /**
  * What form an answer takes: JSON of whole objects, or of their metadata alone (PartialObjectMetadata, asked for
  * through Accept), the latter in protobuf, too; compressed when it is large. The first media type of the Accept header
- * that can be given wins; Table, YAML and whole objects in protobuf (but for Nodes) cannot be, and 406 says so where nothing else is asked for.
+ * that can be given wins; Table, YAML and whole objects in protobuf (but for Nodes and Pods) cannot be, and 406 says so where nothing else is asked for.
  */
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
 import { notAcceptable } from "../errors.ts";
 import type { Page } from "../store/list.ts";
 import { apiVersionOf, type Json, type ResourceType } from "../types.ts";
-import type { Projection, Version } from "../store/version.ts";
+import { type Projection, type Version, WHOLE_MESSAGES } from "../store/version.ts";
 import { WIRE_TYPE, wireList, wireMetadata, wireObject } from "./wire.ts";
 
 const compress = promisify(gzip);
@@ -27,7 +27,7 @@ export function negotiate(accept: string | undefined, shape: AnswerShape, kind =
     if (type !== "application/json" && type !== "*/*" && type !== "application/*" && !wire) continue;
     const as = parameters.get("as");
     if (as === undefined && wire) {
-      if (kind === "Node" && (shape === "object" || shape === "list")) return "wholeWire";
+      if (shape !== "plain" && Object.hasOwn(WHOLE_MESSAGES, kind)) return "wholeWire";
       continue;
     }
     if (as === undefined) return "full";

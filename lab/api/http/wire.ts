@@ -1,6 +1,6 @@
 /**
  * Metadata in the API server's protobuf form, as clients of thousands of objects ask for it: field numbers are those of
- * apimachinery's meta/v1/generated.proto and runtime/generated.proto. Of whole objects, Nodes are given in it and others in JSON alone.
+ * apimachinery's meta/v1/generated.proto and runtime/generated.proto. Of whole objects, Nodes and Pods (pod-message.ts) are given in it and others in JSON alone.
  */
 import type { Json, JsonObject, KubeObject, ManagedFields, Metadata } from "../types.ts";
 
@@ -18,10 +18,11 @@ function varint(value: number): Buffer {
   return Buffer.from([...bytes, left]);
 }
 
-const number = (field: number, value: number): Buffer => Buffer.concat([varint((field << 3) | VARINT), varint(value)]);
-const bytes = (field: number, value: Buffer): Buffer =>
+export const number = (field: number, value: number): Buffer =>
+  Buffer.concat([varint((field << 3) | VARINT), varint(value)]);
+export const bytes = (field: number, value: Buffer): Buffer =>
   Buffer.concat([varint((field << 3) | DELIMITED), varint(value.length), value]);
-const text = (field: number, value: string | undefined): Buffer => bytes(field, Buffer.from(value ?? ""));
+export const text = (field: number, value: string | undefined): Buffer => bytes(field, Buffer.from(value ?? ""));
 const time = (field: number, value: string): Buffer =>
   bytes(field, Buffer.concat([number(1, Math.floor(Date.parse(value) / 1000)), number(2, 0)]));
 const entries = (field: number, map: Readonly<Record<string, string>> | undefined): Buffer[] =>
@@ -59,12 +60,12 @@ export function metadataMessage(metadata: Partial<Metadata>): Buffer {
   return bytes(1, meta);
 }
 
-const object = (value: Json | undefined): JsonObject =>
+export const object = (value: Json | undefined): JsonObject =>
   typeof value === "object" && value !== null && !Array.isArray(value) ? value : {};
-const list = (value: Json | undefined): JsonObject[] => (Array.isArray(value) ? value.map(object) : []);
-const say = (value: Json | undefined): string => (typeof value === "string" ? value : "");
+export const list = (value: Json | undefined): JsonObject[] => (Array.isArray(value) ? value.map(object) : []);
+export const say = (value: Json | undefined): string => (typeof value === "string" ? value : "");
 /** Many texts of one field at once: of each Node there are a hundred names of images. */
-function texts(field: number, values: Json | undefined): Buffer {
+export function texts(field: number, values: Json | undefined): Buffer {
   const all = Array.isArray(values) ? values.map(say) : [];
   // A tag of one byte and a length of at most two.
   const out = Buffer.allocUnsafe(all.reduce((sum, value) => sum + 3 + 3 * value.length, 0));

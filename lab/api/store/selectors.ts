@@ -108,6 +108,9 @@ export function fieldPredicate(requirements: readonly FieldRequirement[]): Predi
   return (object) => requirements.every(({ field, equal, value }) => (fieldText(object, field) === value) === equal);
 }
 
+/** Fields that are true or false. */
+const FLAGS = new Set(["spec.unschedulable", "spec.hostNetwork"]);
+
 function fieldText(object: KubeObject, field: string): string {
   // The one field whose selector name is not its path (pkg/registry/core/event).
   if (field === "source") {
@@ -115,6 +118,6 @@ function fieldText(object: KubeObject, field: string): string {
     return typeof source === "string" ? source : "";
   }
   const value = valueAt(object, field);
-  if (value === undefined || value === null) return field === "spec.unschedulable" ? "false" : "";
+  if (value === undefined || value === null) return FLAGS.has(field) ? "false" : "";
   return isObject(value) || Array.isArray(value) ? JSON.stringify(value) : String(value);
 }

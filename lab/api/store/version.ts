@@ -5,6 +5,7 @@
  * one copy serves both.
  */
 import { apiVersionOf, type KubeObject, type ResourceType } from "../types.ts";
+import { podMessage } from "../http/pod-message.ts";
 import { metadataMessage, nodeMessage } from "../http/wire.ts";
 
 /** What of an object a client asked for: everything, or kind and metadata (PartialObjectMetadata), in JSON or protobuf. */
@@ -12,6 +13,12 @@ export type Projection = "full" | "meta" | "wire" | "wholeWire";
 
 const META_PREFIX = Buffer.from('{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1",');
 const BRACE = Buffer.from("{");
+
+/** Kinds whose objects can be had whole in protobuf. */
+export const WHOLE_MESSAGES: Readonly<Record<string, (object: KubeObject) => Buffer>> = {
+  Node: nodeMessage,
+  Pod: podMessage,
+};
 
 /** One immutable version of an object. */
 export class Version {
@@ -36,7 +43,7 @@ export class Version {
   /** The object's JSON after `{`, without kind and apiVersion; in protobuf the message alone. */
   body(projection: Projection): Buffer {
     if (projection === "wholeWire") {
-      this.#wholeWire ??= nodeMessage(this.object);
+      this.#wholeWire ??= WHOLE_MESSAGES[this.type.kind]?.(this.object) ?? Buffer.alloc(0);
       return this.#wholeWire;
     }
     if (projection === "wire") {

@@ -11,7 +11,7 @@ import { inScope, type ListOptions, type Scope } from "./list.ts";
 import type { Store } from "./store.ts";
 import { apiVersionOf, type JsonObject, type Metadata, type ResourceType } from "../types.ts";
 import { type Projection, Version } from "./version.ts";
-import { metadataMessage, WIRE_TYPE, wireEvent, wireMetadata, wireStatus } from "../http/wire.ts";
+import { metadataMessage, WIRE_TYPE, wireEvent, wireMetadata, wireObject, wireStatus } from "../http/wire.ts";
 
 /** Marks the bookmark that ends the initial events (meta/v1 InitialEventsAnnotationKey). */
 const INITIAL_EVENTS_END = "k8s.io/initial-events-end";
@@ -167,7 +167,7 @@ export class WatchStream {
     const kind = projection === "meta" ? "PartialObjectMetadata" : type.kind;
     const apiVersion = projection === "meta" ? "meta.k8s.io/v1" : apiVersionOf(type);
     const version = { resourceVersion: String(store.resourceVersion) };
-    if (this.#wire) return this.#push(wireEvent("BOOKMARK", wireMetadata(metadataMessage({ ...version, ...extra }))));
+    if (this.#wire) return this.#push(wireEvent("BOOKMARK", this.#wrapped(metadataMessage({ ...version, ...extra }))));
     const metadata = { ...version, creationTimestamp: null, ...extra };
     this.#push(lineOf("BOOKMARK", { kind, apiVersion, metadata }));
   }
@@ -210,12 +210,18 @@ export class WatchStream {
 
   #line(type: string, version: Version): Buffer[] {
     const { projection } = this.#request;
-    if (this.#wire) return [wireEvent(type, wireMetadata(version.body("wire")))];
+    if (this.#wire) return [wireEvent(type, this.#wrapped(version.body(projection)))];
     return [eventHead(type), version.prefix(projection), version.body(projection), EVENT_END];
   }
 
   get #wire(): boolean {
-    return this.#request.projection === "wire";
+    return this.#request.projection === "wire" || this.#request.projection === "wholeWire";
+  }
+
+  /** A message in protobuf as an object that stands for itself: metadata is the first field of any. */
+  #wrapped(message: Buffer): Buffer {
+    const { projection, type } = this.#request;
+    return projection === "wire" ? wireMetadata(message) : wireObject(apiVersionOf(type), type.kind, message);
   }
 
   #stop(): void {

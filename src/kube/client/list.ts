@@ -62,7 +62,7 @@ export interface ListOptions {
   signal: AbortSignal;
   onItem: (item: unknown) => void;
   /** What the objects are in protobuf; their metadata alone by default. */
-  read?: ReadItem;
+  read?: ReadItem | undefined;
 }
 
 /**

@@ -8,6 +8,7 @@ import type { ApiRequest, KubeClient } from "./client.ts";
 import { withoutManagedFields } from "../wire/cut.ts";
 import { FrameSplitter } from "../wire/frames.ts";
 import { LineSplitter } from "../wire/lines.ts";
+import type { ReadItem } from "../wire/list-wire.ts";
 import { readWatchEvent } from "../wire/metadata-wire.ts";
 
 /** One event of a watch. */
@@ -19,6 +20,8 @@ export interface WatchEvent {
 /** What to watch and whom to tell. */
 export interface WatchOptions {
   request: ApiRequest;
+  /** What the objects are in protobuf; their metadata alone by default. */
+  read?: ReadItem | undefined;
   /** Ends the watch without an error. */
   signal: AbortSignal;
   /** How long the stream may be silent, in milliseconds; asked anew after every chunk. */
@@ -60,7 +63,7 @@ export async function followWatch(client: KubeClient, options: WatchOptions): Pr
   options.onOpen();
 
   let reported: ApiError | undefined;
-  const read = wire ? readWatchEvent : parseEvent;
+  const read = wire ? (frame: Buffer) => readWatchEvent(frame, options.read) : parseEvent;
   const onBytes = (bytes: Buffer): void => {
     let event: WatchEvent;
     try {

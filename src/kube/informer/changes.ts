@@ -9,13 +9,15 @@ export interface Identified {
   readonly name: string;
   /** Absent for objects that are in no namespace. */
   readonly namespace?: string;
+  /** What it is known by, where it has that at hand: see {@link keyOf}. */
+  readonly key?: string;
   readonly uid: string;
   readonly resourceVersion: string;
 }
 
 /** What an object is known by: its name, or `<namespace>/<name>`. */
-export const keyOf = ({ namespace, name }: Pick<Identified, "namespace" | "name">): string =>
-  namespace === undefined ? name : `${namespace}/${name}`;
+export const keyOf = (object: Pick<Identified, "namespace" | "name" | "key">): string =>
+  object.key ?? (object.namespace === undefined ? object.name : `${object.namespace}/${object.name}`);
 
 /** A set of objects by key that tells what changed. */
 export class ChangeSet<T extends Identified> {

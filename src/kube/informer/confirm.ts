@@ -2,6 +2,10 @@
  * Asks for each object that a complete set left out whether it is really gone. An API server that answers with an empty
  * or partial list (an etcd restored from a wrong backup, a broken cache, a bad proxy) must not take the routes to nodes
  * that are still there: only a 404 about that very object removes it, anything else keeps it and asks again later.
+ *
+ * Where there may be very many, as pods after a long silence, some of them taken at random stand for all: every agent of the cluster may be
+ * asking. When all of these are gone the others are taken for gone as well; a part of the set that was left out wrongly would have
+ * shown itself, and then all stay until the set has been taken anew.
  */
 import { ApiError } from "../client/api-error.ts";
 import { Backoff, type BackoffOptions, pause } from "../client/backoff.ts";
@@ -11,8 +15,11 @@ const CONCURRENCY = 8;
 export interface ConfirmOptions {
   /** Fetches the object. @throws ApiError */
   get: (name: string, signal: AbortSignal) => Promise<unknown>;
-  /** It is still there, and this is it. May throw when the object makes no sense: it is kept and asked for again. */
-  onPresent: (object: unknown) => void;
+  /**
+   * It is still there, and this is it; false when it does not belong to the set any more. May throw when the object makes no
+   * sense: it is kept and asked for again.
+   */
+  onPresent: (object: unknown) => boolean;
   onGone: (name: string) => void;
   /** A question that got no clear answer. */
   onError: (name: string, error: unknown) => void;
@@ -22,6 +29,8 @@ export interface ConfirmOptions {
   onCount: (inDoubt: number) => void;
   backoff: BackoffOptions;
   signal: AbortSignal;
+  /** Of more doubts than so many, as many are asked about and stand for the others. */
+  mostAsked?: number;
 }
 
 /** The objects in doubt. */
@@ -32,6 +41,8 @@ export class Confirmations {
   private doubts = new Map<string, object>();
   private running: Promise<void> | undefined;
   private wrongly = 0;
+  /** Objects that are as those are that were asked about: gone, if all of these are. */
+  private represented = new Set<string>();
 
   constructor(options: ConfirmOptions) {
     this.options = options;
@@ -40,8 +51,11 @@ export class Confirmations {
 
   /** Replaces the doubts by these. */
   doubt(names: readonly string[]): void {
-    this.doubts = new Map(names.map((name) => [name, {}]));
-    this.options.onCount(this.doubts.size);
+    const { mostAsked = names.length } = this.options;
+    const asked = names.length > mostAsked ? sampleOf(names, mostAsked) : names;
+    this.doubts = new Map(asked.map((name) => [name, {}]));
+    this.represented = new Set(asked === names ? [] : names.filter((name) => !this.doubts.has(name)));
+    this.count();
     if (names.length === 0 || this.running !== undefined) return;
     this.running = this.run().finally(() => {
       this.running = undefined;
@@ -50,7 +64,11 @@ export class Confirmations {
 
   /** Something certain was heard about a name in another way. */
   settle(name: string): void {
-    if (this.doubts.delete(name)) this.options.onCount(this.doubts.size);
+    if (this.doubts.delete(name) || this.represented.delete(name)) this.count();
+  }
+
+  private count(): void {
+    this.options.onCount(this.doubts.size + this.represented.size);
   }
 
   /** Resolves when nothing is under way. */
@@ -69,7 +87,12 @@ export class Confirmations {
       );
       if (this.doubts.size > 0) await pause(this.backoff.next(Math.max(...waits)), signal);
     }
-    if (this.wrongly > 0 && !signal.aborted) onSettled(this.wrongly);
+    if (signal.aborted) return;
+    const represented = [...this.represented];
+    this.represented.clear();
+    this.count();
+    if (this.wrongly > 0) onSettled(this.wrongly);
+    else for (const name of represented) this.options.onGone(name);
   }
 
   /** Works a queue off; the wait that a server asked for meanwhile, in milliseconds. */
@@ -83,8 +106,7 @@ export class Confirmations {
       try {
         const object = await get(name, signal);
         if (stale()) continue;
-        onPresent(object);
-        this.wrongly++;
+        if (onPresent(object)) this.wrongly++;
         this.settle(name);
       } catch (error) {
         if (stale() || signal.aborted) continue;
@@ -102,4 +124,14 @@ export class Confirmations {
     }
     return 0;
   }
+}
+
+/** So many of a list, chosen at random. */
+function sampleOf(names: readonly string[], count: number): string[] {
+  const left = [...names];
+  for (let i = 0; i < count; i++) {
+    const at = i + Math.floor(Math.random() * (left.length - i));
+    [left[i], left[at]] = [left[at] as string, left[i] as string];
+  }
+  return left.slice(0, count);
 }

@@ -2,7 +2,7 @@
 import type { Identified } from "./changes.ts";
 import type { KubeClient } from "../client/client.ts";
 import { metaOf, NAMESPACES, type ObjectMeta } from "../meta.ts";
-import { METADATA_LIST, METADATA_ONLY } from "../nodes/nodes.ts";
+import { METADATA_LIST, METADATA_ONLY, NODES } from "../nodes/nodes.ts";
 import { Reflector } from "./reflector.ts";
 import type { ReflectorOptions } from "./source.ts";
 
@@ -18,16 +18,36 @@ export interface ObjectSource<T> {
   parse: (object: unknown) => T;
   /** Whether nothing changed that anybody here looks at. */
   same: (a: T, b: T) => boolean;
+  /** Every server knows the resource: one that does not is no answer. */
+  builtIn?: boolean;
+  /** See Source. */
+  consequence?: string;
 }
 
 /** See the header. `objects` has them by name, or by `<namespace>/<name>`. */
 export class ObjectReflector<T extends Identified> extends Reflector<T> {
   constructor(client: KubeClient, source: ObjectSource<T>, options: ReflectorOptions = {}) {
-    const { what, path, labelSelector, parse, same } = source;
+    const { what, path, labelSelector, parse, same, builtIn = false, consequence } = source;
     const query: Record<string, string> = labelSelector === undefined ? {} : { labelSelector };
     const json = "application/json";
     const accept = { object: json, list: json, watch: json };
-    super(client, { what, path, query, accept, slim: parse, same, optional: true }, options);
+    const more = { optional: !builtIn, ...(consequence !== undefined && { consequence }) };
+    super(client, { what, path, query, accept, slim: parse, same, ...more }, options);
+  }
+}
+
+/** Labels of all Nodes, which change rarely, and are no concern of those who only want to reach them. */
+export class NodeLabelReflector extends Reflector<ObjectMeta> {
+  constructor(client: KubeClient, options: ReflectorOptions = {}) {
+    const accept = { object: METADATA_ONLY, list: METADATA_LIST, watch: METADATA_ONLY };
+    const slim = (object: unknown): ObjectMeta => ({ ...metaOf(object), annotations: {} });
+    const same = (a: ObjectMeta, b: ObjectMeta): boolean =>
+      JSON.stringify([a.uid, a.labels]) === JSON.stringify([b.uid, b.labels]);
+    super(
+      client,
+      { what: "labels of nodes", path: NODES, query: {}, accept, slim, same, firstFromMemory: true },
+      options,
+    );
   }
 }
 

@@ -24,6 +24,10 @@ interface Follow {
   limit?: () => number | undefined;
 }
 
+/** Whether a server refused a field selector because it does not know the field (400, fields.ParseSelector's converters). */
+const isUnknownField = (error: unknown): boolean =>
+  error instanceof ApiError && error.status === 400 && error.message.includes("field label not supported");
+
 /** See the header. One `start()` and one `stop()` a life. */
 export class Reflector<T extends Identified> {
   /** For metrics and status; the same object for the reflector's whole life. */
@@ -41,6 +45,8 @@ export class Reflector<T extends Identified> {
   /** Where to resume the watch; undefined when the whole set is needed. */
   private version: string | undefined;
   private watchListKnown = true;
+  /** What is asked for: the source's query, or its older one. */
+  private query: Readonly<Record<string, string>>;
   private openedAt: number | undefined;
   /** Ends the watch under way, to begin the next cycle. */
   private endWatch: () => void = () => undefined;
@@ -48,6 +54,7 @@ export class Reflector<T extends Identified> {
   constructor(client: KubeClient, source: Source<T>, options: ReflectorOptions = {}) {
     this.client = client;
     this.source = source;
+    this.query = source.query;
     this.log = options.log;
     this.timings = { ...TIMINGS, ...options.timings };
     this.state = {
@@ -61,7 +68,7 @@ export class Reflector<T extends Identified> {
       unconfirmed: 0,
     };
     this.backoff = new Backoff(this.timings);
-    this.refusals = new Refusals(source.what, options.log);
+    this.refusals = new Refusals(source.what, options.log, source.consequence);
     this.mirror = new ObjectStore({
       ...source,
       get: (key, signal) => client.json({ path: objectPath(source.path, key), accept: source.accept.object, signal }),
@@ -178,11 +185,23 @@ export class Reflector<T extends Identified> {
   }
 
   private async cycle(): Promise<void> {
+    try {
+      await this.attempt();
+    } catch (error) {
+      const { olderQuery, what } = this.source;
+      if (olderQuery === undefined || this.query === olderQuery || !isUnknownField(error)) throw error;
+      this.query = olderQuery;
+      this.log?.info(`the API server cannot select ${what} by all fields; asking for more than is needed`, { error });
+      await this.attempt();
+    }
+  }
+
+  private async attempt(): Promise<void> {
     if (this.version === undefined && this.watchListKnown) {
       try {
         return await this.watchList();
       } catch (error) {
-        if (!NoWatchList.isMeantBy(error)) throw error;
+        if (!NoWatchList.isMeantBy(error) || isUnknownField(error)) throw error;
         this.watchListKnown = false;
         this.log?.info("the API server has no streaming lists; listing in pages", { error });
       }
@@ -197,15 +216,17 @@ export class Reflector<T extends Identified> {
   /** Takes the whole set in pages; the resourceVersion to watch from. */
   private async list(): Promise<string> {
     const incoming = new Map<string, T>();
-    const { path, query, accept, firstFromMemory } = this.source;
+    const { path, accept, firstFromMemory, read } = this.source;
+    const { query } = this;
     const { signal } = this.stopping;
     const onItem = (item: unknown): void => {
       const object = this.mirror.read(item);
-      if (object) incoming.set(keyOf(object), object);
+      if (object && this.mirror.belongs(object)) incoming.set(keyOf(object), object);
     };
     this.mirror.doubtful = false;
     const fromMemory = firstFromMemory === true && !this.synced;
-    const version = await listPages(this.client, { path, query, accept: accept.list, fromMemory, signal, onItem });
+    const options = { path, query, accept: accept.list, fromMemory, signal, onItem, read };
+    const version = await listPages(this.client, options);
     this.refusals.listed();
     this.complete(incoming, "list");
     return version;
@@ -220,7 +241,7 @@ export class Reflector<T extends Identified> {
       if (event.type !== "BOOKMARK") {
         const object = this.mirror.read(event.object);
         if (object && event.type === "DELETED") incoming.delete(keyOf(object));
-        else if (object) incoming.set(keyOf(object), object);
+        else if (object && this.mirror.belongs(object)) incoming.set(keyOf(object), object);
       } else if (endsInitialEvents(event.object)) {
         complete = true;
         this.version = versionOf(event.object);
@@ -267,7 +288,7 @@ export class Reflector<T extends Identified> {
   }
 
   private async follow({ query, onEvent, limit }: Follow): Promise<void> {
-    const { path, accept } = this.source;
+    const { path, accept, read } = this.source;
     const { timeoutSeconds, marginMs, bookmarkMs, random, now } = this.timings;
     // Different ends on different nodes, so that they do not all come back at once.
     const seconds = Math.round(timeoutSeconds * (1 + random()));
@@ -276,7 +297,8 @@ export class Reflector<T extends Identified> {
     this.endWatch = () => ending.abort();
     let bookmarks = false;
     await followWatch(this.client, {
-      request: { path, query: { ...this.source.query, ...query, ...usual }, accept: accept.watch },
+      request: { path, query: { ...this.query, ...query, ...usual }, accept: accept.watch },
+      read,
       signal: AbortSignal.any([this.stopping.signal, ending.signal]),
       inactivityMs: () => limit?.() ?? (bookmarks ? bookmarkMs : seconds * 1000 + marginMs),
       onOpen: () => {

@@ -8,14 +8,16 @@ import type { KubeLog } from "./store.ts";
 export class Refusals {
   private readonly what: string;
   private readonly log: KubeLog | undefined;
+  private readonly consequence: string | undefined;
   private isForbidden = false;
   /** How many times it has said that it does not know the resource, since it last did. */
   private absences = 0;
 
-  /** @param what the objects, for messages: "pod networks" */
-  constructor(what: string, log: KubeLog | undefined) {
+  /** @param what the objects, for messages: "pod networks" @param consequence what it means that they cannot be read; an error then */
+  constructor(what: string, log: KubeLog | undefined, consequence?: string) {
     this.what = what;
     this.log = log;
+    this.consequence = consequence;
   }
 
   /** A request has failed. @param status of HTTP: 403 does not let us read the objects, and is said once */
@@ -23,8 +25,10 @@ export class Refusals {
     if (status !== 403) this.log?.warn(`watch of ${this.what} interrupted`, fields);
     if (status !== 403 || this.isForbidden) return;
     this.isForbidden = true;
+    const refused = `the API server does not let this agent read ${this.what}`;
     const cure = "its role may be that of an older release; trying again until it may";
-    this.log?.warn(`the API server does not let this agent read ${this.what}: ${cure}`, fields);
+    if (this.consequence === undefined) this.log?.warn(`${refused}: ${cure}`, fields);
+    else this.log?.error(`${refused}: ${this.consequence}; ${cure}`, fields);
   }
 
   /**

@@ -1,5 +1,6 @@
 /** What a reflector is told about the objects that it keeps, and how it may behave. */
 import type { KubeLog } from "./store.ts";
+import type { ReadItem } from "../wire/list-wire.ts";
 import type { ReflectorTimings } from "../client/timings.ts";
 
 /** What is watched and how it is read. */
@@ -8,6 +9,8 @@ export interface Source<T> {
   what: string;
   path: string;
   query: Readonly<Record<string, string>>;
+  /** What to ask for instead where the server cannot select by a field of `query`. */
+  olderQuery?: Readonly<Record<string, string>>;
   /** Content types to ask for. */
   accept: { object: string; list: string; watch: string };
   /**
@@ -18,6 +21,14 @@ export interface Source<T> {
   /** Cuts an object down. @throws TypeError when it makes no sense */
   slim: (object: unknown) => T;
   same: (a: T, b: T) => boolean;
+  /** What the objects are in protobuf; their metadata alone by default. */
+  read?: ReadItem;
+  /** Whether an object belongs to the set: one that does not, or not any more, is as good as gone. All do by default. */
+  belongs?: (object: T) => boolean;
+  /** More missing objects than so many are not all asked for: see confirm.ts. */
+  mostAsked?: number;
+  /** What follows where the server does not let us read the objects: then that is an error, and not only a warning. */
+  consequence?: string;
   /** The server need not know the resource at all: then there are none, and it is looked for from time to time. */
   optional?: boolean;
 }

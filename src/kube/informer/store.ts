@@ -27,6 +27,10 @@ export interface ObjectStoreOptions<T> {
   /** Cuts an object down. @throws TypeError when it makes no sense */
   slim: (object: unknown) => T;
   same: (a: T, b: T) => boolean;
+  /** Whether an object belongs to the set; all do by default. */
+  belongs?: ((object: T) => boolean) | undefined;
+  /** See Source. */
+  mostAsked?: number | undefined;
   /** Fetches one object by its key (changes.ts). @throws ApiError */
   get: (key: string, signal: AbortSignal) => Promise<unknown>;
   state: WatchState;
@@ -55,7 +59,8 @@ export class ObjectStore<T extends Identified> {
     this.set = new ChangeSet(options.same);
     this.confirmations = new Confirmations({
       get: options.get,
-      onPresent: (object) => this.put(options.slim(object)),
+      onPresent: (object) => this.take(options.slim(object)),
+      ...(options.mostAsked !== undefined && { mostAsked: options.mostAsked }),
       onGone: (name) => this.remove(name),
       onError: (name, error) => {
         options.state.errors++;
@@ -106,7 +111,7 @@ export class ObjectStore<T extends Identified> {
     } else if (type === "ADDED" || type === "MODIFIED") {
       const slim = this.options.slim(object);
       this.confirmations.settle(keyOf(slim));
-      this.put(slim);
+      this.take(slim);
     } else throw new TypeError(`unknown event type ${type}`);
   }
 
@@ -161,6 +166,19 @@ export class ObjectStore<T extends Identified> {
     if (this.said.size >= MOST_SAID || this.said.has(text)) return false;
     this.said.add(text);
     return true;
+  }
+
+  /** Whether an object that was read is one of the set. */
+  belongs(object: T): boolean {
+    return this.options.belongs?.(object) ?? true;
+  }
+
+  /** Takes an object in, or out where it does not belong to the set any more. @returns whether it belongs to it */
+  private take(object: T): boolean {
+    const belongs = this.belongs(object);
+    if (belongs) this.put(object);
+    else this.remove(keyOf(object), true);
+    return belongs;
   }
 
   private put(object: T): void {

@@ -136,8 +136,8 @@ export function readStatus(answer: Buffer): Record<string, unknown> | undefined 
   }
 }
 
-/** One frame of a watch (frames.ts). @throws WireError */
-export function readWatchEvent(frame: Buffer): WatchEvent {
+/** One frame of a watch (frames.ts). @param read what its objects are; their metadata alone by default. @throws WireError */
+export function readWatchEvent(frame: Buffer, read: (object: WireReader) => unknown = readMetadata): WatchEvent {
   const event = new WireReader(frame);
   let type = "";
   let object: Buffer | undefined;
@@ -150,5 +150,7 @@ export function readWatchEvent(frame: Buffer): WatchEvent {
   }
   if (type === "" || object === undefined) throw new WireError("no watch event");
   const { kind, raw } = unwrapped(object);
-  return { type, object: kind === "Status" ? statusMessage(raw) : readMetadata(raw) };
+  // A bookmark is an object of which nothing but metadata is said.
+  const content = kind === "Status" ? statusMessage : type === "BOOKMARK" ? readMetadata : read;
+  return { type, object: content(raw) };
 }

@@ -1,0 +1,86 @@
+/** The kinds of policies: where their objects are, and how one is read. */
+import { isDeepStrictEqual } from "node:util";
+import type { KubeClient, ReflectorOptions } from "../../kube/index.ts";
+import { ObjectReflector } from "../../kube/index.ts";
+import { type Policy, readClusterNetworkPolicy, readNetworkPolicy, type ReadPolicy } from "../../policy/index.ts";
+
+/** Kinds, by the plural that their resource has. */
+export const KINDS = {
+  networkpolicies: {
+    kind: "NetworkPolicy",
+    what: "NetworkPolicies",
+    path: "/apis/networking.k8s.io/v1/networkpolicies",
+    read: readNetworkPolicy,
+    builtIn: true,
+  },
+  clusternetworkpolicies: {
+    kind: "ClusterNetworkPolicy",
+    what: "ClusterNetworkPolicies",
+    path: "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies",
+    read: readClusterNetworkPolicy,
+    builtIn: false,
+  },
+} as const;
+
+export type Resource = keyof typeof KINDS;
+export const RESOURCES = Object.keys(KINDS) as readonly Resource[];
+
+/** A policy's object as it is kept. */
+export interface PolicyObject extends ReadPolicy {
+  readonly name: string;
+  readonly namespace?: string;
+  readonly uid: string;
+  readonly resourceVersion: string;
+  /** `metadata.generation`: which edition of the spec this is; undefined where the server does not count. */
+  readonly generation: number | undefined;
+}
+
+/** A policy's object. @throws TypeError when it has no name or uid: what else is wrong with it is among its faults */
+function policyObject(read: (object: unknown) => ReadPolicy, object: unknown): PolicyObject {
+  const { metadata } = (object ?? {}) as { metadata?: Readonly<Record<string, unknown>> | null };
+  const text = (key: string): string => {
+    const value = metadata?.[key];
+    if (typeof value !== "string" || value === "") throw new TypeError(`metadata.${key} is no text`);
+    return value;
+  };
+  const namespace = metadata?.["namespace"];
+  const generation = metadata?.["generation"];
+  return {
+    name: text("name"),
+    uid: text("uid"),
+    resourceVersion: text("resourceVersion"),
+    generation: typeof generation === "number" ? generation : undefined,
+    ...(typeof namespace === "string" && namespace !== "" && { namespace }),
+    ...read(object),
+  };
+}
+
+const samePolicy = (a: PolicyObject, b: PolicyObject): boolean =>
+  a.uid === b.uid &&
+  a.generation === b.generation &&
+  isDeepStrictEqual(a.policy, b.policy) &&
+  isDeepStrictEqual(a.faults, b.faults);
+
+/** All policies of a kind; where the API server does not know the kind there are none. */
+export function policyReflector(
+  client: KubeClient,
+  resource: Resource,
+  options: ReflectorOptions,
+): ObjectReflector<PolicyObject> {
+  const { what, path, read, builtIn } = KINDS[resource];
+  const source = {
+    what,
+    path,
+    parse: (object: unknown) => policyObject(read, object),
+    same: samePolicy,
+    builtIn,
+    consequence: "it is not known which policies this node has to keep",
+  };
+  return new ObjectReflector(client, source, options);
+}
+
+/** Whether a policy asks who is a node, by labels of nodes. */
+export const asksForNodes = (policy: Policy): boolean =>
+  [...(policy.ingress ?? []), ...(policy.egress ?? [])].some(({ peers }) =>
+    peers?.some(({ kind }) => kind === "nodes"),
+  );

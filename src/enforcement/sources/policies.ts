@@ -1,0 +1,121 @@
+/** The policies of all kinds, as last known, and which of them are still to be handed on. */
+import type { KubeClient, ReflectorOptions, WatchState } from "../../kube/index.ts";
+import type { Logger } from "../../log/index.ts";
+import type { Changes, Policy } from "../../policy/index.ts";
+import { asksForNodes, KINDS, type PolicyObject, policyReflector, type Resource, RESOURCES } from "./kinds.ts";
+
+/** Policies whose faults are logged, over the agent's life; `faults` has them all. */
+const MOST_SAID = 100;
+
+interface Options {
+  log: Logger;
+  reflector: ReflectorOptions;
+  /** Something is different; once a turn at most. */
+  onChange: () => void;
+}
+
+type PolicyName = Pick<Policy, "kind" | "namespace" | "name">;
+
+/** See the header. */
+export class Policies {
+  readonly #options: Options;
+  readonly #reflectors: Readonly<Record<Resource, ReturnType<typeof policyReflector>>>;
+  readonly #heard = new Set<Resource>();
+  /** Those to be handed on, by key. */
+  readonly #changed = new Map<string, { resource: Resource; name: PolicyName; key: string }>();
+  readonly #faults = new Map<string, readonly string[]>();
+  readonly #askForNodes = new Set<string>();
+  readonly #said = new Set<string>();
+  #faultsVersion = 0;
+
+  constructor(client: KubeClient, options: Options) {
+    this.#options = options;
+    const reflectorOf = (resource: Resource) => {
+      const reflector = policyReflector(client, resource, options.reflector);
+      reflector.onChange(({ added, changed, removed }) => {
+        this.#heard.add(resource);
+        for (const one of added) this.#take(resource, one, one);
+        for (const { after } of changed) this.#take(resource, after, after);
+        for (const one of removed) this.#take(resource, one, undefined);
+        options.onChange();
+      });
+      return reflector;
+    };
+    this.#reflectors = {
+      networkpolicies: reflectorOf("networkpolicies"),
+      clusternetworkpolicies: reflectorOf("clusternetworkpolicies"),
+    };
+  }
+
+  start(): void {
+    for (const resource of RESOURCES) this.#reflectors[resource].start();
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(RESOURCES.map((resource) => this.#reflectors[resource].stop()));
+  }
+
+  /** All kinds have been heard of whole. */
+  get heard(): boolean {
+    return this.#heard.size === RESOURCES.length;
+  }
+
+  get presence(): "none" | "some" | "unknown" {
+    if (RESOURCES.some((resource) => this.#reflectors[resource].objects.size > 0)) return "some";
+    return this.heard ? "none" : "unknown";
+  }
+
+  /** Whether a policy asks by labels of nodes. */
+  get askForNodes(): boolean {
+    return this.#askForNodes.size > 0;
+  }
+
+  get faults(): ReadonlyMap<string, readonly string[]> {
+    return this.#faults;
+  }
+
+  /** Another number whenever `faults` has changed. */
+  get faultsVersion(): number {
+    return this.#faultsVersion;
+  }
+
+  get watches(): Record<string, WatchState> {
+    return Object.fromEntries(RESOURCES.map((resource) => [resource, this.#reflectors[resource].state]));
+  }
+
+  /** What has changed: all that is gone, and of what is there as much as is wanted. @param wanted `nodes`: also what asks for nodes */
+  take(wanted: { set: boolean; nodes: boolean }): Changes {
+    const [set, gone]: [Policy[], PolicyName[]] = [[], []];
+    for (const [id, { resource, name, key }] of this.#changed) {
+      const policy = this.#reflectors[resource].objects.get(key)?.policy;
+      if (policy && (!wanted.set || (!wanted.nodes && this.#askForNodes.has(id)))) continue;
+      this.#changed.delete(id);
+      if (policy) set.push(policy);
+      else gone.push(name);
+    }
+    return set.length + gone.length === 0 ? {} : { policies: { set, gone } };
+  }
+
+  #take(resource: Resource, { namespace, name }: PolicyObject, object: PolicyObject | undefined): void {
+    const { kind } = KINDS[resource];
+    const key = namespace === undefined ? name : `${namespace}/${name}`;
+    const id = `${kind} ${key}`;
+    this.#changed.set(id, { resource, name: { kind, namespace, name }, key });
+    if (object?.policy && asksForNodes(object.policy)) this.#askForNodes.add(id);
+    else this.#askForNodes.delete(id);
+    this.#setFaults(id, object);
+  }
+
+  #setFaults(id: string, object: PolicyObject | undefined): void {
+    const faults = object?.faults ?? [];
+    const before = this.#faults.get(id) ?? [];
+    if (faults.join("\n") === before.join("\n")) return;
+    this.#faultsVersion++;
+    if (faults.length === 0) return void this.#faults.delete(id);
+    this.#faults.set(id, faults);
+    if (this.#said.size >= MOST_SAID || this.#said.has(id)) return;
+    this.#said.add(id);
+    const effect = object?.policy ? "what cannot be read of it allows nothing" : "it is not in force";
+    this.#options.log.warn(`a network policy has faults: ${effect}`, { policy: id, faults });
+  }
+}

@@ -1,0 +1,39 @@
+/** All Pods of the cluster that network policies can be about, as far as these ask: see pod-entry.ts. */
+import type { KubeClient } from "../client/client.ts";
+import { Reflector } from "../informer/reflector.ts";
+import type { ReflectorOptions } from "../informer/source.ts";
+import { readPod } from "../wire/pod-wire.ts";
+import { isInside, PodEntries, PodEntry, samePod } from "./pod-entry.ts";
+
+/** Path of the Pods of all namespaces. */
+const PODS = "/api/v1/pods";
+/** Whole objects, in the form that costs a server, the wire and us least, where it can be had. */
+const WIRE = "application/vnd.kubernetes.protobuf,application/json";
+/** Pods that have not ended. */
+const RUNNING = "status.phase!=Succeeded,status.phase!=Failed";
+/** Of more pods that a list leaves out, so many are asked about and stand for the others. */
+const MOST_ASKED = 100;
+
+/** See the header. `objects` has them by `<namespace>/<name>`; pods of the host's network and ended ones are none of them. */
+export class PodReflector extends Reflector<PodEntry> {
+  /** @param ownNode of whose pods the uid is kept */
+  constructor(client: KubeClient, ownNode: string, options: ReflectorOptions = {}) {
+    const entries = new PodEntries(ownNode, () => this.objects.values());
+    const source = {
+      what: "pods",
+      path: PODS,
+      // Servers before 1.28 cannot select by spec.hostNetwork.
+      query: { fieldSelector: `${RUNNING},spec.hostNetwork=false` },
+      olderQuery: { fieldSelector: RUNNING },
+      accept: { object: "application/json", list: WIRE, watch: WIRE },
+      slim: (object: unknown) => entries.of(object),
+      same: samePod,
+      read: readPod,
+      belongs: isInside,
+      mostAsked: MOST_ASKED,
+      firstFromMemory: true,
+      consequence: "network policies cannot be put in force",
+    };
+    super(client, source, options);
+  }
+}
