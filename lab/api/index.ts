@@ -7,6 +7,7 @@ import type { ServerResponse } from "node:http";
 import { isIP } from "node:net";
 import { Auth, type Authorizer, type User } from "./http/auth.ts";
 import { collectGarbage } from "./store/collector.ts";
+import { DEFINITIONS, definedType, isDefinition, serveDefinitions } from "./store/definitions.ts";
 import { Faults } from "./faults.ts";
 import { Journal } from "./store/journal.ts";
 import { kubeconfigYaml } from "./http/kubeconfig.ts";
@@ -18,7 +19,7 @@ import { handle, type ServerParts } from "./server.ts";
 import { type RequestRecord, Stats } from "./http/stats.ts";
 import { Store } from "./store/store.ts";
 import { certificates } from "./http/tls.ts";
-import { apiVersionOf, type JsonObject, type ResourceType } from "./types.ts";
+import { apiVersionOf, type JsonObject, resourceKey, type ResourceType } from "./types.ts";
 import { Watches } from "./store/watches.ts";
 
 export type { Authorizer, User } from "./http/auth.ts";
@@ -94,7 +95,8 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const certs = tls === false ? undefined : await certificates([...names, ...(tls.names ?? [])], tls.certDir);
   const journal = options.dataFile === undefined ? undefined : new Journal(options.dataFile);
   const own = options.networks === false ? [] : NETWORK_RESOURCES;
-  const types = [...BUILT_IN, ...own, ...(options.resources ?? [])];
+  const fixed = [...BUILT_IN, DEFINITIONS, ...own, ...(options.resources ?? [])];
+  const types = [...fixed, ...restoredTypes(journal, fixed)];
   const store = new Store({ types, historyLimit, ...(journal && { restored: journal.restored, log: journal }) });
   const registry = new Registry(store);
   collectGarbage(store, registry);
@@ -108,6 +110,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const adminToken = options.adminToken ?? randomBytes(24).toString("base64url");
   const auth = new Auth(options.tokens ?? {}, adminToken, options.authorize);
   const watches = new Watches();
+  serveDefinitions(store, watches, fixed);
   const stats = new Stats(() => watches.count, options.onRequest);
   const stalled = new Set<ServerResponse>();
   let returning: NodeJS.Timeout | undefined;
@@ -179,6 +182,13 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
       journal?.close();
     },
   };
+}
+
+/** Resources that definitions of an earlier run made. */
+function restoredTypes(journal: Journal | undefined, fixed: readonly ResourceType[]): ResourceType[] {
+  const definitions = journal?.restored.objects.filter(isDefinition) ?? [];
+  const types = definitions.map(({ object }) => definedType(object)).filter((type) => type !== undefined);
+  return types.filter((type) => !fixed.some((one) => resourceKey(one) === resourceKey(type)));
 }
 
 function makeSystemNamespaces(store: Store, registry: Registry, type: ResourceType): void {

@@ -11,6 +11,7 @@ export { NodeDetailsKeeper } from "./nodes/node-details.ts";
 export { growingPause, longestPause } from "./nodes/growing-pause.ts";
 export { NodeLeases } from "./nodes/node-leases.ts";
 export { getMeta, metaOf, NAMESPACES, type ObjectMeta, podsOf } from "./meta.ts";
+export { DefinitionReflector } from "./informer/definition.ts";
 export type { KubeLog } from "./informer/store.ts";
 export {
   NamespaceReflector,

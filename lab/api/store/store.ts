@@ -70,6 +70,11 @@ export class Store {
     });
   }
 
+  /** No longer keeps objects of a resource; those that are there are forgotten. */
+  removeType(type: ResourceType): void {
+    this.#collections.delete(resourceKey(type));
+  }
+
   /** The types in the order of the table. */
   types(): ResourceType[] {
     return [...this.#collections.values()].map((collection) => collection.type);

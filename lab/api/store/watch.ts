@@ -61,6 +61,11 @@ export class WatchStream {
     response.on("close", () => this.#stop());
   }
 
+  /** What is watched. */
+  get type(): ResourceType {
+    return this.#request.type;
+  }
+
   /** Sends the header and starts. Errors of the start are ERROR events, as on the real server. */
   async start(): Promise<void> {
     const { store, options, freshnessTimeoutMs } = this.#request;

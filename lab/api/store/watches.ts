@@ -1,5 +1,6 @@
 /** All open watches of a server, for what happens to all of them at once. */
 import { expired } from "../errors.ts";
+import type { ResourceType } from "../types.ts";
 import type { WatchStream } from "./watch.ts";
 
 /** The open watches. */
@@ -23,6 +24,11 @@ export class Watches {
       if (how === "end") watch.end();
       else watch.reset();
     }
+  }
+
+  /** Ends those of one resource. */
+  endOf(type: ResourceType): void {
+    for (const watch of this.#open) if (watch.type === type) watch.end();
   }
 
   /** Sends nonsense on all. */

@@ -4,6 +4,9 @@ import type { KubeClient, ReflectorOptions } from "../../kube/index.ts";
 import { ObjectReflector } from "../../kube/index.ts";
 import { type Policy, readClusterNetworkPolicy, readNetworkPolicy, type ReadPolicy } from "../../policy/index.ts";
 
+/** Name of the definition of ClusterNetworkPolicies, which the cluster need not have. */
+export const DEFINITION = "clusternetworkpolicies.policy.networking.k8s.io";
+
 /** Kinds, by the plural that their resource has. */
 export const KINDS = {
   networkpolicies: {
@@ -66,6 +69,7 @@ export function policyReflector(
   client: KubeClient,
   resource: Resource,
   options: ReflectorOptions,
+  absentMs?: () => number | undefined,
 ): ObjectReflector<PolicyObject> {
   const { what, path, read, builtIn } = KINDS[resource];
   const source = {
@@ -74,6 +78,7 @@ export function policyReflector(
     parse: (object: unknown) => policyObject(read, object),
     same: samePolicy,
     builtIn,
+    ...(absentMs && { absentMs }),
     consequence: "it is not known which policies this node has to keep",
   };
   return new ObjectReflector(client, source, options);

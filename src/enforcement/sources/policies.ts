@@ -1,9 +1,24 @@
 /** The policies of all kinds, as last known, and which of them are still to be handed on. */
-import type { KubeClient, ReflectorOptions, WatchState } from "../../kube/index.ts";
+import { DefinitionReflector, type KubeClient, type ReflectorOptions, type WatchState } from "../../kube/index.ts";
 import type { Logger } from "../../log/index.ts";
 import type { Changes, Policy } from "../../policy/index.ts";
-import { asksForNodes, KINDS, type PolicyObject, policyReflector, type Resource, RESOURCES } from "./kinds.ts";
+import {
+  asksForNodes,
+  DEFINITION,
+  KINDS,
+  type PolicyObject,
+  policyReflector,
+  type Resource,
+  RESOURCES,
+} from "./kinds.ts";
 
+/**
+ * How soon a resource is looked for that the API server does not know: hardly ever where its definition is not there, which is watched, and
+ * often just after it has come, as it takes the server a moment to serve it.
+ */
+const UNDEFINED_MS = 30 * 60_000;
+const DEFINED_MS = 500;
+const SERVED_WITHIN_MS = 60_000;
 /** Policies whose faults are logged, over the agent's life; `faults` has them all. */
 const MOST_SAID = 100;
 
@@ -20,6 +35,9 @@ type PolicyName = Pick<Policy, "kind" | "namespace" | "name">;
 export class Policies {
   readonly #options: Options;
   readonly #reflectors: Readonly<Record<Resource, ReturnType<typeof policyReflector>>>;
+  readonly #definition: DefinitionReflector;
+  /** When the definition came or was changed. */
+  #definedAt = Number.NEGATIVE_INFINITY;
   readonly #heard = new Set<Resource>();
   /** Those to be handed on, by key. */
   readonly #changed = new Map<string, { resource: Resource; name: PolicyName; key: string }>();
@@ -31,7 +49,7 @@ export class Policies {
   constructor(client: KubeClient, options: Options) {
     this.#options = options;
     const reflectorOf = (resource: Resource) => {
-      const reflector = policyReflector(client, resource, options.reflector);
+      const reflector = policyReflector(client, resource, options.reflector, () => this.#absentMs());
       reflector.onChange(({ added, changed, removed }) => {
         this.#heard.add(resource);
         for (const one of added) this.#take(resource, one, one);
@@ -45,14 +63,20 @@ export class Policies {
       networkpolicies: reflectorOf("networkpolicies"),
       clusternetworkpolicies: reflectorOf("clusternetworkpolicies"),
     };
+    this.#definition = new DefinitionReflector(client, DEFINITION, options.reflector);
+    this.#definition.onChange(() => {
+      this.#definedAt = performance.now();
+      this.#reflectors.clusternetworkpolicies.lookAgain();
+    });
   }
 
   start(): void {
+    this.#definition.start();
     for (const resource of RESOURCES) this.#reflectors[resource].start();
   }
 
   async stop(): Promise<void> {
-    await Promise.all(RESOURCES.map((resource) => this.#reflectors[resource].stop()));
+    await Promise.all([this.#definition, ...Object.values(this.#reflectors)].map((one) => one.stop()));
   }
 
   /** All kinds have been heard of whole. */
@@ -80,7 +104,17 @@ export class Policies {
   }
 
   get watches(): Record<string, WatchState> {
-    return Object.fromEntries(RESOURCES.map((resource) => [resource, this.#reflectors[resource].state]));
+    const kinds = RESOURCES.map((resource) => [resource, this.#reflectors[resource].state]);
+    return Object.fromEntries([...kinds, ["customresourcedefinitions", this.#definition.state]]) as Record<
+      string,
+      WatchState
+    >;
+  }
+
+  #absentMs(): number | undefined {
+    const { isThere } = this.#definition;
+    if (isThere === false) return UNDEFINED_MS;
+    return isThere === true && performance.now() - this.#definedAt < SERVED_WITHIN_MS ? DEFINED_MS : undefined;
   }
 
   /** What has changed: all that is gone, and of what is there as much as is wanted. @param wanted `nodes`: also what asks for nodes */

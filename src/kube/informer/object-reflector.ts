@@ -21,17 +21,22 @@ export interface ObjectSource<T> {
   /** Every server knows the resource: one that does not is no answer. */
   builtIn?: boolean;
   /** See Source. */
+  absentMs?: () => number | undefined;
   consequence?: string;
 }
 
 /** See the header. `objects` has them by name, or by `<namespace>/<name>`. */
 export class ObjectReflector<T extends Identified> extends Reflector<T> {
   constructor(client: KubeClient, source: ObjectSource<T>, options: ReflectorOptions = {}) {
-    const { what, path, labelSelector, parse, same, builtIn = false, consequence } = source;
+    const { what, path, labelSelector, parse, same, builtIn = false, absentMs, consequence } = source;
     const query: Record<string, string> = labelSelector === undefined ? {} : { labelSelector };
     const json = "application/json";
     const accept = { object: json, list: json, watch: json };
-    const more = { optional: !builtIn, ...(consequence !== undefined && { consequence }) };
+    const more = {
+      optional: !builtIn,
+      ...(absentMs !== undefined && { absentMs }),
+      ...(consequence !== undefined && { consequence }),
+    };
     super(client, { what, path, query, accept, slim: parse, same, ...more }, options);
   }
 }

@@ -50,6 +50,8 @@ export class Reflector<T extends Identified> {
   private openedAt: number | undefined;
   /** Ends the watch under way, to begin the next cycle. */
   private endWatch: () => void = () => undefined;
+  /** Ends the wait for a resource that the server does not know. */
+  private endAbsence: () => void = () => undefined;
 
   constructor(client: KubeClient, source: Source<T>, options: ReflectorOptions = {}) {
     this.client = client;
@@ -117,6 +119,12 @@ export class Reflector<T extends Identified> {
   start(): void {
     this.running ??= this.run();
   }
+
+  /** The server may know the resource by now: it is looked for at once, where it is not known. */
+  lookAgain(): void {
+    this.endAbsence();
+  }
+
   /** Ends the watch and everything under way. Nobody is called back any more. */
   async stop(): Promise<void> {
     this.stopping.abort();
@@ -135,7 +143,11 @@ export class Reflector<T extends Identified> {
         if (signal.aborted) break;
         wait = this.afterFailure(error);
       }
-      await pause(wait, signal);
+      const waiting = new AbortController();
+      this.endAbsence = () => {
+        if (this.state.absent) waiting.abort();
+      };
+      await pause(wait, AbortSignal.any([signal, waiting.signal]));
     }
     this.setConnected(false);
   }
@@ -170,7 +182,7 @@ export class Reflector<T extends Identified> {
     }
     this.state.absent = true;
     // Not all nodes at once.
-    return this.timings.absentMs * (1 + this.timings.random());
+    return (this.source.absentMs?.() ?? this.timings.absentMs) * (1 + this.timings.random());
   }
 
   /** Whether the watch had lived long enough for the next attempt to begin without distrust. */

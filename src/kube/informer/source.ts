@@ -31,6 +31,8 @@ export interface Source<T> {
   consequence?: string;
   /** The server need not know the resource at all: then there are none, and it is looked for from time to time. */
   optional?: boolean;
+  /** How long until it is looked for again, in milliseconds, up to twice that at random; `absentMs` of the timings by default. */
+  absentMs?: () => number | undefined;
 }
 
 export interface ReflectorOptions {

@@ -1,8 +1,9 @@
 /** What policies' sources hear of an API server, when they ask for it, and what they believe of it. */
 import assert from "node:assert/strict";
 import { eventually } from "../../../support/eventually.ts";
-import { CLUSTER_POLICIES, Heard, HERE } from "./support.ts";
+import { DEFINITION, Heard, HERE, TIMINGS } from "./support.ts";
 
+const UNTIL_THERE_ARE_SOME = ["networkpolicies", "clusternetworkpolicies", "customresourcedefinitions"];
 const NODE_PEER = {
   tier: "Admin",
   priority: 1,
@@ -26,10 +27,10 @@ describe("sources of network policies", () => {
     await synced();
     assert.equal(heard.sources.presence, "none");
     assert.deepEqual(
-      [...new Set(heard.asked.map(({ resource }) => resource).filter((one) => one !== ""))],
-      ["networkpolicies"],
+      [...new Set(heard.asked.map(({ path }) => path.split("/").at(-1)))].toSorted(),
+      UNTIL_THERE_ARE_SOME.toSorted(),
     );
-    assert.deepEqual(Object.keys(heard.sources.watches), ["networkpolicies", "clusternetworkpolicies"]);
+    assert.deepEqual(Object.keys(heard.sources.watches), UNTIL_THERE_ARE_SOME);
 
     heard.policy("shop/deny");
     await eventually(() => heard.told.policies.has("shop/deny"));
@@ -52,7 +53,7 @@ describe("sources of network policies", () => {
     heard.remove("networkpolicies", "shop/deny");
     await eventually(() => heard.told.pods.size === 0 && heard.told.namespaces.size === 0);
     assert.deepEqual([heard.sources.presence, heard.sources.synced, heard.told.policies.size], ["none", true, 0]);
-    assert.deepEqual(Object.keys(heard.sources.watches), ["networkpolicies", "clusternetworkpolicies"]);
+    assert.deepEqual(Object.keys(heard.sources.watches), UNTIL_THERE_ARE_SOME);
     assert.equal(heard.sources.pod("shop/web"), undefined);
 
     heard.policy("shop/again");
@@ -153,7 +154,7 @@ describe("sources of network policies", () => {
     heard.put("nodes", { metadata: { name: "n1", labels: { zone: "a" } } });
     heard.start({ nodeIps: (name) => (name === "n1" ? ["192.168.0.7"] : undefined) });
     await synced();
-    heard.api.store.addType(CLUSTER_POLICIES as never);
+    heard.put("customresourcedefinitions", DEFINITION);
     heard.put("clusternetworkpolicies", {
       metadata: { name: "plain" },
       spec: { ...NODE_PEER, egress: [{ action: "Deny", to: [{ networks: ["0.0.0.0/0"] }] }] },
@@ -167,6 +168,30 @@ describe("sources of network policies", () => {
     const asking = heard.told.batches.findIndex((one) => one.policies?.set?.some(({ name }) => name === "by-node"));
     assert.ok(nodes >= 0 && nodes <= asking, "the policy is not told before the nodes are known");
     assert.deepEqual(heard.told.nodes.get("n1"), { name: "n1", labels: { zone: "a" }, ips: ["192.168.0.7"] });
+    heard.remove("customresourcedefinitions", DEFINITION.metadata.name);
+    await eventually(() => heard.told.policies.size === 0 && heard.told.nodes.size === 0);
+    assert.deepEqual([heard.sources.presence, heard.sources.synced], ["none", true]);
+  });
+
+  it("look for ClusterNetworkPolicies when their definition comes, and from time to time where they may not watch it", async () => {
+    const looked = () => heard.asked.filter(({ path }) => path.endsWith("/clusternetworkpolicies")).length;
+    // Where the definition is known not to be there, nobody looks before it is.
+    heard.start({ timings: { ...TIMINGS, absentMs: 60_000 } });
+    await synced();
+    await eventually(() => heard.sources.watches["customresourcedefinitions"]?.connected);
+    heard.put("customresourcedefinitions", DEFINITION);
+    heard.put("clusternetworkpolicies", { metadata: { name: "by-node" }, spec: NODE_PEER });
+    await eventually(() => heard.told.policies.has("by-node"));
+    await heard.sources.stop();
+
+    heard.remove("customresourcedefinitions", DEFINITION.metadata.name);
+    heard.forbidden.add("customresourcedefinitions");
+    const before = looked();
+    heard.start();
+    await eventually(() => looked() > before + 3);
+    heard.put("customresourcedefinitions", DEFINITION);
+    heard.put("clusternetworkpolicies", { metadata: { name: "again" }, spec: NODE_PEER });
+    await eventually(() => heard.told.policies.has("again"));
   });
 
   it("keep what they know when they may not read it any more, and know nothing where they never could", async () => {

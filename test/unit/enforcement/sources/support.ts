@@ -10,20 +10,19 @@ import type { Changes, ClusterNode, Namespace, Pod, Policy } from "../../../../s
 
 /** The node whose agent listens. */
 export const HERE = "here";
-const TIMINGS = { baseMs: 2, capMs: 20, stableMs: 0, initialMs: 5_000, bookmarkMs: 5_000, absentMs: 5 };
+/** Small waits. */
+export const TIMINGS = { baseMs: 2, capMs: 20, stableMs: 0, initialMs: 5_000, bookmarkMs: 5_000, absentMs: 5 };
 
-/** The custom resource as its definition makes it. */
-export const CLUSTER_POLICIES = {
-  group: "policy.networking.k8s.io",
-  version: "v1alpha2",
-  plural: "clusternetworkpolicies",
-  singular: "clusternetworkpolicy",
-  kind: "ClusterNetworkPolicy",
-  namespaced: false,
-  custom: true,
-  generation: true,
-  status: true,
-} as const;
+/** The definition of ClusterNetworkPolicies, without its schema. */
+export const DEFINITION = {
+  metadata: { name: "clusternetworkpolicies.policy.networking.k8s.io" },
+  spec: {
+    group: "policy.networking.k8s.io",
+    names: { plural: "clusternetworkpolicies", kind: "ClusterNetworkPolicy" },
+    scope: "Cluster",
+    versions: [{ name: "v1alpha2", served: true, storage: true, subresources: { status: {} } }],
+  },
+};
 
 /** What was told, put together. */
 export class Told {
