@@ -397,6 +397,37 @@ describe("admission policies", () => {
     });
   });
 
+  describe("of ClusterNetworkPolicies", () => {
+    const params = { spec: { holderIdentity: "node1_x" } };
+    const theirs = { type: "example.com/Seen", status: "True" };
+    const ours = { type: "skylane.dev/InForce", status: "True" };
+    const policy = stored({
+      metadata: { name: "deny-all", labels: { a: "1" } },
+      spec: { tier: "Admin", priority: 1 },
+      status: { conditions: [theirs] },
+    });
+    const update = (object: Object_) =>
+      ({
+        operation: "UPDATE",
+        group: "policy.networking.k8s.io",
+        resource: "clusternetworkpolicies/status",
+        params,
+        object,
+        oldObject: policy,
+      }) as const;
+    const said = (...conditions: Json[]) => changed(policy, {}, { status: { conditions } });
+
+    it("let the holder of the Lease say what is in force, and change nothing else", () => {
+      assertAllowed(update(said(theirs, ours)));
+      assertAllowed(update(said(ours, theirs)));
+      assertDenied(update(said(theirs, ours)), /may not write the status of ClusterNetworkPolicy deny-all/, "node2");
+      for (const conditions of [[ours], [{ ...theirs, status: "False" }], [theirs, { type: "Other", status: "True" }]])
+        assertDenied(update(said(...conditions)), /no condition .* but those whose type begins with skylane\.dev/);
+      assertDenied(update(changed(policy, { labels: {} })), /nothing of a ClusterNetworkPolicy but its status/);
+      assertDenied(update({ ...policy, spec: { tier: "Baseline" } }), /nothing of a ClusterNetworkPolicy/);
+    });
+  });
+
   describe("of PodNetworks", () => {
     const params = { spec: { holderIdentity: "node1_x" } };
     const shown = stored({ metadata: { name: "default" }, spec: { vni: 4096 } });
