@@ -63,7 +63,7 @@ function validate({ spec }: KubeObject): FieldProblem[] {
 type Refuse = (field: string, message: string, reason?: FieldProblem["reason"]) => void;
 
 function portProblems(at: string, { protocol, port, endPort }: JsonObject, refuse: Refuse): void {
-  if (!["TCP", "UDP", "SCTP"].includes(String(protocol)))
+  if (typeof protocol !== "string" || !["TCP", "UDP", "SCTP"].includes(protocol))
     refuse(
       `${at}.protocol`,
       `Unsupported value: ${JSON.stringify(protocol)}: supported values: "SCTP", "TCP", "UDP"`,

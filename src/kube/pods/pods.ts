@@ -3,7 +3,7 @@ import type { KubeClient } from "../client/client.ts";
 import { Reflector } from "../informer/reflector.ts";
 import type { ReflectorOptions } from "../informer/source.ts";
 import { readPod } from "../wire/pod-wire.ts";
-import { isInside, PodEntries, PodEntry, samePod } from "./pod-entry.ts";
+import { isInside, PodEntries, type PodEntry, samePod } from "./pod-entry.ts";
 
 /** Path of the Pods of all namespaces. */
 const PODS = "/api/v1/pods";

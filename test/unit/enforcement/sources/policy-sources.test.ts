@@ -27,7 +27,7 @@ describe("sources of network policies", () => {
     await synced();
     assert.equal(heard.sources.presence, "none");
     assert.deepEqual(
-      [...new Set(heard.asked.map(({ path }) => path.split("/").at(-1)))].toSorted(),
+      [...new Set(heard.asked.map(({ path }) => path.split("/").at(-1) ?? ""))].toSorted(),
       UNTIL_THERE_ARE_SOME.toSorted(),
     );
     assert.deepEqual(Object.keys(heard.sources.watches), UNTIL_THERE_ARE_SOME);

@@ -124,7 +124,7 @@ export class Heard {
       ...object.metadata,
     };
     const apiVersion = type.group === "" ? type.version : `${type.group}/${type.version}`;
-    this.api.store.put(type, key, { apiVersion, kind: type.kind, ...object, metadata } as never);
+    this.api.store.put(type, key, { ...object, apiVersion, kind: type.kind, metadata });
   }
 
   remove(plural: string, key: string): void {
