@@ -81,8 +81,9 @@ export interface PodRecord {
   ips: string[];
   /** Asked-for runtime configuration by capability. */
   runtimeConfig: Record<string, unknown>;
-  /** Annotations of its object; a pod that has none has no object. */
+  /** Annotations and labels of its object; a pod that has neither has no object. */
   annotations?: Readonly<Record<string, string>>;
+  labels?: Readonly<Record<string, string>>;
   /** The last answer of the chain; CHECK and DEL are given it. */
   result?: Record<string, unknown>;
 }

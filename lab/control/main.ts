@@ -35,9 +35,9 @@ const READ = ["get", "list", "watch"];
 /** What the agents' roles in manifests/ grant, by `[namespace ]resource[/subresource][ name]`. */
 const RIGHTS: Readonly<Record<string, readonly string[]>> = {
   nodes: [...READ, "patch"],
-  pods: ["get"],
+  pods: READ,
   "pods/status": ["patch"],
-  namespaces: ["get"],
+  namespaces: READ,
   podnetworks: [...READ, "create", "patch"],
   "podnetworks default": ["update", "delete"],
   "podnetworks/status": ["patch"],
@@ -46,15 +46,23 @@ const RIGHTS: Readonly<Record<string, readonly string[]>> = {
   ipclaims: READ,
   "ipclaims/status": ["patch"],
   servicecidrs: ["get", "list"],
+  networkpolicies: READ,
+  clusternetworkpolicies: READ,
+  "clusternetworkpolicies/status": ["patch"],
+  "customresourcedefinitions clusternetworkpolicies.policy.networking.k8s.io": READ,
   "kube-node-lease leases": ["get"],
   "skylane-system leases": ["create"],
   "skylane-system leases skylane-networks": ["get", "update"],
   "default events": ["create", "patch"],
 };
 
+/** Where resources are that need not be defined: a right to them is one before they are, and the answer that there are none. */
+const UNDEFINED = "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies";
+
 /** Lets agents do what the manifests' roles grant and nothing else, so that a missing right shows in the lab. */
-const authorize: Authorizer = ({ user, verb, resource, subresource, namespace, name }) => {
+const authorize: Authorizer = ({ user, verb, type, path, resource, subresource, namespace, name }) => {
   if (user.name !== AGENT) return true;
+  if (type === undefined) return verb === "get" && path.startsWith(UNDEFINED);
   const what = subresource === undefined ? resource : `${resource}/${subresource}`;
   return [what, `${namespace} ${what}`, `${what} ${name}`, `${namespace} ${what} ${name}`].some((key) =>
     RIGHTS[key]?.includes(verb),

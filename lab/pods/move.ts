@@ -13,7 +13,7 @@ import type { LabContext } from "../cluster/context.ts";
 import { entering, run } from "../exec.ts";
 import { nodeNumber } from "../cluster/names.ts";
 import { readNode } from "../cluster/nodes.ts";
-import { makePodObject, removePodObject } from "./pod-objects.ts";
+import { hasObject, makePodObject, removePodObject, tellRunning } from "./pod-objects.ts";
 import { attach, podNetns, runtimeNode } from "./pods.ts";
 import type { NodeRecord, PodRecord } from "../cluster/records.ts";
 import { callChain, readConfList, removeSandbox, type RuntimeNode } from "../runtime/runtime.ts";
@@ -32,6 +32,7 @@ export async function movePod(lab: LabContext, api: ApiClient, pod: PodRecord, t
   try {
     await setAside(lab, pod, source);
     const moved = await attach(lab, target, await rebind(api, pod, there));
+    if (hasObject(moved)) await tellRunning(api, moved);
     await takeDown(source, pod);
     await removeSandbox(source, pod.netns);
     return moved;
@@ -52,7 +53,7 @@ function onNode(before: PodRecord, { name, boots }: NodeRecord): PodRecord {
 
 /** A Pod never changes its node: the object is made anew. */
 async function rebind(api: ApiClient, from: PodRecord, to: PodRecord): Promise<PodRecord> {
-  if (!to.annotations) return to;
+  if (!hasObject(to)) return to;
   await removePodObject(api, from);
   return makePodObject(api, to);
 }

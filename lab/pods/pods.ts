@@ -11,7 +11,7 @@ import type { LabContext } from "../cluster/context.ts";
 import { initOf } from "../cluster/context.ts";
 import { nodeNumber, podName } from "../cluster/names.ts";
 import { readNode } from "../cluster/nodes.ts";
-import { makePodObject, removePodObject } from "./pod-objects.ts";
+import { hasObject, makePodObject, removePodObject, tellRunning } from "./pod-objects.ts";
 import type { NodeRecord, PodRecord } from "../cluster/records.ts";
 import { resultIps } from "../runtime/chain.ts";
 import {
@@ -33,6 +33,8 @@ export interface PodOptions {
   namespace?: string;
   /** Annotations of its object, by which it asks for further networks. */
   annotations?: Readonly<Record<string, string>>;
+  /** Labels of its object, by which policies select it. */
+  labels?: Readonly<Record<string, string>>;
   /** How long to go on asking while the node is not ready, in milliseconds (30,000). */
   timeoutMs?: number;
 }
@@ -72,14 +74,15 @@ export function podNetns(lab: LabContext, pod: PodRecord): string {
   return `/proc/${init}/root${pod.netns}`;
 }
 
-type Wishes = Pick<PodRecord, "namespace" | "annotations" | "runtimeConfig">;
+type Wishes = Pick<PodRecord, "namespace" | "annotations" | "labels" | "runtimeConfig">;
 
-function fresh(name: string, node: NodeRecord, { namespace, annotations, runtimeConfig }: Wishes): PodRecord {
+function fresh(name: string, node: NodeRecord, { namespace, annotations, labels, runtimeConfig }: Wishes): PodRecord {
   return {
     name,
     node: node.name,
     namespace,
     ...(annotations && { annotations }),
+    ...(labels && { labels }),
     // One without an object is a static pod to whoever asks: its uid is a hash, not an object's.
     uid: randomUUID().replaceAll("-", ""),
     containerId: randomBytes(32).toString("hex"),
@@ -113,15 +116,18 @@ export async function addPod(
   options: PodOptions = {},
 ): Promise<PodRecord> {
   const runtime = runtimeNode(lab, node);
-  const { namespace = "default", annotations, runtimeConfig = {} } = options;
-  let pod = claim(lab, node, name, { namespace, runtimeConfig, ...(annotations && { annotations }) });
+  const { namespace = "default", annotations, labels, runtimeConfig = {} } = options;
+  const object = { ...(annotations && { annotations }), ...(labels && { labels }) };
+  let pod = claim(lab, node, name, { namespace, runtimeConfig, ...object });
   try {
-    if (annotations) pod = await makePodObject(api, pod);
+    if (hasObject(pod)) pod = await makePodObject(api, pod);
     await createSandbox(runtime, pod.netns);
-    return await attach(lab, runtime, pod, options.timeoutMs);
+    const made = await attach(lab, runtime, pod, options.timeoutMs);
+    if (hasObject(pod)) await tellRunning(api, made);
+    return made;
   } catch (error) {
     await removeSandbox(runtime, pod.netns);
-    if (annotations) await removePodObject(api, pod);
+    if (hasObject(pod)) await removePodObject(api, pod);
     lab.files.delete("pods", `${pod.name}.json`);
     throw error;
   }
@@ -169,7 +175,7 @@ export async function deletePod(lab: LabContext, api: ApiClient, pod: PodRecord)
     await callChain(runtime, readConfList(runtime), "DEL", pod);
     await removeSandbox(runtime, pod.netns);
   }
-  if (pod.annotations) await removePodObject(api, pod);
+  if (hasObject(pod)) await removePodObject(api, pod);
   lab.files.delete("pods", `${pod.name}.json`);
 }
 

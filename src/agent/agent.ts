@@ -34,6 +34,7 @@ import {
   removeDrafts,
   watchMachine,
 } from "../host/index.ts";
+import { PolicyEngine } from "../enforcement/index.ts";
 import { NetworkStatusWriter, OutsidePods, UnservedPods } from "../pod-requests/index.ts";
 import { PodLinks } from "../host-ends/index.ts";
 import { agentRoutes, type AgentStatus, assess, Metrics, type Readiness } from "../observe/index.ts";
@@ -41,6 +42,7 @@ import { routedPath } from "../data-path/index.ts";
 import { PodNetwork } from "../network/index.ts";
 import { NetworkStatuses, ownNamespace } from "../controller/index.ts";
 import { Networks } from "../instances/index.ts";
+import { Grants } from "./grants.ts";
 import { Serving, SOCKET_NAME } from "./serving.ts";
 import { isUplink } from "../dataplane/uplink/index.ts";
 
@@ -61,6 +63,8 @@ export class Agent {
   readonly #housekeeping: Housekeeping;
   readonly #podLinks: PodLinks;
   readonly #outside: OutsidePods;
+  readonly #policies: PolicyEngine;
+  readonly #grants = new Grants();
   readonly #disk: DiskUpkeep;
   readonly #failed = Promise.withResolvers<Error>();
   readonly #elsewhere: ReservedElsewhere;
@@ -155,17 +159,21 @@ export class Agent {
       // When the data path works, when the node's part of it changes, and with each round.
       write: (local) => {
         this.#outside.look(local.podCidrs);
-        files.write(local, this.#networks.presence === "none" ? {} : { needsAgent: true }, this.#plugins.told);
+        files.write(local, this.#alone ? {} : { needsAgent: true }, this.#plugins.told);
         // What is ready by it is so after this call.
         setImmediate(() => this.#available.poke());
       },
     });
     this.#closers.push(() => this.#network.stop());
     const apiAway = (): string | undefined => this.#cluster.status.error;
-    const alone = (): boolean => this.#networks.presence === "none";
-    const untold = (): string | undefined =>
-      apiAway() ?? (this.#networks.presence === "unknown" ? "it has not said which networks are defined" : undefined);
-    this.#plugins = new RuntimePlugins({ config, log, onChange: look, alone, apiAway: untold });
+    const untold = (): string | undefined => {
+      if (this.#policies.presence === "unknown")
+        return apiAway() ?? "it has not said whether there are network policies";
+      return (
+        apiAway() ?? (this.#networks.presence === "unknown" ? "it has not said which networks are defined" : undefined)
+      );
+    };
+    this.#plugins = new RuntimePlugins({ config, log, onChange: look, alone: () => this.#alone, apiAway: untold });
     this.#closers.push(() => this.#plugins.stop());
     this.#networks = new Networks({
       ...context,
@@ -175,6 +183,12 @@ export class Agent {
       onDefined: reservedChanged,
     });
     this.#closers.push(() => this.#networks.stop());
+    this.#policies = new PolicyEngine({
+      ...context,
+      granted: (name) => this.#grants.of(name),
+      onState: () => this.#network.filesChanged(),
+    });
+    this.#closers.push(() => this.#policies.stop());
     const defined = (): Networks["defined"] => this.#networks.defined;
     this.#statuses = new NetworkStatuses({
       client,
@@ -205,6 +219,8 @@ export class Agent {
       writer: new CacheWriter(cachePath(config.dataDir, network)),
       dataPathExists: deviceThere(network, rtnl.links()) !== undefined,
       onInputs: (inputs, live, changes) => {
+        this.#policies.grantsChanged(this.#grants.update(inputs, changes));
+        this.#policies.ownPodCidrs(inputs.own.podCidrs);
         this.#network.update(inputs, live, changes);
         this.#networks.update(inputs, live, changes);
         this.#statuses.update(inputs, live, changes);
@@ -257,6 +273,7 @@ export class Agent {
     return assess([
       { name: "api", ask: () => ({ ok: this.#cluster.known, message }) },
       ...this.#network.questions(),
+      { name: "policies", ask: () => this.#policies.verdict },
       { name: "plugins", ask: () => this.#plugins.verdict },
       { name: "forwarding", ask: () => this.#housekeeping.forwarding },
       ...this.#disk.questions,
@@ -293,6 +310,7 @@ export class Agent {
     ));
     this.#closers.push(() => machine.close());
     machine.also(this.#housekeeping);
+    machine.also(this.#policies);
     this.#metrics.beforeScrape(() => this.#sample());
     const routes = agentRoutes({
       stuck: () => this.#housekeeping.stuck,
@@ -317,8 +335,14 @@ export class Agent {
     this.#housekeeping.start();
     this.#cluster.start();
     this.#networks.start();
+    this.#policies.start();
     this.#statuses.start();
     this.#log.debug("watching", { node: nodeName });
+  }
+
+  /** Whether pods of the default network could come without the agent: nobody else knows networks that they ask for, nor their policies. */
+  get #alone(): boolean {
+    return this.#networks.presence === "none" && this.#policies.presence === "none";
   }
 
   #watch(listener: MonitorListener): ReturnType<NetnsWatch["also"]> {
@@ -346,6 +370,7 @@ export class Agent {
       own: this.#podLinks,
       networks: this.#networks,
       networkStatus: this.#networkStatus,
+      policies: this.#policies,
       log: this.#log,
       observe: ({ verb, result, ms }) => cniSeconds.observe({ verb, result, by: "agent" }, ms / 1_000),
     };

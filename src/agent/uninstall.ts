@@ -14,6 +14,7 @@ import { errorText } from "../log/index.ts";
 import { describeOperation, type Link, Rtnl } from "../netlink/index.ts";
 import { listSpaces, openSpace, spaceName, spacePath } from "../dataplane/netns/index.ts";
 import { removeFirewall } from "../dataplane/nft/index.ts";
+import { POLICY_TABLE, PolicyTable } from "../policy/index.ts";
 import { removeOverlay } from "../dataplane/vxlan/index.ts";
 import { VTEP_ANNOTATION } from "../peers/index.ts";
 import { listPodLinks } from "../dataplane/pod-link/index.ts";
@@ -87,12 +88,19 @@ export async function uninstall(options: UninstallOptions): Promise<UninstallRep
     });
     await attempt("networks", () => listSpaces().map(removeSpace));
     await attempt("packet filter", () => removeFirewall());
+    await attempt("network policies", removePolicies);
     for (const name of DATA) await attempt("state", () => removeTree(join(options.dataDir, name)));
   } finally {
     lock?.release();
   }
   report.removed.push(...removeRest(options));
   return report;
+}
+
+/** Takes away the rules of network policies; returns what there was. @throws NftError */
+async function removePolicies(): Promise<string[]> {
+  using table = new PolicyTable();
+  return (await table.removeIfThere()) ? [`nftables table inet ${POLICY_TABLE}`] : [];
 }
 
 /** Pods' links whose host ends are in a network's namespace. */

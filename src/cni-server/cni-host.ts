@@ -3,12 +3,13 @@
  * event loop for longer than it must, that what was read and is still the same is not read again, and that what the plugin
  * writes for the agent to read is taken at once.
  */
-import { type Duration, type Host, newAttachments, realHost, ipamDir } from "../cni/index.ts";
+import { type AskingPod, type Duration, type Host, newAttachments, realHost, ipamDir } from "../cni/index.ts";
 import { publishedReader } from "../config/index.ts";
 import { Ipam } from "../ipam/local/index.ts";
 import type { Logger } from "../log/index.ts";
 import { type GoneFiles, netnsIdentity } from "../sys/index.ts";
 import type { NetnsMounter } from "../dataplane/netns/index.ts";
+import type { PolicyEngine } from "../enforcement/index.ts";
 import type { NetworkStatusWriter } from "../pod-requests/index.ts";
 import type { Networks } from "../instances/index.ts";
 import type { PodLinks } from "../host-ends/index.ts";
@@ -25,6 +26,8 @@ export interface ServingHostOptions {
   own: PodLinks;
   networks: Pick<Networks, "linksAt" | "uses" | "owns" | "joinable" | "prepare" | "linked" | "leaveIfEmpty">;
   networkStatus: Pick<NetworkStatusWriter, "write">;
+  /** Of pods' interfaces in the default network. */
+  policies: Pick<PolicyEngine, "ready" | "require" | "admit" | "released">;
   gone: GoneFiles;
   log: Logger;
   observe: (duration: Duration) => void;
@@ -36,6 +39,7 @@ export function servingHost({
   own,
   networks,
   networkStatus,
+  policies,
   gone,
   log,
   observe,
@@ -63,7 +67,10 @@ export function servingHost({
       return links?.attach(spec) ?? realHost.attachPod(spec);
     },
     // A network that this node has left, or that nobody defines any more, has none here.
-    detachPod: (request) => linksAt(request.hostNetns)?.queue.detach(request) ?? realHost.detachPod(request),
+    async detachPod(request) {
+      await (linksAt(request.hostNetns)?.queue.detach(request) ?? realHost.detachPod(request));
+      if (request.hostNetns === undefined) policies.released(request);
+    },
     inUse: (network, hostNetns) => {
       const links = linksAt(hostNetns);
       return (ip) => (links !== undefined && leadsToPod(links.rtnl, ip)) || networks.uses(network, ip);
@@ -71,18 +78,38 @@ export function servingHost({
     deviceUp: (name, netns) => linksAt(netns)?.rtnl.link(name)?.up === true,
     recordDuration: (_runDir, duration) => observe(duration),
   };
-  return (names) => ({
-    ...host,
-    async prepare(request) {
-      sandboxes.requireFree(request);
-      const { uid, ...prepared } = await networks.prepare(request, names);
-      const { pod } = request;
-      if (!pod || uid === undefined || prepared.further.length === 0) return prepared;
-      return { ...prepared, attached: (made) => networkStatus.write({ ...pod, uid }, made) };
-    },
-    requireOwn: (attachment, netns) => sandboxes.requireOwn(attachment, netns),
-    joinable: (network) => networks.joinable(network),
-    linked: (attachment) => networks.linked(attachment),
-    left: (network) => networks.leaveIfEmpty(network, names),
-  });
+  return (names) => {
+    /** The pod that this request is for. */
+    let asking: AskingPod | undefined;
+    return {
+      ...host,
+      async prepare(request) {
+        sandboxes.requireFree(request);
+        const { pod } = request;
+        asking = pod;
+        if (request.network === config.network) await policies.ready(pod);
+        const { uid, ...prepared } = await networks.prepare(request, names);
+        if (!pod || uid === undefined || prepared.further.length === 0) return prepared;
+        return { ...prepared, attached: (made) => networkStatus.write({ ...pod, uid }, made) };
+      },
+      async attachPod(spec) {
+        const admitted = spec.hostNetns === undefined ? asking : undefined;
+        if (!admitted) return await host.attachPod(spec);
+        await policies.admit(spec, admitted, spec.addresses);
+        try {
+          return await host.attachPod(spec);
+        } catch (error) {
+          policies.released(spec);
+          throw error;
+        }
+      },
+      requireOwn: (attachment, netns) => sandboxes.requireOwn(attachment, netns),
+      joinable(network) {
+        if (network === config.network) policies.require();
+        return networks.joinable(network);
+      },
+      linked: (attachment) => networks.linked(attachment),
+      left: (network) => networks.leaveIfEmpty(network, names),
+    };
+  };
 }

@@ -3,12 +3,11 @@
  * defined, what the agent before this one knew counts, as long as it was that there are none: then a pod of the default network need not wait
  * for an API server that is away. Otherwise a pod would start without what it may have asked for, and never get it.
  */
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type AskingPod, CniError, CODE } from "../cni/index.ts";
 import type { AgentConfig } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
-import { makeDirectory, writeFileAtomic } from "../sys/index.ts";
+import { RememberedWord } from "../sys/index.ts";
 import { isStatic } from "./asking-pod.ts";
 import { within } from "../reconcile/index.ts";
 import type { DefinedNetworks } from "../network-definitions/index.ts";
@@ -35,20 +34,23 @@ export interface NetworkPresenceOptions {
 /** See the header. */
 export class NetworkPresence {
   readonly #options: NetworkPresenceOptions;
-  readonly #path: string;
-  #remembered: string | undefined;
+  readonly #remembered: RememberedWord;
 
   constructor(options: NetworkPresenceOptions) {
     this.#options = options;
-    this.#path = join(options.config.dataDir, "cache", "pod-networks");
-    this.#remembered = read(this.#path);
+    this.#remembered = new RememberedWord(join(options.config.dataDir, "cache", "pod-networks"), (error) =>
+      options.log.warn(
+        "whether pod networks are defined cannot be written down; pods wait for the API server after a restart",
+        { error },
+      ),
+    );
   }
 
   get now(): Presence {
     const { known, forbidden } = this.#options.defined;
     if (this.#any) return "some";
-    const never = this.#remembered === undefined && forbidden;
-    return known || this.#remembered === "none" || never ? "none" : "unknown";
+    const never = this.#remembered.word === undefined && forbidden;
+    return known || this.#remembered.word === "none" || never ? "none" : "unknown";
   }
 
   /** Also where none of them can be: a pod that asks for it is told so. */
@@ -87,22 +89,7 @@ export class NetworkPresence {
 
   /** Writes down what the API server has said, for the agent that starts next. */
   remember(): void {
-    const { log, defined } = this.#options;
-    if (!defined.known) return;
-    const now = this.#any ? "some" : "none";
-    if (now === this.#remembered) return;
-    try {
-      makeDirectory(join(this.#path, ".."), 0o700);
-      writeFileAtomic(this.#path, `${now}\n`);
-      this.#remembered = now;
-    } catch (error) {
-      log.warn(
-        "whether pod networks are defined cannot be written down; pods wait for the API server after a restart",
-        {
-          error,
-        },
-      );
-    }
+    if (this.#options.defined.known) this.#remembered.remember(this.#any ? "some" : "none");
   }
 
   #unknown(code: number): CniError {
@@ -112,14 +99,5 @@ export class NetworkPresence {
       `it is not known yet which pod networks are defined, so that nobody can tell what pods ask for${away === undefined ? "" : `: ${away}`}`,
       "The API server must answer skylane-agent on this node first; only static pods start without it.",
     );
-  }
-}
-
-/** What was written; undefined where there is nothing that can be read. */
-function read(path: string): string | undefined {
-  try {
-    return readFileSync(path, "utf8").trim();
-  } catch {
-    return undefined; // as on a first start: the API server tells
   }
 }

@@ -28,4 +28,14 @@ export {
 export { type AppliedAs, PolicyTable, type PolicyTableOptions } from "./nft/table.ts";
 export { type Packet, type PacketVerdict, type Verdict, verdictOf } from "./semantics/oracle.ts";
 export type { Labels } from "./semantics/selector.ts";
-export type { ClusterNode, NamedPort, Namespace, Pod, Policy, Protocol, World } from "./semantics/types.ts";
+export {
+  type ClusterNode,
+  keyOf,
+  type NamedPort,
+  type Namespace,
+  type Pod,
+  type Policy,
+  policyKeyOf,
+  type Protocol,
+  type World,
+} from "./semantics/types.ts";

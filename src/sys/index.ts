@@ -11,6 +11,7 @@ export { GoneFiles } from "./files/gone.ts";
 export * from "./files/lock.ts";
 export * from "./sockets/multicast.ts";
 export * from "./netns.ts";
+export { RememberedWord } from "./files/remembered-word.ts";
 export { PathWatch } from "./files/path-watch.ts";
 export * from "./sockets/socket.ts";
 export * from "./sysctl.ts";

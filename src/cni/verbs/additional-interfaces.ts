@@ -81,12 +81,12 @@ export interface Linked extends Attachment {
 }
 
 /**
- * The answer where nobody can tell whether a pod wants a further network: one that started without an interface that it asked
- * for would never get it.
+ * The answer where nobody can tell whether a pod wants a further network, or which policies it has: one that started without an interface
+ * that it asked for would never get it.
  */
 export const agentNeeded = (network: string): CniError =>
   new CniError(
     CODE.tryAgain,
-    `pod network "${network}": only skylane-agent knows which networks this pod may have, and it does not answer on this node`,
+    `pod network "${network}": only skylane-agent knows which networks and network policies this pod has, and it does not answer on this node`,
     "Pods come again once it does; see the skylane-agent pod of this node and its log.",
   );

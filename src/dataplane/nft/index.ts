@@ -19,3 +19,4 @@ export { NftError, type RunTool, toolRunner, type ToolOptions } from "./run.ts";
 export { type SurveyedChain, surveyChains } from "./survey.ts";
 export { UPLINK_CIDRS } from "./rules/uplink.ts";
 export { applyRuleset, probeFeatures } from "./table.ts";
+export { type NftTransaction, NftWatch, recordTransactions } from "./watch.ts";

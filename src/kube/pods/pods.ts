@@ -3,6 +3,8 @@ import type { KubeClient } from "../client/client.ts";
 import { Reflector } from "../informer/reflector.ts";
 import type { ReflectorOptions } from "../informer/source.ts";
 import { readPod } from "../wire/pod-wire.ts";
+import { podsOf } from "../meta.ts";
+import { getObject } from "../objects.ts";
 import { isInside, PodEntries, type PodEntry, samePod } from "./pod-entry.ts";
 
 /** Path of the Pods of all namespaces. */
@@ -36,4 +38,14 @@ export class PodReflector extends Reflector<PodEntry> {
     };
     super(client, source, options);
   }
+}
+
+/** A Pod as it is now; undefined where there is none. @throws ApiError; TypeError where it makes no sense */
+export async function getPodEntry(
+  client: KubeClient,
+  ownNode: string,
+  { namespace, name }: { namespace: string; name: string },
+): Promise<PodEntry | undefined> {
+  const object = await getObject(client, podsOf(namespace), name);
+  return object === undefined ? undefined : new PodEntries(ownNode, () => []).of(object);
 }

@@ -3,7 +3,14 @@
  * has changed what the change was about. When this is refused as well, a table takes its place that closes the pods with policies, which
  * says so: never open, and one's probes still pass.
  */
-import { ElementSocket, ElementsRefused, NftError, type RunTool, toolRunner } from "../../dataplane/nft/index.ts";
+import {
+  ElementSocket,
+  ElementsRefused,
+  NftError,
+  recordTransactions,
+  type RunTool,
+  toolRunner,
+} from "../../dataplane/nft/index.ts";
 import { FIXED_MAPS, type ProfileChain, type Ruleset, type RulesetChange } from "../compile/ruleset.ts";
 import { isolatedIn } from "../compile/profile.ts";
 import { rawChanges } from "./elements.ts";
@@ -26,6 +33,8 @@ export class PolicyTable implements Disposable {
   readonly #options: PolicyTableOptions;
   readonly #run: RunTool;
   #socket: ElementSocket | undefined;
+  /** Generations of our transactions that {@link made} was not asked about yet. */
+  readonly #generations = new Set<number>();
 
   constructor(options: PolicyTableOptions = {}) {
     this.#options = options;
@@ -53,7 +62,8 @@ export class PolicyTable implements Disposable {
       const raw = rawChanges(change);
       if (raw?.length === 0) return "nothing";
       if (raw) {
-        this.#elements().changeRaw(raw);
+        const generation = this.#elements().changeRaw(raw);
+        if (generation !== undefined) this.#generations.add(generation);
         return "elements";
       }
       await this.#nft(renderChange(ruleset, change, this.#options));
@@ -72,8 +82,28 @@ export class PolicyTable implements Disposable {
     await this.#nft(`add table inet ${POLICY_TABLE}\ndelete table inet ${POLICY_TABLE}\n`);
   }
 
+  /** The same for who did not put it there. @returns whether there was one @throws NftError */
+  async removeIfThere(): Promise<boolean> {
+    const tables = (await this.#run("nft", ["list", "tables"])).split("\n");
+    const there = tables.includes(`table inet ${POLICY_TABLE}`);
+    if (there) await this.remove();
+    return there;
+  }
+
+  /**
+   * Whether a transaction that touched the table was one of ours; asked about each once, and not while a method is under way. Of several that were
+   * made while nft ran, the first is taken for ours.
+   */
+  made(generation: number): boolean {
+    return this.#generations.delete(generation);
+  }
+
   async #nft(text: string): Promise<void> {
-    await this.#run("nft", ["-f", "-"], text);
+    const seen = await recordTransactions(this.#options.netns, async () => {
+      await this.#run("nft", ["-f", "-"], text);
+    });
+    const own = seen?.find(({ tables }) => tables.has(`inet ${POLICY_TABLE}`));
+    if (own) this.#generations.add(own.generation);
   }
 
   #elements(): ElementSocket {

@@ -161,6 +161,12 @@ describe("the agent and pods' links in the namespaces of pod networks", function
         leaveIfEmpty: async () => undefined,
       },
       networkStatus: { write: () => undefined },
+      policies: {
+        ready: async () => undefined,
+        require: () => undefined,
+        admit: async () => undefined,
+        released: () => undefined,
+      },
       gone: new GoneFiles(join(dataDir, "gone"), (error) => assert.fail(String(error))),
       log: recordingLogger(),
       observe: () => undefined,

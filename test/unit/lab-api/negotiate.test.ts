@@ -119,7 +119,7 @@ describe("lab API: discovery", () => {
     const groups = (await api.get("/apis")).body.groups as { name: string }[];
     assert.deepEqual(
       groups.map(({ name }) => name),
-      ["coordination.k8s.io", "networking.k8s.io", "skylane.dev"],
+      ["coordination.k8s.io", "networking.k8s.io", "apiextensions.k8s.io", "skylane.dev"],
     );
     const group = await api.get("/apis/coordination.k8s.io");
     assert.deepEqual(

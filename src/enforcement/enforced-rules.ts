@@ -1,0 +1,221 @@
+/**
+ * The rules of network policies in the kernel of this node: what is told of pods and policies goes through the model into the table, in
+ * order, many changes at once where they come faster than the kernel takes them, and what somebody else does to the table is put right.
+ *
+ * Until {@link EnforcedRules.begin} the model learns and the kernel keeps what an agent before this one left there.
+ */
+import { NftWatch } from "../dataplane/nft/index.ts";
+import type { Logger } from "../log/index.ts";
+import {
+  type Changes,
+  POLICY_TABLE,
+  PolicyModel,
+  PolicyTable,
+  type PolicyTableOptions,
+  type Revocation,
+} from "../policy/index.ts";
+import { Task } from "../reconcile/index.ts";
+import { mergeChanges } from "./merge-changes.ts";
+
+const OWN_TABLE = `inet ${POLICY_TABLE}`;
+/** Transactions that come together are one repair, this long after the first, in milliseconds; it doubles while somebody goes on. */
+const SETTLE_MS = 20;
+const LONGEST_REST_MS = 5_000;
+/** Without a repair for so long, the next one is as quick as the first. */
+const CALM_MS = 30_000;
+
+export interface EnforcedRulesOptions {
+  log: Logger;
+  nodeName: string;
+  /** Where most pods of the cluster have their addresses, if that is known. */
+  podCidrs: readonly string[];
+  /** Network namespace; the process's own by default. */
+  netns?: number | string;
+  /** Connections that may not be allowed any more; the rules that say so are in the kernel. */
+  onRevoked: (revocations: readonly Revocation[]) => void;
+  /** Whether the rules are in force has changed. */
+  onState: () => void;
+  onRepair?: () => void;
+  onApply?: (as: "nothing" | "elements" | "change" | "whole" | "error", seconds: number) => void;
+  /** For tests. */
+  run?: NonNullable<PolicyTableOptions["run"]>;
+}
+
+/** See the header. */
+export class EnforcedRules {
+  readonly model: PolicyModel;
+  readonly #options: EnforcedRulesOptions;
+  readonly #table: PolicyTable;
+  readonly #task: Task;
+  #watch: NftWatch | undefined;
+  #pending: Changes[] = [];
+  /** Connections to be judged once the rules that ended them are in the kernel. */
+  #revocations: Revocation[] = [];
+  /** Number of the last change that was told of. */
+  #told = 0;
+  #appliedOnce = false;
+  #waiting: { change: number; resolve: () => void }[] = [];
+  #begun = false;
+  /** What the kernel has is not what we put there last, or not known. */
+  #whole = true;
+  /** There may be a table of ours. */
+  #there = true;
+  #drifted = false;
+  #touched: number[] = [];
+  #rest = SETTLE_MS;
+  #lastRepair = Number.NEGATIVE_INFINITY;
+  #error: string | undefined;
+
+  constructor(options: EnforcedRulesOptions) {
+    this.#options = options;
+    const { log, netns, nodeName, podCidrs, run } = options;
+    this.model = new PolicyModel(nodeName, podCidrs);
+    this.#table = new PolicyTable({
+      ...(netns !== undefined && { netns }),
+      ...(run && { run }),
+      onRefused: (error) =>
+        log.warn("the kernel refuses a change of the rules of network policies; they are put in place whole", {
+          error,
+        }),
+    });
+    this.#task = new Task(
+      () => this.#apply(),
+      { baseMs: 100, maxMs: 10_000 },
+      (error) => this.#failed(error),
+    );
+  }
+
+  /** Whether the kernel has the rules, and takes what changes of them. */
+  get inForce(): boolean {
+    return this.#appliedOnce && this.#error === undefined;
+  }
+
+  /** Whether the kernel has no table of ours. */
+  get clean(): boolean {
+    return !this.#there;
+  }
+
+  /** Why they are not, where the kernel or nft says so. */
+  get error(): string | undefined {
+    return this.#error;
+  }
+
+  /**
+   * Everything has been told that there is: from now on the kernel has the rules of it.
+   * @param clean the kernel is known to have no table of ours
+   * @throws SysError when changes of the packet filter cannot be watched
+   */
+  begin(clean = false): void {
+    if (this.#begun) return;
+    const { log, netns } = this.#options;
+    this.#watch = NftWatch.open({
+      netns,
+      onTransactions: (transactions) => {
+        for (const { generation, tables } of transactions) if (tables.has(OWN_TABLE)) this.#touched.push(generation);
+        if (!this.#task.running) this.#judge();
+      },
+      onLost: (reason) => {
+        log.debug("notifications of the packet filter were lost", { reason });
+        this.#whole = true;
+        this.#task.want(this.#rest);
+      },
+    });
+    this.#begun = true;
+    if (clean) this.#there = false;
+    this.#task.want();
+  }
+
+  /** Tells of a change. Resolves when the kernel has it, as soon as it may have anything. */
+  change(changes: Changes): Promise<void> {
+    this.#pending.push(changes);
+    const change = ++this.#told;
+    this.#task.want();
+    return new Promise((resolve) => this.#waiting.push({ change, resolve }));
+  }
+
+  /** Resolves when nothing is under way or about to start; what failed may still be due later. */
+  settled(): Promise<void> {
+    return this.#task.settled();
+  }
+
+  /** Stops, and leaves the rules in the kernel as they are. */
+  async stop(): Promise<void> {
+    await this.#task.stop();
+    await this.#watch?.close();
+    this.#table[Symbol.dispose]();
+  }
+
+  async #apply(): Promise<void> {
+    const pending = this.#pending;
+    const change = this.#told;
+    this.#pending = [];
+    const { rules, revocations } = this.model.change(mergeChanges(pending));
+    // One by one: there may be too many for the arguments of one call.
+    for (const one of revocations) this.#revocations.push(one);
+    if (!this.#begun) return;
+    const [whole, drifted] = [this.#whole, this.#drifted];
+    const start = performance.now();
+    const before = `${this.inForce} ${this.#there}`;
+    this.#whole = true;
+    let as: "nothing" | "elements" | "change" | "whole" = "nothing";
+    if (this.model.idle) {
+      if (this.#there) {
+        await this.#table.remove();
+        as = "whole";
+      }
+      this.#there = false;
+    } else if (whole || !this.#there) {
+      this.#there = true;
+      await this.#table.put(this.model.ruleset);
+      as = "whole";
+    } else as = await this.#table.apply(this.model.ruleset, rules);
+    this.#whole = false;
+    this.#drifted = false;
+    this.#appliedOnce = true;
+    this.#error = undefined;
+    this.#options.onApply?.(as, (performance.now() - start) / 1_000);
+    if (drifted) this.#repaired();
+    this.#waiting = this.#waiting.filter(({ change: one, resolve }) => {
+      if (one > change) return true;
+      resolve();
+      return false;
+    });
+    const revoked = this.#revocations;
+    this.#revocations = [];
+    if (revoked.length > 0) this.#options.onRevoked(revoked);
+    if (before !== `${this.inForce} ${this.#there}`) this.#options.onState();
+    this.#judge();
+  }
+
+  /** Whether anybody else has touched the table. */
+  #judge(): void {
+    const touched = this.#touched;
+    this.#touched = [];
+    // Each of ours is told of as well; all are asked about, so that none is left in memory.
+    const others = touched.filter((generation) => !this.#table.made(generation));
+    if (others.length === 0 || !this.#there) return;
+    this.#drifted = true;
+    this.#whole = true;
+    this.#task.want(this.#rest);
+  }
+
+  #repaired(): void {
+    const now = performance.now();
+    this.#rest = now - this.#lastRepair > CALM_MS ? SETTLE_MS : Math.min(this.#rest * 2, LONGEST_REST_MS);
+    this.#lastRepair = now;
+    this.#options.log.warn(`table ${OWN_TABLE} was changed by somebody else and is put back`);
+    this.#options.onRepair?.();
+  }
+
+  #failed(error: unknown): void {
+    const message = error instanceof Error ? error.message : String(error);
+    this.#options.onApply?.("error", 0);
+    if (message !== this.#error)
+      this.#options.log.error(
+        "the rules of network policies cannot be put in place; pods that have policies are closed where the kernel takes that, and it is tried again",
+        { error },
+      );
+    this.#error = message;
+    this.#options.onState();
+  }
+}

@@ -1,0 +1,90 @@
+/**
+ * Pods of this node by their attachments to the default network, which say sooner than the API server which addresses a pod has, and longer
+ * that it has them: from before its ADD is answered until its link is gone, whatever the Pod object says meanwhile.
+ */
+import { addressBits, familyOf } from "../addr/index.ts";
+import type { AskingPod } from "../cni/index.ts";
+import { listPodLinks } from "../dataplane/pod-link/index.ts";
+import { ROUTE_PROTOCOL, type Rtnl } from "../netlink/index.ts";
+
+/** What an attachment says. */
+export interface LocalPod extends AskingPod {
+  /** Canonical. */
+  ips: readonly string[];
+}
+
+/** Names a pod: namespace/name. */
+export const podKey = ({ namespace, name }: { namespace: string; name: string }): string => `${namespace}/${name}`;
+
+/** See the header. */
+export class LocalPods {
+  /** By the name of the host end. */
+  readonly #attachments = new Map<string, LocalPod>();
+  /** Attachments by the pod's namespace/name. A pod has two for a moment where its sandbox is made anew. */
+  readonly #byPod = new Map<string, Set<LocalPod>>();
+  readonly #holders = new Map<string, LocalPod>();
+
+  /**
+   * Takes in an attachment. An address is one attachment's: an older one that has it is gone, whoever took it away.
+   * @returns pods whose attachments are forgotten
+   */
+  add(hostIfname: string, pod: LocalPod): LocalPod[] {
+    const older = [...this.#attachments].filter(
+      ([name, { ips }]) => name === hostIfname || ips.some((ip) => pod.ips.includes(ip)),
+    );
+    const forgotten = older.flatMap(([name]) => this.remove(name) ?? []);
+    this.#attachments.set(hostIfname, pod);
+    const name = podKey(pod);
+    this.#byPod.set(name, (this.#byPod.get(name) ?? new Set()).add(pod));
+    for (const ip of pod.ips) this.#holders.set(ip, pod);
+    return forgotten;
+  }
+
+  /** Forgets an attachment. @returns the pod that it was of, if it was known */
+  remove(hostIfname: string): LocalPod | undefined {
+    const pod = this.#attachments.get(hostIfname);
+    if (!pod) return undefined;
+    this.#attachments.delete(hostIfname);
+    const others = this.#byPod.get(podKey(pod));
+    others?.delete(pod);
+    if (others?.size === 0) this.#byPod.delete(podKey(pod));
+    for (const ip of pod.ips) if (this.#holders.get(ip) === pod) this.#holders.delete(ip);
+    return pod;
+  }
+
+  has(hostIfname: string): boolean {
+    return this.#attachments.has(hostIfname);
+  }
+
+  names(): string[] {
+    return [...this.#attachments.keys()];
+  }
+
+  /** The addresses of a pod by its attachments; undefined where it has none. @param key namespace/name */
+  ipsOf(key: string): string[] | undefined {
+    const pods = this.#byPod.get(key);
+    return pods && [...new Set([...pods].flatMap(({ ips }) => ips))];
+  }
+
+  /** The pod that has an address. */
+  holderOf(ip: string): LocalPod | undefined {
+    return this.#holders.get(ip);
+  }
+}
+
+/** Pods that have links of the default network on this node, by the names and routes of those. @throws NetlinkError */
+export function podsOfLinks(rtnl: Rtnl): Map<string, LocalPod> {
+  const pods = new Map<number, { hostIfname: string; pod: LocalPod & { ips: string[] } }>();
+  for (const { index, name: hostIfname, alias = "" } of listPodLinks(rtnl)) {
+    // NAMESPACE/NAME/INTERFACE; where no pod is named, CONTAINER/INTERFACE.
+    const [namespace = "", name = "", ifname] = alias.split("/");
+    if (ifname !== undefined) pods.set(index, { hostIfname, pod: { namespace, name, ips: [] } });
+  }
+  if (pods.size > 0)
+    for (const { dst, ifindex, gateway } of rtnl.routes({ protocol: ROUTE_PROTOCOL })) {
+      const [ip = "", prefix] = dst.split("/");
+      if (gateway !== undefined || Number(prefix) !== addressBits(familyOf(ip))) continue;
+      pods.get(ifindex ?? 0)?.pod.ips.push(ip);
+    }
+  return new Map([...pods.values()].map(({ hostIfname, pod }) => [hostIfname, pod]));
+}

@@ -1,0 +1,105 @@
+/** Network policies on a cluster of two nodes: what the API server says is what packets meet with, from a pod's first moment on. */
+import assert from "node:assert/strict";
+import { eventually } from "../../support/eventually.ts";
+import { useLab } from "./support.ts";
+
+const POLICIES = "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies";
+const MERGE = "application/merge-patch+json";
+
+describe("network policies of a cluster", () => {
+  const the = useLab({ nodes: 2 });
+  const add = (node: string, name: string, app: string) => the().addPod(node, name, { labels: { app } });
+  const answered = async (from: string, to: string): Promise<boolean> => {
+    const { ips } = the().pod(to);
+    const all = await Promise.all(ips.map((ip) => the().pingFrom(the().pod(from), ip, 500)));
+    const got = all.map(({ rttMs }) => rttMs !== undefined);
+    assert.equal(new Set(got).size, 1, `${from} reaches ${to} in one family alone`);
+    return got[0] as boolean;
+  };
+  const soon = (from: string, to: string, is: boolean): Promise<unknown> =>
+    eventually(async () => (await answered(from, to).catch(() => !is)) === is, {
+      timeoutMs: 10_000,
+      message: `${from} ${is ? "does not reach" : "reaches"} ${to}`,
+    });
+  const tables = (node: string): Promise<string> => the().exec(node, "nft", "list", "tables");
+  const hasTable = async (node: string): Promise<boolean> => (await tables(node)).includes("inet skylane_policy");
+  const relabel = (name: string, app: string) =>
+    the().api.call("PATCH", `/api/v1/namespaces/default/pods/${name}`, { metadata: { labels: { app } } }, MERGE);
+
+  before("pods that reach each other, as there are no policies", async () => {
+    await add("node1", "server", "server");
+    await add("node1", "near", "stranger");
+    await add("node2", "far", "stranger");
+    await add("node2", "client", "client");
+    for (const from of ["near", "far", "client"]) await soon(from, "server", true);
+    for (const node of ["node1", "node2"]) assert.equal(await hasTable(node), false);
+  });
+
+  it("hold for pods that are there, from the moment that the policy is", async () => {
+    const from = [{ podSelector: { matchLabels: { app: "client" } } }];
+    await the().api.call("POST", POLICIES, {
+      apiVersion: "networking.k8s.io/v1",
+      kind: "NetworkPolicy",
+      metadata: { name: "server" },
+      spec: { podSelector: { matchLabels: { app: "server" } }, policyTypes: ["Ingress"], ingress: [{ from }] },
+    });
+    for (const one of ["near", "far"]) await soon(one, "server", false);
+    assert.equal(await answered("client", "server"), true);
+    assert.equal(await answered("server", "far"), true);
+    const [ip] = the().pod("server").ips;
+    await the().exec("node1", "ping", "-n", "-c", "1", "-W", "2", ip as string);
+    // No pod of node2 has a policy.
+    assert.equal(await hasTable("node2"), false);
+  });
+
+  it("are in force when a pod has come", async () => {
+    for (let i = 0; i < 5; i++) {
+      const name = `late${i}`;
+      await add("node1", name, "server");
+      for (const one of ["near", "far"]) assert.equal(await answered(one, name), false, `${one} reaches ${name}`);
+      assert.equal(await answered("client", name), true);
+      await the().deletePod(name);
+    }
+  });
+
+  it("follow labels of pods on either side", async () => {
+    await relabel("far", "client");
+    await soon("far", "server", true);
+    await relabel("far", "stranger");
+    await soon("far", "server", false);
+    await relabel("near", "server");
+    await soon("far", "near", false);
+    await relabel("near", "stranger");
+    await soon("far", "near", true);
+  });
+
+  it("are put back where somebody has taken them away", async () => {
+    await the().exec("node1", "nft", "delete", "table", "inet", "skylane_policy");
+    await soon("far", "server", false);
+    await the().exec("node1", "nft", "flush", "map", "inet", "skylane_policy", "peers4");
+    await soon("client", "server", true);
+    assert.equal(await answered("far", "server"), false);
+  });
+
+  it("stay while the agent is away, when no pod can come, and go on when it is back", async () => {
+    await the().exec("node1", "pkill", "-STOP", "-f", "skylane-agent.cjs");
+    assert.equal(await answered("far", "server"), false);
+    assert.equal(await answered("client", "server"), true);
+    await assert.rejects(
+      the().addPod("node1", "early", { labels: { app: "server" }, timeoutMs: 1_000 }),
+      /only skylane-agent knows which networks and network policies/,
+    );
+    // It is started again at once.
+    await the().exec("node1", "pkill", "-KILL", "-f", "skylane-agent.cjs");
+    await add("node1", "early", "server");
+    assert.equal(await answered("far", "early"), false);
+    assert.equal(await answered("client", "early"), true);
+    assert.equal(await answered("far", "server"), false);
+  });
+
+  it("leave nothing in the kernel once there are none", async () => {
+    await the().api.call("DELETE", `${POLICIES}/server`);
+    await soon("far", "server", true);
+    await eventually(async () => !(await hasTable("node1")), { timeoutMs: 10_000 });
+  });
+});
