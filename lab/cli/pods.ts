@@ -41,6 +41,7 @@ const add: Command = {
     ip: { value: "IPS", help: "ask for these addresses, separated by a comma" },
     mac: { value: "MAC", help: "ask for this MAC address" },
     network: { value: "NETWORKS", help: "further networks, as in the annotation: blue,green@eth5" },
+    labels: { value: "LABELS", help: "labels of its object, by which policies select it: app=web,tier=front" },
     namespace: { value: "NAMESPACE", help: 'its namespace ("default")' },
     "host-port": { value: "PORT:PORT", help: "lead a TCP port of the node to one of the pod" },
   },
@@ -50,9 +51,11 @@ const add: Command = {
       const count = input.number("count", 1, 250) ?? 1;
       const made: PodRecord[] = [];
       const [networks, namespace] = [input.text("network"), input.text("namespace")];
+      const labels = labelsOf(input.text("labels"));
       const options: PodOptions = {
         runtimeConfig: runtimeConfigOf(input),
         ...(namespace !== undefined && { namespace }),
+        ...(labels && { labels }),
         ...(networks !== undefined && { annotations: { [NETWORKS_ANNOTATION]: networks } }),
       };
       for (let i = 0; i < count; i++) made.push(await lab.addPod(node, count === 1 ? name : undefined, options));
@@ -60,6 +63,15 @@ const add: Command = {
       return 0;
     }),
 };
+
+/** Labels as `key=value,key=value`. @throws UsageError for text that is none */
+function labelsOf(text: string | undefined): Record<string, string> | undefined {
+  if (text === undefined) return undefined;
+  const pairs = text.split(",").filter(Boolean);
+  const bad = pairs.find((pair) => !/^[^=]+=[^=]*$/.test(pair));
+  if (bad !== undefined) throw new UsageError(`a label is KEY=VALUE, not "${bad}"`);
+  return Object.fromEntries(pairs.map((pair) => pair.split("=") as [string, string]));
+}
 
 const del: Command = {
   words: ["lab", "pod", "del"],

@@ -60,7 +60,17 @@ const RIGHTS: Readonly<Record<string, readonly string[]>> = {
 const UNDEFINED = "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies";
 
 /** Lets agents do what the manifests' roles grant and nothing else, so that a missing right shows in the lab. */
-const authorize: Authorizer = ({ user, verb, type, path, resource, subresource, namespace, name }) => {
+const authorize: Authorizer = ({
+  user,
+  verb,
+  type,
+  path,
+  resource,
+  subresource,
+  namespace,
+  selected,
+  name = selected,
+}) => {
   if (user.name !== AGENT) return true;
   if (type === undefined) return verb === "get" && path.startsWith(UNDEFINED);
   const what = subresource === undefined ? resource : `${resource}/${subresource}`;

@@ -242,7 +242,7 @@ export class Agent {
   static async start(config: AgentConfig, log: RootLogger, version: string): Promise<Agent> {
     const lock = claimNode(config.runDir);
     removeDrafts(config.runDir, (name) => name === SOCKET_NAME || name === CNI_SOCKET || name.endsWith(".json"));
-    removeDrafts(join(config.dataDir, "cache"), (name) => name.endsWith(".json"));
+    removeDrafts(join(config.dataDir, "cache"), () => true);
     removeDrafts(config.cni.confDir, (name) => name === config.cni.confName);
     const cached = await loadCache(config, log);
     const agent = new Agent(config, log, version, { lock, rtnl: Rtnl.open(), cached });

@@ -16,6 +16,7 @@ import { isStatic } from "../pod-requests/index.ts";
 import { type Changes, keyOf, type Pod } from "../policy/index.ts";
 import { within } from "../reconcile/index.ts";
 import { RememberedWord } from "../sys/index.ts";
+import { ConnectionJudge } from "./connections.ts";
 import { EnforcedRules } from "./enforced-rules.ts";
 import { LocalPods, podKey, podsOfLinks } from "./local-pods.ts";
 import { PolicySources } from "./sources/policy-sources.ts";
@@ -54,8 +55,11 @@ export class PolicyEngine implements MonitorListener {
   readonly #pods = new LocalPods();
   /** Pods of this node as the API server has last told of them, by namespace/name; kept as long as one has an attachment. */
   readonly #known = new Map<string, Pod>();
+  /** Pods that had attachments and have none any more: the API server's word about their addresses is an old one. */
+  readonly #detached = new Set<string>();
   /** Made once our own pod CIDRs are known, which tell where most pods are. */
   #rules: EnforcedRules | undefined;
+  #connections: ConnectionJudge | undefined;
   /** What was heard before there were rules. */
   #early: Changes[] = [];
   #told = "";
@@ -91,21 +95,27 @@ export class PolicyEngine implements MonitorListener {
   async stop(): Promise<void> {
     await this.#sources.stop();
     await this.#rules?.stop();
+    await this.#connections?.stop();
   }
 
   /** Our own pod CIDRs are known. */
   ownPodCidrs(podCidrs: readonly string[]): void {
     if (this.#rules || podCidrs.length === 0) return;
-    const { config, log, metrics } = this.#options;
-    this.#rules = new EnforcedRules({
+    const { config, log, metrics, rtnl } = this.#options;
+    const connections = (this.#connections = new ConnectionJudge({
+      log,
+      passes: (packet, toNode) => rules.model.passes(packet, toNode),
+      ownAddresses: () => new Set(rtnl.addresses().map(({ ip }) => ip)),
+    }));
+    const rules = (this.#rules = new EnforcedRules({
       log,
       nodeName: config.nodeName,
       podCidrs,
-      onRevoked: () => undefined,
+      onRevoked: (revocations) => connections.want(revocations),
       onState: () => this.#onState(),
       onRepair: () => metrics.repairs.inc({ network: config.network, kind: "policy" }),
-    });
-    for (const changes of this.#early.splice(0)) void this.#rules.change(changes);
+    }));
+    for (const changes of this.#early.splice(0)) void rules.change(changes);
     this.#onState();
   }
 
@@ -176,9 +186,11 @@ export class PolicyEngine implements MonitorListener {
   async admit(attachment: Attachment, pod: AskingPod, ips: readonly string[]): Promise<void> {
     const name = hostIfname(attachment.containerId, attachment.ifname);
     const forgotten = this.#pods.add(name, { ...pod, ips });
-    if (this.presence !== "some" || !this.#rules) return;
+    this.#detached.delete(podKey(pod));
+    if (this.presence !== "some") return;
     for (const one of forgotten) if (podKey(one) !== podKey(pod)) this.#tell(podKey(one));
     try {
+      if (!this.#rules) throw refusal(CODE.tryAgain, "network policies are not in force on this node yet");
       const known = this.#heardOf(pod) ?? (await this.#asked(pod));
       this.#known.set(podKey(pod), known);
       const inForce = this.#rules.change({ pods: { set: [this.#local(known)] } });
@@ -213,7 +225,9 @@ export class PolicyEngine implements MonitorListener {
 
   #release(name: string): void {
     const pod = this.#pods.remove(name);
-    if (pod) this.#tell(podKey(pod));
+    if (!pod) return;
+    if (this.#pods.ipsOf(podKey(pod)) === undefined && this.#sources.pod(podKey(pod))) this.#detached.add(podKey(pod));
+    this.#tell(podKey(pod));
   }
 
   /** Tells the rules of a pod here whose attachments are other ones now. */
@@ -222,7 +236,7 @@ export class PolicyEngine implements MonitorListener {
     if (!known) return;
     const gone = this.#sources.pod(key) === undefined && this.#pods.ipsOf(key) === undefined;
     if (gone) this.#known.delete(key);
-    void this.#change({ pods: gone ? { gone: [known] } : { set: [this.#local(known, true)] } });
+    void this.#change({ pods: gone ? { gone: [known] } : { set: [this.#local(known)] } });
   }
 
   /** The pod as the watch has told of it, where that is the one that asks. */
@@ -260,11 +274,12 @@ export class PolicyEngine implements MonitorListener {
     throw refusal(CODE.tryAgain, `nobody can tell which network policies pod ${podKey(pod)} has: ${why}`);
   }
 
-  /** A pod here with the addresses of its attachments. @param detached its attachments are gone: the API server's word is an old one */
-  #local(pod: Pod, detached = false): Pod {
+  /** A pod here with the addresses of its attachments. */
+  #local(pod: Pod): Pod {
     const own = this.#pods.ipsOf(keyOf(pod));
     if (own) return { ...pod, ips: own };
-    return { ...pod, ips: detached ? [] : pod.ips.filter((ip) => this.#pods.holderOf(ip) === undefined) };
+    const believed = (ip: string): boolean => this.#pods.holderOf(ip) === undefined;
+    return { ...pod, ips: this.#detached.has(keyOf(pod)) ? [] : pod.ips.filter(believed) };
   }
 
   /** What the API server says, with what is known better here. */
@@ -280,6 +295,7 @@ export class PolicyEngine implements MonitorListener {
     // Its containers may run on for a while after the object is gone.
     const gone = pods.gone?.filter((pod) => {
       const stays = this.#known.has(keyOf(pod)) && this.#pods.ipsOf(keyOf(pod)) !== undefined;
+      this.#detached.delete(keyOf(pod));
       if (!stays) this.#known.delete(keyOf(pod));
       return !stays;
     });

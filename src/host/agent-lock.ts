@@ -4,7 +4,7 @@
  */
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { type HeldLock, makeDirectory, tryLock } from "../sys/index.ts";
+import { draftTarget, type HeldLock, makeDirectory, tryLock } from "../sys/index.ts";
 
 /** Somebody else has the node. */
 export class AnotherAgent extends Error {
@@ -76,7 +76,8 @@ export function removeDrafts(directory: string, names: (name: string) => boolean
     throw error;
   }
   for (const file of files) {
-    const [, of] = /^\.(.+)\.[0-9a-f]{12}\.tmp$/.exec(file) ?? /^(.+)\.\d+(?:\.tmp)?$/.exec(file) ?? [];
+    // Drafts of whole files; names that sockets are made under; the cache's, which is written by and by.
+    const of = draftTarget(file) ?? /^(.+)\.\d+(?:\.tmp)?$/.exec(file)?.[1];
     if (of !== undefined && names(of)) rmSync(join(directory, file), { force: true });
   }
 }

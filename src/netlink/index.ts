@@ -5,5 +5,6 @@ export { DumpInterrupted, MalformedMessage, NetlinkError, NetlinkTimeout } from 
 export { EventWait, type EventWaitOptions } from "./transport/event-wait.ts";
 export { Monitor, type MonitorKind, type MonitorListener, type MonitorOptions } from "./transport/monitor.ts";
 export type { Creation } from "./create-link.ts";
+export * from "./nfnetlink/framing.ts";
 export { Rtnl, type RtnlOptions } from "./rtnl.ts";
 export * from "./types.ts";

@@ -13,6 +13,8 @@ export interface RequestInfo {
   subresource?: string;
   namespace?: string;
   name?: string;
+  /** The one name that a collection's field selector asks for, by which a right to that object is enough (apiserver, requestinfo.go). */
+  selected?: string;
   /** Absent for paths that are no resource. */
   type?: ResourceType;
   path: string;
@@ -34,6 +36,7 @@ export function route(types: readonly ResourceType[], method: string, url: URL):
   const namespace = inNamespace ? path[1] : undefined;
   if (type.namespaced && namespace === undefined && name !== undefined) return undefined;
   if (subresource !== undefined && !(subresource === "status" && type.status)) return undefined;
+  const selected = /^metadata\.name==?([^,]+)$/.exec(url.searchParams.get("fieldSelector") ?? "")?.[1];
   return {
     verb: verbOf(method, url.searchParams, type.namespaced && namespace === undefined, name, subresource),
     resource: type.plural,
@@ -41,6 +44,7 @@ export function route(types: readonly ResourceType[], method: string, url: URL):
     path: url.pathname,
     ...(namespace === undefined ? {} : { namespace }),
     ...(name === undefined ? {} : { name }),
+    ...(name !== undefined || selected === undefined ? {} : { selected }),
     ...(subresource === undefined ? {} : { subresource }),
   };
 }

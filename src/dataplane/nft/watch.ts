@@ -7,12 +7,11 @@
  * runs has its generation when nft has ended. No process id is compared: a container's are not the kernel's.
  */
 import { constants } from "node:os";
+import { NETLINK_NETFILTER, NF_SUBSYSTEM } from "../../netlink/index.ts";
 import { type MulticastGroups, MulticastReader, openMulticast } from "../../sys/index.ts";
 
-/** linux/netlink.h, linux/netfilter/nfnetlink.h, linux/netfilter/nf_tables.h */
-export const NETLINK_NETFILTER = 12;
+/** linux/netfilter/nfnetlink.h, linux/netfilter/nf_tables.h */
 const GROUP_NFTABLES = 1 << (7 - 1);
-export const SUBSYSTEM_NFTABLES = 10;
 const MSG = { NEWTABLE: 0, DELTABLE: 2, NEWCHAIN: 3, DELCHAIN: 5, NEWRULE: 6, DELRULE: 8, NEWGEN: 15 } as const;
 const FAMILY_NAMES: Record<number, string> = { 1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6" };
 const NETLINK_HEADER = 16;
@@ -44,7 +43,7 @@ export class TransactionReader {
       const length = datagram.readUInt32LE(at);
       if (length < NETLINK_HEADER + GENERIC_HEADER || at + length > datagram.length) break;
       const type = datagram.readUInt16LE(at + 4);
-      if (type >> 8 === SUBSYSTEM_NFTABLES) {
+      if (type >> 8 === NF_SUBSYSTEM.NFTABLES) {
         const finished = this.#message(type & 0xff, datagram.subarray(at + NETLINK_HEADER, at + length));
         if (finished) done.push(finished);
       }

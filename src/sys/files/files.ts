@@ -11,6 +11,9 @@ export interface AtomicWriteOptions {
   durable?: boolean;
 }
 
+/** The name of the file that a draft was to become, by the draft's own; undefined for what is no draft of {@link writeFileAtomic}. */
+export const draftTarget = (name: string): string | undefined => /^\.(.+)\.\d+-[0-9a-z]+\.tmp$/.exec(name)?.[1];
+
 /**
  * Writes a file atomically. On failure (a full disk, for one) the old version stays and nothing else is left; a kill
  * in between can leave a `.<name>.<unique>.tmp` beside it, which readers of the directory must ignore.

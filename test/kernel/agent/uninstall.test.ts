@@ -107,7 +107,7 @@ describe("uninstalling", function () {
     assert.equal(existsSync(n3.conflist), true);
     await fabric.faults({ away: true });
     const { removed, problems } = uninstall(n3, { pods: true });
-    assert.equal(problems.length, 1);
+    assert.equal(problems.length, 1, problems.join("\n"));
     assert.match(problems[0] as string, /kubectl annotate node n3 skylane\.dev\/vtep-/);
     for (const link of ["sky0123456789a", "skyout.5000"])
       assert.ok(

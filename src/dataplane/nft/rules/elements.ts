@@ -7,10 +7,21 @@
  * among those that everybody is told of (watch.ts).
  */
 import { addressBits, bigIntToIp, cidrOf, ipToBytes } from "../../../addr/index.ts";
+import {
+  NETLINK_HEADER,
+  NETLINK_NETFILTER,
+  NF_ANSWER,
+  NF_FLAG,
+  NF_SUBSYSTEM,
+  nfAttribute,
+  nfMessage,
+  nfNested,
+  nfText,
+} from "../../../netlink/index.ts";
 import { errnoName, errnoText, KernelSocket, SysError, withNetns } from "../../../sys/index.ts";
 import { bytesOfPair } from "./inner-source.ts";
 import { TABLE } from "./ruleset.ts";
-import { NETLINK_NETFILTER, SUBSYSTEM_NFTABLES, TransactionReader } from "../watch.ts";
+import { TransactionReader } from "../watch.ts";
 
 /**
  * A change of one set: addresses that come into it and that go; prefixes where it is one of intervals; pairs of an address and a prefix where it
@@ -40,15 +51,11 @@ export interface RawChange {
   gone: readonly RawElement[];
 }
 
-/** linux/netlink.h, linux/netfilter/nfnetlink.h, linux/netfilter/nf_tables.h */
-const NLMSG_ERROR = 2;
-const FLAG = { REQUEST: 0x1, ACK: 0x4, ECHO: 0x8, CREATE: 0x400 } as const;
+/** linux/netfilter/nfnetlink.h, linux/netfilter/nf_tables.h */
 const BATCH = { BEGIN: 0x10, END: 0x11 } as const;
-const ELEMENT = { come: (SUBSYSTEM_NFTABLES << 8) | 12, gone: (SUBSYSTEM_NFTABLES << 8) | 14 } as const;
+const ELEMENT = { come: (NF_SUBSYSTEM.NFTABLES << 8) | 12, gone: (NF_SUBSYSTEM.NFTABLES << 8) | 14 } as const;
 const INET = 1;
-const NESTED = 0x8000;
 const LIST = { TABLE: 1, SET: 2, ELEMENTS: 3 } as const;
-const HEADER = 16;
 const DATAGRAM = 64 * 1024;
 /** Room for the echo of as many elements as one message can have. */
 const RECEIVE_BUFFER = 4 * 1024 * 1024;
@@ -65,20 +72,9 @@ export class ElementsRefused extends Error {
   }
 }
 
-const padded = (bytes: Buffer): Buffer => Buffer.concat([bytes, Buffer.alloc(-bytes.length & 3)]);
-
-function attribute(type: number, value: Buffer): Buffer {
-  const header = Buffer.alloc(4);
-  header.writeUInt16LE(4 + value.length, 0);
-  header.writeUInt16LE(type, 2);
-  return padded(Buffer.concat([header, value]));
-}
-
-const nested = (type: number, parts: readonly Buffer[]): Buffer => attribute(type | NESTED, Buffer.concat(parts));
-const text = (value: string): Buffer => Buffer.from(`${value}\0`);
 /** NFTA_LIST_ELEM { NFTA_SET_ELEM_KEY { NFTA_DATA_VALUE } }, of which each is number 1. */
 const element = (key: Uint8Array, ...more: Buffer[]): Buffer =>
-  nested(1, [nested(1, [attribute(1, Buffer.from(key))]), ...more]);
+  nfNested(1, [nfNested(1, [nfAttribute(1, Buffer.from(key))]), ...more]);
 
 /** NFTA_SET_ELEM_DATA, with NFTA_DATA_VALUE or NFTA_DATA_VERDICT { NFTA_VERDICT_CODE, NFTA_VERDICT_CHAIN }; NFTA_SET_ELEM_KEY_END. */
 const DATA = 2;
@@ -86,23 +82,23 @@ const KEY_END = 10;
 const VERDICT = { GOTO: -4, RETURN: -5 } as const;
 
 function valueOf(value: NonNullable<RawElement["value"]>): Buffer {
-  if (value instanceof Uint8Array) return nested(DATA, [attribute(1, Buffer.from(value))]);
+  if (value instanceof Uint8Array) return nfNested(DATA, [nfAttribute(1, Buffer.from(value))]);
   const code = Buffer.alloc(4);
   code.writeInt32BE(value.goto === undefined ? VERDICT.RETURN : VERDICT.GOTO);
-  return nested(DATA, [
-    nested(2, [attribute(1, code), ...(value.goto === undefined ? [] : [attribute(2, text(value.goto))])]),
+  return nfNested(DATA, [
+    nfNested(2, [nfAttribute(1, code), ...(value.goto === undefined ? [] : [nfAttribute(2, nfText(value.goto))])]),
   ]);
 }
 
 const rawElement = ({ key, keyEnd, value }: RawElement): Buffer =>
   element(
     key,
-    ...(keyEnd ? [nested(KEY_END, [attribute(1, Buffer.from(keyEnd))])] : []),
+    ...(keyEnd ? [nfNested(KEY_END, [nfAttribute(1, Buffer.from(keyEnd))])] : []),
     ...(value === undefined ? [] : [valueOf(value)]),
   );
 
 /** NFTA_SET_ELEM_FLAGS: NFT_SET_ELEM_INTERVAL_END. */
-const INTERVAL_END = attribute(3, Buffer.from([0, 0, 0, 1]));
+const INTERVAL_END = nfAttribute(3, Buffer.from([0, 0, 0, 1]));
 
 /** An address is one element, as is a pair; a prefix is its first address and, as the end of an interval, the one behind its last. */
 function elementsOf(what: string): Buffer[] {
@@ -112,24 +108,6 @@ function elementsOf(what: string): Buffer[] {
   const bytes = (address: bigint): Uint8Array => ipToBytes(bigIntToIp(address, family));
   const start = element(bytes(first));
   return last + 1n === 1n << BigInt(addressBits(family)) ? [start] : [start, element(bytes(last + 1n), INTERVAL_END)];
-}
-
-/** @param about what nfnetlink is told besides: the family, and for a batch whose it is */
-function message(
-  type: number,
-  flags: number,
-  seq: number,
-  about: { family: number; resource: number },
-  body: Buffer,
-): Buffer {
-  const header = Buffer.alloc(HEADER + 4);
-  header.writeUInt32LE(header.length + body.length, 0);
-  header.writeUInt16LE(type, 4);
-  header.writeUInt16LE(flags, 6);
-  header.writeUInt32LE(seq, 8);
-  header[HEADER] = about.family;
-  header.writeUInt16BE(about.resource, HEADER + 2);
-  return Buffer.concat([header, body]);
 }
 
 /** Elements of one set that come or go with one message. */
@@ -182,17 +160,22 @@ function inMessages(elements: readonly Buffer[]): Buffer[][] {
 }
 
 function encode(all: readonly Part[]): { bytes: Buffer; last: number } {
-  const batch = { family: 0, resource: SUBSYSTEM_NFTABLES };
-  const parts = [message(BATCH.BEGIN, FLAG.REQUEST, 0, batch, Buffer.alloc(0))];
+  const batch = { family: 0, resource: NF_SUBSYSTEM.NFTABLES };
+  const parts = [nfMessage(BATCH.BEGIN, NF_FLAG.REQUEST, 0, batch, Buffer.alloc(0))];
   let seq = 0;
   for (const { table, set, what, elements } of all) {
     if (elements.length === 0) continue;
     // It is the first message behind the batch's beginning that the kernel looks at for whom to tell the generation.
-    const flags = FLAG.REQUEST | FLAG.ACK | (what === "come" ? FLAG.CREATE : 0) | (seq === 0 ? FLAG.ECHO : 0);
-    const body = [attribute(LIST.TABLE, text(table)), attribute(LIST.SET, text(set)), nested(LIST.ELEMENTS, elements)];
-    parts.push(message(ELEMENT[what], flags, ++seq, { family: INET, resource: 0 }, Buffer.concat(body)));
+    const flags =
+      NF_FLAG.REQUEST | NF_FLAG.ACK | (what === "come" ? NF_FLAG.CREATE : 0) | (seq === 0 ? NF_FLAG.ECHO : 0);
+    const body = [
+      nfAttribute(LIST.TABLE, nfText(table)),
+      nfAttribute(LIST.SET, nfText(set)),
+      nfNested(LIST.ELEMENTS, elements),
+    ];
+    parts.push(nfMessage(ELEMENT[what], flags, ++seq, { family: INET, resource: 0 }, Buffer.concat(body)));
   }
-  parts.push(message(BATCH.END, FLAG.REQUEST, seq + 1, batch, Buffer.alloc(0)));
+  parts.push(nfMessage(BATCH.END, NF_FLAG.REQUEST, seq + 1, batch, Buffer.alloc(0)));
   return { bytes: Buffer.concat(parts), last: seq };
 }
 
@@ -241,8 +224,8 @@ export class ElementSocket implements Disposable {
       if (typeof got === "number")
         throw new SysError(got, "recvfrom", "waiting for the kernel's answer about elements");
       const datagram = this.#buffer.subarray(0, got.length);
-      if (datagram.readUInt16LE(4) === NLMSG_ERROR) {
-        refused = -datagram.readInt32LE(HEADER);
+      if (datagram.readUInt16LE(4) === NF_ANSWER.ERROR) {
+        refused = -datagram.readInt32LE(NETLINK_HEADER);
         acknowledged++;
       } else generation = reader.take(datagram).at(-1)?.generation ?? generation;
     }

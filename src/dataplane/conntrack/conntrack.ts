@@ -1,0 +1,190 @@
+/**
+ * The kernel's table of connections (ctnetlink: linux/netfilter/nfnetlink_conntrack.h, kernel file net/netfilter/nf_conntrack_netlink.c): going
+ * through it, and ending single connections.
+ *
+ * A node may have half a million of them. The table is read piece by piece as the kernel hands it out, other work of the event loop in between, and
+ * of a connection no more is kept than the caller keeps.
+ */
+import { constants } from "node:os";
+import { bytesToIp } from "../../addr/index.ts";
+import {
+  eachNfAttribute,
+  NETLINK_NETFILTER,
+  NF_ANSWER,
+  NF_FLAG,
+  NF_SUBSYSTEM,
+  nfAttribute,
+  nfErrno,
+  nfMessage,
+  nfMessages,
+  NFNETLINK_HEADER,
+  NETLINK_HEADER,
+} from "../../netlink/index.ts";
+import { KernelSocket, SysError, withNetns } from "../../sys/index.ts";
+
+const TYPE = { GET: (NF_SUBSYSTEM.CONNTRACK << 8) | 1, DELETE: (NF_SUBSYSTEM.CONNTRACK << 8) | 2 } as const;
+/** enum ctattr_type, ctattr_tuple, ctattr_ip, ctattr_l4proto */
+const CTA = { TUPLE_ORIG: 1, TUPLE_REPLY: 2, ID: 12, ZONE: 18 } as const;
+const TUPLE = { IP: 1, PROTO: 2 } as const;
+const IP_SOURCES: ReadonlySet<number> = new Set([1, 3]);
+const PROTO = { NUM: 1, SRC_PORT: 2, DST_PORT: 3 } as const;
+
+const DATAGRAM = 64 * 1024;
+/** Answers that are read before other work has its turn. */
+const PER_TURN = 16;
+/** How often a table that changed under our eyes is read again. */
+const ATTEMPTS = 5;
+
+/** One direction of a connection. */
+export interface Direction {
+  source: string;
+  destination: string;
+  /** Ports; 0 for protocols without. */
+  sourcePort: number;
+  destinationPort: number;
+}
+
+/** A connection as it was read. */
+export interface Connection {
+  /** Number of its IP protocol (IANA). */
+  protocol: number;
+  /** As it began. */
+  original: Direction;
+  /** As answers come, whose ends are the real ones where addresses are translated. */
+  reply: Direction;
+  /** What names it to the kernel: the nfnetlink family, and the attributes that it was read with. */
+  handle: { family: number; attributes: Buffer };
+}
+
+/** A conversation with the kernel about connections. */
+export class Conntrack implements Disposable {
+  readonly #socket: KernelSocket;
+  readonly #buffer = Buffer.allocUnsafeSlow(DATAGRAM);
+  #sequence = 0;
+
+  private constructor(socket: KernelSocket) {
+    this.#socket = socket;
+  }
+
+  /** @param netns path or descriptor of the network namespace; the process's own by default @throws SysError */
+  static open(netns?: number | string): Conntrack {
+    const open = (): KernelSocket => KernelSocket.open(NETLINK_NETFILTER);
+    return new Conntrack(netns === undefined ? open() : withNetns(netns, open));
+  }
+
+  /**
+   * Goes through all connections of both families. One that begins or ends meanwhile may be met or not; where the kernel says that it lost its
+   * place, it begins again, so that one may be met twice.
+   * @throws SysError when the table cannot be read, or changes under every attempt
+   */
+  async each(visit: (connection: Connection) => void): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      if (await this.#dump(visit)) return;
+      if (attempt === ATTEMPTS)
+        throw new SysError(
+          constants.errno.EINTR,
+          "recvfrom",
+          "reading the table of connections, which changes too fast",
+        );
+    }
+  }
+
+  /** Ends a connection: its next packet begins another one, if it may. @returns false when it was gone already @throws SysError */
+  delete({ handle: { family, attributes } }: Connection): boolean {
+    const request = nfMessage(
+      TYPE.DELETE,
+      NF_FLAG.REQUEST | NF_FLAG.ACK,
+      ++this.#sequence,
+      { family, resource: 0 },
+      attributes,
+    );
+    this.#socket.send(request, request.length);
+    // The kernel has done the work, and queued its answer, before sending returns.
+    const datagram = this.#receive("waiting for the kernel's answer about a connection");
+    for (const message of nfMessages(datagram)) {
+      if (message.type !== NF_ANSWER.ERROR) continue;
+      const errno = nfErrno(datagram, message);
+      if (errno === constants.errno.ENOENT) return false;
+      if (errno !== 0) throw new SysError(errno, "sendto", "ending a connection");
+    }
+    return true;
+  }
+
+  [Symbol.dispose](): void {
+    this.#socket.close();
+  }
+
+  /** @returns whether the whole table was seen */
+  async #dump(visit: (connection: Connection) => void): Promise<boolean> {
+    const request = nfMessage(
+      TYPE.GET,
+      NF_FLAG.REQUEST | NF_FLAG.DUMP,
+      ++this.#sequence,
+      { family: 0, resource: 0 },
+      Buffer.alloc(0),
+    );
+    this.#socket.send(request, request.length);
+    let whole = true;
+    for (let turn = 1; ; turn++) {
+      const datagram = this.#receive("reading the table of connections");
+      for (const message of nfMessages(datagram)) {
+        if ((message.flags & NF_FLAG.DUMP_INTR) !== 0) whole = false;
+        if (message.type === NF_ANSWER.DONE || message.type === NF_ANSWER.ERROR) {
+          const errno = nfErrno(datagram, message);
+          if (errno !== 0) throw new SysError(errno, "recvfrom", "reading the table of connections");
+          return whole;
+        }
+        const connection = connectionOf(datagram, message.from, message.to);
+        if (connection) visit(connection);
+      }
+      if (turn % PER_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  #receive(doing: string): Buffer {
+    for (;;) {
+      const got = this.#socket.receive(this.#buffer, false);
+      if (got === constants.errno.EINTR) continue;
+      if (typeof got === "number") throw new SysError(got, "recvfrom", doing);
+      return this.#buffer.subarray(0, got.length);
+    }
+  }
+}
+
+/** One of a dump's messages; undefined where it has no addresses. @throws MalformedMessage */
+function connectionOf(data: Buffer, from: number, to: number): Connection | undefined {
+  let protocol = 0;
+  const [original, reply] = [emptyDirection(), emptyDirection()];
+  const handle: Buffer[] = [];
+  eachNfAttribute(data, from + NFNETLINK_HEADER - NETLINK_HEADER, to, (type, start, end) => {
+    if (type === CTA.TUPLE_ORIG) protocol = readTuple(data, start, end, original);
+    else if (type === CTA.TUPLE_REPLY) readTuple(data, start, end, reply);
+    if (type === CTA.TUPLE_ORIG || type === CTA.ID || type === CTA.ZONE)
+      handle.push(nfAttribute(type === CTA.TUPLE_ORIG ? type | NESTED : type, data.subarray(start, end)));
+  });
+  if (original.source === "" || reply.source === "") return undefined;
+  return { protocol, original, reply, handle: { family: data[from] as number, attributes: Buffer.concat(handle) } };
+}
+
+/** linux/netlink.h: NLA_F_NESTED. */
+const NESTED = 0x8000;
+
+const emptyDirection = (): Direction => ({ source: "", destination: "", sourcePort: 0, destinationPort: 0 });
+
+/** Reads a CTA_TUPLE. @returns the protocol's number */
+function readTuple(data: Buffer, from: number, to: number, into: Direction): number {
+  let protocol = 0;
+  eachNfAttribute(data, from, to, (part, start, end) => {
+    if (part === TUPLE.IP)
+      eachNfAttribute(data, start, end, (type, at, until) => {
+        into[IP_SOURCES.has(type) ? "source" : "destination"] = bytesToIp(data.subarray(at, until));
+      });
+    else if (part === TUPLE.PROTO)
+      eachNfAttribute(data, start, end, (type, at) => {
+        if (type === PROTO.NUM) protocol = data[at] as number;
+        else if (type === PROTO.SRC_PORT) into.sourcePort = data.readUInt16BE(at);
+        else if (type === PROTO.DST_PORT) into.destinationPort = data.readUInt16BE(at);
+      });
+  });
+  return protocol;
+}

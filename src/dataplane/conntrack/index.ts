@@ -1,0 +1,2 @@
+/** Connections that the kernel follows. */
+export { type Connection, Conntrack } from "./conntrack.ts";

@@ -1,0 +1,115 @@
+/**
+ * Ending what is not allowed any more. The rules judge packets that begin a connection; those of a connection that is known pass. So when rules change,
+ * the connections that may have lost by it are judged by the same model, and those that would not begin now are ended.
+ */
+import { type Connection, Conntrack } from "../dataplane/conntrack/index.ts";
+import type { Logger } from "../log/index.ts";
+import type { Packet, Revocation } from "../policy/index.ts";
+import { Task } from "../reconcile/index.ts";
+
+/** Numbers of IP protocols that have ports in policies (IANA). */
+const PROTOCOL: Readonly<Record<number, Packet["protocol"]>> = { 6: "TCP", 17: "UDP", 132: "SCTP" };
+/** Connections that the log names at one time. */
+const MOST_NAMED = 5;
+
+export interface ConnectionJudgeOptions {
+  log: Logger;
+  /** Network namespace; the process's own by default. */
+  netns?: number | string;
+  /** Whether rules let a packet pass that begins a connection. @param toNode it goes to this node itself */
+  passes: (packet: Packet, toNode: boolean) => boolean;
+  /** This node's own addresses. @throws NetlinkError */
+  ownAddresses: () => ReadonlySet<string>;
+}
+
+/** See the header. */
+export class ConnectionJudge {
+  readonly #options: ConnectionJudgeOptions;
+  readonly #task: Task;
+  /** Pods here whose connections are to be judged: with these peers, or with anybody. */
+  #wanted = new Map<string, Set<string> | "anybody">();
+
+  constructor(options: ConnectionJudgeOptions) {
+    this.#options = options;
+    this.#task = new Task(
+      () => this.#judge(),
+      { baseMs: 100, maxMs: 10_000 },
+      (error, attempt) => {
+        if (attempt === 1)
+          options.log.error("connections that policies do not allow any more cannot be ended; it is tried again", {
+            error,
+          });
+      },
+    );
+  }
+
+  /** Has connections judged by the rules as they are now; what comes while it is under way is judged after it. */
+  want(revocations: readonly Revocation[]): void {
+    for (const { ip, peer } of revocations) {
+      const before = this.#wanted.get(ip);
+      if (peer === undefined) this.#wanted.set(ip, "anybody");
+      else if (before === undefined) this.#wanted.set(ip, new Set([peer]));
+      else if (before !== "anybody") before.add(peer);
+    }
+    if (this.#wanted.size > 0) this.#task.want();
+  }
+
+  stop(): Promise<void> {
+    return this.#task.stop();
+  }
+
+  async #judge(): Promise<void> {
+    const wanted = this.#wanted;
+    this.#wanted = new Map();
+    const { log, netns, ownAddresses } = this.#options;
+    try {
+      const own = ownAddresses();
+      const ended: Connection[] = [];
+      using conntrack = Conntrack.open(netns);
+      await conntrack.each((connection) => {
+        if (!this.#passes(connection, wanted, own)) ended.push(connection);
+      });
+      using ending = Conntrack.open(netns);
+      const gone = ended.filter((connection) => ending.delete(connection));
+      if (gone.length === 0) return;
+      log.info("ended connections that network policies do not allow any more", {
+        connections: gone.length,
+        among: gone.slice(0, MOST_NAMED).map(inWords),
+      });
+    } catch (error) {
+      this.want(
+        [...wanted].flatMap(([ip, peers]): Revocation[] =>
+          peers === "anybody" ? [{ ip, peer: undefined }] : [...peers].map((peer) => ({ ip, peer })),
+        ),
+      );
+      throw error;
+    }
+  }
+
+  #passes(
+    { protocol, original, reply }: Connection,
+    wanted: ReadonlyMap<string, Set<string> | "anybody">,
+    own: ReadonlySet<string>,
+  ): boolean {
+    // Who began it is as it was sent; whom it reached, the one who answers.
+    const [source, destination] = [original.source, reply.source];
+    const concerns = (ip: string, peer: string): boolean => {
+      const peers = wanted.get(ip);
+      return peers !== undefined && (peers === "anybody" || peers.has(peer));
+    };
+    if (!concerns(source, destination) && !concerns(destination, source)) return true;
+    // A node reaches its own pods always.
+    if (own.has(source)) return true;
+    const known = PROTOCOL[protocol];
+    const packet: Packet = {
+      source,
+      destination,
+      protocol: known ?? "other",
+      port: known ? reply.sourcePort : 0,
+    };
+    return this.#options.passes(packet, own.has(destination));
+  }
+}
+
+const inWords = ({ protocol, original, reply }: Connection): string =>
+  `${PROTOCOL[protocol] ?? `protocol ${protocol}`} ${original.source} to ${reply.source} port ${reply.sourcePort}`;
