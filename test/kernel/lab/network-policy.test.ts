@@ -79,7 +79,7 @@ describe("network policies of a cluster", () => {
     await relabel("far", "client");
     await soon("far", "server", true);
     const [command, ...args] = the().enterPod("far", "ping", "-n", "-i", "0.05", the().pod("server").ips[0] as string);
-    const ping = spawn(command as string, args, { stdio: ["ignore", "pipe", "inherit"] });
+    const ping = spawn(command as string, args, { stdio: ["ignore", "pipe", "inherit"], detached: true });
     const closed = once(ping, "close");
     try {
       let answers = 0;
@@ -97,7 +97,8 @@ describe("network policies of a cluster", () => {
         { timeoutMs: 10_000, message: "a ping that is not allowed any more is answered" },
       );
     } finally {
-      ping.kill("SIGINT");
+      // With what it had to start to get there.
+      process.kill(-(ping.pid as number), "SIGKILL");
       await closed;
     }
   });
