@@ -13,8 +13,8 @@ import { type ConnectOptions, connect, patchNodeAnnotations } from "../kube/inde
 import { errorText } from "../log/index.ts";
 import { describeOperation, type Link, Rtnl } from "../netlink/index.ts";
 import { listSpaces, openSpace, spaceName, spacePath } from "../dataplane/netns/index.ts";
-import { removeFirewall } from "../dataplane/nft/index.ts";
-import { POLICY_TABLE, PolicyTable } from "../policy/index.ts";
+import { removeFirewall, removeTables, toolRunner } from "../dataplane/nft/index.ts";
+import { POLICY_TABLE } from "../policy/index.ts";
 import { removeOverlay } from "../dataplane/vxlan/index.ts";
 import { VTEP_ANNOTATION } from "../peers/index.ts";
 import { listPodLinks } from "../dataplane/pod-link/index.ts";
@@ -99,8 +99,8 @@ export async function uninstall(options: UninstallOptions): Promise<UninstallRep
 
 /** Takes away the rules of network policies; returns what there was. @throws NftError */
 async function removePolicies(): Promise<string[]> {
-  using table = new PolicyTable();
-  return (await table.removeIfThere()) ? [`nftables table inet ${POLICY_TABLE}`] : [];
+  const table = `inet ${POLICY_TABLE}`;
+  return (await removeTables(toolRunner(), [table])) ? [`nftables table ${table}`] : [];
 }
 
 /** Pods' links whose host ends are in a network's namespace. */

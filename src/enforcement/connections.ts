@@ -9,13 +9,13 @@ import { Task } from "../reconcile/index.ts";
 
 /** Numbers of IP protocols that have ports in policies (IANA). */
 const PROTOCOL: Readonly<Record<number, Packet["protocol"]>> = { 6: "TCP", 17: "UDP", 132: "SCTP" };
+/** Names of others, for people. */
+const PORTLESS: Readonly<Record<number, string>> = { 1: "ICMP", 58: "ICMPv6" };
 /** Connections that the log names at one time. */
 const MOST_NAMED = 5;
 
 export interface ConnectionJudgeOptions {
   log: Logger;
-  /** Network namespace; the process's own by default. */
-  netns?: number | string;
   /** Whether rules let a packet pass that begins a connection. @param toNode it goes to this node itself */
   passes: (packet: Packet, toNode: boolean) => boolean;
   /** This node's own addresses. @throws NetlinkError */
@@ -61,16 +61,12 @@ export class ConnectionJudge {
   async #judge(): Promise<void> {
     const wanted = this.#wanted;
     this.#wanted = new Map();
-    const { log, netns, ownAddresses } = this.#options;
+    const { log, ownAddresses } = this.#options;
     try {
       const own = ownAddresses();
-      const ended: Connection[] = [];
-      using conntrack = Conntrack.open(netns);
-      await conntrack.each((connection) => {
-        if (!this.#passes(connection, wanted, own)) ended.push(connection);
-      });
-      using ending = Conntrack.open(netns);
-      const gone = ended.filter((connection) => ending.delete(connection));
+      using conntrack = Conntrack.open();
+      const lost = await conntrack.select((connection) => !this.#passes(connection, wanted, own));
+      const gone = lost.filter((connection) => conntrack.delete(connection));
       if (gone.length === 0) return;
       log.info("ended connections that network policies do not allow any more", {
         connections: gone.length,
@@ -111,5 +107,10 @@ export class ConnectionJudge {
   }
 }
 
-const inWords = ({ protocol, original, reply }: Connection): string =>
-  `${PROTOCOL[protocol] ?? `protocol ${protocol}`} ${original.source} to ${reply.source} port ${reply.sourcePort}`;
+function inWords({ protocol, original, reply }: Connection): string {
+  const ends = `${original.source} to ${reply.source}`;
+  const known = PROTOCOL[protocol];
+  return known
+    ? `${known} ${ends} port ${reply.sourcePort}`
+    : `${PORTLESS[protocol] ?? `protocol ${protocol}`} ${ends}`;
+}

@@ -6,39 +6,22 @@
  */
 import { NftWatch } from "../dataplane/nft/index.ts";
 import type { Logger } from "../log/index.ts";
-import {
-  type Changes,
-  POLICY_TABLE,
-  PolicyModel,
-  PolicyTable,
-  type PolicyTableOptions,
-  type Revocation,
-} from "../policy/index.ts";
-import { Task } from "../reconcile/index.ts";
+import { type Changes, POLICY_TABLE, PolicyModel, PolicyTable, type Revocation } from "../policy/index.ts";
+import { RepairRest, Task } from "../reconcile/index.ts";
 import { mergeChanges } from "./merge-changes.ts";
 
 const OWN_TABLE = `inet ${POLICY_TABLE}`;
-/** Transactions that come together are one repair, this long after the first, in milliseconds; it doubles while somebody goes on. */
-const SETTLE_MS = 20;
-const LONGEST_REST_MS = 5_000;
-/** Without a repair for so long, the next one is as quick as the first. */
-const CALM_MS = 30_000;
 
 export interface EnforcedRulesOptions {
   log: Logger;
   nodeName: string;
   /** Where most pods of the cluster have their addresses, if that is known. */
   podCidrs: readonly string[];
-  /** Network namespace; the process's own by default. */
-  netns?: number | string;
   /** Connections that may not be allowed any more; the rules that say so are in the kernel. */
   onRevoked: (revocations: readonly Revocation[]) => void;
   /** Whether the rules are in force has changed. */
   onState: () => void;
-  onRepair?: () => void;
-  onApply?: (as: "nothing" | "elements" | "change" | "whole" | "error", seconds: number) => void;
-  /** For tests. */
-  run?: NonNullable<PolicyTableOptions["run"]>;
+  onRepair: () => void;
 }
 
 /** See the header. */
@@ -62,17 +45,14 @@ export class EnforcedRules {
   #there = true;
   #drifted = false;
   #touched: number[] = [];
-  #rest = SETTLE_MS;
-  #lastRepair = Number.NEGATIVE_INFINITY;
+  readonly #rest = new RepairRest();
   #error: string | undefined;
 
   constructor(options: EnforcedRulesOptions) {
     this.#options = options;
-    const { log, netns, nodeName, podCidrs, run } = options;
+    const { log, nodeName, podCidrs } = options;
     this.model = new PolicyModel(nodeName, podCidrs);
     this.#table = new PolicyTable({
-      ...(netns !== undefined && { netns }),
-      ...(run && { run }),
       onRefused: (error) =>
         log.warn("the kernel refuses a change of the rules of network policies; they are put in place whole", {
           error,
@@ -107,9 +87,8 @@ export class EnforcedRules {
    */
   begin(clean = false): void {
     if (this.#begun) return;
-    const { log, netns } = this.#options;
+    const { log } = this.#options;
     this.#watch = NftWatch.open({
-      netns,
       onTransactions: (transactions) => {
         for (const { generation, tables } of transactions) if (tables.has(OWN_TABLE)) this.#touched.push(generation);
         if (!this.#task.running) this.#judge();
@@ -117,7 +96,7 @@ export class EnforcedRules {
       onLost: (reason) => {
         log.debug("notifications of the packet filter were lost", { reason });
         this.#whole = true;
-        this.#task.want(this.#rest);
+        this.#task.want(this.#rest.ms);
       },
     });
     this.#begun = true;
@@ -131,11 +110,6 @@ export class EnforcedRules {
     const change = ++this.#told;
     this.#task.want();
     return new Promise((resolve) => this.#waiting.push({ change, resolve }));
-  }
-
-  /** Resolves when nothing is under way or about to start; what failed may still be due later. */
-  settled(): Promise<void> {
-    return this.#task.settled();
   }
 
   /** Stops, and leaves the rules in the kernel as they are. */
@@ -154,26 +128,19 @@ export class EnforcedRules {
     for (const one of revocations) this.#revocations.push(one);
     if (!this.#begun) return;
     const [whole, drifted] = [this.#whole, this.#drifted];
-    const start = performance.now();
     const before = `${this.inForce} ${this.#there}`;
     this.#whole = true;
-    let as: "nothing" | "elements" | "change" | "whole" = "nothing";
     if (this.model.idle) {
-      if (this.#there) {
-        await this.#table.remove();
-        as = "whole";
-      }
+      if (this.#there) await this.#table.remove();
       this.#there = false;
     } else if (whole || !this.#there) {
       this.#there = true;
       await this.#table.put(this.model.ruleset);
-      as = "whole";
-    } else as = await this.#table.apply(this.model.ruleset, rules);
+    } else await this.#table.apply(this.model.ruleset, rules);
     this.#whole = false;
     this.#drifted = false;
     this.#appliedOnce = true;
     this.#error = undefined;
-    this.#options.onApply?.(as, (performance.now() - start) / 1_000);
     if (drifted) this.#repaired();
     this.#waiting = this.#waiting.filter(({ change: one, resolve }) => {
       if (one > change) return true;
@@ -196,20 +163,17 @@ export class EnforcedRules {
     if (others.length === 0 || !this.#there) return;
     this.#drifted = true;
     this.#whole = true;
-    this.#task.want(this.#rest);
+    this.#task.want(this.#rest.ms);
   }
 
   #repaired(): void {
-    const now = performance.now();
-    this.#rest = now - this.#lastRepair > CALM_MS ? SETTLE_MS : Math.min(this.#rest * 2, LONGEST_REST_MS);
-    this.#lastRepair = now;
+    this.#rest.repaired();
     this.#options.log.warn(`table ${OWN_TABLE} was changed by somebody else and is put back`);
-    this.#options.onRepair?.();
+    this.#options.onRepair();
   }
 
   #failed(error: unknown): void {
     const message = error instanceof Error ? error.message : String(error);
-    this.#options.onApply?.("error", 0);
     if (message !== this.#error)
       this.#options.log.error(
         "the rules of network policies cannot be put in place; pods that have policies are closed where the kernel takes that, and it is tried again",

@@ -2,10 +2,9 @@
  * Pods of this node by their attachments to the default network, which say sooner than the API server which addresses a pod has, and longer
  * that it has them: from before its ADD is answered until its link is gone, whatever the Pod object says meanwhile.
  */
-import { addressBits, familyOf } from "../addr/index.ts";
 import type { AskingPod } from "../cni/index.ts";
-import { listPodLinks } from "../dataplane/pod-link/index.ts";
-import { ROUTE_PROTOCOL, type Rtnl } from "../netlink/index.ts";
+import { listPodLinks, podAddresses } from "../dataplane/pod-link/index.ts";
+import type { Rtnl } from "../netlink/index.ts";
 
 /** What an attachment says. */
 export interface LocalPod extends AskingPod {
@@ -80,11 +79,6 @@ export function podsOfLinks(rtnl: Rtnl): Map<string, LocalPod> {
     const [namespace = "", name = "", ifname] = alias.split("/");
     if (ifname !== undefined) pods.set(index, { hostIfname, pod: { namespace, name, ips: [] } });
   }
-  if (pods.size > 0)
-    for (const { dst, ifindex, gateway } of rtnl.routes({ protocol: ROUTE_PROTOCOL })) {
-      const [ip = "", prefix] = dst.split("/");
-      if (gateway !== undefined || Number(prefix) !== addressBits(familyOf(ip))) continue;
-      pods.get(ifindex ?? 0)?.pod.ips.push(ip);
-    }
+  if (pods.size > 0) for (const { ip, ifindex } of podAddresses(rtnl)) pods.get(ifindex)?.pod.ips.push(ip);
   return new Map([...pods.values()].map(({ hostIfname, pod }) => [hostIfname, pod]));
 }

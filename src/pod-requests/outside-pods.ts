@@ -3,13 +3,13 @@
  * registered again may get another CIDR, and pods that run keep what they have. The other nodes send such an address
  * to whoever has its CIDR now, so the pods have to be made again; here it is found out which.
  */
-import { addressBits, cidrContains, familyOf } from "../addr/index.ts";
+import { cidrContains, familyOf } from "../addr/index.ts";
 import { ipamDir } from "../cni/index.ts";
 import type { AgentConfig } from "../config/index.ts";
 import { Ipam } from "../ipam/local/index.ts";
 import { errorText, type Logger } from "../log/index.ts";
-import { ROUTE_PROTOCOL, type Rtnl } from "../netlink/index.ts";
-import { hostIfname, listPodLinks } from "../dataplane/pod-link/index.ts";
+import type { Rtnl } from "../netlink/index.ts";
+import { hostIfname, listPodLinks, podAddresses } from "../dataplane/pod-link/index.ts";
 import type { OutsidePod, PodAddress } from "../observe/index.ts";
 
 /** Pods that an Event names at most. */
@@ -105,10 +105,9 @@ export class OutsidePods {
     }
     // The routes are those of all peers as well, so they are read only where they are needed.
     if (unknown.size === 0) return;
-    for (const { dst, ifindex, gateway } of rtnl.routes({ protocol: ROUTE_PROTOCOL })) {
-      const pod = ifindex === undefined || gateway !== undefined ? undefined : unknown.get(ifindex);
-      const [ip = "", prefix] = dst.split("/");
-      if (pod !== undefined && Number(prefix) === addressBits(familyOf(ip))) yield { pod, ip };
+    for (const { ip, ifindex } of podAddresses(rtnl)) {
+      const pod = unknown.get(ifindex);
+      if (pod !== undefined) yield { pod, ip };
     }
   }
 }

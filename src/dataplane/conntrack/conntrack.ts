@@ -17,6 +17,7 @@ import {
   nfErrno,
   nfMessage,
   nfMessages,
+  nfNested,
   NFNETLINK_HEADER,
   NETLINK_HEADER,
 } from "../../netlink/index.ts";
@@ -52,7 +53,10 @@ export interface Connection {
   original: Direction;
   /** As answers come, whose ends are the real ones where addresses are translated. */
   reply: Direction;
-  /** What names it to the kernel: the nfnetlink family, and the attributes that it was read with. */
+}
+
+/** A connection that can be ended: with what names it to the kernel, the nfnetlink family and the attributes that it was read with. */
+export interface HeldConnection extends Connection {
   handle: { family: number; attributes: Buffer };
 }
 
@@ -73,13 +77,14 @@ export class Conntrack implements Disposable {
   }
 
   /**
-   * Goes through all connections of both families. One that begins or ends meanwhile may be met or not; where the kernel says that it lost its
-   * place, it begins again, so that one may be met twice.
+   * Those of all connections of both families that somebody chooses. One that begins or ends meanwhile may be among them or not; where the kernel
+   * says that it lost its place, the table is gone through again.
    * @throws SysError when the table cannot be read, or changes under every attempt
    */
-  async each(visit: (connection: Connection) => void): Promise<void> {
+  async select(chosen: (connection: Connection) => boolean): Promise<HeldConnection[]> {
     for (let attempt = 1; ; attempt++) {
-      if (await this.#dump(visit)) return;
+      const found = await this.#dump(chosen);
+      if (found) return found;
       if (attempt === ATTEMPTS)
         throw new SysError(
           constants.errno.EINTR,
@@ -90,7 +95,7 @@ export class Conntrack implements Disposable {
   }
 
   /** Ends a connection: its next packet begins another one, if it may. @returns false when it was gone already @throws SysError */
-  delete({ handle: { family, attributes } }: Connection): boolean {
+  delete({ handle: { family, attributes } }: HeldConnection): boolean {
     const request = nfMessage(
       TYPE.DELETE,
       NF_FLAG.REQUEST | NF_FLAG.ACK,
@@ -114,8 +119,9 @@ export class Conntrack implements Disposable {
     this.#socket.close();
   }
 
-  /** @returns whether the whole table was seen */
-  async #dump(visit: (connection: Connection) => void): Promise<boolean> {
+  /** @returns undefined where not the whole table was seen */
+  async #dump(chosen: (connection: Connection) => boolean): Promise<HeldConnection[] | undefined> {
+    const found: HeldConnection[] = [];
     const request = nfMessage(
       TYPE.GET,
       NF_FLAG.REQUEST | NF_FLAG.DUMP,
@@ -132,10 +138,11 @@ export class Conntrack implements Disposable {
         if (message.type === NF_ANSWER.DONE || message.type === NF_ANSWER.ERROR) {
           const errno = nfErrno(datagram, message);
           if (errno !== 0) throw new SysError(errno, "recvfrom", "reading the table of connections");
-          return whole;
+          return whole ? found : undefined;
         }
         const connection = connectionOf(datagram, message.from, message.to);
-        if (connection) visit(connection);
+        if (connection && chosen(connection))
+          found.push({ ...connection, handle: handleOf(datagram, message.from, message.to) });
       }
       if (turn % PER_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
     }
@@ -151,23 +158,30 @@ export class Conntrack implements Disposable {
   }
 }
 
+/** Where a message's attributes begin. */
+const attributesAt = (from: number): number => from + NFNETLINK_HEADER - NETLINK_HEADER;
+
 /** One of a dump's messages; undefined where it has no addresses. @throws MalformedMessage */
 function connectionOf(data: Buffer, from: number, to: number): Connection | undefined {
   let protocol = 0;
   const [original, reply] = [emptyDirection(), emptyDirection()];
-  const handle: Buffer[] = [];
-  eachNfAttribute(data, from + NFNETLINK_HEADER - NETLINK_HEADER, to, (type, start, end) => {
+  eachNfAttribute(data, attributesAt(from), to, (type, start, end) => {
     if (type === CTA.TUPLE_ORIG) protocol = readTuple(data, start, end, original);
     else if (type === CTA.TUPLE_REPLY) readTuple(data, start, end, reply);
-    if (type === CTA.TUPLE_ORIG || type === CTA.ID || type === CTA.ZONE)
-      handle.push(nfAttribute(type === CTA.TUPLE_ORIG ? type | NESTED : type, data.subarray(start, end)));
   });
-  if (original.source === "" || reply.source === "") return undefined;
-  return { protocol, original, reply, handle: { family: data[from] as number, attributes: Buffer.concat(handle) } };
+  return original.source === "" || reply.source === "" ? undefined : { protocol, original, reply };
 }
 
-/** linux/netlink.h: NLA_F_NESTED. */
-const NESTED = 0x8000;
+/** A copy of what names a message's connection: the datagram's place is used again. */
+function handleOf(data: Buffer, from: number, to: number): HeldConnection["handle"] {
+  const parts: Buffer[] = [];
+  eachNfAttribute(data, attributesAt(from), to, (type, start, end) => {
+    const value = data.subarray(start, end);
+    if (type === CTA.TUPLE_ORIG) parts.push(nfNested(type, [value]));
+    else if (type === CTA.ID || type === CTA.ZONE) parts.push(nfAttribute(type, value));
+  });
+  return { family: data[from] as number, attributes: Buffer.concat(parts) };
+}
 
 const emptyDirection = (): Direction => ({ source: "", destination: "", sourcePort: 0, destinationPort: 0 });
 

@@ -10,7 +10,7 @@
  * Legacy iptables announces nothing, so where the kernel has such a table its FORWARD chain is looked at on a timer.
  */
 import { SysError } from "../../sys/index.ts";
-import { Task } from "../../reconcile/index.ts";
+import { LONGEST_REST_MS, RepairRest, SETTLE_MS, Task } from "../../reconcile/index.ts";
 import { Digests } from "./digests.ts";
 import { ensureForwarding, FORWARD_CHAIN, hasLegacyTable } from "./forward-policy.ts";
 import { ElementsRefused } from "./rules/elements.ts";
@@ -28,12 +28,6 @@ const isOurs = (tables: ReadonlySet<string>): boolean => OWN_TABLES.some((table)
 const CONCERNS_FORWARD: ReadonlySet<string> = new Set(
   ["ip filter", "ip6 filter"].flatMap((table) => [table, `${table} FORWARD`, `${table} ${FORWARD_CHAIN}`]),
 );
-/** Transactions come in bursts; this long after the first of one the rules are looked at, in milliseconds. */
-const SETTLE_MS = 20;
-/** Longest rest while somebody keeps changing our table: well under a second. */
-const LONGEST_REST_MS = 250;
-/** A repair this long after the last one is nobody's habit. */
-const CALM_MS = 2_000;
 const LEGACY_LOOK_MS = 10_000;
 /** How long rules may take that depend on peers besides letting them in; putting the table in place takes some processor time. */
 const FOLLOW_MS = 5_000;
@@ -75,8 +69,7 @@ export class Firewall {
   /** Generations of transactions that touched our table and were not judged yet. */
   #touched: number[] = [];
   #drifted = false;
-  #rest = SETTLE_MS;
-  #lastRepair = Number.NEGATIVE_INFINITY;
+  readonly #rest = new RepairRest();
   /** When the table was put in place last, and how long that took, in milliseconds. */
   #last = { end: Number.NEGATIVE_INFINITY, ms: 0 };
   #forwardLooks = 0;
@@ -205,7 +198,7 @@ export class Firewall {
     this.#touched = [];
     if (!drifted) return;
     this.#drifted = true;
-    this.#table.want(this.#rest);
+    this.#table.want(this.#rest.ms);
   }
 
   async #applyTable(): Promise<void> {
@@ -268,9 +261,7 @@ export class Firewall {
   }
 
   #repaired(): void {
-    const now = performance.now();
-    this.#rest = now - this.#lastRepair > CALM_MS ? SETTLE_MS : Math.min(this.#rest * 2, LONGEST_REST_MS);
-    this.#lastRepair = now;
+    this.#rest.repaired();
     this.#repairs.nft++;
     this.#options.logger.warn(`table ${OWN_TABLE} was changed by somebody else and is put back`);
     this.#options.onRepair?.("nft");

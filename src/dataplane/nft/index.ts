@@ -18,5 +18,5 @@ export { ALL_FEATURES, type NetworkRules, type NftFeatures, renderRuleset } from
 export { NftError, type RunTool, toolRunner, type ToolOptions } from "./run.ts";
 export { type SurveyedChain, surveyChains } from "./survey.ts";
 export { UPLINK_CIDRS } from "./rules/uplink.ts";
-export { applyRuleset, probeFeatures } from "./table.ts";
+export { applyRuleset, probeFeatures, removeTables } from "./table.ts";
 export { type NftTransaction, NftWatch, recordTransactions } from "./watch.ts";

@@ -2,7 +2,7 @@
 import { removeForwarding } from "./forward-policy.ts";
 import { toolRunner, type ToolOptions } from "./run.ts";
 import { TABLE } from "./rules/ruleset.ts";
-import { removeTable } from "./table.ts";
+import { removeTables } from "./table.ts";
 
 /**
  * Removes the table and what accepts our traffic in FORWARD chains. Returns what was removed, in words.
@@ -10,6 +10,6 @@ import { removeTable } from "./table.ts";
  */
 export async function removeFirewall(options: ToolOptions = {}): Promise<string[]> {
   const run = toolRunner(options);
-  const removed = (await removeTable(run)) ? [`nftables table inet ${TABLE}`] : [];
+  const removed = (await removeTables(run)) ? [`nftables table inet ${TABLE}`] : [];
   return [...removed, ...(await removeForwarding(run, options.netns))];
 }

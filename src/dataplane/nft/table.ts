@@ -87,10 +87,10 @@ export async function applyNetworks(
   }
 }
 
-/** Deletes our tables. Returns whether there was one. @throws NftError */
-export async function removeTable(run: RunTool): Promise<boolean> {
+/** Deletes tables that are there. Returns whether there was one. @param own "inet skylane" @throws NftError */
+export async function removeTables(run: RunTool, own: readonly string[] = OWN_TABLES): Promise<boolean> {
   const tables = (await run("nft", ["list", "tables"])).split("\n");
-  const there = OWN_TABLES.filter((table) => tables.includes(`table ${table}`));
+  const there = own.filter((table) => tables.includes(`table ${table}`));
   if (there.length > 0)
     await run("nft", ["-f", "-"], there.map((table) => `add table ${table}\ndelete table ${table}\n`).join(""));
   return there.length > 0;

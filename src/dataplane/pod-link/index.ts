@@ -8,7 +8,7 @@ export { DetachQueue } from "./detach-queue.ts";
 export { PodLinkError, type PodLinkReason } from "./errors.ts";
 export { isHostEnd } from "./attach.ts";
 export { leadsToPod } from "./in-use.ts";
-export { listPodLinks } from "./host-end/host-ends.ts";
+export { listPodLinks, podAddresses } from "./host-end/host-ends.ts";
 export { hostSources, type HostSources } from "./host-end/host-sources.ts";
 export { GATEWAY, HOST_MAC, hostIfname, podMacOf } from "./names.ts";
 export { type AttachedPod, hostEndRepairs, repairHostEnds, sourceChanges } from "./host-end/repair.ts";

@@ -4,7 +4,7 @@
  * annotations are all that is read; `managedFields`, most of what a Node's metadata consists of, are passed over.
  */
 import type { WatchEvent } from "../client/watch.ts";
-import { WireError, WireReader } from "./wire.ts";
+import { textPair, WireError, WireReader } from "./wire.ts";
 
 /** What every object begins with in this form. */
 export const MAGIC = Buffer.from("k8s\0");
@@ -68,16 +68,6 @@ function rfc3339(seconds: number): string {
   return time.toString("latin1");
 }
 
-function entryInto(map: Record<string, string>, entry: WireReader): void {
-  let key = "";
-  let value = "";
-  while (entry.next()) {
-    if (entry.field === 1) key = entry.text();
-    else if (entry.field === 2) value = entry.text();
-  }
-  map[key] = value;
-}
-
 /** An `ObjectMeta`. @throws WireError */
 function objectMeta(meta: WireReader): WireMetadata {
   const out: WireMetadata = { name: "", uid: "", resourceVersion: "", creationTimestamp: "", annotations: {} };
@@ -89,7 +79,10 @@ function objectMeta(meta: WireReader): WireMetadata {
     } else if (meta.field === 5) out.uid = meta.text();
     else if (meta.field === 6) out.resourceVersion = meta.text();
     else if (meta.field === 8) out.creationTimestamp = timeOf(meta.message());
-    else if (meta.field === 12) entryInto(out.annotations, meta.message());
+    else if (meta.field === 12) {
+      const [key, value] = textPair(meta.message());
+      out.annotations[key] = value;
+    }
   }
   return out;
 }

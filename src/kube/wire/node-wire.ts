@@ -4,20 +4,13 @@
  */
 import { type Answer, jsonOf } from "../client/client.ts";
 import { unwrapped } from "./metadata-wire.ts";
-import { type WireReader, WireError } from "./wire.ts";
+import { textPair, type WireReader, WireError } from "./wire.ts";
 
 /** As much of a Node as is read. */
 export interface WireNode {
   metadata: { name: string; uid: string };
   spec: { podCIDR?: string; podCIDRs?: string[] };
   status: { addresses: { type: string; address: string }[]; conditions: { type: string; status: string }[] };
-}
-
-/** A message of two texts, the fields 1 and 2. */
-function pair(message: WireReader): [string, string] {
-  const texts: [string, string] = ["", ""];
-  while (message.next()) if (message.field === 1 || message.field === 2) texts[message.field - 1] = message.text();
-  return texts;
 }
 
 function identityOf(metadata: WireReader): WireNode["metadata"] {
@@ -42,10 +35,10 @@ function statusOf(status: WireReader): WireNode["status"] {
   const out: WireNode["status"] = { addresses: [], conditions: [] };
   while (status.next()) {
     if (status.field === 4) {
-      const [type, value] = pair(status.message());
+      const [type, value] = textPair(status.message());
       out.conditions.push({ type, status: value });
     } else if (status.field === 5) {
-      const [type, address] = pair(status.message());
+      const [type, address] = textPair(status.message());
       out.addresses.push({ type, address });
     }
   }

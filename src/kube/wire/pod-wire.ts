@@ -3,7 +3,7 @@
  * Who a Pod is, its labels, node, addresses and named ports are all that is read: of 5 KB and more, most are volumes, environments and
  * states of containers.
  */
-import { WireError, type WireReader } from "./wire.ts";
+import { textPair, WireError, type WireReader } from "./wire.ts";
 
 /** A container, as much as is read. */
 export interface WireContainer {
@@ -44,23 +44,15 @@ function metadataOf(message: WireReader): WirePod["metadata"] {
       case 9:
         out.deletionTimestamp = true;
         break;
-      case 11:
-        entryInto(out.labels, message.message());
+      case 11: {
+        const [key, value] = textPair(message.message());
+        out.labels[key] = value;
         break;
+      }
       default:
     }
   }
   return out;
-}
-
-function entryInto(map: Record<string, string>, entry: WireReader): void {
-  let key = "";
-  let value = "";
-  while (entry.next()) {
-    if (entry.field === 1) key = entry.text();
-    else if (entry.field === 2) value = entry.text();
-  }
-  map[key] = value;
 }
 
 function portOf(message: WireReader): WireContainer["ports"][number] {

@@ -102,6 +102,13 @@ export class WireReader {
   }
 }
 
+/** A message of two texts, the fields 1 and 2, as the entry of a map is. @throws WireError */
+export function textPair(message: WireReader): [string, string] {
+  const texts: [string, string] = ["", ""];
+  while (message.next()) if (message.field === 1 || message.field === 2) texts[message.field - 1] = message.text();
+  return texts;
+}
+
 /** Where a field with a length lies in what has come so far. */
 export interface Span {
   field: number;

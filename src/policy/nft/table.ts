@@ -82,14 +82,6 @@ export class PolicyTable implements Disposable {
     await this.#nft(`add table inet ${POLICY_TABLE}\ndelete table inet ${POLICY_TABLE}\n`);
   }
 
-  /** The same for who did not put it there. @returns whether there was one @throws NftError */
-  async removeIfThere(): Promise<boolean> {
-    const tables = (await this.#run("nft", ["list", "tables"])).split("\n");
-    const there = tables.includes(`table inet ${POLICY_TABLE}`);
-    if (there) await this.remove();
-    return there;
-  }
-
   /**
    * Whether a transaction that touched the table was one of ours; asked about each once, and not while a method is under way. Of several that were
    * made while nft ran, the first is taken for ours.
