@@ -167,11 +167,10 @@ export class Agent {
     this.#closers.push(() => this.#network.stop());
     const apiAway = (): string | undefined => this.#cluster.status.error;
     const untold = (): string | undefined => {
-      if (this.#policies.presence === "unknown")
-        return apiAway() ?? "it has not said whether there are network policies";
-      return (
-        apiAway() ?? (this.#networks.presence === "unknown" ? "it has not said which networks are defined" : undefined)
-      );
+      const away = apiAway();
+      if (away !== undefined) return away;
+      if (this.#policies.presence === "unknown") return "it has not said whether there are network policies";
+      return this.#networks.presence === "unknown" ? "it has not said which networks are defined" : undefined;
     };
     this.#plugins = new RuntimePlugins({ config, log, onChange: look, alone: () => this.#alone, apiAway: untold });
     this.#closers.push(() => this.#plugins.stop());
@@ -185,7 +184,8 @@ export class Agent {
     this.#closers.push(() => this.#networks.stop());
     this.#policies = new PolicyEngine({
       ...context,
-      granted: (name) => this.#grants.of(name),
+      granted: (name) => this.#grants.podCidrs(name),
+      nodeIps: (name) => this.#grants.ips(name),
       onState: () => this.#network.filesChanged(),
     });
     this.#closers.push(() => this.#policies.stop());
@@ -219,7 +219,8 @@ export class Agent {
       writer: new CacheWriter(cachePath(config.dataDir, network)),
       dataPathExists: deviceThere(network, rtnl.links()) !== undefined,
       onInputs: (inputs, live, changes) => {
-        this.#policies.grantsChanged(this.#grants.update(inputs, changes));
+        const regranted = this.#grants.update(inputs, changes);
+        if (regranted.length > 0) this.#policies.grantsChanged(regranted);
         this.#policies.ownPodCidrs(inputs.own.podCidrs);
         this.#network.update(inputs, live, changes);
         this.#networks.update(inputs, live, changes);

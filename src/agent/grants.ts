@@ -1,33 +1,47 @@
-/** What the API server gives nodes for their pods, for who judges pods' addresses by it. */
+/** What the API server says nodes have, for who judges pods and nodes by their addresses. */
+import { networkAddress } from "../addr/index.ts";
 import type { Inputs, NodeChanges, NodeFacts } from "../nodes/index.ts";
+
+/** See {@link NodeFacts}; whether its kubelet is heard does not matter here. */
+type Granted = Pick<NonNullable<NodeFacts["granted"]>, "podCidrs" | "addresses">;
+
+const same = (a: Granted | undefined, b: Granted | undefined): boolean =>
+  a === b || (a?.podCidrs.join() === b?.podCidrs.join() && a?.addresses.join() === b?.addresses.join());
 
 /** See the header. */
 export class Grants {
-  readonly #podCidrs = new Map<string, readonly string[]>();
-  #own: { name: string; podCidrs: readonly string[] } | undefined;
+  readonly #granted = new Map<string, Granted>();
+  #own: Inputs["own"] | undefined;
 
-  /** Takes in what has changed. @returns nodes that have others now; undefined where it may be any */
-  update({ own, nodes }: Inputs, changes: NodeChanges): readonly string[] | undefined {
-    const first = this.#own === undefined;
+  /** Takes in what has changed. @returns nodes of which something else is known now */
+  update({ own, nodes }: Inputs, changes: NodeChanges): string[] {
+    const come = this.#own ? changes : Array.from(nodes, (node) => [node.name, node] as const);
+    const changed: string[] = [];
+    for (const [name, node] of come) if (name !== own.name && this.#set(name, node?.granted)) changed.push(name);
+    // Our own Node is watched by itself.
+    const { podCidrs, internalIps, externalIps = [] } = own;
+    if (own !== this.#own && this.#set(own.name, { podCidrs, addresses: [...internalIps, ...externalIps] }))
+      changed.push(own.name);
     this.#own = own;
-    if (first) {
-      for (const node of nodes) this.#take(node.name, node);
-      return undefined;
-    }
-    const changed = [...changes].flatMap(([name, node]) => (this.#take(name, node) ? [name] : []));
-    return [...changed, own.name];
+    return changed;
   }
 
   /** Prefixes of a node's pods; undefined while nobody knows. */
-  of(node: string): readonly string[] | undefined {
-    return node === this.#own?.name ? this.#own.podCidrs : this.#podCidrs.get(node);
+  podCidrs(node: string): readonly string[] | undefined {
+    return this.#granted.get(node)?.podCidrs;
   }
 
-  #take(name: string, node: NodeFacts | undefined): boolean {
-    const before = this.#podCidrs.get(name);
-    const now = node?.granted?.podCidrs;
-    if (now) this.#podCidrs.set(name, now);
-    else this.#podCidrs.delete(name);
-    return before?.join() !== now?.join();
+  /** Addresses of a node itself, those of its overlay's device included; undefined while nobody knows. */
+  ips(node: string): readonly string[] | undefined {
+    const granted = this.#granted.get(node);
+    return granted && [...granted.addresses, ...granted.podCidrs.map(networkAddress)];
+  }
+
+  /** @returns whether it is something else */
+  #set(name: string, granted: Granted | undefined): boolean {
+    const before = this.#granted.get(name);
+    if (granted) this.#granted.set(name, granted);
+    else this.#granted.delete(name);
+    return !same(before, granted);
   }
 }

@@ -1,2 +1,2 @@
 /** Network policies in force on this node. */
-export { PolicyEngine, type PolicyPresence } from "./policy-engine.ts";
+export { PolicyEngine } from "./policy-engine.ts";

@@ -8,18 +8,18 @@ import { join } from "node:path";
 import { type AskingPod, CniError, CODE } from "../cni/index.ts";
 import { hostIfname } from "../dataplane/pod-link/index.ts";
 import type { AgentConfig } from "../config/index.ts";
-import { ApiError, getPodEntry, type KubeClient } from "../kube/index.ts";
+import { ApiError, type KubeClient, podEntryOf } from "../kube/index.ts";
 import type { Logger } from "../log/index.ts";
 import type { MonitorListener, NetlinkEvent, Rtnl } from "../netlink/index.ts";
 import type { Metrics } from "../observe/index.ts";
-import { isStatic } from "../pod-requests/index.ts";
+import { askedObject, isStatic } from "../pod-requests/index.ts";
 import { type Changes, keyOf, type Pod } from "../policy/index.ts";
 import { within } from "../reconcile/index.ts";
 import { RememberedWord } from "../sys/index.ts";
 import { ConnectionJudge } from "./connections.ts";
 import { EnforcedRules } from "./enforced-rules.ts";
 import { LocalPods, podKey, podsOfLinks } from "./local-pods.ts";
-import { PolicySources } from "./sources/policy-sources.ts";
+import { policyPod, PolicySources } from "./sources/policy-sources.ts";
 
 /** How long an ADD waits for the API server's first word, and for the kernel, in milliseconds. */
 const PATIENCE_MS = 3_000;
@@ -32,14 +32,14 @@ export interface PolicyEngineOptions {
   rtnl: Rtnl;
   /** Prefixes that the API server gives a node's pods; undefined while nobody knows. */
   granted: (node: string) => readonly string[] | undefined;
+  /** Addresses of a node itself, those in the overlay included; undefined while nobody knows. */
+  nodeIps: (node: string) => readonly string[] | undefined;
   /** Whether pods need the agent has changed, or whether they may come. */
   onState: () => void;
-  /** For tests. */
-  patienceMs?: number;
 }
 
 /** Whether there are policies, as pods that come must know it. */
-export type PolicyPresence = "some" | "none" | "unknown";
+type PolicyPresence = "some" | "none" | "unknown";
 
 /** An attachment of the default network. */
 interface Attachment {
@@ -68,7 +68,7 @@ export class PolicyEngine implements MonitorListener {
 
   constructor(options: PolicyEngineOptions) {
     this.#options = options;
-    const { client, log, config, granted } = options;
+    const { client, log, config, granted, nodeIps } = options;
     this.#remembered = new RememberedWord(join(config.dataDir, "cache", "network-policies"), (error) =>
       log.warn(
         "whether there are network policies cannot be written down; pods wait for the API server after a restart",
@@ -80,6 +80,7 @@ export class PolicyEngine implements MonitorListener {
       log,
       nodeName: config.nodeName,
       granted,
+      nodeIps,
       onChange: (changes) => void this.#change(this.#localised(changes)),
       onState: () => this.#onState(),
     });
@@ -119,8 +120,8 @@ export class PolicyEngine implements MonitorListener {
     this.#onState();
   }
 
-  /** What nodes are given has changed. @param nodes all by default */
-  grantsChanged(nodes?: Iterable<string>): void {
+  /** What nodes are given, or which addresses they have, has changed. */
+  grantsChanged(nodes: Iterable<string>): void {
     this.#sources.grantsChanged(nodes);
   }
 
@@ -167,7 +168,7 @@ export class PolicyEngine implements MonitorListener {
    */
   async ready(pod: AskingPod | undefined): Promise<void> {
     if (!pod || (isStatic(pod) && this.presence === "unknown")) return;
-    const deadline = performance.now() + (this.#options.patienceMs ?? PATIENCE_MS);
+    const deadline = performance.now() + PATIENCE_MS;
     while (!this.verdict.ok) {
       const ms = deadline - performance.now();
       const { message } = this.verdict;
@@ -194,7 +195,7 @@ export class PolicyEngine implements MonitorListener {
       const known = this.#heardOf(pod) ?? (await this.#asked(pod));
       this.#known.set(podKey(pod), known);
       const inForce = this.#rules.change({ pods: { set: [this.#local(known)] } });
-      await within(inForce, this.#options.patienceMs ?? PATIENCE_MS, () =>
+      await within(inForce, PATIENCE_MS, () =>
         refusal(CODE.tryAgain, `its network policies are not in force: ${this.#rules?.error ?? "the kernel is slow"}`),
       );
     } catch (error) {
@@ -246,32 +247,21 @@ export class PolicyEngine implements MonitorListener {
     return same ? heard : undefined;
   }
 
-  /** The pod as the API server has it. @throws CniError 11 */
+  /** The pod as the API server has it. @throws CniError with the reason why it cannot be told which policies it has */
   async #asked(pod: AskingPod): Promise<Pod> {
     const { client, config } = this.#options;
-    let why: string;
     try {
-      const entry = await getPodEntry(client, config.nodeName, pod);
-      const same = entry && (pod.uid === undefined || isStatic(pod) || entry.uid === pod.uid);
-      if (entry && same) {
-        const { namespace, name, node, making, ips } = entry;
-        return {
-          namespace,
-          name,
-          node,
-          labels: making.labels,
-          ports: making.ports,
-          ips,
-          hostNetwork: false,
-          ended: false,
-        };
-      }
-      why = entry ? "the pod of that name is another one by now" : "the API server knows no such pod";
+      const object = await askedObject(client, pod, config.nodeName);
+      const entry = object === undefined ? undefined : podEntryOf(object, config.nodeName);
+      if (entry) return policyPod(entry, entry.ips);
+      throw unknown(
+        pod,
+        object === undefined ? "the API server knows no such pod" : "it has ended, or is in the host's network",
+      );
     } catch (error) {
-      if (!(error instanceof ApiError || error instanceof TypeError)) throw error;
-      why = error.message;
+      if (error instanceof ApiError || error instanceof TypeError) throw unknown(pod, error.message);
+      throw error;
     }
-    throw refusal(CODE.tryAgain, `nobody can tell which network policies pod ${podKey(pod)} has: ${why}`);
   }
 
   /** A pod here with the addresses of its attachments. */
@@ -320,6 +310,9 @@ export class PolicyEngine implements MonitorListener {
     this.#options.onState();
   }
 }
+
+const unknown = (pod: AskingPod, why: string): CniError =>
+  refusal(CODE.tryAgain, `nobody can tell which network policies pod ${podKey(pod)} has: ${why}`);
 
 const refusal = (code: number, message: string): CniError =>
   new CniError(

@@ -32,7 +32,7 @@ export {
   type Writable,
 } from "./objects.ts";
 export type { PodEntry } from "./pods/pod-entry.ts";
-export { getPodEntry, PodReflector } from "./pods/pods.ts";
+export { podEntryOf, PodReflector } from "./pods/pods.ts";
 export type { ReflectorOptions } from "./informer/source.ts";
 export type { ReflectorTimings } from "./client/timings.ts";
 export {

@@ -38,11 +38,16 @@ export function sameAsAsking(pod: AskingPod, known: ObjectMeta | undefined): kno
  * @param node this one @throws CniError 11 for another pod than the one that asks, or with the reason why it cannot be on this node; ApiError
  */
 export async function askedPod(client: KubeClient, pod: AskingPod, node: string): Promise<ObjectMeta | undefined> {
+  const object = await askedObject(client, pod, node);
+  return object === undefined ? undefined : metaOf(object);
+}
+
+/** The same, whole. @throws as {@link askedPod} */
+export async function askedObject(client: KubeClient, pod: AskingPod, node: string): Promise<unknown> {
   const object = await getObject(client, podsOf(pod.namespace), pod.name);
-  const known = object === undefined ? undefined : metaOf(object);
-  if (!sameAsAsking(pod, known)) return undefined;
+  if (!sameAsAsking(pod, object === undefined ? undefined : metaOf(object))) return undefined;
   const { nodeName } = (object as { spec?: { nodeName?: unknown } }).spec ?? {};
-  if (nodeName === node) return known;
+  if (nodeName === node) return object;
   throw new CniError(
     CODE.notAllowed,
     typeof nodeName === "string" && nodeName !== ""

@@ -1,5 +1,5 @@
 /** What a pod asks for: which networks it may have, its addresses of claims, its routes, and what it is told. */
-export { isStatic } from "./asking-pod.ts";
+export { askedObject, isStatic } from "./asking-pod.ts";
 export { NetworkPresence, type Presence } from "./network-presence.ts";
 export { type PreparedPod, requireJoinable } from "./network-selection.ts";
 export { OutsidePods, podOfAlias } from "./outside-pods.ts";

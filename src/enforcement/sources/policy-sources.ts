@@ -289,10 +289,7 @@ export class PolicySources {
   }
 
   #podOf(pod: PodEntry): Pod {
-    const { namespace, name, node, making } = pod;
-    const { labels, ports } = making;
-    const ips = this.#addresses.of(pod);
-    return { namespace, name, labels, ips, ports, node, hostNetwork: false, ended: false };
+    return policyPod(pod, this.#addresses.of(pod));
   }
 
   #takeNamespaces(): Changes {
@@ -308,6 +305,11 @@ export class PolicySources {
     const { nodeIps } = this.#options;
     return { nodes: { set: set.map(({ name, labels }) => ({ name, labels, ips: nodeIps?.(name) ?? [] })), gone } };
   }
+}
+
+/** A pod as policies know it. @param ips what is believed of its addresses */
+export function policyPod({ namespace, name, node, making: { labels, ports } }: PodEntry, ips: readonly string[]): Pod {
+  return { namespace, name, labels, ips, ports, node, hostNetwork: false, ended: false };
 }
 
 /** What a reflector tells. */

@@ -103,8 +103,8 @@ export class PodEntries {
   }
 
   /**
-   * A Pod; undefined where it can have no part in policies: it is in the host's network, or its phase is Succeeded or Failed, so that
-   * its address may be another's by now. @throws TypeError naming what is not as it must be
+   * A Pod; one of which {@link isInside} is false where it can have no part in policies: it is in the host's network, or its phase is Succeeded
+   * or Failed, so that its address may be another's by now. @throws TypeError naming what is not as it must be
    */
   of(object: unknown): PodEntry {
     const metadata = metadataOf(object);

@@ -3,8 +3,6 @@ import type { KubeClient } from "../client/client.ts";
 import { Reflector } from "../informer/reflector.ts";
 import type { ReflectorOptions } from "../informer/source.ts";
 import { readPod } from "../wire/pod-wire.ts";
-import { podsOf } from "../meta.ts";
-import { getObject } from "../objects.ts";
 import { isInside, PodEntries, type PodEntry, samePod } from "./pod-entry.ts";
 
 /** Path of the Pods of all namespaces. */
@@ -40,12 +38,8 @@ export class PodReflector extends Reflector<PodEntry> {
   }
 }
 
-/** A Pod as it is now; undefined where there is none. @throws ApiError; TypeError where it makes no sense */
-export async function getPodEntry(
-  client: KubeClient,
-  ownNode: string,
-  { namespace, name }: { namespace: string; name: string },
-): Promise<PodEntry | undefined> {
-  const object = await getObject(client, podsOf(namespace), name);
-  return object === undefined ? undefined : new PodEntries(ownNode, () => []).of(object);
+/** A whole Pod as an entry; undefined where it can have no part in policies. @throws TypeError where it makes no sense */
+export function podEntryOf(object: unknown, ownNode: string): PodEntry | undefined {
+  const entry = new PodEntries(ownNode, () => []).of(object);
+  return isInside(entry) ? entry : undefined;
 }
