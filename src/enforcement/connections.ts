@@ -16,6 +16,8 @@ const MOST_NAMED = 5;
 
 export interface ConnectionJudgeOptions {
   log: Logger;
+  /** Network namespace whose connections they are; the agent's own by default. */
+  netns?: number | undefined;
   /** Whether rules let a packet pass that begins a connection. @param toNode it goes to this node itself */
   passes: (packet: Packet, toNode: boolean) => boolean;
   /** This node's own addresses. @throws NetlinkError */
@@ -61,10 +63,10 @@ export class ConnectionJudge {
   async #judge(): Promise<void> {
     const wanted = this.#wanted;
     this.#wanted = new Map();
-    const { log, ownAddresses } = this.#options;
+    const { log, netns, ownAddresses } = this.#options;
     try {
       const own = ownAddresses();
-      using conntrack = Conntrack.open();
+      using conntrack = Conntrack.open(netns);
       const lost = await conntrack.select((connection) => !this.#passes(connection, wanted, own));
       const gone = lost.filter((connection) => conntrack.delete(connection));
       if (gone.length === 0) return;

@@ -14,6 +14,8 @@ const OWN_TABLE = `inet ${POLICY_TABLE}`;
 
 export interface EnforcedRulesOptions {
   log: Logger;
+  /** Network namespace of the table; the agent's own by default. */
+  netns?: number | undefined;
   nodeName: string;
   /** Where most pods of the cluster have their addresses, if that is known. */
   podCidrs: readonly string[];
@@ -50,9 +52,10 @@ export class EnforcedRules {
 
   constructor(options: EnforcedRulesOptions) {
     this.#options = options;
-    const { log, nodeName, podCidrs } = options;
+    const { log, netns, nodeName, podCidrs } = options;
     this.model = new PolicyModel(nodeName, podCidrs);
     this.#table = new PolicyTable({
+      netns,
       onRefused: (error) =>
         log.warn("the kernel refuses a change of the rules of network policies; they are put in place whole", {
           error,
@@ -87,8 +90,9 @@ export class EnforcedRules {
    */
   begin(clean = false): void {
     if (this.#begun) return;
-    const { log } = this.#options;
+    const { log, netns } = this.#options;
     this.#watch = NftWatch.open({
+      netns,
       onTransactions: (transactions) => {
         for (const { generation, tables } of transactions) if (tables.has(OWN_TABLE)) this.#touched.push(generation);
         if (!this.#task.running) this.#judge();

@@ -1,0 +1,219 @@
+/**
+ * Network policies of one pod network on this node: its pods by their attachments, its rules in the network namespace in which their host ends are, and
+ * the end of connections that these do not allow any more. What the cluster has is told from outside, in the words of this network: pods with
+ * the addresses that they have in it, and the policies that are about it.
+ */
+import { type AskingPod, CniError, CODE } from "../cni/index.ts";
+import { hostIfname } from "../dataplane/pod-link/index.ts";
+import type { Logger } from "../log/index.ts";
+import type { MonitorListener, NetlinkEvent, Rtnl } from "../netlink/index.ts";
+import type { Metrics } from "../observe/index.ts";
+import { type Changes, keyOf, type Pod } from "../policy/index.ts";
+import { within } from "../reconcile/index.ts";
+import { ConnectionJudge } from "./connections.ts";
+import { EnforcedRules } from "./enforced-rules.ts";
+import { LocalPods, podKey, podsOfLinks } from "./local-pods.ts";
+
+/** How long an ADD waits for the API server's first word, and for the kernel, in milliseconds. */
+export const PATIENCE_MS = 3_000;
+
+export interface NetworkEnforcementOptions {
+  /** Name of the pod network. */
+  network: string;
+  /** Descriptor of the network namespace of its pods' host ends; the agent's own by default. */
+  netns?: number;
+  /** A conversation with that namespace. */
+  rtnl: Rtnl;
+  nodeName: string;
+  log: Logger;
+  metrics: Metrics;
+  /** Whether the network has policies, so that a pod has to wait for its rules. */
+  hasPolicies: () => boolean;
+  /** A pod of this node as the watch has told of it. */
+  heard: (key: string) => (Pod & { uid: string }) | undefined;
+  /** A pod that asks, as the API server has it. @throws CniError with the reason why it cannot be told which policies it has */
+  find: (pod: AskingPod) => Promise<Pod>;
+  /** Whether the rules are in force has changed. */
+  onState: () => void;
+}
+
+/** An attachment to the network. */
+export interface Attachment {
+  containerId: string;
+  ifname: string;
+}
+
+/** See the header. */
+export class NetworkEnforcement implements MonitorListener {
+  readonly #options: NetworkEnforcementOptions;
+  readonly #pods = new LocalPods();
+  /** Pods of this node as the API server has last told of them, by namespace/name; kept as long as one has an attachment. */
+  readonly #known = new Map<string, Pod>();
+  /** Pods that had attachments and have none any more: the API server's word about their addresses is an old one. */
+  readonly #detached = new Set<string>();
+  /** Made once it is known where most pods are. */
+  #rules: EnforcedRules | undefined;
+  #connections: ConnectionJudge | undefined;
+  /** What was heard before there were rules. */
+  #early: Changes[] = [];
+
+  constructor(options: NetworkEnforcementOptions) {
+    this.#options = options;
+  }
+
+  /** Name of the pod network. */
+  get network(): string {
+    return this.#options.network;
+  }
+
+  /** Descriptor of the network namespace of its rules; the agent's own where undefined. */
+  get netns(): number | undefined {
+    return this.#options.netns;
+  }
+
+  /** Its rules; undefined while it is not known where most pods are. */
+  get rules(): EnforcedRules | undefined {
+    return this.#rules;
+  }
+
+  /** Takes in the pods that are here. @throws NetlinkError when they cannot be read */
+  start(): void {
+    for (const [name, pod] of podsOfLinks(this.#options.rtnl)) this.#pods.add(name, pod);
+  }
+
+  /** Stops, and leaves the rules in the kernel. */
+  async stop(): Promise<void> {
+    await this.#rules?.stop();
+    await this.#connections?.stop();
+  }
+
+  /** It is known where most pods of the network have their addresses, canonical prefixes: there can be rules. Later calls change nothing. */
+  locate(podCidrs: readonly string[]): void {
+    if (this.#rules) return;
+    const { network, netns, nodeName, log, metrics, rtnl, onState } = this.#options;
+    const connections = (this.#connections = new ConnectionJudge({
+      log,
+      netns,
+      passes: (packet, toNode) => rules.model.passes(packet, toNode),
+      ownAddresses: () => new Set(rtnl.addresses().map(({ ip }) => ip)),
+    }));
+    const rules = (this.#rules = new EnforcedRules({
+      log,
+      netns,
+      nodeName,
+      podCidrs,
+      onRevoked: (revocations) => connections.want(revocations),
+      onState,
+      onRepair: () => metrics.repairs.inc({ network, kind: "policy" }),
+    }));
+    for (const changes of this.#early.splice(0)) void rules.change(changes);
+  }
+
+  /** Takes in what the cluster has; of pods here it is known better. */
+  change(changes: Changes): void {
+    void this.#change(this.#localised(changes));
+  }
+
+  /**
+   * A pod of this node has addresses from now on; resolves when its policies are in force for them.
+   * @throws CniError 11 when they cannot be, and nothing is known of the attachment then
+   */
+  async admit(attachment: Attachment, pod: AskingPod, ips: readonly string[]): Promise<void> {
+    const { hasPolicies, find } = this.#options;
+    const name = hostIfname(attachment.containerId, attachment.ifname);
+    const forgotten = this.#pods.add(name, { ...pod, ips });
+    this.#detached.delete(podKey(pod));
+    if (!hasPolicies()) return;
+    for (const one of forgotten) if (podKey(one) !== podKey(pod)) this.#tell(podKey(one));
+    try {
+      if (!this.#rules) throw refusal(CODE.tryAgain, "network policies are not in force on this node yet");
+      const known = await find(pod);
+      this.#known.set(podKey(pod), known);
+      const inForce = this.#rules.change({ pods: { set: [this.#local(known)] } });
+      await within(inForce, PATIENCE_MS, () =>
+        refusal(CODE.tryAgain, `its network policies are not in force: ${this.#rules?.error ?? "the kernel is slow"}`),
+      );
+    } catch (error) {
+      this.#release(name);
+      throw error;
+    }
+  }
+
+  /** An attachment's link is gone, and nothing has its addresses. */
+  released({ containerId, ifname }: Attachment): void {
+    this.#release(hostIfname(containerId, ifname));
+  }
+
+  /** A link that somebody else took away, as the plugin does where the agent does not answer it, is no attachment any more. */
+  onEvents(events: readonly NetlinkEvent[]): void {
+    for (const event of events) {
+      if (event.kind !== "link" || event.event !== "del") continue;
+      const { name } = event.link;
+      if (this.#pods.has(name) && this.#options.rtnl.link(name) === undefined) this.#release(name);
+    }
+  }
+
+  /** News of links were lost. */
+  onResync(): void {
+    const there = podsOfLinks(this.#options.rtnl);
+    for (const name of this.#pods.names()) if (!there.has(name)) this.#release(name);
+  }
+
+  #release(name: string): void {
+    const pod = this.#pods.remove(name);
+    if (!pod) return;
+    const key = podKey(pod);
+    if (this.#pods.ipsOf(key) === undefined && this.#options.heard(key)) this.#detached.add(key);
+    this.#tell(key);
+  }
+
+  /** Tells the rules of a pod here whose attachments are other ones now. */
+  #tell(key: string): void {
+    const known = this.#known.get(key);
+    if (!known) return;
+    const gone = this.#options.heard(key) === undefined && this.#pods.ipsOf(key) === undefined;
+    if (gone) this.#known.delete(key);
+    void this.#change({ pods: gone ? { gone: [known] } : { set: [this.#local(known)] } });
+  }
+
+  /** A pod here with the addresses of its attachments. */
+  #local(pod: Pod): Pod {
+    const own = this.#pods.ipsOf(keyOf(pod));
+    if (own) return { ...pod, ips: own };
+    const believed = (ip: string): boolean => this.#pods.holderOf(ip) === undefined;
+    return { ...pod, ips: this.#detached.has(keyOf(pod)) ? [] : pod.ips.filter(believed) };
+  }
+
+  /** What the cluster has, with what is known better here. */
+  #localised(changes: Changes): Changes {
+    const { pods } = changes;
+    if (!pods) return changes;
+    const { nodeName } = this.#options;
+    const set = pods.set?.map((pod) => {
+      if (pod.node !== nodeName) return pod;
+      this.#known.set(keyOf(pod), pod);
+      return this.#local(pod);
+    });
+    // Its containers may run on for a while after the object is gone.
+    const gone = pods.gone?.filter((pod) => {
+      const stays = this.#known.has(keyOf(pod)) && this.#pods.ipsOf(keyOf(pod)) !== undefined;
+      this.#detached.delete(keyOf(pod));
+      if (!stays) this.#known.delete(keyOf(pod));
+      return !stays;
+    });
+    return { ...changes, pods: { ...(set && { set }), ...(gone && { gone }) } };
+  }
+
+  async #change(changes: Changes): Promise<void> {
+    if (this.#rules) await this.#rules.change(changes);
+    else this.#early.push(changes);
+  }
+}
+
+/** The answer to a pod that cannot have its policies in force. */
+export const refusal = (code: number, message: string): CniError =>
+  new CniError(
+    code,
+    message,
+    "A pod starts only with its network policies in force; see the log of skylane-agent on this node.",
+  );
