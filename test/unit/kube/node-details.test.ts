@@ -81,6 +81,14 @@ describe("kube: what a Node's metadata does not say", () => {
       return { name, uid, resourceVersion };
     };
 
+    const createNamed = async (called: string) => {
+      const object = full(1);
+      object.metadata.name = called;
+      const made = (await client.json({ method: "POST", path: "/api/v1/nodes", body: object })) as KubeObject;
+      const { name, uid = "", resourceVersion = "" } = made.metadata;
+      return { name, uid, resourceVersion };
+    };
+
     /** Requests that read Nodes. */
     const asked = () =>
       Object.fromEntries(Object.entries(api.stats().requests ?? {}).filter(([what]) => !what.startsWith("create")));
@@ -104,12 +112,7 @@ describe("kube: what a Node's metadata does not say", () => {
           .slice(0, 250)
           .concat([]),
       );
-      for (let n = 250; n < 260; n++) {
-        const object = full(1);
-        object.metadata.name = `more${n}`;
-        const made = (await client.json({ method: "POST", path: "/api/v1/nodes", body: object })) as KubeObject;
-        all.push({ name: `more${n}`, uid: made.metadata.uid ?? "", resourceVersion: "1" });
-      }
+      for (let n = 250; n < 260; n++) all.push(await createNamed(`more${n}`));
       keeper.ask(all);
       await eventually(() => keeper.settled);
       assert.deepEqual(asked(), { "list nodes 200": 1 });
@@ -119,6 +122,14 @@ describe("kube: what a Node's metadata does not say", () => {
       await eventually(() => other.settled);
       assert.equal(other.of(all[255] as { name: string; uid: string })?.podCidrs[0], "10.244.1.0/24");
       await other.stop();
+    });
+
+    it("is asked of each that joins, where those that are known are many more", async () => {
+      for (let n = 0; n < 2_000; n++) keeper.remember(`old${n}`, wanted(1, `old${n}`));
+      const all = await Promise.all(Array.from({ length: 300 }, (_, n) => createNamed(`new${n}`)));
+      keeper.ask(all);
+      await eventually(() => keeper.settled);
+      assert.deepEqual(asked(), { "get nodes 200": 300 });
     });
 
     it("is asked again of a Node that was registered again, and forgotten of one that is gone", async () => {
