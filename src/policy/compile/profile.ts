@@ -84,6 +84,8 @@ export interface ProfileParts {
   rules: readonly ResolvedRule[];
   /** Policies that select the pods in this direction. */
   selecting: readonly Policy[];
+  /** Policies that select the pods in the other direction deny something. */
+  guarded: boolean;
   /** What was acquired for the rules, each as often. */
   atoms: readonly Atom[];
   /** The rules are too much to be worked out. */
@@ -106,6 +108,8 @@ export class Profile {
   /** Pods' addresses here that have it. */
   readonly addresses = new Set<string>();
   readonly enforces: boolean;
+  /** TCP that belongs to no connection is dropped: a policy, of whichever direction, may have ended the connection. */
+  readonly guards: boolean;
   readonly #ruleset: Ruleset;
   readonly #outcomes: OutcomeChains;
   readonly #rules: readonly ResolvedRule[];
@@ -128,7 +132,7 @@ export class Profile {
   #overloaded: boolean;
 
   constructor(
-    { key, name, place, rules, selecting, atoms, overloaded }: ProfileParts,
+    { key, name, place, rules, selecting, guarded, atoms, overloaded }: ProfileParts,
     ruleset: Ruleset,
     outcomes: OutcomeChains,
   ) {
@@ -139,6 +143,7 @@ export class Profile {
     this.atoms = atoms;
     this.asks = new Set(atoms);
     this.enforces = selecting.some(({ audit }) => !audit);
+    this.guards = guarded || this.enforces;
     this.#ruleset = ruleset;
     this.#outcomes = outcomes;
     this.#rules = rules;
@@ -234,7 +239,7 @@ export class Profile {
     if (byPortAlone) this.#ruleset.addMap(`${this.#name}_all`, { kind: "all" });
     for (const { protocol, first, last, outcome } of ranges)
       this.#ruleset.set(`${this.#name}_all`, `${protocol} ${first} ${last}`, outcome.chain);
-    const chain = { place: this.place, ...this.#shape, fallback: rest, enforces: this.enforces };
+    const chain = { place: this.place, ...this.#shape, fallback: rest, enforces: this.enforces, guards: this.guards };
     this.#ruleset.addChain(this.#name, { kind: "profile", ...chain });
     for (const one of [NOBODY, ...classes]) this.enter(one, true);
     if (this.overflows) this.collapse();

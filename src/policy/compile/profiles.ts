@@ -106,8 +106,11 @@ export class Profiles {
   #wanted(place: Place, family: Family, identity: Identity, selecting: readonly PolicyRecord[]): Profile | undefined {
     const direction = directionOf(place);
     const records = selecting.filter(({ policy }) => policy[direction] !== undefined);
+    // A connection that a policy for one direction has ended would begin again by a packet of the other one, which no policy is about.
+    const other: Direction = direction === "ingress" ? "egress" : "ingress";
+    const guarded = place !== "node" && selecting.some(({ policy }) => !policy.audit && policy[other] !== undefined);
     const concerned =
-      place === "node" ? records.some(({ policy }) => policy.tier !== "NetworkPolicy") : records.length > 0;
+      place === "node" ? records.some(({ policy }) => policy.tier !== "NetworkPolicy") : records.length > 0 || guarded;
     if (!concerned) return undefined;
     const names = new Set(place === "ingress" ? records.flatMap(({ portNames }) => portNames.ingress) : []);
     const ports = identity.ports.filter(({ name }) => names.has(name));
@@ -117,10 +120,11 @@ export class Profiles {
       ofFamily ? family : "",
       records.map(({ version }) => version).join(),
       ports.map(textOf).sort().join(),
+      guarded,
     ].join("|");
     let profile = this.#byKey.get(key);
     if (!profile) {
-      profile = this.#make(key, place, family, records, ports);
+      profile = this.#make(key, place, family, records, ports, guarded);
       this.#byKey.set(key, profile);
       this.#created.add(profile);
     }
@@ -133,6 +137,7 @@ export class Profiles {
     family: Family,
     records: readonly PolicyRecord[],
     ports: readonly NamedPort[],
+    guarded: boolean,
   ): Profile {
     const direction = directionOf(place);
     const atoms: Atom[] = [];
@@ -144,7 +149,7 @@ export class Profiles {
     const deciding = records.filter(({ policy }) => place !== "node" || policy.tier !== "NetworkPolicy");
     const name = `${place}_${++this.#numbers}`;
     const selecting = records.map(({ policy }) => policy);
-    const parts = { key, name, place, selecting, atoms };
+    const parts = { key, name, place, selecting, guarded, atoms };
     if (rulesWithBlocks(deciding, direction) > MOST_RULES_WITH_BLOCKS)
       return new Profile({ ...parts, rules: [], overloaded: true }, this.#o.ruleset, this.#outcomes);
     const rules = deciding.flatMap(({ policy }) =>

@@ -42,6 +42,8 @@ export interface ProfileChain {
   fallback: Outcome;
   /** False where all is in audit mode. */
   enforces: boolean;
+  /** TCP that belongs to no connection, and begins none, is dropped. */
+  guards: boolean;
 }
 
 export type Chain = ProfileChain | { kind: "outcome"; outcome: Outcome };

@@ -165,7 +165,7 @@ function profileRules(name: string, profile: ProfileChain): string[] {
   const peer = profile.place === "ingress" ? "class_of_source" : "class_of_destination";
   return [
     // A connection that was ended must not begin again in the middle, in whichever direction its next packet goes.
-    ...(profile.enforces
+    ...(profile.guards
       ? ['tcp flags & (fin | syn | rst | ack) != syn counter drop comment "TCP that belongs to no connection"']
       : []),
     ...(profile.byClass ? [`jump ${peer}`] : []),

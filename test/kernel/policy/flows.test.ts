@@ -160,6 +160,17 @@ describe("connections under network policies", () => {
     await put(policy({ ...OF_SERVER, policyTypes: ["Ingress", "Egress"], ingress: [FROM_CLIENT], egress: [{}] }));
     assert.deepEqual(await node.arriving(first()), [true, true]);
     assert.deepEqual(await node.arriving([...first(), ...back], ACK), [false, false, false, false]);
+    // The next packet of an ended connection may go in the direction about which no policy says anything.
+    for (const spec of [
+      { ...OF_SERVER, policyTypes: ["Ingress"], ingress: [FROM_CLIENT] },
+      { ...OF_SERVER, policyTypes: ["Egress"], egress: [{}] },
+    ]) {
+      await put(policy(spec));
+      assert.deepEqual(await node.arriving([...first(), ...back], ACK), [false, false, false, false]);
+      assert.deepEqual(await node.arriving([...first(), ...back]), [true, true, true, true]);
+    }
+    await put(policy({ ...OF_SERVER, policyTypes: ["Ingress"] }, true));
+    assert.deepEqual(await node.arriving(back, ACK), [true, true]);
   });
 
   it("reach an isolated pod from its node, and the node from the pod", async () => {
