@@ -34,7 +34,7 @@ import {
   removeDrafts,
   watchMachine,
 } from "../host/index.ts";
-import { PolicyEngine } from "../enforcement/index.ts";
+import { PolicyEngine, policyRoutes } from "../enforcement/index.ts";
 import { NetworkStatusWriter, OutsidePods, UnservedPods } from "../pod-requests/index.ts";
 import { PodLinks } from "../host-ends/index.ts";
 import { agentRoutes, type AgentStatus, assess, Metrics, type Readiness } from "../observe/index.ts";
@@ -186,6 +186,7 @@ export class Agent {
       ...context,
       granted: (name) => this.#grants.podCidrs(name),
       nodeIps: (name) => this.#grants.ips(name),
+      podEvent: ({ pod, reason, message }) => events.emit({ node, pod, type: "Warning", reason, message }),
       onState: () => this.#network.filesChanged(),
     });
     this.#closers.push(() => this.#policies.stop());
@@ -291,6 +292,7 @@ export class Agent {
       node: this.#config.nodeName,
       networks: [...(network ? [network] : []), ...this.#networks.status()],
       api: this.#cluster.status,
+      policies: this.#policies.state,
       ready: this.readiness(),
       uptimeSeconds: Math.round((performance.now() - this.#startedAt) / 1_000),
     };
@@ -313,11 +315,13 @@ export class Agent {
     machine.also(this.#housekeeping);
     machine.also(this.#policies);
     this.#metrics.beforeScrape(() => this.#sample());
+    this.#metrics.beforeScrape(() => this.#policies.sample());
     const routes = agentRoutes({
       stuck: () => this.#housekeeping.stuck,
       readiness: () => this.readiness(),
       metrics: shared(() => this.#metrics.text()),
       status: () => this.status(),
+      more: policyRoutes(this.#policies),
       level: { get: () => this.#log.level, set: (level) => this.#setLogLevel(level) },
     });
     const { config, log } = { config: this.#config, log: this.#log };

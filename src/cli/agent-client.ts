@@ -36,6 +36,8 @@ export function askAgent(
       response.on("end", () => {
         const body = Buffer.concat(chunks).toString();
         if (response.statusCode === 200) resolve(body);
+        // The question was understood as a request, and makes no sense as it stands.
+        else if (response.statusCode === 400) reject(new CommandError(body.trim()));
         else reject(new CommandError(`the agent answered ${response.statusCode} to ${path}: ${body.slice(0, 300)}`));
       });
     });
@@ -55,12 +57,16 @@ export function askAgent(
   });
 }
 
-/** The agent's status. @throws CommandError as {@link askAgent}, or when the answer is not JSON */
-export async function agentStatus(socketPath = AGENT_SOCKET, timeoutMs = 5000): Promise<AgentStatus> {
-  const body = await askAgent("/status", socketPath, timeoutMs);
+/** What the agent answers in JSON. @throws CommandError as {@link askAgent}, or when the answer is not JSON */
+export async function askAgentForJson<T>(path: string, socketPath = AGENT_SOCKET, timeoutMs = 5000): Promise<T> {
+  const body = await askAgent(path, socketPath, timeoutMs);
   try {
-    return JSON.parse(body) as AgentStatus;
+    return JSON.parse(body) as T;
   } catch (cause) {
-    throw new CommandError(`the agent's status is not JSON (${body.length} bytes)`, { cause });
+    throw new CommandError(`the agent's answer to ${path} is not JSON (${body.length} bytes)`, { cause });
   }
 }
+
+/** The agent's status. @throws CommandError as {@link askAgentForJson} */
+export const agentStatus = (socketPath = AGENT_SOCKET, timeoutMs = 5000): Promise<AgentStatus> =>
+  askAgentForJson<AgentStatus>("/status", socketPath, timeoutMs);

@@ -10,7 +10,7 @@ const NODE_NAME = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
 
 const USAGE = `Usage: kubectl skylane --node NODE [--namespace NAMESPACE] [--context CONTEXT] COMMAND [options]
 
-Runs "skylanectl COMMAND" in the agent of a node: status, doctor, log-level, version. Options of kubectl come before COMMAND.
+Runs "skylanectl COMMAND" in the agent of a node: status, doctor, policy, log-level, version. Options of kubectl come before COMMAND.
 
 Options:
   --node NODE            the node (required)

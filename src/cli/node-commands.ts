@@ -3,6 +3,7 @@ import { type Command, OUTPUT } from "./command.ts";
 import { doctorCommand } from "./doctor/index.ts";
 import { installCniCommand } from "./install-cni.ts";
 import { logLevelCommand } from "./log-level.ts";
+import { policyCommands } from "./policy/index.ts";
 import { statusCommand } from "./status.ts";
 import { uninstallCommand } from "./uninstall.ts";
 
@@ -27,6 +28,7 @@ const versionCommand: Command = {
 export const nodeCommands: readonly Command[] = [
   statusCommand,
   doctorCommand,
+  ...policyCommands,
   logLevelCommand,
   installCniCommand,
   uninstallCommand,

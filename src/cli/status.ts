@@ -81,6 +81,7 @@ export function renderStatus(status: AgentStatus, now = Date.now(), only?: strin
       ["Ready", ready.ready ? "yes" : "no"],
       // In step means now; only what is over has a time.
       ["API server", sync && api.state !== "synced" ? `${api.state}, last in step ${lastSync(sync, now)}` : api.state],
+      ...(status.policies ? ([["Policies", status.policies.message]] as const) : []),
     ]),
     failed.length > 0
       ? `\n${table(

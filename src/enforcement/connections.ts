@@ -6,11 +6,8 @@ import { type Connection, Conntrack } from "../dataplane/conntrack/index.ts";
 import type { Logger } from "../log/index.ts";
 import type { Packet, Revocation } from "../policy/index.ts";
 import { Task } from "../reconcile/index.ts";
+import { policyProtocol, portInWords } from "./observe/words.ts";
 
-/** Numbers of IP protocols that have ports in policies (IANA). */
-const PROTOCOL: Readonly<Record<number, Packet["protocol"]>> = { 6: "TCP", 17: "UDP", 132: "SCTP" };
-/** Names of others, for people. */
-const PORTLESS: Readonly<Record<number, string>> = { 1: "ICMP", 58: "ICMPv6" };
 /** Connections that the log names at one time. */
 const MOST_NAMED = 5;
 
@@ -98,21 +95,18 @@ export class ConnectionJudge {
     if (!concerns(source, destination) && !concerns(destination, source)) return true;
     // A node reaches its own pods always.
     if (own.has(source)) return true;
-    const known = PROTOCOL[protocol];
+    const known = policyProtocol(protocol);
     const packet: Packet = {
       source,
       destination,
-      protocol: known ?? "other",
-      port: known ? reply.sourcePort : 0,
+      protocol: known,
+      port: known === "other" ? 0 : reply.sourcePort,
     };
     return this.#options.passes(packet, own.has(destination));
   }
 }
 
 function inWords({ protocol, original, reply }: Connection): string {
-  const ends = `${original.source} to ${reply.source}`;
-  const known = PROTOCOL[protocol];
-  return known
-    ? `${known} ${ends} port ${reply.sourcePort}`
-    : `${PORTLESS[protocol] ?? `protocol ${protocol}`} ${ends}`;
+  const port = policyProtocol(protocol) === "other" ? undefined : reply.sourcePort;
+  return `${portInWords(protocol, port)} from ${original.source} to ${reply.source}`;
 }

@@ -24,6 +24,8 @@ export interface EnforcedRulesOptions {
   /** Whether the rules are in force has changed. */
   onState: () => void;
   onRepair: () => void;
+  /** Changes are in the kernel; the first of them was told of so many seconds before. */
+  onApplied?: (seconds: number) => void;
 }
 
 /** See the header. */
@@ -34,6 +36,8 @@ export class EnforcedRules {
   readonly #task: Task;
   #watch: NftWatch | undefined;
   #pending: Changes[] = [];
+  /** When the first of those was told of that are not in the kernel yet, in milliseconds. */
+  #since: number | undefined;
   /** Connections to be judged once the rules that ended them are in the kernel. */
   #revocations: Revocation[] = [];
   /** Number of the last change that was told of. */
@@ -71,6 +75,11 @@ export class EnforcedRules {
   /** Whether the kernel has the rules, and takes what changes of them. */
   get inForce(): boolean {
     return this.#appliedOnce && this.#error === undefined;
+  }
+
+  /** Whether the kernel has rules of ours. */
+  get standing(): boolean {
+    return this.#there && this.#appliedOnce;
   }
 
   /** Whether the kernel has no table of ours. */
@@ -111,6 +120,7 @@ export class EnforcedRules {
   /** Tells of a change. Resolves when the kernel has it, as soon as it may have anything. */
   change(changes: Changes): Promise<void> {
     this.#pending.push(changes);
+    this.#since ??= performance.now();
     const change = ++this.#told;
     this.#task.want();
     return new Promise((resolve) => this.#waiting.push({ change, resolve }));
@@ -126,6 +136,7 @@ export class EnforcedRules {
   async #apply(): Promise<void> {
     const pending = this.#pending;
     const change = this.#told;
+    const since = this.#since;
     this.#pending = [];
     const { rules, revocations } = this.model.change(mergeChanges(pending));
     // One by one: there may be too many for the arguments of one call.
@@ -146,6 +157,9 @@ export class EnforcedRules {
     this.#appliedOnce = true;
     this.#error = undefined;
     if (drifted) this.#repaired();
+    // What came meanwhile is told of with what is in the kernel next.
+    this.#since = this.#pending.length > 0 ? performance.now() : undefined;
+    if (since !== undefined) this.#options.onApplied?.((performance.now() - since) / 1_000);
     this.#waiting = this.#waiting.filter(({ change: one, resolve }) => {
       if (one > change) return true;
       resolve();

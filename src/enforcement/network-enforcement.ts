@@ -13,6 +13,7 @@ import { within } from "../reconcile/index.ts";
 import { ConnectionJudge } from "./connections.ts";
 import { EnforcedRules } from "./enforced-rules.ts";
 import { LocalPods, podKey, podsOfLinks } from "./local-pods.ts";
+import { NetworkObserver, type NetworkObserverOptions } from "./observe/network-observer.ts";
 
 /** How long an ADD waits for the API server's first word, and for the kernel, in milliseconds. */
 export const PATIENCE_MS = 3_000;
@@ -33,6 +34,8 @@ export interface NetworkEnforcementOptions {
   heard: (key: string) => (Pod & { uid: string }) | undefined;
   /** A pod that asks, as the API server has it. @throws CniError with the reason why it cannot be told which policies it has */
   find: (pod: AskingPod) => Promise<Pod>;
+  /** Something worth an Event of a pod. */
+  podEvent: NetworkObserverOptions["event"];
   /** Whether the rules are in force has changed. */
   onState: () => void;
 }
@@ -54,6 +57,7 @@ export class NetworkEnforcement implements MonitorListener {
   /** Made once it is known where most pods are. */
   #rules: EnforcedRules | undefined;
   #connections: ConnectionJudge | undefined;
+  #observer: NetworkObserver | undefined;
   /** What was heard before there were rules. */
   #early: Changes[] = [];
 
@@ -76,6 +80,16 @@ export class NetworkEnforcement implements MonitorListener {
     return this.#rules;
   }
 
+  /** What people can see of the rules; undefined while there can be none. */
+  get observer(): NetworkObserver | undefined {
+    return this.#observer;
+  }
+
+  /** A pod as its attachments here have it. */
+  here(pod: Pod): Pod {
+    return pod.node === this.#options.nodeName ? this.#local(pod) : pod;
+  }
+
   /** Takes in the pods that are here. @throws NetlinkError when they cannot be read */
   start(): void {
     for (const [name, pod] of podsOfLinks(this.#options.rtnl)) this.#pods.add(name, pod);
@@ -85,12 +99,13 @@ export class NetworkEnforcement implements MonitorListener {
   async stop(): Promise<void> {
     await this.#rules?.stop();
     await this.#connections?.stop();
+    await this.#observer?.stop();
   }
 
   /** It is known where most pods of the network have their addresses, canonical prefixes: there can be rules. Later calls change nothing. */
   locate(podCidrs: readonly string[]): void {
     if (this.#rules) return;
-    const { network, netns, nodeName, log, metrics, rtnl, onState } = this.#options;
+    const { network, netns, nodeName, log, metrics, rtnl, heard, podEvent, onState } = this.#options;
     const connections = (this.#connections = new ConnectionJudge({
       log,
       netns,
@@ -103,8 +118,21 @@ export class NetworkEnforcement implements MonitorListener {
       nodeName,
       podCidrs,
       onRevoked: (revocations) => connections.want(revocations),
-      onState,
+      onState: () => {
+        observer.rulesAre(rules.standing);
+        onState();
+      },
       onRepair: () => metrics.repairs.inc({ network, kind: "policy" }),
+      onApplied: (seconds) => metrics.policySeconds.observe({ network }, seconds),
+    }));
+    const observer = (this.#observer = new NetworkObserver({
+      network,
+      netns,
+      log,
+      metrics,
+      model: rules.model,
+      uidOf: (key) => heard(key)?.uid,
+      event: podEvent,
     }));
     for (const changes of this.#early.splice(0)) void rules.change(changes);
   }

@@ -16,7 +16,16 @@ import type { Pod } from "../policy/index.ts";
 import { within } from "../reconcile/index.ts";
 import { RememberedWord } from "../sys/index.ts";
 import { podKey } from "./local-pods.ts";
-import { type Attachment, NetworkEnforcement, PATIENCE_MS, refusal } from "./network-enforcement.ts";
+import {
+  type Attachment,
+  NetworkEnforcement,
+  type NetworkEnforcementOptions,
+  PATIENCE_MS,
+  refusal,
+} from "./network-enforcement.ts";
+import type { Explanation, PolicyList, PolicyState } from "./observe/documents.ts";
+import { PolicyObserver } from "./observe/policy-observer.ts";
+import type { Question } from "./observe/question.ts";
 import { policyPod, PolicySources } from "./sources/policy-sources.ts";
 
 export interface PolicyEngineOptions {
@@ -29,6 +38,8 @@ export interface PolicyEngineOptions {
   granted: (node: string) => readonly string[] | undefined;
   /** Addresses of a node itself, those in the overlay included; undefined while nobody knows. */
   nodeIps: (node: string) => readonly string[] | undefined;
+  /** Something worth an Event of a pod. */
+  podEvent: NetworkEnforcementOptions["podEvent"];
   /** Whether pods need the agent has changed, or whether they may come. */
   onState: () => void;
 }
@@ -43,13 +54,14 @@ export class PolicyEngine implements MonitorListener {
   readonly #remembered: RememberedWord;
   /** Of the default network. */
   readonly #default: NetworkEnforcement;
+  readonly #observer: PolicyObserver;
   #told = "";
   /** Who waits for another state. */
   readonly #waiting = new Set<() => void>();
 
   constructor(options: PolicyEngineOptions) {
     this.#options = options;
-    const { client, log, config, metrics, rtnl, granted, nodeIps } = options;
+    const { client, log, config, metrics, rtnl, granted, nodeIps, podEvent } = options;
     this.#remembered = new RememberedWord(join(config.dataDir, "cache", "network-policies"), (error) =>
       log.warn(
         "whether there are network policies cannot be written down; pods wait for the API server after a restart",
@@ -75,7 +87,21 @@ export class PolicyEngine implements MonitorListener {
       hasPolicies: () => this.presence === "some",
       heard: (key) => this.#sources.pod(key),
       find: (pod) => this.#find(pod),
+      podEvent,
       onState: () => this.#onState(),
+    });
+    this.#observer = new PolicyObserver({
+      nodeName,
+      state: () => this.state,
+      policies: () => this.#sources.policies(),
+      namespaces: () => this.#sources.namespaces(),
+      nodes: (names) => this.#sources.nodes(names),
+      pod: (key) => {
+        const pod = this.#sources.podAnywhere(key);
+        return pod && this.#default.here(pod);
+      },
+      model: () => this.#default.rules?.model,
+      counts: async () => (await this.#default.observer?.counts()) ?? [],
     });
   }
 
@@ -113,6 +139,27 @@ export class PolicyEngine implements MonitorListener {
     const { word } = this.#remembered;
     const never = word === undefined && watches["networkpolicies"]?.forbidden === true;
     return word === "none" || never ? "none" : "unknown";
+  }
+
+  /** How things stand with policies, for status. */
+  get state(): PolicyState {
+    const { ok, message } = this.verdict;
+    return { presence: this.presence, inForce: ok && this.presence === "some", message };
+  }
+
+  /** All policies, with how they stand here. */
+  list(): Promise<PolicyList> {
+    return this.#observer.list();
+  }
+
+  /** Answers a question about a pod or a packet. @throws QuestionError when it is about somebody who is not known */
+  explain(question: Question): Explanation {
+    return this.#observer.explain(question);
+  }
+
+  /** Has metrics show what rules have counted. */
+  async sample(): Promise<void> {
+    await this.#default.observer?.sample();
   }
 
   /** Whether pods could come, for readiness. */

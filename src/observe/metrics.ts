@@ -121,6 +121,25 @@ export class Metrics {
     labelNames: ["outcome"] as const,
     ...this.#in,
   });
+  readonly policyPackets = new Counter({
+    name: "skylane_policy_packets_total",
+    help: "Packets that network policies decided about on this node, by policy (or default deny), direction and verdict: all that were denied (deny) or would be in audit mode (audit), and those that began an allowed connection (allow)",
+    labelNames: ["network", "policy", "direction", "verdict"] as const,
+    ...this.#in,
+  });
+  readonly policyBytes = new Counter({
+    name: "skylane_policy_bytes_total",
+    help: "Bytes of those packets",
+    labelNames: ["network", "policy", "direction", "verdict"] as const,
+    ...this.#in,
+  });
+  readonly policySeconds = new Histogram({
+    name: "skylane_policy_change_duration_seconds",
+    help: "Time from the news of a change of policies, pods or namespaces to rules in the kernel that have it",
+    labelNames: ["network"] as const,
+    buckets: WORK_BUCKETS,
+    ...this.#in,
+  });
   readonly collected = new Counter({
     name: "skylane_ipam_collected_total",
     help: "Address reservations freed because their pod is provably gone",
@@ -128,8 +147,8 @@ export class Metrics {
     ...this.#in,
   });
 
-  /** Gauges of networks: of one that the node has left there is no figure. */
-  readonly #ofNetworks = [this.peers, this.refusedPeers, this.entries];
+  /** Figures of networks that are set for each scrape: of one that the node has left there is none. */
+  readonly #ofNetworks = [this.peers, this.refusedPeers, this.entries, this.policyPackets, this.policyBytes];
 
   /** Counts what a network's data path tells. */
   ofPasses(network: string): DataPathListener {

@@ -11,14 +11,19 @@ export interface RouteSources {
   readiness: () => Readiness;
   metrics: () => Promise<string>;
   status: () => AgentStatus;
+  /** Further answers on the Unix socket. */
+  more: Routes;
   /** What is logged. */
   level: { get: () => LogLevel; set: (level: LogLevel) => void };
 }
 
 const isLogLevel = (text: string | null): text is LogLevel => (LOG_LEVELS as readonly (string | null)[]).includes(text);
 
-/** `/healthz`, `/readyz`, `/metrics`; on the socket also `/status` and `/log-level`. */
-export function agentRoutes({ stuck, readiness, metrics, status, level }: RouteSources): { tcp: Routes; unix: Routes } {
+/** `/healthz`, `/readyz`, `/metrics`; on the socket also `/status`, `/log-level` and what others answer. */
+export function agentRoutes({ stuck, readiness, metrics, status, more, level }: RouteSources): {
+  tcp: Routes;
+  unix: Routes;
+} {
   const tcp: Routes = {
     "/healthz": () => {
       const why = stuck();
@@ -37,6 +42,7 @@ export function agentRoutes({ stuck, readiness, metrics, status, level }: RouteS
   // Names and addresses of all nodes are for the operator of this one only.
   const unix: Routes = {
     ...tcp,
+    ...more,
     "/status": () => json(200, status()),
     "/log-level": () => text(200, `${level.get()}\n`),
     "PUT /log-level": (query) => {

@@ -49,12 +49,22 @@ export interface ApiStatus {
   error?: string;
 }
 
+/** How the agent stands with network policies. */
+export interface PoliciesStatus {
+  presence: "none" | "some" | "unknown";
+  inForce: boolean;
+  /** The same in words, with the reason where they are not. */
+  message: string;
+}
+
 /** The whole document. */
 export interface AgentStatus {
   version: string;
   node: string;
   networks: NetworkStatus[];
   api: ApiStatus;
+  /** Absent in the answer of an agent that knows none. */
+  policies?: PoliciesStatus;
   ready: Readiness;
   uptimeSeconds: number;
 }

@@ -17,6 +17,7 @@ export { isInAudit, MODE_ANNOTATION, type ReadPolicy } from "./api/policy-object
 export { type Change, type Changes, PolicyModel, type Revocation } from "./compile/model.ts";
 export type { Outcome, Place, Ruleset, RulesetChange } from "./compile/ruleset.ts";
 export {
+  DEFAULT_DENY,
   LOG_GROUP,
   nameOfOutcome,
   outcomeOfPrefix,
@@ -26,7 +27,15 @@ export {
   renderTable,
 } from "./nft/render.ts";
 export { type AppliedAs, PolicyTable, type PolicyTableOptions } from "./nft/table.ts";
-export { type Packet, type PacketVerdict, type Verdict, verdictOf } from "./semantics/oracle.ts";
+export {
+  type Decision,
+  isAudited,
+  type Packet,
+  type PacketVerdict,
+  policiesOf,
+  type Verdict,
+  verdictOf,
+} from "./semantics/oracle.ts";
 export type { Labels } from "./semantics/selector.ts";
 export {
   type ClusterNode,

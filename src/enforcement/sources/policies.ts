@@ -94,6 +94,12 @@ export class Policies {
     return this.#askForNodes.size > 0;
   }
 
+  /** All of all kinds, also those of which nothing could be read. */
+  *all(): Generator<PolicyObject & { kind: Policy["kind"] }> {
+    for (const resource of RESOURCES)
+      for (const object of this.#reflectors[resource].objects.values()) yield { ...object, kind: KINDS[resource].kind };
+  }
+
   get faults(): ReadonlyMap<string, readonly string[]> {
     return this.#faults;
   }

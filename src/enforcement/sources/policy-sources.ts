@@ -16,7 +16,7 @@ import {
   type WatchState,
 } from "../../kube/index.ts";
 import type { Logger } from "../../log/index.ts";
-import { type Changes, isInAudit, type Pod } from "../../policy/index.ts";
+import { type Changes, type ClusterNode, isInAudit, type Namespace, type Pod } from "../../policy/index.ts";
 import { GrantedAddresses } from "./granted-addresses.ts";
 import { Policies } from "./policies.ts";
 
@@ -122,8 +122,35 @@ export class PolicySources {
 
   /** A pod of this node as known now; undefined also while pods are not followed, since there are no policies. */
   pod(key: string): (Pod & { uid: string }) | undefined {
+    const pod = this.podAnywhere(key);
+    return pod?.node === this.#options.nodeName ? pod : undefined;
+  }
+
+  /** A pod of any node as known now. */
+  podAnywhere(key: string): (Pod & { uid: string }) | undefined {
     const pod = this.#followed?.pods.reflector.objects.get(key);
-    return pod?.node === this.#options.nodeName ? { ...this.#podOf(pod), uid: pod.uid } : undefined;
+    return pod && { ...this.#podOf(pod), uid: pod.uid };
+  }
+
+  /** Policies as the API server has them. */
+  policies(): ReturnType<Policies["all"]> {
+    return this.#policies.all();
+  }
+
+  /** Namespaces as known now; none while they are not followed. */
+  *namespaces(): Generator<Namespace> {
+    for (const one of this.#followed?.namespaces.reflector.objects.values() ?? []) yield namespaceOf(one);
+  }
+
+  /** Nodes with their addresses: these, and where a policy asks for them all others with their labels. */
+  nodes(names: Iterable<string>): ClusterNode[] {
+    const known = this.#nodes?.reflector.objects;
+    const ips = (name: string): readonly string[] => this.#options.nodeIps?.(name) ?? [];
+    return [...new Set([...names, ...(known?.keys() ?? [])])].map((name) => ({
+      name,
+      labels: known?.get(name)?.labels ?? {},
+      ips: ips(name),
+    }));
   }
 
   /** What nodes are given, or which addresses they have, has changed. @param nodes all by default */
@@ -295,8 +322,7 @@ export class PolicySources {
   #takeNamespaces(): Changes {
     const { set, gone } = taken(this.#namespaces, this.#followed?.namespaces);
     if (set.length + gone.length === 0) return {};
-    const audited = set.map(({ name, labels, annotations }) => ({ name, labels, audit: isInAudit(annotations) }));
-    return { namespaces: { set: audited, gone } };
+    return { namespaces: { set: set.map(namespaceOf), gone } };
   }
 
   #takeNodes(): Changes {
@@ -306,6 +332,12 @@ export class PolicySources {
     return { nodes: { set: set.map(({ name, labels }) => ({ name, labels, ips: nodeIps?.(name) ?? [] })), gone } };
   }
 }
+
+const namespaceOf = ({ name, labels, annotations }: Named): Namespace => ({
+  name,
+  labels,
+  audit: isInAudit(annotations),
+});
 
 /** A pod as policies know it. @param ips what is believed of its addresses */
 export function policyPod({ namespace, name, node, making: { labels, ports } }: PodEntry, ips: readonly string[]): Pod {

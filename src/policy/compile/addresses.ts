@@ -6,6 +6,8 @@ import type { Identity } from "./identities.ts";
 /** A pod that policies can select, as the compiler keeps it: what it is, is its identity's to say. */
 export interface PodRecord {
   readonly kind: "pod";
+  /** namespace/name */
+  readonly key: string;
   readonly ips: readonly string[];
   /** It is on this node. */
   readonly local: boolean;

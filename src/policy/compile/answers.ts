@@ -68,7 +68,7 @@ export class Answers {
     }
     if (!pod || !isSelectable(pod)) return { before, after: undefined };
     const { identity, isNew } = this.identities.of(pod);
-    const after: PodRecord = { kind: "pod", ips: pod.ips, local, identity };
+    const after: PodRecord = { kind: "pod", key, ips: pod.ips, local, identity };
     this.identities.add(after);
     if (isNew) {
       for (const atom of this.atoms.of("pods")) this.#hold(atom, identity);

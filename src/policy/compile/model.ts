@@ -111,6 +111,40 @@ export class PolicyModel {
     return places.every((place) => this.outcomeAt(place, packet)?.kind !== "deny");
   }
 
+  /** Who has an address, as far as policies can ask: a pod as namespace/name, or nodes; undefined where nobody that is known. */
+  ownerOf(ip: string): { pod: string } | { nodes: string[] } | undefined {
+    const { addresses } = this.#answers;
+    const pod = addresses.podAt(ip);
+    if (pod) return { pod: pod.key };
+    const nodes = addresses.nodesAt(ip).map(({ name }) => name);
+    return nodes.length > 0 ? { nodes } : undefined;
+  }
+
+  /** Policies that say something of an address here in one place, in the order in which they are asked. */
+  policiesAt(place: Place, ip: string): readonly Policy[] {
+    return this.#profiles.at(place, ip)?.policies ?? [];
+  }
+
+  /** Pods here, as namespace/name, by the policies that select them (see {@link policyKeyOf}). */
+  selected(): Map<string, Set<string>> {
+    const found = new Map<string, Set<string>>();
+    for (const { policies, addresses } of this.#profiles.all()) {
+      const pods = [...addresses].flatMap((ip) => this.#answers.addresses.podAt(ip)?.key ?? []);
+      for (const policy of policies) {
+        const key = policyKeyOf(policy);
+        const those = found.get(key);
+        if (those) for (const pod of pods) those.add(pod);
+        else found.set(key, new Set(pods));
+      }
+    }
+    return found;
+  }
+
+  /** Whether a policy is known, by its {@link policyKeyOf}. */
+  hasPolicy(key: string): boolean {
+    return this.#subjects.get(key) !== undefined;
+  }
+
   /** Profiles whose rules are too much: their pods, which nothing reaches and which reach nothing, and the policies that are to be told of. */
   overloaded(): Profile[] {
     return [...this.#profiles.all()].filter(({ overloaded }) => overloaded);

@@ -132,9 +132,12 @@ function* elements(
 /** A text in a comment: names of the API have no characters that nft would mind, and all others go. */
 const commentText = (text: string): string => text.replaceAll(/[^\w ,./[\]:-]/g, "?").slice(0, COMMENT);
 
+/** What decides where policies isolate a pod and none of them allows a packet. */
+export const DEFAULT_DENY = "default deny";
+
 /** How people call what decides. */
 export function nameOfOutcome({ rule, direction }: Outcome): string {
-  if (!rule) return `isolated, ${direction}`;
+  if (!rule) return `${DEFAULT_DENY}, ${direction}`;
   return `${rule.policy.kind} ${keyOf(rule.policy)} ${rule.direction}[${rule.index}]`;
 }
 

@@ -71,11 +71,15 @@ export function verdictOf(world: World, packet: Packet): PacketVerdict {
   return { allowed: (egress?.allowed ?? true) && (ingress?.allowed ?? true), egress, ingress };
 }
 
-/** What a pod's policies say of a packet in one direction. @param toOwnNode it goes to the node that the pod is on */
-export function directed(world: World, direction: Direction, pod: Pod, packet: Packet, toOwnNode: boolean): Verdict {
-  const selecting = world.policies
+/** Policies that say something of a pod in one direction, in the order in which they are asked. */
+export const policiesOf = (world: World, direction: Direction, pod: Pod): Policy[] =>
+  world.policies
     .filter((policy) => policy[direction] !== undefined && selectsPod(world, policy.subject, pod))
     .sort(byPrecedence);
+
+/** What a pod's policies say of a packet in one direction. @param toOwnNode it goes to the node that the pod is on */
+export function directed(world: World, direction: Direction, pod: Pod, packet: Packet, toOwnNode: boolean): Verdict {
+  const selecting = policiesOf(world, direction, pod);
   const enforced = decide(
     world,
     selecting.filter((policy) => !isAudited(world, policy)),
@@ -89,7 +93,7 @@ export function directed(world: World, direction: Direction, pod: Pod, packet: P
 }
 
 /** Whether a policy is in audit mode, by itself or by its namespace. */
-const isAudited = (world: World, { audit, namespace }: Policy): boolean =>
+export const isAudited = (world: World, { audit, namespace }: Policy): boolean =>
   audit || world.namespaces.some((one) => one.name === namespace && one.audit);
 
 function decide(

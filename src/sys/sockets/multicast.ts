@@ -43,6 +43,8 @@ export interface MulticastGroups {
   netns?: number | string | undefined;
   /** Room for what was not read yet; 8 MiB by default. */
   receiveBufferBytes?: number | undefined;
+  /** Asks the kernel, on the socket that is read, for what is announced to whoever asks and not to a group. */
+  subscribe?: ((socket: KernelSocket) => void) | undefined;
 }
 
 /** What a reader calls. An exception out of `onDrained` or `onLost` becomes an uncaught exception of the process; the reader goes on. */
@@ -55,13 +57,14 @@ export interface MulticastHandlers {
   onLost: (reason: string) => void;
 }
 
-/** Opens a socket that is a member of multicast groups, for whoever reads it in a way of its own. @throws SysError */
+/** Opens a socket that is a member of multicast groups, for whoever reads it in a way of its own. @throws SysError, and what `subscribe` throws */
 export function openMulticast(options: MulticastGroups): KernelSocket {
-  const { protocol, groups, netns, receiveBufferBytes = RECEIVE_BUFFER } = options;
+  const { protocol, groups, netns, receiveBufferBytes = RECEIVE_BUFFER, subscribe } = options;
   const open = () => KernelSocket.open(protocol, groups);
   const socket = netns === undefined ? open() : withNetns(netns, open);
   try {
     socket.setReceiveBuffer(receiveBufferBytes);
+    subscribe?.(socket);
     return socket;
   } catch (error) {
     socket.close();

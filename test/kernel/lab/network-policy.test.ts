@@ -2,6 +2,11 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { join } from "node:path";
+import { initOf } from "../../../lab/cluster/context.ts";
+import { tryRun } from "../../../lab/exec.ts";
+import { askAgent } from "../../../src/cli/index.ts";
+import type { Explanation, PolicyList } from "../../../src/enforcement/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import { useLab } from "./support.ts";
 
@@ -52,6 +57,57 @@ describe("network policies of a cluster", () => {
     await the().exec("node1", "ping", "-n", "-c", "1", "-W", "2", ip as string);
     // No pod of node2 has a policy.
     assert.equal(await hasTable("node2"), false);
+  });
+
+  it("can be seen: which are in force, why a packet passes or not, and what was denied", async () => {
+    const ctl = async <T>(...args: string[]): Promise<T> => {
+      const skylanectl = join(the().context.binDir, "skylanectl");
+      // Exit status 1 says that a packet is denied.
+      const argv = the().enter("node1", skylanectl, "policy", ...args, "-o", "json");
+      return JSON.parse((await tryRun(argv, { env: the().context.env })).stdout) as T;
+    };
+    assert.equal(await answered("near", "server"), false);
+    assert.equal(await answered("client", "server"), true);
+    const { policies, others } = await ctl<PolicyList>("list");
+    const [policy] = policies;
+    assert.deepEqual(
+      [policy?.name, policy?.state, policy?.pods, policy?.generation, policy?.why],
+      ["server", "in force", ["default/server"], 1, []],
+    );
+    assert.ok((policy?.rules[0]?.packets ?? 0) >= 2);
+    const denied = others.find(({ what, direction }) => what === "default deny" && direction === "ingress");
+    assert.ok((denied?.packets ?? 0) >= 2);
+    for (const [from, allowed, why] of [
+      ["near", false, /isolated by NetworkPolicy default\/server/],
+      ["client", true, /NetworkPolicy default\/server allows it by ingress\[0\]/],
+    ] as const) {
+      const { packets = [] } = await ctl<Explanation>("explain", "server", "--from", from, "--protocol", "icmp");
+      assert.equal(packets.length, 2, "one a family");
+      for (const packet of packets) {
+        assert.equal(packet.allowed, allowed);
+        assert.match(packet.ingress?.why ?? "", why);
+        assert.equal(packet.ingress?.rules, "the same");
+      }
+    }
+    const socket = `/proc/${initOf(the().node("node1"))}/root/run/skylane/agent.sock`;
+    await assert.rejects(askAgent("/policies/explain?pod=default/nobody", socket), /no pod default\/nobody is known/);
+    const metrics = await askAgent("/metrics", socket);
+    assert.match(metrics, /skylane_policy_packets_total{[^}]*policy="default deny"[^}]*verdict="deny"[^}]*} [1-9]/);
+    assert.match(
+      metrics,
+      /skylane_policy_packets_total{[^}]*policy="NetworkPolicy default\/server"[^}]*"allow"[^}]*} [1-9]/,
+    );
+    const { policies: state } = await the().status(the().node("node1"));
+    assert.deepEqual([state?.presence, state?.inForce], ["some", true]);
+    await eventually(async () => {
+      const { items } = await the().api.call<{ items: { reason: string; involvedObject: { name: string } }[] }>(
+        "GET",
+        "/api/v1/namespaces/default/events",
+      );
+      return items.some(({ reason, involvedObject }) => reason === "PolicyDenied" && involvedObject.name === "server");
+    });
+    const log = await the().exec("node1", "cat", "/var/log/skylane-agent.log");
+    assert.match(log, /a network policy denied a packet.*pod=default\/server.*peer="pod default\/near"/);
   });
 
   it("are in force when a pod has come", async () => {

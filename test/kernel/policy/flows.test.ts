@@ -1,11 +1,14 @@
 import assert from "node:assert/strict";
 import { type ChildProcess } from "node:child_process";
 import { once } from "node:events";
+import { type LoggedPacket, PacketLog } from "../../../src/dataplane/nflog/index.ts";
+import { countsByChain } from "../../../src/dataplane/nft/index.ts";
 import {
   LOG_GROUP,
   nameOfOutcome,
   outcomeOfPrefix,
   type Packet,
+  POLICY_TABLE,
   PolicyModel,
   readNetworkPolicy,
   renderChange,
@@ -14,7 +17,6 @@ import {
 import type { Pod, Policy } from "../../../src/policy/semantics/types.ts";
 import { eventually } from "../../support/eventually.ts";
 import type { TestNamespace } from "../support/netns.ts";
-import { LogListener } from "./nflog.ts";
 import { type PolicyNode, policyNode } from "./policy-node.ts";
 
 const HERE = "here";
@@ -89,7 +91,27 @@ describe("connections under network policies", () => {
   let client: TestNamespace;
   let model: PolicyModel;
   const programs: Program[] = [];
+  let log: PacketLog | undefined;
 
+  /** Packets that rules log, as they come; of one test. */
+  const listen = (): LoggedPacket[] => {
+    const packets: LoggedPacket[] = [];
+    log = PacketLog.open({
+      group: LOG_GROUP,
+      netns: node.ns.path,
+      onPackets: (more) => packets.push(...more),
+      onLost: (reason) => assert.fail(reason),
+    });
+    return packets;
+  };
+  /** What the rules have counted that people call by a name. */
+  const counted = async (name: string): Promise<number> => {
+    const counts = await countsByChain(POLICY_TABLE, node.ns.path);
+    const chains = [...model.ruleset.chains].filter(
+      ([, chain]) => chain.kind === "outcome" && nameOfOutcome(chain.outcome) === name,
+    );
+    return chains.reduce((sum, [chain]) => sum + (counts.get(chain)?.packets ?? 0), 0);
+  };
   const start = async (ns: TestNamespace, text: string): Promise<Program> => {
     const program = new Program(ns, text);
     programs.push(program);
@@ -114,6 +136,11 @@ describe("connections under network policies", () => {
     server = node.pod("server", Object.values(SERVER));
     client = node.pod("client", Object.values(CLIENT));
     await Promise.all([start(server, ECHO(8080)), start(node.ns, ECHO(9090))]);
+  });
+
+  afterEach(async () => {
+    await log?.close();
+    log = undefined;
   });
 
   beforeEach(async () => {
@@ -189,40 +216,46 @@ describe("connections under network policies", () => {
   });
 
   it("are counted and logged by the rule that denies them, or would", async () => {
-    using log = new LogListener(node.ns.path, LOG_GROUP);
+    const packets = listen();
     const logged = async (count: number): Promise<string[]> => {
-      const prefixes: string[] = [];
-      await eventually(() => prefixes.push(...log.prefixes()) > 0 && prefixes.length >= count, { timeoutMs: 30_000 });
-      return prefixes.map((prefix) => {
+      await eventually(() => packets.length >= count, { timeoutMs: 30_000 });
+      return packets.splice(0).map(({ prefix, source, destination, protocol, port }) => {
         const outcome = outcomeOfPrefix(model.ruleset, prefix);
         assert.ok(outcome, prefix);
+        assert.ok(FAMILIES.some((family) => source === CLIENT[family] && destination === SERVER[family]));
+        assert.deepEqual([protocol, port], [6, 8080]);
         return `${outcome.kind} ${nameOfOutcome(outcome)}`;
       });
     };
     await put(policy(OF_SERVER));
     assert.deepEqual(await node.arriving(first()), [false, false]);
-    assert.deepEqual(await logged(2), Array(2).fill("deny isolated, ingress"));
+    assert.deepEqual(await logged(2), Array(2).fill("deny default deny, ingress"));
     await put(policy(OF_SERVER, true));
     assert.deepEqual(await node.arriving(first()), [true, true]);
-    assert.deepEqual(await logged(2), Array(2).fill("audit isolated, ingress"));
+    assert.deepEqual(await logged(2), Array(2).fill("audit default deny, ingress"));
     await put(policy({ ...OF_SERVER, ingress: [FROM_CLIENT] }));
     assert.deepEqual(await node.arriving(first()), [true, true]);
+    assert.equal(await counted("NetworkPolicy shop/p ingress[0]"), 2);
     const shown = node.ns.exec("nft", "list", "table", "inet", "skylane_policy");
     assert.match(shown, /counter packets 2 bytes \d+ comment "NetworkPolicy shop\/p ingress\[0\]"/);
   });
 
+  it("are told of to one listener alone, and a table that is not there has no counters", async () => {
+    listen();
+    assert.throws(listen, { code: "EPERM" });
+    assert.equal((await countsByChain("nobodys", node.ns.path)).size, 0);
+  });
+
   it("log a flood now and then, and count all of it", async () => {
-    using log = new LogListener(node.ns.path, LOG_GROUP);
+    const packets = listen();
     await put(policy(OF_SERVER));
     const flood = Array.from({ length: 400 }, () => first()).flat();
     assert.deepEqual(
       await node.arriving(flood),
       flood.map(() => false),
     );
-    const prefixes: string[] = [];
-    await eventually(() => prefixes.push(...log.prefixes()) > 0);
-    assert.ok(prefixes.length < 800, `${prefixes.length} of 800 packets were logged`);
-    const shown = node.ns.exec("nft", "list", "table", "inet", "skylane_policy");
-    assert.match(shown, /counter packets 800 bytes \d+ drop comment "isolated, ingress"/);
+    await eventually(() => packets.length > 0);
+    assert.ok(packets.length < 800, `${packets.length} of 800 packets were logged`);
+    assert.equal(await counted("default deny, ingress"), 800);
   });
 });
