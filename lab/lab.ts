@@ -16,6 +16,7 @@ import { MAX_NODES, nodeNumber } from "./cluster/names.ts";
 import { movePod } from "./pods/move.ts";
 import * as networks from "./pods/networks.ts";
 import * as nodes from "./cluster/nodes.ts";
+import * as policies from "./pods/policies.ts";
 import { type Echo, pingAll, pingFrom } from "./pods/ping.ts";
 import { type LabOptions, newRecord } from "./cluster/options.ts";
 import * as pods from "./pods/pods.ts";
@@ -226,6 +227,16 @@ export class Lab {
   /** Removes a claim, which frees its addresses. @throws CommandError when there is none of that name */
   removeClaim(name: string, namespace?: string): Promise<void> {
     return claims.removeClaim(this.api, name, namespace);
+  }
+
+  /** Makes network policies what a text says. @throws CommandError when it holds something else; ApiError as the API server said it */
+  applyPolicies(text: string): Promise<policies.AppliedPolicy[]> {
+    return policies.applyPolicies(this.api, text);
+  }
+
+  /** Deletes the network policies that a text names. @throws CommandError when one is not there */
+  deletePolicies(text: string): Promise<policies.AppliedPolicy[]> {
+    return policies.deletePolicies(this.api, text);
   }
 
   /** CNI CHECK of a pod. @throws PluginError naming what differs */

@@ -3,6 +3,7 @@ import { relative } from "node:path";
 import { type Command, describeError, UsageError } from "../../src/cli/index.ts";
 import { NETWORKS } from "../demo/networks.ts";
 import { OVERLAY } from "../demo/overlay.ts";
+import { POLICY } from "../demo/policy.ts";
 import type { Step } from "../demo/step.ts";
 import { Lab } from "../lab.ts";
 import { interruptible, NAME, print } from "./common.ts";
@@ -14,7 +15,7 @@ const heading = (number: number, title: string, why: string): string =>
   `\n${bold(`${number}. ${title}`)}\n${dim(why)}\n\n`;
 
 /** The demos by what they show. */
-const DEMOS: Readonly<Record<string, readonly Step[]>> = { overlay: OVERLAY, networks: NETWORKS };
+const DEMOS: Readonly<Record<string, readonly Step[]>> = { overlay: OVERLAY, networks: NETWORKS, policy: POLICY };
 
 /** @throws UsageError when there is no such demo */
 function stepsOf(name: string): readonly Step[] {
@@ -54,12 +55,13 @@ Take it down:
 export const demoCommand: Command = {
   words: ["lab", "demo"],
   summary: "Shows what Skylane does, on a cluster of three nodes made for it",
-  operands: "[overlay|networks]",
+  operands: "[overlay|networks|policy]",
   count: [0, 1],
   options: { ...NAME, keep: { help: "leave the lab up" } },
   details:
     "overlay (the default): nodes, pods, entries, a node that joins, repairs. networks: two tenants with the same\n" +
-    "addresses, and a workload that moves to another node under a running ping and a connection.\n\n" +
+    "addresses, and a workload that moves to another node under a running ping and a connection.\n" +
+    "policy: a shop whose parts may talk to each other as its policies say, and in no other way.\n\n" +
     "Exit status 0 when everything that it shows held, 1 otherwise. Cleans up after itself, also on Ctrl-C.",
   async run(input) {
     const steps = stepsOf(input.operands[0] ?? "overlay");

@@ -8,6 +8,7 @@ import { lifecycleCommands } from "./lifecycle.ts";
 import { networkCommands } from "./networks.ts";
 import { nodeCommands } from "./nodes.ts";
 import { podCommands } from "./pods.ts";
+import { policyCommands } from "./policies.ts";
 
 /** In the order of the help. */
 export const labCommands: readonly Command[] = [
@@ -15,6 +16,7 @@ export const labCommands: readonly Command[] = [
   ...podCommands,
   ...networkCommands,
   ...claimCommands,
+  ...policyCommands,
   ...nodeCommands,
   ...faultCommands,
   demoCommand,
