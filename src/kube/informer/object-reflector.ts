@@ -12,6 +12,8 @@ export interface ObjectSource<T> {
   what: string;
   /** Their collection: `/apis/<group>/<version>/<plural>`, of all namespaces or of one. */
   path: string;
+  /** See Source. */
+  olderPath?: string;
   /** Only those with these labels: `key=value`. */
   labelSelector?: string;
   /** @throws TypeError when it makes no sense: the object is left out, and counted */
@@ -28,12 +30,13 @@ export interface ObjectSource<T> {
 /** See the header. `objects` has them by name, or by `<namespace>/<name>`. */
 export class ObjectReflector<T extends Identified> extends Reflector<T> {
   constructor(client: KubeClient, source: ObjectSource<T>, options: ReflectorOptions = {}) {
-    const { what, path, labelSelector, parse, same, builtIn = false, absentMs, consequence } = source;
+    const { what, path, olderPath, labelSelector, parse, same, builtIn = false, absentMs, consequence } = source;
     const query: Record<string, string> = labelSelector === undefined ? {} : { labelSelector };
     const json = "application/json";
     const accept = { object: json, list: json, watch: json };
     const more = {
       optional: !builtIn,
+      ...(olderPath !== undefined && { olderPath }),
       ...(absentMs !== undefined && { absentMs }),
       ...(consequence !== undefined && { consequence }),
     };

@@ -45,6 +45,8 @@ export class Reflector<T extends Identified> {
   /** Where to resume the watch; undefined when the whole set is needed. */
   private version: string | undefined;
   private watchListKnown = true;
+  /** Where it is asked for: the source's path, or its older one. */
+  private path: string;
   /** What is asked for: the source's query, or its older one. */
   private query: Readonly<Record<string, string>>;
   private openedAt: number | undefined;
@@ -56,6 +58,7 @@ export class Reflector<T extends Identified> {
   constructor(client: KubeClient, source: Source<T>, options: ReflectorOptions = {}) {
     this.client = client;
     this.source = source;
+    this.path = source.path;
     this.query = source.query;
     this.log = options.log;
     this.timings = { ...TIMINGS, ...options.timings };
@@ -73,7 +76,7 @@ export class Reflector<T extends Identified> {
     this.refusals = new Refusals(source.what, options.log, source.consequence);
     this.mirror = new ObjectStore({
       ...source,
-      get: (key, signal) => client.json({ path: objectPath(source.path, key), accept: source.accept.object, signal }),
+      get: (key, signal) => client.json({ path: objectPath(this.path, key), accept: source.accept.object, signal }),
       onDoubt: () => {
         this.version = undefined;
         this.endWatch();
@@ -120,9 +123,12 @@ export class Reflector<T extends Identified> {
     this.running ??= this.run();
   }
 
-  /** The server may know the resource by now: it is looked for at once, where it is not known. */
+  /** The server may know the resource by now, or a later version of it: it is looked for at once, where it is not known. */
   lookAgain(): void {
     this.endAbsence();
+    if (this.path === this.source.path) return;
+    this.version = undefined;
+    this.endWatch();
   }
 
   /** Ends the watch and everything under way. Nobody is called back any more. */
@@ -197,6 +203,20 @@ export class Reflector<T extends Identified> {
   }
 
   private async cycle(): Promise<void> {
+    const { path, olderPath } = this.source;
+    if (this.version === undefined) this.path = path;
+    try {
+      await this.cycleAt();
+    } catch (error) {
+      if (olderPath === undefined || this.path === olderPath) throw error;
+      if (!(error instanceof ApiError && error.status === 404)) throw error;
+      this.path = olderPath;
+      this.version = undefined;
+      await this.cycleAt();
+    }
+  }
+
+  private async cycleAt(): Promise<void> {
     try {
       await this.attempt();
     } catch (error) {
@@ -228,8 +248,8 @@ export class Reflector<T extends Identified> {
   /** Takes the whole set in pages; the resourceVersion to watch from. */
   private async list(): Promise<string> {
     const incoming = new Map<string, T>();
-    const { path, accept, firstFromMemory, read } = this.source;
-    const { query } = this;
+    const { accept, firstFromMemory, read } = this.source;
+    const { path, query } = this;
     const { signal } = this.stopping;
     const onItem = (item: unknown): void => {
       const object = this.mirror.read(item);
@@ -300,7 +320,8 @@ export class Reflector<T extends Identified> {
   }
 
   private async follow({ query, onEvent, limit }: Follow): Promise<void> {
-    const { path, accept, read } = this.source;
+    const { accept, read } = this.source;
+    const { path } = this;
     const { timeoutSeconds, marginMs, bookmarkMs, random, now } = this.timings;
     // Different ends on different nodes, so that they do not all come back at once.
     const seconds = Math.round(timeoutSeconds * (1 + random()));

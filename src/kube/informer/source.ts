@@ -8,6 +8,8 @@ export interface Source<T> {
   /** For messages: "nodes". */
   what: string;
   path: string;
+  /** Where an older version of the resource is, for servers that do not know the path. Same names, same objects. */
+  olderPath?: string;
   query: Readonly<Record<string, string>>;
   /** What to ask for instead where the server cannot select by a field of `query`. */
   olderQuery?: Readonly<Record<string, string>>;
