@@ -21,6 +21,12 @@ export const ipClaimsOf = (namespace: string): string =>
 /** On a node's block: uid of the PodNetwork that it is of, which tells that from one that is made anew by the same name. */
 export const NETWORK_UID_ANNOTATION = "skylane.dev/network-uid";
 
+/**
+ * On a node's block: which pods have which of its addresses, as JSON, {"IP": "NAMESPACE/NAME"}. It is there as long as other nodes have to know: while
+ * a MultiNetworkPolicy names the network.
+ */
+export const PODS_ANNOTATION = "skylane.dev/pods";
+
 /** Labels of objects that concern one network, or one node. */
 export const NETWORK_LABEL = "skylane.dev/network";
 export const NODE_LABEL = "skylane.dev/node";

@@ -11,6 +11,7 @@ import {
   NETWORK_NAME_RULE,
   NETWORK_UID_ANNOTATION,
   nodeOwner,
+  PODS_ANNOTATION,
 } from "./names.ts";
 import { isObject, type Json, type Meta, metaOf, parsedOf, refuseKey, specOf } from "./object.ts";
 
@@ -25,6 +26,8 @@ export interface NetworkBlock extends Meta {
   networkUid?: string;
   /** Claims, `<namespace>/<name>/<uid>`, by the canonical address that each holds; empty for a node's block. */
   addresses: Readonly<Record<string, string>>;
+  /** Pods, NAMESPACE/NAME, by the canonical address that its node says each has; absent where it says nothing. */
+  pods?: Readonly<Record<string, string>>;
 }
 
 /** Reads one. @throws ObjectError naming object and key */
@@ -50,14 +53,48 @@ function parseBlock(object: unknown, read: typeof addressesOf): NetworkBlock {
     refuseKey(what, "metadata.name", meta.name, `${blockName(network, cidr)}, after what it claims`);
   const networkUid = networkUidOf(object);
   const addresses = read(what, spec, cidr, node);
-  return { ...meta, network, cidr, node, ...(networkUid !== undefined && { networkUid }), addresses };
+  const pods = node === "" ? undefined : podsOf(annotationOf(object, PODS_ANNOTATION), cidr);
+  return {
+    ...meta,
+    network,
+    cidr,
+    node,
+    ...(networkUid !== undefined && { networkUid }),
+    addresses,
+    ...(pods && { pods }),
+  };
 }
 
-function networkUidOf(object: unknown): string | undefined {
+function annotationOf(object: unknown, key: string): string | undefined {
   const { annotations } = (object as { metadata: Json }).metadata;
-  const uid = isObject(annotations) ? annotations[NETWORK_UID_ANNOTATION] : undefined;
-  return typeof uid === "string" ? uid : undefined;
+  const value = isObject(annotations) ? annotations[key] : undefined;
+  return typeof value === "string" ? value : undefined;
 }
+
+const networkUidOf = (object: unknown): string | undefined => annotationOf(object, NETWORK_UID_ANNOTATION);
+
+/** NAMESPACE/NAME of a pod (RFC 1123 label and subdomain). */
+const POD = /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?\/[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?$/;
+
+/** What makes sense of what a node says; the rest, an address outside of the block for one, is as if it were not said. */
+function podsOf(text: string | undefined, cidr: string): Record<string, string> | undefined {
+  if (text === undefined) return undefined;
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined; // a node that says nothing: its pods are nobody's peers
+  }
+  if (!isObject(value)) return undefined;
+  const entries = Object.entries(value).filter(
+    (entry): entry is [string, string] =>
+      typeof entry[1] === "string" && POD.test(entry[1]) && isCanonicalIn(cidr, entry[0]),
+  );
+  return entries.length === 0 ? undefined : Object.fromEntries(entries);
+}
+
+const isCanonicalIn = (cidr: string, text: string): boolean =>
+  text.length <= MAX_IP && ipOf(text) === text && cidrContains(cidr, text);
 
 /** Whether a block is of a network that had this one's name before it. */
 export const isOfPredecessor = (

@@ -17,3 +17,4 @@ export {
   readBlocks,
   type SeenBlock,
 } from "./objects.ts";
+export { PublishedPods } from "./published-pods.ts";

@@ -76,6 +76,21 @@ export class NetworkView {
     return [...(this.#byNode.get(node) ?? [])].flatMap((seen) => (this.#valid(seen) ? [seen.block.cidr] : []));
   }
 
+  /** Nodes that have blocks, valid or not. */
+  nodes(): string[] {
+    return [...this.#byNode.keys()].filter((node) => node !== "");
+  }
+
+  /** Pods of a node by what it says on its valid blocks: addresses by NAMESPACE/NAME. */
+  podsOf(node: string): Map<string, string[]> {
+    const found = new Map<string, string[]>();
+    for (const seen of this.#byNode.get(node) ?? []) {
+      if (!seen.block.pods || !this.#valid(seen)) continue;
+      for (const [ip, pod] of Object.entries(seen.block.pods)) found.set(pod, [...(found.get(pod) ?? []), ip]);
+    }
+    return found;
+  }
+
   /** The block that an address is in; undefined when it is in none. @param ip canonical */
   blockWith(ip: string): PlacedBlock | undefined {
     let found: Seen | undefined;
