@@ -49,7 +49,10 @@ const RIGHTS: Readonly<Record<string, readonly string[]>> = {
   networkpolicies: READ,
   clusternetworkpolicies: READ,
   "clusternetworkpolicies/status": ["patch"],
+  "multi-networkpolicies": READ,
+  "network-attachment-definitions": READ,
   "customresourcedefinitions clusternetworkpolicies.policy.networking.k8s.io": READ,
+  "customresourcedefinitions multi-networkpolicies.k8s.cni.cncf.io": READ,
   "kube-node-lease leases": ["get"],
   "skylane-system leases": ["create"],
   "skylane-system leases skylane-networks": ["get", "update"],
@@ -57,7 +60,12 @@ const RIGHTS: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Where resources are that need not be defined: a right to them is one before they are, and the answer that there are none. */
-const UNDEFINED = "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies";
+const UNDEFINED = [
+  "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies",
+  "/apis/k8s.cni.cncf.io/v1beta1/multi-networkpolicies",
+  "/apis/k8s.cni.cncf.io/v1beta2/multi-networkpolicies",
+  "/apis/k8s.cni.cncf.io/v1/network-attachment-definitions",
+];
 
 /** Lets agents do what the manifests' roles grant and nothing else, so that a missing right shows in the lab. */
 const authorize: Authorizer = ({
@@ -72,7 +80,7 @@ const authorize: Authorizer = ({
   name = selected,
 }) => {
   if (user.name !== AGENT) return true;
-  if (type === undefined) return verb === "get" && path.startsWith(UNDEFINED);
+  if (type === undefined) return verb === "get" && UNDEFINED.some((one) => path.startsWith(one));
   const what = subresource === undefined ? resource : `${resource}/${subresource}`;
   return [what, `${namespace} ${what}`, `${what} ${name}`, `${namespace} ${what} ${name}`].some((key) =>
     RIGHTS[key]?.includes(verb),

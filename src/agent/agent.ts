@@ -174,14 +174,6 @@ export class Agent {
     };
     this.#plugins = new RuntimePlugins({ config, log, onChange: look, alone: () => this.#alone, apiAway: untold });
     this.#closers.push(() => this.#plugins.stop());
-    this.#networks = new Networks({
-      ...context,
-      announced,
-      apiAway,
-      onPresence: () => this.#network.filesChanged(),
-      onDefined: reservedChanged,
-    });
-    this.#closers.push(() => this.#networks.stop());
     this.#policies = new PolicyEngine({
       ...context,
       granted: (name) => this.#grants.podCidrs(name),
@@ -190,6 +182,15 @@ export class Agent {
       onState: () => this.#network.filesChanged(),
     });
     this.#closers.push(() => this.#policies.stop());
+    this.#networks = new Networks({
+      ...context,
+      policies: this.#policies,
+      announced,
+      apiAway,
+      onPresence: () => this.#network.filesChanged(),
+      onDefined: reservedChanged,
+    });
+    this.#closers.push(() => this.#networks.stop());
     const defined = (): Networks["defined"] => this.#networks.defined;
     this.#statuses = new NetworkStatuses({
       client,

@@ -26,7 +26,6 @@ export interface ServingHostOptions {
   own: PodLinks;
   networks: Pick<Networks, "linksAt" | "uses" | "owns" | "joinable" | "prepare" | "linked" | "leaveIfEmpty">;
   networkStatus: Pick<NetworkStatusWriter, "write">;
-  /** Of pods' interfaces in the default network. */
   policies: Pick<PolicyEngine, "ready" | "require" | "admit" | "released">;
   gone: GoneFiles;
   log: Logger;
@@ -69,7 +68,7 @@ export function servingHost({
     // A network that this node has left, or that nobody defines any more, has none here.
     async detachPod(request) {
       await (linksAt(request.hostNetns)?.queue.detach(request) ?? realHost.detachPod(request));
-      if (request.hostNetns === undefined) policies.released(request);
+      policies.released(request);
     },
     inUse: (network, hostNetns) => {
       const links = linksAt(hostNetns);
@@ -93,9 +92,8 @@ export function servingHost({
         return { ...prepared, attached: (made) => networkStatus.write({ ...pod, uid }, made) };
       },
       async attachPod(spec) {
-        const admitted = spec.hostNetns === undefined ? asking : undefined;
-        if (!admitted) return await host.attachPod(spec);
-        await policies.admit(spec, admitted, spec.addresses);
+        if (!asking) return await host.attachPod(spec);
+        await policies.admit(spec, asking, spec.addresses);
         try {
           return await host.attachPod(spec);
         } catch (error) {
@@ -105,7 +103,7 @@ export function servingHost({
       },
       requireOwn: (attachment, netns) => sandboxes.requireOwn(attachment, netns),
       joinable(network) {
-        if (network === config.network) policies.require();
+        policies.require(network);
         return networks.joinable(network);
       },
       linked: (attachment) => networks.linked(attachment),

@@ -133,6 +133,12 @@ export class EnforcedRules {
     this.#table[Symbol.dispose]();
   }
 
+  /** Takes the rules out of the kernel, after the stop. @throws NftError */
+  async remove(): Promise<void> {
+    if (this.#begun && this.#there) await this.#table.remove();
+    this.#there = false;
+  }
+
   async #apply(): Promise<void> {
     const pending = this.#pending;
     const change = this.#told;

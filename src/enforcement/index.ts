@@ -1,4 +1,6 @@
 /** Network policies in force on this node. */
+export type { PolicedNetwork } from "./further/further-policies.ts";
+export { podsOfLinks } from "./local-pods.ts";
 export type {
   AskedPolicy,
   ExplainedPacket,

@@ -1,5 +1,5 @@
 /**
- * Pods of this node by their attachments to the default network, which say sooner than the API server which addresses a pod has, and longer
+ * Pods of this node by their attachments to a pod network, which say sooner than the API server which addresses a pod has, and longer
  * that it has them: from before its ADD is answered until its link is gone, whatever the Pod object says meanwhile.
  */
 import type { AskingPod } from "../cni/index.ts";
@@ -22,14 +22,20 @@ export class LocalPods {
   /** Attachments by the pod's namespace/name. A pod has two for a moment where its sandbox is made anew. */
   readonly #byPod = new Map<string, Set<LocalPod>>();
   readonly #holders = new Map<string, LocalPod>();
+  readonly #shared: boolean;
+
+  /** @param shared whether two attachments may have an address, as those of an IPClaim whose pod is about to move; the younger one holds it */
+  constructor(shared = false) {
+    this.#shared = shared;
+  }
 
   /**
-   * Takes in an attachment. An address is one attachment's: an older one that has it is gone, whoever took it away.
+   * Takes in an attachment. Where an address is one attachment's, an older one that has it is gone, whoever took it away.
    * @returns pods whose attachments are forgotten
    */
   add(hostIfname: string, pod: LocalPod): LocalPod[] {
     const older = [...this.#attachments].filter(
-      ([name, { ips }]) => name === hostIfname || ips.some((ip) => pod.ips.includes(ip)),
+      ([name, { ips }]) => name === hostIfname || (!this.#shared && ips.some((ip) => pod.ips.includes(ip))),
     );
     const forgotten = older.flatMap(([name]) => this.remove(name) ?? []);
     this.#attachments.set(hostIfname, pod);
@@ -47,7 +53,12 @@ export class LocalPods {
     const others = this.#byPod.get(podKey(pod));
     others?.delete(pod);
     if (others?.size === 0) this.#byPod.delete(podKey(pod));
-    for (const ip of pod.ips) if (this.#holders.get(ip) === pod) this.#holders.delete(ip);
+    for (const ip of pod.ips) {
+      if (this.#holders.get(ip) !== pod) continue;
+      const other = this.#shared && [...this.#attachments.values()].findLast(({ ips }) => ips.includes(ip));
+      if (other) this.#holders.set(ip, other);
+      else this.#holders.delete(ip);
+    }
     return pod;
   }
 
@@ -65,13 +76,18 @@ export class LocalPods {
     return pods && [...new Set([...pods].flatMap(({ ips }) => ips))];
   }
 
+  /** Pods by the addresses that they have. */
+  get holders(): ReadonlyMap<string, LocalPod> {
+    return this.#holders;
+  }
+
   /** The pod that has an address. */
   holderOf(ip: string): LocalPod | undefined {
     return this.#holders.get(ip);
   }
 }
 
-/** Pods that have links of the default network on this node, by the names and routes of those. @throws NetlinkError */
+/** Pods that have links in a network namespace of this node, by the names and routes of those. @throws NetlinkError */
 export function podsOfLinks(rtnl: Rtnl): Map<string, LocalPod> {
   const pods = new Map<number, { hostIfname: string; pod: LocalPod & { ips: string[] } }>();
   for (const { index, name: hostIfname, alias = "" } of listPodLinks(rtnl)) {

@@ -12,7 +12,7 @@ import { type Changes, keyOf, type Pod } from "../policy/index.ts";
 import { within } from "../reconcile/index.ts";
 import { ConnectionJudge } from "./connections.ts";
 import { EnforcedRules } from "./enforced-rules.ts";
-import { LocalPods, podKey, podsOfLinks } from "./local-pods.ts";
+import { type LocalPod, LocalPods, podKey, podsOfLinks } from "./local-pods.ts";
 import { NetworkObserver, type NetworkObserverOptions } from "./observe/network-observer.ts";
 
 /** How long an ADD waits for the API server's first word, and for the kernel, in milliseconds. */
@@ -30,6 +30,10 @@ export interface NetworkEnforcementOptions {
   metrics: Metrics;
   /** Whether the network has policies, so that a pod has to wait for its rules. */
   hasPolicies: () => boolean;
+  /** Pods that have attachments, by their host ends, as the kernel and our records have them; by links and routes alone by default. @throws NetlinkError */
+  here?: () => Map<string, LocalPod>;
+  /** Whether two attachments may have an address; see LocalPods. */
+  shared?: boolean;
   /** A pod of this node as the watch has told of it. */
   heard: (key: string) => (Pod & { uid: string }) | undefined;
   /** A pod that asks, as the API server has it. @throws CniError with the reason why it cannot be told which policies it has */
@@ -38,6 +42,8 @@ export interface NetworkEnforcementOptions {
   podEvent: NetworkObserverOptions["event"];
   /** Whether the rules are in force has changed. */
   onState: () => void;
+  /** Pods here have other addresses. */
+  onPods?: () => void;
 }
 
 /** An attachment to the network. */
@@ -49,7 +55,7 @@ export interface Attachment {
 /** See the header. */
 export class NetworkEnforcement implements MonitorListener {
   readonly #options: NetworkEnforcementOptions;
-  readonly #pods = new LocalPods();
+  readonly #pods: LocalPods;
   /** Pods of this node as the API server has last told of them, by namespace/name; kept as long as one has an attachment. */
   readonly #known = new Map<string, Pod>();
   /** Pods that had attachments and have none any more: the API server's word about their addresses is an old one. */
@@ -63,6 +69,7 @@ export class NetworkEnforcement implements MonitorListener {
 
   constructor(options: NetworkEnforcementOptions) {
     this.#options = options;
+    this.#pods = new LocalPods(options.shared);
   }
 
   /** Name of the pod network. */
@@ -90,9 +97,19 @@ export class NetworkEnforcement implements MonitorListener {
     return pod.node === this.#options.nodeName ? this.#local(pod) : pod;
   }
 
+  /** Pods here by the addresses that they have. */
+  get holders(): ReadonlyMap<string, LocalPod> {
+    return this.#pods.holders;
+  }
+
   /** Takes in the pods that are here. @throws NetlinkError when they cannot be read */
   start(): void {
-    for (const [name, pod] of podsOfLinks(this.#options.rtnl)) this.#pods.add(name, pod);
+    for (const [name, pod] of this.#attached()) this.#pods.add(name, pod);
+  }
+
+  #attached(): Map<string, LocalPod> {
+    const { here, rtnl } = this.#options;
+    return here?.() ?? podsOfLinks(rtnl);
   }
 
   /** Stops, and leaves the rules in the kernel. */
@@ -151,6 +168,7 @@ export class NetworkEnforcement implements MonitorListener {
     const name = hostIfname(attachment.containerId, attachment.ifname);
     const forgotten = this.#pods.add(name, { ...pod, ips });
     this.#detached.delete(podKey(pod));
+    this.#options.onPods?.();
     if (!hasPolicies()) return;
     for (const one of forgotten) if (podKey(one) !== podKey(pod)) this.#tell(podKey(one));
     try {
@@ -183,13 +201,14 @@ export class NetworkEnforcement implements MonitorListener {
 
   /** News of links were lost. */
   onResync(): void {
-    const there = podsOfLinks(this.#options.rtnl);
+    const there = this.#attached();
     for (const name of this.#pods.names()) if (!there.has(name)) this.#release(name);
   }
 
   #release(name: string): void {
     const pod = this.#pods.remove(name);
     if (!pod) return;
+    this.#options.onPods?.();
     const key = podKey(pod);
     if (this.#pods.ipsOf(key) === undefined && this.#options.heard(key)) this.#detached.add(key);
     this.#tell(key);

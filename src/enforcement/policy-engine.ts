@@ -1,6 +1,6 @@
 /**
- * Network policies on this node: what is heard of the cluster and what is known of the pods here goes into the rules, and no pod of the default
- * network comes before the rules know it.
+ * Network policies on this node: what is heard of the cluster and what is known of the pods here goes into the rules, each network's its own, and
+ * no pod comes before the rules know it.
  *
  * As long as there are no policies nothing is watched but policies, and nothing of this stands in the kernel.
  */
@@ -12,17 +12,13 @@ import type { Logger } from "../log/index.ts";
 import type { MonitorListener, NetlinkEvent, Rtnl } from "../netlink/index.ts";
 import type { Metrics } from "../observe/index.ts";
 import { askedObject, isStatic } from "../pod-requests/index.ts";
-import type { Pod } from "../policy/index.ts";
+import type { Changes, Pod, Policy } from "../policy/index.ts";
 import { within } from "../reconcile/index.ts";
 import { RememberedWord } from "../sys/index.ts";
 import { podKey } from "./local-pods.ts";
-import {
-  type Attachment,
-  NetworkEnforcement,
-  type NetworkEnforcementOptions,
-  PATIENCE_MS,
-  refusal,
-} from "./network-enforcement.ts";
+import type { JoinedNetwork } from "./further/further-network.ts";
+import { type Attached, FurtherPolicies, type PolicedNetwork } from "./further/further-policies.ts";
+import { NetworkEnforcement, type NetworkEnforcementOptions, PATIENCE_MS, refusal } from "./network-enforcement.ts";
 import type { Explanation, PolicyList, PolicyState } from "./observe/documents.ts";
 import { PolicyObserver } from "./observe/policy-observer.ts";
 import type { Question } from "./observe/question.ts";
@@ -38,6 +34,7 @@ export interface PolicyEngineOptions {
   granted: (node: string) => readonly string[] | undefined;
   /** Addresses of a node itself, those in the overlay included; undefined while nobody knows. */
   nodeIps: (node: string) => readonly string[] | undefined;
+  event: (type: "Normal" | "Warning", reason: string, message: string) => void;
   /** Something worth an Event of a pod. */
   podEvent: NetworkEnforcementOptions["podEvent"];
   /** Whether pods need the agent has changed, or whether they may come. */
@@ -54,6 +51,7 @@ export class PolicyEngine implements MonitorListener {
   readonly #remembered: RememberedWord;
   /** Of the default network. */
   readonly #default: NetworkEnforcement;
+  readonly #further: FurtherPolicies;
   readonly #observer: PolicyObserver;
   #told = "";
   /** Who waits for another state. */
@@ -74,10 +72,18 @@ export class PolicyEngine implements MonitorListener {
       nodeName: config.nodeName,
       granted,
       nodeIps,
-      onChange: (changes) => this.#default.change(changes),
-      onState: () => this.#onState(),
+      onChange: (changes) => {
+        this.#default.change(ofDefault(changes));
+        this.#further.change(changes);
+      },
+      onState: () => {
+        this.#onState();
+        this.#further.sourcesChanged();
+      },
     });
     const { network, nodeName } = config;
+    const sources = this.#sources;
+    this.#further = new FurtherPolicies({ ...options, nodeName, sources, find: (pod) => this.#find(pod) });
     this.#default = new NetworkEnforcement({
       network,
       nodeName,
@@ -93,7 +99,7 @@ export class PolicyEngine implements MonitorListener {
     this.#observer = new PolicyObserver({
       nodeName,
       state: () => this.state,
-      policies: () => this.#sources.policies(),
+      policies: () => this.#sources.policies("default"),
       namespaces: () => this.#sources.namespaces(),
       nodes: (names) => this.#sources.nodes(names),
       pod: (key) => {
@@ -117,6 +123,16 @@ export class PolicyEngine implements MonitorListener {
     await this.#default.stop();
   }
 
+  /** This node takes part in a pod network from now on, until what is returned is stopped. @throws NetlinkError, IpamStorageError */
+  join(network: JoinedNetwork): PolicedNetwork {
+    return this.#further.join(network);
+  }
+
+  /** Networks whose policies are in force on this node, or may be, the default one first. */
+  get networks(): NetworkEnforcement[] {
+    return [this.#default, ...[...this.#further.networks].flatMap(({ enforcement }) => enforcement ?? [])];
+  }
+
   /** Our own pod CIDRs are known. */
   ownPodCidrs(podCidrs: readonly string[]): void {
     if (podCidrs.length === 0) return;
@@ -130,11 +146,12 @@ export class PolicyEngine implements MonitorListener {
   }
 
   /**
-   * Whether there are policies. What the agent before this one knew counts as long as it was that there are none; where nobody ever knew and the
+   * Whether there are policies of the default network. What the agent before this one knew counts as long as it was that there are none; where nobody ever knew and the
    * ClusterRole, which is of a release without policies, does not let the agent read them, there are none as there were before.
    */
   get presence(): PolicyPresence {
-    const { presence, watches } = this.#sources;
+    const presence = this.#sources.presence("default");
+    const { watches } = this.#sources;
     if (presence !== "unknown") return presence;
     const { word } = this.#remembered;
     const never = word === undefined && watches["networkpolicies"]?.forbidden === true;
@@ -159,7 +176,7 @@ export class PolicyEngine implements MonitorListener {
 
   /** Has metrics show what rules have counted. */
   async sample(): Promise<void> {
-    await this.#default.observer?.sample();
+    for (const { observer } of this.networks) await observer?.sample();
   }
 
   /** Whether pods could come, for readiness. */
@@ -170,7 +187,7 @@ export class PolicyEngine implements MonitorListener {
       case "unknown":
         return { ok: false, message: "the API server has not said whether there are network policies" };
       default: {
-        if (!this.#sources.synced)
+        if (!this.#sources.synced("default"))
           return { ok: false, message: "network policies, or the pods that they are about, are not all known yet" };
         const { rules } = this.#default;
         if (rules?.inForce) return { ok: true, message: "network policies are in force" };
@@ -182,8 +199,9 @@ export class PolicyEngine implements MonitorListener {
     }
   }
 
-  /** Sees that pods can come. @throws CniError 50 */
-  require(): void {
+  /** Sees that pods can come to a network. @throws CniError 50 */
+  require(network: string): void {
+    if (network !== this.#options.config.network) return this.#further.require(network);
     const { ok, message } = this.verdict;
     if (!ok) throw refusal(CODE.notAvailable, message);
   }
@@ -207,16 +225,18 @@ export class PolicyEngine implements MonitorListener {
   }
 
   /**
-   * A pod of this node has addresses from now on; resolves when its policies are in force for them.
-   * @throws CniError 11 when they cannot be, and nothing is known of the attachment then
+   * A pod of this node has addresses from now on; resolves when its policies are in force for them. An attachment with `hostNetns`
+   * is to the pod network whose namespace has that path, one without to the default network.
+   * @throws CniError 11 when they cannot be, and nothing is known of the attachment then; 7 when a policy selects the pod that cannot be enforced
    */
-  admit(attachment: Attachment, pod: AskingPod, ips: readonly string[]): Promise<void> {
-    return this.#default.admit(attachment, pod, ips);
+  admit(attachment: Attached, pod: AskingPod, ips: readonly string[]): Promise<void> {
+    const to = attachment.hostNetns === undefined ? this.#default : this.#further;
+    return to.admit(attachment, pod, ips);
   }
 
   /** An attachment's link is gone, and nothing has its addresses. */
-  released(attachment: Attachment): void {
-    this.#default.released(attachment);
+  released(attachment: Attached): void {
+    (attachment.hostNetns === undefined ? this.#default : this.#further).released(attachment);
   }
 
   onEvents(events: readonly NetlinkEvent[]): void {
@@ -257,7 +277,7 @@ export class PolicyEngine implements MonitorListener {
   }
 
   #onState(): void {
-    const { presence, synced } = this.#sources;
+    const [presence, synced] = [this.#sources.presence("default"), this.#sources.synced("default")];
     const { rules } = this.#default;
     if (synced) rules?.begin(this.#remembered.word === "none");
     // Not before nothing of ours is in the kernel any more: the next agent does not look whether there is.
@@ -269,6 +289,15 @@ export class PolicyEngine implements MonitorListener {
     this.#told = now;
     this.#options.onState();
   }
+}
+
+/** What is about the default network. */
+function ofDefault(changes: Changes): Changes {
+  const { policies } = changes;
+  if (!policies) return changes;
+  const isOurs = ({ kind }: Pick<Policy, "kind">): boolean => kind !== "MultiNetworkPolicy";
+  const [set, gone] = [policies.set?.filter(isOurs), policies.gone?.filter(isOurs)];
+  return { ...changes, policies: { ...(set && { set }), ...(gone && { gone }) } };
 }
 
 const unknown = (pod: AskingPod, why: string): CniError =>

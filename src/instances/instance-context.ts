@@ -7,6 +7,7 @@ import type { Logger } from "../log/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
 import type { NetworkBlock } from "../crd/index.ts";
 import type { HostFirewall } from "../firewall/index.ts";
+import type { PolicyEngine } from "../enforcement/index.ts";
 import type { Metrics, CheckResult } from "../observe/index.ts";
 import type { Elsewhere } from "../nodes/index.ts";
 
@@ -27,6 +28,8 @@ export interface InstanceContext {
   networkBlocks: Pick<NetworkBlocks, "follow">;
   /** Where claims are, by their status. */
   places: ClaimPlaces;
+  /** Hears of networks that this node takes part in. */
+  policies: Pick<PolicyEngine, "join">;
   announce: () => void;
   announced: (network: string) => CheckResult;
   /** Hears of a file of a network that somebody had changed, and that is as it was. */

@@ -4,7 +4,7 @@
  */
 import { familyOf } from "../addr/index.ts";
 import { CniError, CODE, type Linked, type Wanted } from "../cni/index.ts";
-import { BlockError, type Followed } from "../ipam/blocks/index.ts";
+import { BlockError, blockObjects, type Followed, PublishedPods } from "../ipam/blocks/index.ts";
 import type { ClaimingPod } from "../ipam/claims/index.ts";
 import type { AgentConfig } from "../config/index.ts";
 import { errorText } from "../log/index.ts";
@@ -14,6 +14,7 @@ import type { PodNetworkInfo } from "../crd/index.ts";
 import type { LocalNetwork, VtepAnnotation } from "../peers/index.ts";
 import { listPodLinks } from "../dataplane/pod-link/index.ts";
 import { claimedAddresses, type InstancePath, memberPath } from "../data-path/index.ts";
+import { type PolicedNetwork, podsOfLinks } from "../enforcement/index.ts";
 import { within } from "../reconcile/index.ts";
 import type { Inputs, NodeChanges, NodeIdentity, OwnFacts } from "../nodes/index.ts";
 import { InstanceAddresses } from "./instance-addresses.ts";
@@ -29,6 +30,7 @@ import { PodNetwork } from "../network/index.ts";
 import { NetworkHold } from "../network-definitions/index.ts";
 import { claimFor, transferClaim } from "../pod-requests/index.ts";
 import { SpaceLinks } from "../host-ends/index.ts";
+import { portsOf } from "../workloads/index.ts";
 import type { NetworkStatus } from "../observe/index.ts";
 
 /** How long the start of a pod waits for its network's data path, in milliseconds; then its runtime asks again. */
@@ -53,6 +55,9 @@ export class NetworkInstance {
   readonly #upkeep: InstanceUpkeep;
   readonly #files: InstanceFiles;
   readonly #hold: NetworkHold;
+  /** Which pods have which addresses, for the other nodes' policies. */
+  readonly #published: PublishedPods;
+  readonly #policies: PolicedNetwork;
   /** The data path, once there is one. */
   #path: InstancePath | undefined;
   #inputs: { inputs: Inputs; live: boolean } | undefined;
@@ -150,6 +155,27 @@ export class NetworkInstance {
       write: (local) => this.#publish(local),
       event,
     });
+    this.#published = new PublishedPods({
+      network: info.name,
+      node: node.name,
+      log,
+      objects: blockObjects(client),
+      own: () => context.blocks.objects.values(),
+    });
+    this.#policies = context.policies.join({
+      name: info.name,
+      path: space.path,
+      netns,
+      rtnl: there,
+      watch: watch.also,
+      bridged,
+      cidrs: info.cidrs,
+      log,
+      here: () => this.#podsHere(),
+      view,
+      places,
+      publish: (pods) => this.#published.set(pods),
+    });
     this.links.look();
   }
 
@@ -181,9 +207,20 @@ export class NetworkInstance {
     this.#network.update({ own: this.#ownFacts(inputs.own), nodes }, live, changes);
   }
 
+  /** Pods by their host ends. Those with a claim have its addresses by their records: routes lead to them only while they are here. */
+  #podsHere(): ReturnType<typeof podsOfLinks> {
+    const pods = podsOfLinks(this.links.rtnl);
+    for (const [name, { ips }] of portsOf(this.#config, this.links.rtnl, "claimed")) {
+      const pod = pods.get(name);
+      if (pod) pods.set(name, { ...pod, ips });
+    }
+    return pods;
+  }
+
   /** Other nodes have other blocks now. */
   #blocksChanged(nodes: ReadonlySet<string> = new Set()): void {
     this.#path?.blocksChanged();
+    this.#policies.blocksChanged(nodes);
     if (this.#inputs) this.#hand(this.#nodes.due(this.#inputs.inputs.nodes, nodes));
   }
 
@@ -256,6 +293,7 @@ export class NetworkInstance {
   /** Somebody deleted or changed blocks of this node. */
   blocksChanged(): void {
     this.#upkeep.look();
+    this.#published.look();
   }
 
   /** Our Node is another object now, or gone: what we have in the API server is to go with it as it is now. */
@@ -322,6 +360,8 @@ export class NetworkInstance {
   /** Leaves the data path and everything else as it is. */
   async stop(): Promise<void> {
     await this.#upkeep.stop();
+    await this.#policies.stop();
+    await this.#published.stop();
     await this.#network.stop();
     await this.#firewall.stop();
     await this.links.stop();
@@ -337,6 +377,8 @@ export class NetworkInstance {
   /** Takes everything of the network off this node but the name of its namespace. @throws ApiError when a block cannot be given back */
   async leave(): Promise<void> {
     await this.#upkeep.stop();
+    await this.#policies.leave();
+    await this.#published.stop();
     this.#files.remove();
     await this.#network.stop();
     this.#uplink.remove();

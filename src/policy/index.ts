@@ -2,7 +2,7 @@
  * Network policies: what they mean, and which rules of the packet filter follow. The model is pure; the agent feeds it, and keeps its table.
  *
  *   const model = new PolicyModel(nodeName);
- *   model.replace({ pods, namespaces, nodes, policies })   what lists of the API say; policies by readNetworkPolicy and readClusterNetworkPolicy
+ *   model.replace({ pods, namespaces, nodes, policies })   what lists of the API say; policies by readNetworkPolicy, readClusterNetworkPolicy, readMultiNetworkPolicy
  *   using table = new PolicyTable({ netns });
  *   await table.put(model.ruleset)                         at the start, and whenever the table is not as it should be
  *   const { rules, revocations } = model.change({ pods: { set: [pod] } })
@@ -12,6 +12,7 @@
  *   verdictOf(world, packet)                               why, for people
  */
 export { readClusterNetworkPolicy } from "./api/cluster-network-policy.ts";
+export { POLICY_FOR_ANNOTATION, readMultiNetworkPolicy } from "./api/multi-network-policy.ts";
 export { readNetworkPolicy } from "./api/network-policy.ts";
 export { isInAudit, MODE_ANNOTATION, type ReadPolicy } from "./api/policy-object.ts";
 export { type Change, type Changes, PolicyModel, type Revocation } from "./compile/model.ts";
@@ -36,7 +37,7 @@ export {
   type Verdict,
   verdictOf,
 } from "./semantics/oracle.ts";
-export type { Labels } from "./semantics/selector.ts";
+export { type Labels, selects } from "./semantics/selector.ts";
 export {
   type ClusterNode,
   keyOf,

@@ -2,10 +2,28 @@
 import { isDeepStrictEqual } from "node:util";
 import type { KubeClient, ReflectorOptions } from "../../kube/index.ts";
 import { ObjectReflector } from "../../kube/index.ts";
-import { type Policy, readClusterNetworkPolicy, readNetworkPolicy, type ReadPolicy } from "../../policy/index.ts";
+import {
+  type Policy,
+  readClusterNetworkPolicy,
+  readMultiNetworkPolicy,
+  readNetworkPolicy,
+  type ReadPolicy,
+} from "../../policy/index.ts";
 
-/** Name of the definition of ClusterNetworkPolicies, which the cluster need not have. */
-export const DEFINITION = "clusternetworkpolicies.policy.networking.k8s.io";
+/** Which networks policies are about: the default one, or pod networks beside it. */
+export type Scope = "default" | "further";
+
+interface Kind {
+  kind: Policy["kind"];
+  what: string;
+  path: string;
+  /** Where older clusters have it. */
+  olderPath?: string;
+  read: (object: unknown) => ReadPolicy;
+  scope: Scope;
+  /** Name of the resource's definition, where the cluster need not have it. */
+  definition?: string;
+}
 
 /** Kinds, by the plural that their resource has. */
 export const KINDS = {
@@ -14,19 +32,35 @@ export const KINDS = {
     what: "NetworkPolicies",
     path: "/apis/networking.k8s.io/v1/networkpolicies",
     read: readNetworkPolicy,
-    builtIn: true,
+    scope: "default",
   },
   clusternetworkpolicies: {
     kind: "ClusterNetworkPolicy",
     what: "ClusterNetworkPolicies",
     path: "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies",
     read: readClusterNetworkPolicy,
-    builtIn: false,
+    scope: "default",
+    definition: "clusternetworkpolicies.policy.networking.k8s.io",
   },
-} as const;
+  "multi-networkpolicies": {
+    kind: "MultiNetworkPolicy",
+    what: "MultiNetworkPolicies",
+    // The older version has no endPort: read by it, a range of ports is its first port.
+    path: "/apis/k8s.cni.cncf.io/v1beta2/multi-networkpolicies",
+    olderPath: "/apis/k8s.cni.cncf.io/v1beta1/multi-networkpolicies",
+    read: readMultiNetworkPolicy,
+    scope: "further",
+    definition: "multi-networkpolicies.k8s.cni.cncf.io",
+  },
+} as const satisfies Record<string, Kind>;
 
 export type Resource = keyof typeof KINDS;
 export const RESOURCES = Object.keys(KINDS) as readonly Resource[];
+/** Kinds of policies that are about these networks. */
+export const resourcesOf = (scope: Scope): readonly Resource[] =>
+  RESOURCES.filter((resource) => KINDS[resource].scope === scope);
+/** Name of the definition of a resource; undefined for one that every cluster has. */
+export const definitionOf = (resource: Resource): string | undefined => (KINDS[resource] as Kind).definition;
 
 /** A policy's object as it is kept. */
 export interface PolicyObject extends ReadPolicy {
@@ -71,13 +105,14 @@ export function policyReflector(
   options: ReflectorOptions,
   absentMs?: () => number | undefined,
 ): ObjectReflector<PolicyObject> {
-  const { what, path, read, builtIn } = KINDS[resource];
+  const { what, path, olderPath, read, definition }: Kind = KINDS[resource];
   const source = {
     what,
     path,
+    ...(olderPath !== undefined && { olderPath }),
     parse: (object: unknown) => policyObject(read, object),
     same: samePolicy,
-    builtIn,
+    builtIn: definition === undefined,
     ...(absentMs && { absentMs }),
     consequence: "it is not known which policies this node has to keep",
   };

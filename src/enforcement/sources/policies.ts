@@ -4,12 +4,14 @@ import type { Logger } from "../../log/index.ts";
 import type { Changes, Policy } from "../../policy/index.ts";
 import {
   asksForNodes,
-  DEFINITION,
+  definitionOf,
   KINDS,
   type PolicyObject,
   policyReflector,
   type Resource,
   RESOURCES,
+  resourcesOf,
+  type Scope,
 } from "./kinds.ts";
 
 /**
@@ -31,13 +33,19 @@ interface Options {
 
 type PolicyName = Pick<Policy, "kind" | "namespace" | "name">;
 
+/** A kind that is followed. */
+interface FollowedKind {
+  readonly reflector: ReturnType<typeof policyReflector>;
+  /** Of a resource that the cluster need not have. */
+  readonly definition: DefinitionReflector | undefined;
+  /** When the definition came or was changed. */
+  definedAt: number;
+}
+
 /** See the header. */
 export class Policies {
   readonly #options: Options;
-  readonly #reflectors: Readonly<Record<Resource, ReturnType<typeof policyReflector>>>;
-  readonly #definition: DefinitionReflector;
-  /** When the definition came or was changed. */
-  #definedAt = Number.NEGATIVE_INFINITY;
+  readonly #kinds: Readonly<Record<Resource, FollowedKind>>;
   readonly #heard = new Set<Resource>();
   /** Those to be handed on, by key. */
   readonly #changed = new Map<string, { resource: Resource; name: PolicyName; key: string }>();
@@ -48,8 +56,10 @@ export class Policies {
 
   constructor(client: KubeClient, options: Options) {
     this.#options = options;
-    const reflectorOf = (resource: Resource) => {
-      const reflector = policyReflector(client, resource, options.reflector, () => this.#absentMs());
+    const follow = (resource: Resource): FollowedKind => {
+      const name = definitionOf(resource);
+      const definition = name === undefined ? undefined : new DefinitionReflector(client, name, options.reflector);
+      const reflector = policyReflector(client, resource, options.reflector, () => this.#absentMs(resource));
       reflector.onChange(({ added, changed, removed }) => {
         this.#heard.add(resource);
         for (const one of added) this.#take(resource, one, one);
@@ -57,36 +67,42 @@ export class Policies {
         for (const one of removed) this.#take(resource, one, undefined);
         options.onChange();
       });
-      return reflector;
+      const kind: FollowedKind = { reflector, definition, definedAt: Number.NEGATIVE_INFINITY };
+      definition?.onChange(() => {
+        kind.definedAt = performance.now();
+        reflector.lookAgain();
+      });
+      return kind;
     };
-    this.#reflectors = {
-      networkpolicies: reflectorOf("networkpolicies"),
-      clusternetworkpolicies: reflectorOf("clusternetworkpolicies"),
+    this.#kinds = {
+      networkpolicies: follow("networkpolicies"),
+      clusternetworkpolicies: follow("clusternetworkpolicies"),
+      "multi-networkpolicies": follow("multi-networkpolicies"),
     };
-    this.#definition = new DefinitionReflector(client, DEFINITION, options.reflector);
-    this.#definition.onChange(() => {
-      this.#definedAt = performance.now();
-      this.#reflectors.clusternetworkpolicies.lookAgain();
-    });
   }
 
   start(): void {
-    this.#definition.start();
-    for (const resource of RESOURCES) this.#reflectors[resource].start();
+    for (const { definition } of Object.values(this.#kinds)) definition?.start();
+    for (const { reflector } of Object.values(this.#kinds)) reflector.start();
   }
 
   async stop(): Promise<void> {
-    await Promise.all([this.#definition, ...Object.values(this.#reflectors)].map((one) => one.stop()));
+    const kinds = Object.values(this.#kinds);
+    const reflectors = [
+      ...kinds.map(({ reflector }) => reflector),
+      ...kinds.flatMap(({ definition }) => definition ?? []),
+    ];
+    await Promise.all(reflectors.map((one) => one.stop()));
   }
 
-  /** All kinds have been heard of whole. */
-  get heard(): boolean {
-    return this.#heard.size === RESOURCES.length;
+  /** All kinds that are about these networks have been heard of whole. */
+  heard(scope: Scope): boolean {
+    return resourcesOf(scope).every((resource) => this.#heard.has(resource));
   }
 
-  get presence(): "none" | "some" | "unknown" {
-    if (RESOURCES.some((resource) => this.#reflectors[resource].objects.size > 0)) return "some";
-    return this.heard ? "none" : "unknown";
+  presence(scope: Scope): "none" | "some" | "unknown" {
+    if (resourcesOf(scope).some((resource) => this.#kinds[resource].reflector.objects.size > 0)) return "some";
+    return this.heard(scope) ? "none" : "unknown";
   }
 
   /** Whether a policy asks by labels of nodes. */
@@ -94,10 +110,11 @@ export class Policies {
     return this.#askForNodes.size > 0;
   }
 
-  /** All of all kinds, also those of which nothing could be read. */
-  *all(): Generator<PolicyObject & { kind: Policy["kind"] }> {
-    for (const resource of RESOURCES)
-      for (const object of this.#reflectors[resource].objects.values()) yield { ...object, kind: KINDS[resource].kind };
+  /** All that are about these networks, also those of which nothing could be read. */
+  *all(scope: Scope): Generator<PolicyObject & { kind: Policy["kind"] }> {
+    for (const resource of resourcesOf(scope))
+      for (const object of this.#kinds[resource].reflector.objects.values())
+        yield { ...object, kind: KINDS[resource].kind };
   }
 
   get faults(): ReadonlyMap<string, readonly string[]> {
@@ -110,24 +127,25 @@ export class Policies {
   }
 
   get watches(): Record<string, WatchState> {
-    const kinds = RESOURCES.map((resource) => [resource, this.#reflectors[resource].state]);
-    return Object.fromEntries([...kinds, ["customresourcedefinitions", this.#definition.state]]) as Record<
-      string,
-      WatchState
-    >;
+    const kinds = RESOURCES.map((resource) => [resource, this.#kinds[resource].reflector.state]);
+    const definitions = RESOURCES.flatMap((resource) => {
+      const { definition } = this.#kinds[resource];
+      return definition ? [[`customresourcedefinitions ${definitionOf(resource)}`, definition.state]] : [];
+    });
+    return Object.fromEntries([...kinds, ...definitions]) as Record<string, WatchState>;
   }
 
-  #absentMs(): number | undefined {
-    const { isThere } = this.#definition;
-    if (isThere === false) return UNDEFINED_MS;
-    return isThere === true && performance.now() - this.#definedAt < SERVED_WITHIN_MS ? DEFINED_MS : undefined;
+  #absentMs(resource: Resource): number | undefined {
+    const { definition, definedAt } = this.#kinds[resource];
+    if (definition?.isThere === false) return UNDEFINED_MS;
+    return definition?.isThere === true && performance.now() - definedAt < SERVED_WITHIN_MS ? DEFINED_MS : undefined;
   }
 
   /** What has changed: all that is gone, and of what is there as much as is wanted. @param wanted `nodes`: also what asks for nodes */
   take(wanted: { set: boolean; nodes: boolean }): Changes {
     const [set, gone]: [Policy[], PolicyName[]] = [[], []];
     for (const [id, { resource, name, key }] of this.#changed) {
-      const policy = this.#reflectors[resource].objects.get(key)?.policy;
+      const policy = this.#kinds[resource].reflector.objects.get(key)?.policy;
       if (policy && (!wanted.set || (!wanted.nodes && this.#askForNodes.has(id)))) continue;
       this.#changed.delete(id);
       if (policy) set.push(policy);

@@ -1,6 +1,6 @@
 /**
  * What the policy engine hears of the cluster: policies always, and pods, namespaces and, where a policy asks by them, nodes' labels as
- * long as there are policies. What comes is collected by name and handed on once a turn of the event loop, as it is known then, many pods in parts.
+ * long as there are policies; with MultiNetworkPolicies also the definitions by which these name networks. What comes is collected by name and handed on once a turn of the event loop, as it is known then, many pods in parts.
  *
  * Policies are handed on only when all has been heard that they can ask for, and so is the first of them that asks for nodes: a rule would be made
  * of nobody otherwise, and then made anew with each part.
@@ -17,7 +17,9 @@ import {
 } from "../../kube/index.ts";
 import type { Logger } from "../../log/index.ts";
 import { type Changes, type ClusterNode, isInAudit, type Namespace, type Pod } from "../../policy/index.ts";
+import { type AttachmentDefinition, definitionReflector } from "./attachment-definitions.ts";
 import { GrantedAddresses } from "./granted-addresses.ts";
+import type { Scope } from "./kinds.ts";
 import { Policies } from "./policies.ts";
 
 export interface PolicySourcesOptions {
@@ -30,7 +32,7 @@ export interface PolicySourcesOptions {
   nodeIps?: (node: string) => readonly string[] | undefined;
   /** What came, is different or is gone, in batches: one call a turn of the event loop. */
   onChange: (changes: Changes) => void;
-  /** `presence`, `synced` or `faults` have changed. */
+  /** `presence`, `synced`, `faults`, or what definitions lead to have changed. */
   onState: () => void;
   /** How long pods are followed on after the last policy is gone, in milliseconds. */
   lingerMs?: number;
@@ -72,6 +74,8 @@ export class PolicySources {
   readonly #addresses: GrantedAddresses;
   #followed: Followed | undefined;
   #nodes: Follower<Named> | undefined;
+  #definitions: Follower<AttachmentDefinition> | undefined;
+  #definitionsVersion = 0;
   /** All that policies can ask for has been handed on once since it is followed. */
   #inStep = false;
   /** Names of what is to be handed on. */
@@ -109,15 +113,28 @@ export class PolicySources {
     await Promise.all([this.#policies.stop(), ...this.#stopping]);
   }
 
-  /** Whether there are policies of any kind, as the API server says it; "unknown" while it has not, or does not let us read them. */
-  get presence(): "none" | "some" | "unknown" {
-    return this.#policies.presence;
+  /** Whether there are policies of these networks, as the API server says it; "unknown" while it has not, or does not let us read them. */
+  presence(scope: Scope): "none" | "some" | "unknown" {
+    return this.#policies.presence(scope);
   }
 
-  /** Policies, and where there are some also what they can ask for, have been heard of whole, and handed on. */
-  get synced(): boolean {
-    if (!this.#policies.heard) return false;
-    return this.presence === "none" || (this.#inStep && !this.#nodesAreMissing);
+  /** Policies of these networks, and where there are some also what they can ask for, have been heard of whole, and handed on. */
+  synced(scope: Scope): boolean {
+    if (!this.#policies.heard(scope)) return false;
+    if (this.presence(scope) === "none") return true;
+    if (!this.#inStep) return false;
+    return scope === "further" ? this.#definitions?.heard === true : !this.#nodesAreMissing;
+  }
+
+  /** The pod network that a NetworkAttachmentDefinition leads to, as long as there are MultiNetworkPolicies. @param key namespace/name */
+  networkOf(key: string): string | undefined {
+    return this.#definitions?.reflector.objects.get(key)?.network;
+  }
+
+  /** Pods of this node by namespace/name, without addresses. */
+  *podsHere(): Generator<Pod> {
+    for (const pod of this.#followed?.pods.reflector.objects.values() ?? [])
+      if (pod.node === this.#options.nodeName) yield policyPod(pod, []);
   }
 
   /** A pod of this node as known now; undefined also while pods are not followed, since there are no policies. */
@@ -132,9 +149,9 @@ export class PolicySources {
     return pod && { ...this.#podOf(pod), uid: pod.uid };
   }
 
-  /** Policies as the API server has them. */
-  policies(): ReturnType<Policies["all"]> {
-    return this.#policies.all();
+  /** Policies of these networks as the API server has them. */
+  policies(scope: Scope): ReturnType<Policies["all"]> {
+    return this.#policies.all(scope);
   }
 
   /** Namespaces as known now; none while they are not followed. */
@@ -173,6 +190,7 @@ export class PolicySources {
       ...(pods && { pods: pods.reflector.state }),
       ...(namespaces && { namespaces: namespaces.reflector.state }),
       ...(this.#nodes && { nodes: this.#nodes.reflector.state }),
+      ...(this.#definitions && { "network-attachment-definitions": this.#definitions.reflector.state }),
     };
   }
 
@@ -186,12 +204,15 @@ export class PolicySources {
   }
 
   #onPolicies(): void {
-    if (this.presence === "some") {
+    const further = this.presence("further") === "some";
+    if (further) this.#followDefinitions();
+    else this.#endDefinitions();
+    if (further || this.presence("default") === "some") {
       clearTimeout(this.#lingering);
       this.#lingering = undefined;
       this.#follow();
       if (this.#policies.askForNodes) this.#followNodes();
-    } else if (this.presence === "none" && this.#followed)
+    } else if (this.#followed)
       this.#lingering ??= setTimeout(() => {
         this.#lingering = undefined;
         this.#options.log.info("there are no network policies any more: no longer following pods and namespaces");
@@ -214,6 +235,18 @@ export class PolicySources {
     if (this.#stopped) return;
     const { client } = this.#options;
     this.#nodes ??= this.#followerOf(new NodeLabelReflector(client, this.#reflectorOptions), this.#nodeNames);
+  }
+
+  #followDefinitions(): void {
+    if (this.#definitions || this.#stopped) return;
+    const reflector = definitionReflector(this.#options.client, this.#reflectorOptions);
+    const follower: Follower<AttachmentDefinition> = (this.#definitions = { reflector, heard: false });
+    reflector.onChange(() => {
+      follower.heard = true;
+      this.#definitionsVersion++;
+      this.#flushSoon();
+    });
+    reflector.start();
   }
 
   /** @param names where names of what has changed go */
@@ -245,16 +278,26 @@ export class PolicySources {
       [this.#nodes, this.#nodeNames],
     ];
     for (const [follower, names] of followers) {
-      if (!follower) continue;
-      for (const name of follower.reflector.objects.keys()) names.add(name);
-      const stopping = follower.reflector.stop().finally(() => this.#stopping.delete(stopping));
-      this.#stopping.add(stopping);
+      for (const name of follower?.reflector.objects.keys() ?? []) names.add(name);
+      this.#end(follower);
     }
+    this.#endDefinitions();
     this.#followed = undefined;
     this.#nodes = undefined;
     this.#inStep = false;
     this.#addresses.keep(new Set());
     this.#flushSoon();
+  }
+
+  #endDefinitions(): void {
+    this.#end(this.#definitions);
+    this.#definitions = undefined;
+  }
+
+  #end(follower: Follower<unknown> | undefined): void {
+    if (!follower) return;
+    const stopping = follower.reflector.stop().finally(() => this.#stopping.delete(stopping));
+    this.#stopping.add(stopping);
   }
 
   #flushSoon(): void {
@@ -279,7 +322,8 @@ export class PolicySources {
         log.error("policies, pods or namespaces could not be taken in", { error });
       }
     if (this.#pods.size > 0) this.#flushSoon();
-    const now = `${this.presence} ${this.synced} ${this.#policies.faultsVersion}`;
+    const [own, further] = (["default", "further"] as const).map((one) => `${this.presence(one)} ${this.synced(one)}`);
+    const now = `${own} ${further} ${this.#policies.faultsVersion} ${this.#definitionsVersion}`;
     if (now === this.#told) return;
     this.#told = now;
     onState();

@@ -109,10 +109,14 @@ export class ClaimPlaces {
     return { ips, ...(mac !== undefined && { mac }), ...(known.node !== undefined && { node: known.node }) };
   }
 
-  /** Where the claims of a network are that some node has. */
-  *in(network: string): Generator<{ node: string; ips: readonly string[] }> {
-    for (const { seen, node } of this.#known.values())
-      if (node !== undefined && seen.network === network) yield { node, ips: seen.status.ips };
+  /** Where the claims of a network are that some node has, and whose: NAMESPACE/NAME of a pod of that node. */
+  *in(network: string): Generator<{ holder: string; node: string; ips: readonly string[]; pod: string | undefined }> {
+    for (const [holder, { seen, node }] of this.#known) {
+      if (node === undefined || seen.network !== network) continue;
+      const { ips, pod } = seen.status;
+      const isThere = pod !== undefined && seen.status.node === node;
+      yield { holder, node, ips, pod: isThere ? `${seen.namespace}/${pod}` : undefined };
+    }
   }
 
   /** What a claim lets its pod send from besides its own addresses, by NAMESPACE/NAME/UID. */

@@ -56,7 +56,7 @@ export interface Rule {
   ports: readonly PortMatch[] | undefined;
 }
 
-export type PolicyKind = "NetworkPolicy" | "ClusterNetworkPolicy";
+export type PolicyKind = "NetworkPolicy" | "ClusterNetworkPolicy" | "MultiNetworkPolicy";
 
 /** A policy that was read. */
 export interface Policy {
@@ -68,6 +68,8 @@ export interface Policy {
   /** Within the tier, the lower the earlier; 0 in the tier of NetworkPolicies, which have no order. */
   priority: number;
   subject: PodSelection;
+  /** Of a MultiNetworkPolicy the NetworkAttachmentDefinitions whose networks it is about, as "namespace/name"; undefined: the default network. */
+  networks?: readonly string[];
   /** Undefined where the policy says nothing about the direction. Of NetworkPolicies an empty list is "nothing is allowed". */
   ingress: readonly Rule[] | undefined;
   egress: readonly Rule[] | undefined;

@@ -1,9 +1,15 @@
 /** What policies' sources hear of an API server, when they ask for it, and what they believe of it. */
 import assert from "node:assert/strict";
 import { eventually } from "../../../support/eventually.ts";
-import { DEFINITION, Heard, HERE, TIMINGS } from "./support.ts";
+import { DEFINITION, Heard, HERE, MULTI_DEFINITION, TIMINGS } from "./support.ts";
 
-const UNTIL_THERE_ARE_SOME = ["networkpolicies", "clusternetworkpolicies", "customresourcedefinitions"];
+const UNTIL_THERE_ARE_SOME = ["networkpolicies", "clusternetworkpolicies", "multi-networkpolicies"];
+const DEFINITIONS = "customresourcedefinitions";
+const WATCHES = [
+  ...UNTIL_THERE_ARE_SOME,
+  `${DEFINITIONS} ${DEFINITION.metadata.name}`,
+  `${DEFINITIONS} ${MULTI_DEFINITION.metadata.name}`,
+];
 const NODE_PEER = {
   tier: "Admin",
   priority: 1,
@@ -18,24 +24,24 @@ describe("sources of network policies", () => {
     heard.granted.set(HERE, ["10.1.0.0/24", "fd00:1::/64"]).set("there", ["10.2.0.0/24", "fd00:2::/64"]);
   });
   afterEach(() => heard.end());
-  const synced = () => eventually(() => heard.sources.synced, { message: "not synced" });
+  const synced = () => eventually(() => heard.sources.synced("default"), { message: "not synced" });
 
   it("ask for nothing but policies as long as there are none, follow pods from the first to the last", async () => {
     heard.pod("shop/web", { ip: "10.1.0.5", labels: { app: "web" } });
     heard.start();
-    assert.equal(heard.sources.presence, "unknown");
+    assert.equal(heard.sources.presence("default"), "unknown");
     await synced();
-    assert.equal(heard.sources.presence, "none");
+    assert.equal(heard.sources.presence("default"), "none");
     assert.deepEqual(
       [...new Set(heard.asked.map(({ path }) => path.split("/").at(-1) ?? ""))].toSorted(),
-      UNTIL_THERE_ARE_SOME.toSorted(),
+      [...UNTIL_THERE_ARE_SOME, DEFINITIONS].toSorted(),
     );
-    assert.deepEqual(Object.keys(heard.sources.watches), UNTIL_THERE_ARE_SOME);
+    assert.deepEqual(Object.keys(heard.sources.watches), WATCHES);
 
     heard.policy("shop/deny");
     await eventually(() => heard.told.policies.has("shop/deny"));
     await synced();
-    assert.equal(heard.sources.presence, "some");
+    assert.equal(heard.sources.presence("default"), "some");
     assert.deepEqual(heard.told.pods.get("shop/web"), {
       namespace: "shop",
       name: "web",
@@ -52,8 +58,9 @@ describe("sources of network policies", () => {
 
     heard.remove("networkpolicies", "shop/deny");
     await eventually(() => heard.told.pods.size === 0 && heard.told.namespaces.size === 0);
-    assert.deepEqual([heard.sources.presence, heard.sources.synced, heard.told.policies.size], ["none", true, 0]);
-    assert.deepEqual(Object.keys(heard.sources.watches), UNTIL_THERE_ARE_SOME);
+    assert.deepEqual([heard.sources.presence("default"), heard.sources.synced("default")], ["none", true]);
+    assert.equal(heard.told.policies.size, 0);
+    assert.deepEqual(Object.keys(heard.sources.watches), WATCHES);
     assert.equal(heard.sources.pod("shop/web"), undefined);
 
     heard.policy("shop/again");
@@ -170,7 +177,7 @@ describe("sources of network policies", () => {
     assert.deepEqual(heard.told.nodes.get("n1"), { name: "n1", labels: { zone: "a" }, ips: ["192.168.0.7"] });
     heard.remove("customresourcedefinitions", DEFINITION.metadata.name);
     await eventually(() => heard.told.policies.size === 0 && heard.told.nodes.size === 0);
-    assert.deepEqual([heard.sources.presence, heard.sources.synced], ["none", true]);
+    assert.deepEqual([heard.sources.presence("default"), heard.sources.synced("default")], ["none", true]);
   });
 
   it("look for ClusterNetworkPolicies when their definition comes, and from time to time where they may not watch it", async () => {
@@ -178,7 +185,7 @@ describe("sources of network policies", () => {
     // Where the definition is known not to be there, nobody looks before it is.
     heard.start({ timings: { ...TIMINGS, absentMs: 60_000 } });
     await synced();
-    await eventually(() => heard.sources.watches["customresourcedefinitions"]?.connected);
+    await eventually(() => heard.sources.watches[`${DEFINITIONS} ${DEFINITION.metadata.name}`]?.connected);
     heard.put("customresourcedefinitions", DEFINITION);
     heard.put("clusternetworkpolicies", { metadata: { name: "by-node" }, spec: NODE_PEER });
     await eventually(() => heard.told.policies.has("by-node"));
@@ -200,7 +207,7 @@ describe("sources of network policies", () => {
     heard.start();
     const errors = () => heard.logged.filter(([level]) => level === "error");
     await eventually(() => (heard.sources.watches["networkpolicies"]?.errors ?? 0) > 3);
-    assert.deepEqual([heard.sources.presence, heard.sources.synced], ["unknown", false]);
+    assert.deepEqual([heard.sources.presence("default"), heard.sources.synced("default")], ["unknown", false]);
     assert.equal(errors().length, 1, "said once");
     assert.match(
       errors()[0]?.[1] ?? "",
@@ -211,7 +218,7 @@ describe("sources of network policies", () => {
     heard.forbidden.add("networkpolicies");
     await heard.api.faults.set({ expireWatches: true });
     await eventually(() => errors().length === 2);
-    assert.deepEqual([heard.sources.presence, heard.sources.synced], ["some", true]);
+    assert.deepEqual([heard.sources.presence("default"), heard.sources.synced("default")], ["some", true]);
     assert.ok(heard.told.policies.has("shop/deny"));
   });
 });

@@ -14,7 +14,7 @@ describe("sources of network policies: lists", () => {
     heard.policy("shop/allow", { podSelector: {}, ingress: [{}] });
     for (let i = 0; i < MANY; i++) heard.pod(`shop/web-${i}`, { ip: `10.1.${i >> 8}.${i & 255}` });
     heard.start();
-    await eventually(() => heard.sources.synced);
+    await eventually(() => heard.sources.synced("default"));
     assert.deepEqual([heard.told.pods.size, heard.told.policies.size], [MANY, 2]);
     heard.asked.length = 0;
     heard.told.batches.length = 0;
@@ -52,7 +52,7 @@ describe("sources of network policies: lists", () => {
       heard.policy("shop/last");
       await eventually(() => heard.told.pods.has("shop/last") && heard.told.policies.has("shop/last"));
       assert.deepEqual(gone(), []);
-      assert.equal(heard.sources.presence, "some");
+      assert.equal(heard.sources.presence("default"), "some");
       assert.ok(gets("pods") <= 200, `${gets("pods")} questions for ${MANY} pods, twice`);
     });
 

@@ -24,6 +24,28 @@ export const DEFINITION = {
   },
 };
 
+/** The definition of MultiNetworkPolicies, as older clusters have it. */
+export const MULTI_DEFINITION = {
+  metadata: { name: "multi-networkpolicies.k8s.cni.cncf.io" },
+  spec: {
+    group: "k8s.cni.cncf.io",
+    names: { plural: "multi-networkpolicies", kind: "MultiNetworkPolicy" },
+    scope: "Namespaced",
+    versions: [{ name: "v1beta1", served: true, storage: true }],
+  },
+};
+
+/** The definition of NetworkAttachmentDefinitions. */
+export const ATTACHMENT_DEFINITION = {
+  metadata: { name: "network-attachment-definitions.k8s.cni.cncf.io" },
+  spec: {
+    group: "k8s.cni.cncf.io",
+    names: { plural: "network-attachment-definitions", kind: "NetworkAttachmentDefinition" },
+    scope: "Namespaced",
+    versions: [{ name: "v1", served: true, storage: true }],
+  },
+};
+
 /** What was told, put together. */
 export class Told {
   readonly pods = new Map<string, Pod>();

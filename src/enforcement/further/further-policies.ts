@@ -1,0 +1,182 @@
+/** MultiNetworkPolicies on this node: which of them are about which network that it takes part in, and whether pods may come to one. */
+import { join } from "node:path";
+import { type AskingPod, CODE } from "../../cni/index.ts";
+import type { AgentConfig } from "../../config/index.ts";
+import { type Changes, keyOf, type Policy } from "../../policy/index.ts";
+import { within } from "../../reconcile/index.ts";
+import type { Logger } from "../../log/index.ts";
+import { RememberedWord } from "../../sys/index.ts";
+import { type Attachment, PATIENCE_MS, refusal } from "../network-enforcement.ts";
+import type { PolicySources } from "../sources/policy-sources.ts";
+import { FurtherNetwork, type FurtherNetworkOptions, type JoinedNetwork } from "./further-network.ts";
+
+/** The resource, as watches have it. */
+const RESOURCE = "multi-networkpolicies";
+/** An attachment to a network whose namespace has this path. */
+export type Attached = Attachment & { hostNetns?: string };
+
+export interface FurtherPoliciesOptions
+  extends Omit<FurtherNetworkOptions, "leftovers" | "onState" | "pod" | "podsHere" | "namespaces" | "heard"> {
+  config: AgentConfig;
+  log: Logger;
+  sources: Pick<
+    PolicySources,
+    "presence" | "synced" | "watches" | "networkOf" | "pod" | "podAnywhere" | "podsHere" | "namespaces"
+  >;
+}
+
+/** What a network tells of itself, and has told. */
+export type PolicedNetwork = Pick<FurtherNetwork, "blocksChanged" | "stop" | "leave">;
+
+/** See the header. */
+export class FurtherPolicies {
+  readonly #options: FurtherPoliciesOptions;
+  readonly #remembered: RememberedWord;
+  readonly #networks = new Set<FurtherNetwork>();
+  readonly #policies = new Map<string, Policy>();
+  /** Who waits for another state. */
+  readonly #waiting = new Set<() => void>();
+
+  constructor(options: FurtherPoliciesOptions) {
+    this.#options = options;
+    const { config, log } = options;
+    this.#remembered = new RememberedWord(join(config.dataDir, "cache", RESOURCE), (error) =>
+      log.warn("whether there are MultiNetworkPolicies cannot be written down", { error }),
+    );
+  }
+
+  /** Networks that this node takes part in. */
+  get networks(): ReadonlySet<FurtherNetwork> {
+    return this.#networks;
+  }
+
+  /**
+   * This node takes part in a network from now on, until what is returned is stopped.
+   * @throws NetlinkError, IpamStorageError when the pods that are here cannot be read
+   */
+  join(joined: JoinedNetwork): PolicedNetwork {
+    const { sources } = this.#options;
+    const network = new FurtherNetwork(joined, {
+      ...this.#options,
+      heard: (key) => {
+        const pod = sources.pod(key);
+        return pod && { ...pod, ips: [] };
+      },
+      find: async (pod) => ({ ...(await this.#options.find(pod)), ips: [] }),
+      pod: (key) => sources.podAnywhere(key),
+      podsHere: () => sources.podsHere(),
+      namespaces: () => sources.namespaces(),
+      leftovers: this.#remembered.word === "some",
+      onState: () => this.#changed(),
+    });
+    this.#networks.add(network);
+    if (this.#known) network.update(this.#policiesOf(network.name));
+    const gone = (): void => void this.#networks.delete(network);
+    return {
+      blocksChanged: (nodes) => network.blocksChanged(nodes),
+      stop: () => network.stop().finally(gone),
+      leave: () => network.leave().finally(gone),
+    };
+  }
+
+  /** Takes in what the cluster has; of policies MultiNetworkPolicies alone. */
+  change(changes: Changes): void {
+    const { pods, namespaces, policies } = changes;
+    if (pods || namespaces) for (const network of this.#networks) network.change(changes);
+    let other = false;
+    for (const { kind, namespace, name } of policies?.gone ?? [])
+      if (kind === "MultiNetworkPolicy") other = this.#policies.delete(keyOf({ namespace, name })) || other;
+    for (const policy of policies?.set ?? []) {
+      if (policy.kind !== "MultiNetworkPolicy") continue;
+      this.#policies.set(keyOf(policy), policy);
+      other = true;
+    }
+    if (other) this.#assign();
+  }
+
+  /** What is known of the cluster's policies, or of what definitions lead to, has changed. */
+  sourcesChanged(): void {
+    this.#assign();
+    this.#changed();
+  }
+
+  /** Sees that a pod could come to a network. @throws CniError 50 */
+  require(name: string): void {
+    const network = [...this.#networks].find((one) => one.name === name);
+    const { ok, message } = this.#verdictOf(network);
+    if (!ok) throw refusal(CODE.notAvailable, message);
+  }
+
+  /**
+   * A pod of this node has addresses in a network; resolves when its policies are in force for them.
+   * @throws CniError 11 when they cannot be; 107 when a policy selects it and cannot be enforced there
+   */
+  async admit(attached: Attached, pod: AskingPod, ips: readonly string[]): Promise<void> {
+    const network = this.#at(attached);
+    if (!network) throw refusal(CODE.tryAgain, `no network of this node is at ${attached.hostNetns}`);
+    const deadline = performance.now() + PATIENCE_MS;
+    for (;;) {
+      const { ok, message } = this.#verdictOf(network);
+      if (ok) break;
+      const next = new Promise<void>((resolve) => this.#waiting.add(resolve));
+      await within(next, deadline - performance.now(), () => refusal(CODE.tryAgain, message));
+    }
+    await network.admit(attached, pod, ips);
+  }
+
+  /** An attachment's link is gone. */
+  released(attached: Attached): void {
+    this.#at(attached)?.released(attached);
+  }
+
+  #at({ hostNetns }: Attached): FurtherNetwork | undefined {
+    return [...this.#networks].find(({ path }) => path === hostNetns);
+  }
+
+  /**
+   * Whether it is known which policies there are. Where no agent ever could read them, and the ClusterRole, which is of a release before them, does not
+   * let this one, there are none as there were before.
+   */
+  get #known(): boolean {
+    const { sources } = this.#options;
+    if (sources.presence("further") !== "unknown") return sources.synced("further");
+    return this.#remembered.word === undefined && sources.watches[RESOURCE]?.forbidden === true;
+  }
+
+  #verdictOf(network: FurtherNetwork | undefined): { ok: boolean; message: string } {
+    if (!this.#known)
+      return {
+        ok: false,
+        message: "MultiNetworkPolicies, or the pods and networks that they are about, are not known yet",
+      };
+    return network?.verdict ?? { ok: true, message: "" };
+  }
+
+  #assign(): void {
+    if (!this.#known) return;
+    for (const network of this.#networks) network.update(this.#policiesOf(network.name));
+  }
+
+  #policiesOf(network: string): Map<string, Policy> {
+    return new Map(
+      [...this.#policies].filter(([, { networks = [] }]) => networks.some((one) => this.#leadsTo(one, network))),
+    );
+  }
+
+  /** By a definition, or by its own name, by which Skylane itself attaches pods: networks are in no namespace. */
+  #leadsTo(definition: string, network: string): boolean {
+    return (
+      definition.slice(definition.indexOf("/") + 1) === network ||
+      this.#options.sources.networkOf(definition) === network
+    );
+  }
+
+  #changed(): void {
+    const presence = this.#options.sources.presence("further");
+    // Not before nothing of ours is in the kernel any more: the next agent does not look whether there is.
+    if (presence === "some" || (presence === "none" && [...this.#networks].every(({ clean }) => clean)))
+      this.#remembered.remember(presence);
+    for (const resolve of this.#waiting) resolve();
+    this.#waiting.clear();
+  }
+}

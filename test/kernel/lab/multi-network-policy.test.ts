@@ -1,0 +1,251 @@
+/**
+ * MultiNetworkPolicies on a cluster of two nodes: they hold in the pod networks that they name, in both families and from a pod's first moment on, and
+ * nowhere else.
+ */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { NETWORKS_ANNOTATION } from "../../../src/crd/index.ts";
+import { POLICY_FOR_ANNOTATION } from "../../../src/policy/index.ts";
+import { eventually } from "../../support/eventually.ts";
+import { useLab } from "./support.ts";
+
+const DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+const GROUP = "/apis/k8s.cni.cncf.io";
+const POLICIES = `${GROUP}/v1beta1/namespaces/default/multi-networkpolicies`;
+const ATTACHMENTS = `${GROUP}/v1/namespaces/default/network-attachment-definitions`;
+const MERGE = "application/merge-patch+json";
+const TABLE = "inet skylane_policy";
+
+const definition = (plural: string, kind: string, version: string): Record<string, unknown> => ({
+  apiVersion: "apiextensions.k8s.io/v1",
+  kind: "CustomResourceDefinition",
+  metadata: { name: `${plural}.k8s.cni.cncf.io` },
+  spec: {
+    group: "k8s.cni.cncf.io",
+    names: { plural, kind },
+    scope: "Namespaced",
+    versions: [{ name: version, served: true, storage: true }],
+  },
+});
+
+describe("policies of pod networks", () => {
+  const the = useLab({ nodes: 2 });
+  const add = (node: string, name: string, app: string, network = "blue") =>
+    the().addPod(node, name, { labels: { app }, annotations: { [NETWORKS_ANNOTATION]: network } });
+  /** Whether one reaches another by all of its addresses at an interface, or by none. */
+  const reaches = async (from: string, to: string, ifname = "net1"): Promise<boolean> => {
+    const ips = ifname === "eth0" ? the().pod(to).ips : the().ipsOf(to, ifname);
+    assert.equal(ips.length, 2);
+    const all = await Promise.all(ips.map((ip) => the().pingFrom(the().pod(from), ip, 500)));
+    const got = all.map(({ rttMs }) => rttMs !== undefined);
+    assert.equal(new Set(got).size, 1, `${from} reaches ${to} in one family alone`);
+    return got[0] as boolean;
+  };
+  const soon = (from: string, to: string, is: boolean): Promise<unknown> =>
+    eventually(async () => (await reaches(from, to).catch(() => !is)) === is, {
+      timeoutMs: 20_000,
+      message: `${from} ${is ? "does not reach" : "reaches"} ${to}`,
+    });
+  const inBlue = (node: string, ...command: string[]) =>
+    the().exec(node, "ip", "netns", "exec", "sky-blue", ...command);
+  const hasTable = async (node: string): Promise<boolean> =>
+    (await inBlue(node, "nft", "list", "tables")).includes(TABLE);
+  const onHost = async (node: string): Promise<boolean> =>
+    (await the().exec(node, "nft", "list", "tables")).includes(TABLE);
+  const policy = (name: string, networks: string, spec: Record<string, unknown>) =>
+    the().api.call("POST", POLICIES, {
+      apiVersion: "k8s.cni.cncf.io/v1beta1",
+      kind: "MultiNetworkPolicy",
+      metadata: { name, annotations: { [POLICY_FOR_ANNOTATION]: networks } },
+      spec,
+    });
+  const fromClients = { from: [{ podSelector: { matchLabels: { app: "client" } } }] };
+  const server = { matchLabels: { app: "server" } };
+  const relabel = (name: string, app: string) =>
+    the().api.call("PATCH", `/api/v1/namespaces/default/pods/${name}`, { metadata: { labels: { app } } }, MERGE);
+
+  before("a network of both families, and pods that reach each other in it", async () => {
+    await the().addNetwork("blue", { cidrs: ["10.50.0.0/16", "fd50::/64"] });
+    await add("node1", "server", "server");
+    await add("node1", "near", "stranger");
+    await add("node2", "far", "stranger");
+    await add("node2", "client", "client");
+    for (const from of ["near", "far", "client"]) await soon(from, "server", true);
+  });
+
+  it("begin with their definition, without which there is nothing of them", async () => {
+    const { items } = await the().api.call<{ items: { metadata: { annotations?: object } }[] }>(
+      "GET",
+      "/apis/skylane.dev/v1alpha1/networkblocks",
+    );
+    assert.ok(items.length > 0);
+    for (const { metadata } of items) assert.ok(!("skylane.dev/pods" in (metadata.annotations ?? {})));
+    await the().api.call("POST", DEFINITIONS, definition("multi-networkpolicies", "MultiNetworkPolicy", "v1beta1"));
+    await policy("server", "blue", { podSelector: server, policyTypes: ["Ingress"], ingress: [fromClients] });
+    for (const one of ["near", "far"]) await soon(one, "server", false);
+    await soon("client", "server", true);
+    assert.equal(await reaches("server", "far"), true);
+    // No pod of node2 has a policy.
+    assert.deepEqual([await hasTable("node1"), await hasTable("node2")], [true, false]);
+  });
+
+  it("leave the default network as it was", async () => {
+    for (const node of ["node1", "node2"]) assert.equal(await onHost(node), false);
+    for (const one of ["near", "far", "client"]) assert.equal(await reaches(one, "server", "eth0"), true);
+  });
+
+  it("are not the default network's, whose own do not hold here", async () => {
+    const path = "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies";
+    await the().api.call("POST", path, {
+      apiVersion: "networking.k8s.io/v1",
+      kind: "NetworkPolicy",
+      metadata: { name: "far" },
+      spec: { podSelector: { matchLabels: { app: "client" } }, policyTypes: ["Ingress"] },
+    });
+    await eventually(async () => !(await reaches("far", "client", "eth0").catch(() => true)), { timeoutMs: 20_000 });
+    assert.equal(await reaches("far", "client"), true);
+    await the().api.call("DELETE", `${path}/far`);
+    await eventually(async () => await reaches("far", "client", "eth0").catch(() => false), { timeoutMs: 20_000 });
+  });
+
+  it("are in force when a pod has come", async () => {
+    for (let i = 0; i < 3; i++) {
+      const name = `late${i}`;
+      await add("node1", name, "server");
+      for (const one of ["near", "far"]) assert.equal(await reaches(one, name), false, `${one} reaches ${name}`);
+      assert.equal(await reaches("client", name), true);
+      await the().deletePod(name);
+    }
+    // A peer that is new is known to the other node a moment later.
+    await add("node2", "newcomer", "client");
+    await soon("newcomer", "server", true);
+    await the().deletePod("newcomer");
+  });
+
+  it("end what goes on and is not allowed any more, and follow labels", async () => {
+    await relabel("far", "client");
+    await soon("far", "server", true);
+    const [ip] = the().ipsOf("server", "net1") as [string];
+    const [command, ...args] = the().enterPod("far", "ping", "-n", "-i", "0.05", ip);
+    const ping = spawn(command as string, args, { stdio: ["ignore", "pipe", "inherit"], detached: true });
+    const closed = once(ping, "close");
+    try {
+      let answers = 0;
+      ping.stdout.on("data", (data: Buffer) => (answers += data.toString().split("icmp_seq=").length - 1));
+      await eventually(() => answers > 3, { timeoutMs: 10_000 });
+      await relabel("far", "stranger");
+      await soon("far", "server", false);
+      await eventually(
+        async () => {
+          const before = answers;
+          for (let i = 0; i < 5; i++) assert.equal(await reaches("client", "server"), true);
+          return answers === before;
+        },
+        { timeoutMs: 20_000, message: "a ping that is not allowed any more is answered" },
+      );
+    } finally {
+      // With what it had to start to get there.
+      process.kill(-(ping.pid as number), "SIGKILL");
+      await closed;
+    }
+  });
+
+  it("hold in the other direction, and by blocks of addresses", async () => {
+    const [near4, near6] = the().ipsOf("near", "net1") as [string, string];
+    await policy("far-out", "default/blue", {
+      podSelector: { matchLabels: { app: "stranger" } },
+      policyTypes: ["Egress"],
+      egress: [{ to: [{ ipBlock: { cidr: `${near4}/32` } }, { ipBlock: { cidr: `${near6}/128` } }] }],
+    });
+    await soon("far", "client", false);
+    assert.equal(await reaches("far", "near"), true);
+    assert.equal(await reaches("client", "far"), true);
+    await the().api.call("DELETE", `${POLICIES}/far-out`);
+    await soon("far", "client", true);
+  });
+
+  it("are put back where somebody has taken them away", async () => {
+    await inBlue("node1", "nft", "delete", "table", "inet", "skylane_policy");
+    await soon("far", "server", false);
+    await inBlue("node1", "nft", "flush", "map", "inet", "skylane_policy", "peers4");
+    await soon("client", "server", true);
+    assert.equal(await reaches("far", "server"), false);
+  });
+
+  it("stay while the agent is away, and go on when it is back", async () => {
+    await the().exec("node1", "pkill", "-KILL", "-f", "skylane-agent.cjs");
+    assert.equal(await reaches("far", "server"), false);
+    await add("node1", "early", "server");
+    assert.equal(await reaches("far", "early"), false);
+    assert.equal(await reaches("client", "early"), true);
+    assert.equal(await reaches("far", "server"), false);
+    await the().deletePod("early");
+  });
+
+  it("name networks by definitions of the attachment as well, and no others", async () => {
+    await the().api.call("DELETE", `${POLICIES}/server`);
+    await soon("far", "server", true);
+    await eventually(async () => !(await hasTable("node1")), { timeoutMs: 20_000 });
+    await the().api.call(
+      "POST",
+      DEFINITIONS,
+      definition("network-attachment-definitions", "NetworkAttachmentDefinition", "v1"),
+    );
+    const config = JSON.stringify({ cniVersion: "1.0.0", name: "tenant", type: "skylane", network: "blue" });
+    const attachment = (name: string, text: string) =>
+      the().api.call("POST", ATTACHMENTS, {
+        apiVersion: "k8s.cni.cncf.io/v1",
+        kind: "NetworkAttachmentDefinition",
+        metadata: { name },
+        spec: { config: text },
+      });
+    await attachment("tenant", config);
+    await attachment("odd", "{no JSON");
+    await policy("others", "odd,elsewhere/tenant,green", { podSelector: {}, policyTypes: ["Ingress"] });
+    await policy("server", "tenant", { podSelector: server, policyTypes: ["Ingress"], ingress: [fromClients] });
+    await soon("far", "server", false);
+    assert.equal(await reaches("client", "server"), true);
+    assert.equal(await reaches("far", "near"), true);
+    for (const one of ["others", "server"]) await the().api.call("DELETE", `${POLICIES}/${one}`);
+    await soon("far", "server", true);
+  });
+
+  it("keep a pod from a bridged network where they cannot be enforced", async () => {
+    await the().addNetwork("lan", { cidrs: ["10.80.0.0/16"], mode: "Bridged" });
+    await policy("lan", "lan", { podSelector: server, policyTypes: ["Ingress"] });
+    await add("node1", "free", "stranger", "lan");
+    await eventually(
+      async () =>
+        await add("node1", "held", "server", "lan").then(
+          () =>
+            the()
+              .deletePod("held")
+              .then(() => false),
+          (error: unknown) => {
+            assert.match(
+              String(error),
+              /MultiNetworkPolicy default\/lan selects pod default\/held, and cannot be enforced in network lan, which is bridged/,
+            );
+            return true;
+          },
+        ),
+      { timeoutMs: 20_000 },
+    );
+    await the().api.call("DELETE", `${POLICIES}/lan`);
+  });
+
+  it("leave nothing behind once there are none", async () => {
+    await eventually(
+      async () => {
+        for (const node of ["node1", "node2"]) if (await hasTable(node)) return false;
+        const { items } = await the().api.call<{ items: { metadata: { annotations?: object } }[] }>(
+          "GET",
+          "/apis/skylane.dev/v1alpha1/networkblocks",
+        );
+        return items.every(({ metadata }) => !("skylane.dev/pods" in (metadata.annotations ?? {})));
+      },
+      { timeoutMs: 20_000 },
+    );
+  });
+});
