@@ -165,8 +165,17 @@ export class PolicyEngine implements MonitorListener {
   }
 
   /** All policies, with how they stand here. */
-  list(): Promise<PolicyList> {
-    return this.#observer.list();
+  async list(): Promise<PolicyList> {
+    const [own, further] = await Promise.all([this.#observer.list(), this.#further.list()]);
+    if (further.presence !== "some") return own;
+    return {
+      ...own,
+      presence: own.presence === "unknown" ? "unknown" : "some",
+      inForce: further.inForce && (own.inForce || own.presence === "none"),
+      message: `${own.message}; ${further.message}`,
+      policies: [...own.policies, ...further.policies],
+      others: [...own.others, ...further.others],
+    };
   }
 
   /** Answers a question about a pod or a packet. @throws QuestionError when it is about somebody who is not known */

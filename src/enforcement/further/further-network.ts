@@ -7,7 +7,15 @@ import { type AskingPod, CODE } from "../../cni/index.ts";
 import type { Logger } from "../../log/index.ts";
 import type { MonitorListener, Rtnl } from "../../netlink/index.ts";
 import type { Metrics } from "../../observe/index.ts";
-import { type Changes, keyOf, type Namespace, type Pod, type Policy, selects } from "../../policy/index.ts";
+import {
+  type Changes,
+  keyOf,
+  type Namespace,
+  type Pod,
+  type Policy,
+  policyKeyOf,
+  selects,
+} from "../../policy/index.ts";
 import { type LocalPod, podKey } from "../local-pods.ts";
 import {
   type Attachment,
@@ -133,6 +141,17 @@ export class FurtherNetwork {
     if (!this.#active || this.#joined.bridged || rules?.inForce) return { ok: true, message: "" };
     const why = rules?.error ?? "their rules are being put in place";
     return { ok: false, message: `MultiNetworkPolicies of network ${this.name} are not in force: ${why}` };
+  }
+
+  /** Why a policy that names the network does not hold here; undefined where it does, or names it not. @param key see policyKeyOf */
+  unheld(key: string): string | undefined {
+    if (!this.#joined.bridged) return undefined;
+    const isThere = this.#policies?.values().some((policy) => policyKeyOf(policy) === key);
+    return isThere ? this.#bridged : undefined;
+  }
+
+  get #bridged(): string {
+    return `network ${this.name} is bridged, and policies are not enforced in such`;
   }
 
   /** All policies that name the network, as they are now. */
@@ -266,7 +285,7 @@ export class FurtherNetwork {
       const what = policy && `MultiNetworkPolicy ${keyOf(policy)} does not hold for pod ${keyOf(pod)}`;
       if (what === undefined || this.#told.has(what)) continue;
       this.#told.add(what);
-      const why = `network ${this.name} is bridged, and policies are not enforced in such`;
+      const why = this.#bridged;
       this.#joined.log.error(`${what}: ${why}`);
       this.#options.event("Warning", "SkylanePolicyNotEnforced", `${what}: ${why}`);
     }

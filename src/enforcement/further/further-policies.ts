@@ -2,14 +2,18 @@
 import { join } from "node:path";
 import { type AskingPod, CODE } from "../../cni/index.ts";
 import type { AgentConfig } from "../../config/index.ts";
-import { type Changes, keyOf, type Policy } from "../../policy/index.ts";
+import { type Changes, keyOf, type Policy, policyKeyOf } from "../../policy/index.ts";
 import { within } from "../../reconcile/index.ts";
 import type { Logger } from "../../log/index.ts";
 import { RememberedWord } from "../../sys/index.ts";
 import { type Attachment, PATIENCE_MS, refusal } from "../network-enforcement.ts";
+import type { PolicyList, PolicyState } from "../observe/documents.ts";
+import { listPolicies } from "../observe/policy-list.ts";
+import { summed } from "../observe/rule-counters.ts";
 import type { PolicySources } from "../sources/policy-sources.ts";
 import { FurtherNetwork, type FurtherNetworkOptions, type JoinedNetwork } from "./further-network.ts";
 
+const NOT_KNOWN = "MultiNetworkPolicies, or the pods and networks that they are about, are not known yet";
 /** The resource, as watches have it. */
 const RESOURCE = "multi-networkpolicies";
 /** An attachment to a network whose namespace has this path. */
@@ -21,7 +25,7 @@ export interface FurtherPoliciesOptions
   log: Logger;
   sources: Pick<
     PolicySources,
-    "presence" | "synced" | "watches" | "networkOf" | "pod" | "podAnywhere" | "podsHere" | "namespaces"
+    "presence" | "synced" | "watches" | "policies" | "networkOf" | "pod" | "podAnywhere" | "podsHere" | "namespaces"
   >;
 }
 
@@ -100,6 +104,46 @@ export class FurtherPolicies {
     this.#changed();
   }
 
+  /** How things stand with MultiNetworkPolicies, for status. */
+  get state(): PolicyState {
+    const presence = this.#options.sources.presence("further");
+    const faults = [...this.#networks].map((network) => this.#verdictOf(network)).filter(({ ok }) => !ok);
+    const [{ message } = { message: "MultiNetworkPolicies are in force" }] = faults;
+    if (presence === "some") return { presence, inForce: this.#known && faults.length === 0, message };
+    return {
+      presence,
+      inForce: false,
+      message: presence === "none" ? "there are no MultiNetworkPolicies" : NOT_KNOWN,
+    };
+  }
+
+  /** MultiNetworkPolicies, with how they stand in the networks of this node together. */
+  async list(): Promise<PolicyList> {
+    const { sources, nodeName } = this.#options;
+    const enforced = [...this.#networks].flatMap(({ enforcement }) => enforcement ?? []);
+    const models = enforced.flatMap(({ rules }) => rules?.model ?? []);
+    const counts = await Promise.all(enforced.map(async ({ observer }) => (await observer?.counts()) ?? []));
+    return listPolicies({
+      node: nodeName,
+      state: this.state,
+      policies: Iterator.from(sources.policies("further")).map((one) => ({
+        ...one,
+        faults: [...one.faults, ...this.#unheld(policyKeyOf({ namespace: undefined, ...one }))],
+      })),
+      namespaces: [...sources.namespaces()],
+      model: {
+        selected: () => unionOf(models.map((model) => model.selected())),
+        overloaded: () => models.flatMap((model) => model.overloaded()),
+      },
+      counts: summed(counts.flat()),
+    });
+  }
+
+  /** Where a policy names a network in which it does not hold. */
+  #unheld(policy: string): string[] {
+    return [...this.#networks].flatMap((network) => network.unheld(policy) ?? []);
+  }
+
   /** Sees that a pod could come to a network. @throws CniError 50 */
   require(name: string): void {
     const network = [...this.#networks].find((one) => one.name === name);
@@ -144,11 +188,7 @@ export class FurtherPolicies {
   }
 
   #verdictOf(network: FurtherNetwork | undefined): { ok: boolean; message: string } {
-    if (!this.#known)
-      return {
-        ok: false,
-        message: "MultiNetworkPolicies, or the pods and networks that they are about, are not known yet",
-      };
+    if (!this.#known) return { ok: false, message: NOT_KNOWN };
     return network?.verdict ?? { ok: true, message: "" };
   }
 
@@ -179,4 +219,10 @@ export class FurtherPolicies {
     for (const resolve of this.#waiting) resolve();
     this.#waiting.clear();
   }
+}
+
+function unionOf(maps: readonly ReadonlyMap<string, ReadonlySet<string>>[]): Map<string, Set<string>> {
+  const all = new Map<string, Set<string>>();
+  for (const map of maps) for (const [key, pods] of map) all.set(key, new Set([...(all.get(key) ?? []), ...pods]));
+  return all;
 }

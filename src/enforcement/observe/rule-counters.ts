@@ -71,7 +71,7 @@ export class RuleCounters {
   }
 
   #add(what: Omit<RuleCount, keyof Count>, { packets, bytes }: Count): void {
-    const key = `${what.policy} ${what.direction} ${what.rule} ${what.verdict}`;
+    const key = keyOfCount(what);
     const total = this.#totals.get(key);
     if (total) {
       total.packets += packets;
@@ -79,6 +79,20 @@ export class RuleCounters {
     } else this.#totals.set(key, { ...what, packets, bytes });
   }
 }
+
+/** Counts of several tables, those of the same rule as one. */
+export function summed(counts: Iterable<RuleCount>): RuleCount[] {
+  const totals = new Map<string, RuleCount>();
+  for (const one of counts) {
+    const key = keyOfCount(one);
+    const { packets, bytes } = totals.get(key) ?? { packets: 0, bytes: 0 };
+    totals.set(key, { ...one, packets: packets + one.packets, bytes: bytes + one.bytes });
+  }
+  return [...totals.values()];
+}
+
+const keyOfCount = ({ policy, direction, rule, verdict }: Omit<RuleCount, keyof Count>): string =>
+  `${policy} ${direction} ${rule} ${verdict}`;
 
 const unconnected = (place: "ingress" | "egress" | "node"): Omit<RuleCount, keyof Count> => ({
   policy: NO_CONNECTION,

@@ -5,7 +5,9 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { join } from "node:path";
 import { NETWORKS_ANNOTATION } from "../../../src/crd/index.ts";
+import type { PolicyList } from "../../../src/enforcement/index.ts";
 import { POLICY_FOR_ANNOTATION } from "../../../src/policy/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import { useLab } from "./support.ts";
@@ -14,6 +16,7 @@ const DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const GROUP = "/apis/k8s.cni.cncf.io";
 const POLICIES = `${GROUP}/v1beta1/namespaces/default/multi-networkpolicies`;
 const ATTACHMENTS = `${GROUP}/v1/namespaces/default/network-attachment-definitions`;
+const CIDRS = ["10.50.0.0/16", "fd50::/64"];
 const MERGE = "application/merge-patch+json";
 const TABLE = "inet skylane_policy";
 
@@ -66,7 +69,7 @@ describe("policies of pod networks", () => {
     the().api.call("PATCH", `/api/v1/namespaces/default/pods/${name}`, { metadata: { labels: { app } } }, MERGE);
 
   before("a network of both families, and pods that reach each other in it", async () => {
-    await the().addNetwork("blue", { cidrs: ["10.50.0.0/16", "fd50::/64"] });
+    await the().addNetwork("blue", { cidrs: CIDRS });
     await add("node1", "server", "server");
     await add("node1", "near", "stranger");
     await add("node2", "far", "stranger");
@@ -88,6 +91,14 @@ describe("policies of pod networks", () => {
     assert.equal(await reaches("server", "far"), true);
     // No pod of node2 has a policy.
     assert.deepEqual([await hasTable("node1"), await hasTable("node2")], [true, false]);
+  });
+
+  it("leave other networks as they are, also those with the same addresses", async () => {
+    await the().addNetwork("green", { cidrs: CIDRS });
+    await add("node1", "green-server", "server", "green");
+    await add("node2", "green-far", "stranger", "green");
+    await soon("green-far", "green-server", true);
+    for (const name of ["green-server", "green-far"]) await the().deletePod(name);
   });
 
   it("leave the default network as it was", async () => {
@@ -173,14 +184,70 @@ describe("policies of pod networks", () => {
     assert.equal(await reaches("far", "server"), false);
   });
 
-  it("stay while the agent is away, and go on when it is back", async () => {
+  it("are listed with what they select and have counted", async () => {
+    const skylanectl = join(the().context.binDir, "skylanectl");
+    const listed = JSON.parse(await the().exec("node1", skylanectl, "policy", "list", "-o", "json")) as PolicyList;
+    assert.deepEqual([listed.presence, listed.inForce], ["some", true]);
+    const [one] = listed.policies;
+    assert.deepEqual(
+      [listed.policies.length, one?.kind, one?.state, one?.pods],
+      [1, "MultiNetworkPolicy", "in force", ["default/server"]],
+    );
+    assert.ok((one?.rules[0]?.packets ?? 0) > 0);
+    assert.ok(listed.others.some(({ verdict, packets }) => verdict === "deny" && packets > 0));
+  });
+
+  it("stay while the agent is away, and go on when it is back with the connections that are allowed", async () => {
+    const ended = async (): Promise<number> =>
+      (await the().exec("node1", "cat", "/var/log/skylane-agent.log")).split("ended connections").length;
+    const before = await ended();
+    // One that connection tracking remembers.
+    assert.equal(await reaches("client", "server"), true);
     await the().exec("node1", "pkill", "-KILL", "-f", "skylane-agent.cjs");
     assert.equal(await reaches("far", "server"), false);
     await add("node1", "early", "server");
     assert.equal(await reaches("far", "early"), false);
     assert.equal(await reaches("client", "early"), true);
     assert.equal(await reaches("far", "server"), false);
+    assert.equal(await ended(), before, "an allowed connection was ended");
     await the().deletePod("early");
+  });
+
+  it("know pods by the addresses of their claims, as peers and as those that are selected", async () => {
+    await the().addClaim("lasting", { network: "blue" });
+    const annotations = {
+      [NETWORKS_ANNOTATION]: JSON.stringify([{ name: "blue", interface: "net1", claim: "lasting" }]),
+    };
+    await the().addPod("node2", "claimer", { labels: { app: "client" }, annotations });
+    await soon("claimer", "server", true);
+    await relabel("claimer", "server");
+    await soon("claimer", "server", false);
+    for (const [from, is] of [
+      ["client", true],
+      ["far", false],
+      ["near", false],
+    ] as const)
+      await soon(from, "claimer", is);
+    await the().deletePod("claimer");
+    // It has its addresses there at once, and its policies with them.
+    await the().addPod("node1", "claimer", { labels: { app: "server" }, annotations });
+    assert.equal(await reaches("near", "claimer"), false);
+    await soon("client", "claimer", true);
+    assert.equal(await reaches("far", "claimer"), false);
+    await the().deletePod("claimer");
+    await the().removeClaim("lasting");
+  });
+
+  it("hold from the first packet on where the node leaves the network and comes back", async () => {
+    const there = async (): Promise<boolean> =>
+      (await the().exec("node1", "ls", "/run/netns")).split("\n").includes("sky-blue");
+    for (const name of ["server", "near"]) await the().deletePod(name);
+    await eventually(async () => !(await there()), { timeoutMs: 20_000 });
+    await add("node1", "server", "server");
+    for (let i = 0; i < 3; i++) assert.equal(await reaches("far", "server"), false);
+    await soon("client", "server", true);
+    await add("node1", "near", "stranger");
+    assert.equal(await reaches("near", "server"), false);
   });
 
   it("name networks by definitions of the attachment as well, and no others", async () => {
@@ -233,6 +300,23 @@ describe("policies of pod networks", () => {
       { timeoutMs: 20_000 },
     );
     await the().api.call("DELETE", `${POLICIES}/lan`);
+    // One that runs already is told of.
+    await policy("too-late", "lan", { podSelector: { matchLabels: { app: "stranger" } } });
+    await eventually(
+      async () => {
+        const { items } = await the().api.call<{ items: { reason: string; message: string }[] }>(
+          "GET",
+          "/api/v1/namespaces/default/events",
+        );
+        return items.some(
+          ({ reason, message }) =>
+            reason === "SkylanePolicyNotEnforced" &&
+            message.includes("MultiNetworkPolicy default/too-late does not hold for pod default/free"),
+        );
+      },
+      { timeoutMs: 20_000 },
+    );
+    await the().api.call("DELETE", `${POLICIES}/too-late`);
   });
 
   it("leave nothing behind once there are none", async () => {

@@ -38,6 +38,23 @@ describe("pods of this node by their attachments", () => {
   });
 });
 
+describe("pods of this node in a network with claims", () => {
+  it("may share an address, which the younger holds while it is there", () => {
+    const pods = new LocalPods(true);
+    pods.add("sky1", pod("running", "10.50.1.2"));
+    assert.deepEqual(pods.add("sky2", pod("standby", "10.50.1.2")), []);
+    assert.equal(pods.holderOf("10.50.1.2")?.name, "standby");
+    assert.deepEqual([pods.ipsOf("shop/running"), pods.ipsOf("shop/standby")], [["10.50.1.2"], ["10.50.1.2"]]);
+    pods.remove("sky2");
+    assert.equal(pods.holderOf("10.50.1.2")?.name, "running");
+    pods.add("sky3", pod("standby", "10.50.1.2"));
+    pods.remove("sky1");
+    assert.equal(pods.holderOf("10.50.1.2")?.name, "standby");
+    pods.remove("sky3");
+    assert.equal(pods.holders.size, 0);
+  });
+});
+
 describe("changes as one", () => {
   const labelled = (name: string, app: string): Pod => ({
     ...pod(name),
