@@ -178,6 +178,7 @@ export class Agent {
       ...context,
       granted: (name) => this.#grants.podCidrs(name),
       nodeIps: (name) => this.#grants.ips(name),
+      onUnstated: () => this.#statuses.policiesUnstated(),
       podEvent: ({ pod, reason, message }) => events.emit({ node, pod, type: "Warning", reason, message }),
       onState: () => this.#network.filesChanged(),
     });
@@ -197,6 +198,7 @@ export class Agent {
       config,
       log,
       defined,
+      clusterPolicies: { any: () => this.#policies.anyOfCluster, unstated: () => this.#policies.unstated },
       unserved: (network) => this.#networks.unserved(network),
       namespace: ownNamespace(process.env),
     });

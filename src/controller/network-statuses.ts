@@ -1,6 +1,6 @@
 /**
- * What one agent of the cluster does for all: it writes the status of each PodNetwork, keeps the object that shows the
- * default network, and frees what deleted claims held (claim-sweeper.ts). A lease says which agent it is. Only what has
+ * What one agent of the cluster does for all: it writes the status of each PodNetwork and of policies of the cluster (policy-statuses.ts), keeps the object
+ * that shows the default network, and frees what deleted claims held (claim-sweeper.ts). A lease says which agent it is. Only what has
  * changed is written, and counts that change all the time, as when hundreds of nodes join a network, once in a while.
  */
 import { randomUUID } from "node:crypto";
@@ -29,6 +29,7 @@ import { Task } from "../reconcile/index.ts";
 import { ClaimSweeper, type ClaimSweeperOptions } from "./claim-sweeper.ts";
 import { defaultObject, keepDefaultObject } from "./default-object.ts";
 import { type Inputs, Membership, type NodeChanges } from "../nodes/index.ts";
+import { PolicyStatuses, type PolicyStatusesOptions } from "./policy-statuses.ts";
 import { letNetworkGo, type NetworkObject, readNetworkObject } from "../network-definitions/index.ts";
 
 /** The lease, in the agents' own namespace: the right to make one there can stand in the way of nobody else's election. */
@@ -60,6 +61,8 @@ export interface NetworkStatusesOptions {
   namespace?: string;
   /** Whether the API server knows the resource, and how many networks are defined. */
   defined: () => { known: boolean; count: number };
+  /** Policies of the cluster: whether there are any, and those whose status does not say what it is to say. */
+  clusterPolicies: { any: () => boolean; unstated: PolicyStatusesOptions["unstated"] };
   /** Why agents have no part in a network; undefined when they have. */
   unserved: (network: PodNetworkInfo) => Obstacle | undefined;
   /** For tests. */
@@ -71,6 +74,7 @@ export class NetworkStatuses {
   readonly #o: NetworkStatusesOptions;
   readonly #candidate: LeaderElector;
   readonly #task: Task;
+  readonly #policies: PolicyStatuses;
   #inputs: Inputs | undefined;
   #nodes = 0;
   #defaultVni: number | undefined;
@@ -100,6 +104,12 @@ export class NetworkStatuses {
       onLost: () => this.#lost(),
       ...(timings && { timings }),
     });
+    this.#policies = new PolicyStatuses({
+      client,
+      log,
+      leads: () => this.#candidate.leads,
+      unstated: options.clusterPolicies.unstated,
+    });
     this.#task = new Task(
       () => this.#write(),
       { baseMs: 1_000, maxMs: 60_000 },
@@ -121,6 +131,11 @@ export class NetworkStatuses {
     if (this.#watching && changes.size > 0) this.#task.want(this.#o.timings?.countMs ?? COUNT_MS);
   }
 
+  /** There are policies of the cluster whose status does not say what it is to say. */
+  policiesUnstated(): void {
+    this.#policies.look();
+  }
+
   /** The default network's VNI is known now. */
   vniKnown(vni: number): void {
     this.#defaultVni = vni;
@@ -129,12 +144,13 @@ export class NetworkStatuses {
 
   async stop(): Promise<void> {
     await this.#candidate.stop();
-    await Promise.all([this.#task.stop(), this.#closing]);
+    await Promise.all([this.#task.stop(), this.#policies.stop(), this.#closing]);
   }
 
   #wanted(): boolean {
     if (!this.#inputs) return false;
     this.#nodes = [...this.#inputs.nodes].length;
+    if (this.#o.clusterPolicies.any()) return true;
     const { known, count } = this.#o.defined();
     // Whether there is to be one does not depend on the VNI.
     return known && (count > 0 || defaultObject(this.#o.config, 1) !== undefined);
@@ -142,7 +158,8 @@ export class NetworkStatuses {
 
   #lead(): void {
     const { client, log, timings } = this.#o;
-    log.info("this node's agent writes the status of pod networks from now on");
+    log.info("this node's agent writes the status of pod networks and of policies of the cluster from now on");
+    this.#policies.look();
     const same = <T extends { resourceVersion: string }>(a: T, b: T): boolean =>
       a.resourceVersion === b.resourceVersion;
     const objects = new ObjectReflector<NetworkObject>(
@@ -169,10 +186,10 @@ export class NetworkStatuses {
   }
 
   #lost(): void {
+    this.#o.log.info("this node's agent no longer writes the status of pod networks and of policies of the cluster");
     const watching = this.#watching;
     this.#watching = undefined;
     if (!watching) return;
-    this.#o.log.info("this node's agent no longer writes the status of pod networks");
     const { objects, endpoints, sweeper } = watching;
     this.#closing = Promise.all([this.#closing, objects.stop(), endpoints.stop(), sweeper.stop()]).then(
       () => undefined,
@@ -181,7 +198,7 @@ export class NetworkStatuses {
 
   async #write(): Promise<void> {
     const watching = this.#watching;
-    if (!watching?.objects.synced) return;
+    if (!watching?.objects.synced || !this.#o.defined().known) return;
     const { client, config } = this.#o;
     const vni = this.#defaultVni;
     if (vni === undefined) return;

@@ -37,6 +37,8 @@ export interface PolicyEngineOptions {
   event: (type: "Normal" | "Warning", reason: string, message: string) => void;
   /** Something worth an Event of a pod. */
   podEvent: NetworkEnforcementOptions["podEvent"];
+  /** There are policies of the cluster whose status does not say what it is to say; see {@link PolicyEngine.unstated}. */
+  onUnstated: () => void;
   /** Whether pods need the agent has changed, or whether they may come. */
   onState: () => void;
 }
@@ -76,6 +78,7 @@ export class PolicyEngine implements MonitorListener {
         this.#default.change(ofDefault(changes));
         this.#further.change(changes);
       },
+      onUnstated: options.onUnstated,
       onState: () => {
         this.#onState();
         this.#further.sourcesChanged();
@@ -162,6 +165,16 @@ export class PolicyEngine implements MonitorListener {
   get state(): PolicyState {
     const { ok, message } = this.verdict;
     return { presence: this.presence, inForce: ok && this.presence === "some", message };
+  }
+
+  /** Whether there are policies of the cluster. */
+  get anyOfCluster(): boolean {
+    return this.#sources.anyOfCluster;
+  }
+
+  /** Policies of the cluster whose status does not say what it is to say: one agent of the cluster writes it. */
+  get unstated(): ReturnType<PolicySources["unstated"]> {
+    return this.#sources.unstated();
   }
 
   /** All policies, with how they stand here. */

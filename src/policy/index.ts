@@ -14,6 +14,7 @@
 export { readClusterNetworkPolicy } from "./api/cluster-network-policy.ts";
 export { POLICY_FOR_ANNOTATION, readMultiNetworkPolicy } from "./api/multi-network-policy.ts";
 export { readNetworkPolicy } from "./api/network-policy.ts";
+export { type Accepted, acceptedFor, saysAccepted, withAccepted } from "./api/policy-condition.ts";
 export { isInAudit, MODE_ANNOTATION, type ReadPolicy } from "./api/policy-object.ts";
 export { type Change, type Changes, PolicyModel, type Revocation } from "./compile/model.ts";
 export type { Outcome, Place, Ruleset, RulesetChange } from "./compile/ruleset.ts";

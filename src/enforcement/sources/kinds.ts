@@ -3,11 +3,14 @@ import { isDeepStrictEqual } from "node:util";
 import type { KubeClient, ReflectorOptions } from "../../kube/index.ts";
 import { ObjectReflector } from "../../kube/index.ts";
 import {
+  type Accepted,
+  acceptedFor,
   type Policy,
   readClusterNetworkPolicy,
   readMultiNetworkPolicy,
   readNetworkPolicy,
   type ReadPolicy,
+  saysAccepted,
 } from "../../policy/index.ts";
 
 /** Which networks policies are about: the default one, or pod networks beside it. */
@@ -21,6 +24,8 @@ interface Kind {
   olderPath?: string;
   read: (object: unknown) => ReadPolicy;
   scope: Scope;
+  /** Its status says whether it is read. */
+  stated?: true;
   /** Name of the resource's definition, where the cluster need not have it. */
   definition?: string;
 }
@@ -41,6 +46,7 @@ export const KINDS = {
     read: readClusterNetworkPolicy,
     scope: "default",
     definition: "clusternetworkpolicies.policy.networking.k8s.io",
+    stated: true,
   },
   "multi-networkpolicies": {
     kind: "MultiNetworkPolicy",
@@ -70,10 +76,12 @@ export interface PolicyObject extends ReadPolicy {
   readonly resourceVersion: string;
   /** `metadata.generation`: which edition of the spec this is; undefined where the server does not count. */
   readonly generation: number | undefined;
+  /** What its status is to say and does not say yet; of policies of the cluster. */
+  readonly unstated?: Accepted;
 }
 
 /** A policy's object. @throws TypeError when it has no name or uid: what else is wrong with it is among its faults */
-function policyObject(read: (object: unknown) => ReadPolicy, object: unknown): PolicyObject {
+function policyObject({ read, stated }: Pick<Kind, "read" | "stated">, object: unknown): PolicyObject {
   const { metadata } = (object ?? {}) as { metadata?: Readonly<Record<string, unknown>> | null };
   const text = (key: string): string => {
     const value = metadata?.[key];
@@ -81,20 +89,24 @@ function policyObject(read: (object: unknown) => ReadPolicy, object: unknown): P
     return value;
   };
   const namespace = metadata?.["namespace"];
-  const generation = metadata?.["generation"];
+  const generation = typeof metadata?.["generation"] === "number" ? metadata["generation"] : undefined;
+  const found = read(object);
+  const accepted = stated ? acceptedFor(found, generation) : undefined;
   return {
     name: text("name"),
     uid: text("uid"),
     resourceVersion: text("resourceVersion"),
-    generation: typeof generation === "number" ? generation : undefined,
+    generation,
     ...(typeof namespace === "string" && namespace !== "" && { namespace }),
-    ...read(object),
+    ...(accepted && !saysAccepted(object, accepted) && { unstated: accepted }),
+    ...found,
   };
 }
 
 const samePolicy = (a: PolicyObject, b: PolicyObject): boolean =>
   a.uid === b.uid &&
   a.generation === b.generation &&
+  isDeepStrictEqual(a.unstated, b.unstated) &&
   isDeepStrictEqual(a.policy, b.policy) &&
   isDeepStrictEqual(a.faults, b.faults);
 
@@ -105,12 +117,12 @@ export function policyReflector(
   options: ReflectorOptions,
   absentMs?: () => number | undefined,
 ): ObjectReflector<PolicyObject> {
-  const { what, path, olderPath, read, definition }: Kind = KINDS[resource];
+  const { what, path, olderPath, definition }: Kind = KINDS[resource];
   const source = {
     what,
     path,
     ...(olderPath !== undefined && { olderPath }),
-    parse: (object: unknown) => policyObject(read, object),
+    parse: (object: unknown) => policyObject(KINDS[resource], object),
     same: samePolicy,
     builtIn: definition === undefined,
     ...(absentMs && { absentMs }),

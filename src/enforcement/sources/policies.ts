@@ -1,5 +1,6 @@
 /** The policies of all kinds, as last known, and which of them are still to be handed on. */
 import { DefinitionReflector, type KubeClient, type ReflectorOptions, type WatchState } from "../../kube/index.ts";
+import type { UnstatedPolicy } from "../../controller/index.ts";
 import type { Logger } from "../../log/index.ts";
 import type { Changes, Policy } from "../../policy/index.ts";
 import {
@@ -29,6 +30,8 @@ interface Options {
   reflector: ReflectorOptions;
   /** Something is different; once a turn at most. */
   onChange: () => void;
+  /** There are policies whose status does not say what it is to say. */
+  onUnstated: () => void;
 }
 
 type PolicyName = Pick<Policy, "kind" | "namespace" | "name">;
@@ -62,6 +65,7 @@ export class Policies {
       const reflector = policyReflector(client, resource, options.reflector, () => this.#absentMs(resource));
       reflector.onChange(({ added, changed, removed }) => {
         this.#heard.add(resource);
+        if ([...added, ...changed.map(({ after }) => after)].some(({ unstated }) => unstated)) options.onUnstated();
         for (const one of added) this.#take(resource, one, one);
         for (const { after } of changed) this.#take(resource, after, after);
         for (const one of removed) this.#take(resource, one, undefined);
@@ -115,6 +119,18 @@ export class Policies {
     for (const resource of resourcesOf(scope))
       for (const object of this.#kinds[resource].reflector.objects.values())
         yield { ...object, kind: KINDS[resource].kind };
+  }
+
+  /** Whether there are policies of the cluster. */
+  get anyOfCluster(): boolean {
+    return this.#kinds.clusternetworkpolicies.reflector.objects.size > 0;
+  }
+
+  /** Policies of the cluster whose status does not say what it is to say. */
+  unstated(): UnstatedPolicy[] {
+    return [...this.#kinds.clusternetworkpolicies.reflector.objects.values()].flatMap(({ name, uid, unstated }) =>
+      unstated ? { name, uid, accepted: unstated } : [],
+    );
   }
 
   get faults(): ReadonlyMap<string, readonly string[]> {

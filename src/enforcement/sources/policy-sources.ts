@@ -34,6 +34,8 @@ export interface PolicySourcesOptions {
   onChange: (changes: Changes) => void;
   /** `presence`, `synced`, `faults`, or what definitions lead to have changed. */
   onState: () => void;
+  /** There are policies of the cluster whose status does not say what it is to say. */
+  onUnstated?: () => void;
   /** How long pods are followed on after the last policy is gone, in milliseconds. */
   lingerMs?: number;
   /** Pods that are handed on in one turn. */
@@ -96,6 +98,7 @@ export class PolicySources {
       log: options.log,
       reflector: this.#reflectorOptions,
       onChange: () => this.#onPolicies(),
+      onUnstated: () => options.onUnstated?.(),
     });
   }
 
@@ -152,6 +155,16 @@ export class PolicySources {
   /** Policies of these networks as the API server has them. */
   policies(scope: Scope): ReturnType<Policies["all"]> {
     return this.#policies.all(scope);
+  }
+
+  /** Whether there are policies of the cluster. */
+  get anyOfCluster(): boolean {
+    return this.#policies.anyOfCluster;
+  }
+
+  /** Policies of the cluster whose status does not say what it is to say. */
+  unstated(): ReturnType<Policies["unstated"]> {
+    return this.#policies.unstated();
   }
 
   /** Namespaces as known now; none while they are not followed. */

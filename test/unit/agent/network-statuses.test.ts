@@ -110,6 +110,7 @@ describe("the status of pod networks", function () {
       config,
       log,
       defined: () => ({ known: true, count: 1 }),
+      clusterPolicies: { any: () => false, unstated: () => [] },
       unserved: (network) =>
         network.masquerade
           ? { reason: "Unserved", message: "it is masqueraded" }
