@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { findBinDir } from "../../../lab/cluster/context.ts";
 import { labBase } from "./support.ts";
@@ -89,6 +89,25 @@ describe("skylanectl lab", () => {
     assert.equal((await ctl(["lab", "demo", "nothing"])).status, 2);
   });
 
+  it("shows the demo of network policies, ends with status 0 and leaves nothing", async function () {
+    this.timeout(600_000);
+    const { status, out, err } = await ctl(["lab", "demo", "policy"]);
+    assert.equal(status, 0, out + err);
+    for (const shown of [
+      /^stranger +database +5432 +answered$/m,
+      /^back +database +5432 +no answer$/m,
+      /^stranger +database2 +no answer\nback +database2 +answered$/m,
+      /Verdict: +it is DENIED/,
+      /isolated by NetworkPolicy default\/back-to-database, default\/deny-all/,
+      /^ +NetworkPolicy default\/deny-all .* in force +2 /m,
+      /after the policy went: none/,
+      /audit mode would deny a packet.*policy="default deny by NetworkPolicy default\/front-stays-inside"/,
+      /All 8 steps held/,
+    ])
+      assert.match(out, shown);
+    assert.equal(existsSync(join(base(), "demo")), false);
+  });
+
   it("cleans up after a demo that is interrupted, and ends with status 1", async () => {
     let told = false;
     const { status, out } = await ctl(["lab", "demo"], (text, kill) => {
@@ -131,6 +150,24 @@ describe("skylanectl lab", () => {
       assert.equal((await ctl(["lab", "claim", "remove", "vm"])).out, "vm is removed\n");
       assert.match((await ctl(["lab", "claim", "remove", "vm"])).err, /there is no claim "vm" in namespace "default"/);
       assert.equal((await ctl(["lab", "claim", "list"])).out, "no claims\n");
+
+      const file = join(base(), "policy.yaml");
+      const policyOf = (types: string): string =>
+        `kind: NetworkPolicy\nmetadata: { name: closed }\nspec: { podSelector: {}, policyTypes: [${types}] }\n`;
+      for (const [types, result] of [
+        ["Ingress", "created"],
+        ["Egress", "changed"],
+      ] as const) {
+        writeFileSync(file, policyOf(types));
+        assert.match((await ctl(["lab", "policy", "apply", "-f", file])).out, new RegExp(`default +closed +${result}`));
+      }
+      assert.match((await ctl(["lab", "policy", "delete", "-f", file])).out, /closed +deleted/);
+      assert.match((await ctl(["lab", "policy", "delete", "-f", file])).err, /no NetworkPolicy "default\/closed"/);
+      writeFileSync(file, "kind: Pod\nmetadata: { name: p }\n");
+      assert.match((await ctl(["lab", "policy", "apply", "-f", file])).err, /document 1 is no policy but a Pod/);
+      assert.equal((await ctl(["lab", "policy", "apply"])).status, 2);
+      // What is beside them is no lab.
+      rmSync(file);
 
       assert.equal((await ctl(["lab", "exec", "node1", "--", "sh", "-c", "exit 42"])).status, 42);
       assert.equal((await ctl(["lab", "exec", "node1", "--", "hostname"])).out, "node1\n");
