@@ -126,7 +126,11 @@ describe("kube: what a Node's metadata does not say", () => {
 
     it("is asked of each that joins, where those that are known are many more", async () => {
       for (let n = 0; n < 2_000; n++) keeper.remember(`old${n}`, wanted(1, `old${n}`));
-      const all = await Promise.all(Array.from({ length: 300 }, (_, n) => createNamed(`new${n}`)));
+      const all = Array.from({ length: 300 }, (_, n) => ({ name: `new${n}`, uid: `new${n}`, resourceVersion: "" }));
+      for (const { name, uid } of all) {
+        const metadata = { name, uid, creationTimestamp: "2026-01-01T00:00:00Z" };
+        api.store.put(api.type("nodes"), name, { ...full(1), metadata });
+      }
       keeper.ask(all);
       await eventually(() => keeper.settled);
       assert.deepEqual(asked(), { "get nodes 200": 300 });
