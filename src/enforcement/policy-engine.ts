@@ -193,7 +193,10 @@ export class PolicyEngine implements MonitorListener {
 
   /** Answers a question about a pod or a packet. @throws QuestionError when it is about somebody who is not known */
   explain(question: Question): Explanation {
-    return this.#observer.explain(question);
+    const { network = this.#default.network } = question;
+    return network === this.#default.network
+      ? this.#observer.explain(question)
+      : this.#further.explain(question, network);
   }
 
   /** Has metrics show what rules have counted. */

@@ -75,10 +75,12 @@ export function explainRequest(input: Input): string {
   const [pod] = input.operands as [string];
   const [from, to] = [input.text("from"), input.text("to")];
   const [port, protocol] = [input.number("port", 1, 65_535), input.text("protocol")?.toLowerCase()];
+  const name = input.text("network");
+  const network: Record<string, string> = name === undefined ? {} : { network: name };
   if (from !== undefined && to !== undefined) throw new UsageError("take --from or --to: the pod is the other end");
   if (from === undefined && to === undefined) {
     if (port !== undefined || protocol !== undefined) throw new UsageError("a port needs a peer: --from or --to");
-    return `/policies/explain?${new URLSearchParams({ pod: qualified(pod) }).toString()}`;
+    return `/policies/explain?${new URLSearchParams({ pod: qualified(pod), ...network }).toString()}`;
   }
   if (port === undefined && protocol !== "icmp") throw new UsageError("say which --port; for a ping, --protocol icmp");
   const [namespace] = qualified(pod).split("/");
@@ -88,6 +90,7 @@ export function explainRequest(input: Input): string {
       : { from: qualified(from, namespace), to: qualified(pod) };
   return `/policies/explain?${new URLSearchParams({
     ...ends,
+    ...network,
     ...(protocol !== undefined && { protocol }),
     ...(port !== undefined && { port: String(port) }),
   }).toString()}`;
@@ -109,6 +112,7 @@ export const policyExplainCommand: Command = {
     to: { value: "PEER", help: "what comes of a packet from POD to this pod or address" },
     port: { value: "N", help: "the destination's port, of pods and not of Services" },
     protocol: { value: "NAME", help: "tcp (the default), udp, sctp or icmp" },
+    network: { value: "NETWORK", help: "in this pod network, of which the node has pods; the default one otherwise" },
     socket: { value: "PATH", help: `the agent's socket (${AGENT_SOCKET})` },
   },
   details:

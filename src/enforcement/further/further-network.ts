@@ -143,6 +143,17 @@ export class FurtherNetwork {
     return { ok: false, message: `MultiNetworkPolicies of network ${this.name} are not in force: ${why}` };
   }
 
+  /** A pod of any node with the addresses that it has in the network; undefined where there is no such pod. @param key namespace/name */
+  pod(key: string): Pod | undefined {
+    const pod = this.#options.pod(key);
+    return pod && (this.#enforcement?.here({ ...pod, ips: this.#world.ipsOf(pod) }) ?? pod);
+  }
+
+  /** Addresses of the node itself there. @throws NetlinkError */
+  ownIps(): string[] {
+    return this.#joined.rtnl.addresses().map(({ ip }) => ip);
+  }
+
   /** Why a policy that names the network does not hold here; undefined where it does, or names it not. @param key see policyKeyOf */
   unheld(key: string): string | undefined {
     if (!this.#joined.bridged) return undefined;

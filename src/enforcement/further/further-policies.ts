@@ -7,8 +7,10 @@ import { within } from "../../reconcile/index.ts";
 import type { Logger } from "../../log/index.ts";
 import { RememberedWord } from "../../sys/index.ts";
 import { type Attachment, PATIENCE_MS, refusal } from "../network-enforcement.ts";
-import type { PolicyList, PolicyState } from "../observe/documents.ts";
+import type { Explanation, PolicyList, PolicyState } from "../observe/documents.ts";
 import { listPolicies } from "../observe/policy-list.ts";
+import { PolicyObserver } from "../observe/policy-observer.ts";
+import { type Question, QuestionError } from "../observe/question.ts";
 import { summed } from "../observe/rule-counters.ts";
 import type { PolicySources } from "../sources/policy-sources.ts";
 import { FurtherNetwork, type FurtherNetworkOptions, type JoinedNetwork } from "./further-network.ts";
@@ -139,6 +141,37 @@ export class FurtherPolicies {
     });
   }
 
+  /** Answers a question about a network of this node. @throws QuestionError when it is about somebody, or a network, that is not known */
+  explain(question: Question, name: string): Explanation {
+    const network = this.#named(name);
+    if (!network)
+      throw new QuestionError(`no pod of this node is in pod network "${name}"; ask a node that has one there`);
+    const { enforcement } = network;
+    if (!enforcement) throw new QuestionError(`network ${name} is bridged, and policies are not enforced in such`);
+    const { sources, nodeName } = this.#options;
+    const { ok, message } = this.#verdictOf(network);
+    const state: PolicyState = !this.#known
+      ? { presence: "unknown", inForce: false, message }
+      : this.#policiesOf(name).size === 0
+        ? { presence: "none", inForce: false, message: `no MultiNetworkPolicy names network ${name}` }
+        : { presence: "some", inForce: ok, message: ok ? "MultiNetworkPolicies are in force" : message };
+    return new PolicyObserver({
+      nodeName,
+      state: () => state,
+      policies: () =>
+        Iterator.from(sources.policies("further")).filter(({ policy }) => policy && this.#isAbout(policy, name)),
+      namespaces: () => sources.namespaces(),
+      nodes: () => [{ name: nodeName, labels: {}, ips: network.ownIps() }],
+      pod: (key) => network.pod(key),
+      model: () => enforcement.rules?.model,
+      counts: async () => [],
+    }).explain(question);
+  }
+
+  #named(name: string): FurtherNetwork | undefined {
+    return [...this.#networks].find((one) => one.name === name);
+  }
+
   /** Where a policy names a network in which it does not hold. */
   #unheld(policy: string): string[] {
     return [...this.#networks].flatMap((network) => network.unheld(policy) ?? []);
@@ -146,8 +179,7 @@ export class FurtherPolicies {
 
   /** Sees that a pod could come to a network. @throws CniError 50 */
   require(name: string): void {
-    const network = [...this.#networks].find((one) => one.name === name);
-    const { ok, message } = this.#verdictOf(network);
+    const { ok, message } = this.#verdictOf(this.#named(name));
     if (!ok) throw refusal(CODE.notAvailable, message);
   }
 
@@ -198,9 +230,11 @@ export class FurtherPolicies {
   }
 
   #policiesOf(network: string): Map<string, Policy> {
-    return new Map(
-      [...this.#policies].filter(([, { networks = [] }]) => networks.some((one) => this.#leadsTo(one, network))),
-    );
+    return new Map([...this.#policies].filter(([, policy]) => this.#isAbout(policy, network)));
+  }
+
+  #isAbout({ networks = [] }: Policy, network: string): boolean {
+    return networks.some((one) => this.#leadsTo(one, network));
   }
 
   /** By a definition, or by its own name, by which Skylane itself attaches pods: networks are in no namespace. */

@@ -50,10 +50,8 @@ export class NetworkWorld {
     const [set, gone]: [Pod[], Pick<Pod, "namespace" | "name">[]] = [[], []];
     for (const pod of pods?.set ?? []) {
       const key = keyOf(pod);
-      const here = pod.node === this.#options.nodeName;
-      // Of pods here their attachments tell.
-      const ips = here ? [] : (this.#byNode.get(pod.node)?.get(key) ?? []);
-      if (here || ips.length > 0) {
+      const ips = this.ipsOf(pod);
+      if (ips.length > 0 || pod.node === this.#options.nodeName) {
         this.#pods.add(key);
         set.push({ ...pod, ips });
       } else if (this.#pods.delete(key)) gone.push(pod);
@@ -62,6 +60,12 @@ export class NetworkWorld {
     for (const { name } of namespaces?.set ?? []) this.#namespaces.add(name);
     for (const name of namespaces?.gone ?? []) this.#namespaces.delete(name);
     return { pods: { set, gone }, ...(namespaces && { namespaces }) };
+  }
+
+  /** Addresses that a pod of another node has; of pods here their attachments tell. */
+  ipsOf(pod: Pod): readonly string[] {
+    if (pod.node === this.#options.nodeName) return [];
+    return this.#byNode.get(pod.node)?.get(keyOf(pod)) ?? [];
   }
 
   /** What follows from other addresses of some nodes' pods. @param nodes all by default */

@@ -1,5 +1,6 @@
 /** What is asked about policies, as it stands in a request. */
 import { parseIp } from "../../addr/index.ts";
+import { isNetworkName } from "../../crd/index.ts";
 import type { Packet } from "../../policy/index.ts";
 
 /** A question that makes no sense, or is about somebody who is not known; the message says why. */
@@ -11,19 +12,26 @@ export class QuestionError extends Error {
 export type Who = { pod: string } | { ip: string };
 
 /** Which policies a pod has; or what comes of a packet. */
-export type Question = { pod: Who } | { from: Who; to: Who; traffic: Pick<Packet, "protocol" | "port"> };
+export type Question = ({ pod: Who } | { from: Who; to: Who; traffic: Pick<Packet, "protocol" | "port"> }) & {
+  /** The pod network that it is about; the default one by default. */
+  network?: string;
+};
 
 const PROTOCOLS: Readonly<Record<string, Packet["protocol"]>> = { tcp: "TCP", udp: "UDP", sctp: "SCTP", icmp: "other" };
 /** A namespace is a DNS label, a pod's name a DNS subdomain (RFC 1123). */
 const POD = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\/[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
 
-/** Reads `pod=`, or `from=`, `to=`, `protocol=` (tcp by default) and `port=`. @throws QuestionError */
+/** Reads `pod=`, or `from=`, `to=`, `protocol=` (tcp by default) and `port=`; and `network=`. @throws QuestionError */
 export function readQuestion(query: URLSearchParams): Question {
   const pod = query.get("pod");
   const [from, to] = [query.get("from"), query.get("to")];
-  if (pod !== null) return { pod: whoOf(pod) };
+  const name = query.get("network");
+  if (name !== null && !isNetworkName(name)) throw new QuestionError(`"${name}" is not the name of a pod network`);
+  const network = name === null ? {} : { network: name };
+  if (pod !== null) return { pod: whoOf(pod), ...network };
   if (from === null || to === null) throw new QuestionError("say which pod, or from whom to whom");
-  return { from: whoOf(from), to: whoOf(to), traffic: trafficOf(query.get("protocol") ?? "tcp", query.get("port")) };
+  const traffic = trafficOf(query.get("protocol") ?? "tcp", query.get("port"));
+  return { from: whoOf(from), to: whoOf(to), traffic, ...network };
 }
 
 function whoOf(text: string): Who {

@@ -7,9 +7,10 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { NETWORKS_ANNOTATION } from "../../../src/crd/index.ts";
-import type { PolicyList } from "../../../src/enforcement/index.ts";
+import type { Explanation, PolicyList } from "../../../src/enforcement/index.ts";
 import { POLICY_FOR_ANNOTATION } from "../../../src/policy/index.ts";
 import { eventually } from "../../support/eventually.ts";
+import { tryRun } from "../../../lab/exec.ts";
 import { useLab } from "./support.ts";
 
 const DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
@@ -184,9 +185,14 @@ describe("policies of pod networks", () => {
     assert.equal(await reaches("far", "server"), false);
   });
 
-  it("are listed with what they select and have counted", async () => {
-    const skylanectl = join(the().context.binDir, "skylanectl");
-    const listed = JSON.parse(await the().exec("node1", skylanectl, "policy", "list", "-o", "json")) as PolicyList;
+  it("are listed with what they select and have counted, and explained", async () => {
+    const ctl = async <T>(...args: string[]): Promise<T> => {
+      const skylanectl = join(the().context.binDir, "skylanectl");
+      // Exit status 1 says that a packet is denied.
+      const argv = the().enter("node1", skylanectl, "policy", ...args, "-o", "json");
+      return JSON.parse((await tryRun(argv, { env: the().context.env })).stdout) as T;
+    };
+    const listed = await ctl<PolicyList>("list");
     assert.deepEqual([listed.presence, listed.inForce], ["some", true]);
     const [one] = listed.policies;
     assert.deepEqual(
@@ -195,6 +201,19 @@ describe("policies of pod networks", () => {
     );
     assert.ok((one?.rules[0]?.packets ?? 0) > 0);
     assert.ok(listed.others.some(({ verdict, packets }) => verdict === "deny" && packets > 0));
+    for (const [from, allowed] of [
+      ["near", false],
+      ["far", false],
+      ["client", true],
+    ] as const) {
+      const question = ["explain", "server", "--from", from, "--protocol", "icmp"];
+      const { packets = [] } = await ctl<Explanation>(...question, "--network", "blue");
+      const sources = packets.map(({ source }) => source.ip);
+      assert.deepEqual(sources.toSorted(), the().ipsOf(from, "net1").toSorted());
+      for (const packet of packets) assert.deepEqual([packet.allowed, packet.ingress?.rules], [allowed, "the same"]);
+      // The default network has no policy.
+      assert.equal((await ctl<Explanation>(...question)).presence, "none");
+    }
   });
 
   it("stay while the agent is away, and go on when it is back with the connections that are allowed", async () => {

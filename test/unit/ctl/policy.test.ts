@@ -24,6 +24,7 @@ describe("skylanectl policy explain", () => {
       protocol: "udp",
       port: "53",
     });
+    assert.deepEqual(request("web", "--network", "blue"), { pod: "default/web", network: "blue" });
     assert.deepEqual(request("10.0.0.1", "--from", "fd00::1", "--protocol", "icmp"), {
       from: "fd00::1",
       to: "10.0.0.1",

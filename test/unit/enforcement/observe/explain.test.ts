@@ -155,11 +155,13 @@ describe("a question about policies", () => {
       to: { pod: "a/c" },
       traffic: { protocol: "other", port: 0 },
     });
+    assert.deepEqual(read("pod=shop/back&network=blue"), { pod: { pod: "shop/back" }, network: "blue" });
   });
 
   for (const [query, why] of [
     ["", /which pod/],
     ["from=a/b", /from whom to whom/],
+    ["pod=a/b&network=../../etc", /"..\/..\/etc" is not the name of a pod network/],
     ["pod=a%20b", /neither NAMESPACE\/POD nor an address/],
     ["from=a/b&to=a/c", /which port/],
     ["from=a/b&to=a/c&port=0", /"0" is no port/],
