@@ -10,6 +10,7 @@ import { installPart } from "./parts/install.ts";
 import { claimsPart } from "./parts/claims.ts";
 import { networksPart } from "./parts/networks.ts";
 import { nodesPart } from "./parts/nodes.ts";
+import { policiesPart } from "./parts/policies.ts";
 import { restartsPart } from "./parts/restarts.ts";
 import { rightsPart } from "./parts/rights.ts";
 import { scalePart } from "./parts/scale.ts";
@@ -44,6 +45,7 @@ describe("on a real cluster", () => {
   installPart(context);
   networksPart(context);
   claimsPart(context);
+  policiesPart(context);
   scalePart(context);
   restartsPart(context);
   nodesPart(context);

@@ -76,6 +76,7 @@ mkdir -p /var/lib/kubelet /var/lib/containerd /var/lib/cni /var/lib/skylane /opt
 for x in kubelet containerd cni skylane; do mkdir -p $d/lib/\$x; mount --bind $d/lib/\$x /var/lib/\$x; done
 mount --make-rshared /var/lib/kubelet
 mount --bind $d/etc-cni /etc/cni; mount --bind $d/opt-cni /opt/cni; mkdir -p /opt/cni/bin /etc/cni/net.d
+cp /usr/lib/cni/portmap /opt/cni/bin/ 2>/dev/null # as kubeadm's package brings it: hostPort needs it
 mkdir -p $d/log/pods; mount --bind $d/log/pods /var/log/pods
 mount -t sysfs sysfs /sys 2>/dev/null; mount --rbind $DIR/cgroup /sys/fs/cgroup
 touch $d/up; exec sleep infinity

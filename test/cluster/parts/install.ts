@@ -218,7 +218,7 @@ async function mtuOf({ kube, pods }: Context): Promise<number> {
 }
 
 /** The name of the network namespace at the node that has a pod's address. */
-async function findNamespace({ machine }: Context, pod: TestPod): Promise<string> {
+export async function findNamespace({ machine }: Context, pod: TestPod): Promise<string> {
   const look = `for name in $(ls /run/netns); do echo "$name" $(ip -n "$name" -o addr); done`;
   const lines = ((await machine.hardware?.at(pod.node, ["sh", "-c", look])) ?? "").split("\n");
   const found = lines.find((addresses) => pod.ips.every((ip) => addresses.includes(` ${ip}/`)));

@@ -119,19 +119,19 @@ export class Kube {
     return (await Promise.all(texts)).map((text) => text.split("\n").slice(-40).join("\n")).join("\n");
   }
 
-  /** The namespace of the tests, with the probe that their pods run. */
-  async prepare(): Promise<void> {
+  /** A namespace for tests, with the probe that their pods run. */
+  async prepare(namespace = TEST_NAMESPACE): Promise<void> {
     const probe = readFileSync(fileURLToPath(new URL("./probe.cjs", import.meta.url)), "utf8");
     await this.apply(
-      { apiVersion: "v1", kind: "Namespace", metadata: { name: TEST_NAMESPACE } },
+      { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace } },
       {
         apiVersion: "v1",
         kind: "ConfigMap",
-        metadata: { name: "probe", namespace: TEST_NAMESPACE },
+        metadata: { name: "probe", namespace },
         data: { "probe.cjs": probe },
       },
     );
-    await eventually(() => this.get("serviceaccount", "default", "-n", TEST_NAMESPACE), { timeoutMs: MINUTE });
+    await eventually(() => this.get("serviceaccount", "default", "-n", namespace), { timeoutMs: MINUTE });
   }
 
   /** The object of a pod that serves the probe, on a node of choice. */
@@ -160,16 +160,16 @@ export class Kube {
   }
 
   /** Waits for a pod to be Ready and returns its addresses. */
-  async podReady(name: string, timeoutMs = 2 * MINUTE): Promise<TestPod> {
+  async podReady(name: string, namespace = TEST_NAMESPACE): Promise<TestPod> {
     return eventually(
       async () => {
-        const pod = await this.get("pod", name, "-n", TEST_NAMESPACE);
+        const pod = await this.get("pod", name, "-n", namespace);
         if (!isReady(pod))
           throw new Error(`pod ${name} is ${pod.status.phase}: ${JSON.stringify(pod.status.conditions)}`);
         const ips = (pod.status.podIPs ?? []).map(({ ip }) => ip);
         return { name, node: pod.spec.nodeName as string, ips };
       },
-      { timeoutMs },
+      { timeoutMs: 2 * MINUTE },
     );
   }
 
@@ -190,11 +190,20 @@ export class Kube {
    * their networks are given back; that the API forgets them takes some kubelets up to a minute.
    */
   async dismissPods(...names: string[]): Promise<void> {
-    await this.kubectl("delete", "pod", "-n", TEST_NAMESPACE, "--wait=false", ...names);
+    await this.kubectl("delete", "pod", "-n", TEST_NAMESPACE, "--wait=false", "--ignore-not-found", ...names);
   }
 
   exec(pod: string, ...command: string[]): Promise<string> {
-    return this.kubectl("exec", "-n", TEST_NAMESPACE, pod, "--", ...command);
+    return this.execIn(TEST_NAMESPACE, pod, ...command);
+  }
+
+  execIn(namespace: string, pod: string, ...command: string[]): Promise<string> {
+    return this.kubectl("exec", "-n", namespace, pod, "--", ...command);
+  }
+
+  /** Tries all targets once, from a pod; see `reach` of the probe for what both are. */
+  reach(pod: string, targets: readonly string[], namespace = TEST_NAMESPACE): Promise<string> {
+    return this.execIn(namespace, pod, NODE, PROBE, "reach", ...targets);
   }
 
   /** Runs the probe as a client inside a pod, against one address. @throws when it got no right answer */

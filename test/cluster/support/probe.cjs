@@ -4,6 +4,10 @@
 //   probe.cjs serve                          TCP and UDP echo on port 7000, both families
 //   probe.cjs tcp PORT BYTES ADDRESS…        sends to each, one after the other, and compares what comes back; prints
 //   probe.cjs udp PORT BYTES ADDRESS…        JSON, a line an address; udp sends three times
+//   probe.cjs reach TARGET…                  one try at each, all at once; tcp,ADDRESS,PORT or udp,ADDRESS,PORT; prints
+//                                            JSON, a line a target: as whom it was seen, or what came instead
+//   probe.cjs sweep PREFIX                   a datagram to port 7000 of each of the 254 addresses below PREFIX
+//                                            (10.244.1), ten times a second
 //   probe.cjs watch ADDRESS…                 a connection to each, with a line every 100 ms; twice a second prints how
 //                                            long each was without an answer, and whether it broke
 const net = require("node:net");
@@ -15,6 +19,9 @@ const plain = (address) => (address ?? "").replace(/^::ffff:/, "");
 const print = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
 const LIMIT_MS = 5000;
 const DATAGRAMS = 3;
+/** How long a try may be without an answer: a first segment that was lost is sent again after one second. */
+const SILENCE_MS = 2500;
+const SWEEP_MS = 100;
 
 const commands = {
   serve() {
@@ -76,6 +83,22 @@ const commands = {
     }
   },
 
+  async reach(...targets) {
+    const each = targets.map(async (target) => {
+      const [protocol, address, port] = target.split(",");
+      print({ target, ...(await tries[protocol](address, Number(port))) });
+    });
+    await Promise.all(each);
+  },
+
+  sweep(prefix) {
+    const socket = dgram.createSocket("udp4");
+    const addresses = Array.from({ length: 254 }, (_, i) => `${prefix}.${i + 1}`);
+    // where nothing has the address, nobody is told
+    setInterval(() => addresses.forEach((address) => socket.send("sweep", 7000, address, () => {})), SWEEP_MS);
+    process.on("SIGTERM", () => process.exit(0));
+  },
+
   watch(...addresses) {
     const windows = new Map();
     const open = (address) => {
@@ -103,6 +126,38 @@ const commands = {
     process.on("SIGTERM", () => process.exit(0));
   },
 };
+
+/** One try: resolves to `{ seenAs }`, or to `{ instead }`, the error or "silence". */
+const tries = {
+  tcp: (address, port) =>
+    one((done) => {
+      const socket = net.connect({ host: address, port });
+      socket.on("error", (error) => done({ instead: error.code }));
+      socket.on("data", (data) => done({ seenAs: data.toString().split("\n", 1)[0] }));
+      return () => socket.destroy();
+    }),
+  udp: (address, port) =>
+    one((done) => {
+      const socket = dgram.createSocket(net.isIPv6(address) ? "udp6" : "udp4");
+      socket.on("error", (error) => done({ instead: error.code }));
+      socket.on("message", (data) => done({ seenAs: data.toString().split("\n", 1)[0] }));
+      // connected, so that it is told when nobody listens
+      socket.connect(port, address, () => socket.send("\n".repeat(64)));
+      return () => socket.close();
+    }),
+};
+
+async function one(begin) {
+  let end;
+  let timer;
+  const result = await new Promise((resolve) => {
+    timer = setTimeout(resolve, SILENCE_MS, { instead: "silence" });
+    end = begin(resolve);
+  });
+  clearTimeout(timer);
+  end();
+  return result;
+}
 
 function fail(message) {
   print({ error: message });
