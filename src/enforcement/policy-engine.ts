@@ -252,7 +252,7 @@ export class PolicyEngine implements MonitorListener {
   /**
    * A pod of this node has addresses from now on; resolves when its policies are in force for them. An attachment with `hostNetns`
    * is to the pod network whose namespace has that path, one without to the default network.
-   * @throws CniError 11 when they cannot be, and nothing is known of the attachment then; 7 when a policy selects the pod that cannot be enforced
+   * @throws CniError 11 when they cannot be, and nothing is known of the attachment then; 105 when a policy selects the pod that cannot be enforced
    */
   admit(attachment: Attached, pod: AskingPod, ips: readonly string[]): Promise<void> {
     const to = attachment.hostNetns === undefined ? this.#default : this.#further;

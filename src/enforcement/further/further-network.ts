@@ -71,6 +71,8 @@ export interface FurtherNetworkOptions {
 export type PoliciesByKey = ReadonlyMap<string, Policy>;
 
 const NONE: PoliciesByKey = new Map();
+/** Policies and pods of a bridge that are told of, over the network's life here. */
+const MOST_TOLD = 256;
 
 /** See the header. */
 export class FurtherNetwork {
@@ -138,8 +140,10 @@ export class FurtherNetwork {
   /** Whether a pod could come as far as its rules go, once it is known which policies there are. */
   get verdict(): { ok: boolean; message: string } {
     const { rules } = this.#enforcement ?? {};
-    if (!this.#active || this.#joined.bridged || rules?.inForce) return { ok: true, message: "" };
-    const why = rules?.error ?? "their rules are being put in place";
+    if (!this.#active || this.#joined.bridged || (this.#begun && rules?.inForce)) return { ok: true, message: "" };
+    const why = this.#begun
+      ? (rules?.error ?? "their rules are being put in place")
+      : "the network's blocks and claims are not all known yet";
     return { ok: false, message: `MultiNetworkPolicies of network ${this.name} are not in force: ${why}` };
   }
 
@@ -194,7 +198,7 @@ export class FurtherNetwork {
 
   /**
    * A pod of this node has addresses from now on; resolves when its policies are in force for them.
-   * @throws CniError 11 when they cannot be; 107 when a policy selects it and cannot be enforced
+   * @throws CniError 11 when they cannot be; 105 when a policy selects it and cannot be enforced
    */
   async admit(attachment: Attachment, pod: AskingPod, ips: readonly string[]): Promise<void> {
     if (this.#enforcement) return this.#enforcement.admit(attachment, pod, ips);
@@ -294,7 +298,7 @@ export class FurtherNetwork {
     for (const pod of this.#options.podsHere()) {
       const policy = attached.has(keyOf(pod)) ? this.#selecting(pod) : undefined;
       const what = policy && `MultiNetworkPolicy ${keyOf(policy)} does not hold for pod ${keyOf(pod)}`;
-      if (what === undefined || this.#told.has(what)) continue;
+      if (what === undefined || this.#told.has(what) || this.#told.size >= MOST_TOLD) continue;
       this.#told.add(what);
       const why = this.#bridged;
       this.#joined.log.error(`${what}: ${why}`);

@@ -185,7 +185,7 @@ export class FurtherPolicies {
 
   /**
    * A pod of this node has addresses in a network; resolves when its policies are in force for them.
-   * @throws CniError 11 when they cannot be; 107 when a policy selects it and cannot be enforced there
+   * @throws CniError 11 when they cannot be; 105 when a policy selects it and cannot be enforced there
    */
   async admit(attached: Attached, pod: AskingPod, ips: readonly string[]): Promise<void> {
     const network = this.#at(attached);
