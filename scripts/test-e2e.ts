@@ -21,10 +21,7 @@ import { type Machine, openMachine } from "../test/cluster/support/machine.ts";
 const BUILD = fileURLToPath(new URL("../test/cluster/machine/build-e2e.sh", import.meta.url));
 const BUILT = "/opt/kube/e2e";
 const FEATURE = "[Feature:NetworkPolicy]";
-/**
- * Tests at a time: most of what they do is wait for packets that must not come. With more than this their servers' readiness probes, which have a
- * second to answer, time out, and kube-proxy refuses ("REFUSED") what the tests expect to pass.
- */
+/** Tests at a time: most of what they do is wait for packets that must not come. */
 const AT_A_TIME = 2 * availableParallelism();
 /** What cannot run on every machine: a part of the tests' names, whether it can here, and what it needs. */
 const NEEDS: readonly { name: string; here: () => boolean; what: string }[] = [
