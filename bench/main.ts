@@ -11,6 +11,8 @@ import { bridged } from "./rows/bridged.ts";
 import { burst } from "./rows/burst.ts";
 import { cni } from "./rows/cni.ts";
 import { peers } from "./rows/peers.ts";
+import { policyChanges } from "./rows/policy-changes.ts";
+import { policyTraffic } from "./rows/policy-traffic.ts";
 import { scale, scaleReal } from "./rows/scale.ts";
 import { traffic } from "./rows/traffic.ts";
 import { type Measurement, measured } from "./support/context.ts";
@@ -20,7 +22,17 @@ import { met, type Row } from "./support/row.ts";
 import { plainTable } from "./support/text.ts";
 
 /** In the order of the report. One more measurement is one more entry. */
-const MEASUREMENTS: readonly Measurement[] = [cni, burst, peers, bridged, traffic, scale, scaleReal];
+const MEASUREMENTS: readonly Measurement[] = [
+  cni,
+  burst,
+  peers,
+  bridged,
+  traffic,
+  policyTraffic,
+  policyChanges,
+  scale,
+  scaleReal,
+];
 
 const names = MEASUREMENTS.map(({ name }) => name);
 const { values, positionals } = parseArgs({

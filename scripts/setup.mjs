@@ -32,6 +32,7 @@ const TASKS = {
       ping: "iputils-ping",
       tcpdump: "tcpdump",
       iptables: "iptables",
+      ipset: "ipset",
     },
     files: {
       "/usr/include/stdio.h": "libc6-dev",

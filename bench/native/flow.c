@@ -4,6 +4,8 @@
  *     flow serve <address> <port>                       answers until it is killed
  *     flow stream <address> <port> <milliseconds>       prints "<bytes the other side received> <nanoseconds>"
  *     flow request <address> <port> <milliseconds>      prints "<round trips of one byte> <nanoseconds>"
+ *     flow accept <address> <port>                      takes connections and ends them until it is killed
+ *     flow connect <address> <port> <milliseconds>      prints "<connections to it, one after the other> <nanoseconds>"
  *
  * The mode is the first byte of a connection. Both ends run on the first processor and before other work, so that what is
  * measured is the work that a byte or a request costs in all, not where the scheduler put whom. Congestion control is reno:
@@ -66,13 +68,41 @@ static void answer(int peer) {
   exit(0);
 }
 
-static void serve(struct sockaddr_in *at) {
+static int listening(struct sockaddr_in *at) {
   int yes = 1, listener = tcp();
-  signal(SIGCHLD, SIG_IGN);
   setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
   if (bind(listener, (struct sockaddr *)at, sizeof *at) != 0 || listen(listener, 8) != 0) die("listen");
   puts("listening");
   fflush(stdout);
+  return listener;
+}
+
+static void accept_all(struct sockaddr_in *at) {
+  for (int listener = listening(at);;) {
+    int peer = accept(listener, NULL, NULL);
+    if (peer < 0) die("accept");
+    close(peer);
+  }
+}
+
+/* Each ends with a reset, which leaves nothing behind, and when the other side has ended it: then it was accepted. */
+static void connect_all(struct sockaddr_in *at, long long length) {
+  struct linger reset = {.l_onoff = 1};
+  long long total = 0, begin = now();
+  while (now() - begin < length) {
+    int to = tcp();
+    if (connect(to, (struct sockaddr *)at, sizeof *at) != 0) die("connect");
+    if (read(to, buffer, 1) != 0) die("the end of a connection");
+    setsockopt(to, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    close(to);
+    total++;
+  }
+  printf("%lld %lld\n", total, now() - begin);
+}
+
+static void serve(struct sockaddr_in *at) {
+  int yes = 1, listener = listening(at);
+  signal(SIGCHLD, SIG_IGN);
   for (;;) {
     int peer = accept(listener, NULL, NULL);
     if (peer < 0) die("accept");
@@ -88,7 +118,9 @@ int main(int argc, char **argv) {
   at.sin_port = htons(atoi(argv[3]));
   settle();
   if (strcmp(argv[1], "serve") == 0) serve(&at);
+  if (strcmp(argv[1], "accept") == 0) accept_all(&at);
   long long length = (argc > 4 ? atoll(argv[4]) : 1000) * 1000000, total = 0;
+  if (strcmp(argv[1], "connect") == 0) return connect_all(&at, length), 0;
   int yes = 1, request = strcmp(argv[1], "request") == 0, to = tcp();
   if (connect(to, (struct sockaddr *)&at, sizeof at) != 0) die("connect");
   setsockopt(to, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
