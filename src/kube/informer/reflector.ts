@@ -24,6 +24,9 @@ interface Follow {
   limit?: () => number | undefined;
 }
 
+/** So many streaming lists in a row may break before their end. */
+const BROKEN_LISTS = 2;
+
 /** Whether a server refused a field selector because it does not know the field (400, fields.ParseSelector's converters). */
 const isUnknownField = (error: unknown): boolean =>
   error instanceof ApiError && error.status === 400 && error.message.includes("field label not supported");
@@ -45,6 +48,8 @@ export class Reflector<T extends Identified> {
   /** Where to resume the watch; undefined when the whole set is needed. */
   private version: string | undefined;
   private watchListKnown = true;
+  /** Streaming lists in a row that broke before their end. */
+  private brokenLists = 0;
   /** Where it is asked for: the source's path, or its older one. */
   private path: string;
   /** What is asked for: the source's query, or its older one. */
@@ -229,7 +234,8 @@ export class Reflector<T extends Identified> {
   }
 
   private async attempt(): Promise<void> {
-    if (this.version === undefined && this.watchListKnown) {
+    // A set that is too large for the server to stream comes in pages.
+    if (this.version === undefined && this.watchListKnown && this.brokenLists < BROKEN_LISTS) {
       try {
         return await this.watchList();
       } catch (error) {
@@ -287,6 +293,7 @@ export class Reflector<T extends Identified> {
     } catch (error) {
       // An older server takes the request for a plain watch, and its end of the initial events never comes.
       if (!complete && error instanceof WatchStalled) throw new NoWatchList({ cause: error });
+      if (!complete && this.openedAt !== undefined) this.brokenLists++;
       throw error;
     }
     if (!complete && !this.stopping.signal.aborted) throw new NoWatchList();
@@ -294,6 +301,7 @@ export class Reflector<T extends Identified> {
 
   private complete(incoming: ReadonlyMap<string, T>, mode: "watchlist" | "list"): void {
     this.state.mode = mode;
+    this.brokenLists = 0;
     delete this.state.absent;
     delete this.state.forbidden;
     this.state.lastSync = this.timings.now();

@@ -172,6 +172,17 @@ describe("kube: the reflector of Nodes", () => {
     assert.equal(reflector.state.relists, 1);
   });
 
+  it("lists in pages where streaming lists break before their end, time and again", async () => {
+    const broken: Step = (response, request) => {
+      watch(event("ADDED", node("a")))(response, request);
+      setImmediate(() => response.destroy());
+    };
+    begin({}, broken, broken, page([node("a"), node("b")], "20"), watch());
+    await batch(1);
+    assert.deepEqual(known(), ["a", "b"]);
+    assert.deepEqual([reflector.state.mode, reflector.state.relists], ["list", 1]);
+  });
+
   it("begins a paged list anew when its continue token has expired", async () => {
     begin(
       {},
