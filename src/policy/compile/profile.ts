@@ -309,6 +309,7 @@ export class Profile {
     this.#outcomes.use(outcome);
   }
 
+  /** What comes of a class of addresses with policies in audit mode: its chain comes with the first such class, and stays as long as the profile. */
   #audit(outcome: Outcome): Outcome {
     const known = this.#audits.get(outcome.chain);
     if (known) return known;
