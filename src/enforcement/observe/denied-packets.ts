@@ -63,6 +63,7 @@ export class DeniedPackets {
   readonly #options: DeniedPacketsOptions;
   readonly #now: () => number;
   #log: PacketLog | undefined;
+  #listens = false;
   readonly #opening: Task;
   /** Of the minute that runs. */
   readonly #kinds = new Map<string, Kind>();
@@ -77,9 +78,9 @@ export class DeniedPackets {
     this.#now = options.now ?? ((): number => performance.now());
     this.#refilled = this.#now();
     this.#opening = new Task(
-      () => {
-        this.#log ??= this.#open();
-        return Promise.resolve();
+      async () => {
+        if (this.#listens) this.#log ??= this.#open();
+        else await this.#close();
       },
       { baseMs: 1_000, maxMs: 300_000 },
       (error, attempt) => {
@@ -92,16 +93,22 @@ export class DeniedPackets {
     );
   }
 
-  /** Listens from now on; once more changes nothing. */
-  start(): void {
-    if (!this.#log) this.#opening.want();
+  /** Listens from now on, or no more; what there is to be told then is told. */
+  listen(listens: boolean): void {
+    this.#listens = listens;
+    this.#opening.want();
   }
 
-  /** Listens no more, and tells what there is to be told. */
+  /** Listens no more, for good. */
   async stop(): Promise<void> {
     await this.#opening.stop();
-    await this.#log?.close();
+    await this.#close();
+  }
+
+  async #close(): Promise<void> {
+    const log = this.#log;
     this.#log = undefined;
+    await log?.close();
     this.#endWindow();
   }
 

@@ -51,8 +51,7 @@ export class NetworkObserver {
   rulesAre(there: boolean): void {
     if (this.#there === there) return;
     this.#there = there;
-    if (there) this.#denied.start();
-    else void this.#denied.stop();
+    this.#denied.listen(there);
   }
 
   stop(): Promise<void> {

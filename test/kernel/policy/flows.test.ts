@@ -3,6 +3,8 @@ import { type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { type LoggedPacket, PacketLog } from "../../../src/dataplane/nflog/index.ts";
 import { countsByChain } from "../../../src/dataplane/nft/index.ts";
+import { DeniedPackets } from "../../../src/enforcement/observe/denied-packets.ts";
+import type { Logger } from "../../../src/log/index.ts";
 import {
   LOG_GROUP,
   nameOfOutcome,
@@ -244,6 +246,41 @@ describe("connections under network policies", () => {
     listen();
     assert.throws(listen, { code: "EPERM" });
     assert.equal((await countsByChain("nobodys", node.ns.path)).size, 0);
+  });
+
+  it("are told of with both ends, also after a time without rules", async () => {
+    const lines: Record<string, unknown>[] = [];
+    const logger = { info: (_: string, facts: Record<string, unknown>) => void lines.push(facts), debug: () => 0 };
+    const denied = new DeniedPackets({
+      log: logger as unknown as Logger,
+      netns: node.ns.path,
+      outcomeOf: (prefix) => outcomeOfPrefix(model.ruleset, prefix),
+      podAt: (ip) =>
+        Object.values(SERVER).some((own) => own === ip) ? { namespace: "shop", name: "server" } : undefined,
+      nameOf: () => undefined,
+      isolating: (direction, ip) => model.policiesAt(direction, ip),
+      event: () => undefined,
+    });
+    try {
+      await put(policy(OF_SERVER));
+      const told = (): Promise<unknown> =>
+        eventually(async () => {
+          await node.arriving(first());
+          return lines.length > 0;
+        });
+      denied.listen(true);
+      await told();
+      assert.deepEqual([lines[0]?.["pod"], lines[0]?.["port"]], ["shop/server", 8080]);
+      denied.listen(false);
+      // Who listens keeps others from the group.
+      await eventually(() => listen());
+      await log?.close();
+      lines.length = 0;
+      denied.listen(true);
+      await told();
+    } finally {
+      await denied.stop();
+    }
   });
 
   it("log a flood now and then, and count all of it", async () => {
