@@ -79,7 +79,12 @@ describe("an agent that ends", function () {
       ),
       [],
     );
-    assert.deepEqual(readdirSync(`${n1.dir}/data/cache`).sort(), ["default.json", "network-policies", "pod-networks"]);
+    assert.deepEqual(readdirSync(`${n1.dir}/data/cache`).sort(), [
+      "default.json",
+      "multi-networkpolicies",
+      "network-policies",
+      "pod-networks",
+    ]);
     assert.deepEqual(readdirSync(`${n1.dir}/conf`), ["10-skylane.conflist"]);
     assert.equal(n1.ns.exec("nft", "list", "tables").match(/inet skylane/g)?.length, 1);
     n1.ns.exec("ping", "-c", "1", "-W", "2", "-I", "10.244.1.0", "10.244.2.0");

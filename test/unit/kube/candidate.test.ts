@@ -69,7 +69,9 @@ describe("kube: candidates for a lease", function () {
     eventually(() => candidate.leads, { timeoutMs: 8_000, message: "it does not lead" });
 
   it("has one holder, who keeps it", async () => {
-    const three = ["a", "b", "c"].map((one) => stand(one));
+    // Long enough that a busy machine renews it in time.
+    const timings = { leaseSeconds: 30, renewMs: 200, leastMs: 100 };
+    const three = ["a", "b", "c"].map((one) => stand(one, { timings }));
     await eventually(() => three.some(({ candidate }) => candidate.leads), { message: "nobody leads" });
     const holder = (await lease()).spec.holderIdentity;
     for (let look = 0; look < 20; look++) {

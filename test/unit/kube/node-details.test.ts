@@ -81,13 +81,14 @@ describe("kube: what a Node's metadata does not say", () => {
       return { name, uid, resourceVersion };
     };
 
-    const createNamed = async (called: string) => {
-      const object = full(1);
-      object.metadata.name = called;
-      const made = (await client.json({ method: "POST", path: "/api/v1/nodes", body: object })) as KubeObject;
-      const { name, uid = "", resourceVersion = "" } = made.metadata;
-      return { name, uid, resourceVersion };
-    };
+    /** Nodes that are there without a request for each. */
+    const placed = (names: readonly string[], object: (name: string, i: number) => KubeObject) =>
+      names.map((name, i) => {
+        const asked = { name, uid: `uid-${name}`, resourceVersion: "" };
+        const metadata = { name, uid: asked.uid, creationTimestamp: "2026-01-01T00:00:00Z" };
+        api.store.put(api.type("nodes"), name, { ...object(name, i), metadata });
+        return asked;
+      });
 
     /** Requests that read Nodes. */
     const asked = () =>
@@ -107,12 +108,10 @@ describe("kube: what a Node's metadata does not say", () => {
     });
 
     it("is asked of many, and of all, in one request", async () => {
-      const all = await Promise.all(
-        Array.from({ length: 300 }, (_, n) => create(n % 250))
-          .slice(0, 250)
-          .concat([]),
+      const all = placed(
+        Array.from({ length: 260 }, (_, n) => `n${n}`),
+        (_, n) => full(n < 250 ? n : 1),
       );
-      for (let n = 250; n < 260; n++) all.push(await createNamed(`more${n}`));
       keeper.ask(all);
       await eventually(() => keeper.settled);
       assert.deepEqual(asked(), { "list nodes 200": 1 });
@@ -126,11 +125,10 @@ describe("kube: what a Node's metadata does not say", () => {
 
     it("is asked of each that joins, where those that are known are many more", async () => {
       for (let n = 0; n < 2_000; n++) keeper.remember(`old${n}`, wanted(1, `old${n}`));
-      const all = Array.from({ length: 300 }, (_, n) => ({ name: `new${n}`, uid: `new${n}`, resourceVersion: "" }));
-      for (const { name, uid } of all) {
-        const metadata = { name, uid, creationTimestamp: "2026-01-01T00:00:00Z" };
-        api.store.put(api.type("nodes"), name, { ...full(1), metadata });
-      }
+      const all = placed(
+        Array.from({ length: 300 }, (_, n) => `new${n}`),
+        () => full(1),
+      );
       keeper.ask(all);
       await eventually(() => keeper.settled);
       assert.deepEqual(asked(), { "get nodes 200": 300 });

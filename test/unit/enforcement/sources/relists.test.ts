@@ -46,7 +46,7 @@ describe("sources of network policies: lists", () => {
         expireWatches: true,
       });
       // Each list that was wrong is followed by another, until one is whole.
-      await eventually(() => resources.every((one) => relists(one) >= 4), { timeoutMs: 10_000 });
+      await eventually(() => resources.every((one) => relists(one) >= 4));
       await eventually(() => Object.values(heard.sources.watches).every(({ unconfirmed }) => unconfirmed === 0));
       heard.pod("shop/last", { ip: "10.1.9.9" });
       heard.policy("shop/last");
@@ -63,9 +63,7 @@ describe("sources of network policies: lists", () => {
     heard.remove("networkpolicies", "shop/allow");
     await heard.api.faults.set({ compact: true });
     await heard.api.faults.set({ away: false });
-    await eventually(() => heard.told.pods.size === stays.length && heard.told.policies.size === 1, {
-      timeoutMs: 10_000,
-    });
+    await eventually(() => heard.told.pods.size === stays.length && heard.told.policies.size === 1);
     assert.deepEqual([...heard.told.pods.keys()], stays);
     assert.equal(gets("pods"), 100);
     assert.equal(heard.sources.watches["pods"]?.unconfirmed, 0);
