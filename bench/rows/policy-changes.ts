@@ -71,7 +71,9 @@ export const policyChanges: Measurement = {
     const relabelled = async (first: number, times: number): Promise<number[]> => {
       const took: number[] = [];
       for (let round = 0; round < times; round++) {
-        took.push(await apply({ pods: { set: [podNumber(first + round, size, { app: `app${round % 5}` })] } }));
+        took.push(
+          await apply({ pods: { set: [podNumber(first + round, size, { app: `app${(first + round + 2) % 5}` })] } }),
+        );
         // The agent does other work in between.
         await new Promise((resolve) => setImmediate(resolve));
       }
