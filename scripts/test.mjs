@@ -20,7 +20,7 @@ const CROWDS = ["agent/cni", "cni/crash", "ipam/processes", "lab/many-networks"]
 );
 /** @type {Record<string, { timeout: number, runs: { files: string[], options: string[] }[] }>} */
 const SUITES = {
-  unit: { timeout: 30_000, runs: [{ files: ["test/unit/**/*.test.ts"], options: PARALLEL }] },
+  unit: { timeout: 120_000, runs: [{ files: ["test/unit/**/*.test.ts"], options: PARALLEL }] },
   kernel: {
     timeout: 120_000,
     runs: [
