@@ -48,17 +48,19 @@ describe("network policies in a real kernel", () => {
 
   it("drop and pass what the oracle says, of generated policies, pods and nodes", async function () {
     this.timeout(300_000);
-    let denied = 0;
-    await fc.assert(
-      fc.asyncProperty(world, async (world) => {
-        const model = modelOf(world);
-        await node.nft(renderTable(model.ruleset));
-        denied += await hold(node, world);
-      }),
-      { numRuns: 5, endOnFailure: true },
-    );
-    // How many is chance; none would say that no policy was in force.
-    assert.ok(denied > 0);
+    const seen = { denied: 0 };
+    // In some clusters nothing is denied: then others are drawn, so that both happen.
+    for (let round = 0; round < 10 && seen.denied === 0; round++)
+      await fc.assert(
+        fc.asyncProperty(world, async (world) => {
+          const model = modelOf(world);
+          await node.nft(renderTable(model.ruleset));
+          const denied = await hold(node, world);
+          seen.denied += denied;
+        }),
+        { numRuns: 5, endOnFailure: true },
+      );
+    assert.ok(seen.denied > 0);
   });
 
   it("do so after every change, each one transaction on the table that is there", async function () {
