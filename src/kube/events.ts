@@ -2,6 +2,7 @@
  * Events on a Node or a Pod of it, for `kubectl describe`. They are for people: repeated ones are counted up in one object as
  * kubelet does, a flood is cut off, and nothing that goes wrong with them ever reaches the caller.
  */
+import { TokenBucket } from "../reconcile/index.ts";
 import { ApiError } from "./client/api-error.ts";
 import { Backoff, pause } from "./client/backoff.ts";
 import type { KubeClient } from "./client/client.ts";
@@ -65,8 +66,7 @@ export class NodeEvents {
   private readonly series = new Map<string, Series>();
   private queue: Series[] = [];
   private running: Promise<void> | undefined;
-  private tokens = BURST;
-  private refilled: number;
+  private readonly bucket: TokenBucket;
   /** Events that were not written: too many, or the server did not take them. */
   dropped = 0;
 
@@ -76,7 +76,7 @@ export class NodeEvents {
     this.component = options.component ?? "skylane-agent";
     this.now = options.now ?? Date.now;
     this.retryMs = options.retryMs ?? 1000;
-    this.refilled = this.now();
+    this.bucket = new TokenBucket(BURST, REFILL_MS, this.now);
   }
 
   /** Returns at once and never throws. */
@@ -87,7 +87,7 @@ export class NodeEvents {
     series.last = now;
     // A count that waits to be written takes this one along.
     if (series.queued) return;
-    if (!this.takeToken(now) || this.queue.length >= MAX_QUEUE) {
+    if (!this.bucket.take() || this.queue.length >= MAX_QUEUE) {
       this.dropped++;
       return;
     }
@@ -131,17 +131,6 @@ export class NodeEvents {
     this.series.delete(key);
     this.series.set(key, fresh);
     return fresh;
-  }
-
-  private takeToken(now: number): boolean {
-    const refill = Math.floor((now - this.refilled) / REFILL_MS);
-    if (refill > 0) {
-      this.tokens = Math.min(BURST, this.tokens + refill);
-      this.refilled += refill * REFILL_MS;
-    }
-    if (this.tokens === 0) return false;
-    this.tokens--;
-    return true;
   }
 
   private async run(): Promise<void> {

@@ -8,7 +8,7 @@
 import { PacketLog, type LoggedPacket } from "../../dataplane/nflog/index.ts";
 import type { Logger } from "../../log/index.ts";
 import { DEFAULT_DENY, keyOf, LOG_GROUP, type Outcome, type Policy } from "../../policy/index.ts";
-import { Task } from "../../reconcile/index.ts";
+import { Task, TokenBucket } from "../../reconcile/index.ts";
 import { policyProtocol, portInWords, protocolName } from "./words.ts";
 
 /** How long packets of one kind are one line. */
@@ -61,7 +61,6 @@ interface Kind {
 /** See the header. */
 export class DeniedPackets {
   readonly #options: DeniedPacketsOptions;
-  readonly #now: () => number;
   #log: PacketLog | undefined;
   #listens = false;
   readonly #opening: Task;
@@ -70,13 +69,11 @@ export class DeniedPackets {
   readonly #ofOne = new Map<string, number>();
   #untold = 0;
   #window: NodeJS.Timeout | undefined;
-  #tokens = EVENTS_AT_ONCE;
-  #refilled: number;
+  readonly #events: TokenBucket;
 
   constructor(options: DeniedPacketsOptions) {
     this.#options = options;
-    this.#now = options.now ?? ((): number => performance.now());
-    this.#refilled = this.#now();
+    this.#events = new TokenBucket(EVENTS_AT_ONCE, EVENT_MS, options.now ?? (() => performance.now()));
     this.#opening = new Task(
       async () => {
         if (this.#listens) this.#log ??= this.#open();
@@ -170,7 +167,7 @@ export class DeniedPackets {
     const message =
       kind === "audit" ? "a network policy in audit mode would deny a packet" : "a network policy denied a packet";
     log.info(message, line);
-    if (pod?.uid !== undefined && this.#takeToken()) {
+    if (pod?.uid !== undefined && this.#events.take()) {
       const way = direction === "ingress" ? "from" : "to";
       const does = kind === "audit" ? "would deny (audit mode)" : "denies";
       this.#options.event({
@@ -187,17 +184,6 @@ export class DeniedPackets {
     if (rule) return `${rule.policy.kind} ${keyOf(rule.policy)}`;
     const names = this.#options.isolating(direction, own).map((policy) => keyOf(policy));
     return names.length === 0 ? DEFAULT_DENY : `${DEFAULT_DENY} by NetworkPolicy ${names.join(", ")}`;
-  }
-
-  #takeToken(): boolean {
-    const refill = Math.floor((this.#now() - this.#refilled) / EVENT_MS);
-    if (refill > 0) {
-      this.#tokens = Math.min(EVENTS_AT_ONCE, this.#tokens + refill);
-      this.#refilled += refill * EVENT_MS;
-    }
-    if (this.#tokens === 0) return false;
-    this.#tokens--;
-    return true;
   }
 
   #endWindow(): void {
