@@ -14,12 +14,11 @@ import {
   NF_FLAG,
   NF_SUBSYSTEM,
   nfAttribute,
+  nfDump,
   nfErrno,
   nfMessage,
   nfMessages,
   nfNested,
-  NFNETLINK_HEADER,
-  NETLINK_HEADER,
 } from "../../netlink/index.ts";
 import { KernelSocket, SysError, withNetns } from "../../sys/index.ts";
 
@@ -31,10 +30,6 @@ const IP_SOURCES: ReadonlySet<number> = new Set([1, 3]);
 const PROTO = { NUM: 1, SRC_PORT: 2, DST_PORT: 3 } as const;
 
 const DATAGRAM = 64 * 1024;
-/** Answers that are read before other work has its turn. */
-const PER_TURN = 16;
-/** How often a table that changed under our eyes is read again. */
-const ATTEMPTS = 5;
 
 /** One direction of a connection. */
 export interface Direction {
@@ -81,17 +76,16 @@ export class Conntrack implements Disposable {
    * says that it lost its place, the table is gone through again.
    * @throws SysError when the table cannot be read, or changes under every attempt
    */
-  async select(chosen: (connection: Connection) => boolean): Promise<HeldConnection[]> {
-    for (let attempt = 1; ; attempt++) {
-      const found = await this.#dump(chosen);
-      if (found) return found;
-      if (attempt === ATTEMPTS)
-        throw new SysError(
-          constants.errno.EINTR,
-          "recvfrom",
-          "reading the table of connections, which changes too fast",
-        );
-    }
+  select(chosen: (connection: Connection) => boolean): Promise<HeldConnection[]> {
+    return nfDump(
+      this.#socket,
+      { type: TYPE.GET, family: 0, body: Buffer.alloc(0), what: "the table of connections" },
+      (): HeldConnection[] => [],
+      (found, datagram, at) => {
+        const connection = connectionOf(datagram, at.from, at.to);
+        if (connection && chosen(connection)) found.push({ ...connection, handle: handleOf(datagram, at) });
+      },
+    );
   }
 
   /** Ends a connection: its next packet begins another one, if it may. @returns false when it was gone already @throws SysError */
@@ -119,35 +113,6 @@ export class Conntrack implements Disposable {
     this.#socket.close();
   }
 
-  /** @returns undefined where not the whole table was seen */
-  async #dump(chosen: (connection: Connection) => boolean): Promise<HeldConnection[] | undefined> {
-    const found: HeldConnection[] = [];
-    const request = nfMessage(
-      TYPE.GET,
-      NF_FLAG.REQUEST | NF_FLAG.DUMP,
-      ++this.#sequence,
-      { family: 0, resource: 0 },
-      Buffer.alloc(0),
-    );
-    this.#socket.send(request, request.length);
-    let whole = true;
-    for (let turn = 1; ; turn++) {
-      const datagram = this.#receive("reading the table of connections");
-      for (const message of nfMessages(datagram)) {
-        if ((message.flags & NF_FLAG.DUMP_INTR) !== 0) whole = false;
-        if (message.type === NF_ANSWER.DONE || message.type === NF_ANSWER.ERROR) {
-          const errno = nfErrno(datagram, message);
-          if (errno !== 0) throw new SysError(errno, "recvfrom", "reading the table of connections");
-          return whole ? found : undefined;
-        }
-        const connection = connectionOf(datagram, message.from, message.to);
-        if (connection && chosen(connection))
-          found.push({ ...connection, handle: handleOf(datagram, message.from, message.to) });
-      }
-      if (turn % PER_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
-    }
-  }
-
   #receive(doing: string): Buffer {
     for (;;) {
       const got = this.#socket.receive(this.#buffer, false);
@@ -158,14 +123,11 @@ export class Conntrack implements Disposable {
   }
 }
 
-/** Where a message's attributes begin. */
-const attributesAt = (from: number): number => from + NFNETLINK_HEADER - NETLINK_HEADER;
-
 /** One of a dump's messages; undefined where it has no addresses. @throws MalformedMessage */
 function connectionOf(data: Buffer, from: number, to: number): Connection | undefined {
   let protocol = 0;
   const [original, reply] = [emptyDirection(), emptyDirection()];
-  eachNfAttribute(data, attributesAt(from), to, (type, start, end) => {
+  eachNfAttribute(data, from, to, (type, start, end) => {
     if (type === CTA.TUPLE_ORIG) protocol = readTuple(data, start, end, original);
     else if (type === CTA.TUPLE_REPLY) readTuple(data, start, end, reply);
   });
@@ -173,14 +135,17 @@ function connectionOf(data: Buffer, from: number, to: number): Connection | unde
 }
 
 /** A copy of what names a message's connection: the datagram's place is used again. */
-function handleOf(data: Buffer, from: number, to: number): HeldConnection["handle"] {
+function handleOf(
+  data: Buffer,
+  { family, from, to }: { family: number; from: number; to: number },
+): HeldConnection["handle"] {
   const parts: Buffer[] = [];
-  eachNfAttribute(data, attributesAt(from), to, (type, start, end) => {
+  eachNfAttribute(data, from, to, (type, start, end) => {
     const value = data.subarray(start, end);
     if (type === CTA.TUPLE_ORIG) parts.push(nfNested(type, [value]));
     else if (type === CTA.ID || type === CTA.ZONE) parts.push(nfAttribute(type, value));
   });
-  return { family: data[from] as number, attributes: Buffer.concat(parts) };
+  return { family, attributes: Buffer.concat(parts) };
 }
 
 const emptyDirection = (): Direction => ({ source: "", destination: "", sourcePort: 0, destinationPort: 0 });
