@@ -13,16 +13,16 @@ import type { MonitorListener, NetlinkEvent, Rtnl } from "../netlink/index.ts";
 import type { Metrics } from "../observe/index.ts";
 import { askedObject, isStatic } from "../pod-requests/index.ts";
 import type { Changes, Pod, Policy } from "../policy/index.ts";
-import { within } from "../reconcile/index.ts";
 import { RememberedWord } from "../sys/index.ts";
 import { podKey } from "./local-pods.ts";
 import type { JoinedNetwork } from "./further/further-network.ts";
 import { type Attached, FurtherPolicies, type PolicedNetwork } from "./further/further-policies.ts";
-import { NetworkEnforcement, type NetworkEnforcementOptions, PATIENCE_MS, refusal } from "./network-enforcement.ts";
+import { NetworkEnforcement, type NetworkEnforcementOptions, refusal } from "./network-enforcement.ts";
 import type { Explanation, PolicyList, PolicyState } from "./observe/documents.ts";
 import { PolicyObserver } from "./observe/policy-observer.ts";
 import type { Question } from "./observe/question.ts";
 import { policyPod, PolicySources } from "./sources/policy-sources.ts";
+import { VerdictWait } from "./verdict-wait.ts";
 
 export interface PolicyEngineOptions {
   config: AgentConfig;
@@ -57,7 +57,7 @@ export class PolicyEngine implements MonitorListener {
   readonly #observer: PolicyObserver;
   #told = "";
   /** Who waits for another state. */
-  readonly #waiting = new Set<() => void>();
+  readonly #waiting = new VerdictWait();
 
   constructor(options: PolicyEngineOptions) {
     this.#options = options;
@@ -237,16 +237,7 @@ export class PolicyEngine implements MonitorListener {
    */
   async ready(pod: AskingPod | undefined): Promise<void> {
     if (!pod || (isStatic(pod) && this.presence === "unknown")) return;
-    const deadline = performance.now() + PATIENCE_MS;
-    while (!this.verdict.ok) {
-      const ms = deadline - performance.now();
-      const { message } = this.verdict;
-      await within(this.#nextState(), ms, () => refusal(CODE.tryAgain, message));
-    }
-  }
-
-  #nextState(): Promise<void> {
-    return new Promise((resolve) => this.#waiting.add(resolve));
+    await this.#waiting.until(() => this.verdict);
   }
 
   /**
@@ -307,8 +298,7 @@ export class PolicyEngine implements MonitorListener {
     if (synced) rules?.begin(this.#remembered.word === "none");
     // Not before nothing of ours is in the kernel any more: the next agent does not look whether there is.
     if (presence === "some" || (presence === "none" && rules?.clean)) this.#remembered.remember(presence);
-    for (const resolve of this.#waiting) resolve();
-    this.#waiting.clear();
+    this.#waiting.changed();
     const now = `${this.presence} ${this.verdict.ok}`;
     if (now === this.#told) return;
     this.#told = now;

@@ -162,10 +162,11 @@ export class FurtherNetwork {
   unheld(key: string): string | undefined {
     if (!this.#joined.bridged) return undefined;
     const isThere = this.#policies?.values().some((policy) => policyKeyOf(policy) === key);
-    return isThere ? this.#bridged : undefined;
+    return isThere ? this.whyNoRules : undefined;
   }
 
-  get #bridged(): string {
+  /** Why a bridged network has no rules, in words. */
+  get whyNoRules(): string {
     return `network ${this.name} is bridged, and policies are not enforced in such`;
   }
 
@@ -300,7 +301,7 @@ export class FurtherNetwork {
       const what = policy && `MultiNetworkPolicy ${keyOf(policy)} does not hold for pod ${keyOf(pod)}`;
       if (what === undefined || this.#told.has(what) || this.#told.size >= MOST_TOLD) continue;
       this.#told.add(what);
-      const why = this.#bridged;
+      const why = this.whyNoRules;
       this.#joined.log.error(`${what}: ${why}`);
       this.#options.event("Warning", "SkylanePolicyNotEnforced", `${what}: ${why}`);
     }

@@ -3,16 +3,16 @@ import { join } from "node:path";
 import { type AskingPod, CODE } from "../../cni/index.ts";
 import type { AgentConfig } from "../../config/index.ts";
 import { type Changes, keyOf, type Policy, policyKeyOf } from "../../policy/index.ts";
-import { within } from "../../reconcile/index.ts";
 import type { Logger } from "../../log/index.ts";
 import { RememberedWord } from "../../sys/index.ts";
-import { type Attachment, PATIENCE_MS, refusal } from "../network-enforcement.ts";
+import { type Attachment, refusal } from "../network-enforcement.ts";
 import type { Explanation, PolicyList, PolicyState } from "../observe/documents.ts";
 import { listPolicies } from "../observe/policy-list.ts";
 import { PolicyObserver } from "../observe/policy-observer.ts";
 import { type Question, QuestionError } from "../observe/question.ts";
 import { summed } from "../observe/rule-counters.ts";
 import type { PolicySources } from "../sources/policy-sources.ts";
+import { VerdictWait } from "../verdict-wait.ts";
 import { FurtherNetwork, type FurtherNetworkOptions, type JoinedNetwork } from "./further-network.ts";
 
 const NOT_KNOWN = "MultiNetworkPolicies, or the pods and networks that they are about, are not known yet";
@@ -41,7 +41,7 @@ export class FurtherPolicies {
   readonly #networks = new Set<FurtherNetwork>();
   readonly #policies = new Map<string, Policy>();
   /** Who waits for another state. */
-  readonly #waiting = new Set<() => void>();
+  readonly #waiting = new VerdictWait();
 
   constructor(options: FurtherPoliciesOptions) {
     this.#options = options;
@@ -147,7 +147,7 @@ export class FurtherPolicies {
     if (!network)
       throw new QuestionError(`no pod of this node is in pod network "${name}"; ask a node that has one there`);
     const { enforcement } = network;
-    if (!enforcement) throw new QuestionError(`network ${name} is bridged, and policies are not enforced in such`);
+    if (!enforcement) throw new QuestionError(network.whyNoRules);
     const { sources, nodeName } = this.#options;
     const { ok, message } = this.#verdictOf(network);
     const state: PolicyState = !this.#known
@@ -190,13 +190,7 @@ export class FurtherPolicies {
   async admit(attached: Attached, pod: AskingPod, ips: readonly string[]): Promise<void> {
     const network = this.#at(attached);
     if (!network) throw refusal(CODE.tryAgain, `no network of this node is at ${attached.hostNetns}`);
-    const deadline = performance.now() + PATIENCE_MS;
-    for (;;) {
-      const { ok, message } = this.#verdictOf(network);
-      if (ok) break;
-      const next = new Promise<void>((resolve) => this.#waiting.add(resolve));
-      await within(next, deadline - performance.now(), () => refusal(CODE.tryAgain, message));
-    }
+    await this.#waiting.until(() => this.#verdictOf(network));
     await network.admit(attached, pod, ips);
   }
 
@@ -250,8 +244,7 @@ export class FurtherPolicies {
     // Not before nothing of ours is in the kernel any more: the next agent does not look whether there is.
     if (presence === "some" || (presence === "none" && [...this.#networks].every(({ clean }) => clean)))
       this.#remembered.remember(presence);
-    for (const resolve of this.#waiting) resolve();
-    this.#waiting.clear();
+    this.#waiting.changed();
   }
 }
 
