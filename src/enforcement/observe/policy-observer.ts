@@ -63,10 +63,13 @@ export class PolicyObserver {
     const ends = "pod" in question ? [question.pod] : [question.from, question.to];
     const [from, to] = ends.map((who) => this.#endOf(who)) as [End, End | undefined];
     const pods = [from, to].flatMap((end) => (end && "pod" in end ? end.pod : []));
+    const world = this.#world(pods);
+    const own = world.nodes.find(({ name }) => name === nodeName)?.ips ?? [];
     const context = {
-      world: this.#world(pods),
+      world,
       isHere: ({ node }: Pod) => node === nodeName,
-      ruled: (direction: Direction, packet: Packet) => (state.inForce ? this.#ruled(direction, packet) : undefined),
+      ruled: (direction: Direction, packet: Packet) =>
+        state.inForce ? this.#ruled(direction, packet, own) : undefined,
     };
     if (to && "traffic" in question) return { ...state, packets: explainPackets(context, from, to, question.traffic) };
     if ("pod" in from) return { ...state, pod: explainPod(context, from.pod) };
@@ -97,11 +100,9 @@ export class PolicyObserver {
     return { pod };
   }
 
-  #ruled(direction: Direction, packet: Packet): boolean | undefined {
-    const { model, nodes, nodeName } = this.#observed;
-    const own = nodes([nodeName]).find(({ name }) => name === nodeName);
-    const toNode = direction === "egress" && own?.ips.includes(packet.destination) === true;
-    const outcome = model()?.outcomeAt(toNode ? "node" : direction, packet);
-    return outcome?.kind !== "deny";
+  /** @param own addresses of this node */
+  #ruled(direction: Direction, packet: Packet, own: readonly string[]): boolean {
+    const toNode = direction === "egress" && own.includes(packet.destination);
+    return this.#observed.model()?.outcomeAt(toNode ? "node" : direction, packet)?.kind !== "deny";
   }
 }
