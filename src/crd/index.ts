@@ -11,6 +11,7 @@ export {
   type NetworkBlock,
   parseNetworkBlock,
   readNetworkBlock,
+  POD_KEY,
 } from "./network-block.ts";
 export { networkStatus, type Obstacle } from "./network-conditions.ts";
 export {

@@ -74,7 +74,7 @@ function annotationOf(object: unknown, key: string): string | undefined {
 const networkUidOf = (object: unknown): string | undefined => annotationOf(object, NETWORK_UID_ANNOTATION);
 
 /** NAMESPACE/NAME of a pod (RFC 1123 label and subdomain). */
-const POD = /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?\/[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?$/;
+export const POD_KEY = /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?\/[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?$/;
 
 /** What makes sense of what a node says; the rest, an address outside of the block for one, is as if it were not said. */
 function podsOf(text: string | undefined, cidr: string): Record<string, string> | undefined {
@@ -88,7 +88,7 @@ function podsOf(text: string | undefined, cidr: string): Record<string, string> 
   if (!isObject(value)) return undefined;
   const entries = Object.entries(value).filter(
     (entry): entry is [string, string] =>
-      typeof entry[1] === "string" && POD.test(entry[1]) && isCanonicalIn(cidr, entry[0]),
+      typeof entry[1] === "string" && POD_KEY.test(entry[1]) && isCanonicalIn(cidr, entry[0]),
   );
   return entries.length === 0 ? undefined : Object.fromEntries(entries);
 }

@@ -42,6 +42,7 @@ export { type Labels, selects } from "./semantics/selector.ts";
 export {
   type ClusterNode,
   keyOf,
+  namedBy,
   type NamedPort,
   type Namespace,
   type Pod,

@@ -2,7 +2,7 @@
  * What the cluster has, in the words of one pod network beside the default one: pods with the addresses that they have there. Pods of other nodes that
  * have none are left out; nobody there can be them.
  */
-import { type Changes, keyOf, type Namespace, type Pod } from "../../policy/index.ts";
+import { type Changes, keyOf, namedBy, type Namespace, type Pod } from "../../policy/index.ts";
 import type { NetworkAddresses, PodAddresses } from "./network-addresses.ts";
 
 export interface NetworkWorldOptions {
@@ -37,7 +37,7 @@ export class NetworkWorld {
 
   /** All that was told of is gone. */
   nothing(): Changes {
-    const pods = { gone: [...this.#pods].map(named) };
+    const pods = { gone: [...this.#pods].map(namedBy) };
     const namespaces = { gone: [...this.#namespaces] };
     this.#byNode = new Map();
     this.#pods.clear();
@@ -93,8 +93,3 @@ export class NetworkWorld {
 }
 
 const NOBODY: PodAddresses = new Map();
-
-function named(key: string): { namespace: string; name: string } {
-  const slash = key.indexOf("/");
-  return { namespace: key.slice(0, slash), name: key.slice(slash + 1) };
-}

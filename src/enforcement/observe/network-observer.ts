@@ -1,7 +1,7 @@
 /** What people can see of the rules of one pod network: which packets they deny, and what they have counted. */
 import type { Logger } from "../../log/index.ts";
 import type { Metrics } from "../../observe/index.ts";
-import { outcomeOfPrefix, type PolicyModel } from "../../policy/index.ts";
+import { namedBy, outcomeOfPrefix, type PolicyModel } from "../../policy/index.ts";
 import { DeniedPackets, type DeniedPacketsOptions } from "./denied-packets.ts";
 import { type RuleCount, RuleCounters } from "./rule-counters.ts";
 
@@ -35,8 +35,7 @@ export class NetworkObserver {
       podAt: (ip) => {
         const owner = model.ownerOf(ip);
         if (!owner || !("pod" in owner)) return undefined;
-        const [namespace = "", name = ""] = owner.pod.split("/");
-        return { namespace, name, uid: uidOf(owner.pod) };
+        return { ...namedBy(owner.pod), uid: uidOf(owner.pod) };
       },
       nameOf: (ip) => {
         const owner = model.ownerOf(ip);

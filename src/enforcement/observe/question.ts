@@ -1,5 +1,6 @@
 /** What is asked about policies, as it stands in a request. */
 import { parseIp } from "../../addr/index.ts";
+import { POD_KEY } from "../../crd/index.ts";
 import { isNetworkName } from "../../crd/index.ts";
 import type { Packet } from "../../policy/index.ts";
 
@@ -18,8 +19,6 @@ export type Question = ({ pod: Who } | { from: Who; to: Who; traffic: Pick<Packe
 };
 
 const PROTOCOLS: Readonly<Record<string, Packet["protocol"]>> = { tcp: "TCP", udp: "UDP", sctp: "SCTP", icmp: "other" };
-/** A namespace is a DNS label, a pod's name a DNS subdomain (RFC 1123). */
-const POD = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\/[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
 
 /** Reads `pod=`, or `from=`, `to=`, `protocol=` (tcp by default) and `port=`; and `network=`. @throws QuestionError */
 export function readQuestion(query: URLSearchParams): Question {
@@ -35,7 +34,7 @@ export function readQuestion(query: URLSearchParams): Question {
 }
 
 function whoOf(text: string): Who {
-  if (POD.test(text)) return { pod: text };
+  if (POD_KEY.test(text)) return { pod: text };
   try {
     return { ip: parseIp(text) };
   } catch (cause) {

@@ -16,7 +16,7 @@ import {
   type WatchState,
 } from "../../kube/index.ts";
 import type { Logger } from "../../log/index.ts";
-import { type Changes, type ClusterNode, isInAudit, type Namespace, type Pod } from "../../policy/index.ts";
+import { type Changes, type ClusterNode, isInAudit, namedBy, type Namespace, type Pod } from "../../policy/index.ts";
 import { type AttachmentDefinition, definitionReflector } from "./attachment-definitions.ts";
 import { GrantedAddresses } from "./granted-addresses.ts";
 import type { Scope } from "./kinds.ts";
@@ -365,9 +365,8 @@ export class PolicySources {
       if (set.length + gone.length >= (this.#options.podsPerTurn ?? PODS_PER_TURN)) break;
       this.#pods.delete(key);
       const pod = this.#followed?.pods.reflector.objects.get(key);
-      const slash = key.indexOf("/");
       if (pod) set.push(this.#podOf(pod));
-      else gone.push({ namespace: key.slice(0, slash), name: key.slice(slash + 1) });
+      else gone.push(namedBy(key));
     }
     return set.length + gone.length === 0 ? {} : { pods: { set, gone } };
   }

@@ -9,7 +9,15 @@ import { isDeepStrictEqual } from "node:util";
 import { cidrOf, type Family, FAMILIES, familyOf } from "../../addr/index.ts";
 import type { Packet } from "../semantics/oracle.ts";
 import { selects } from "../semantics/selector.ts";
-import { type ClusterNode, keyOf, type Namespace, type Pod, type Policy, policyKeyOf } from "../semantics/types.ts";
+import {
+  type ClusterNode,
+  keyOf,
+  namedBy,
+  type Namespace,
+  type Pod,
+  type Policy,
+  policyKeyOf,
+} from "../semantics/types.ts";
 import type { PodRecord } from "./addresses.ts";
 import { Answers } from "./answers.ts";
 import type { Atom } from "./atoms.ts";
@@ -165,7 +173,7 @@ export class PolicyModel {
     const name = (one: { name: string }): string => one.name;
     const { pods, namespaces, nodes, policies } = all;
     return this.change({
-      ...(pods && { pods: { set: pods, gone: missing(this.#answers.pods.keys(), pods, keyOf).map(podName) } }),
+      ...(pods && { pods: { set: pods, gone: missing(this.#answers.pods.keys(), pods, keyOf).map(namedBy) } }),
       ...(namespaces && {
         namespaces: { set: namespaces, gone: missing(this.#answers.namespaces.keys(), namespaces, name) },
       }),
@@ -384,11 +392,6 @@ export class PolicyModel {
 }
 
 const NO_BLOCKS: readonly Atom[] = [];
-
-const podName = (key: string): { namespace: string; name: string } => {
-  const [namespace, name] = key.split("/") as [string, string];
-  return { namespace, name };
-};
 
 const sameAtoms = (a: readonly Atom[], b: readonly Atom[]): boolean =>
   a === b || (a.length === b.length && a.every((atom) => b.includes(atom)));

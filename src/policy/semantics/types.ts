@@ -126,6 +126,12 @@ export interface World {
 export const keyOf = ({ namespace, name }: { namespace: string | undefined; name: string }): string =>
   namespace === undefined ? name : `${namespace}/${name}`;
 
+/** The object of a namespace that {@link keyOf} names. */
+export function namedBy(key: string): { namespace: string; name: string } {
+  const slash = key.indexOf("/");
+  return { namespace: key.slice(0, slash), name: key.slice(slash + 1) };
+}
+
 /** Names a policy among those of all kinds. */
 export const policyKeyOf = (policy: Pick<Policy, "kind" | "namespace" | "name">): string =>
   `${policy.kind} ${keyOf(policy)}`;
