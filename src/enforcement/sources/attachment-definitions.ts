@@ -3,6 +3,7 @@
  * Multus attaches come by one; others' definitions lead nowhere.
  */
 import { type KubeClient, ObjectReflector, type ReflectorOptions } from "../../kube/index.ts";
+import { type Identity, identityOf, isObject, type Json } from "./identity.ts";
 
 /** Type of our CNI configurations. */
 const OUR_TYPE = "skylane";
@@ -10,11 +11,7 @@ const OUR_TYPE = "skylane";
 const MOST_CHARACTERS = 262_144;
 
 /** One as it is kept. */
-export interface AttachmentDefinition {
-  readonly name: string;
-  readonly namespace: string;
-  readonly uid: string;
-  readonly resourceVersion: string;
+export interface AttachmentDefinition extends Identity {
   /** The pod network; undefined where the configuration is not one of ours, makes no sense, or names none. */
   readonly network: string | undefined;
 }
@@ -36,25 +33,12 @@ export const definitionReflector = (
     options,
   );
 
-type Json = Readonly<Record<string, unknown>>;
-const isObject = (value: unknown): value is Json =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
-
 /** Reads one. @throws TypeError when it has no name, namespace or uid */
 function readDefinition(object: unknown): AttachmentDefinition {
-  const { metadata, spec } = isObject(object) ? object : {};
-  const text = (key: string): string => {
-    const value = isObject(metadata) ? metadata[key] : undefined;
-    if (typeof value !== "string" || value === "") throw new TypeError(`metadata.${key} is no text`);
-    return value;
-  };
-  return {
-    name: text("name"),
-    namespace: text("namespace"),
-    uid: text("uid"),
-    resourceVersion: text("resourceVersion"),
-    network: networkOf(isObject(spec) ? spec["config"] : undefined),
-  };
+  const identity = identityOf(object);
+  if (identity.namespace === undefined) throw new TypeError("metadata.namespace is no text");
+  const { spec } = object as Json;
+  return { ...identity, network: networkOf(isObject(spec) ? spec["config"] : undefined) };
 }
 
 /** The network of a CNI configuration, or of ours in a list of some. */

@@ -12,6 +12,7 @@ import {
   type ReadPolicy,
   saysAccepted,
 } from "../../policy/index.ts";
+import { type Identity, identityOf } from "./identity.ts";
 
 /** Which networks policies are about: the default one, or pod networks beside it. */
 export type Scope = "default" | "further";
@@ -69,11 +70,7 @@ export const resourcesOf = (scope: Scope): readonly Resource[] =>
 export const definitionOf = (resource: Resource): string | undefined => (KINDS[resource] as Kind).definition;
 
 /** A policy's object as it is kept. */
-export interface PolicyObject extends ReadPolicy {
-  readonly name: string;
-  readonly namespace?: string;
-  readonly uid: string;
-  readonly resourceVersion: string;
+export interface PolicyObject extends ReadPolicy, Identity {
   /** `metadata.generation`: which edition of the spec this is; undefined where the server does not count. */
   readonly generation: number | undefined;
   /** What its status is to say and does not say yet; of policies of the cluster. */
@@ -82,22 +79,14 @@ export interface PolicyObject extends ReadPolicy {
 
 /** A policy's object. @throws TypeError when it has no name or uid: what else is wrong with it is among its faults */
 function policyObject({ read, stated }: Pick<Kind, "read" | "stated">, object: unknown): PolicyObject {
-  const { metadata } = (object ?? {}) as { metadata?: Readonly<Record<string, unknown>> | null };
-  const text = (key: string): string => {
-    const value = metadata?.[key];
-    if (typeof value !== "string" || value === "") throw new TypeError(`metadata.${key} is no text`);
-    return value;
-  };
-  const namespace = metadata?.["namespace"];
-  const generation = typeof metadata?.["generation"] === "number" ? metadata["generation"] : undefined;
+  const identity = identityOf(object);
+  const { generation } = (object as { metadata: { generation?: unknown } }).metadata;
+  const counted = typeof generation === "number" ? generation : undefined;
   const found = read(object);
-  const accepted = stated ? acceptedFor(found, generation) : undefined;
+  const accepted = stated ? acceptedFor(found, counted) : undefined;
   return {
-    name: text("name"),
-    uid: text("uid"),
-    resourceVersion: text("resourceVersion"),
-    generation,
-    ...(typeof namespace === "string" && namespace !== "" && { namespace }),
+    ...identity,
+    generation: counted,
     ...(accepted && !saysAccepted(object, accepted) && { unstated: accepted }),
     ...found,
   };
