@@ -3,15 +3,13 @@
  * nowhere else.
  */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { join } from "node:path";
 import { NETWORKS_ANNOTATION } from "../../../src/crd/index.ts";
 import type { Explanation, PolicyList } from "../../../src/enforcement/index.ts";
 import { POLICY_FOR_ANNOTATION } from "../../../src/policy/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import { tryRun } from "../../../lab/exec.ts";
-import { useLab } from "./support.ts";
+import { pinging, useLab } from "./support.ts";
 
 const DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const GROUP = "/apis/k8s.cni.cncf.io";
@@ -139,28 +137,18 @@ describe("policies of pod networks", () => {
     await relabel("far", "client");
     await soon("far", "server", true);
     const [ip] = the().ipsOf("server", "net1") as [string];
-    const [command, ...args] = the().enterPod("far", "ping", "-n", "-i", "0.05", ip);
-    const ping = spawn(command as string, args, { stdio: ["ignore", "pipe", "inherit"], detached: true });
-    const closed = once(ping, "close");
-    try {
-      let answers = 0;
-      ping.stdout.on("data", (data: Buffer) => (answers += data.toString().split("icmp_seq=").length - 1));
-      await eventually(() => answers > 3, { timeoutMs: 10_000 });
+    await pinging(the(), "far", ip, async (answers) => {
       await relabel("far", "stranger");
       await soon("far", "server", false);
       await eventually(
         async () => {
-          const before = answers;
+          const before = answers();
           for (let i = 0; i < 5; i++) assert.equal(await reaches("client", "server"), true);
-          return answers === before;
+          return answers() === before;
         },
         { timeoutMs: 20_000, message: "a ping that is not allowed any more is answered" },
       );
-    } finally {
-      // With what it had to start to get there.
-      process.kill(-(ping.pid as number), "SIGKILL");
-      await closed;
-    }
+    });
   });
 
   it("hold in the other direction, and by blocks of addresses", async () => {

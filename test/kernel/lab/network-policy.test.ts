@@ -1,14 +1,12 @@
 /** Network policies on a cluster of two nodes: what the API server says is what packets meet with, from a pod's first moment on. */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { join } from "node:path";
 import { initOf } from "../../../lab/cluster/context.ts";
 import { tryRun } from "../../../lab/exec.ts";
 import { askAgent } from "../../../src/cli/index.ts";
 import type { Explanation, PolicyList } from "../../../src/enforcement/index.ts";
 import { eventually } from "../../support/eventually.ts";
-import { useLab } from "./support.ts";
+import { pinging, useLab } from "./support.ts";
 
 const POLICIES = "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies";
 const MERGE = "application/merge-patch+json";
@@ -134,29 +132,19 @@ describe("network policies of a cluster", () => {
   it("end what goes on and is not allowed any more", async () => {
     await relabel("far", "client");
     await soon("far", "server", true);
-    const [command, ...args] = the().enterPod("far", "ping", "-n", "-i", "0.05", the().pod("server").ips[0] as string);
-    const ping = spawn(command as string, args, { stdio: ["ignore", "pipe", "inherit"], detached: true });
-    const closed = once(ping, "close");
-    try {
-      let answers = 0;
-      ping.stdout.on("data", (data: Buffer) => (answers += data.toString().split("icmp_seq=").length - 1));
-      await eventually(() => answers > 3, { timeoutMs: 10_000 });
+    await pinging(the(), "far", the().pod("server").ips[0] as string, async (answers) => {
       await relabel("far", "stranger");
       await soon("far", "server", false);
       // Another one's echo requests are answered, and none of those.
       await eventually(
         async () => {
-          const before = answers;
+          const before = answers();
           for (let i = 0; i < 5; i++) assert.equal(await answered("client", "server"), true);
-          return answers === before;
+          return answers() === before;
         },
         { timeoutMs: 10_000, message: "a ping that is not allowed any more is answered" },
       );
-    } finally {
-      // With what it had to start to get there.
-      process.kill(-(ping.pid as number), "SIGKILL");
-      await closed;
-    }
+    });
   });
 
   it("are put back where somebody has taken them away", async () => {

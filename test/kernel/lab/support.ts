@@ -1,4 +1,6 @@
 /** A lab for a suite of tests, in a directory of its own; it goes with the suite, also when a test failed. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -50,6 +52,28 @@ export function useLab(options: LabOptions = {}): () => Lab {
     if (!lab) throw new Error("the lab is not up");
     return lab;
   };
+}
+
+/** Has a pod ping an address 20 times a second, as long as `work` goes on once there are some answers. @param work is told how many there are by then */
+export async function pinging(
+  lab: Lab,
+  from: string,
+  ip: string,
+  work: (answers: () => number) => Promise<unknown>,
+): Promise<void> {
+  const [command, ...args] = lab.enterPod(from, "ping", "-n", "-i", "0.05", ip);
+  const ping = spawn(command as string, args, { stdio: ["ignore", "pipe", "inherit"], detached: true });
+  const closed = once(ping, "close");
+  try {
+    let answers = 0;
+    ping.stdout.on("data", (data: Buffer) => (answers += data.toString().split("icmp_seq=").length - 1));
+    await eventually(() => answers > 3, { timeoutMs: 10_000 });
+    await work(() => answers);
+  } finally {
+    // With what it had to start to get there.
+    process.kill(-(ping.pid as number), "SIGKILL");
+    await closed;
+  }
 }
 
 /** Waits until every agent is in step with the API server again, as after a fault; they back off for up to a minute. */
