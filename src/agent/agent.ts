@@ -317,6 +317,7 @@ export class Agent {
     this.#closers.push(() => machine.close());
     machine.also(this.#housekeeping);
     machine.also(this.#policies);
+    machine.also(this.#networks);
     this.#metrics.beforeScrape(() => this.#sample());
     this.#metrics.beforeScrape(() => this.#policies.sample());
     const routes = agentRoutes({

@@ -1,8 +1,9 @@
 /**
- * What happens to links, addresses, routes and neighbours of a network namespace, heard through one socket: each notification
- * is read and decoded once, whoever wants to know.
+ * What happens to links, addresses, routes, neighbours and kernel parameters of a network namespace, heard through one socket:
+ * each notification is read and decoded once, whoever wants to know.
  */
 import { Monitor, type MonitorListener } from "../netlink/index.ts";
+import { ParameterWatch } from "./parameter-watch.ts";
 
 /** Has a listener told of everything from the call on until it is closed. */
 export type WatchNetns = (listener: MonitorListener) => { close(): Promise<void> };
@@ -21,21 +22,31 @@ export interface NetnsWatch {
  */
 export function watchNetns(first: MonitorListener, netns?: number): NetnsWatch {
   const listeners = new Set([first]);
-  const monitor = Monitor.open({
-    ...(netns !== undefined && { netns }),
-    kinds: ["link", "address", "route", "neighbour", "netconf"],
+  const everybody: MonitorListener = {
     onEvents: (events) => {
       for (const listener of listeners) listener.onEvents(events);
     },
     onResync: (reason) => {
       for (const listener of listeners) listener.onResync(reason);
     },
-  });
+  };
+  const kinds = ["link", "address", "route", "neighbour", "netconf"] as const;
+  const monitor = Monitor.open({ ...(netns !== undefined && { netns }), kinds, ...everybody });
+  let parameters: ParameterWatch;
+  try {
+    parameters = new ParameterWatch(everybody, netns);
+  } catch (error) {
+    void monitor.close();
+    throw error;
+  }
   return {
     also: (listener) => {
       listeners.add(listener);
       return { close: async () => void listeners.delete(listener) };
     },
-    close: () => monitor.close(),
+    close: () => {
+      parameters.close();
+      return monitor.close();
+    },
   };
 }

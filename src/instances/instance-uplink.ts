@@ -5,6 +5,7 @@
 import { familyOf } from "../addr/index.ts";
 import type { Logger } from "../log/index.ts";
 import type { PodNetworkInfo } from "../crd/index.ts";
+import type { NetlinkEvent } from "../netlink/index.ts";
 import type { Metrics } from "../observe/index.ts";
 import { Uplink, type UplinkOptions } from "../dataplane/uplink/index.ts";
 
@@ -78,6 +79,12 @@ export class InstanceUplink {
         this.#options.log.error("the way of a pod network to the outside cannot be put right; trying again", { error });
       this.#complaint = text;
     }
+  }
+
+  /** Looks where kernel parameters of the host's end have changed. */
+  notice(events: readonly NetlinkEvent[]): void {
+    const { hostIndex } = this.#uplink;
+    if (events.some((event) => event.kind === "netconf" && event.netconf.ifindex === hostIndex)) this.look();
   }
 
   /** Takes it away. @throws NetlinkError */

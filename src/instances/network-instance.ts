@@ -8,6 +8,7 @@ import { BlockError, blockObjects, type Followed, PublishedPods } from "../ipam/
 import type { ClaimingPod } from "../ipam/claims/index.ts";
 import type { AgentConfig } from "../config/index.ts";
 import { errorText } from "../log/index.ts";
+import type { NetlinkEvent } from "../netlink/index.ts";
 import { nodeMac } from "../endpoints/index.ts";
 import type { Space } from "../dataplane/netns/index.ts";
 import type { PodNetworkInfo } from "../crd/index.ts";
@@ -176,6 +177,7 @@ export class NetworkInstance {
       places,
       publish: (pods) => this.#published.set(pods),
     });
+    this.links.watch.also({ onEvents: (events) => this.#settle(events), onResync: () => this.#settle() });
     this.links.look();
   }
 
@@ -248,6 +250,19 @@ export class NetworkInstance {
     this.#uplink.look();
   }
 
+  /** Puts the namespace's kernel parameters right; those of single devices are for those who made them. @param events where they may have changed */
+  #settle(events?: readonly NetlinkEvent[]): void {
+    const ofAll = (event: NetlinkEvent): boolean => event.kind === "netconf" && event.netconf.ifindex < 0;
+    if (events && !events.some(ofAll)) return;
+    for (const change of this.space.settle())
+      this.#context.log.warn(`put a setting of ${this.space.name} right: ${change}`);
+  }
+
+  /** What is heard of the host's namespace. */
+  notice(events: readonly NetlinkEvent[]): void {
+    this.#uplink.notice(events);
+  }
+
   /** The network as it is defined now: whether its pods reach what is outside, and what they may send from besides. @throws NetlinkError */
   redefine({ masquerade, allowedAddresses = [] }: PodNetworkInfo): void {
     if (this.#uplink.set(masquerade)) this.#firewall.refresh();
@@ -257,8 +272,7 @@ export class NetworkInstance {
   }
 
   async maintain(): Promise<void> {
-    for (const change of this.space.settle())
-      this.#context.log.warn(`put a setting of ${this.space.name} right: ${change}`);
+    this.#settle();
     const before = this.#addresses.blocks.usable().length;
     await this.#addresses.blocks.releaseSurplus();
     if (this.#addresses.blocks.usable().length !== before) this.#refresh();

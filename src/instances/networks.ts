@@ -4,6 +4,7 @@
  */
 import { CniError, CODE, type Linked, type PrepareRequest } from "../cni/index.ts";
 import type { ObjectReflector } from "../kube/index.ts";
+import type { NetlinkEvent } from "../netlink/index.ts";
 import type { NetworkBlock, Obstacle, PodNetworkInfo } from "../crd/index.ts";
 import { NetworkBlocks, watchOwnBlocks } from "../ipam/blocks/index.ts";
 import { claimObjects, ClaimPlaces } from "../ipam/claims/index.ts";
@@ -163,6 +164,14 @@ export class Networks {
   look(): void {
     for (const instance of this.#instances.values()) instance.look();
   }
+
+  /** What is heard of the host's namespace. */
+  onEvents(events: readonly NetlinkEvent[]): void {
+    for (const instance of this.#instances.values()) instance.notice(events);
+  }
+
+  /** Something of it was not heard. Whoever listens for changes of the underlay calls {@link look} then. */
+  onResync(): void {}
 
   maintain(): Promise<void> {
     this.#defined.look();

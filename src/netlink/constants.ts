@@ -75,6 +75,9 @@ export const IFLA = {
 /** IFLA_EXT_MASK: leaves statistics out of the answer, which are most of it. */
 export const RTEXT_FILTER_SKIP_STATS = 1 << 3;
 export const IFLA_INFO = { KIND: 1, DATA: 2, SLAVE_KIND: 4, SLAVE_DATA: 5 } as const;
+/** Parts of a family in {@link IFLA.AF_SPEC}; the arrays of all kernel parameters of the device among them. */
+export const IFLA_INET_CONF = 1;
+export const IFLA_INET6_CONF = 2;
 export const IFLA_INET6_ADDR_GEN_MODE = 8;
 export const VETH_INFO_PEER = 1;
 export const IFLA_VXLAN = {

@@ -13,6 +13,7 @@ import * as questions from "./transport/questions.ts";
 import type {
   Address,
   BridgeFdbEntry,
+  DeviceParameters,
   FdbEntry,
   Link,
   Neighbour,
@@ -56,6 +57,11 @@ export class Rtnl implements Disposable {
   /** All devices. */
   links(): Link[] {
     return questions.links(this.#connection);
+  }
+
+  /** The kernel parameters of all devices, to be compared with those of before. */
+  parameters(): DeviceParameters[] {
+    return questions.parameters(this.#connection);
   }
 
   /** The device with a name or index; `undefined` when there is none. */

@@ -43,6 +43,14 @@ export interface VxlanInfo {
   group?: string;
 }
 
+/** All kernel parameters (net.ipv4.conf, net.ipv6.conf) of a device, to be compared and not to be read: which number is which depends on the kernel. */
+export interface DeviceParameters {
+  index: number;
+  /** By family; empty where the device has none of it. */
+  4: string;
+  6: string;
+}
+
 /** A network device. */
 export interface Link {
   index: number;
@@ -286,7 +294,7 @@ export type NetlinkEvent =
   | { event: "new" | "del"; kind: "neighbour"; neighbour: Neighbour }
   | { event: "new" | "del"; kind: "fdb"; fdb: FdbEntry }
   | { event: "new" | "del"; kind: "bridgeFdb"; bridgeFdb: BridgeFdbEntry }
-  /** Kernel parameters of a device that the kernel announces (forwarding, rp_filter …); -1 for all devices, -2 for new ones. */
+  /** Kernel parameters of a device have changed, those that the kernel announces (forwarding, rp_filter …); -1 for all devices, -2 for new ones. */
   | { event: "new"; kind: "netconf"; netconf: { family: Family; ifindex: number } }
   | { event: "new" | "del"; kind: "bridgePort"; bridgePort: { ifindex: number; master?: number; port?: BridgePort } };
 

@@ -57,6 +57,28 @@ export function writeSysctlIfAny(key: string, value: string | number): boolean {
   }
 }
 
+/** Parameters with the values that they must have, in the order in which they are set. */
+export type WantedSysctls = readonly (readonly [key: string, value: string])[];
+
+/** Those that have another value now. One that this kernel does not have is none of them. @throws SysError, RangeError */
+export function wrongSysctls(wanted: WantedSysctls): { key: string; value: string; now: string }[] {
+  return wanted.flatMap(([key, value]) => {
+    const now = readSysctl(key);
+    return now === undefined || now === value ? [] : [{ key, value, now }];
+  });
+}
+
+/** Sets those that have another value. @returns what was set, in words: "net.ipv4.ip_forward 0 → 1". @throws SysError, RangeError */
+export function settleSysctls(wanted: WantedSysctls): string[] {
+  const did: string[] = [];
+  // One by one: switching forwarding on sets others, which may be in the list behind it.
+  for (const parameter of wanted) {
+    for (const { key, value, now } of wrongSysctls([parameter]))
+      if (writeSysctlIfAny(key, value)) did.push(`${key} ${now} → ${value}`);
+  }
+  return did;
+}
+
 /**
  * The same for a device that was just made, whose parameters are not yet as they should be: they are written without a look
  * first, which is half the work; only where writing is not possible they are looked at. @throws SysError, RangeError

@@ -103,11 +103,8 @@ export function ensureBridge(
   where: { netns?: number | string | undefined; birthplace?: LinkNetns | undefined },
 ): EnsuredBridge {
   const device = { ...deviceOf(local), bridged: true };
-  const {
-    link: vxlan,
-    did,
-    problems,
-  } = ensureDevice(rtnl, device, { netns: where.netns, ipv6: false }, where.birthplace);
+  const how = tunnelPreparation(where.netns);
+  const { link: vxlan, did, problems } = ensureDevice(rtnl, device, how, where.birthplace);
   const bridge = makeBridge(rtnl, local, did);
   const joined = applyAll(rtnl, planPort(vxlan, bridge, tunnelPort(local)));
   if (joined > 0) did.push(`made ${vxlan.name} a port`);
@@ -118,6 +115,9 @@ export function ensureBridge(
   const found = ensurePorts(rtnl, ports, (ifname) => links.get(ifname), bridge, indexes);
   return { devices: { ...devices, ports: indexes }, did, problems, ...found };
 }
+
+/** How the VXLAN device of a bridge is prepared: a port has no use for IPv6 of its own. */
+export const tunnelPreparation = (netns: number | string | undefined) => ({ netns, ipv6: false });
 
 function makeBridge(rtnl: Rtnl, local: BridgedNetwork, did: string[]): number {
   let link = rtnl.link(BRIDGE_NAME);

@@ -7,10 +7,10 @@
  * address, and the VXLAN device has the loose filter by its own value.
  */
 import { type Link, Rtnl } from "../../netlink/index.ts";
-import { readSysctl, withNetns, writeSysctl } from "../../sys/index.ts";
+import { settleSysctls, type WantedSysctls, withNetns } from "../../sys/index.ts";
 
 /** In the order in which they are set: switching forwarding on resets some of those that follow. */
-const SYSCTLS: readonly (readonly [key: string, value: string])[] = [
+const SYSCTLS: WantedSysctls = [
   ["net.ipv4.ip_forward", "1"],
   ["net.ipv6.conf.all.disable_ipv6", "0"],
   ["net.ipv6.conf.default.disable_ipv6", "0"],
@@ -36,17 +36,7 @@ const SYSCTLS: readonly (readonly [key: string, value: string])[] = [
  * @throws SysError, NetlinkError
  */
 export function settle(netns: number): string[] {
-  const did = withNetns(netns, () => {
-    const changed: string[] = [];
-    for (const [key, value] of SYSCTLS) {
-      const now = readSysctl(key);
-      // A kernel without IPv6 has none of its parameters, and needs none.
-      if (now === undefined || now === value) continue;
-      writeSysctl(key, value);
-      changed.push(`${key} ${now} → ${value}`);
-    }
-    return changed;
-  });
+  const did = withNetns(netns, () => settleSysctls(SYSCTLS));
   using rtnl = Rtnl.open({ netns });
   const loopback: Link | undefined = rtnl.link("lo");
   if (loopback && !loopback.up) {

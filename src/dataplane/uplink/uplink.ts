@@ -16,7 +16,7 @@ import {
 } from "../../netlink/index.ts";
 import { UPLINK_CIDRS } from "../nft/index.ts";
 import { HOST_MAC } from "../pod-link/index.ts";
-import { initSysctlIfAny, withNetns, writeSysctl } from "../../sys/index.ts";
+import { settleSysctls, type WantedSysctls, withNetns } from "../../sys/index.ts";
 import { endOperations, UPLINK_GATEWAY, type Wanted } from "./uplink-plan.ts";
 
 /** The end in the network's namespace. */
@@ -43,10 +43,16 @@ export interface UplinkOptions {
 export class Uplink {
   readonly #options: UplinkOptions;
   readonly #name: string;
+  #hostIndex: number | undefined;
 
   constructor(options: UplinkOptions) {
     this.#options = options;
     this.#name = hostEndName(options.vni);
+  }
+
+  /** The host's end, as it was last seen. */
+  get hostIndex(): number | undefined {
+    return this.#hostIndex;
   }
 
   /**
@@ -55,11 +61,16 @@ export class Uplink {
    * @throws NetlinkError, SysError; Error when the host has a device of that name which is not ours
    */
   ensure(mtu: number): string[] {
-    const { host, rtnl } = this.#options;
+    const { host, rtnl, netns } = this.#options;
     const found = this.#find();
     const [hostEnd, networkEnd] = found ?? this.#make(mtu);
+    this.#hostIndex = hostEnd.index;
     const addresses = this.#addresses(hostEnd, networkEnd);
-    const did: string[] = found ? [] : [`veth pair ${this.#name} and ${NETWORK_END}`];
+    const settled = [
+      ...settleSysctls(this.#parameters(this.#name)),
+      ...withNetns(netns, () => settleSysctls(this.#parameters(NETWORK_END))),
+    ];
+    const did: string[] = found ? settled : [`veth pair ${this.#name} and ${NETWORK_END}`];
     const mac = networkEnd.mac ?? "";
     const ends: [Rtnl, Wanted][] = [
       [host, { link: hostEnd, mtu, neighbours: addresses.map((ip) => ({ ip, mac })), reached: addresses }],
@@ -105,18 +116,27 @@ export class Uplink {
     const alias = `uplink of pod network ${network}`;
     const link = { ...common, kind: "veth" as const, name: this.#name, mac: HOST_MAC, alias, queues: 1, peer };
     host.execute({ op: "add", kind: "link", link });
-    this.#prepareIpv6(this.#name);
-    withNetns(netns, () => this.#prepareIpv6(NETWORK_END));
     const made = this.#find();
     if (!made) throw new Error(`interface ${this.#name} vanished while it was set up`);
     return made;
   }
 
-  /** No router shall ever give it anything; IPv6 is on where the network has it, also where hosts switch it off for new devices. */
-  #prepareIpv6(name: string): void {
-    const conf = `net.ipv6.conf.${name}`;
-    if (initSysctlIfAny(`${conf}.accept_ra`, 0) && this.#options.families.includes(6))
-      writeSysctl(`${conf}.disable_ipv6`, 0);
+  /**
+   * Kernel parameters of an end. It forwards, and IPv6 is on where the network has it, also where hosts switch that off for new
+   * devices; no router shall ever give it anything.
+   */
+  #parameters(name: string): WantedSysctls {
+    const { families } = this.#options;
+    return [
+      ...(families.includes(4) ? [[`net.ipv4.conf.${name}.forwarding`, "1"] as const] : []),
+      [`net.ipv6.conf.${name}.accept_ra`, "0"],
+      ...(families.includes(6)
+        ? ([
+            [`net.ipv6.conf.${name}.disable_ipv6`, "0"],
+            [`net.ipv6.conf.${name}.forwarding`, "1"],
+          ] as const)
+        : []),
+    ];
   }
 
   get #mac(): string {

@@ -17,7 +17,8 @@ import { plan } from "./plan/plan.ts";
 import { planChanges } from "./plan/plan-changes.ts";
 import { type RepairKind, repairsIn } from "./plan/repairs.ts";
 import { replaceForeignRoutes } from "./plan/foreign-routes.ts";
-import { type DesiredDevice, sameDevice } from "../../peers/index.ts";
+import type { Preparation } from "./device/prepare.ts";
+import { type DesiredDevice, type DesiredState, sameDevice } from "../../peers/index.ts";
 
 /** What the kernel holds as far as we know. */
 export interface Known {
@@ -128,8 +129,12 @@ async function makeRight(input: PassInput): Promise<PassOutcome> {
 function lookAtDevice(input: PassInput, wantedBefore: boolean) {
   const { rtnl, netns, birthplace, logger } = input;
   const desired = input.desired.state;
-  const ipv6 = [...desired.addresses.keys()].some((ip) => familyOf(ip) === 6);
-  const { link, changed, did, problems } = ensureDevice(rtnl, desired.device, { netns, ipv6 }, birthplace);
+  const { link, changed, did, problems } = ensureDevice(
+    rtnl,
+    desired.device,
+    preparationOf(desired, netns),
+    birthplace,
+  );
   if (changed) {
     const [level, what] = wantedBefore
       ? (["warn", "repaired VXLAN device"] as const)
@@ -138,6 +143,12 @@ function lookAtDevice(input: PassInput, wantedBefore: boolean) {
   }
   return { ifindex: link.index, problems, changed };
 }
+
+/** How the device of a state is prepared. */
+export const preparationOf = ({ addresses }: DesiredState, netns: PassInput["netns"]): Preparation => ({
+  netns,
+  ipv6: addresses.keys().some((ip) => familyOf(ip) === 6),
+});
 
 function count(found: ReturnType<typeof repairsIn>, device: boolean): Map<RepairKind, number> {
   const repairs = new Map<RepairKind, number>(device ? [["device", 1]] : []);

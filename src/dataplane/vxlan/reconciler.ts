@@ -11,7 +11,8 @@
 import type { NetlinkEvent } from "../../netlink/index.ts";
 import { Desired } from "./desired/desired.ts";
 import { doubtOf } from "./drift.ts";
-import { type Known, type PassOutcome, type PassReport, runPass } from "./pass.ts";
+import { parametersAreRight } from "./device/prepare.ts";
+import { type Known, type PassOutcome, type PassReport, preparationOf, runPass } from "./pass.ts";
 import { isDesired, keysOf } from "./desired/entries.ts";
 import type { RepairCounts, RepairKind } from "./plan/repairs.ts";
 import { replacement } from "./desired/replacement.ts";
@@ -140,6 +141,7 @@ export class OverlayReconciler {
   }
 
   #onEvents(events: readonly NetlinkEvent[]): void {
+    if (this.#hasWrongParameters(events)) this.#upkeep.doubt("a notification about the device's kernel parameters");
     for (const event of events) {
       const doubt = doubtOf(this.#desired.state, this.#known?.ifindex, event);
       if (!doubt) continue;
@@ -147,6 +149,14 @@ export class OverlayReconciler {
       if (event.event === "del") this.#upkeep.backoff.clear(doubt.kind === "device" ? WHOLE : doubt.key);
       this.#upkeep.doubt(`a notification about ${doubt.key}`);
     }
+  }
+
+  /** What a parameter is now is not told: it is looked at where one of our device has changed. */
+  #hasWrongParameters(events: readonly NetlinkEvent[]): boolean {
+    const { state } = this.#desired;
+    const ours = (event: NetlinkEvent): boolean =>
+      event.kind === "netconf" && event.netconf.ifindex === this.#known?.ifindex;
+    return events.some(ours) && !parametersAreRight(state.device.name, preparationOf(state, this.#options.netns));
   }
 
   #onOutcome({ known, repairs, report }: PassOutcome): void {

@@ -20,6 +20,7 @@ import { eachAttribute, u32 } from "../decode/attributes.ts";
 import { decodeAddress } from "../decode/address.ts";
 import { decodeLink } from "../decode/link.ts";
 import { decodeNeighbour } from "../decode/neighbour.ts";
+import { decodeParameters } from "../decode/parameters.ts";
 import { decodeRoute, decodeRouteAnswer } from "../decode/route.ts";
 import { decodeRule } from "../decode/rule.ts";
 import { dump, get } from "./dump.ts";
@@ -28,7 +29,7 @@ import { ndmsg } from "../encode/neighbour.ts";
 import { routeFilter, routeQuestion } from "../encode/route.ts";
 import { ruleHeader } from "../encode/rule.ts";
 import { MalformedMessage } from "../errors.ts";
-import type { Address, BridgeFdbEntry, FdbEntry, Link, Neighbour, Route, Rule } from "../types.ts";
+import type { Address, BridgeFdbEntry, DeviceParameters, FdbEntry, Link, Neighbour, Route, Rule } from "../types.ts";
 
 /** A device that is gone has nothing to be listed; a table without routes does not exist. */
 const NOTHING_THERE = ["ENODEV", "ENOENT"];
@@ -46,6 +47,19 @@ export function links(connection: Connection): Link[] {
       w.attributeU32(IFLA.EXT_MASK, RTEXT_FILTER_SKIP_STATS);
     },
     decode: decodeLink,
+  });
+}
+
+/** The kernel parameters of all devices, in one question. */
+export function parameters(connection: Connection): DeviceParameters[] {
+  return dump(connection, {
+    doing: "listing kernel parameters of links",
+    type: RTM.GETLINK,
+    body: (w) => {
+      ifinfomsg(w, 0);
+      w.attributeU32(IFLA.EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+    },
+    decode: decodeParameters,
   });
 }
 

@@ -63,6 +63,8 @@ describe("pod networks that masquerade", () => {
   };
 
   before("two tenants with the same addresses, and ordinary pods", async () => {
+    // as hardening guides have it: off for new devices, although the node forwards
+    for (const family of ["ipv4", "ipv6"]) await node1(`sysctl -qw net.${family}.conf.default.forwarding=0`);
     for (const name of ["blue", "green"]) {
       // Of a network of one block there is no choice: the pods have the same addresses.
       await the().addNetwork(name, { cidrs: ["10.50.0.0/28", "fd50::/124"], blockSize: 16, masquerade: true });
@@ -81,6 +83,28 @@ describe("pod networks that masquerade", () => {
     const seen = await inFabric("timeout", "10", "tcpdump", "-n", "-i", "switch0", "-c", "1", "icmp[0] == 8");
     assert.match(seen, /172\.30\.0\.11 > 172\.30\.0\.1/);
     await ping;
+  });
+
+  it("have their way out put back when somebody changes its kernel parameters", async () => {
+    const read = async (where: string, key: string): Promise<string> =>
+      (await node1(`${where}sysctl -n ${key}`)).trim();
+    const inside = "ip netns exec sky-blue ";
+    for (const [where, key, wrong, right] of [
+      ["", "net.ipv4.conf.skyout/5000.forwarding", "0", "1"],
+      ["", "net.ipv6.conf.skyout/5000.forwarding", "0", "1"],
+      ["", "net.ipv6.conf.skyout/5000.accept_ra", "2", "0"],
+      [inside, "net.ipv4.conf.uplink.forwarding", "0", "1"],
+      [inside, "net.ipv4.ip_forward", "0", "1"],
+      [inside, "net.ipv4.conf.all.rp_filter", "1", "0"],
+      [inside, "net.ipv4.conf.sky/5000.rp_filter", "1", "2"],
+    ] as const) {
+      await node1(`${where}sysctl -qw ${key}=${wrong}`);
+      await eventually(async () => (await read(where, key)) === right, {
+        timeoutMs: 8_000,
+        message: `${where}${key} stayed ${wrong}`,
+      });
+    }
+    await allReach("blue");
   });
 
   it("carry TCP, with both tenants on the same ports at once", async () => {

@@ -107,13 +107,15 @@ export function ensureDevice(
       `the kernel made ${desired.name} with another ${wrong.join(", ")} than asked for`,
     );
   }
-  const problems = prepareDevice(desired, how);
+  const prepared = prepareDevice(desired, how);
+  // What a new device is given goes without saying.
+  if (!operations.some(({ op }) => op === "add")) did.push(...prepared.did);
   if (!link.up) {
     execute(rtnl, desired, { op: "set", kind: "link", link: { index: link.index, up: true } });
     if (did.length === 0) did.push("set it up");
     link = mustBeThere(rtnl, desired);
   }
-  return { link, changed: did.length > 0, did, problems };
+  return { link, changed: did.length > 0, did, problems: prepared.problems };
 }
 
 /** @throws DeviceConflict, NetlinkError */

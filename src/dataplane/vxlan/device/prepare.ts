@@ -13,7 +13,15 @@
  *   masquerades, so NodePort traffic to other nodes' pods stalls for 63 seconds; without the offload they do not.
  */
 import { release } from "node:os";
-import { readSysctl, setTxChecksum, SysError, txChecksum, withNetns, writeSysctl } from "../../../sys/index.ts";
+import {
+  setTxChecksum,
+  settleSysctls,
+  SysError,
+  txChecksum,
+  type WantedSysctls,
+  withNetns,
+  wrongSysctls,
+} from "../../../sys/index.ts";
 import type { DesiredDevice } from "../../../peers/index.ts";
 
 /** Where and for what the device is prepared. */
@@ -42,40 +50,53 @@ export function checksumOffloadWorks(kernel: string): boolean {
 }
 
 /** The device's kernel parameters, in the order in which they are set. */
-function deviceSysctls(name: string, ipv6: boolean): [key: string, value: string][] {
+function deviceSysctls(name: string, ipv6: boolean): WantedSysctls {
   return [
     // what new devices get from `default` is off on hardened hosts, whatever `all` says
     [`net.ipv4.conf.${name}.forwarding`, "1"],
     [`net.ipv4.conf.${name}.rp_filter`, "2"],
     ...(ipv6
-      ? [
-          [`net.ipv6.conf.${name}.disable_ipv6`, "0"] as [string, string],
-          [`net.ipv6.conf.${name}.forwarding`, "1"] as [string, string],
-        ]
+      ? [[`net.ipv6.conf.${name}.disable_ipv6`, "0"] as const, [`net.ipv6.conf.${name}.forwarding`, "1"] as const]
       : []),
     [`net.ipv6.conf.${name}.accept_ra`, "0"],
     [`net.ipv6.conf.${name}.addr_gen_mode`, "1"],
   ];
 }
 
-/** Prepares a device; what is right already is left alone. Returns what could not be set, each in words. */
-export function prepareDevice({ name, txChecksum: wanted }: DesiredDevice, { netns, ipv6 }: Preparation): string[] {
-  const all = (): string[] => {
+/** What was done to a device, in words, and what could not be. */
+export interface Prepared {
+  did: string[];
+  problems: string[];
+}
+
+/** Prepares a device; what is right already is left alone. */
+export function prepareDevice({ name, txChecksum: wanted }: DesiredDevice, { netns, ipv6 }: Preparation): Prepared {
+  return inside(netns, () => {
+    const did: string[] = [];
     const problems: string[] = [];
-    for (const [key, value] of deviceSysctls(name, ipv6)) {
-      attempt(problems, () => {
-        // A kernel without IPv6 has none of its parameters, and needs none.
-        if (readSysctl(key) !== undefined) writeSysctl(key, value);
-      });
-    }
+    for (const parameter of deviceSysctls(name, ipv6))
+      attempt(problems, () => void did.push(...settleSysctls([parameter])));
     const offload = wanted === "auto" ? checksumOffloadWorks(release()) : wanted === "on";
     attempt(problems, () => {
-      if (txChecksum(name) !== offload) setTxChecksum(name, offload);
+      if (txChecksum(name) === offload) return;
+      setTxChecksum(name, offload);
+      did.push(`switched its checksum offload ${offload ? "on" : "off"}`);
     });
-    return problems;
-  };
-  return netns === undefined ? all() : withNetns(netns, all);
+    return { did, problems };
+  });
 }
+
+/**
+ * Whether the kernel parameters of a device that is there are what {@link prepareDevice} makes them. Ones that cannot be set, on a
+ * read-only /proc/sys, are wrong for as long as they are.
+ * @throws SysError when they cannot be read
+ */
+export function parametersAreRight(name: string, { netns, ipv6 }: Preparation): boolean {
+  return inside(netns, () => wrongSysctls(deviceSysctls(name, ipv6)).length === 0);
+}
+
+const inside = <T>(netns: Preparation["netns"], action: () => T): T =>
+  netns === undefined ? action() : withNetns(netns, action);
 
 function attempt(problems: string[], action: () => void): void {
   try {
