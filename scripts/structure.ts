@@ -19,7 +19,7 @@ const LAYERS = [
   ["controller", "workloads"],
   ["ipam/claims", "network-definitions"],
   ["firewall", "host-ends", "ipam/blocks", "nodes"],
-  ["cni", "crd", "dataplane/bridge", "dataplane/uplink", "observe", "policy"],
+  ["cni", "crd", "dataplane/bridge", "dataplane/fast-path", "dataplane/uplink", "observe", "policy"],
   [
     "dataplane/conntrack",
     "dataplane/netns",
@@ -30,7 +30,7 @@ const LAYERS = [
     "host",
     "http",
   ],
-  ["config", "endpoints", "ipam/local", "netlink"],
+  ["config", "dataplane/bpf", "endpoints", "ipam/local", "netlink"],
   ["kube", "peers", "sys"],
   ["addr", "log", "reconcile"],
 ];

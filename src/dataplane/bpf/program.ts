@@ -1,0 +1,168 @@
+/**
+ * Programs at devices (BPF_PROG_TYPE_SCHED_CLS): loaded, tried on a packet without a device, and attached by links that are gone with
+ * this process, so that nothing of it stays when nobody looks after it.
+ */
+import { closeSync } from "node:fs";
+import { addressOf, bpf } from "../../sys/index.ts";
+import type { Assembly } from "./assembler.ts";
+import type { KernelTypes } from "./kfuncs.ts";
+import type { BpfMap } from "./map.ts";
+
+const COMMAND = { PROG_LOAD: 5, PROG_TEST_RUN: 10, OBJ_GET_INFO_BY_FD: 15, LINK_CREATE: 28, LINK_UPDATE: 29 } as const;
+const SCHED_CLS = 3;
+/** BPF_TCX_INGRESS, of Linux 6.6 and later. */
+const TCX_INGRESS = 46;
+/** The kernel's functions are for programs under its own licence; these instructions are offered under it besides the project's. */
+const LICENSE = "GPL";
+/** The verifier's words on a program that it refuses: the last ones say why. */
+const LOG = 1 << 20;
+const LAST_WORDS = 2_000;
+const INSTRUCTION = 8;
+
+/** The verifier refused a program. */
+class VerifierError extends Error {
+  override readonly name = "VerifierError";
+  /** All that it said. */
+  readonly log: string;
+
+  constructor(program: string, log: string, options: ErrorOptions) {
+    super(`the kernel's verifier refuses program ${program}: ${log.trimEnd().slice(-LAST_WORDS)}`, options);
+    this.log = log;
+  }
+}
+
+/** What came of running a program on a packet. */
+export interface TestRun {
+  /** What the program returned; for TC -1 is "go on", 7 "redirect". */
+  result: number;
+  packet: Buffer;
+  /** Nanoseconds a run, over all of them. */
+  ns: number;
+}
+
+/** A loaded program. */
+export class Program implements Disposable {
+  readonly name: string;
+  readonly fd: number;
+
+  private constructor(name: string, fd: number) {
+    this.name = name;
+    this.fd = fd;
+  }
+
+  /**
+   * @param name up to 15 letters
+   * @throws VerifierError; SysError EPERM where this process may not; Error when a name in it stands for nothing
+   */
+  static load(name: string, assembly: Assembly, maps: Readonly<Record<string, BpfMap>>, types: KernelTypes): Program {
+    const code = assembly.link({
+      map: (called) => {
+        const map = maps[called];
+        if (!map) throw new Error(`program ${name} has no map ${called}`);
+        return map.fd;
+      },
+      kfunc: (called) => {
+        const found = types.functions.get(called);
+        if (!found) throw new Error(`this kernel has no function ${called} for BPF programs`);
+        return found;
+      },
+    });
+    const license = Buffer.from(`${LICENSE}\0`);
+    // The first place stands for the kernel's own types.
+    const fds = Buffer.alloc(4 * (types.modules.length + 1));
+    for (const [at, fd] of types.modules.entries()) fds.writeInt32LE(fd, 4 * (at + 1));
+    const attribute = Buffer.alloc(144);
+    attribute.writeUInt32LE(SCHED_CLS, 0);
+    attribute.writeUInt32LE(code.length / INSTRUCTION, 4);
+    attribute.writeBigUInt64LE(addressOf(code), 8);
+    attribute.writeBigUInt64LE(addressOf(license), 16);
+    attribute.write(name.slice(0, 15), 48, "latin1");
+    attribute.writeUInt32LE(TCX_INGRESS, 68);
+    attribute.writeBigUInt64LE(addressOf(fds), 120);
+    const load = (): number => bpf(COMMAND.PROG_LOAD, attribute, `loading BPF program ${name}`);
+    try {
+      return new Program(name, load());
+    } catch (error) {
+      const log = Buffer.alloc(LOG);
+      attribute.writeUInt32LE(1, 24);
+      attribute.writeUInt32LE(log.length, 28);
+      attribute.writeBigUInt64LE(addressOf(log), 32);
+      try {
+        return new Program(name, load());
+      } catch (again) {
+        const said = log.toString("latin1", 0, Math.max(0, log.indexOf(0)));
+        if (said === "") throw again;
+        throw new VerifierError(name, said, { cause: error });
+      }
+    }
+  }
+
+  /** Runs it on a packet as if it had come to a device. @param ifindex of the device. @param times how often */
+  run(packet: Buffer, ifindex: number, times = 1): TestRun {
+    const context = Buffer.alloc(192);
+    context.writeUInt32LE(ifindex, 40);
+    const out = Buffer.alloc(packet.length + 256);
+    const attribute = Buffer.alloc(80);
+    attribute.writeUInt32LE(this.fd, 0);
+    attribute.writeUInt32LE(packet.length, 8);
+    attribute.writeUInt32LE(out.length, 12);
+    attribute.writeBigUInt64LE(addressOf(packet), 16);
+    attribute.writeBigUInt64LE(addressOf(out), 24);
+    attribute.writeUInt32LE(times, 32);
+    attribute.writeUInt32LE(context.length, 40);
+    attribute.writeBigUInt64LE(addressOf(context), 48);
+    bpf(COMMAND.PROG_TEST_RUN, attribute, `running BPF program ${this.name}`);
+    return {
+      result: attribute.readInt32LE(4),
+      packet: out.subarray(0, attribute.readUInt32LE(12)),
+      ns: attribute.readUInt32LE(36),
+    };
+  }
+
+  [Symbol.dispose](): void {
+    closeSync(this.fd);
+  }
+}
+
+/** A program at a device, before the device's own traffic control; gone when it is closed, or with this process. */
+export class TcxLink implements Disposable {
+  readonly #fd: number;
+
+  private constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  /** Attaches a program to what a device of the thread's network namespace receives. @throws SysError ENODEV, EINVAL before Linux 6.6 */
+  static attach(program: Program, ifindex: number): TcxLink {
+    const attribute = Buffer.alloc(48);
+    attribute.writeUInt32LE(program.fd, 0);
+    attribute.writeUInt32LE(ifindex, 4);
+    attribute.writeUInt32LE(TCX_INGRESS, 8);
+    return new TcxLink(
+      bpf(COMMAND.LINK_CREATE, attribute, `attaching BPF program ${program.name} to device ${ifindex}`),
+    );
+  }
+
+  /** Has another program in its place, with no packet between the two. @throws SysError */
+  update(program: Program): void {
+    const attribute = Buffer.alloc(32);
+    attribute.writeUInt32LE(this.#fd, 0);
+    attribute.writeUInt32LE(program.fd, 4);
+    bpf(COMMAND.LINK_UPDATE, attribute, `replacing a BPF program by ${program.name}`);
+  }
+
+  /** The device that it is at; 0 once that is gone, or somebody has detached it. @throws SysError */
+  get ifindex(): number {
+    const info = Buffer.alloc(24);
+    const attribute = Buffer.alloc(16);
+    attribute.writeUInt32LE(this.#fd, 0);
+    attribute.writeUInt32LE(info.length, 4);
+    attribute.writeBigUInt64LE(addressOf(info), 8);
+    bpf(COMMAND.OBJ_GET_INFO_BY_FD, attribute, "asking where a BPF program is attached");
+    return info.readUInt32LE(16);
+  }
+
+  [Symbol.dispose](): void {
+    closeSync(this.#fd);
+  }
+}
