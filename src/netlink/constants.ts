@@ -27,6 +27,7 @@ export const RTM = {
   NEWRULE: 32,
   DELRULE: 33,
   GETRULE: 34,
+  GETQDISC: 38,
   NEWNETCONF: 80,
   GETNSID: 90,
 } as const;
@@ -52,6 +53,9 @@ export const AF_INET6 = 10;
 
 /** Interface flags (net/if.h). */
 export const IFF = { UP: 1, LOOPBACK: 1 << 3, NOARP: 1 << 7, MULTICAST: 1 << 12, LOWER_UP: 1 << 16 } as const;
+
+/** linux/rtnetlink.h: the name of a queueing discipline. */
+export const TCA_KIND = 1;
 
 export const IFLA = {
   ADDRESS: 1,

@@ -19,6 +19,7 @@ import type {
   Neighbour,
   Operation,
   OperationFailure,
+  Qdisc,
   Route,
   Rule,
 } from "./types.ts";
@@ -108,6 +109,11 @@ export class Rtnl implements Disposable {
   /** Policy routing rules, of both families unless said otherwise. */
   rules(filter: { family?: Family } = {}): Rule[] {
     return questions.rules(this.#connection, filter.family);
+  }
+
+  /** Queueing disciplines of all devices. */
+  qdiscs(): Qdisc[] {
+    return questions.qdiscs(this.#connection);
   }
 
   /**

@@ -178,6 +178,13 @@ export interface Rule {
   invert?: boolean;
 }
 
+/** A queueing discipline of a device. */
+export interface Qdisc {
+  ifindex: number;
+  /** "noqueue", "fq_codel", "tbf", "ingress", "clsact" … */
+  kind: string;
+}
+
 /** What to create: a VXLAN device. Always `nolearning` unless said otherwise, never with a group. */
 export interface VxlanSpec {
   kind: "vxlan";

@@ -21,6 +21,7 @@ import { decodeAddress } from "../decode/address.ts";
 import { decodeLink } from "../decode/link.ts";
 import { decodeNeighbour } from "../decode/neighbour.ts";
 import { decodeParameters } from "../decode/parameters.ts";
+import { decodeQdisc } from "../decode/qdisc.ts";
 import { decodeRoute, decodeRouteAnswer } from "../decode/route.ts";
 import { decodeRule } from "../decode/rule.ts";
 import { dump, get } from "./dump.ts";
@@ -29,7 +30,17 @@ import { ndmsg } from "../encode/neighbour.ts";
 import { routeFilter, routeQuestion } from "../encode/route.ts";
 import { ruleHeader } from "../encode/rule.ts";
 import { MalformedMessage } from "../errors.ts";
-import type { Address, BridgeFdbEntry, DeviceParameters, FdbEntry, Link, Neighbour, Route, Rule } from "../types.ts";
+import type {
+  Address,
+  BridgeFdbEntry,
+  DeviceParameters,
+  FdbEntry,
+  Link,
+  Neighbour,
+  Qdisc,
+  Route,
+  Rule,
+} from "../types.ts";
 
 /** A device that is gone has nothing to be listed; a table without routes does not exist. */
 const NOTHING_THERE = ["ENODEV", "ENOENT"];
@@ -194,6 +205,20 @@ export function rules(connection: Connection, family: Family | undefined): Rule[
       const rule = decodeRule(data);
       return rule && (family === undefined || rule.family === family) ? rule : undefined;
     },
+  });
+}
+
+/** Zeros of struct tcmsg: all devices, all disciplines. */
+const TCMSG = 20;
+
+export function qdiscs(connection: Connection): Qdisc[] {
+  return dump(connection, {
+    doing: "listing queueing disciplines",
+    type: RTM.GETQDISC,
+    body: (w) => {
+      for (let at = 0; at < TCMSG; at += 4) w.u32(0);
+    },
+    decode: decodeQdisc,
   });
 }
 

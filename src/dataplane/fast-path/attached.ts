@@ -1,0 +1,119 @@
+/**
+ * Programs in the kernel and the devices that they are at. All of it is held by this process's descriptors: when it ends, however that happens, the
+ * programs are gone from the devices and every packet goes the ordinary path.
+ */
+import { kernelTypes, type KernelTypes, Program, TcxLink } from "../bpf/index.ts";
+import { SysError, withNetns } from "../../sys/index.ts";
+import type { Entries } from "./entries.ts";
+import { fromPod } from "./programs/from-pod.ts";
+import { fromWire } from "./programs/from-wire.ts";
+import { CONNTRACK } from "./programs/settled.ts";
+import type { Lifetimes, TunnelSettings } from "./programs/settings.ts";
+
+/** Where the functions are that the kernel itself does not have. */
+const MODULES = ["nf_conntrack"];
+
+interface Programs {
+  /** What they were made from, as text. */
+  made: string;
+  pod: Program;
+  wire: Program;
+}
+
+/** See the header. */
+export class Attached implements Disposable {
+  readonly #netns: number | string | undefined;
+  readonly #types: KernelTypes;
+  readonly #entries: Entries;
+  #programs: Programs | undefined;
+  /** Links by device, and at which of the two programs. */
+  readonly #links = new Map<number, { link: TcxLink; at: "pod" | "wire" }>();
+
+  /** @throws Error naming what this kernel does not have; SysError when its types cannot be read */
+  constructor(entries: Entries, netns?: number | string) {
+    this.#entries = entries;
+    this.#netns = netns;
+    this.#types = kernelTypes(CONNTRACK, MODULES);
+  }
+
+  /** How many pods' devices have the program. */
+  get pods(): number {
+    return [...this.#links.values()].filter(({ at }) => at === "pod").length;
+  }
+
+  /** Has programs made for these settings, at the same devices as those before them. @throws VerifierError, SysError */
+  load(tunnel: TunnelSettings, lifetimes: Lifetimes): void {
+    const made = JSON.stringify([tunnel, lifetimes]);
+    if (this.#programs?.made === made) return;
+    const offsets = {
+      status: this.#types.offset("nf_conn.status"),
+      tcpState: this.#types.offset("nf_conn.proto") + this.#types.offset("ip_ct_tcp.state"),
+    };
+    const { maps } = this.#entries;
+    const pod = Program.load("sky_from_pod", fromPod(tunnel, lifetimes, offsets), maps, this.#types);
+    let wire: Program;
+    try {
+      wire = Program.load("sky_from_wire", fromWire(tunnel, lifetimes, offsets), maps, this.#types);
+    } catch (error) {
+      pod[Symbol.dispose]();
+      throw error;
+    }
+    const before = this.#programs;
+    this.#programs = { made, pod, wire };
+    for (const [ifindex, { link, at }] of this.#links) {
+      // One that is detached takes no other; it is attached anew.
+      if (link.ifindex === 0) this.#detach(ifindex);
+      else link.update(this.#programs[at]);
+    }
+    before?.pod[Symbol.dispose]();
+    before?.wire[Symbol.dispose]();
+  }
+
+  /**
+   * Has the programs at these devices and no others.
+   * @returns how many had lost theirs to somebody
+   * @throws SysError
+   */
+  attach(pods: Iterable<number>, wire: number | undefined): number {
+    const programs = this.#programs;
+    if (!programs) throw new Error("no program is loaded");
+    const wanted = new Map<number, "pod" | "wire">([...pods].map((ifindex) => [ifindex, "pod"]));
+    if (wire !== undefined) wanted.set(wire, "wire");
+    let lost = 0;
+    for (const [ifindex, { link, at }] of this.#links) {
+      const there = link.ifindex === ifindex;
+      if (there && wanted.get(ifindex) === at) continue;
+      this.#detach(ifindex);
+      if (!there && wanted.has(ifindex)) lost++;
+    }
+    for (const [ifindex, at] of wanted) {
+      if (this.#links.has(ifindex)) continue;
+      const attach = (): TcxLink => TcxLink.attach(programs[at], ifindex);
+      try {
+        const link = this.#netns === undefined ? attach() : withNetns(this.#netns, attach);
+        this.#links.set(ifindex, { link, at });
+      } catch (error) {
+        // Gone, and its event comes.
+        if (!(error instanceof SysError) || error.code !== "ENODEV") throw error;
+      }
+    }
+    return lost;
+  }
+
+  /** Takes all programs off their devices. */
+  detach(): void {
+    for (const ifindex of this.#links.keys()) this.#detach(ifindex);
+  }
+
+  [Symbol.dispose](): void {
+    this.detach();
+    this.#programs?.pod[Symbol.dispose]();
+    this.#programs?.wire[Symbol.dispose]();
+    this.#types[Symbol.dispose]();
+  }
+
+  #detach(ifindex: number): void {
+    this.#links.get(ifindex)?.link[Symbol.dispose]();
+    this.#links.delete(ifindex);
+  }
+}

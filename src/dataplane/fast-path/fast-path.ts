@@ -1,0 +1,201 @@
+/**
+ * The fast path of a routed pod network beside the ordinary one: programs at pods' host ends and at the underlay device let pass what the kernel's own connection
+ * tracking knows as settled. What should be in the kernel follows from this node's part of the network, its peers, and the ways to pods that the kernel has; a look compares
+ * that with what is there, at each change and twice a second, since nobody tells of a program that somebody takes off a device.
+ *
+ * Whatever stands in the way turns it off, with the reason in words, and never stops anything else: the ordinary path is always there.
+ */
+import type { Logger } from "../../log/index.ts";
+import { errorText } from "../../log/index.ts";
+import { type MonitorListener, type NetlinkEvent, Rtnl } from "../../netlink/index.ts";
+import type { LocalNetwork, Peer } from "../../peers/index.ts";
+import { Task } from "../../reconcile/index.ts";
+import { Attached } from "./attached.ts";
+import { type PacketCount, readCounters } from "./counters.ts";
+import { Entries } from "./entries.ts";
+import { Liberal } from "./liberal.ts";
+import { PodWays } from "./pod-ways.ts";
+import { deviceEntry, podEntry } from "./programs/maps.ts";
+import { lookAround } from "./surroundings.ts";
+import { TunnelPeers } from "./tunnel-peers.ts";
+
+/** A burst of notifications is one look, this long after its first, in milliseconds. */
+const SETTLE_MS = 20;
+/** How often it is looked without any, in milliseconds. */
+const LOOK_MS = 500;
+const POD_MAPS = ["devices", "pods4", "pods6"] as const;
+const PEER_MAPS = ["peers4", "peers6"] as const;
+/** Pods on the ordinary path that the status names. */
+const MOST_NAMED = 20;
+
+export interface FastPathOptions {
+  log: Logger;
+  /** Namespace of the network's devices; the agent's own by default. */
+  netns?: number | string;
+  /** Hears what happens in it until that is closed. */
+  watch: (listener: MonitorListener) => { close(): Promise<void> };
+  /** Somebody had changed so many things of a kind, and they are right again. */
+  onRepair: (kind: "fast-path-program" | "fast-path-entry" | "fast-path-sysctl", count: number) => void;
+}
+
+/** How the fast path stands. */
+export interface FastPathStatus {
+  on: boolean;
+  /** Why it is off, or how it works. */
+  message: string;
+  /** Host ends that have it. */
+  pods: number;
+  /** Prefixes of peers that it leads to. */
+  prefixes: number;
+  /** What is on the ordinary path all the same, and why: devices, nodes. */
+  ordinary: { what: string; why: string }[];
+  packets: PacketCount[];
+}
+
+/** See the header. */
+export class FastPath implements MonitorListener {
+  readonly #options: FastPathOptions;
+  readonly #rtnl: Rtnl;
+  readonly #ways = new PodWays();
+  readonly #peers = new TunnelPeers();
+  readonly #liberal: Liberal;
+  readonly #task: Task;
+  readonly #watch: { close(): Promise<void> };
+  readonly #timer: NodeJS.Timeout;
+  #local: LocalNetwork | undefined;
+  #entries: Entries | undefined;
+  #attached: Attached | undefined;
+  #unread = true;
+  #peersChanged = true;
+  #on = false;
+  #message = "not looked at yet";
+  #ordinary: FastPathStatus["ordinary"] = [];
+
+  /** Begins to look; nothing is in the kernel before the network is known. @throws SysError when no socket can be opened */
+  constructor(options: FastPathOptions) {
+    const { netns, watch } = options;
+    this.#options = options;
+    this.#rtnl = Rtnl.open(netns === undefined ? {} : { netns });
+    this.#liberal = new Liberal(netns);
+    this.#task = new Task(
+      () => this.#look(),
+      { baseMs: 1_000, maxMs: 60_000 },
+      (error) => this.#off(errorText(error)),
+    );
+    this.#watch = watch(this);
+    this.#timer = setInterval(() => this.#task.want(), LOOK_MS);
+  }
+
+  /** This node's part of the network is this now. */
+  setLocal(local: LocalNetwork): void {
+    this.#local = local;
+    this.#task.want();
+  }
+
+  /** Takes peers as they are now, by node; undefined for those that left. All others stay. */
+  changePeers(changes: Iterable<readonly [node: string, peer: Peer | undefined]>): void {
+    this.#peers.change(changes);
+    this.#peersChanged = true;
+    this.#task.want();
+  }
+
+  /** Replaces the peers. */
+  setPeers(peers: Iterable<Peer>): void {
+    this.#peers.replace(peers);
+    this.#peersChanged = true;
+    this.#task.want();
+  }
+
+  onEvents(events: readonly NetlinkEvent[]): void {
+    if (this.#ways.notice(events)) this.#task.want(SETTLE_MS);
+  }
+
+  onResync(): void {
+    this.#unread = true;
+    this.#task.want();
+  }
+
+  /** How it stands now. */
+  status(): FastPathStatus {
+    return {
+      on: this.#on,
+      message: this.#message,
+      pods: this.#attached?.pods ?? 0,
+      prefixes: (this.#entries?.count("peers4") ?? 0) + (this.#entries?.count("peers6") ?? 0),
+      ordinary: this.#ordinary.slice(0, MOST_NAMED),
+      packets: this.#entries ? readCounters(this.#entries.maps.counters) : [],
+    };
+  }
+
+  /** Resolves when no look is under way or about to start. */
+  settled(): Promise<void> {
+    return this.#task.settled();
+  }
+
+  /** Takes everything out of the kernel; packets go the ordinary path. */
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#watch.close();
+    await this.#task.stop();
+    this.#attached?.[Symbol.dispose]();
+    this.#entries?.[Symbol.dispose]();
+    this.#attached = undefined;
+    this.#entries = undefined;
+    this.#on = false;
+    this.#rtnl.close();
+  }
+
+  #off(why: string): void {
+    this.#attached?.detach();
+    if (this.#on || why !== this.#message) this.#options.log.info(`the fast path is off: ${why}`);
+    this.#on = false;
+    this.#message = why;
+    this.#ordinary = [];
+  }
+
+  #look(): void {
+    const local = this.#local;
+    if (!local) return;
+    if (this.#unread) {
+      this.#ways.read(this.#rtnl);
+      this.#unread = false;
+    }
+    const around = lookAround(this.#rtnl, local, this.#options.netns);
+    if (typeof around === "string") return this.#off(around);
+    const liberal = this.#liberal.keep();
+    if (liberal.why !== undefined) return this.#off(liberal.why);
+    if (liberal.repaired) this.#repaired("fast-path-sysctl", 1);
+    const entries = (this.#entries ??= new Entries(this.#options.netns));
+    const attached = (this.#attached ??= new Attached(entries, this.#options.netns));
+    const { tunnel, lifetimes, shaped, wireSlow } = around;
+    attached.load(tunnel, lifetimes);
+    const { pods, ends } = this.#ways.pods;
+    const fast = pods.filter(({ ifindex }) => !shaped.has(ifindex));
+    const devices = new Set(fast.map(({ ifindex }) => ifindex));
+    entries.set(POD_MAPS, [...[...devices].map(deviceEntry), ...fast.map(podEntry)]);
+    if (this.#peersChanged) entries.set(PEER_MAPS, this.#peers.entries);
+    this.#peersChanged = false;
+    this.#repaired("fast-path-entry", entries.compare());
+    this.#repaired("fast-path-program", attached.attach(devices, wireSlow === undefined ? tunnel.uplink : undefined));
+    this.#ordinary = [
+      ...(wireSlow === undefined ? [] : [{ what: "packets from other nodes", why: wireSlow }]),
+      ...[...ends].flatMap(([index, { name }]) => {
+        const kind = shaped.get(index);
+        return kind === undefined ? [] : [{ what: name, why: `it has queueing discipline ${kind}` }];
+      }),
+      ...this.#peers.ordinary,
+    ];
+    const message = tunnel.encapsulate
+      ? "the tunnel's header is made by the program"
+      : `packets to other nodes leave by ${local.device}`;
+    if (!this.#on || message !== this.#message) this.#options.log.info(`the fast path is on: ${message}`);
+    this.#on = true;
+    this.#message = message;
+  }
+
+  #repaired(kind: Parameters<FastPathOptions["onRepair"]>[0], count: number): void {
+    if (count === 0) return;
+    this.#options.onRepair(kind, count);
+    this.#options.log.warn("put something of the fast path right that somebody had changed", { kind, count });
+  }
+}

@@ -1,0 +1,152 @@
+/**
+ * The program at the underlay device, for what comes out of the tunnel to pods here: it takes the tunnel's header off and hands the packet over. Whatever
+ * is not VXLAN of ours is none of its business and not counted.
+ */
+import { FAMILIES, type Family, familyOf, ipToBytes, macToBytes } from "../../../addr/index.ts";
+import { Assembly, be16, R0, R1, R2, R3, R4, R6, R7, R8, SKB } from "../../bpf/index.ts";
+import { PEER } from "./maps.ts";
+import {
+  begin,
+  count,
+  deliver,
+  end,
+  ETHER_TYPE,
+  ETHERNET,
+  findPeer,
+  findPod,
+  IP,
+  PROTOCOL,
+  readable,
+  readPacket,
+  UDP_BYTES,
+} from "./packet.ts";
+import { settled } from "./settled.ts";
+import type { Lifetimes, Offsets, TunnelSettings } from "./settings.ts";
+import { cut, ROOM_AT_MAC, vniBytes, VXLAN_FLAGS } from "./tunnel.ts";
+
+const VXLAN_BYTES = 8;
+/** The longest headers that are read of an inner packet: IPv6 and TCP. */
+const INNER = 60;
+/** Flags of bpf_skb_adjust_room: the size of segments stays, so does what is known of checksums; which family is inside. */
+const FIXED_GSO = 1;
+const NO_CSUM_RESET = 1 << 5;
+const INSIDE: Readonly<Record<Family, number>> = { 4: 1 << 7, 6: 1 << 8 };
+/** BPF_CSUM_LEVEL_DEC: one checksum fewer is known to be right, the outer one. */
+const ONE_LESS = 2;
+const ECN_CE = 3;
+
+export function fromWire(tunnel: TunnelSettings, lifetimes: Lifetimes, offsets: Offsets): Assembly {
+  const a = new Assembly();
+  const under = familyOf(tunnel.underlayIp);
+  const udp = ETHERNET.bytes + IP[under].bytes;
+  const inner = udp + UDP_BYTES + VXLAN_BYTES + ETHERNET.bytes;
+  begin(a, "next");
+  toThisVtep(a, under, udp, tunnel);
+  pull(a, inner);
+  ofThisNetwork(a, udp + UDP_BYTES, tunnel);
+  a.load(1, R1, R7, ETHERNET.bytes + 1);
+  if (under === 6) a.alu(R1, ">>=", 4);
+  a.alu(R1, "&=", ECN_CE).jumpIf(R1, "==", ECN_CE, "congestion");
+  toThisMac(a, inner - ETHERNET.bytes, tunnel.mac);
+  a.load(2, R1, R7, inner - 2)
+    .jumpIf(R1, "==", ETHER_TYPE[4], "ip4")
+    .jumpIf(R1, "!=", ETHER_TYPE[6], "frame");
+  for (const family of FAMILIES.toReversed()) {
+    a.label(`ip${family}`);
+    readPacket(a, family, inner);
+    findPeer(a, family, inner, "source", "source");
+    ofThatPeer(a, under);
+    findPod(a, family, inner, "destination");
+    settled(a, family, inner, { offsets, lifetimes, label: `in${family}` });
+    unpack(a, family, under, inner - ETHERNET.bytes);
+    count(a, "wire", "delivered");
+    deliver(a, family, `in${family}`);
+  }
+  end(a, "wire");
+  return cut(a);
+}
+
+/** Goes on if it is UDP to this node's VXLAN port, whole. */
+function toThisVtep(a: Assembly, under: Family, udp: number, { underlayIp, port }: TunnelSettings): void {
+  const at = ETHERNET.bytes;
+  readable(a, udp + UDP_BYTES, "next");
+  a.load(2, R1, R7, ETHERNET.type)
+    .jumpIf(R1, "!=", ETHER_TYPE[under], "next")
+    .load(1, R1, R7, at + IP[under].next)
+    .jumpIf(R1, "!=", PROTOCOL.UDP, "next")
+    .load(2, R1, R7, udp + 2)
+    .jumpIf(R1, "!=", be16(port), "next")
+    .load(1, R1, R7, at);
+  if (under === 4)
+    a.jumpIf(R1, "!=", 0x45, "next")
+      .load(2, R1, R7, at + 6)
+      .alu(R1, "&=", be16(0x3fff))
+      .jumpIf(R1, "!=", 0, "next");
+  else a.alu(R1, "&=", 0xf0).jumpIf(R1, "!=", 0x60, "next");
+  const own = Buffer.from(ipToBytes(underlayIp));
+  for (let done = 0; done < own.length; done += 4)
+    a.load(4, R1, R7, at + IP[under].destination + done)
+      .move32(R2, own.readInt32LE(done))
+      .jumpIf(R1, "!=", R2, "next");
+}
+
+/** Has the kernel put all headers where they can be read, if they are not. */
+function pull(a: Assembly, inner: number): void {
+  a.move(R2, R7)
+    .alu(R2, "+=", inner + INNER)
+    .jumpIf(R2, "<=", R8, "headers")
+    .move(R1, R6)
+    .load(4, R2, R6, SKB.len)
+    .jumpIf(R2, "<=", inner + INNER, "pull")
+    .move(R2, inner + INNER)
+    .label("pull")
+    .call("skb_pull_data")
+    .jumpIf(R0, "!=", 0, "kernel")
+    .load(4, R7, R6, SKB.data)
+    .load(4, R8, R6, SKB.data_end)
+    .label("headers");
+  readable(a, inner, "shape");
+}
+
+function ofThisNetwork(a: Assembly, vxlan: number, { vni }: TunnelSettings): void {
+  a.load(4, R1, R7, vxlan)
+    .jumpIf(R1, "!=", VXLAN_FLAGS, "next")
+    .load(4, R1, R7, vxlan + 4)
+    .jumpIf(R1, "!=", vniBytes(vni), "next");
+}
+
+function toThisMac(a: Assembly, at: number, mac: string): void {
+  const own = Buffer.from(macToBytes(mac));
+  a.load(4, R1, R7, at)
+    .move32(R2, own.readInt32LE(0))
+    .jumpIf(R1, "!=", R2, "frame")
+    .load(2, R1, R7, at + 4)
+    .jumpIf(R1, "!=", own.readUInt16LE(4), "frame");
+}
+
+/** Goes on if the node that has the inner source (R0) is the one that sent it. */
+function ofThatPeer(a: Assembly, under: Family): void {
+  for (let done = 0; done < (under === 4 ? 4 : 16); done += 4)
+    a.load(4, R1, R7, ETHERNET.bytes + IP[under].source + done)
+      .load(4, R2, R0, PEER.underlay + done)
+      .jumpIf(R1, "!=", R2, "source");
+}
+
+/** Takes the tunnel's header off, between the frame's own Ethernet header and the inner packet. @param bytes of it */
+function unpack(a: Assembly, family: Family, under: Family, bytes: number): void {
+  a.move(R1, R6)
+    .move(R2, -bytes)
+    .move(R3, ROOM_AT_MAC)
+    .move(R4, FIXED_GSO | NO_CSUM_RESET | INSIDE[family])
+    .call("skb_adjust_room")
+    .jumpIf(R0, "!=", 0, "kernel")
+    .move(R1, R6)
+    .move(R2, ONE_LESS)
+    .call("csum_level")
+    .load(4, R7, R6, SKB.data)
+    .load(4, R2, R6, SKB.data_end)
+    .move(R1, R7)
+    .alu(R1, "+=", ETHERNET.bytes + IP[family].bytes)
+    .jumpIf(R1, ">", R2, "cut");
+  if (family !== under) a.store(2, R7, ETHERNET.type, ETHER_TYPE[family]);
+}

@@ -1,0 +1,93 @@
+/**
+ * The maps that programs look things up in, and how entries are written:
+ *
+ * - pods: by a pod's address, behind which device it is, what fits through that, and the MAC of the pod's end.
+ * - devices: the host ends that pods are behind. The kernel itself takes an entry out when its device goes (kernel/bpf/devmap.c, dev_map_notification):
+ *   so an entry of `pods` counts for as long as its device is there, also while the agent does nothing for a minute.
+ * - peers: by prefix, at which underlay address a node is that has it, and the MAC of its VTEP.
+ * - counters: packets by what became of them.
+ */
+import { addressBits, type Family, familyOf, ipToBytes, macToBytes } from "../../../addr/index.ts";
+import type { MapSpec } from "../../bpf/index.ts";
+import { COUNTERS } from "./outcomes.ts";
+
+/** Where what is in an entry of `pods`. */
+export const POD = { ifindex: 0, mtu: 4, mac: 8, bytes: 16 } as const;
+/** The same of `peers`; an IPv4 address takes the first four bytes. */
+export const PEER = { underlay: 0, mac: 16, bytes: 24 } as const;
+
+/** More than a node may have of each (kubelet's limit is far below), which costs nothing until they are there. */
+const PODS = 16_384;
+const PREFIXES = 65_536;
+
+const bytesOf = (family: Family): number => addressBits(family) / 8;
+
+/** Maps by the names that programs have for them. */
+export const MAPS = {
+  pods4: { name: "sky_pods4", type: "hash", key: bytesOf(4), value: POD.bytes, entries: PODS },
+  pods6: { name: "sky_pods6", type: "hash", key: bytesOf(6), value: POD.bytes, entries: PODS },
+  peers4: { name: "sky_peers4", type: "longest prefix", key: 4 + bytesOf(4), value: PEER.bytes, entries: PREFIXES },
+  peers6: { name: "sky_peers6", type: "longest prefix", key: 4 + bytesOf(6), value: PEER.bytes, entries: PREFIXES },
+  devices: { name: "sky_devices", type: "devices", key: 4, value: 4, entries: PODS },
+  counters: { name: "sky_counters", type: "per-CPU array", key: 4, value: 8, entries: COUNTERS },
+} as const satisfies Record<string, MapSpec>;
+export type MapName = keyof typeof MAPS;
+
+/** A pod as programs know it. */
+export interface FastPod {
+  ip: string;
+  ifindex: number;
+  mac: string;
+  /** What fits through its host end, in bytes. */
+  mtu: number;
+}
+
+/** A prefix of a peer's as programs know it. */
+export interface FastPrefix {
+  prefix: string;
+  underlayIp: string;
+  mac: string;
+}
+
+/** An entry, and the map that it is for. */
+export interface Entry {
+  map: MapName;
+  key: Buffer;
+  value: Buffer;
+}
+
+/** A number as a key. */
+export function numberKey(value: number): Buffer {
+  const key = Buffer.alloc(4);
+  key.writeUInt32LE(value);
+  return key;
+}
+
+/** The entry of a pod. */
+export function podEntry({ ip, ifindex, mac, mtu }: FastPod): Entry {
+  const value = Buffer.alloc(POD.bytes);
+  value.writeUInt32LE(ifindex, POD.ifindex);
+  value.writeUInt32LE(mtu, POD.mtu);
+  value.set(macToBytes(mac), POD.mac);
+  return { map: `pods${familyOf(ip)}`, key: Buffer.from(ipToBytes(ip)), value };
+}
+
+/** The entry of a host end. */
+export const deviceEntry = (ifindex: number): Entry => ({
+  map: "devices",
+  key: numberKey(ifindex),
+  value: numberKey(ifindex),
+});
+
+/** The entry of a peer's prefix. */
+export function prefixEntry({ prefix, underlayIp, mac }: FastPrefix): Entry {
+  const [ip = "", bits] = prefix.split("/");
+  const value = Buffer.alloc(PEER.bytes);
+  value.set(ipToBytes(underlayIp), PEER.underlay);
+  value.set(macToBytes(mac), PEER.mac);
+  return {
+    map: `peers${familyOf(ip)}`,
+    key: Buffer.concat([numberKey(Number(bits)), ipToBytes(ip)]),
+    value,
+  };
+}

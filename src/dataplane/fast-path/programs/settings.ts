@@ -1,0 +1,37 @@
+/** What programs are made from: where the kernel has things, and what of this node does not change with its pods and peers. */
+
+/** What of this node's tunnel is in the programs; another one takes other programs. */
+export interface TunnelSettings {
+  vni: number;
+  /** UDP port on which this node and its peers receive VXLAN. */
+  port: number;
+  /** MAC of this node's VTEP. */
+  mac: string;
+  underlayIp: string;
+  /** MTU of the VXLAN device, in bytes. */
+  mtu: number;
+  /** Index of the VXLAN device. */
+  device: number;
+  /** Index of the underlay device. */
+  uplink: number;
+  /** The tunnel's header is made by the program and leaves by the underlay device; else by the VXLAN device. */
+  encapsulate: boolean;
+  /** Hops of outer packets (net.ipv4.ip_default_ttl). */
+  hops: number;
+  /** Outer source ports, first and last (net.ipv4.ip_local_port_range). */
+  ports: readonly [number, number];
+}
+
+/** How long connections are known that nothing is heard of, in milliseconds; as conntrack's own parameters say. */
+export interface Lifetimes {
+  tcp: number;
+  udp: number;
+}
+
+/** Where in the kernel's structures things are, in bytes. */
+export interface Offsets {
+  /** nf_conn.status */
+  status: number;
+  /** nf_conn.proto and in it ip_ct_tcp.state */
+  tcpState: number;
+}

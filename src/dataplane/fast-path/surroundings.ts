@@ -1,0 +1,86 @@
+/**
+ * What of this machine decides whether there can be a fast path, and by which devices: pure look-ups, each answer in words where it is no.
+ */
+import { familyOf } from "../../addr/index.ts";
+import type { Rtnl } from "../../netlink/index.ts";
+import type { LocalNetwork } from "../../peers/index.ts";
+import { readSysctl, withNetns } from "../../sys/index.ts";
+import type { Lifetimes, TunnelSettings } from "./programs/settings.ts";
+import { hasXfrmPolicies } from "./xfrm.ts";
+
+/** Queueing disciplines that see what a device receives. */
+const AT_INGRESS: ReadonlySet<string> = new Set(["ingress", "clsact"]);
+/** What a pod's host end has unless somebody limits the pod. */
+const NO_QUEUE = "noqueue";
+/** The kernel's own values, where a parameter cannot be read. */
+const DEFAULTS = { hops: 64, ports: [32_768, 60_999], tcpSeconds: 432_000, udpSeconds: 120 } as const;
+
+/** Where there can be a fast path, and how. */
+export interface Surroundings {
+  tunnel: TunnelSettings;
+  lifetimes: Lifetimes;
+  /** Why what comes from the wire is left to the ordinary path; absent where it is not. */
+  wireSlow?: string;
+  /** Queueing disciplines of host ends that are more than none, by device. */
+  shaped: ReadonlyMap<number, string>;
+}
+
+/** @returns in words why there can be none. @throws NetlinkError, SysError when the kernel cannot be read */
+export function lookAround(rtnl: Rtnl, local: LocalNetwork, netns?: number | string): Surroundings | string {
+  const device = rtnl.link(local.device);
+  if (!device?.up) return `${local.device} is not there, or down`;
+  const address = rtnl.addresses({ family: familyOf(local.underlayIp) }).find(({ ip }) => ip === local.underlayIp);
+  const uplink = address && rtnl.link(address.ifindex);
+  if (!uplink?.up) return `no device that is up has the underlay address ${local.underlayIp}`;
+  const { name, index, loopback, mac, master, noArp } = uplink;
+  if (loopback || mac === undefined || noArp)
+    return `the underlay address ${local.underlayIp} is on ${name}, which is no Ethernet device`;
+  if (master !== undefined) return `the underlay's device ${name} is a port of another one (a VRF, a bridge)`;
+  const shaped = new Map<number, string>();
+  let atIngress: string | undefined;
+  for (const { ifindex, kind } of rtnl.qdiscs()) {
+    if (ifindex === index && AT_INGRESS.has(kind)) atIngress = kind;
+    if (kind !== NO_QUEUE) shaped.set(ifindex, kind);
+  }
+  const ipsec = hasXfrmPolicies(netns);
+  const wireSlow = ipsec
+    ? "the kernel has IPsec policies, which only the ordinary path heeds"
+    : atIngress && `${name} has traffic control of its own at its ingress (${atIngress})`;
+  const parameters = (): Pick<TunnelSettings, "hops" | "ports"> & { lifetimes: Lifetimes } => {
+    const [first = DEFAULTS.ports[0], last = DEFAULTS.ports[1]] =
+      readSysctl("net.ipv4.ip_local_port_range")?.split(/\s+/).map(Number) ?? [];
+    return {
+      hops: number("net.ipv4.ip_default_ttl", DEFAULTS.hops),
+      ports: [first, last],
+      lifetimes: {
+        tcp: 1_000 * number("net.netfilter.nf_conntrack_tcp_timeout_established", DEFAULTS.tcpSeconds),
+        udp: 1_000 * number("net.netfilter.nf_conntrack_udp_timeout_stream", DEFAULTS.udpSeconds),
+      },
+    };
+  };
+  const { hops, ports, lifetimes } = netns === undefined ? parameters() : withNetns(netns, parameters);
+  const { vni, port, underlayIp } = local;
+  return {
+    tunnel: {
+      vni,
+      port,
+      mac: local.mac,
+      underlayIp,
+      mtu: device.mtu,
+      device: device.index,
+      uplink: index,
+      // Over IPv6 the tunnel's UDP checksum may not be left out, and only the device can make it.
+      encapsulate: familyOf(underlayIp) === 4 && !ipsec,
+      hops,
+      ports,
+    },
+    lifetimes,
+    ...(wireSlow !== undefined && { wireSlow }),
+    shaped,
+  };
+}
+
+function number(key: string, otherwise: number): number {
+  const value = Number(readSysctl(key));
+  return Number.isInteger(value) && value > 0 ? value : otherwise;
+}

@@ -1,0 +1,262 @@
+/** What keeps the fast path right, or makes it let go: changes by hand, pods that come and go, connections that others have a hand in. */
+import assert from "node:assert/strict";
+import type { FastPath } from "../../../src/dataplane/fast-path/index.ts";
+import { addressOf, bpf, SysError } from "../../../src/sys/index.ts";
+import { eventually } from "../../support/eventually.ts";
+import { FrameSender } from "../support/frames.ts";
+import {
+  back,
+  come,
+  datagram,
+  fastCluster,
+  type FastCluster,
+  FrameReceiver,
+  handshake,
+  type HandPod,
+  packets,
+  send,
+  type Talk,
+  tcp,
+} from "./support.ts";
+
+/** Commands of bpf(2). */
+const NEXT_ID = { map: 12, link: 31 } as const;
+const FD_BY_ID = { map: 14, link: 30 } as const;
+const [DELETE, UPDATE, INFO, LINK_DETACH] = [3, 2, 15, 34];
+
+/** Everything of a kind in the kernel, newest last, as descriptors that stay open until the process ends. */
+function* ids(kind: "map" | "link", after: number): Generator<{ id: number; fd: number }> {
+  for (let id = after; ; ) {
+    const ask = Buffer.alloc(16);
+    ask.writeUInt32LE(id, 0);
+    try {
+      bpf(NEXT_ID[kind], ask, "looking");
+    } catch (error) {
+      if (error instanceof SysError && error.code === "ENOENT") return;
+      throw error;
+    }
+    id = ask.readUInt32LE(4);
+    const open = Buffer.alloc(16);
+    open.writeUInt32LE(id, 0);
+    try {
+      yield { id, fd: bpf(FD_BY_ID[kind], open, "opening") };
+    } catch (error) {
+      // Gone meanwhile.
+      if (!(error instanceof SysError) || error.code !== "ENOENT") throw error;
+    }
+  }
+}
+const lastId = (kind: "map" | "link"): number => [...ids(kind, 0)].at(-1)?.id ?? 0;
+
+function infoOf(fd: number): Buffer {
+  const info = Buffer.alloc(80);
+  const ask = Buffer.alloc(16);
+  ask.writeUInt32LE(fd, 0);
+  ask.writeUInt32LE(info.length, 4);
+  ask.writeBigUInt64LE(addressOf(info), 8);
+  bpf(INFO, ask, "asking");
+  return info;
+}
+
+function change(command: number, fd: number, key: Buffer, value?: Buffer): void {
+  const ask = Buffer.alloc(32);
+  ask.writeUInt32LE(fd, 0);
+  ask.writeBigUInt64LE(addressOf(key), 8);
+  if (value) ask.writeBigUInt64LE(addressOf(value), 16);
+  bpf(command, ask, "changing a map");
+}
+
+describe("the fast path", () => {
+  let cluster: FastCluster;
+  let pods: HandPod[];
+  let paths: FastPath[];
+  let before_: { map: number; link: number };
+  const [one, two] = [() => pods[0] as HandPod, () => pods[1] as HandPod];
+  const [here, there] = [() => paths[0] as FastPath, () => paths[1] as FastPath];
+  let port = 5_000;
+  const talk = (): Talk => ({
+    source: one().ips[0] as string,
+    destination: two().ips[0] as string,
+    sport: ++port,
+    dport: 80,
+  });
+  const data = (which: Talk): Buffer => tcp(which, ["ACK"], 1_001, 5_001, Buffer.from("data"));
+  const ifindexOf = (pod: HandPod): number =>
+    (pod.node.ns.json("ip", "-j", "link", "show", pod.hostIfname)[0] as { ifindex: number }).ifindex;
+
+  /** Sends until a packet takes the fast path to the other node. */
+  const fastAgain = async (which: Talk): Promise<void> => {
+    const before = packets(here(), "pod", "sent");
+    await eventually(() => {
+      send(one(), data(which));
+      return packets(here(), "pod", "sent") > before;
+    });
+    await eventually(() => two().receiver.take().length > 0);
+  };
+
+  before(async () => {
+    cluster = await fastCluster();
+    pods = [cluster.pod(1, 2), cluster.pod(2, 2)];
+    before_ = { map: lastId("map"), link: lastId("link") };
+    paths = await cluster.on();
+    for (const path of paths) assert.equal(path.status().on, true, path.status().message);
+  });
+
+  beforeEach(() => {
+    cluster.repairs.length = 0;
+    for (const pod of pods) pod.receiver.take();
+  });
+
+  it("has its program back where somebody detaches it", async () => {
+    const which = talk();
+    await handshake(one(), two(), which);
+    await fastAgain(which);
+    const ifindex = ifindexOf(one());
+    for (const { fd } of ids("link", before_.link)) {
+      if (infoOf(fd).readUInt32LE(16) !== ifindex) continue;
+      const detach = Buffer.alloc(16);
+      detach.writeUInt32LE(fd, 0);
+      bpf(LINK_DETACH, detach, "detaching");
+    }
+    await eventually(() => cluster.repairs.includes("fast-path-program"));
+    await fastAgain(which);
+  });
+
+  it("has its maps put right where somebody changes them", async () => {
+    const which = talk();
+    await handshake(one(), two(), which);
+    for (const { fd } of ids("map", before_.map)) {
+      const name = infoOf(fd).toString("latin1", 24, 40).replace(/\0.*/, "");
+      const strange = Buffer.alloc(16, 7);
+      // Both nodes have one, and each its own pods.
+      if (name === "sky_pods4") {
+        change(UPDATE, fd, Buffer.from([10, 244, 1, 99]), strange);
+        change(UPDATE, fd, Buffer.from([10, 244, 1, 2]), strange);
+      } else if (name === "sky_peers4")
+        try {
+          change(DELETE, fd, Buffer.from([24, 0, 0, 0, 10, 244, 2, 0]));
+        } catch (error) {
+          if (!(error instanceof SysError) || error.code !== "ENOENT") throw error;
+        }
+    }
+    await eventually(() => cluster.repairs.includes("fast-path-entry"));
+    await fastAgain(which);
+  });
+
+  it("leaves a connection to the ordinary path once its entry is taken away", async () => {
+    const which = talk();
+    await handshake(one(), two(), which);
+    await fastAgain(which);
+    await cluster.forget();
+    const [sent, unknown] = [packets(here(), "pod", "sent"), packets(here(), "pod", "unknown")];
+    send(one(), data(which));
+    assert.equal(packets(here(), "pod", "unknown"), unknown + 1);
+    assert.equal(packets(here(), "pod", "sent"), sent);
+  });
+
+  it("never takes a translated connection, whichever way its packets go", async () => {
+    one().node.ns.exec(
+      "nft",
+      "table ip service {\nchain to { type nat hook prerouting priority -100; ip daddr 10.96.0.1 tcp dport 80 dnat to 10.244.2.2:80; }\n}",
+    );
+    const which = { ...talk(), destination: "10.96.0.1" };
+    const real = { ...which, destination: two().ips[0] as string };
+    const sent = [packets(here(), "pod", "sent"), packets(here(), "wire", "delivered")];
+    send(one(), tcp(which, ["SYN"], 1_000, 0));
+    await come(two(), 1);
+    send(two(), tcp(back(real), ["SYN", "ACK"], 5_000, 1_001));
+    await come(one(), 1);
+    send(one(), tcp(which, ["ACK"], 1_001, 5_001));
+    await come(two(), 1);
+    for (let n = 0; n < 5; n++) {
+      send(one(), data(which));
+      await come(two(), 1);
+      send(two(), tcp(back(real), ["ACK"], 5_001, 1_005, Buffer.from("answer")));
+      const [answer] = await come(one(), 1);
+      assert.equal(answer?.subarray(26, 30).join("."), "10.96.0.1");
+    }
+    assert.deepEqual([packets(here(), "pod", "sent"), packets(here(), "wire", "delivered")], sent);
+    one().node.ns.exec("nft", "delete", "table", "ip", "service");
+  });
+
+  it("takes datagrams once they have gone both ways for some time", async () => {
+    const which = talk();
+    const before = packets(here(), "pod", "sent");
+    await eventually(() => {
+      send(one(), datagram(which));
+      send(two(), datagram(back(which)));
+      return packets(here(), "pod", "sent") > before;
+    });
+  });
+
+  it("leaves pods alone whose host end has a queueing discipline", async () => {
+    const which = talk();
+    await handshake(one(), two(), which);
+    await fastAgain(which);
+    const { hostIfname, node } = two();
+    node.ns.exec("tc", "qdisc", "add", "dev", hostIfname, "root", "pfifo");
+    await eventually(() =>
+      there()
+        .status()
+        .ordinary.some(({ what, why }) => what === hostIfname && /pfifo/.test(why)),
+    );
+    const delivered = packets(there(), "wire", "delivered");
+    two().receiver.take();
+    send(one(), data(which));
+    await come(two(), 1);
+    assert.equal(packets(there(), "wire", "delivered"), delivered);
+    node.ns.exec("tc", "qdisc", "del", "dev", hostIfname, "root");
+    await eventually(() => there().status().ordinary.length === 0);
+  });
+
+  it("is no way to a pod that is gone, nor its program one for who has the address next, while nobody looks after it", async () => {
+    const which = talk();
+    await handshake(one(), two(), which);
+    await fastAgain(which);
+    const gone = packets(there(), "wire", "gone");
+    const { node, hostIfname } = two();
+    // From here to the end of the block nothing else of this process runs, as with an agent that hangs.
+    node.ns.exec("ip", "link", "del", hostIfname);
+    const next = node.pod(2);
+    next.ns.exec(
+      "nft",
+      "table inet deaf {\nchain deaf { type filter hook prerouting priority -300; meta l4proto { tcp, udp } drop; }\n}",
+    );
+    const sender = new FrameSender(next.ns.path, "eth0");
+    const receiver = new FrameReceiver(next.ns.path, "eth0");
+    for (const ip of next.ips)
+      node.ns.exec("ip", "neigh", "replace", ip, "lladdr", sender.mac, "dev", next.hostIfname, "nud", "permanent");
+    send(one(), data(which));
+    const successor: HandPod = { ...two(), ns: next.ns, mac: sender.mac, sender, receiver };
+    try {
+      await come(successor, 1);
+      assert.equal(packets(there(), "wire", "gone"), gone + 1);
+      // Once it is looked after, the new one is on the fast path.
+      const delivered = packets(there(), "wire", "delivered");
+      await eventually(() => {
+        send(one(), data(which));
+        return packets(there(), "wire", "delivered") > delivered;
+      });
+      await eventually(() => successor.receiver.take().length > 0);
+    } finally {
+      sender[Symbol.dispose]();
+      receiver[Symbol.dispose]();
+    }
+  });
+
+  it("sets its kernel parameter again, and is off where somebody holds it", async () => {
+    const { ns } = one().node;
+    const parameter = "net.netfilter.nf_conntrack_tcp_be_liberal";
+    const value = (): string => ns.exec("sysctl", "-n", parameter).trim();
+    for (let times = 1; times <= 2; times++) {
+      ns.exec("sysctl", "-qw", `${parameter}=0`);
+      await eventually(() => value() === "1");
+      assert.equal(cluster.repairs.filter((kind) => kind === "fast-path-sysctl").length, times);
+    }
+    ns.exec("sysctl", "-qw", `${parameter}=0`);
+    await eventually(() => !here().status().on);
+    assert.match(here().status().message, /nf_conntrack_tcp_be_liberal to 0 again and again/);
+    assert.equal(here().status().pods, 0);
+    assert.equal(value(), "0");
+  });
+});
