@@ -83,6 +83,22 @@ const loaded = {
   // where an image is built there is no lab
   ...(existsSync(join(root, "lab")) && { "skylane-lab": join(root, "cmd", "skylane-lab", "main.ts") }),
 };
+/**
+ * The package does not say that its modules do nothing but define: without that all its models of the API, which nobody here uses, would
+ * be in the bundle, half a megabyte that each agent reads at its start and keeps.
+ */
+const clientNode = {
+  name: "client-node defines only",
+  setup({ onResolve, resolve }) {
+    const own = /[\\/]node_modules[\\/]@kubernetes[\\/]client-node[\\/]/;
+    onResolve({ filter: /^(@kubernetes\/client-node$|\.)/ }, async ({ path, pluginData, ...from }) => {
+      if (pluginData === clientNode || !(own.test(from.importer) || path.startsWith("@"))) return undefined;
+      const { importer, resolveDir, kind } = from;
+      return { ...(await resolve(path, { importer, resolveDir, kind, pluginData: clientNode })), sideEffects: false };
+    });
+  },
+};
+
 const { metafile } = await build({
   entryPoints: { ...Object.fromEntries(entries.map(({ name, main }) => [name, main])), ...loaded },
   outdir: lib,
@@ -102,6 +118,7 @@ const { metafile } = await build({
   },
   banner: { js: 'const __skylaneUrl=require("node:url").pathToFileURL(__filename).href;' },
   metafile: true,
+  plugins: [clientNode],
   logLevel: "warning",
 });
 writeFileSync(join(fresh, "meta.json"), JSON.stringify(metafile));

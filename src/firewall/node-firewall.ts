@@ -21,14 +21,11 @@ const sourcesOf = ({ isolated }: LocalNetwork, { underlayIp, podCidrs, hosts = [
   ...(isolated ? hosts : [underlayIp, ...hosts]).map(hostPrefix),
 ];
 
-const known = new WeakMap<Peer, PeerSource>();
-
-/** The same object for the same peer, of which all is worked out that follows: there are thousands. */
-function sourceOf(local: LocalNetwork, peer: Peer): PeerSource {
-  const source = known.get(peer) ?? { node: peer.node, ip: peer.underlayIp, cidrs: sourcesOf(local, peer) };
-  known.set(peer, source);
-  return source;
-}
+const sourceOf = (local: LocalNetwork, peer: Peer): PeerSource => ({
+  node: peer.node,
+  ip: peer.underlayIp,
+  cidrs: sourcesOf(local, peer),
+});
 
 /** What a network's rules are made of, read whenever they are rendered: peers come and go in between. */
 export function rulesOf(

@@ -35,19 +35,16 @@ class Contender {
   readonly claim: Claim;
   readonly peer: Peer | undefined;
   accepted: boolean;
-  readonly #standing: () => Standing;
-  #stands: Standing | undefined;
+  /** What the API server says of its Node; undefined for our own, of which it changes. */
+  readonly node: NodeVtep | undefined;
+  /** Worked out when it is first asked for: of thousands of nodes hardly any claims what another one does. */
+  standing: Standing | undefined;
 
-  constructor(claim: Claim, peer: Peer | undefined, standing: () => Standing) {
+  constructor(claim: Claim, peer?: Peer, node?: NodeVtep) {
     this.claim = claim;
     this.peer = peer;
     this.accepted = peer === undefined;
-    this.#standing = standing;
-  }
-
-  /** Worked out when it is first asked for: of thousands of nodes hardly any claims what another one does. */
-  get standing(): Standing {
-    return (this.#stands ??= this.#standing());
+    this.node = node;
   }
 }
 
@@ -78,7 +75,7 @@ export class PeerSelector {
     this.local = local;
     this.#claims = new Claims(local.isolated === true);
     this.#claim = { ...local, underlayIp: local.publicIp ?? local.underlayIp };
-    this.#self = new Contender(this.#claim, undefined, () => this.#standing(this.#claim, this.#own));
+    this.#self = new Contender(this.#claim);
     this.#claims.add(this.#self);
   }
 
@@ -113,13 +110,18 @@ export class PeerSelector {
     const own = this.#standing(this.#claim, this.#own);
     for (const name of this.#contested) {
       const one = this.#contenders.get(name);
-      if (!one || this.#refused.get(name)?.reason !== "CollidesWithSelf" || byStanding(one.standing, own) > 0) continue;
+      if (!one || this.#refused.get(name)?.reason !== "CollidesWithSelf" || byStanding(this.#standingOf(one), own) > 0)
+        continue;
       this.#claims.rivals(this.#self, (other, _reason, what) => {
         if (other !== one || losses.some(({ node }) => node === name)) return;
-        losses.push({ node: name, message: `${what()} of the ${advantage(one.standing, own)} node ${name}` });
+        losses.push({ node: name, message: `${what()} of the ${advantage(this.#standingOf(one), own)} node ${name}` });
       });
     }
     return losses;
+  }
+
+  #standingOf(one: Contender): Standing {
+    return (one.standing ??= this.#standing(one.claim, one.node));
   }
 
   #standing({ node, mac, underlayIp }: Claim, from: NodeVtep | undefined): Standing {
@@ -141,7 +143,7 @@ export class PeerSelector {
       const verdict = node && judgeAlone(this.local, node);
       const refusal = verdict && "reason" in verdict ? verdict : undefined;
       const peer = verdict && !("reason" in verdict) ? verdict : undefined;
-      if (node && peer) doubtful.add(this.#enter(new Contender(peer, peer, () => this.#standing(peer, node))));
+      if (node && peer) doubtful.add(this.#enter(new Contender(peer, peer, node)));
       else {
         this.#refuse(name, refusal, change);
         this.#accept(name, undefined, change);
@@ -172,7 +174,7 @@ export class PeerSelector {
   /** Whether the first one has the better claim; ours is better than all others here. */
   #before(a: Contender, b: Contender): boolean {
     if (a === this.#self || b === this.#self) return a === this.#self;
-    return byStanding(a.standing, b.standing) < 0;
+    return byStanding(this.#standingOf(a), this.#standingOf(b)) < 0;
   }
 
   #hasRivals(one: Contender): boolean {
@@ -226,7 +228,7 @@ export class PeerSelector {
       else if (other === this.#self)
         refusal = { node, reason: "CollidesWithSelf", message: `${what()} of this node itself` };
       else {
-        const why = advantage(other.standing, one.standing);
+        const why = advantage(this.#standingOf(other), this.#standingOf(one));
         refusal = { node, reason, message: `${what()} of the ${why} node ${other.claim.node}` };
       }
     });
@@ -253,7 +255,7 @@ export class PeerSelector {
   /** All verdicts, of peers those with the best claims first. */
   inOrder(): PeerSelection {
     const peers = [...this.#contenders.values()]
-      .sort((a, b) => byStanding(a.standing, b.standing))
+      .sort((a, b) => byStanding(this.#standingOf(a), this.#standingOf(b)))
       .flatMap(({ accepted, peer }) => (accepted && peer ? [peer] : []));
     const refused = [...this.#refused.values()].sort((a, b) => (a.node < b.node ? -1 : 1));
     return { peers, refused };

@@ -113,6 +113,9 @@ export function slimOwnNode(object: unknown): OwnNodeInfo {
 /** Types of `status.addresses` whose values are addresses. */
 const IP_TYPES = ["InternalIP", "ExternalIP"];
 
+/** A list that is kept for each of thousands of Nodes, without the room for sixteen more that V8 gives one that grew. */
+const exact = <T>(list: readonly T[]): T[] => list.slice();
+
 /** What a full Node says beside its metadata. @throws TypeError naming what is not as it must be */
 export function slimDetails(object: unknown): NodeDetails & { name: string } {
   const metadata = metadataOf(object);
@@ -122,10 +125,12 @@ export function slimDetails(object: unknown): NodeDetails & { name: string } {
   return {
     name: text(metadata, "name"),
     uid: text(metadata, "uid"),
-    podCidrs: podCidrsOf(spec),
-    addresses: canonical(
-      addresses.map(({ address }) => address),
-      parseIp,
+    podCidrs: exact(podCidrsOf(spec)),
+    addresses: exact(
+      canonical(
+        addresses.map(({ address }) => address),
+        parseIp,
+      ),
     ),
     ...(typeof ready === "string" && { heard: ready !== "Unknown" }),
   };

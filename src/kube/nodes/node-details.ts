@@ -190,8 +190,11 @@ export class NodeDetailsKeeper {
   }
 
   #learn(name: string, { uid, podCidrs, addresses, heard }: NodeDetails): void {
+    const asked = this.#open.get(name);
+    // One text for both: of thousands of Nodes it is kept with their metadata anyway.
+    if (asked?.uid === uid) ({ uid } = asked);
     this.#known.set(name, { uid, podCidrs, addresses, ...(heard !== undefined && { heard }) });
-    if (this.#open.get(name)?.uid === uid) this.#close(name);
+    if (asked?.uid === uid) this.#close(name);
     this.#news.add(name);
     this.#tell();
   }

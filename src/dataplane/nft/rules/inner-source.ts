@@ -15,7 +15,7 @@ import type { SetChange } from "./elements.ts";
 import type { NetworkRules, NftFeatures } from "./ruleset.ts";
 import { addressOf, setName } from "./sets.ts";
 
-/** A peer, and all that its packets may come from inside the tunnel; of one object nothing changes. */
+/** A peer, and all that its packets may come from inside the tunnel. */
 export interface PeerSource {
   /** Its Node's name. */
   node: string;
@@ -99,26 +99,6 @@ function elementOf(ip: string, cidr: string): { kind: Kind; digits: string } {
   };
 }
 
-interface Element {
-  kind: Kind;
-  text: string;
-}
-
-/** Elements of a source, which of the same object are the same. */
-const rendered = new WeakMap<PeerSource, readonly Element[]>();
-
-function elementsOf(source: PeerSource): readonly Element[] {
-  const known = rendered.get(source);
-  if (known) return known;
-  const ip = addressOf(source.ip);
-  const elements = Array.from(new Set(source.cidrs), (cidr) => {
-    const { kind, digits } = elementOf(ip, cidr);
-    return { kind, text: `${ip} . 0x${digits}` };
-  });
-  rendered.set(source, elements);
-  return elements;
-}
-
 /** A network's sets with their elements. @throws RangeError for values that are none */
 function elementsByKind(sources: readonly PeerSource[]): (readonly [kind: Kind, texts: string[]])[] {
   const texts = new Map<Kind, string[]>();
@@ -127,7 +107,13 @@ function elementsByKind(sources: readonly PeerSource[]): (readonly [kind: Kind, 
     if (known.length === 0) texts.set(kind, known);
     return known;
   };
-  for (const source of sources) for (const { kind, text } of elementsOf(source)) withKind(kind).push(text);
+  for (const source of sources) {
+    const ip = addressOf(source.ip);
+    for (const cidr of new Set(source.cidrs)) {
+      const { kind, digits } = elementOf(ip, cidr);
+      withKind(kind).push(`${ip} . 0x${digits}`);
+    }
+  }
   for (const outer of new Set(Array.from(texts.keys(), (kind) => kind.outer)))
     for (const inner of FAMILIES) withKind(kindOf(outer, inner, addressBits(inner)));
   return [...texts].sort(([a], [b]) => a.outer - b.outer || a.inner - b.inner || a.prefix - b.prefix);
