@@ -19,7 +19,8 @@ const LAYERS = [
   ["controller", "workloads"],
   ["ipam/claims", "network-definitions"],
   ["firewall", "host-ends", "ipam/blocks", "nodes"],
-  ["cni", "crd", "dataplane/bridge", "dataplane/fast-path", "dataplane/uplink", "observe", "policy"],
+  ["cni", "crd", "dataplane/bridge", "dataplane/uplink", "observe", "policy"],
+  ["dataplane/fast-path"],
   [
     "dataplane/conntrack",
     "dataplane/netns",

@@ -38,7 +38,8 @@ import { PolicyEngine, policyRoutes } from "../enforcement/index.ts";
 import { NetworkStatusWriter, OutsidePods, UnservedPods } from "../pod-requests/index.ts";
 import { PodLinks } from "../host-ends/index.ts";
 import { agentRoutes, type AgentStatus, assess, Metrics, type Readiness } from "../observe/index.ts";
-import { routedPath } from "../data-path/index.ts";
+import { fastRoutedPath, routedPath } from "../data-path/index.ts";
+import { FastPath } from "../dataplane/fast-path/index.ts";
 import { PodNetwork } from "../network/index.ts";
 import { NetworkStatuses, ownNamespace } from "../controller/index.ts";
 import { Networks } from "../instances/index.ts";
@@ -68,6 +69,8 @@ export class Agent {
   readonly #disk: DiskUpkeep;
   readonly #failed = Promise.withResolvers<Error>();
   readonly #elsewhere: ReservedElsewhere;
+  /** Only where it is configured, from the start on. */
+  #fastPath: FastPath | undefined;
   /** There from the start on, before anything is worked out. */
   #machine: NetnsWatch | undefined;
   readonly #startedAt = performance.now();
@@ -150,7 +153,11 @@ export class Agent {
     this.#outside = new OutsidePods(context);
     this.#network = new PodNetwork({
       ...context,
-      dataPath: routedPath(log, (listener) => this.#watch(listener)),
+      dataPath: (local, listener) => {
+        const ordinary = routedPath(log, (more) => this.#watch(more));
+        const make = this.#fastPath ? fastRoutedPath(ordinary, this.#fastPath) : ordinary;
+        return make(local, listener);
+      },
       announced: () => announced(network),
       onVni: (vni) => {
         this.#networks.vniKnown(vni);
@@ -296,6 +303,7 @@ export class Agent {
       networks: [...(network ? [network] : []), ...this.#networks.status()],
       api: this.#cluster.status,
       policies: this.#policies.state,
+      ...(this.#fastPath && { fastPath: this.#fastPath.status() }),
       ready: this.readiness(),
       uptimeSeconds: Math.round((performance.now() - this.#startedAt) / 1_000),
     };
@@ -317,6 +325,7 @@ export class Agent {
     this.#closers.push(() => machine.close());
     machine.also(this.#housekeeping);
     machine.also(this.#policies);
+    if (this.#config.fastPath === "auto") this.#startFastPath();
     machine.also(this.#networks);
     this.#metrics.beforeScrape(() => this.#sample());
     this.#metrics.beforeScrape(() => this.#policies.sample());
@@ -347,6 +356,18 @@ export class Agent {
     this.#policies.start();
     this.#statuses.start();
     this.#log.debug("watching", { node: nodeName });
+  }
+
+  #startFastPath(): void {
+    const { network } = this.#config;
+    const fast = new FastPath({
+      log: this.#log,
+      watch: (listener) => this.#watch(listener),
+      onRepair: (kind, count) => this.#metrics.repairs.inc({ network, kind }, count),
+    });
+    this.#fastPath = fast;
+    this.#closers.push(() => fast.stop());
+    this.#metrics.beforeScrape(() => this.#metrics.sampleFastPath(fast.status()));
   }
 
   /** Whether pods of the default network could come without the agent: nobody else knows networks that they ask for, nor their policies. */

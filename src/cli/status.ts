@@ -50,6 +50,29 @@ function network(n: NetworkStatus): string {
   ].join("");
 }
 
+type FastPath = NonNullable<AgentStatus["fastPath"]>;
+
+const fastPathLine = ({ on, message, pods, prefixes }: FastPath): string =>
+  on ? `on, ${pods} links of pods, ${prefixes} prefixes of peers (${message})` : `off: ${message}`;
+
+/** What became of packets, and who is on the ordinary path all the same. */
+function fastPath({ packets, ordinary }: FastPath): string {
+  return [
+    packets.length > 0
+      ? `\n${table(
+          ["PACKETS FROM", "PATH", "OUTCOME", "COUNT"],
+          packets.map(({ from, path, outcome, packets: count }): Cell[] => [from, path, outcome, count]),
+        )}`
+      : "",
+    ordinary.length > 0
+      ? `\n${table(
+          ["ON THE ORDINARY PATH", "WHY"],
+          ordinary.map(({ what, why }) => [what, why]),
+        )}`
+      : "",
+  ].join("");
+}
+
 /** Networks beside the default one have a line each: of them a node may have hundreds. */
 export const NETWORK_HEADINGS = ["NETWORK", "VNI", "MODE", "PEERS", "READY", "ERROR"] as const;
 
@@ -82,6 +105,7 @@ export function renderStatus(status: AgentStatus, now = Date.now(), only?: strin
       // In step means now; only what is over has a time.
       ["API server", sync && api.state !== "synced" ? `${api.state}, last in step ${lastSync(sync, now)}` : api.state],
       ...(status.policies ? ([["Policies", status.policies.message]] as const) : []),
+      ...(status.fastPath ? ([["Fast path", fastPathLine(status.fastPath)]] as const) : []),
     ]),
     failed.length > 0
       ? `\n${table(
@@ -90,6 +114,7 @@ export function renderStatus(status: AgentStatus, now = Date.now(), only?: strin
         )}`
       : "",
     shown ? network(shown) : "",
+    status.fastPath && only === undefined ? fastPath(status.fastPath) : "",
     only === undefined && further.length > 0 ? `\n${table(NETWORK_HEADINGS, further.map(furtherRow))}` : "",
   ].join("");
 }

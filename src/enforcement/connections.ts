@@ -1,6 +1,9 @@
 /**
  * Ending what is not allowed any more. The rules judge packets that begin a connection; those of a connection that is known pass. So when rules change,
  * the connections that may have lost by it are judged by the same model, and those that would not begin now are ended.
+ *
+ * The kernel's table of connections is also what the fast path goes by: it asks it for every packet, and lets pass what is there as established. So what is ended here
+ * is off the fast path with its next packet, which the rules judge; nothing else has to be revoked there.
  */
 import { type Connection, Conntrack } from "../dataplane/conntrack/index.ts";
 import type { Logger } from "../log/index.ts";

@@ -2,6 +2,7 @@
  * The agent's metrics, each declared once with its meaning. Counters and histograms are fed as things happen;
  * gauges are set from a fresh look right before a scrape, so that they can never be stale.
  */
+import type { FastPathStatus } from "../dataplane/fast-path/index.ts";
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
 
 /** Whom a data path tells what it does. */
@@ -140,6 +141,17 @@ export class Metrics {
     buckets: WORK_BUCKETS,
     ...this.#in,
   });
+  readonly fastPathOn = new Gauge({
+    name: "skylane_fast_path_on",
+    help: "1 while the fast path is on, 0 while it is configured and something is in its way",
+    ...this.#in,
+  });
+  readonly fastPathPackets = new Counter({
+    name: "skylane_fast_path_packets_total",
+    help: "Packets at the fast path's programs, out of pods (pod) or out of the tunnel (wire): those that took it (fast), and those that went on by the ordinary path (slow) and why. Packets of other protocols and ports from the wire are not counted",
+    labelNames: ["from", "path", "outcome"] as const,
+    ...this.#in,
+  });
   readonly collected = new Counter({
     name: "skylane_ipam_collected_total",
     help: "Address reservations freed because their pod is provably gone",
@@ -161,6 +173,14 @@ export class Metrics {
         if (failures > 0) this.kernelErrors.inc({ network }, failures);
       },
     };
+  }
+
+  /** Takes over how the fast path stands; its counters are the kernel's own. */
+  sampleFastPath({ on, packets }: FastPathStatus): void {
+    this.fastPathOn.set(Number(on));
+    this.fastPathPackets.reset();
+    for (const { from, path, outcome, packets: count } of packets)
+      this.fastPathPackets.inc({ from, path, outcome }, count);
   }
 
   /** @param version Skylane's own. */

@@ -2,6 +2,7 @@
  * The agent's answer to `GET /status` on its Unix socket, for skylanectl and the lab: what is, in one
  * document that a script can read without knowing how the agent works.
  */
+import type { FastPathStatus } from "../dataplane/fast-path/index.ts";
 import type { EntryCount, NetworkIdentity, PeerStatus as PeerOfOverlay } from "../dataplane/vxlan/index.ts";
 import type { Loss, Refusal } from "../peers/index.ts";
 import type { Readiness } from "./readiness.ts";
@@ -65,6 +66,8 @@ export interface AgentStatus {
   api: ApiStatus;
   /** Absent in the answer of an agent that knows none. */
   policies?: PoliciesStatus;
+  /** Absent where it is not configured. */
+  fastPath?: FastPathStatus;
   ready: Readiness;
   uptimeSeconds: number;
 }

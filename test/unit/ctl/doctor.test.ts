@@ -176,6 +176,22 @@ describe("doctor: the agent", () => {
     }
   });
 
+  it("has a fast path that is off, or not for everybody", () => {
+    const { value } = healthy().agent as { value: AgentStatus };
+    const fast = { on: true, message: "by the program", pods: 3, prefixes: 4, ordinary: [], packets: [] };
+    const agent = (fastPath: AgentStatus["fastPath"]) => ({ value: { ...value, ...(fastPath && { fastPath }) } });
+    const judged = judge({ ...healthy(), agent: agent(fast) });
+    assert.deepEqual(
+      judged.filter(({ check }) => check.startsWith("fastpath")).map(({ level, found }) => [level, found]),
+      [["ok", "on, 3 links of pods, 4 prefixes of peers (by the program)"]],
+    );
+    const off = only({ agent: agent({ ...fast, on: false, message: "no tcx" }) }, "fastpath", "warn");
+    assert.match(off.found, /^off: no tcx$/);
+    const some = { ...fast, ordinary: [{ what: "sky01", why: "it has queueing discipline tbf" }] };
+    assert.match(only({ agent: agent(some) }, "fastpath.ordinary", "warn").found, /^sky01: it has .* tbf$/);
+    assert.ok(!judge(healthy()).some(({ check }) => check.startsWith("fastpath")));
+  });
+
   it("has pods with addresses outside of its pod CIDRs", () => {
     const { value } = healthy().agent as { value: AgentStatus };
     const [network] = value.networks;

@@ -56,6 +56,26 @@ describe("the status for people", () => {
       assert.match(text, line);
   });
 
+  it("says how the fast path stands where it is configured", () => {
+    assert.doesNotMatch(renderStatus(status, NOW), /fast path/i);
+    const fastPath = {
+      on: true,
+      message: "the tunnel's header is made by the program",
+      pods: 2,
+      prefixes: 4,
+      ordinary: [{ what: "node n9", why: "it has another VNI" }],
+      packets: [{ from: "pod" as const, path: "slow" as const, outcome: "flags" as const, packets: 12 }],
+    };
+    const text = renderStatus({ ...status, fastPath }, NOW);
+    assert.match(text, /^Fast path: +on, 2 links of pods, 4 prefixes of peers \(the tunnel's header/m);
+    assert.match(text, /^pod +slow +flags +12$/m);
+    assert.match(text, /^node n9 +it has another VNI$/m);
+    assert.match(
+      renderStatus({ ...status, fastPath: { ...fastPath, on: false, message: "no" } }, NOW),
+      /^Fast path: +off: no$/m,
+    );
+  });
+
   it("lets nothing from outside move the cursor or begin a line", () => {
     const text = renderStatus(status);
     assert.ok(!text.includes("\u001b"));

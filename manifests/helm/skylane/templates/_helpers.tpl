@@ -99,6 +99,7 @@ masquerade:
   enabled: {{ .Values.masquerade }}
   exclude: {{ .Values.masqueradeExclude | toJson }}
 directRouting: {{ .Values.directRouting | quote }}
+fastPath: {{ .Values.fastPath | quote }}
 underlay: {{ .Values.underlay | toJson }}
 listen: {{ printf "127.0.0.1:%v" .Values.listenPort | quote }}
 {{- if .Values.metrics.enabled }}

@@ -2,6 +2,7 @@
 import type { Facts } from "../facts.ts";
 import type { Finding } from "../finding.ts";
 import { judgeAgent } from "./judge-agent.ts";
+import { judgeFastPath } from "./judge-fast-path.ts";
 import { judgeKernel } from "./judge-kernel.ts";
 import { judgeOthers } from "./judge-others.ts";
 import { judgeWays } from "./judge-ways.ts";
@@ -14,4 +15,5 @@ export const judge = (facts: Facts): Finding[] => [
   ...judgeOthers(facts),
   ...judgeWays(facts),
   ...judgePeers(facts),
+  ...judgeFastPath(facts),
 ];
