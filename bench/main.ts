@@ -10,6 +10,7 @@ import { parseArgs } from "node:util";
 import { bridged } from "./rows/bridged.ts";
 import { burst } from "./rows/burst.ts";
 import { cni } from "./rows/cni.ts";
+import { fastPath } from "./rows/fast-path.ts";
 import { peers } from "./rows/peers.ts";
 import { policyChanges } from "./rows/policy-changes.ts";
 import { policyTraffic } from "./rows/policy-traffic.ts";
@@ -28,6 +29,7 @@ const MEASUREMENTS: readonly Measurement[] = [
   peers,
   bridged,
   traffic,
+  fastPath,
   policyTraffic,
   policyChanges,
   scale,

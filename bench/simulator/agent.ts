@@ -56,15 +56,21 @@ export class BenchAgent {
   readonly podCidr: string;
   readonly #dir: string;
   readonly #kubeconfig: string;
+  readonly #config: object;
   #child: ChildProcess | undefined;
   log = "";
 
-  constructor(context: Context, ns: Namespace, who: { name: string; ip: string; podCidr: string; kubeconfig: string }) {
+  constructor(
+    context: Context,
+    ns: Namespace,
+    who: { name: string; ip: string; podCidr: string; kubeconfig: string; config?: object },
+  ) {
     this.ns = ns;
     this.name = who.name;
     this.ip = who.ip;
     this.podCidr = who.podCidr;
     this.#kubeconfig = who.kubeconfig;
+    this.#config = who.config ?? {};
     this.#dir = join(context.dir, who.name);
     context.onEnd(() => this.stop("SIGKILL"));
   }
@@ -88,6 +94,7 @@ export class BenchAgent {
       nodeName: this.name,
       kubeconfig: this.#kubeconfig,
       listen: "",
+      ...this.#config,
       runDir: this.runDir,
       dataDir: this.dataDir,
       cni: { confDir: join(this.#dir, "conf"), binDir: join(this.#dir, "bin") },

@@ -1,0 +1,203 @@
+/** Places between which traffic flows, on one wire each: pods of Skylane as it is, of flannel's layout, and a VXLAN device without any pods. */
+import { execFileSync } from "node:child_process";
+import { join } from "node:path";
+import { BenchAgent } from "../simulator/agent.ts";
+import type { Cluster } from "../simulator/cluster.ts";
+import { BIN, type Context, native } from "./context.ts";
+import { cable, type Namespace, namespace } from "./namespace.ts";
+import { runCalls } from "./plugins.ts";
+import { ended, until } from "./process.ts";
+
+const PORT = "5201";
+/** Of every pod and tunnel here: what the agent makes of a wire of 1500. */
+export const MTU = "1450";
+export const SLICE_MS = 200;
+
+/** Two places between which traffic can flow. */
+export interface Path {
+  name: string;
+  from: Namespace;
+  to: Namespace;
+  address: string;
+  /** Where traffic leaves `from`. */
+  device: string;
+}
+
+/** Pods on two nodes with real agents, one on the first and two on the second. @param first the first node's last octet; each pair has its own */
+export async function skylane(
+  context: Context,
+  cluster: Cluster,
+  { first: octet, ...config }: { first: number; fastPath?: "auto" },
+): Promise<SkylanePaths> {
+  const { kubeconfig } = cluster.files(join(context.dir, "access"));
+  const meter = native(context, "meter");
+  const agents = [octet, octet + 1].map((octet) => {
+    const who = { name: `node${octet}`, ip: `172.30.0.${octet}`, podCidr: `10.0.${octet}.0/24`, kubeconfig, config };
+    return new BenchAgent(context, cluster.machine(who.name, octet), who);
+  });
+  for (const { name, ip, podCidr } of agents) await cluster.ask({ what: "own", name, ip, podCidr });
+  for (const agent of agents) agent.start();
+  for (const agent of agents) await agent.ready();
+  const [first, second] = agents as [BenchAgent, BenchAgent];
+  for (const [one, other] of [[first, second] as const, [second, first] as const])
+    await until("a route between the nodes", 20_000, () => one.ns.exec("ip", "route").includes(other.podCidr));
+  const pods: { ns: Namespace; address: string }[] = [];
+  for (const [at, agent] of [first, second, second].entries()) {
+    const pod = namespace(context, `pod${octet}x${at}`);
+    const config = {
+      cniVersion: "1.0.0",
+      name: "skylane",
+      type: "skylane",
+      runDir: agent.runDir,
+      dataDir: agent.dataDir,
+    };
+    const path = join(BIN, "skylane");
+    const call = { path, command: "ADD" as const, containerId: `pod${at}`, netns: pod.path, config };
+    const [result] = (await runCalls(meter, agent.ns.path, [call])).results;
+    const { ips } = JSON.parse(result?.stdout ?? "{}") as { ips: { address: string }[] };
+    pods.push({ ns: pod, address: (ips[0]?.address ?? "").replace(/\/.*/, "") });
+  }
+  if (config.fastPath)
+    for (const agent of agents) await until("the fast path", 20_000, () => agent.log.includes("the fast path is on"));
+  const [from, to, near] = pods as [(typeof pods)[0], (typeof pods)[0], (typeof pods)[0]];
+  const name = config.fastPath ? "skylane with its fast path" : "skylane";
+  const way = { to: to.ns, address: to.address, device: "eth0" };
+  return {
+    across: { name, from: from.ns, ...way },
+    near: { name: `${name}, on one node`, from: near.ns, ...way },
+  };
+}
+
+/** Between two pods on two nodes, and to the same pod from one on its own node. */
+export interface SkylanePaths {
+  across: Path;
+  near: Path;
+}
+
+type Nodes = readonly [Namespace, Namespace];
+
+/** A VXLAN device between two nodes as it is. @param octets of the nodes' addresses */
+export function bare(nodes: Nodes, octets: readonly [number, number]): Path {
+  for (const [at, node] of nodes.entries()) {
+    const ends = ["local", `172.30.0.${octets[at]}`, "remote", `172.30.0.${octets[1 - at]}`];
+    node.exec("ip", "link", "add", "vx", "mtu", MTU, "type", "vxlan", "id", "100", "dstport", "8472", ...ends);
+    node.exec("ip", "addr", "add", `10.99.0.${1 + at}/24`, "dev", "vx");
+    node.exec("ip", "link", "set", "vx", "up");
+  }
+  return { name: "bare VXLAN between the nodes", from: nodes[0], to: nodes[1], address: "10.99.0.2", device: "vx" };
+}
+
+/** What flannel and its CNI plugin make, with or without its rules. */
+export function flannel(context: Context, nodes: Nodes, octets: readonly [number, number], rules: boolean): Path {
+  const mac = (at: number): string => `02:00:00:00:42:0${at}`;
+  const pods = nodes.map((node, at) => {
+    const other = 1 - at;
+    const ip = (...args: string[]): string => node.exec("ip", ...args);
+    node.exec("sysctl", "-qw", "net.ipv4.ip_forward=1");
+    const vxlan = ["type", "vxlan", "id", "1", "dstport", "8472", "local", `172.30.0.${octets[at]}`, "nolearning"];
+    ip("link", "add", "flannel.1", "address", mac(at), "mtu", MTU, ...vxlan);
+    ip("addr", "add", `10.42.${at}.0/32`, "dev", "flannel.1");
+    ip("link", "set", "flannel.1", "up");
+    node.exec("bridge", "fdb", "add", mac(other), "dev", "flannel.1", "dst", `172.30.0.${octets[other]}`);
+    ip("neigh", "add", `10.42.${other}.0`, "lladdr", mac(other), "dev", "flannel.1", "nud", "permanent");
+    ip("route", "add", `10.42.${other}.0/24`, "via", `10.42.${other}.0`, "dev", "flannel.1", "onlink");
+    ip("link", "add", "cni0", "mtu", MTU, "type", "bridge");
+    ip("addr", "add", `10.42.${at}.1/24`, "dev", "cni0");
+    ip("link", "set", "cni0", "up");
+    const pod = namespace(context, `flannel${at}`);
+    cable(node, "pod", pod, "eth0");
+    ip("link", "set", "pod", "mtu", MTU, "master", "cni0");
+    pod.exec("ip", "link", "set", "eth0", "mtu", MTU);
+    pod.exec("ip", "addr", "add", `10.42.${at}.2/24`, "dev", "eth0");
+    pod.exec("ip", "route", "add", "default", "via", `10.42.${at}.1`);
+    if (rules) node.exec("nft", flannelRules("10.42.0.0/16", `10.42.${at}.0/24`));
+    return pod;
+  }) as [Namespace, Namespace];
+  const name = rules ? "flannel: bridge + veth + VXLAN + its rules" : "flannel's layout without its rules";
+  return { name, from: pods[0], to: pods[1], address: "10.42.1.2", device: "eth0" };
+}
+
+/** flannel's table for one family. @see https://github.com/flannel-io/flannel/blob/master/pkg/trafficmngr/nftables/nftables.go */
+const flannelRules = (cluster: string, pods: string): string => `table ip flannel-ipv4 {
+  chain forward {
+    type filter hook forward priority filter
+    ip saddr ${cluster} accept
+    ip daddr ${cluster} accept
+  }
+  chain postrtg {
+    type nat hook postrouting priority srcnat
+    meta mark 0x4000 return
+    ip saddr ${pods} ip daddr ${cluster} return
+    ip saddr ${cluster} ip daddr ${pods} return
+    ip saddr != ${pods} ip daddr ${cluster} return
+    ip saddr ${cluster} ip daddr != 224.0.0.0/4 masquerade fully-random
+    ip saddr != ${cluster} ip daddr ${cluster} masquerade fully-random
+  }
+}`;
+
+export type Mode = "stream" | "request" | "connect";
+
+/** Where connections are taken and ended. */
+const CONNECT_PORT = "5202";
+
+/** Has the other end answer. @param modes what is to be measured */
+export async function serve(
+  context: Context,
+  flow: string,
+  { to, address }: Path,
+  modes: readonly Mode[],
+): Promise<void> {
+  for (const [what, port] of modes.includes("connect")
+    ? ([
+        ["serve", PORT],
+        ["accept", CONNECT_PORT],
+      ] as const)
+    : ([["serve", PORT]] as const)) {
+    const server = to.spawn(flow, [what, address, port], { stdio: ["ignore", "pipe", "inherit"] });
+    context.onEnd(() => ended(server, "SIGKILL"));
+    await new Promise((resolve) => server.stdout?.once("data", resolve));
+  }
+}
+
+/** @throws Error when a path has another MTU than all others */
+export function checkMtu({ name, from, device }: Path): void {
+  const link = from.exec("ip", "-o", "link", "show", "dev", device);
+  if (!link.includes(` mtu ${MTU} `)) throw new Error(`${name} has another MTU than the others: ${link}`);
+}
+
+/** Nodes of a path, by their last octets. */
+export const nodesOf = (cluster: Cluster, first: number): [Nodes, [number, number]] => [
+  [cluster.machine(`other${first}`, first), cluster.machine(`other${first + 1}`, first + 1)],
+  [first, first + 1],
+];
+
+/**
+ * Measures all paths in turns. Many short slices: the machine's other work changes from second to second, and then slows all paths of a round alike.
+ * @returns by mode, a series a path
+ */
+export function inTurns(
+  flow: string,
+  paths: readonly Path[],
+  modes: readonly Mode[],
+  rounds: number,
+): Map<Mode, number[][]> {
+  const series = new Map(modes.map((mode) => [mode, paths.map((): number[] => [])]));
+  for (const path of paths) for (const mode of modes) measure(flow, path, mode, SLICE_MS);
+  for (let round = 0; round < rounds; round++)
+    // The order turns round, so that none always comes after the same other.
+    for (const mode of modes)
+      for (let turn = 0; turn < paths.length; turn++) {
+        const at = (turn + round) % paths.length;
+        const path = paths[at];
+        if (path) series.get(mode)?.[at]?.push(measure(flow, path, mode, SLICE_MS));
+      }
+  return series;
+}
+
+/** Gbit/s of a stream, or requests or connections a second. */
+function measure(flow: string, { from, address }: Path, mode: Mode, ms: number): number {
+  const port = mode === "connect" ? CONNECT_PORT : PORT;
+  const args = [`--net=${from.path}`, "--", flow, mode, address, port, String(ms)];
+  const [count = 0, ns = 1] = execFileSync("nsenter", args, { encoding: "utf8" }).split(" ").map(Number);
+  return mode === "stream" ? (count * 8) / ns : (count / ns) * 1e9;
+}
