@@ -101,7 +101,7 @@ export class PolicyEngine implements MonitorListener {
     });
     this.#observer = new PolicyObserver({
       nodeName,
-      state: () => this.state,
+      state: () => this.#ownState,
       policies: () => this.#sources.policies("default"),
       namespaces: () => this.#sources.namespaces(),
       nodes: (names) => this.#sources.nodes(names),
@@ -161,10 +161,15 @@ export class PolicyEngine implements MonitorListener {
     return word === "none" || never ? "none" : "unknown";
   }
 
-  /** How things stand with policies, for status. */
-  get state(): PolicyState {
-    const { ok, message } = this.verdict;
+  /** How things stand with policies of the default network. */
+  get #ownState(): PolicyState {
+    const { ok, message } = this.#verdict;
     return { presence: this.presence, inForce: ok && this.presence === "some", message };
+  }
+
+  /** How things stand with policies of all networks of this node, for status. */
+  get state(): PolicyState {
+    return together(this.#ownState, this.#further.state);
   }
 
   /** Whether there are policies of the cluster. */
@@ -180,12 +185,9 @@ export class PolicyEngine implements MonitorListener {
   /** All policies, with how they stand here. */
   async list(): Promise<PolicyList> {
     const [own, further] = await Promise.all([this.#observer.list(), this.#further.list()]);
-    if (further.presence !== "some") return own;
     return {
       ...own,
-      presence: own.presence === "unknown" ? "unknown" : "some",
-      inForce: further.inForce && (own.inForce || own.presence === "none"),
-      message: `${own.message}; ${further.message}`,
+      ...together(own, further),
       policies: [...own.policies, ...further.policies],
       others: [...own.others, ...further.others],
     };
@@ -204,8 +206,14 @@ export class PolicyEngine implements MonitorListener {
     for (const { observer } of this.networks) await observer?.sample();
   }
 
-  /** Whether pods could come, for readiness. */
+  /** Whether pods could come to all networks of this node, for readiness. */
   get verdict(): { ok: boolean; message: string } {
+    const [own, further] = [this.#verdict, this.#further.verdict];
+    return further ? { ok: own.ok && further.ok, message: `${own.message}; ${further.message}` } : own;
+  }
+
+  /** Whether pods could come to the default network. */
+  get #verdict(): { ok: boolean; message: string } {
     switch (this.presence) {
       case "none":
         return { ok: true, message: "there are no network policies" };
@@ -227,7 +235,7 @@ export class PolicyEngine implements MonitorListener {
   /** Sees that pods can come to a network. @throws CniError 50 */
   require(network: string): void {
     if (network !== this.#options.config.network) return this.#further.require(network);
-    const { ok, message } = this.verdict;
+    const { ok, message } = this.#verdict;
     if (!ok) throw refusal(CODE.notAvailable, message);
   }
 
@@ -237,7 +245,7 @@ export class PolicyEngine implements MonitorListener {
    */
   async ready(pod: AskingPod | undefined): Promise<void> {
     if (!pod || (isStatic(pod) && this.presence === "unknown")) return;
-    await this.#waiting.until(() => this.verdict);
+    await this.#waiting.until(() => this.#verdict);
   }
 
   /**
@@ -299,11 +307,22 @@ export class PolicyEngine implements MonitorListener {
     // Not before nothing of ours is in the kernel any more: the next agent does not look whether there is.
     if (presence === "some" || (presence === "none" && rules?.clean)) this.#remembered.remember(presence);
     this.#waiting.changed();
-    const now = `${this.presence} ${this.verdict.ok}`;
+    const now = `${this.presence} ${this.#verdict.ok}`;
     if (now === this.#told) return;
     this.#told = now;
     this.#options.onState();
   }
+}
+
+/** How things stand with policies of the default network, and with those of the others where there are any. */
+function together(own: PolicyState, further: PolicyState): PolicyState {
+  if (further.presence === "none") return own;
+  const known = own.presence !== "unknown" && further.presence === "some";
+  return {
+    presence: known ? "some" : "unknown",
+    inForce: further.inForce && (own.inForce || own.presence === "none"),
+    message: `${own.message}; ${further.message}`,
+  };
 }
 
 /** What is about the default network. */

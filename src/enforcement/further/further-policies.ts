@@ -16,6 +16,8 @@ import { VerdictWait } from "../verdict-wait.ts";
 import { FurtherNetwork, type FurtherNetworkOptions, type JoinedNetwork } from "./further-network.ts";
 
 const NOT_KNOWN = "MultiNetworkPolicies, or the pods and networks that they are about, are not known yet";
+const NONE = "there are no MultiNetworkPolicies";
+const IN_FORCE = "MultiNetworkPolicies are in force";
 /** The resource, as watches have it. */
 const RESOURCE = "multi-networkpolicies";
 /** An attachment to a network whose namespace has this path. */
@@ -106,17 +108,32 @@ export class FurtherPolicies {
     this.#changed();
   }
 
-  /** How things stand with MultiNetworkPolicies, for status. */
+  /** How things stand with MultiNetworkPolicies, for status. A node without further networks need not know of any. */
   get state(): PolicyState {
     const presence = this.#options.sources.presence("further");
-    const faults = [...this.#networks].map((network) => this.#verdictOf(network)).filter(({ ok }) => !ok);
-    const [{ message } = { message: "MultiNetworkPolicies are in force" }] = faults;
-    if (presence === "some") return { presence, inForce: this.#known && faults.length === 0, message };
+    if (presence === "unknown" && this.#networks.size > 0 && !this.#known)
+      return { presence, inForce: false, message: NOT_KNOWN };
+    if (presence !== "some") return { presence: "none", inForce: false, message: NONE };
+    const faults = this.#faults;
     return {
       presence,
-      inForce: false,
-      message: presence === "none" ? "there are no MultiNetworkPolicies" : NOT_KNOWN,
+      inForce: this.#known && faults.length === 0,
+      message: faults.length > 0 ? faults.join("; ") : this.#known ? IN_FORCE : NOT_KNOWN,
     };
+  }
+
+  /** Whether pods could come to the networks of this node, for readiness; undefined where it takes part in none, or none has policies. */
+  get verdict(): { ok: boolean; message: string } | undefined {
+    const faults = this.#faults;
+    if (faults.length > 0) return { ok: false, message: faults.join("; ") };
+    const some = this.#networks.size > 0 && this.#options.sources.presence("further") === "some";
+    return some ? { ok: true, message: IN_FORCE } : undefined;
+  }
+
+  /** Why pods could not come to networks of this node, each reason once. */
+  get #faults(): string[] {
+    const verdicts = [...this.#networks].map((network) => this.#verdictOf(network));
+    return [...new Set(verdicts.flatMap(({ ok, message }) => (ok ? [] : message)))];
   }
 
   /** MultiNetworkPolicies, with how they stand in the networks of this node together. */
@@ -154,7 +171,7 @@ export class FurtherPolicies {
       ? { presence: "unknown", inForce: false, message }
       : this.#policiesOf(name).size === 0
         ? { presence: "none", inForce: false, message: `no MultiNetworkPolicy names network ${name}` }
-        : { presence: "some", inForce: ok, message: ok ? "MultiNetworkPolicies are in force" : message };
+        : { presence: "some", inForce: ok, message: ok ? IN_FORCE : message };
     return new PolicyObserver({
       nodeName,
       state: () => state,

@@ -182,6 +182,10 @@ describe("policies of pod networks", () => {
     };
     const listed = await ctl<PolicyList>("list");
     assert.deepEqual([listed.presence, listed.inForce], ["some", true]);
+    const { policies, ready } = await the().status(the().node("node1"));
+    assert.deepEqual([policies?.presence, policies?.inForce], ["some", true]);
+    const check = ready.checks.find(({ name }) => name === "policies");
+    assert.match(check?.message ?? "", /; MultiNetworkPolicies are in force$/);
     const [one] = listed.policies;
     assert.deepEqual(
       [listed.policies.length, one?.kind, one?.state, one?.pods],

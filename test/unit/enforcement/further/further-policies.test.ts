@@ -116,6 +116,22 @@ describe("MultiNetworkPolicies of a node", () => {
     assert.throws(() => further.require("lan"), /are not known yet/);
   });
 
+  it("tell readiness and status of networks that wait, where the node has networks at all", () => {
+    const verdict = (): FurtherPolicies["verdict"] => further.verdict;
+    assert.equal(verdict(), undefined);
+    assert.equal(further.state.presence, "none");
+    joinLan();
+    assert.match(verdict()?.message ?? "", /are not known yet/);
+    assert.equal(verdict()?.ok, false);
+    assert.deepEqual([further.state.presence, further.state.inForce], ["unknown", false]);
+    know(policyOf("elsewhere"));
+    assert.deepEqual(verdict(), { ok: true, message: "MultiNetworkPolicies are in force" });
+    assert.deepEqual([further.state.presence, further.state.inForce], ["some", true]);
+    know();
+    assert.equal(verdict(), undefined);
+    assert.equal(further.state.presence, "none");
+  });
+
   it("keep a pod that one selects from a bridged network, by the network's name or a definition's", async () => {
     joinLan();
     for (const networks of ["lan", "other/lan", "other/tenant,x"]) {
