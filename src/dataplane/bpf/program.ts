@@ -3,7 +3,8 @@
  * this process, so that nothing of it stays when nobody looks after it.
  */
 import { closeSync } from "node:fs";
-import { addressOf, bpf } from "../../sys/index.ts";
+import { release } from "node:os";
+import { addressOf, bpf, SysError } from "../../sys/index.ts";
 import type { Assembly } from "./assembler.ts";
 import type { KernelTypes } from "./kfuncs.ts";
 import type { BpfMap } from "./map.ts";
@@ -132,15 +133,22 @@ export class TcxLink implements Disposable {
     this.#fd = fd;
   }
 
-  /** Attaches a program to what a device of the thread's network namespace receives. @throws SysError ENODEV, EINVAL before Linux 6.6 */
+  /** Attaches a program to what a device of the thread's network namespace receives. @throws SysError ENODEV; Error before Linux 6.6 */
   static attach(program: Program, ifindex: number): TcxLink {
     const attribute = Buffer.alloc(48);
     attribute.writeUInt32LE(program.fd, 0);
     attribute.writeUInt32LE(ifindex, 4);
     attribute.writeUInt32LE(TCX_INGRESS, 8);
-    return new TcxLink(
-      bpf(COMMAND.LINK_CREATE, attribute, `attaching BPF program ${program.name} to device ${ifindex}`),
-    );
+    try {
+      return new TcxLink(
+        bpf(COMMAND.LINK_CREATE, attribute, `attaching BPF program ${program.name} to device ${ifindex}`),
+      );
+    } catch (error) {
+      // What it says of a kind of link that it does not know.
+      if (!(error instanceof SysError) || error.code !== "EINVAL") throw error;
+      const message = `Linux ${release()} takes no BPF programs before a device's traffic control (tcx, from Linux 6.6 on)`;
+      throw new Error(message, { cause: error });
+    }
   }
 
   /** Has another program in its place, with no packet between the two. @throws SysError */

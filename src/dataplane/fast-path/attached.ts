@@ -2,7 +2,7 @@
  * Programs in the kernel and the devices that they are at. All of it is held by this process's descriptors: when it ends, however that happens, the
  * programs are gone from the devices and every packet goes the ordinary path.
  */
-import { kernelTypes, type KernelTypes, Program, TcxLink } from "../bpf/index.ts";
+import { Assembly, kernelTypes, type KernelTypes, Program, TcxLink } from "../bpf/index.ts";
 import { SysError, withNetns } from "../../sys/index.ts";
 import type { Entries } from "./entries.ts";
 import { fromPod } from "./programs/from-pod.ts";
@@ -12,6 +12,9 @@ import type { Lifetimes, TunnelSettings } from "./programs/settings.ts";
 
 /** Where the functions are that the kernel itself does not have. */
 const MODULES = ["nf_conntrack"];
+
+/** Index of loopback in every network namespace (net/core/dev.c). */
+const LOOPBACK = 1;
 
 interface Programs {
   /** What they were made from, as text. */
@@ -29,11 +32,17 @@ export class Attached implements Disposable {
   /** Links by device, and at which of the two programs. */
   readonly #links = new Map<number, { link: TcxLink; at: "pod" | "wire" }>();
 
-  /** @throws Error naming what this kernel does not have; SysError when its types cannot be read */
+  /** @throws Error naming what this kernel does not have; SysError when its types cannot be read, or this process may not */
   constructor(entries: Entries, netns?: number | string) {
     this.#entries = entries;
     this.#netns = netns;
     this.#types = kernelTypes(CONNTRACK, MODULES);
+    try {
+      this.#try();
+    } catch (error) {
+      this.#types[Symbol.dispose]();
+      throw error;
+    }
   }
 
   /** How many pods' devices have the program. */
@@ -110,6 +119,14 @@ export class Attached implements Disposable {
     this.#programs?.pod[Symbol.dispose]();
     this.#programs?.wire[Symbol.dispose]();
     this.#types[Symbol.dispose]();
+  }
+
+  /** Attaches a program that lets everything go on to loopback, and takes it off again: whether this kernel can is known before anything is changed for it. */
+  #try(): void {
+    using program = Program.load("sky_trial", new Assembly().exit(-1), {}, this.#types);
+    const attach = (): void => TcxLink.attach(program, LOOPBACK)[Symbol.dispose]();
+    if (this.#netns === undefined) attach();
+    else withNetns(this.#netns, attach);
   }
 
   #detach(ifindex: number): void {

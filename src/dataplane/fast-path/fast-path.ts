@@ -162,13 +162,13 @@ export class FastPath implements MonitorListener {
     }
     const around = lookAround(this.#rtnl, local, this.#options.netns);
     if (typeof around === "string") return this.#off(around);
-    const liberal = this.#liberal.keep();
-    if (liberal.why !== undefined) return this.#off(liberal.why);
-    if (liberal.repaired) this.#repaired("fast-path-sysctl", 1);
     const entries = (this.#entries ??= new Entries(this.#options.netns));
     const attached = (this.#attached ??= new Attached(entries, this.#options.netns));
     const { tunnel, lifetimes, shaped, wireSlow } = around;
     attached.load(tunnel, lifetimes);
+    const liberal = this.#liberal.keep();
+    if (liberal.why !== undefined) return this.#off(liberal.why);
+    if (liberal.repaired) this.#repaired("fast-path-sysctl", 1);
     const { pods, ends } = this.#ways.pods;
     const fast = pods.filter(({ ifindex }) => !shaped.has(ifindex));
     const devices = new Set(fast.map(({ ifindex }) => ifindex));

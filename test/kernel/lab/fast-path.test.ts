@@ -1,0 +1,83 @@
+/** The fast path in a cluster: what policies no longer allow is off it at once, whichever end they are about. */
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { eventually } from "../../support/eventually.ts";
+import { useLab } from "./support.ts";
+
+const POLICIES = "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies";
+const PORT = "5201";
+const SERVER = `require("node:net").createServer(s=>s.on("data",d=>s.write(d)).on("error",()=>{})).listen({port:${PORT},host:"::"},()=>console.log("listening"))`;
+/** A byte there and back again and again, one connection; prints a dot for every hundred. */
+const CLIENT = `let n=0;const s=require("node:net").connect({port:${PORT},host:process.argv[1]},()=>s.write("x"));s.on("data",()=>{if(++n%100===0)process.stdout.write(".");setTimeout(()=>s.write("x"),1)}).on("error",()=>{})`;
+
+describe("the fast path of a cluster with network policies", () => {
+  const the = useLab({ nodes: 2, agentConfig: { fastPath: "auto" } });
+  const children: ChildProcess[] = [];
+
+  // While the lab is there, which takes what runs in it along.
+  afterEach(() => {
+    for (const { pid } of children.splice(0)) if (pid !== undefined) process.kill(-pid, "SIGKILL");
+  });
+
+  function run(pod: string, script: string, ...args: string[]): () => string {
+    const [command, ...all] = the().enterPod(pod, process.execPath, "-e", script, ...args);
+    const child = spawn(command as string, all, { stdio: ["ignore", "pipe", "inherit"], detached: true });
+    children.push(child);
+    let said = "";
+    child.stdout.on("data", (text: Buffer) => (said += String(text)));
+    return () => said;
+  }
+
+  const fast = async (node: string): Promise<number> => {
+    const { fastPath } = await the().status(the().node(node));
+    assert.ok(fastPath);
+    return fastPath.packets.filter(({ path }) => path === "fast").reduce((sum, { packets }) => sum + packets, 0);
+  };
+
+  before("pods on two nodes", async () => {
+    for (const [node, name] of [
+      ["node1", "server"],
+      ["node1", "near"],
+      ["node2", "far"],
+    ] as const)
+      await the().addPod(node, name, { labels: { app: name } });
+  });
+
+  it("ends connections that policies no longer allow, across nodes and on one, and leaves others on it", async () => {
+    const server = run("server", SERVER);
+    await eventually(() => server().includes("listening"));
+    const [ip] = the().pod("server").ips as [string];
+    const [near, far] = ["near", "far"].map((pod) => run(pod, CLIENT, ip)) as [() => string, () => string];
+    const goesOn = async (said: () => string): Promise<void> => {
+      const before = said().length;
+      await eventually(() => said().length > before + 1, { message: "requests are answered" });
+    };
+    await goesOn(near);
+    await goesOn(far);
+    // Pods of a second are still in the making; then they have it.
+    const before = [await fast("node1"), await fast("node2")] as const;
+    await eventually(async () => (await fast("node1")) > before[0] + 100 && (await fast("node2")) > before[1] + 100);
+    await the().api.call("POST", POLICIES, {
+      apiVersion: "networking.k8s.io/v1",
+      kind: "NetworkPolicy",
+      metadata: { name: "server" },
+      spec: {
+        podSelector: { matchLabels: { app: "server" } },
+        policyTypes: ["Ingress"],
+        ingress: [{ from: [{ podSelector: { matchLabels: { app: "near" } } }] }],
+      },
+    });
+    // The one that is not allowed stops, and while hundreds of the other's are answered it stays so.
+    await eventually(
+      async () => {
+        const stopped = far().length;
+        await goesOn(near);
+        return far().length === stopped;
+      },
+      { message: "a connection that is not allowed any more is answered" },
+    );
+    const more = await fast("node1");
+    await goesOn(near);
+    assert.ok((await fast("node1")) > more, "the allowed one is still on the fast path");
+  });
+});
