@@ -56,7 +56,8 @@ export class Reflector<T extends Identified> {
   private query: Readonly<Record<string, string>>;
   private openedAt: number | undefined;
   /** Ends the watch under way, to begin the next cycle. */
-  private endWatch: () => void = () => undefined;
+  /** Ends the attempt that is under way, where its watch is not wanted any more. */
+  private ending = new AbortController();
   /** Ends the wait for a resource that the server does not know. */
   private endAbsence: () => void = () => undefined;
 
@@ -84,7 +85,7 @@ export class Reflector<T extends Identified> {
       get: (key, signal) => client.json({ path: objectPath(this.path, key), accept: source.accept.object, signal }),
       onDoubt: () => {
         this.version = undefined;
-        this.endWatch();
+        this.ending.abort();
       },
       state: this.state,
       log: options.log,
@@ -133,7 +134,7 @@ export class Reflector<T extends Identified> {
     this.endAbsence();
     if (this.path === this.source.path) return;
     this.version = undefined;
-    this.endWatch();
+    this.ending.abort();
   }
 
   /** Ends the watch and everything under way. Nobody is called back any more. */
@@ -152,7 +153,8 @@ export class Reflector<T extends Identified> {
         wait = this.afterCycle();
       } catch (error) {
         if (signal.aborted) break;
-        wait = this.afterFailure(error);
+        // What the server did not answer because we hung up is no failure.
+        wait = this.ending.signal.aborted ? this.afterCycle() : this.afterFailure(error);
       }
       const waiting = new AbortController();
       this.endAbsence = () => {
@@ -234,6 +236,7 @@ export class Reflector<T extends Identified> {
   }
 
   private async attempt(): Promise<void> {
+    this.ending = new AbortController();
     // A set that is too large for the server to stream comes in pages.
     if (this.version === undefined && this.watchListKnown && this.brokenLists < BROKEN_LISTS) {
       try {
@@ -293,10 +296,10 @@ export class Reflector<T extends Identified> {
     } catch (error) {
       // An older server takes the request for a plain watch, and its end of the initial events never comes.
       if (!complete && error instanceof WatchStalled) throw new NoWatchList({ cause: error });
-      if (!complete && this.openedAt !== undefined) this.brokenLists++;
+      if (!complete && this.openedAt !== undefined && !this.ending.signal.aborted) this.brokenLists++;
       throw error;
     }
-    if (!complete && !this.stopping.signal.aborted) throw new NoWatchList();
+    if (!complete && !this.stopping.signal.aborted && !this.ending.signal.aborted) throw new NoWatchList();
   }
 
   private complete(incoming: ReadonlyMap<string, T>, mode: "watchlist" | "list"): void {
@@ -321,7 +324,7 @@ export class Reflector<T extends Identified> {
         version,
       });
       this.mirror.doubtful = true;
-      return this.endWatch();
+      return this.ending.abort();
     }
     if (version !== "") this.version = version;
     if (event.type !== "BOOKMARK") this.mirror.apply(event);
@@ -334,13 +337,11 @@ export class Reflector<T extends Identified> {
     // Different ends on different nodes, so that they do not all come back at once.
     const seconds = Math.round(timeoutSeconds * (1 + random()));
     const usual = { watch: "true", allowWatchBookmarks: "true", timeoutSeconds: `${seconds}` };
-    const ending = new AbortController();
-    this.endWatch = () => ending.abort();
     let bookmarks = false;
     await followWatch(this.client, {
       request: { path, query: { ...this.query, ...query, ...usual }, accept: accept.watch },
       read,
-      signal: AbortSignal.any([this.stopping.signal, ending.signal]),
+      signal: AbortSignal.any([this.stopping.signal, this.ending.signal]),
       inactivityMs: () => limit?.() ?? (bookmarks ? bookmarkMs : seconds * 1000 + marginMs),
       onOpen: () => {
         this.openedAt = now();

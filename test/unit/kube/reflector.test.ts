@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { type Changes, connect, type KubeClient, type NodeMeta, NodeReflector } from "../../../src/kube/index.ts";
 import { WatchStalled } from "../../../src/kube/client/watch.ts";
+import { Reflector } from "../../../src/kube/informer/reflector.ts";
+import { sameNode, slimNode } from "../../../src/kube/informer/transform.ts";
 import { eventually } from "../../support/eventually.ts";
 import {
   answer,
@@ -432,5 +434,39 @@ describe("kube: the reflector of Nodes", () => {
     begin({ baseMs: 3_600_000, capMs: 3_600_000 }, answer(status(500, "InternalError"), 500));
     await eventually(() => reflector.state.errors === 1);
     await reflector.stop();
+  });
+
+  it("counts no failure where it hangs up itself, as the server may know the later version by now", async () => {
+    const later = "/apis/example.org/v2/things";
+    const source = {
+      what: "things",
+      path: later,
+      olderPath: "/apis/example.org/v1/things",
+      query: {},
+      accept: { object: "application/json", list: "application/json", watch: "application/json" },
+      slim: slimNode,
+      same: sameNode,
+    };
+    const asked: string[] = [];
+    const noted =
+      (step: Step): Step =>
+      (response, request) => {
+        asked.push(request.path);
+        step(response, request);
+      };
+    const silence: Step = () => undefined;
+    api.script.push(noted(answer(status(404, "NotFound"), 404)), noted(silence), noted(watchList([node("a")], "10")));
+    const warn = (message: string): void => void warnings.push([message, {}]);
+    const things = new Reflector(client, source, {
+      timings: QUICK,
+      log: { error: warn, warn, info: silent, debug: silent },
+    });
+    reflector = things as unknown as NodeReflector;
+    things.start();
+    await eventually(() => asked.length === 2, { message: "the older version is not asked for" });
+    things.lookAgain();
+    await things.whenSynced();
+    assert.deepEqual(asked, [later, source.olderPath, later]);
+    assert.deepEqual([warnings, things.state.errors, [...things.objects.keys()]], [[], 0, ["a"]]);
   });
 });
