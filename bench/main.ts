@@ -12,6 +12,7 @@ import { burst } from "./rows/burst.ts";
 import { cni } from "./rows/cni.ts";
 import { fastPath } from "./rows/fast-path.ts";
 import { peers } from "./rows/peers.ts";
+import { policyAgent } from "./rows/policy-agent.ts";
 import { policyChanges } from "./rows/policy-changes.ts";
 import { policyTraffic } from "./rows/policy-traffic.ts";
 import { scale, scaleReal } from "./rows/scale.ts";
@@ -32,6 +33,7 @@ const MEASUREMENTS: readonly Measurement[] = [
   fastPath,
   policyTraffic,
   policyChanges,
+  policyAgent,
   scale,
   scaleReal,
 ];

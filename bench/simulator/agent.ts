@@ -1,6 +1,6 @@
 /** The real agent in a namespace, and an eye on the kernel beside it. */
 import type { ChildProcess } from "node:child_process";
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { join } from "node:path";
 import { Monitor, Rtnl } from "../../src/netlink/index.ts";
@@ -71,7 +71,7 @@ export class BenchAgent {
     this.podCidr = who.podCidr;
     this.#kubeconfig = who.kubeconfig;
     this.#config = who.config ?? {};
-    this.#dir = join(context.dir, who.name);
+    this.#dir = mkdtempSync(join(context.dir, `${who.name}-`));
     context.onEnd(() => this.stop("SIGKILL"));
   }
 

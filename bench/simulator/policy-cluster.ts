@@ -44,7 +44,7 @@ export const namespacesOf = ({ namespaces }: PolicyClusterSize): Namespace[] =>
   }));
 
 /** What a policy of a namespace says, by its number among the namespace's. */
-function specOf(n: number): object {
+export function specOf(n: number): object {
   const app = (k: number): object => ({ matchLabels: { app: `app${k % APPS}` } });
   const ports = [{ port: 8000 + n }];
   switch (n % 5) {

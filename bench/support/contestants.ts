@@ -1,5 +1,5 @@
 /** CNI plugins that are measured against each other: each works in a node of its own, a namespace with forwarding on. */
-import { mkdirSync } from "node:fs";
+import { mkdirSync, mkdtempSync } from "node:fs";
 import { join } from "node:path";
 import { writePublished } from "../../src/config/index.ts";
 import { BenchAgent } from "../simulator/agent.ts";
@@ -49,15 +49,18 @@ export function alone(context: Context): Contestant {
 }
 
 /** Skylane on a node whose agent runs: the whole product, the packet filter included. */
-export async function served(context: Context): Promise<Contestant & { agent: BenchAgent }> {
+export async function served(
+  context: Context,
+  name = "served",
+): Promise<Contestant & { agent: BenchAgent; cluster: Cluster }> {
   const cluster = await Cluster.start(context, "embedded");
-  const { kubeconfig } = cluster.files(join(context.dir, "access"));
-  const who = { name: "served", ip: "172.30.0.11", podCidr: SUBNET };
+  const { kubeconfig } = cluster.files(mkdtempSync(join(context.dir, "access-")));
+  const who = { name, ip: "172.30.0.11", podCidr: SUBNET };
   const agent = new BenchAgent(context, cluster.machine(who.name, 11), { ...who, kubeconfig });
   await cluster.ask({ what: "own", ...who });
   agent.start();
   await agent.ready();
-  return { name: "Skylane", ...ours(agent.runDir, agent.dataDir), node: agent.ns.path, agent };
+  return { name: "Skylane", ...ours(agent.runDir, agent.dataDir), node: agent.ns.path, agent, cluster };
 }
 
 /**

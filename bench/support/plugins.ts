@@ -8,6 +8,8 @@ export interface Call {
   containerId: string;
   netns: string;
   config: object;
+  /** The pod, as a kubelet names it; nobody's by default. */
+  pod?: { namespace: string; name: string };
 }
 
 /** What it took. */
@@ -32,11 +34,12 @@ export async function runCalls(
   calls: readonly Call[],
   atATime = 1,
 ): Promise<CallResults> {
-  const input = calls.map(({ path, command, containerId, netns, config }) => {
+  const input = calls.map(({ path, command, containerId, netns, config, pod }) => {
     const folders = new Set([path.replace(/\/[^/]*$/, ""), "/usr/lib/cni"]);
     const environment = [
       `CNI_COMMAND=${command}`,
       ...(command === "STATUS" ? [] : [`CNI_CONTAINERID=${containerId}`, `CNI_NETNS=${netns}`, "CNI_IFNAME=eth0"]),
+      ...(pod ? [`CNI_ARGS=IgnoreUnknown=1;K8S_POD_NAMESPACE=${pod.namespace};K8S_POD_NAME=${pod.name}`] : []),
       `CNI_PATH=${[...folders].join(":")}`,
       `PATH=${process.env["PATH"] ?? ""}`,
     ];
