@@ -25,6 +25,7 @@ const LAYERS = [
     "dataplane/conntrack",
     "dataplane/netns",
     "dataplane/nflog",
+    "dataplane/nfqueue",
     "dataplane/nft",
     "dataplane/pod-link",
     "dataplane/vxlan",
@@ -32,7 +33,7 @@ const LAYERS = [
     "http",
   ],
   ["config", "dataplane/bpf", "endpoints", "ipam/local", "netlink"],
-  ["kube", "peers", "sys"],
+  ["dns", "kube", "peers", "sys"],
   ["addr", "log", "reconcile"],
 ];
 /** Packages that one room alone may import. */
