@@ -9,7 +9,7 @@ import { MalformedMessage } from "../errors.ts";
 export const NETLINK_NETFILTER = 12;
 
 /** Upper byte of a message's type. */
-export const NF_SUBSYSTEM = { CONNTRACK: 1, LOG: 4, NFTABLES: 10 } as const;
+export const NF_SUBSYSTEM = { CONNTRACK: 1, QUEUE: 3, LOG: 4, NFTABLES: 10 } as const;
 
 /** Flags of requests; DUMP asks for a list. */
 export const NF_FLAG = {
