@@ -10,6 +10,7 @@ import {
   interfaceName,
   interfacePattern,
   ip,
+  ipList,
   listenAddress,
   mtu,
   networkName,
@@ -207,6 +208,15 @@ export const AgentSchema = v.object({
       cidrList,
       v.description(
         "CIDRs of the cluster's Services, both families (kube-apiserver's `--service-cluster-ip-range`). Only for pods with `skylane.dev/primary-network`: they reach these through the default network. Without it: what the API server says, which Kubernetes 1.33 and later does.",
+      ),
+    ),
+    [],
+  ),
+  dnsServers: v.optional(
+    v.pipe(
+      ipList,
+      v.description(
+        "Addresses of DNS servers whose answers open `domainNames` of ClusterNetworkPolicies, beside the cluster's own, which are pods with label `k8s-app: kube-dns` in kube-system: servers outside, a cache on each node, CoreDNS in the host's network.",
       ),
     ),
     [],

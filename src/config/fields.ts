@@ -77,6 +77,13 @@ export const cidr = parsed(parseCidr, "a CIDR without host bits, such as `10.244
 /** Canonical IP address. */
 export const ip = parsed(parseIp, "an IPv4 or IPv6 address");
 
+/** Addresses of both families. */
+export const ipList = v.pipe(
+  v.array(ip),
+  v.maxLength(64),
+  v.metadata({ allowed: "a list of up to 64 IPv4 or IPv6 addresses" }),
+);
+
 /** The value that stands for the Node's own external addresses. */
 export const EXTERNAL_IP = "ExternalIP";
 

@@ -6,7 +6,7 @@
  */
 import { NftWatch } from "../dataplane/nft/index.ts";
 import type { Logger } from "../log/index.ts";
-import { type Changes, POLICY_TABLE, PolicyModel, PolicyTable, type Revocation } from "../policy/index.ts";
+import { type Changes, HELD_CHAIN, POLICY_TABLE, PolicyModel, PolicyTable, type Revocation } from "../policy/index.ts";
 import { RepairRest, Task } from "../reconcile/index.ts";
 import { mergeChanges } from "./merge-changes.ts";
 
@@ -50,6 +50,8 @@ export class EnforcedRules {
   /** There may be a table of ours. */
   #there = true;
   #drifted = false;
+  /** The kernel hands over answers of DNS servers. */
+  #holding = false;
   #touched: number[] = [];
   readonly #rest = new RepairRest();
   #error: string | undefined;
@@ -87,9 +89,23 @@ export class EnforcedRules {
     return !this.#there;
   }
 
+  /** Whether answers of DNS servers are to be read: pods here have rules with domain names. */
+  get holdsAnswers(): boolean {
+    return this.#there && this.model.ruleset.chains.has(HELD_CHAIN);
+  }
+
+  /** Why answers cannot be held; undefined where they can. */
+  get unheld(): string | undefined {
+    return this.#table.unheld;
+  }
+
   /** Why they are not, where the kernel or nft says so. */
   get error(): string | undefined {
     return this.#error;
+  }
+
+  get #state(): string {
+    return `${this.inForce} ${this.#there} ${this.#holding}`;
   }
 
   /**
@@ -149,7 +165,7 @@ export class EnforcedRules {
     for (const one of revocations) this.#revocations.push(one);
     if (!this.#begun) return;
     const [whole, drifted] = [this.#whole, this.#drifted];
-    const before = `${this.inForce} ${this.#there}`;
+    const before = this.#state;
     this.#whole = true;
     if (this.model.idle) {
       if (this.#there) await this.#table.remove();
@@ -158,6 +174,7 @@ export class EnforcedRules {
       this.#there = true;
       await this.#table.put(this.model.ruleset);
     } else await this.#table.apply(this.model.ruleset, rules);
+    this.#holding = this.holdsAnswers;
     this.#whole = false;
     this.#drifted = false;
     this.#appliedOnce = true;
@@ -174,7 +191,7 @@ export class EnforcedRules {
     const revoked = this.#revocations;
     this.#revocations = [];
     if (revoked.length > 0) this.#options.onRevoked(revoked);
-    if (before !== `${this.inForce} ${this.#there}`) this.#options.onState();
+    if (before !== this.#state) this.#options.onState();
     this.#judge();
   }
 

@@ -5,6 +5,7 @@ import { type Changes, keyOf, policyKeyOf } from "../policy/index.ts";
 export function mergeChanges(changes: readonly Changes[]): Changes {
   const [only] = changes;
   if (only && changes.length === 1) return only;
+  const servers = changes.findLast((one) => one.servers)?.servers;
   const name = (one: { name: string } | string): string => (typeof one === "string" ? one : one.name);
   return {
     pods: merged(
@@ -23,6 +24,11 @@ export function mergeChanges(changes: readonly Changes[]): Changes {
       changes.map(({ policies }) => policies),
       policyKeyOf,
     ),
+    names: merged(
+      changes.map(({ names }) => names),
+      ({ name, ip }) => `${name} ${ip}`,
+    ),
+    ...(servers && { servers }),
   };
 }
 

@@ -8,11 +8,12 @@ import { hostIfname } from "../dataplane/pod-link/index.ts";
 import type { Logger } from "../log/index.ts";
 import type { MonitorListener, NetlinkEvent, Rtnl } from "../netlink/index.ts";
 import type { Metrics } from "../observe/index.ts";
-import { type Changes, keyOf, type Pod } from "../policy/index.ts";
+import { type Changes, keyOf, type NamedAddress, type Pod } from "../policy/index.ts";
 import { within } from "../reconcile/index.ts";
 import { ConnectionJudge } from "./connections.ts";
 import { EnforcedRules } from "./enforced-rules.ts";
 import { type LocalPod, LocalPods, podKey, podsOfLinks } from "./local-pods.ts";
+import { NameAnswers } from "./names/name-answers.ts";
 import { NetworkObserver, type NetworkObserverOptions } from "./observe/network-observer.ts";
 
 /** How long an ADD waits for the API server's first word, and for the kernel, in milliseconds. */
@@ -32,6 +33,8 @@ export interface NetworkEnforcementOptions {
   hasPolicies: () => boolean;
   /** Pods that have attachments, by their host ends, as the kernel and our records have them; by links and routes alone by default. @throws NetlinkError */
   here?: () => Map<string, LocalPod>;
+  /** Domain names in policies: the file in which their addresses are kept, and DNS servers that are believed beside the cluster's own; there are none by default. */
+  names?: { path: string; servers: readonly string[] };
   /** Whether two attachments may have an address; see LocalPods. */
   shared?: boolean;
   /** A pod of this node as the watch has told of it. */
@@ -64,6 +67,7 @@ export class NetworkEnforcement implements MonitorListener {
   #rules: EnforcedRules | undefined;
   #connections: ConnectionJudge | undefined;
   #observer: NetworkObserver | undefined;
+  #names: NameAnswers | undefined;
   /** What was heard before there were rules. */
   #early: Changes[] = [];
 
@@ -92,6 +96,16 @@ export class NetworkEnforcement implements MonitorListener {
     return this.#observer;
   }
 
+  /** Addresses that domain names have. */
+  namesNow(): NamedAddress[] {
+    return this.#names?.current() ?? [];
+  }
+
+  /** Why rules with domain names allow nothing here; undefined where they are in force, or there are none. */
+  get namesFault(): string | undefined {
+    return this.#rules?.holdsAnswers ? (this.#rules.unheld ?? this.#names?.fault) : undefined;
+  }
+
   /** A pod as its attachments here have it. */
   here(pod: Pod): Pod {
     return pod.node === this.#options.nodeName ? this.#local(pod) : pod;
@@ -114,6 +128,7 @@ export class NetworkEnforcement implements MonitorListener {
 
   /** Stops, and leaves the rules in the kernel. */
   async stop(): Promise<void> {
+    await this.#names?.stop();
     await this.#rules?.stop();
     await this.#connections?.stop();
     await this.#observer?.stop();
@@ -137,6 +152,7 @@ export class NetworkEnforcement implements MonitorListener {
       onRevoked: (revocations) => connections.want(revocations),
       onState: () => {
         observer.rulesAre(rules.standing);
+        this.#names?.listen(rules.holdsAnswers);
         onState();
       },
       onRepair: () => metrics.repairs.inc({ network, kind: "policy" }),
@@ -151,6 +167,18 @@ export class NetworkEnforcement implements MonitorListener {
       uidOf: (key) => heard(key)?.uid,
       event: podEvent,
     }));
+    const { names } = this.#options;
+    if (names) {
+      void rules.change({ servers: names.servers });
+      this.#names = new NameAnswers({
+        log,
+        netns,
+        path: names.path,
+        change: (changes) => rules.change(changes),
+        wantsName: (name) => rules.model.wantsName(name),
+      });
+      this.#names.start();
+    }
     for (const changes of this.#early.splice(0)) void rules.change(changes);
   }
 

@@ -94,6 +94,7 @@ export class PolicyEngine implements MonitorListener {
       metrics,
       rtnl,
       hasPolicies: () => this.presence === "some",
+      names: { path: join(config.dataDir, "cache", "domain-names.json"), servers: config.dnsServers },
       heard: (key) => this.#sources.pod(key),
       find: (pod) => this.#find(pod),
       podEvent,
@@ -111,6 +112,8 @@ export class PolicyEngine implements MonitorListener {
       },
       model: () => this.#default.rules?.model,
       counts: async () => (await this.#default.observer?.counts()) ?? [],
+      named: () => this.#default.namesNow(),
+      namesFault: () => this.#default.namesFault,
     });
   }
 

@@ -17,7 +17,7 @@ export { readNetworkPolicy } from "./api/network-policy.ts";
 export { type Accepted, acceptedFor, saysAccepted, withAccepted } from "./api/policy-condition.ts";
 export { isInAudit, MODE_ANNOTATION, type ReadPolicy } from "./api/policy-object.ts";
 export { type Change, type Changes, PolicyModel, type Revocation } from "./compile/model.ts";
-export type { Outcome, Place, Ruleset, RulesetChange } from "./compile/ruleset.ts";
+export { HELD_CHAIN, type Outcome, type Place, type Ruleset, type RulesetChange } from "./compile/ruleset.ts";
 export {
   DEFAULT_DENY,
   LOG_GROUP,
@@ -28,7 +28,8 @@ export {
   type RenderOptions,
   renderTable,
 } from "./nft/render.ts";
-export { type AppliedAs, PolicyTable, type PolicyTableOptions } from "./nft/table.ts";
+export { ANSWER_QUEUE, type AppliedAs, PolicyTable, type PolicyTableOptions } from "./nft/table.ts";
+export type { NamedAddress } from "./semantics/domain-names.ts";
 export {
   type Decision,
   isAudited,

@@ -1,6 +1,7 @@
 /** The packet filter: one nftables table of ours, and acceptance where a FORWARD policy drops; the only folder that runs nft and iptables. */
 export { type Count, countsByChain } from "./counters.ts";
-export { ElementSocket, ElementsRefused, type RawChange, type RawElement } from "./rules/elements.ts";
+export { ElementSocket, ElementsRefused } from "./rules/elements.ts";
+export type { RawElement, RawStep } from "./rules/raw-batch.ts";
 export { Firewall } from "./firewall.ts";
 export type { FirewallOptions, FirewallStatus } from "./firewall-options.ts";
 export {

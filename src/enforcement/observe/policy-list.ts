@@ -22,10 +22,13 @@ export interface ListContext {
   /** Undefined while there are no rules. */
   model: Pick<PolicyModel, "selected" | "overloaded"> | undefined;
   counts: readonly RuleCount[];
+  /** Why rules with domain names allow nothing; undefined where they do. */
+  namesFault?: string | undefined;
 }
 
 /** See the header. */
-export function listPolicies({ node, state, policies, namespaces, model, counts }: ListContext): PolicyList {
+export function listPolicies(context: ListContext): PolicyList {
+  const { node, state, policies, namespaces, model, counts, namesFault } = context;
   const selected = model?.selected() ?? new Map<string, Set<string>>();
   const tooMuch = new Set(model?.overloaded().flatMap((profile) => profile.policies.map(policyKeyOf)));
   const world = { pods: [], nodes: [], policies: [], namespaces };
@@ -55,6 +58,9 @@ export function listPolicies({ node, state, policies, namespaces, model, counts 
       why: [
         ...faults,
         ...(policy && !state.inForce ? [state.message] : []),
+        ...(namesFault !== undefined && policy && hasNames(policy)
+          ? [`its rules with domainNames allow nothing: ${namesFault}`]
+          : []),
         ...(closed
           ? ["its pods have more rules than a node takes, and are closed: they are reached by their node alone"]
           : []),
@@ -72,6 +78,9 @@ export function listPolicies({ node, state, policies, namespaces, model, counts 
       .map(({ policy, direction, verdict, packets, bytes }) => ({ what: policy, direction, verdict, packets, bytes })),
   };
 }
+
+const hasNames = ({ egress = [] }: Policy): boolean =>
+  egress.some(({ peers }) => peers?.some(({ kind }) => kind === "names"));
 
 const nameOf = ({ kind, namespace = "", name }: PolicyReport): string => `${kind} ${namespace}/${name}`;
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

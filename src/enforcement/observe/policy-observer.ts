@@ -5,6 +5,7 @@
 import {
   type ClusterNode,
   keyOf,
+  type NamedAddress,
   type Namespace,
   type Packet,
   type Pod,
@@ -31,6 +32,10 @@ export interface Observed {
   /** Undefined while there are no rules. */
   model: () => PolicyModel | undefined;
   counts: () => Promise<readonly RuleCount[]>;
+  /** Addresses that domain names have. */
+  named?: () => readonly NamedAddress[];
+  /** Why rules with domain names allow nothing; undefined where they do. */
+  namesFault?: () => string | undefined;
 }
 
 /** See the header. */
@@ -43,7 +48,7 @@ export class PolicyObserver {
 
   /** All policies, with how they stand here. */
   async list(): Promise<PolicyList> {
-    const { nodeName, state, policies, namespaces, model, counts } = this.#observed;
+    const { nodeName, state, policies, namespaces, model, counts, namesFault } = this.#observed;
     return listPolicies({
       node: nodeName,
       state: state(),
@@ -51,6 +56,7 @@ export class PolicyObserver {
       namespaces: [...namespaces()],
       model: model(),
       counts: await counts(),
+      namesFault: namesFault?.(),
     });
   }
 
@@ -78,8 +84,9 @@ export class PolicyObserver {
 
   /** Two pods are enough: nobody else's labels decide about a packet between them. */
   #world(pods: readonly Pod[]): World {
-    const { namespaces, nodes, policies } = this.#observed;
+    const { namespaces, nodes, policies, named } = this.#observed;
     return {
+      ...(named && { named: named() }),
       pods,
       namespaces: [...namespaces()],
       nodes: nodes(pods.map(({ node }) => node)),

@@ -58,7 +58,7 @@ export class RuleCounters {
       const before = this.#last.get(name);
       const chain = chains.get(name);
       // A rule of a table that we have not made (yet), or of a chain that has just gone.
-      if (!chain) continue;
+      if (chain?.kind !== "profile" && chain?.kind !== "outcome") continue;
       const again = before === undefined || count.packets < before.packets;
       const more: Count = again
         ? count

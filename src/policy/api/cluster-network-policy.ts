@@ -2,6 +2,7 @@
  * `ClusterNetworkPolicy` (policy.networking.k8s.io/v1alpha2) from JSON. A peer or protocol that this version does not know fails closed
  * as the API asks for: an Accept rule with one matches nothing, a Deny or Pass rule denies everything.
  */
+import { domainNameOf } from "../semantics/domain-names.ts";
 import { EVERYTHING_SELECTED } from "../semantics/selector.ts";
 import type { Peer, PodSelection, Policy, PortMatch, Protocol, Rule } from "../semantics/types.ts";
 import {
@@ -81,7 +82,9 @@ function ruleOf(
     return {
       action,
       ...(name ? { name } : {}),
-      peers: peers.flatMap((one, i) => peersOf(`${path}.${peersKey}[${i}]`, one, peersKey === "to", budgets.peers)),
+      peers: peers.flatMap((one, i) =>
+        peersOf(`${path}.${peersKey}[${i}]`, one, { egress: peersKey === "to", action }, budgets.peers),
+      ),
       ports: protocols?.flatMap((one, i) => portsOf(`${path}.protocols[${i}]`, one)),
     };
   });
@@ -111,7 +114,18 @@ function podsOf(path: string, fields: Json): PodSelection {
   };
 }
 
-function peersOf(path: string, value: unknown, egress: boolean, budget: Budget): Peer[] {
+/** @throws FieldFault */
+function domainNameAt(path: string, value: unknown): string {
+  const name = typeof value === "string" ? domainNameOf(value) : undefined;
+  return name ?? refuse(path, value, 'a domain name, or "*." and one');
+}
+
+function peersOf(
+  path: string,
+  value: unknown,
+  { egress, action }: { egress: boolean; action: Rule["action"] | undefined },
+  budget: Budget,
+): Peer[] {
   const fields = objectOf(path, value);
   const known = ["namespaces", "pods", ...(egress ? ["nodes", "networks", "domainNames"] : [])];
   const [key, found] = oneOf(path, fields, known);
@@ -127,8 +141,12 @@ function peersOf(path: string, value: unknown, egress: boolean, budget: Budget):
         block: { cidr: cidrOfField(`${path}.networks[${i}]`, one), except: [] },
       }));
     }
-    case "domainNames":
-      throw new FieldFault(`${path}.domainNames is not supported by this version`);
+    case "domainNames": {
+      if (action !== "Accept") throw new FieldFault(`${path}.domainNames is for rules that Accept alone`);
+      const names = listOf(`${path}.domainNames`, found, LIMITS.names) ?? [];
+      if (names.length === 0) refuse(`${path}.domainNames`, found, "a list with a domain name in it");
+      return [{ kind: "names", names: names.map((one, i) => domainNameAt(`${path}.domainNames[${i}]`, one)) }];
+    }
     default:
       return [{ kind: "pods", pods: podsOf(path, fields) }];
   }

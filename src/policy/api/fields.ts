@@ -15,6 +15,8 @@ export const LIMITS = {
   /** Of all rules of a policy together, in each direction. */
   peers: 20_000,
   ports: 20_000,
+  /** Domain names of one peer. */
+  names: 100,
   /** Of one block. */
   except: 1_000,
   /** Of one selector. */

@@ -20,11 +20,22 @@ export interface Accepted {
 export function acceptedFor({ policy, faults }: ReadPolicy, generation: number | undefined): Accepted {
   const observed = generation === undefined ? {} : { observedGeneration: generation };
   if (faults.length === 0)
-    return { status: "True", reason: "Accepted", message: "every node enforces it for its pods", ...observed };
+    return {
+      status: "True",
+      reason: "Accepted",
+      message: `every node enforces it for its pods${about(policy)}`,
+      ...observed,
+    };
   const effect = policy ? "what cannot be read of it fails closed" : "it is not in force, as it cannot be read";
   const message = `${effect}: ${faults.join("; ")}`.slice(0, MESSAGE);
   return { status: "False", reason: policy ? "Faults" : "Invalid", message, ...observed };
 }
+
+/** What depends on a node's kernel. */
+const about = (policy: ReadPolicy["policy"]): string =>
+  policy?.egress?.some(({ peers }) => peers?.some(({ kind }) => kind === "names"))
+    ? ", its rules with domainNames where the node's kernel can hold answers of DNS servers (skylanectl policy list says where it cannot)"
+    : "";
 
 /** Whether an object's status says that already. */
 export function saysAccepted(object: unknown, wanted: Accepted): boolean {

@@ -22,6 +22,16 @@ export interface NodeRecord {
   atoms: ReadonlySet<Atom>;
 }
 
+/** An address that domain names have. */
+export interface NamedRecord {
+  readonly kind: "named";
+  readonly ips: readonly [string];
+  /** Names, each with when it ceases to have the address, in milliseconds since the epoch; 0 where it has ceased to. */
+  readonly names: Map<string, number>;
+  /** What asks for a name that has the address. */
+  atoms: ReadonlySet<Atom>;
+}
+
 export type Owner = PodRecord | NodeRecord;
 
 /** Owners by address. One address may be claimed by several for a while: a pod that came, and the object of one that is gone. */

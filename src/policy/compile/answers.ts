@@ -5,12 +5,14 @@
 import { selects } from "../semantics/selector.ts";
 import type { ClusterNode, Namespace, Pod } from "../semantics/types.ts";
 import { isSelectable } from "../semantics/types.ts";
-import { Addresses, type NodeRecord, type PodRecord } from "./addresses.ts";
+import { isAmong } from "../semantics/domain-names.ts";
+import { Addresses, type NamedRecord, type NodeRecord, type PodRecord } from "./addresses.ts";
 import {
   type Atom,
   Atoms,
   type AtomSpec,
   holdsFor,
+  type NamesAtom,
   type NodesAtom,
   type PodsAtom,
   type PortNameAtom,
@@ -21,12 +23,14 @@ export class Answers {
   readonly pods = new Map<string, PodRecord>();
   readonly nodes = new Map<string, NodeRecord>();
   readonly namespaces = new Map<string, Namespace>();
+  /** Addresses that domain names have or had. */
+  readonly named = new Map<string, NamedRecord>();
   readonly identities = new Identities();
   readonly addresses = new Addresses();
   readonly atoms = new Atoms();
   #dirtyIps = new Set<string>();
   /** Answers that are other ones than those in `atoms`. */
-  #pending = new Map<Identity | NodeRecord, Map<Atom, boolean>>();
+  #pending = new Map<Identity | NodeRecord | NamedRecord, Map<Atom, boolean>>();
   #newAtoms: Atom[] = [];
   #blocksChanged = false;
 
@@ -48,6 +52,20 @@ export class Answers {
     for (const atom of this.atoms.of("nodes")) this.#holdNode(atom, record);
     this.nodes.set(name, record);
     this.addresses.add(record);
+    this.#dirty(record.ips);
+  }
+
+  /** A name has an address until then (milliseconds since the epoch), has it no more (0), or is forgotten (undefined). */
+  setNamed(name: string, ip: string, until: number | undefined): void {
+    let record = this.named.get(ip);
+    if (!record) {
+      if (until === undefined) return;
+      this.named.set(ip, (record = { kind: "named", ips: [ip], names: new Map(), atoms: NO_ATOMS }));
+    }
+    if (until === undefined) record.names.delete(name);
+    else record.names.set(name, until);
+    if (record.names.size === 0) this.named.delete(ip);
+    for (const atom of this.atoms.of("names")) this.#answered(record, atom, hasName(atom, record));
     this.#dirty(record.ips);
   }
 
@@ -118,6 +136,9 @@ export class Answers {
       case "block":
         this.#blocksChanged = true;
         break;
+      case "names":
+        for (const record of this.named.values()) this.#answered(record, atom, asked && hasName(atom, record));
+        break;
       case "nodes":
         for (const node of this.nodes.values()) this.#holdNode(atom, node, asked && selects(atom.nodes, node.labels));
         break;
@@ -161,7 +182,7 @@ export class Answers {
     this.#answered(node, atom, holds);
   }
 
-  #answered(who: Identity | NodeRecord, atom: Atom, holds: boolean): void {
+  #answered(who: Identity | NodeRecord | NamedRecord, atom: Atom, holds: boolean): void {
     let pending = this.#pending.get(who);
     if (holds === who.atoms.has(atom)) {
       pending?.delete(atom);
@@ -193,6 +214,12 @@ export class Answers {
     }
     this.#pending = new Map();
   }
+}
+
+/** Whether an address has one of the names that are asked for. @param past also where it had it once */
+export function hasName({ names: asked }: NamesAtom, { names }: NamedRecord, past = false): boolean {
+  for (const [name, until] of names) if ((past || until > 0) && isAmong(asked, name)) return true;
+  return false;
 }
 
 /** Whether nothing has changed that policies could know: lists say most of what they say again and again. */

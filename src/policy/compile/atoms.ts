@@ -1,6 +1,7 @@
 /**
  * Atoms: the questions that policies in force here ask about who is at the other end, each once, however many rules ask it. "Is it a pod
- * with these labels in those namespaces?", "Is it a node like this?", "Is the address in this block?", "Has the pod a port of this name?"
+ * with these labels in those namespaces?", "Is it a node like this?", "Is the address in this block?", "Has the pod a port of this name?", "Has one of these
+ * domain names the address?"
  */
 import type { Family } from "../../addr/index.ts";
 import { selects, type Selector } from "../semantics/selector.ts";
@@ -38,7 +39,12 @@ export interface BlockAtom extends AtomBase {
   readonly intervals: readonly Interval[];
 }
 
-export type Atom = PodsAtom | PortNameAtom | NodesAtom | BlockAtom;
+export interface NamesAtom extends AtomBase {
+  readonly kind: "names";
+  readonly names: readonly string[];
+}
+
+export type Atom = PodsAtom | PortNameAtom | NodesAtom | BlockAtom | NamesAtom;
 
 /** Blocks as a rule asks for them: whether an address is in the intervals, or whether it is not. */
 export interface BlockQuestion {
@@ -67,6 +73,7 @@ export type AtomSpec =
   | { kind: "pods"; selection: PodSelection }
   | { kind: "port"; name: string }
   | { kind: "nodes"; nodes: Selector }
+  | { kind: "names"; names: readonly string[] }
   | { kind: "block"; family: Family; intervals: readonly Interval[] };
 
 function keyOfSpec(spec: AtomSpec): string {
@@ -79,6 +86,8 @@ function keyOfSpec(spec: AtomSpec): string {
       return JSON.stringify(["port", spec.name]);
     case "nodes":
       return JSON.stringify(["nodes", spec.nodes.key]);
+    case "names":
+      return JSON.stringify(["names", ...new Set(spec.names)]);
     default:
       return `block ${spec.family} ${spec.intervals.map(({ first, last }) => `${first}-${last}`).join()}`;
   }

@@ -7,19 +7,21 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { cidrOf, type Family, FAMILIES, familyOf } from "../../addr/index.ts";
+import { isAmong, type NamedAddress } from "../semantics/domain-names.ts";
 import type { Packet } from "../semantics/oracle.ts";
 import { selects } from "../semantics/selector.ts";
 import {
   type ClusterNode,
   keyOf,
   namedBy,
+  type NamedPort,
   type Namespace,
   type Pod,
   type Policy,
   policyKeyOf,
 } from "../semantics/types.ts";
 import type { PodRecord } from "./addresses.ts";
-import { Answers } from "./answers.ts";
+import { Answers, hasName } from "./answers.ts";
 import type { Atom } from "./atoms.ts";
 import { pointOf } from "./axis.ts";
 import { Blocks, type Interval } from "./blocks.ts";
@@ -28,7 +30,8 @@ import { losesBy } from "./decide.ts";
 import { type Identity, NO_ATOMS } from "./identities.ts";
 import type { Profile } from "./profile.ts";
 import { Profiles, type ProfileSwap } from "./profiles.ts";
-import { type Outcome, type Place, Ruleset, type RulesetChange } from "./ruleset.ts";
+import { NAME_CHAINS, type Outcome, type Place, Ruleset, type RulesetChange } from "./ruleset.ts";
+import { DnsServers } from "./dns-servers.ts";
 import { Subjects } from "./subjects.ts";
 
 /** What came or is different, and the names of what is gone. */
@@ -37,6 +40,10 @@ export interface Changes {
   namespaces?: { set?: readonly Namespace[]; gone?: readonly string[] };
   nodes?: { set?: readonly ClusterNode[]; gone?: readonly string[] };
   policies?: { set?: readonly Policy[]; gone?: readonly Pick<Policy, "kind" | "namespace" | "name">[] };
+  /** Addresses of domain names, until then in milliseconds since the epoch; 0: no longer, but connections may have begun before. */
+  names?: { set?: readonly (NamedAddress & { until: number })[]; gone?: readonly NamedAddress[] };
+  /** All DNS servers whose answers are believed, beside the cluster's own; canonical addresses. */
+  servers?: readonly string[];
 }
 
 /** Connections of a pod here that may not be allowed any more: with one peer, or with anybody. */
@@ -60,6 +67,7 @@ export class PolicyModel {
   readonly #blocks = new Blocks();
   readonly #subjects = new Subjects();
   readonly #profiles: Profiles;
+  readonly #servers = new DnsServers(this.ruleset);
   /** Of the change under way: pods here, and addresses of pods that were, whose profiles may be other ones; classes that identities have. */
   #reassigned = new Set<PodRecord>();
   #goneLocals: string[] = [];
@@ -100,23 +108,45 @@ export class PolicyModel {
   }
 
   /** What comes of a packet of a pod here in one place; undefined where no policy selects the pod. */
-  outcomeAt(place: Place, { source, destination, protocol, port }: Packet): Outcome | undefined {
+  outcomeAt(place: Place, packet: Packet): Outcome | undefined {
+    return this.#outcomeAt(place, packet, (peer) => {
+      const named = place === "ingress" ? undefined : this.ruleset.get(`named${familyOf(peer)}`, peer);
+      return named === undefined ? this.#classOf(peer) : this.#classes.byId(classOfNamed(named as string));
+    });
+  }
+
+  #outcomeAt(
+    place: Place,
+    { source, destination, protocol, port }: Packet,
+    classOf: (peer: string) => AddressClass,
+  ): Outcome | undefined {
     const [ip, peer] = place === "ingress" ? [destination, source] : [source, destination];
     const profile = this.#profiles.at(place, ip);
     if (!profile) return undefined;
     const point = pointOf(protocol, port);
-    const { line } = profile.decide(this.#classAt(peer, this.ruleset.get(`peers${familyOf(peer)}`, peer)));
-    return line.find(({ to }) => point <= to)?.value;
+    return profile.decide(classOf(peer)).line.find(({ to }) => point <= to)?.value;
   }
 
   /**
-   * Whether the rules of pods here let a packet pass that begins a connection: what is asked of those that are there already when rules change.
+   * Whether the rules of pods here let a packet pass that begins a connection: what is asked of those that are there already when rules change. A
+   * connection goes on that began while a domain name had the address.
    * @param toNode it goes to this node itself
    */
   passes(packet: Packet, toNode = false): boolean {
     if (packet.source === packet.destination) return true;
     const places: readonly Place[] = toNode ? ["node"] : ["egress", "ingress"];
-    return places.every((place) => this.outcomeAt(place, packet)?.kind !== "deny");
+    return places.every((place) => {
+      const outcome = this.#outcomeAt(place, packet, (peer) =>
+        place === "ingress" ? this.#classOf(peer) : this.#classOnce(peer),
+      );
+      return outcome?.kind !== "deny";
+    });
+  }
+
+  /** Whether a rule of pods here has a domain name among its peers. */
+  wantsName(name: string): boolean {
+    for (const { names } of this.#answers.atoms.of("names")) if (isAmong(names, name)) return true;
+    return false;
   }
 
   /** Who has an address, as far as policies can ask: a pod as namespace/name, or nodes; undefined where nobody that is known. */
@@ -190,7 +220,10 @@ export class PolicyModel {
   }
 
   /** Makes the rules what they have to be after some changes, which are one change of the rules. */
-  change({ pods, namespaces, nodes, policies }: Changes): Change {
+  change({ pods, namespaces, nodes, policies, names, servers }: Changes): Change {
+    if (servers) this.#servers.configure(servers);
+    for (const { name, ip } of names?.gone ?? []) this.#answers.setNamed(name, ip, undefined);
+    for (const { name, ip, until } of names?.set ?? []) this.#answers.setNamed(name, ip, until);
     for (const name of namespaces?.gone ?? []) this.#setNamespace(name, undefined);
     for (const namespace of namespaces?.set ?? []) this.#setNamespace(namespace.name, namespace);
     for (const name of nodes?.gone ?? []) this.#answers.setNode(name, undefined);
@@ -213,8 +246,19 @@ export class PolicyModel {
     for (const profile of retired) profile.remove();
     for (const gone of this.#classes.sweep()) for (const profile of this.#profiles.all()) profile.enter(gone, false);
     this.#answers.atoms.forget(goneAtoms);
+    this.#seeAnswers();
     this.#settle();
     return { rules: this.ruleset.take(), revocations };
+  }
+
+  /** Answers of DNS servers pass by chains of their own where pods here have rules with domain names, and nowhere else. */
+  #seeAnswers(): void {
+    const asked = FAMILIES.some((family) => this.ruleset.maps.get(`asking${family}`)?.elements.size);
+    for (const [name, chain] of NAME_CHAINS)
+      if (asked !== this.ruleset.chains.has(name)) {
+        if (asked) this.ruleset.addChain(name, chain);
+        else this.ruleset.removeChain(name);
+      }
   }
 
   #setNamespace(name: string, namespace: Namespace | undefined): void {
@@ -227,6 +271,7 @@ export class PolicyModel {
   }
 
   #setPod(key: string, pod: Pod | undefined): void {
+    this.#servers.setPod(key, pod);
     const { before, after } = this.#answers.setPod(key, pod, pod?.node === this.#node);
     if (before?.local) this.#goneLocals.push(...before.ips);
     if (after) this.#seeLocal(after);
@@ -279,9 +324,8 @@ export class PolicyModel {
   #cutBlocks(dirty: Set<string>): void {
     const before = new Map<string, readonly Atom[]>();
     // Others have the class of their block, whatever that is.
-    for (const family of FAMILIES)
-      for (const ip of this.ruleset.maps.get(`peers${family}`)?.elements.keys() ?? [])
-        before.set(ip, this.#blocks.at(ip));
+    for (const map of FAMILIES.flatMap((family) => [`peers${family}`, `named${family}`]))
+      for (const ip of this.ruleset.maps.get(map)?.elements.keys() ?? []) before.set(ip, this.#blocks.at(ip));
     this.#blocks.rebuild(this.#answers.atoms.of("block"));
     for (const [ip, atoms] of before) if (!sameAtoms(atoms, this.#blocks.at(ip))) dirty.add(ip);
     for (const family of FAMILIES) {
@@ -304,13 +348,29 @@ export class PolicyModel {
     const blocks = own.size > 0 ? this.#blocks.at(ip) : NO_BLOCKS;
     const like = own === identity?.atoms ? this.#likeIdentity(identity) : undefined;
     const known = like?.get(blocks);
-    if (known) return this.#give(`peers${familyOf(ip)}`, ip, this.#classes.again(known));
     const asked = new Set<string>();
     for (const atom of own) if (atom.kind === "port") asked.add(atom.name);
     const ports = asked.size > 0 ? (identity?.ports.filter(({ name }) => asked.has(name)) ?? []) : [];
+    this.#classifyNamed(ip, own, ports);
+    if (known) return this.#give(`peers${familyOf(ip)}`, ip, this.#classes.again(known));
     const found = this.#classes.acquire(blocks.length > 0 ? new Set([...own, ...blocks]) : own, ports);
     like?.set(blocks, found);
     this.#give(`peers${familyOf(ip)}`, ip, found);
+  }
+
+  /** Gives an address that domain names have the class that it has besides. */
+  #classifyNamed(ip: string, own: ReadonlySet<Atom>, ports: readonly NamedPort[]): void {
+    const record = this.#answers.named.get(ip);
+    const map = `named${familyOf(ip)}`;
+    const before = this.ruleset.get(map, ip) as string | undefined;
+    if (before === undefined && !record?.atoms.size) return;
+    let value: string | undefined;
+    if (record?.atoms.size) {
+      const { id } = this.#classes.acquire(new Set([...own, ...this.#blocks.at(ip), ...record.atoms]), ports);
+      value = `${id} ${Math.max(...record.names.values())}`;
+    }
+    if (before !== undefined) this.#classes.release(this.#classes.byId(classOfNamed(before)));
+    this.ruleset.set(map, ip, value);
   }
 
   /** The classes that pods of an identity were found to have, by the blocks that they are in. */
@@ -377,6 +437,19 @@ export class PolicyModel {
     return found;
   }
 
+  #classOf(ip: string): AddressClass {
+    return this.#classAt(ip, this.ruleset.get(`peers${familyOf(ip)}`, ip));
+  }
+
+  /** The class that an address would have if names had it that had it once. */
+  #classOnce(ip: string): AddressClass {
+    const found = this.#classOf(ip);
+    const record = this.#answers.named.get(ip);
+    if (!record) return found;
+    const names = [...this.#answers.atoms.of("names")].filter((atom) => hasName(atom, record, true));
+    return names.length === 0 ? found : { ...found, id: -1, atoms: new Set([...found.atoms, ...names]) };
+  }
+
   /** The class that an address has by its own element, or by the block that it is in. */
   #classAt(ip: string, own: unknown): AddressClass {
     if (typeof own === "number") return this.#classes.byId(own);
@@ -392,6 +465,9 @@ export class PolicyModel {
 }
 
 const NO_BLOCKS: readonly Atom[] = [];
+
+/** The number of the class in an element of an address that domain names have. */
+const classOfNamed = (value: string): number => Number(value.slice(0, value.indexOf(" ")));
 
 const sameAtoms = (a: readonly Atom[], b: readonly Atom[]): boolean =>
   a === b || (a.length === b.length && a.every((atom) => b.includes(atom)));

@@ -75,8 +75,11 @@ export class Profiles {
       else this.#of.delete(slot(place, ip));
       this.#o.ruleset.set(mapOf(place, ip), ip, after?.name);
     }
-    if (swaps.length > 0)
+    if (swaps.length > 0) {
       this.#o.ruleset.set(`self${familyOf(ip)}`, ip, PLACES.some((place) => this.at(place, ip)) || undefined);
+      const asks = PLACES.some((place) => this.at(place, ip)?.atoms.some(({ kind }) => kind === "names"));
+      this.#o.ruleset.set(`asking${familyOf(ip)}`, ip, asks || undefined);
+    }
     return swaps;
   }
 
@@ -176,6 +179,7 @@ export class Profiles {
     for (const peer of peers) {
       if (peer.kind === "pods") inside.push(ask({ kind: "pods", selection: peer.pods }));
       else if (peer.kind === "nodes") inside.push(ask({ kind: "nodes", nodes: peer.nodes }));
+      else if (peer.kind === "names") inside.push(ask({ kind: "names", names: peer.names }));
     }
     const blocks = peers.flatMap((peer) =>
       peer.kind === "block" && familyOf(peer.block.cidr) === family ? peer.block : [],

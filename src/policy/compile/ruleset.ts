@@ -46,7 +46,23 @@ export interface ProfileChain {
   guards: boolean;
 }
 
-export type Chain = ProfileChain | { kind: "outcome"; outcome: Outcome };
+export type Chain =
+  | ProfileChain
+  | { kind: "outcome"; outcome: Outcome }
+  /** Where answers of DNS servers to pods pass that have rules with domain names: on their way through the node, or from the node itself. */
+  | { kind: "answers"; hook: "forward" | "output" }
+  /** Where they are held until the rules know the addresses that they tell. */
+  | { kind: "held" };
+
+/** The chain in which answers are held. */
+export const HELD_CHAIN = "held_answers";
+
+/** Chains that are there as long as pods here have rules with domain names. */
+export const NAME_CHAINS: readonly [string, Chain][] = [
+  [HELD_CHAIN, { kind: "held" }],
+  ["answers_forward", { kind: "answers", hook: "forward" }],
+  ["answers_output", { kind: "answers", hook: "output" }],
+];
 
 /** What a map is from and to. Keys and values are texts and numbers as below; `nft/` writes them as nftables has them. */
 export type MapSpec =
@@ -56,6 +72,12 @@ export type MapSpec =
   | { kind: "blocks"; family: Family }
   /** Address of a pod here → its profile's chain. */
   | { kind: "pods"; family: Family; place: Place }
+  /** Address that domain names have → "class until", until then in milliseconds since the epoch; another one than without the names. */
+  | { kind: "named"; family: Family }
+  /** Address of a pod here that has rules with domain names → true. */
+  | { kind: "asking"; family: Family }
+  /** Address of a DNS server whose answers are believed → true. */
+  | { kind: "servers"; family: Family }
   /** Address of a pod here, which reaches itself → true. */
   | { kind: "self"; family: Family }
   /** "class protocol first last" → outcome's chain. */
@@ -97,6 +119,9 @@ export const FIXED_MAPS: readonly [string, MapSpec][] = ([4, 6] as const).flatMa
   [`peers${family}`, { kind: "peers", family }],
   [`blocks${family}`, { kind: "blocks", family }],
   [`self${family}`, { kind: "self", family }],
+  [`named${family}`, { kind: "named", family }],
+  [`asking${family}`, { kind: "asking", family }],
+  [`servers${family}`, { kind: "servers", family }],
   ...PLACES.map((place): [string, MapSpec] => [`${place}${family}`, { kind: "pods", family, place }]),
 ]);
 

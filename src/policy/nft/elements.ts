@@ -1,36 +1,63 @@
 /**
- * A change of elements alone, in the kernel's own bytes: for a pod whose labels change, or one that comes, starting nft takes some ten times as
- * long as the rest.
+ * Changes in the kernel's own bytes: for a pod whose labels change, or one that comes, starting nft takes some ten times as long as the rest, and for a
+ * policy with ten thousand peers their addresses as a text.
  *
  * Byte orders are those in which nft declares the maps: keys are as packets have them, but for the class, which is a number of this machine, and in a map
  * with ranges turned round, since ranges are compared byte by byte (nft puts a conversion before the look-up there).
  */
 import { ipToBytes } from "../../addr/index.ts";
-import type { RawChange, RawElement } from "../../dataplane/nft/index.ts";
-import type { MapSpec, RulesetChange, Value } from "../compile/ruleset.ts";
-import { POLICY_TABLE } from "./render.ts";
+import type { RawElement, RawStep } from "../../dataplane/nft/index.ts";
+import type { MapChange, MapSpec, RulesetChange, Value } from "../compile/ruleset.ts";
+import { chainNames, namedValue, PASSING_MS, POLICY_TABLE } from "./render.ts";
 
-/** Above so many elements nft is as quick. */
-const MOST = 1_000;
 /** Numbers of IP protocols (IANA). */
 const PROTOCOL: Readonly<Record<string, number>> = { TCP: 6, UDP: 17, SCTP: 132 };
 
-/** A change as elements; undefined where it is more than that and goes by nft. */
-export function rawChanges({ elementsOnly, maps }: RulesetChange): RawChange[] | undefined {
-  if (!elementsOnly || maps.some(({ spec }) => keyBytes(spec, undefined) === undefined)) return undefined;
-  if (maps.reduce((sum, { come, gone }) => sum + come.length + gone.length, 0) > MOST) return undefined;
-  return maps.map(({ map, spec, come, gone }) => ({
+/**
+ * What a change does to chains and maps that are there, as one transaction: elements come and go, pods are led to chains that have come before, and what nothing
+ * leads to any more goes. Undefined where elements are among it that are left to nft.
+ */
+export function rawSteps({ whole, maps, newMaps, goneMaps, goneChains }: RulesetChange): RawStep[] | undefined {
+  if (whole) return undefined;
+  const isNew = new Set(newMaps.map(([name]) => name));
+  const changed = maps.filter(({ map }) => !isNew.has(map));
+  if (changed.some(({ spec }) => keyBytes(spec, undefined) === undefined)) return undefined;
+  const change = (set: string, come: RawElement[], gone: RawElement[]): RawStep => ({
     table: POLICY_TABLE,
-    set: map,
-    come: come.map(([key, value]) => rawElement(spec, key, value)),
-    gone: gone.map(([key, value]) => rawElement(spec, key, value)),
-  }));
+    set,
+    come,
+    gone,
+  });
+  const elements = ({ map, spec, come, gone }: MapChange): RawStep[] => {
+    const all = (elements: MapChange["come"]): RawElement[] =>
+      elements.map(([key, value]) => rawElement(spec, key, value));
+    if (spec.kind !== "named") return [change(map, all(come), all(gone))];
+    // The kernel may have let go of an element by itself, and what is not there cannot be taken away: it is put there first.
+    const lasts = ([, value]: [string, Value]): boolean => namedValue(value as string).leftMs > 0;
+    const again = all(gone).map((one) => ({ ...one, timeoutMs: PASSING_MS }));
+    return [change(map, again, []), change(map, all(come.filter(lasts)), all(gone))];
+  };
+  const remove = (what: "rules" | "chain" | "set", names: readonly string[]): RawStep[] =>
+    names.map((name) => ({ table: POLICY_TABLE, remove: what, name }));
+  const chains = goneChains.flatMap(([name, chain]) => chainNames(name, chain));
+  const [few, many] = [false, true].map((many) => changed.filter(({ spec }) => (spec.kind === "peers") === many));
+  return [
+    ...(few as MapChange[]).flatMap(elements),
+    ...remove("rules", chains),
+    ...remove("set", goneMaps),
+    ...remove("chain", chains),
+    ...(many as MapChange[]).flatMap(elements),
+  ];
 }
 
 const hostNumber = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer);
 
 function rawElement(spec: MapSpec, key: string, value: Value): RawElement {
   const keys = (keyBytes(spec, key) ?? []) as [Uint8Array, Uint8Array?];
+  if (spec.kind === "named") {
+    const { id, leftMs } = namedValue(value as string);
+    return { key: keys[0], value: hostNumber(id), timeoutMs: leftMs };
+  }
   return {
     key: keys[0],
     ...(keys[1] && { keyEnd: keys[1] }),
@@ -43,6 +70,9 @@ function keyBytes(spec: MapSpec, key: string | undefined): Uint8Array[] | undefi
   switch (spec.kind) {
     case "peers":
     case "pods":
+    case "named":
+    case "asking":
+    case "servers":
       return key === undefined ? [] : [ipToBytes(key)];
     case "self":
       return key === undefined ? [] : [Buffer.concat([ipToBytes(key), ipToBytes(key)])];

@@ -3,16 +3,18 @@
  *
  * 1. `established`: what belongs to a connection that is known passes. This is the one place where that is asked.
  * 2. By the pod's address, its profile's chain; a pod that no policy selects goes on after this one look-up.
- * 3. The class of the other address: one look-up among blocks, one among addresses. The kernel keeps it where a packet's queueing priority
+ * 3. The class of the other address: one look-up among blocks, one among addresses, and on the way out one among those that domain names have. The kernel keeps it where a packet's queueing priority
  *    is, since that is nobody's at this point (a forwarded packet has just got the one that follows from its type of
  *    service), and it gets that one again. A packet's mark would be the obvious place, but kube-proxy and policy routing have it.
  * 4. By class, protocol and port the chain of the outcome: three look-ups at most, one of which finds it.
  *
  * Hooks are those where a packet has its real addresses: after the translation of Services, before masquerading. What a node sends to its own
- * pods is in none of them, so its probes always pass.
+ * pods is in none of them, so its probes always pass. Answers of DNS servers to pods that have rules with domain names are held before all that, by chains that
+ * are there as long as such pods are.
  */
 import { type Family, FAMILIES } from "../../addr/index.ts";
 import { POD_LINK_GROUP } from "../../netlink/index.ts";
+import { HELD_CHAIN } from "../compile/ruleset.ts";
 import type {
   Chain,
   ElementsOfMap,
@@ -43,12 +45,16 @@ const IP: Record<Family, string> = { 4: "ip", 6: "ip6" };
 const ADDRESS: Record<Family, string> = { 4: "ipv4_addr", 6: "ipv6_addr" };
 /** Before the host's own rules, which have their say about what passes here. */
 const PRIORITY = "filter - 5";
+const PRIORITY_OF_ANSWERS = "filter - 6";
 /** How often one rule, and all of them, may log: a flood is counted, and told of now and then. */
 const RULE_RATE = "limit rate 10/second burst 20 packets";
 const LOG_LIMIT = "denied";
 const ALL_RATE = "rate 200/second burst 400 packets";
 /** The most that nft takes as a comment, in bytes, is 128. */
 const COMMENT = 120;
+
+/** How long an element lasts that is there only to be taken away. */
+export const PASSING_MS = 60_000;
 
 /** Elements that nft takes in one command; its parser takes its time with longer ones. */
 const ELEMENTS_AT_ONCE = 10_000;
@@ -69,6 +75,11 @@ const typeOf = (spec: MapSpec): string => {
       return `{ type ${ADDRESS[spec.family]} : classid; flags interval; }`;
     case "pods":
       return `{ type ${ADDRESS[spec.family]} : verdict; }`;
+    case "named":
+      return `{ type ${ADDRESS[spec.family]} : classid; flags timeout; }`;
+    case "asking":
+    case "servers":
+      return `{ type ${ADDRESS[spec.family]}; }`;
     case "self":
       return `{ type ${ADDRESS[spec.family]} . ${ADDRESS[spec.family]}; }`;
     case "ports":
@@ -108,10 +119,25 @@ function keyText(spec: MapSpec, key: string): string {
 function elementText(spec: MapSpec, key: string, value: Value): string {
   const left = keyText(spec, key);
   if (value === true) return left;
+  if (spec.kind === "named") {
+    const { id, leftMs } = namedValue(value as string);
+    return `${left} timeout ${leftMs}ms : ${classText(id)}`;
+  }
   return `${left} : ${typeof value === "number" ? classText(value) : verdict(value)}`;
 }
 
-const kindOf = (spec: MapSpec): "set" | "map" => (spec.kind === "self" ? "set" : "map");
+const SETS: ReadonlySet<MapSpec["kind"]> = new Set(["self", "asking", "servers"]);
+const kindOf = ({ kind }: MapSpec): "set" | "map" => (SETS.has(kind) ? "set" : "map");
+
+/** What an element of an address that domain names have says: its class, and how long it has it yet, in milliseconds. */
+export function namedValue(value: string): { id: number; leftMs: number } {
+  const [id, until] = value.split(" ").map(Number) as [number, number];
+  return { id, leftMs: until - Date.now() };
+}
+
+/** Elements that the kernel has not let go of by itself by now. */
+const lasting = (spec: MapSpec, all: Iterable<[string, Value]>): Iterable<[string, Value]> =>
+  spec.kind === "named" ? [...all].filter(([, value]) => namedValue(value as string).leftMs > 0) : all;
 
 /** Elements by some thousands, each part as `wrap` has it. */
 function* elements(
@@ -187,9 +213,27 @@ function lookUps(name: string, { byPort, byClass, byPortAlone, fallback }: Profi
   ];
 }
 
+/** Answers of servers that are believed, to pods that asked them. */
+const answersRules = (): string[] =>
+  FAMILIES.map(
+    (family) =>
+      `udp sport 53 ct direction reply ${IP[family]} saddr @servers${family} ${IP[family]} daddr @asking${family} jump ${HELD_CHAIN}`,
+  );
+
+/** What a chain begins with: its hook, where it has one. Answers are held before anything else is done with them. */
+const headOf = (chain: Chain): string =>
+  chain.kind === "answers" ? `type filter hook ${chain.hook} priority ${PRIORITY_OF_ANSWERS}; policy accept;` : "";
+
+/** The names of the chains that one of the model is in nftables; those that lead to others first. */
+export const chainNames = (name: string, chain: Chain): string[] =>
+  chain.kind === "profile" ? [`${name}_rules`, name] : [name];
+
 /** The chains, by name, that one of the model is in nftables. */
 function chainsOf(name: string, chain: Chain, options: RenderOptions): [string, string[]][] {
   if (chain.kind === "outcome") return [[name, outcomeRules(chain.outcome, options)]];
+  if (chain.kind === "answers") return [[name, answersRules()]];
+  // Its rule is one that not every kernel has; the table is put in place without it.
+  if (chain.kind === "held") return [[name, []]];
   return [
     [`${name}_rules`, lookUps(name, chain)],
     [name, profileRules(name, chain)],
@@ -211,6 +255,9 @@ function fixedChains(): [string, string, string[]][] {
         `meta priority set ${IP[family]} ${field} map @blocks${family}`,
         `meta priority set ${IP[family]} ${field} map @peers${family}`,
       ]),
+      ...(field === "daddr"
+        ? FAMILIES.map((family) => `meta priority set ${IP[family]} daddr map @named${family}`)
+        : []),
     ],
   ];
   const byPod = (place: string, field: "saddr" | "daddr"): string[] =>
@@ -258,11 +305,12 @@ export function renderTable({ maps, chains }: Pick<Ruleset, "maps" | "chains">, 
   const lines = [`add table ${table}`, `delete table ${table}`, `add table ${table}`];
   lines.push(`add limit ${table} ${LOG_LIMIT} { ${ALL_RATE}; }`);
   const own = [...chains].flatMap(([name, chain]) => chainsOf(name, chain, options));
-  for (const [name] of own) lines.push(`add chain ${table} ${name}`);
+  const heads = new Map([...chains].map(([name, chain]) => [name, headOf(chain)]));
+  for (const [name] of own) if (!heads.get(name)) lines.push(`add chain ${table} ${name}`);
   const declared: [string, ElementsOfMap][] = [...maps];
   lines.push(`table ${table} {`);
   for (const [name, { spec }] of declared) lines.push(`  ${kindOf(spec)} ${name} ${typeOf(spec)}`);
-  for (const [name, rules] of own) lines.push(chainText(name, "", rules));
+  for (const [name, rules] of own) lines.push(chainText(name, heads.get(name) ?? "", rules));
   for (const [name, head, rules] of fixedChains()) lines.push(chainText(name, head, rules));
   lines.push("}");
   for (const [name, { spec, elements: all }] of declared.sort(([, a], [, b]) => manyLast(a.spec, b.spec)))
@@ -278,32 +326,59 @@ const manyLast = (a: MapSpec, b: MapSpec): number => Number(a.kind === "peers") 
 
 const added = (map: string, spec: MapSpec, all: Iterable<[string, Value]>): Iterable<string> =>
   elements(
-    all,
+    lasting(spec, all),
     (key, value) => elementText(spec, key, value),
     (text) => `add element inet ${POLICY_TABLE} ${map} { ${text} }`,
   );
 
-const deleted = (map: string, spec: MapSpec, all: Iterable<[string, Value]>): Iterable<string> =>
-  elements(
+function* deleted(map: string, spec: MapSpec, all: readonly [string, Value][]): Generator<string> {
+  // The kernel may have let go of an element by itself, and what is not there cannot be taken away: it is put there first.
+  if (spec.kind === "named")
+    yield* added(
+      map,
+      spec,
+      all.map(([key, value]) => [key, `${namedValue(value as string).id} ${Date.now() + PASSING_MS}`]),
+    );
+  yield* elements(
     all,
     (key) => keyText(spec, key),
     (text) => `delete element inet ${POLICY_TABLE} ${map} { ${text} }`,
   );
+}
+
+/** What a change brings: chains, and maps with their elements, to which nothing leads yet. */
+export function renderAdditions({ newChains, newMaps, maps }: RulesetChange, options: RenderOptions = {}): string {
+  const isNew = new Set(newMaps.map(([name]) => name));
+  const lines = additions(newChains, newMaps, options);
+  for (const { map, spec, come } of maps) if (isNew.has(map)) lines.push(...added(map, spec, come));
+  return lines.length === 0 ? "" : `${lines.join("\n")}\n`;
+}
+
+function additions(
+  newChains: RulesetChange["newChains"],
+  newMaps: RulesetChange["newMaps"],
+  options: RenderOptions,
+): string[] {
+  const table = `inet ${POLICY_TABLE}`;
+  const own = newChains.flatMap(([name, chain]) => chainsOf(name, chain, options));
+  const heads = new Map(newChains.map(([name, chain]) => [name, headOf(chain)]));
+  return [
+    ...own.map(([name]) => `add chain ${table} ${name}${heads.get(name) ? ` { ${heads.get(name)} }` : ""}`),
+    ...newMaps.map(([name, spec]) => `add ${kindOf(spec)} ${table} ${name} ${typeOf(spec)}`),
+    ...own.flatMap(([name, rules]) => rules.map((rule) => `add rule ${table} ${name} ${rule}`)),
+  ];
+}
 
 /** A change as one transaction on the table that is there; "" where nothing differs. */
 export function renderChange(ruleset: Ruleset, change: RulesetChange, options: RenderOptions = {}): string {
   if (change.whole) return renderTable(ruleset, options);
   const table = `inet ${POLICY_TABLE}`;
-  const lines: string[] = [];
-  const own = change.newChains.flatMap(([name, chain]) => chainsOf(name, chain, options));
-  for (const [name] of own) lines.push(`add chain ${table} ${name}`);
-  for (const [name, spec] of change.newMaps) lines.push(`add ${kindOf(spec)} ${table} ${name} ${typeOf(spec)}`);
-  for (const [name, rules] of own) for (const rule of rules) lines.push(`add rule ${table} ${name} ${rule}`);
+  const lines = additions(change.newChains, change.newMaps, options);
   const [many, few] = [true, false].map((many) => change.maps.filter(({ spec }) => (spec.kind === "peers") === many));
   for (const { map, spec, gone } of few as MapChange[]) lines.push(...deleted(map, spec, gone));
   for (const { map, spec, come } of few as MapChange[]) lines.push(...added(map, spec, come));
   // What nothing leads to any more goes, and what leads to others before those.
-  const gone = change.goneChains.flatMap(([name, chain]) => chainsOf(name, chain, options).map(([one]) => one));
+  const gone = change.goneChains.flatMap(([name, chain]) => chainNames(name, chain));
   for (const name of gone) lines.push(`flush chain ${table} ${name}`);
   for (const name of change.goneMaps) lines.push(`delete map ${table} ${name}`);
   for (const name of gone) lines.push(`delete chain ${table} ${name}`);

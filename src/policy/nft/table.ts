@@ -11,10 +11,10 @@ import {
   type RunTool,
   toolRunner,
 } from "../../dataplane/nft/index.ts";
-import { FIXED_MAPS, type ProfileChain, type Ruleset, type RulesetChange } from "../compile/ruleset.ts";
+import { FIXED_MAPS, HELD_CHAIN, type ProfileChain, type Ruleset, type RulesetChange } from "../compile/ruleset.ts";
 import { isolatedIn } from "../compile/profile.ts";
-import { rawChanges } from "./elements.ts";
-import { POLICY_TABLE, type RenderOptions, renderChange, renderTable } from "./render.ts";
+import { rawSteps } from "./elements.ts";
+import { POLICY_TABLE, renderAdditions, type RenderOptions, renderChange, renderTable } from "./render.ts";
 
 /** How rules came into the kernel: not at all, since nothing differs; as elements, as a transaction of nft's, or whole. */
 export type AppliedAs = "nothing" | "elements" | "change" | "whole";
@@ -26,7 +26,12 @@ export interface PolicyTableOptions extends RenderOptions {
   run?: RunTool;
   /** A change was refused, and the table is put in place whole. */
   onRefused?: (error: NftError | ElementsRefused) => void;
+  /** Queue of NFQUEUE to which answers of DNS servers go. */
+  answerQueue?: number;
 }
+
+/** Between others' queues and ours there is nothing but convention. */
+export const ANSWER_QUEUE = 83;
 
 /** The table of one network namespace. Its methods are called one after the other, each when the one before has ended. */
 export class PolicyTable implements Disposable {
@@ -35,6 +40,7 @@ export class PolicyTable implements Disposable {
   #socket: ElementSocket | undefined;
   /** Generations of our transactions that {@link made} was not asked about yet. */
   readonly #generations = new Set<number>();
+  #unheld: string | undefined;
 
   constructor(options: PolicyTableOptions = {}) {
     this.#options = options;
@@ -48,6 +54,7 @@ export class PolicyTable implements Disposable {
   async put(ruleset: Pick<Ruleset, "maps" | "chains">): Promise<void> {
     try {
       await this.#nft(renderTable(ruleset, this.#options));
+      this.#hold(ruleset.chains.has(HELD_CHAIN));
     } catch (error) {
       if (error instanceof NftError && error.reason === "refused") {
         await this.#nft(renderTable(closed(ruleset), this.#options));
@@ -56,18 +63,24 @@ export class PolicyTable implements Disposable {
     }
   }
 
-  /** Makes a change of the rules that are in place. @param ruleset what they are with it. @throws NftError, SysError */
+  /**
+   * Makes a change of the rules that are in place: what is new of them first, to which nothing leads, and the rest in one transaction.
+   * @param ruleset what they are with it. @throws NftError, SysError
+   */
   async apply(ruleset: Ruleset, change: RulesetChange): Promise<AppliedAs> {
     try {
-      const raw = rawChanges(change);
-      if (raw?.length === 0) return "nothing";
-      if (raw) {
-        const generation = this.#elements().changeRaw(raw);
-        if (generation !== undefined) this.#generations.add(generation);
-        return "elements";
+      const steps = rawSteps(change);
+      if (!steps) {
+        await this.#nft(renderChange(ruleset, change, this.#options));
+        this.#hold(change.whole ? ruleset.chains.has(HELD_CHAIN) : bringsHeld(change));
+        return change.whole ? "whole" : "change";
       }
-      await this.#nft(renderChange(ruleset, change, this.#options));
-      return change.whole ? "whole" : "change";
+      const additions = renderAdditions(change, this.#options);
+      if (additions !== "") await this.#nft(additions);
+      const generation = this.#elements().changeRaw(steps);
+      if (generation !== undefined) this.#generations.add(generation);
+      this.#hold(bringsHeld(change));
+      return change.elementsOnly ? (steps.length === 0 ? "nothing" : "elements") : "change";
     } catch (error) {
       if (!(error instanceof ElementsRefused) && !(error instanceof NftError && error.reason === "refused"))
         throw error;
@@ -90,6 +103,27 @@ export class PolicyTable implements Disposable {
     return this.#generations.delete(generation);
   }
 
+  /** Why answers of DNS servers cannot be held, so that rules with domain names allow nothing; undefined where they can. */
+  get unheld(): string | undefined {
+    return this.#unheld;
+  }
+
+  /** Has answers held, where there is a chain for it that is new. @throws SysError */
+  #hold(isNew: boolean): void {
+    if (!isNew) return;
+    const { answerQueue: queue = ANSWER_QUEUE } = this.#options;
+    for (const by of ["queue", "target"] as const)
+      try {
+        const generation = this.#elements().changeRaw([{ table: POLICY_TABLE, chain: HELD_CHAIN, queue, by }]);
+        if (generation !== undefined) this.#generations.add(generation);
+        this.#unheld = undefined;
+        return;
+      } catch (error) {
+        if (!(error instanceof ElementsRefused)) throw error;
+        this.#unheld = `the kernel of this node hands no packets to programs (nft_queue, or xt_NFQUEUE and nft_compat): ${error.message}`;
+      }
+  }
+
   async #nft(text: string): Promise<void> {
     const seen = await recordTransactions(this.#options.netns, async () => {
       await this.#run("nft", ["-f", "-"], text);
@@ -108,6 +142,8 @@ export class PolicyTable implements Disposable {
     this.#socket = undefined;
   }
 }
+
+const bringsHeld = ({ newChains }: RulesetChange): boolean => newChains.some(([name]) => name === HELD_CHAIN);
 
 /** Rules of one rule a direction: nobody reaches a pod that has policies, and it reaches nobody but its node. */
 function closed({ maps, chains }: Pick<Ruleset, "maps" | "chains">): Pick<Ruleset, "maps" | "chains"> {

@@ -8,6 +8,7 @@
  * - A pod reaches itself. A node reaches its own pods, and no NetworkPolicy keeps a pod from its own node (kubernetes.io, "Network Policies").
  */
 import { cidrContains, familyOf } from "../../addr/index.ts";
+import { isAmong } from "./domain-names.ts";
 import { selects } from "./selector.ts";
 import {
   byPrecedence,
@@ -149,6 +150,8 @@ function isPeer(world: World, peer: Peer, ip: string): boolean {
     }
     case "nodes":
       return world.nodes.some((node) => node.ips.includes(ip) && selects(peer.nodes, node.labels));
+    case "names":
+      return world.named?.some((one) => one.ip === ip && isAmong(peer.names, one.name)) ?? false;
     default: {
       const { cidr, except } = peer.block;
       return familyOf(cidr) === familyOf(ip) && cidrContains(cidr, ip) && !except.some((one) => cidrContains(one, ip));

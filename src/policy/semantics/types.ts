@@ -2,6 +2,7 @@
  * Network policies, and what they speak of, in our words: what `NetworkPolicy` (networking.k8s.io/v1) and `ClusterNetworkPolicy`
  * (policy.networking.k8s.io/v1alpha2) have in common once they are read. Compiler and oracle know no other form.
  */
+import type { NamedAddress } from "./domain-names.ts";
 import type { Labels, Selector } from "./selector.ts";
 
 export const DIRECTIONS = ["ingress", "egress"] as const;
@@ -35,7 +36,9 @@ export interface Block {
 export type Peer =
   | { kind: "pods"; pods: PodSelection }
   | { kind: "nodes"; nodes: Selector }
-  | { kind: "block"; block: Block };
+  | { kind: "block"; block: Block }
+  /** Addresses that these names have, as DNS servers that are believed have told pods of this node. */
+  | { kind: "names"; names: readonly string[] };
 
 /**
  * A port at which traffic arrives: numbers, or the name that a container of the pod gives it. Without a protocol a name means that of
@@ -120,6 +123,8 @@ export interface World {
   namespaces: readonly Namespace[];
   nodes: readonly ClusterNode[];
   policies: readonly Policy[];
+  /** Addresses that names have at present. */
+  named?: readonly NamedAddress[];
 }
 
 /** Names an object in maps and messages: "namespace/name", or the name alone. */

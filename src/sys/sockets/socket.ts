@@ -15,6 +15,7 @@ const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
 const SO_RCVBUF = 8;
 const SO_RCVTIMEO = 20;
+const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
 const SOL_NETLINK = 270;
 const MSG_TRUNC = 0x20;
@@ -91,9 +92,13 @@ export class KernelSocket implements Disposable {
     if (errno !== 0) throw new SysError(errno, "setsockopt", "sizing a netlink socket's receive buffer");
   }
 
-  /** Room for what is being sent, in bytes; a longer message fails with EMSGSIZE. @throws SysError */
+  /**
+   * Room for what is being sent, in bytes; a longer message fails with EMSGSIZE. Where the system's limit may not be passed
+   * (no CAP_NET_ADMIN) as much as the limit allows. @throws SysError
+   */
   setSendBuffer(bytes: number): void {
-    const errno = this.#set(SOL_SOCKET, SO_SNDBUF, bytes);
+    let errno = this.#set(SOL_SOCKET, SO_SNDBUFFORCE, bytes);
+    if (errno === constants.errno.EPERM) errno = this.#set(SOL_SOCKET, SO_SNDBUF, bytes);
     if (errno !== 0) throw new SysError(errno, "setsockopt", "sizing a netlink socket's send buffer");
   }
 

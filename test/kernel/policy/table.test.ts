@@ -70,6 +70,54 @@ describe("the table of network policies", () => {
     await table.remove();
   });
 
+  it("has what is new of its rules before anything leads there, and the rest at once", async () => {
+    let between: boolean[] | undefined;
+    let looks = false;
+    using table = new PolicyTable({
+      netns: node.ns.path,
+      run: async (program, args, input) => {
+        const output = await run(program, args, input);
+        if (looks) between = await arrives();
+        return output;
+      },
+    });
+    const model = modelWith(policy(FROM_CLIENT));
+    await table.put(model.ruleset);
+    assert.deepEqual(await arrives(), [true, true]);
+    looks = true;
+    const { rules } = model.change({ policies: { set: [policy([])] } });
+    assert.equal(await table.apply(model.ruleset, rules), "change");
+    assert.deepEqual(between, [true, true]);
+    assert.deepEqual(await arrives(), [false, true]);
+  });
+
+  it("takes thousands of peers that a new policy has in one transaction", async () => {
+    const PEERS = 4_000;
+    const peers = Array.from({ length: PEERS }, (_, n) => ({
+      ...pod(`peer${n}`, `10.1.${n >> 8}.${n & 255}`, { app: "peer" }),
+      node: "elsewhere",
+    }));
+    using table = new PolicyTable({ netns: node.ns.path, onRefused: (error) => assert.fail(error) });
+    const model = modelWith(policy(FROM_CLIENT));
+    model.change({ pods: { set: peers } });
+    await table.put(model.ruleset);
+    const elements = (): number => {
+      const text = node.ns.exec("nft", "-j", "list", "map", "inet", "skylane_policy", "peers4");
+      const { nftables } = JSON.parse(text) as { nftables: { map?: { elem?: unknown[] } }[] };
+      return nftables.find(({ map }) => map)?.map?.elem?.length ?? 0;
+    };
+    const before = elements();
+    const from = [{ from: [{ podSelector: { matchLabels: { app: "peer" } } }] }];
+    const change = async (...ingress: unknown[]): Promise<string> =>
+      table.apply(model.ruleset, model.change({ policies: { set: ingress.map((one) => policy(one)) } }).rules);
+    assert.equal(await change(from), "change");
+    assert.equal(elements(), PEERS);
+    assert.deepEqual(await arrives(), [false, true]);
+    assert.equal(await change(FROM_CLIENT), "change");
+    assert.equal(elements(), before);
+    assert.deepEqual(await arrives(), [true, true]);
+  });
+
   it("is put in place whole where somebody has changed what a change is about", async () => {
     const refused: string[] = [];
     using table = new PolicyTable({ netns: node.ns.path, onRefused: ({ message }) => refused.push(message) });

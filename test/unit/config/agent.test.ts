@@ -47,6 +47,7 @@ describe("config: the agent's", () => {
       masquerade: { enabled: true, exclude: [] },
       underlay: {},
       directRouting: "off",
+      dnsServers: [],
       fastPath: "off",
       txChecksum: "auto",
       listen: "127.0.0.1:9473",

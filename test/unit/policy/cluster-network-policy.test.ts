@@ -204,7 +204,9 @@ describe("reading a ClusterNetworkPolicy", () => {
   for (const [what, peer, protocols] of [
     ["a peer that is not known", { services: {} }, undefined],
     ["a peer without a field", {}, undefined],
-    ["names of domains, which are not supported", { domainNames: ["example.org"] }, undefined],
+    ["a domain name that is none", { domainNames: ["exa mple.org"] }, undefined],
+    ["a wildcard that is no prefix", { domainNames: ["www.*.org"] }, undefined],
+    ["no domain names in a list", { domainNames: [] }, undefined],
     ["a network that is none", { networks: ["10.0.0.1/8"] }, undefined],
     ["a protocol that is not known", ALL, [{ quic: {} }]],
     ["a condition that is not known", ALL, [{ tcp: { flags: "syn" } }]],
@@ -229,13 +231,26 @@ describe("reading a ClusterNetworkPolicy", () => {
       }
     });
 
+  it("reads domain names, in small letters and without a dot at the end, of rules that accept alone", () => {
+    const names = ["Example.ORG.", "*.example.org", "a_b.example.org"];
+    const { policy, faults } = read({ egress: [{ action: "Accept", to: [{ domainNames: names }] }] });
+    assert.deepEqual(faults, []);
+    const [peer] = policy?.egress?.[0]?.peers ?? [];
+    assert.deepEqual(peer, { kind: "names", names: ["example.org", "*.example.org", "a_b.example.org"] });
+    for (const action of ["Deny", "Pass"]) {
+      const { policy, faults } = read({ egress: [{ action, to: [{ domainNames: names }] }] });
+      assert.match(faults[0] ?? "", /is for rules that Accept alone/);
+      assert.deepEqual(policy?.egress, [{ action: "Deny", peers: undefined, ports: undefined }]);
+    }
+  });
+
   it("denies everything by a rule whose action cannot be read", () => {
     const { policy } = read({ ingress: [{ action: "Log", from: [ALL] }] });
     assert.deepEqual(policy?.ingress, [{ action: "Deny", peers: undefined, ports: undefined }]);
   });
 
   it("knows no nodes and networks as sources", () => {
-    for (const peer of [{ nodes: {} }, { networks: ["0.0.0.0/0"] }])
+    for (const peer of [{ nodes: {} }, { networks: ["0.0.0.0/0"] }, { domainNames: ["example.org"] }])
       assert.equal(read({ ingress: [{ action: "Accept", from: [peer] }] }).faults.length, 1);
   });
 });

@@ -123,7 +123,8 @@ function shape({ ruleset }: PolicyModel): unknown {
   const profiles = [...ruleset.chains].filter(([, { kind }]) => kind === "profile").map(([name]) => name);
   const classes = new Set<unknown>(["0"]);
   for (const [, { spec, elements }] of fixed)
-    if (spec.kind === "peers" || spec.kind === "blocks") for (const id of elements.values()) classes.add(String(id));
+    if (spec.kind === "peers" || spec.kind === "blocks" || spec.kind === "named")
+      for (const id of elements.values()) classes.add(String(id).split(" ")[0]);
   for (const name of profiles)
     for (const map of ["_port", "_class"])
       for (const key of ruleset.maps.get(`${name}${map}`)?.elements.keys() ?? [])

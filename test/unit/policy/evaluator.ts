@@ -3,9 +3,11 @@ import { familyOf, ipToBigInt } from "../../../src/addr/index.ts";
 import type { Outcome, Packet, Place, Ruleset } from "../../../src/policy/index.ts";
 import type { Chain, ProfileChain } from "../../../src/policy/compile/ruleset.ts";
 
-/** The number of an address's class. */
-export function classOf({ maps }: Ruleset, ip: string): number {
+/** The number of an address's class. @param place where domain names count as well */
+function classOf({ maps }: Ruleset, ip: string, place: Place): number {
   const family = familyOf(ip);
+  const named = place === "ingress" ? undefined : maps.get(`named${family}`)?.elements.get(ip);
+  if (named !== undefined) return Number((named as string).split(" ")[0]);
   const own = maps.get(`peers${family}`)?.elements.get(ip);
   if (typeof own === "number") return own;
   const value = ipToBigInt(ip);
@@ -29,7 +31,7 @@ export function outcomeAt(ruleset: Ruleset, place: Place, packet: Packet): Outco
   const profile = ruleset.chains.get(name) as ProfileChain;
   const direction = place === "ingress" ? "ingress" : "egress";
   const open: Outcome = { chain: "", kind: "open", rule: undefined, direction };
-  const id = classOf(ruleset, peer);
+  const id = classOf(ruleset, peer, place);
   const ports = packet.protocol !== "other";
   const found =
     (ports && profile.byPort

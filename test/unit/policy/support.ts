@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { PolicyModel } from "../../../src/policy/index.ts";
-import type { Changes, RulesetChange } from "../../../src/policy/index.ts";
+import type { Changes, NamedAddress, RulesetChange } from "../../../src/policy/index.ts";
 import { outcomeAt } from "./evaluator.ts";
 import { directed, type Packet, type Verdict } from "../../../src/policy/semantics/oracle.ts";
 import { type Labels, selectorOf, type Selector } from "../../../src/policy/semantics/selector.ts";
@@ -91,6 +91,18 @@ const peer: fc.Arbitrary<Peer> = fc.oneof(
   },
 );
 
+/** Of rules for egress that accept, which alone may have them. */
+const namesPeer: fc.Arbitrary<Peer> = fc
+  .subarray(["a.example", "*.a.example", "b.example"], { minLength: 1 })
+  .map((names) => ({ kind: "names", names }));
+
+const named: fc.Arbitrary<NamedAddress> = fc.record({
+  name: fc.constantFrom("a.example", "www.a.example", "b.example", "nobody.example"),
+  ip: fc.constantFrom("192.0.2.1", "192.0.2.130", "10.0.0.2", "10.0.9.9", "2001:db8::1", "fd00::2"),
+});
+/** A time that no test comes to. */
+const LATER = 4_000_000_000_000;
+
 const protocol: fc.Arbitrary<Protocol> = fc.constantFrom("TCP" as const, "UDP" as const, "SCTP" as const);
 
 const portMatch: fc.Arbitrary<PortMatch> = fc.oneof(
@@ -101,15 +113,24 @@ const portMatch: fc.Arbitrary<PortMatch> = fc.oneof(
   fc.record({ name: fc.constantFrom(...PORT_NAMES), protocol: fc.option(protocol, { nil: undefined }) }),
 );
 
-const ruleWith = (actions: readonly Rule["action"][]): fc.Arbitrary<Rule> =>
-  fc.record({
-    action: fc.constantFrom(...actions),
-    peers: fc.option(fc.array(peer, { maxLength: 3 }), { nil: undefined, freq: 4 }),
-    ports: fc.option(fc.array(portMatch, { maxLength: 3 }), { nil: undefined, freq: 2 }),
-  });
+const ruleWith = (actions: readonly Rule["action"][], egress: boolean): fc.Arbitrary<Rule> =>
+  fc
+    .record({
+      action: fc.constantFrom(...actions),
+      peers: fc.option(
+        fc.array(fc.oneof({ weight: 6, arbitrary: peer }, { weight: 1, arbitrary: namesPeer }), { maxLength: 3 }),
+        { nil: undefined, freq: 4 },
+      ),
+      ports: fc.option(fc.array(portMatch, { maxLength: 3 }), { nil: undefined, freq: 2 }),
+    })
+    .map((rule) =>
+      rule.action === "Accept" && egress
+        ? rule
+        : { ...rule, peers: rule.peers?.filter(({ kind }) => kind !== "names") },
+    );
 
-const rules = (actions: readonly Rule["action"][]): fc.Arbitrary<Rule[] | undefined> =>
-  fc.option(fc.array(ruleWith(actions), { maxLength: 3 }), { nil: undefined, freq: 3 });
+const rules = (actions: readonly Rule["action"][], egress: boolean): fc.Arbitrary<Rule[] | undefined> =>
+  fc.option(fc.array(ruleWith(actions, egress), { maxLength: 3 }), { nil: undefined, freq: 3 });
 
 const audit = fc.integer({ min: 0, max: 4 }).map((n) => n === 0);
 
@@ -119,8 +140,8 @@ export const policy: fc.Arbitrary<Policy> = fc.oneof(
       fc.constantFrom(...NAMESPACES),
       fc.constantFrom("p", "q", "r"),
       selector,
-      rules(["Accept"]),
-      rules(["Accept"]),
+      rules(["Accept"], false),
+      rules(["Accept"], true),
       audit,
     )
     .map(
@@ -143,8 +164,8 @@ export const policy: fc.Arbitrary<Policy> = fc.oneof(
       fc.nat({ max: 2 }),
       selector,
       selector,
-      rules(["Accept", "Deny", "Pass"]),
-      rules(["Accept", "Deny", "Pass"]),
+      rules(["Accept", "Deny", "Pass"], false),
+      rules(["Accept", "Deny", "Pass"], true),
       audit,
     )
     .map(
@@ -201,6 +222,7 @@ export const world: fc.Arbitrary<World> = fc.record({
   policies: fc
     .array(policy, { maxLength: 6 })
     .map((all) => [...new Map(all.map((one) => [policyKeyOf(one), one])).values()]),
+  named: fc.uniqueArray(named, { maxLength: 4, selector: ({ name, ip }) => `${name} ${ip}` }),
 });
 
 /** One change of everything that may change. */
@@ -220,11 +242,12 @@ export const change: fc.Arbitrary<Changes> = fc.oneof(
     .chain(([name, n]) => nodeNamed(name, n).map((one): Changes => ({ nodes: { set: [one] } }))),
   fc.constantFrom(NODE, "there").map((name): Changes => ({ nodes: { gone: [name] } })),
   policy.map((one): Changes => ({ policies: { set: [one] } })),
+  named.chain((one) => fc.constantFrom(0, LATER).map((until): Changes => ({ names: { set: [{ ...one, until }] } }))),
   policy.map((one): Changes => ({ policies: { gone: [one] } })),
 );
 
 /** The world after a change: what comes anew comes last. */
-export function changed(world: World, { pods, namespaces, nodes, policies }: Changes): World {
+export function changed(world: World, { pods, namespaces, nodes, policies, names }: Changes): World {
   const part = <T>(all: readonly T[], set: readonly T[], gone: readonly string[], key: (one: T) => string): T[] => {
     const others = new Set([...gone, ...set.map(key)]);
     return [...all.filter((one) => !others.has(key(one))), ...set];
@@ -235,11 +258,25 @@ export function changed(world: World, { pods, namespaces, nodes, policies }: Cha
     namespaces: part(world.namespaces, namespaces?.set ?? [], namespaces?.gone ?? [], name),
     nodes: part(world.nodes, nodes?.set ?? [], nodes?.gone ?? [], name),
     policies: part(world.policies, policies?.set ?? [], (policies?.gone ?? []).map(policyKeyOf), policyKeyOf),
+    named: part(
+      world.named ?? [],
+      (names?.set ?? []).filter(({ until }) => until > 0),
+      (names?.set ?? []).map(namedKey),
+      namedKey,
+    ),
   };
 }
 
+const namedKey = ({ name, ip }: NamedAddress): string => `${name} ${ip}`;
+
+/** The addresses that names have in a world, as a change. */
+export const namesIn = ({ named = [] }: World): Changes => ({
+  names: { set: named.map((one) => ({ ...one, until: LATER })) },
+});
+
 export function modelOf(world: World): PolicyModel {
   const model = new PolicyModel(NODE, POD_CIDRS);
+  model.change(namesIn(world));
   model.replace(world);
   return model;
 }

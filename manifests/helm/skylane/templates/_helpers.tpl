@@ -90,6 +90,9 @@ clusterCidrs:
   - {{ .Values.podCidrv6 | quote }}
 {{- end }}
 serviceCidrs: {{ .Values.serviceCidrs | toJson }}
+{{- if .Values.dnsServers }}
+dnsServers: {{ .Values.dnsServers | toJson }}
+{{- end }}
 {{- if .Values.vni }}
 vni: {{ int .Values.vni }}
 {{- end }}

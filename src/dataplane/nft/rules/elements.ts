@@ -20,6 +20,7 @@ import {
 } from "../../../netlink/index.ts";
 import { errnoName, errnoText, KernelSocket, SysError, withNetns } from "../../../sys/index.ts";
 import { bytesOfPair } from "./inner-source.ts";
+import { encodeSteps, type RawStep } from "./raw-batch.ts";
 import { TABLE } from "./ruleset.ts";
 import { TransactionReader } from "../watch.ts";
 
@@ -34,23 +35,6 @@ export interface SetChange {
   gone: readonly string[];
 }
 
-/** An element of any set or map, in the kernel's own bytes; concatenated parts are padded to 4 bytes each. */
-export interface RawElement {
-  key: Uint8Array;
-  /** The last key of a range, in sets of concatenated ranges. */
-  keyEnd?: Uint8Array;
-  /** What a map has for it: bytes, or a verdict, which is to go to a chain or, without one, to return. */
-  value?: Uint8Array | { goto: string | undefined };
-}
-
-/** A change of a set or map of one of our tables of family inet. */
-export interface RawChange {
-  table: string;
-  set: string;
-  come: readonly RawElement[];
-  gone: readonly RawElement[];
-}
-
 /** linux/netfilter/nfnetlink.h, linux/netfilter/nf_tables.h */
 const BATCH = { BEGIN: 0x10, END: 0x11 } as const;
 const ELEMENT = { come: (NF_SUBSYSTEM.NFTABLES << 8) | 12, gone: (NF_SUBSYSTEM.NFTABLES << 8) | 14 } as const;
@@ -61,8 +45,6 @@ const DATAGRAM = 64 * 1024;
 const RECEIVE_BUFFER = 4 * 1024 * 1024;
 /** The list of a message has 16 bits for its length, and an element takes 44 bytes at most: two IPv6 addresses. */
 const MOST_IN_MESSAGE = 1_400;
-/** The same in bytes, for elements of several sizes. */
-const MOST_BYTES = 60_000;
 
 /** The kernel refused a change of elements; the table is as it was. */
 export class ElementsRefused extends Error {
@@ -75,27 +57,6 @@ export class ElementsRefused extends Error {
 /** NFTA_LIST_ELEM { NFTA_SET_ELEM_KEY { NFTA_DATA_VALUE } }, of which each is number 1. */
 const element = (key: Uint8Array, ...more: Buffer[]): Buffer =>
   nfNested(1, [nfNested(1, [nfAttribute(1, Buffer.from(key))]), ...more]);
-
-/** NFTA_SET_ELEM_DATA, with NFTA_DATA_VALUE or NFTA_DATA_VERDICT { NFTA_VERDICT_CODE, NFTA_VERDICT_CHAIN }; NFTA_SET_ELEM_KEY_END. */
-const DATA = 2;
-const KEY_END = 10;
-const VERDICT = { GOTO: -4, RETURN: -5 } as const;
-
-function valueOf(value: NonNullable<RawElement["value"]>): Buffer {
-  if (value instanceof Uint8Array) return nfNested(DATA, [nfAttribute(1, Buffer.from(value))]);
-  const code = Buffer.alloc(4);
-  code.writeInt32BE(value.goto === undefined ? VERDICT.RETURN : VERDICT.GOTO);
-  return nfNested(DATA, [
-    nfNested(2, [nfAttribute(1, code), ...(value.goto === undefined ? [] : [nfAttribute(2, nfText(value.goto))])]),
-  ]);
-}
-
-const rawElement = ({ key, keyEnd, value }: RawElement): Buffer =>
-  element(
-    key,
-    ...(keyEnd ? [nfNested(KEY_END, [nfAttribute(1, Buffer.from(keyEnd))])] : []),
-    ...(value === undefined ? [] : [valueOf(value)]),
-  );
 
 /** NFTA_SET_ELEM_FLAGS: NFT_SET_ELEM_INTERVAL_END. */
 const INTERVAL_END = nfAttribute(3, Buffer.from([0, 0, 0, 1]));
@@ -133,32 +94,6 @@ function encodeChanges(changes: readonly SetChange[]): { bytes: Buffer; last: nu
   );
 }
 
-/** The same for elements as they are; as many messages as they need. */
-const encodeRawChanges = (changes: readonly RawChange[]): { bytes: Buffer; last: number } =>
-  encode(
-    changes.flatMap(({ table, set, gone, come }) => [
-      ...inMessages(gone.map(({ key, keyEnd }) => rawElement({ key, ...(keyEnd && { keyEnd }) }))).map(
-        (elements): Part => ({ table, set, what: "gone", elements }),
-      ),
-      ...inMessages(come.map(rawElement)).map((elements): Part => ({ table, set, what: "come", elements })),
-    ]),
-  );
-
-/** Elements by as many as a message's list has room for. */
-function inMessages(elements: readonly Buffer[]): Buffer[][] {
-  const messages: Buffer[][] = [];
-  let room = 0;
-  for (const one of elements) {
-    room -= one.length;
-    if (room < 0) {
-      messages.push([]);
-      room = MOST_BYTES - one.length;
-    }
-    (messages.at(-1) as Buffer[]).push(one);
-  }
-  return messages;
-}
-
 function encode(all: readonly Part[]): { bytes: Buffer; last: number } {
   const batch = { family: 0, resource: NF_SUBSYSTEM.NFTABLES };
   const parts = [nfMessage(BATCH.BEGIN, NF_FLAG.REQUEST, 0, batch, Buffer.alloc(0))];
@@ -183,6 +118,8 @@ function encode(all: readonly Part[]): { bytes: Buffer; last: number } {
 export class ElementSocket implements Disposable {
   readonly #socket: KernelSocket;
   readonly #buffer = Buffer.allocUnsafeSlow(DATAGRAM);
+  /** The longest transaction that the socket takes for sure. */
+  #sendBuffer = DATAGRAM;
 
   private constructor(socket: KernelSocket) {
     this.#socket = socket;
@@ -207,13 +144,17 @@ export class ElementSocket implements Disposable {
     return this.#transact(encodeChanges(changes));
   }
 
-  /** The same for elements of any of our tables. @throws ElementsRefused, SysError */
-  changeRaw(changes: readonly RawChange[]): number | undefined {
-    return this.#transact(encodeRawChanges(changes));
+  /** The same for elements of any of our tables, and what goes with them, in this order. @throws ElementsRefused, SysError */
+  changeRaw(steps: readonly RawStep[]): number | undefined {
+    return this.#transact(encodeSteps(steps));
   }
 
   #transact({ bytes, last }: { bytes: Buffer; last: number }): number | undefined {
     if (last === 0) return undefined;
+    if (bytes.length > this.#sendBuffer) {
+      this.#socket.setSendBuffer(bytes.length);
+      this.#sendBuffer = bytes.length;
+    }
     this.#socket.send(bytes, bytes.length);
     const reader = new TransactionReader();
     let generation: number | undefined;
