@@ -57,13 +57,23 @@ export class BenchAgent {
   readonly #dir: string;
   readonly #kubeconfig: string;
   readonly #config: object;
+  readonly #spawn: { cwd?: string; nodeOptions: readonly string[] };
   #child: ChildProcess | undefined;
   log = "";
 
   constructor(
     context: Context,
     ns: Namespace,
-    who: { name: string; ip: string; podCidr: string; kubeconfig: string; config?: object },
+    who: {
+      name: string;
+      ip: string;
+      podCidr: string;
+      kubeconfig: string;
+      config?: object;
+      /** What Node itself is told, and where it leaves what it writes then. */
+      nodeOptions?: readonly string[];
+      cwd?: string;
+    },
   ) {
     this.ns = ns;
     this.name = who.name;
@@ -71,6 +81,7 @@ export class BenchAgent {
     this.podCidr = who.podCidr;
     this.#kubeconfig = who.kubeconfig;
     this.#config = who.config ?? {};
+    this.#spawn = { nodeOptions: who.nodeOptions ?? [], ...(who.cwd !== undefined && { cwd: who.cwd }) };
     this.#dir = mkdtempSync(join(context.dir, `${who.name}-`));
     context.onEnd(() => this.stop("SIGKILL"));
   }
@@ -102,11 +113,13 @@ export class BenchAgent {
     const file = join(this.#dir, "agent.yaml");
     writeFileSync(file, JSON.stringify(config));
     const at = process.hrtime.bigint();
+    const { nodeOptions, ...where } = this.#spawn;
     const child = this.ns.spawn(join(BIN, "skylane-agent"), ["--config", file], {
+      ...where,
       stdio: ["ignore", "pipe", "pipe"],
       env: {
         PATH: process.env["PATH"],
-        ...(process.env["BENCH_NODE_OPTIONS"] && { NODE_OPTIONS: process.env["BENCH_NODE_OPTIONS"] }),
+        ...(nodeOptions.length > 0 && { NODE_OPTIONS: nodeOptions.join(" ") }),
       },
     });
     this.#child = child;
