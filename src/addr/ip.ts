@@ -77,7 +77,43 @@ const ipv4Text = (value: number): string =>
 export function ipToBytes(ip: string): Uint8Array {
   const value = ipv4Value(ip);
   if (value !== undefined) return Uint8Array.of(value / 0x1000000, value >> 16, value >> 8, value);
-  return Uint8Array.from(ipaddr.IPv6.parse(ip).toByteArray());
+  return ipv6Bytes(ip) ?? Uint8Array.from(ipaddr.IPv6.parse(ip).toByteArray());
+}
+
+const COLON = 58;
+const SMALL_A = 97;
+const IPV6_BYTES = 16;
+
+/** The bytes of an IPv6 address written in groups of small digits throughout; undefined for any other text, which is the library's. It takes ten times as long. */
+function ipv6Bytes(text: string): Uint8Array | undefined {
+  const bytes = new Uint8Array(IPV6_BYTES);
+  let [at, gap, group, digits] = [0, -1, 0, 0];
+  for (let i = 0; i <= text.length; i++) {
+    const code = i < text.length ? text.charCodeAt(i) : COLON;
+    if (code !== COLON) {
+      const digit = code >= SMALL_A ? code - SMALL_A + 10 : code - ZERO;
+      if (digit < 0 || digit > 15 || (digit > 9 && code < SMALL_A) || ++digits > 4) return undefined;
+      group = group * 16 + digit;
+      continue;
+    }
+    const isGap = text.charCodeAt(i + 1) === COLON;
+    if (digits > 0) {
+      if (at === IPV6_BYTES) return undefined;
+      bytes[at++] = group >> 8;
+      bytes[at++] = group & 0xff;
+      [group, digits] = [0, 0];
+      // Nothing is between two colons but at the gap, which may begin the text, and may end it.
+    } else if (!(isGap && i === 0) && !(i === text.length && gap === at && text.charCodeAt(i - 2) === COLON))
+      return undefined;
+    if (!isGap) continue;
+    if (gap >= 0) return undefined;
+    gap = at;
+    i++;
+  }
+  if (gap < 0) return at === IPV6_BYTES ? bytes : undefined;
+  if (at === IPV6_BYTES) return undefined;
+  const behind = IPV6_BYTES - (at - gap);
+  return bytes.copyWithin(behind, gap, at).fill(0, gap, behind);
 }
 
 /** The canonical text of an address given as 4 or 16 bytes in network order. @throws RangeError on any other length. */

@@ -50,7 +50,18 @@ export function rawSteps({ whole, maps, newMaps, goneMaps, goneChains }: Ruleset
   ];
 }
 
-const hostNumber = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer);
+/** Numbers as bytes: ten thousand addresses have a few classes, and an array costs more than all else of an element. */
+const numbers = new Map<number, Uint8Array>();
+const MOST_NUMBERS = 10_000;
+
+function hostNumber(value: number): Uint8Array {
+  const known = numbers.get(value);
+  if (known) return known;
+  if (numbers.size >= MOST_NUMBERS) numbers.clear();
+  const bytes = new Uint8Array(Uint32Array.of(value).buffer);
+  numbers.set(value, bytes);
+  return bytes;
+}
 
 function rawElement(spec: MapSpec, key: string, value: Value): RawElement {
   const keys = (keyBytes(spec, key) ?? []) as [Uint8Array, Uint8Array?];

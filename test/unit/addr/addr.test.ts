@@ -70,6 +70,26 @@ describe("addresses", () => {
     );
   });
 
+  it("are read as the library reads them, in groups or not at all", () => {
+    const part = fc.stringMatching(/^(::|:|[0-9a-g]{0,5}|1\.2\.3\.4)$/);
+    const grouped = fc.array(part, { maxLength: 17 }).map((parts) => parts.join(""));
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          grouped,
+          fc.array(fc.stringMatching(/^[0-9a-f]{1,4}$/), { minLength: 6, maxLength: 9 }).map((all) => all.join(":")),
+          ipv6,
+        ),
+        (text) => {
+          if (ipaddr.IPv4.isValidFourPartDecimal(text)) return;
+          if (!ipaddr.IPv6.isValid(text)) assert.throws(() => ipToBytes(text));
+          else assert.deepEqual([...ipToBytes(text)], ipaddr.IPv6.parse(text).toByteArray());
+        },
+      ),
+      { numRuns: 5_000 },
+    );
+  });
+
   it("keep their value through bytes and integers", () => {
     fc.assert(
       fc.property(fc.oneof(ipv4, ipv6), (ip) => {
