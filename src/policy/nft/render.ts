@@ -213,11 +213,11 @@ function lookUps(name: string, { byPort, byClass, byPortAlone, fallback }: Profi
   ];
 }
 
-/** Answers of servers that are believed, to pods that asked them. */
+/** Answers of servers that are believed, to pods that asked them on port 53; what is behind a Service may listen on another one. */
 const answersRules = (): string[] =>
   FAMILIES.map(
     (family) =>
-      `udp sport 53 ct direction reply ${IP[family]} saddr @servers${family} ${IP[family]} daddr @asking${family} jump ${HELD_CHAIN}`,
+      `meta l4proto udp ct direction reply ct original proto-dst 53 ${IP[family]} saddr @servers${family} ${IP[family]} daddr @asking${family} jump ${HELD_CHAIN}`,
   );
 
 /** What a chain begins with: its hook, where it has one. Answers are held before anything else is done with them. */

@@ -36,11 +36,25 @@ const IMPOSTOR = pod("shop", "impostor", ["10.0.0.5", "fd00::5"], { "k8s-app": "
 const PODS = [CLIENT, DNS, IMPOSTOR];
 const LOG = { error: () => undefined, warn: () => undefined, info: () => undefined, debug: () => undefined };
 
+/** Besides port 53 another one, to which a Service may lead. */
 const ECHO = `
-  const socket = require("node:dgram").createSocket("udp6");
-  socket.on("message", (message, { port, address }) => socket.send(message, port, address));
-  socket.bind(53, "::", () => console.log("ready"));
+  const listening = [53, 5353].map((at) => {
+    const socket = require("node:dgram").createSocket("udp6");
+    socket.on("message", (message, { port, address }) => socket.send(message, port, address));
+    return new Promise((resolve) => socket.bind(at, "::", resolve));
+  });
+  Promise.all(listening).then(() => console.log("ready"));
 `;
+/** Addresses of a Service before the DNS server. */
+const SERVICE = ["172.20.0.10", "fd20::10"] as const;
+const TRANSLATION = `
+  table inet service {
+    chain translate {
+      type nat hook prerouting priority dstnat;
+      ip daddr ${SERVICE[0]} udp dport 53 dnat ip to 10.0.0.3:5353
+      ip6 daddr ${SERVICE[1]} udp dport 53 dnat ip6 to [fd00::3]:5353
+    }
+  }`;
 const ASK = `
   const [host, message] = process.argv.slice(1);
   const socket = require("node:dgram").createSocket(host.includes(":") ? "udp6" : "udp4");
@@ -86,7 +100,12 @@ describe("domain names in policies", () => {
       wantsName: (name) => model.wantsName(name),
     });
   /** Has the client ask, and whatever answers. */
-  const ask = async (server: Pod, asked: string, records: readonly TestRecord[], family = 0): Promise<string> => {
+  const ask = async (
+    server: Pick<Pod, "ips">,
+    asked: string,
+    records: readonly TestRecord[],
+    family = 0,
+  ): Promise<string> => {
     const message = answerBytes(asked, records, { type: family === 1 ? "AAAA" : "A" }).toString("hex");
     const argv = [process.execPath, "-e", ASK, server.ips[family] as string, message] as const;
     return (await run(entering({ netns: (of.get("client") as TestNamespace).path }, argv[0], argv.slice(1)))).trim();
@@ -104,6 +123,7 @@ describe("domain names in policies", () => {
   before("pods, two of which answer on port 53", async () => {
     node = policyNode(["172.30.0.1", "fd30::1"]);
     for (const { name, ips } of PODS) of.set(name, node.pod(name, ips));
+    await node.nft(TRANSLATION);
     for (const { name } of [DNS, IMPOSTOR]) {
       const [command, ...args] = entering({ netns: (of.get(name) as TestNamespace).path }, process.execPath, [
         "-e",
@@ -175,6 +195,13 @@ describe("domain names in policies", () => {
     const alias: TestRecord = { owner: "a.b.many.example", type: "CNAME", data: nameBytes("cdn.elsewhere.example") };
     await ask(DNS, "a.b.many.example", [alias, address("cdn.elsewhere.example", "198.51.100.3")]);
     assert.deepEqual(await arrives("198.51.100.3"), [true]);
+  });
+
+  it("let through what a Service's server has answered, whichever port that listens on", async () => {
+    const service = { ips: SERVICE };
+    assert.equal(await ask(service, "one.example", [address("one.example", "198.51.100.5")]), "answered");
+    assert.equal(await ask(service, "one.example", [address("one.example", "2001:db8::5")], 1), "answered");
+    assert.deepEqual(await arrives("198.51.100.5", "2001:db8::5"), [true, true]);
   });
 
   it("let nothing through for other names, other records, other servers, or what is no answer", async () => {
