@@ -19,6 +19,7 @@ const LICENSE = "GPL";
 const LOG = 1 << 20;
 const LAST_WORDS = 2_000;
 const INSTRUCTION = 8;
+const ATTEMPTS = 5;
 
 /** The verifier refused a program. */
 class VerifierError extends Error {
@@ -39,6 +40,16 @@ export interface TestRun {
   packet: Buffer;
   /** Nanoseconds a run, over all of them. */
   ns: number;
+}
+
+/** The verifier gives up when a signal comes; it is asked again, as often as libbpf does it. */
+function patiently(load: () => number): number {
+  for (let attempt = 1; ; attempt++)
+    try {
+      return load();
+    } catch (error) {
+      if (!(error instanceof SysError) || error.code !== "EAGAIN" || attempt === ATTEMPTS) throw error;
+    }
 }
 
 /** A loaded program. */
@@ -80,7 +91,7 @@ export class Program implements Disposable {
     attribute.write(name.slice(0, 15), 48, "latin1");
     attribute.writeUInt32LE(TCX_INGRESS, 68);
     attribute.writeBigUInt64LE(addressOf(fds), 120);
-    const load = (): number => bpf(COMMAND.PROG_LOAD, attribute, `loading BPF program ${name}`);
+    const load = (): number => patiently(() => bpf(COMMAND.PROG_LOAD, attribute, `loading BPF program ${name}`));
     try {
       return new Program(name, load());
     } catch (error) {

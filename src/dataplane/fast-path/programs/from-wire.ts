@@ -27,6 +27,8 @@ import { cut, ROOM_AT_MAC, vniBytes, VXLAN_FLAGS } from "./tunnel.ts";
 const VXLAN_BYTES = 8;
 /** The longest headers that are read of an inner packet: IPv6 and TCP. */
 const INNER = 60;
+/** Those of IPv4 and TCP: who has so much has the rest where it has put this. */
+const USUAL = 40;
 /** Flags of bpf_skb_adjust_room: the size of segments stays, so does what is known of checksums; which family is inside. */
 const FIXED_GSO = 1;
 const NO_CSUM_RESET = 1 << 5;
@@ -90,13 +92,16 @@ function toThisVtep(a: Assembly, under: Family, udp: number, { underlayIp, port 
       .jumpIf(R1, "!=", R2, "next");
 }
 
-/** Has the kernel put all headers where they can be read, if they are not. */
+/** Has the kernel put all headers where they can be read, if they are not: some drivers leave them in pages. What is short has nothing more. */
 function pull(a: Assembly, inner: number): void {
   a.move(R2, R7)
-    .alu(R2, "+=", inner + INNER)
+    .alu(R2, "+=", inner + USUAL)
     .jumpIf(R2, "<=", R8, "headers")
-    .move(R1, R6)
+    .move(R1, R8)
+    .alu(R1, "-=", R7)
     .load(4, R2, R6, SKB.len)
+    .jumpIf(R1, "==", R2, "headers")
+    .move(R1, R6)
     .jumpIf(R2, "<=", inner + INNER, "pull")
     .move(R2, inner + INNER)
     .label("pull")
