@@ -7,7 +7,7 @@
  */
 import type { Logger } from "../../log/index.ts";
 import { errorText } from "../../log/index.ts";
-import { type MonitorListener, type NetlinkEvent, Rtnl } from "../../netlink/index.ts";
+import { isPodLinkGroup, type MonitorListener, type NetlinkEvent, Rtnl } from "../../netlink/index.ts";
 import type { LocalNetwork, Peer } from "../../peers/index.ts";
 import { Task } from "../../reconcile/index.ts";
 import { Attached } from "./attached.ts";
@@ -16,13 +16,15 @@ import { Entries } from "./entries.ts";
 import { Liberal } from "./liberal.ts";
 import { PodWays } from "./pod-ways.ts";
 import { deviceEntry, podEntry } from "./programs/maps.ts";
-import { lookAround } from "./surroundings.ts";
+import { lookAround, type Surroundings } from "./surroundings.ts";
 import { TunnelPeers } from "./tunnel-peers.ts";
 
 /** A burst of notifications is one look, this long after its first, in milliseconds. */
 const SETTLE_MS = 20;
 /** How often it is looked without any, in milliseconds. */
 const LOOK_MS = 500;
+/** Every so many of those looks are at the surroundings as well, much of which tells of its changes: queueing disciplines, IPsec policies and kernel parameters do not. */
+const AROUND_EVERY = 4;
 const POD_MAPS = ["devices", "pods4", "pods6"] as const;
 const PEER_MAPS = ["peers4", "peers6"] as const;
 /** Pods on the ordinary path that the status names. */
@@ -65,6 +67,8 @@ export class FastPath implements MonitorListener {
   #local: LocalNetwork | undefined;
   #entries: Entries | undefined;
   #attached: Attached | undefined;
+  #around: Surroundings | string | undefined;
+  #looks = 0;
   #unread = true;
   #peersChanged = true;
   #on = false;
@@ -89,6 +93,7 @@ export class FastPath implements MonitorListener {
   /** This node's part of the network is this now. */
   setLocal(local: LocalNetwork): void {
     this.#local = local;
+    this.#around = undefined;
     this.#task.want();
   }
 
@@ -107,11 +112,16 @@ export class FastPath implements MonitorListener {
   }
 
   onEvents(events: readonly NetlinkEvent[]): void {
-    if (this.#ways.notice(events)) this.#task.want(SETTLE_MS);
+    const around = events.some(
+      (event) => event.kind === "address" || (event.kind === "link" && !isPodLinkGroup(event.link.group)),
+    );
+    if (around) this.#around = undefined;
+    if (this.#ways.notice(events) || around) this.#task.want(SETTLE_MS);
   }
 
   onResync(): void {
     this.#unread = true;
+    this.#around = undefined;
     this.#task.want();
   }
 
@@ -160,7 +170,8 @@ export class FastPath implements MonitorListener {
       this.#ways.read(this.#rtnl);
       this.#unread = false;
     }
-    const around = lookAround(this.#rtnl, local, this.#options.netns);
+    if (++this.#looks % AROUND_EVERY === 0) this.#around = undefined;
+    const around = (this.#around ??= lookAround(this.#rtnl, local, this.#options.netns));
     if (typeof around === "string") return this.#off(around);
     const entries = (this.#entries ??= new Entries(this.#options.netns));
     const attached = (this.#attached ??= new Attached(entries, this.#options.netns));
