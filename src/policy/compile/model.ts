@@ -68,6 +68,8 @@ export class PolicyModel {
   readonly #subjects = new Subjects();
   readonly #profiles: Profiles;
   readonly #servers = new DnsServers(this.ruleset);
+  /** Addresses that have a class for their names. */
+  readonly #named = new Set<string>();
   /** Of the change under way: pods here, and addresses of pods that were, whose profiles may be other ones; classes that identities have. */
   #reassigned = new Set<PodRecord>();
   #goneLocals: string[] = [];
@@ -348,10 +350,13 @@ export class PolicyModel {
     const blocks = own.size > 0 ? this.#blocks.at(ip) : NO_BLOCKS;
     const like = own === identity?.atoms ? this.#likeIdentity(identity) : undefined;
     const known = like?.get(blocks);
+    // Most addresses have no name, and tens of thousands may be asked about.
+    const named = this.#answers.named.has(ip) || this.#named.has(ip);
+    if (known && !named) return this.#give(`peers${familyOf(ip)}`, ip, this.#classes.again(known));
     const asked = new Set<string>();
     for (const atom of own) if (atom.kind === "port") asked.add(atom.name);
     const ports = asked.size > 0 ? (identity?.ports.filter(({ name }) => asked.has(name)) ?? []) : [];
-    this.#classifyNamed(ip, own, ports);
+    if (named) this.#classifyNamed(ip, own, ports);
     if (known) return this.#give(`peers${familyOf(ip)}`, ip, this.#classes.again(known));
     const found = this.#classes.acquire(blocks.length > 0 ? new Set([...own, ...blocks]) : own, ports);
     like?.set(blocks, found);
@@ -371,6 +376,8 @@ export class PolicyModel {
     }
     if (before !== undefined) this.#classes.release(this.#classes.byId(classOfNamed(before)));
     this.ruleset.set(map, ip, value);
+    if (value === undefined) this.#named.delete(ip);
+    else this.#named.add(ip);
   }
 
   /** The classes that pods of an identity were found to have, by the blocks that they are in. */
