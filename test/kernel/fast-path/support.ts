@@ -274,11 +274,17 @@ export function tunnelled(o: {
   vni: number;
   inner: { source: string; destination: string; packet: Buffer };
   port?: number;
+  /** Type of service of the outer packet. */
+  tos?: number;
 }): Buffer {
   const vxlan = Buffer.alloc(8);
   vxlan[0] = 8;
   vxlan.writeUIntBE(o.vni, 4, 3);
   const payload = Buffer.concat([vxlan, frame(o.inner.source, o.inner.destination, o.inner.packet)]);
   const talk = { source: o.from.ip, destination: o.to.ip, sport: 40_000, dport: o.port ?? 4_789 };
-  return frame(o.from.mac, o.to.mac, datagram(talk, payload));
+  const packet = datagram(talk, payload);
+  packet[1] = o.tos ?? 0;
+  packet.writeUInt16BE(0, 10);
+  packet.writeUInt16BE(sum16(packet.subarray(0, 20)), 10);
+  return frame(o.from.mac, o.to.mac, packet);
 }
