@@ -45,6 +45,9 @@ describe("domain names in policies of a cluster", () => {
         .pod("target")
         .ips.map(async (ip) => (await the().pingFrom(the().pod("client"), ip, 500)).rttMs !== undefined),
     );
+  /** On a busy machine an echo may take longer than is waited for. */
+  const isReached = (): Promise<unknown> =>
+    eventually(async () => (await reached()).every((one) => one), { message: "the target is not reached" });
   const ctl = async <T>(...args: string[]): Promise<T> => {
     const argv = the().enter("node1", join(the().context.binDir, "skylanectl"), "policy", ...args, "-o", "json");
     return JSON.parse((await tryRun(argv, { env: the().context.env })).stdout) as T;
@@ -103,7 +106,7 @@ describe("domain names in policies of a cluster", () => {
     for (const ip of the().pod("target").ips) await ask("other.example.org", ip);
     assert.deepEqual(await reached(), [false, false]);
     for (const ip of the().pod("target").ips) await ask("www.example.com", ip);
-    assert.deepEqual(await reached(), [true, true]);
+    await isReached();
     const { policies } = await ctl<PolicyList>("list");
     assert.deepEqual([policies[0]?.name, policies[0]?.state, policies[0]?.why], ["names", "in force", []]);
     const { packets = [] } = await ctl<Explanation>("explain", "client", "--to", "target", "--protocol", "icmp");
@@ -121,10 +124,10 @@ describe("domain names in policies of a cluster", () => {
       { message: "addresses are not written down" },
     );
     await the().exec("node1", "pkill", "-KILL", "-f", "skylane-agent.cjs");
-    assert.deepEqual(await reached(), [true, true]);
+    await isReached();
     await eventually(async () => (await ctl<PolicyList>("list").catch(() => undefined))?.inForce === true, {
       timeoutMs: 60_000,
     });
-    assert.deepEqual(await reached(), [true, true]);
+    await isReached();
   });
 });
