@@ -30,7 +30,8 @@ export async function runAgent({ argv, env, version }: Process): Promise<number>
     log = createLogger({ level: config.logLevel, format: config.logFormat, base: { node: config.nodeName } });
     const told = stopSignal();
     const agent = await Agent.start(config, log, version);
-    const endReturning = returnMemory();
+    let started = false;
+    const endReturning = returnMemory(() => !(started ||= agent.readiness().ready));
     const end = await Promise.race([told, agent.failed]);
     endReturning();
     if (end instanceof Error) log.error("skylane-agent cannot go on; the data path stays as it is", { error: end });

@@ -23,8 +23,12 @@ const GROWTH_PERCENT = 25;
 
 type Collect = (options: { type: "major"; execution: "sync"; flavor: "last-resort" }) => void;
 
-/** Looks at the heap from time to time; returns what ends it. */
-export function returnMemory(): () => void {
+/**
+ * Looks at the heap from time to time; returns what ends it.
+ * @param isStarting whether the agent still waits for what it begins with: between two parts of that there is little to do and nothing to give
+ * back, since as much is needed for the next one
+ */
+export function returnMemory(isStarting: () => boolean): () => void {
   setFlagsFromString("--expose-gc");
   const collect = runInNewContext("gc") as Collect;
   const size = (): number => getHeapStatistics().total_heap_size;
@@ -39,7 +43,7 @@ export function returnMemory(): () => void {
     const { utilization } = performance.eventLoopUtilization(time);
     time = performance.eventLoopUtilization();
     if (!quiet || now < (collected ?? 0) + WORTH_IT) return;
-    if (utilization > BUSY && putOff++ < PUT_OFF) return;
+    if ((utilization > BUSY || isStarting()) && putOff++ < PUT_OFF) return;
     putOff = 0;
     if (collected === undefined) setFlagsFromString(`--heap-growing-percent=${GROWTH_PERCENT}`);
     collect({ type: "major", execution: "sync", flavor: "last-resort" });

@@ -17,7 +17,9 @@ class ListReader {
   meta: { resourceVersion: string; continue: string } | undefined;
   readonly #onItem: (item: unknown) => void;
   readonly #read: ReadItem;
-  #rest: Buffer = Buffer.alloc(0);
+  /** What has come of an object that has not come whole, and room for the next chunk: one for the whole list, as memory outside of V8's heap costs collections of it. */
+  #kept: Buffer = Buffer.alloc(0);
+  #length = 0;
   #begun = false;
   /** Bytes of the list's own message that are still to come; undefined outside of it. */
   #left: number | undefined;
@@ -30,15 +32,30 @@ class ListReader {
 
   /** Whether nothing is missing. */
   get complete(): boolean {
-    return this.#seen && this.#left === undefined && this.#rest.length === 0;
+    return this.#seen && this.#left === undefined && this.#length === 0;
   }
 
   /** @throws WireError */
   push(chunk: Buffer): void {
-    const bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    const bytes = this.#length === 0 ? chunk : this.#with(chunk);
     let at = 0;
     for (let next = this.#step(bytes, at); next > at; next = this.#step(bytes, at)) at = next;
-    this.#rest = bytes.subarray(at);
+    this.#length = 0;
+    if (at < bytes.length) this.#with(bytes.subarray(at));
+  }
+
+  /** What was kept, and this behind it; kept as well. */
+  #with(chunk: Buffer): Buffer {
+    const length = this.#length + chunk.length;
+    if (length > this.#kept.length) {
+      const larger = Buffer.allocUnsafeSlow(2 * length);
+      this.#kept.copy(larger, 0, 0, this.#length);
+      this.#kept = larger;
+    }
+    // It may be a part of what is kept already: copying is by memmove.
+    chunk.copy(this.#kept, this.#length);
+    this.#length = length;
+    return this.#kept.subarray(0, length);
   }
 
   /** Reads one thing. @returns where the next begins; `at` when this one has not come whole */

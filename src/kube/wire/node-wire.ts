@@ -36,7 +36,8 @@ function statusOf(status: WireReader): WireNode["status"] {
   while (status.next()) {
     if (status.field === 4) {
       const [type, value] = textPair(status.message());
-      out.conditions.push({ type, status: value });
+      // of the others' there is no use, and there are a dozen
+      if (type === "Ready") out.conditions.push({ type, status: value });
     } else if (status.field === 5) {
       const [type, address] = textPair(status.message());
       out.addresses.push({ type, address });
