@@ -181,6 +181,13 @@ for (const family of [4, 6] as const)
           come: 1,
           outcome: "unknown",
         },
+        {
+          what: "an answer of a DNS server",
+          send: () => send(two(), datagram({ ...talk(two(), one(), 53), dport: 4_051 })),
+          come: 1,
+          outcome: "names",
+          at: [1, "pod"],
+        },
         { what: "to a pod that is not there", send: () => send(one(), data(nobody, 3)), come: 0, outcome: "unknown" },
         {
           what: "a second beginning",

@@ -16,6 +16,8 @@ export const OUTCOMES = [
   "shape",
   /** Neither TCP nor UDP. */
   "protocol",
+  /** A DNS answer, which the packet filter may hold until the rules of policies have its addresses. */
+  "names",
   /** TCP that begins or ends a connection. */
   "flags",
   /** Its source is not this pod's, or not one of the node that sent it. */

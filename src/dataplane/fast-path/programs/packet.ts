@@ -15,6 +15,7 @@ export const ETHERNET = { destination: 0, source: 6, type: 12, bytes: 14 } as co
 export const ETHER_TYPE: Readonly<Record<Family, number>> = { 4: be16(0x0800), 6: be16(0x86dd) };
 export const PROTOCOL = { TCP: 6, UDP: 17 } as const;
 export const UDP_BYTES = 8;
+const DNS_PORT = be16(53);
 
 /** Where fields of an IP header are. */
 export const IP: Readonly<
@@ -95,6 +96,8 @@ export function readPacket(a: Assembly, family: Family, at: number): void {
   a.label(`udp${family}`)
     .load(4, R1, R6, SKB.gso_size)
     .jumpIf(R1, "!=", 0, "shape")
+    .load(2, R1, R7, above)
+    .jumpIf(R1, "==", DNS_PORT, "names")
     .store(8, R10, STACK.headerBytes, UDP_BYTES)
     .label(`read${family}`);
 }
