@@ -5,6 +5,8 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { entering } from "../../../lab/exec.ts";
+import { podNetns } from "../../../lab/pods/pods.ts";
 import { eventually } from "../../support/eventually.ts";
 import { useLab } from "./support.ts";
 
@@ -66,7 +68,9 @@ describe("pods that start under default deny", () => {
           for (const [, to = ""] of text.matchAll(/ > (\d+\.\d+\.\d+\.\d+)\.\d+:/g))
             seen[name].set(to, (seen[name].get(to) ?? 0) + 1);
         });
-        start(the().enterPod(name, process.execPath, "-e", FLOOD, ip.replace(/\d+$/, ""), String(PORTS[name])));
+        // A program of this machine in a pod's network: a node's own files need not have it.
+        const inside = { netns: podNetns(the().context, the().pod(name)) };
+        start(entering(inside, process.execPath, ["-e", FLOOD, ip.replace(/\d+$/, ""), String(PORTS[name])]));
       }
       await eventually(() => (seen.client.get(ip) ?? 0) > 0, { message: "the client's packets do not arrive" });
     });
