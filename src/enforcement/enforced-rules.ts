@@ -133,12 +133,16 @@ export class EnforcedRules {
     this.#task.want();
   }
 
-  /** Tells of a change. Resolves when the kernel has it, as soon as it may have anything. */
-  change(changes: Changes): Promise<void> {
+  /**
+   * Tells of a change. Resolves when the kernel has it, as soon as it may have anything.
+   * @param awaited a pod waits for it: it is not put off for what else may come in this millisecond
+   */
+  change(changes: Changes, awaited = false): Promise<void> {
     this.#pending.push(changes);
     this.#since ??= performance.now();
     const change = ++this.#told;
-    this.#task.want();
+    if (awaited) this.#task.wantAtOnce();
+    else this.#task.want();
     return new Promise((resolve) => this.#waiting.push({ change, resolve }));
   }
 

@@ -203,7 +203,7 @@ export class NetworkEnforcement implements MonitorListener {
       if (!this.#rules) throw refusal(CODE.tryAgain, "network policies are not in force on this node yet");
       const known = await find(pod);
       this.#known.set(podKey(pod), known);
-      const inForce = this.#rules.change({ pods: { set: [this.#local(known)] } });
+      const inForce = this.#rules.change({ pods: { set: [this.#local(known)] } }, true);
       await within(inForce, PATIENCE_MS, () =>
         refusal(CODE.tryAgain, `its network policies are not in force: ${this.#rules?.error ?? "the kernel is slow"}`),
       );

@@ -23,8 +23,9 @@ export class Task {
   #failures = 0;
   #error: unknown;
   #running: Promise<void> | undefined;
-  #timer: NodeJS.Timeout | undefined;
-  /** When the timer ends, on the clock of `performance`. */
+  /** Gives up the run that is planned; undefined where none is. */
+  #cancel: (() => void) | undefined;
+  /** When that is due, on the clock of `performance`. */
   #due = 0;
   #stopped = false;
   readonly #waiting: (() => void)[] = [];
@@ -48,7 +49,12 @@ export class Task {
     if (this.#stopped) return;
     this.#wanted = true;
     if (this.#running) this.#next = Math.min(this.#next, performance.now() + delayMs);
-    else if (!this.#timer || this.#failures === 0) this.#schedule(delayMs);
+    else if (!this.#cancel || this.#failures === 0) this.#schedule(delayMs);
+  }
+
+  /** The same, and somebody waits for it: with the end of this turn, and not of the millisecond that a timer takes at least. */
+  wantAtOnce(): void {
+    this.want(-1);
   }
 
   /** Whether it is running now. */
@@ -75,8 +81,8 @@ export class Task {
   /** Waits for a run that is under way and runs no more. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#cancel?.();
+    this.#cancel = undefined;
     await this.#running;
     this.#release();
   }
@@ -87,13 +93,20 @@ export class Task {
 
   #schedule(delayMs: number): void {
     const due = performance.now() + delayMs;
-    if (this.#timer && this.#due <= due) return;
-    clearTimeout(this.#timer);
+    if (this.#cancel && this.#due <= due) return;
+    this.#cancel?.();
     this.#due = due;
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
+    const run = (): void => {
+      this.#cancel = undefined;
       this.#running = this.#once();
-    }, delayMs);
+    };
+    if (delayMs < 0) {
+      const immediate = setImmediate(run);
+      this.#cancel = () => clearImmediate(immediate);
+    } else {
+      const timer = setTimeout(run, delayMs);
+      this.#cancel = () => clearTimeout(timer);
+    }
   }
 
   async #once(): Promise<void> {

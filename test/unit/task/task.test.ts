@@ -32,6 +32,20 @@ describe("a task for the latest state", () => {
     await task.stop();
   });
 
+  it("runs with the end of the turn where somebody waits for it, whatever was planned, and not when it is stopped before", async () => {
+    let runs = 0;
+    const task = new Task(() => void runs++, quick, never);
+    task.want(60_000);
+    task.wantAtOnce();
+    assert.equal(runs, 0);
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(runs, 1);
+    task.wantAtOnce();
+    await task.stop();
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(runs, 1);
+  });
+
   it("keeps to the delay of requests that come while it runs, and to the shortest of them", async () => {
     const starts: number[] = [];
     const task: Task = new Task(
