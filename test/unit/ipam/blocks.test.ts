@@ -15,12 +15,12 @@ function temporary(): string {
 const owner = (n: number | string): Owner => ({ containerId: `container-${n}`, ifname: "net1" });
 const blocks = ["10.1.0.0/29", "fd00:1::/125", "10.1.7.8/29", "fd00:1::70/125"];
 
+after(() => {
+  for (const dir of made) rmSync(dir, { recursive: true, force: true });
+});
+
 describe("addresses from several blocks a family", function () {
   this.timeout(20_000);
-  after(() => {
-    for (const dir of made) rmSync(dir, { recursive: true, force: true });
-  });
-
   it("are one a family, of the first block first, and the error of the last one names the blocks", () => {
     const ipam = new Ipam({ dir: temporary() });
     const four = ["10.1.0.2", "10.1.0.3", "10.1.0.4", "10.1.0.5", "10.1.0.6", "10.1.7.10"];
