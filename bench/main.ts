@@ -2,7 +2,7 @@
  * `npm run bench`: everything that is claimed of Skylane's speed, measured side by side in one run.
  *
  *     npm run bench                              all of it, in about a quarter of an hour; writes results.md and the picture
- *     npm run bench -- quick                     the same with few samples, in under two: does everything run?
+ *     npm run bench -- quick                     the same with few samples, in under four: does everything run?
  *     npm run bench -- cni peers                 some measurements only
  *     npm run bench -- scale --nodes 5000        the simulator with so many nodes
  */

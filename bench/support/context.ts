@@ -14,7 +14,7 @@ export const BIN = join(root, "dist/bin");
 export const ROOT = root;
 
 export interface Context {
-  /** Fewer samples and smaller clusters: shows that everything still runs, in under two minutes. */
+  /** Fewer samples and smaller clusters: shows that everything still runs, in under four minutes. */
   quick: boolean;
   /** Nodes of the simulator; absent: its own choice. */
   nodes?: number;
