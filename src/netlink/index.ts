@@ -6,6 +6,7 @@ export { EventWait, type EventWaitOptions } from "./transport/event-wait.ts";
 export { Monitor, type MonitorKind, type MonitorListener, type MonitorOptions } from "./transport/monitor.ts";
 export type { Creation } from "./create-link.ts";
 export { nfDump } from "./nfnetlink/dump.ts";
+export { nfListen } from "./nfnetlink/listener.ts";
 export * from "./nfnetlink/framing.ts";
 export { Rtnl, type RtnlOptions } from "./rtnl.ts";
 export * from "./types.ts";

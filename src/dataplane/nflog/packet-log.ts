@@ -4,19 +4,15 @@
  */
 import {
   eachNfAttribute,
-  MalformedMessage,
   NETLINK_HEADER,
-  NETLINK_NETFILTER,
-  NF_ANSWER,
-  NF_FLAG,
   NF_SUBSYSTEM,
   nfAttribute,
-  nfErrno,
-  nfMessage,
+  nfListen,
   nfMessages,
   NFNETLINK_HEADER,
+  nfNumber,
 } from "../../netlink/index.ts";
-import { type KernelSocket, MulticastReader, SysError } from "../../sys/index.ts";
+import type { MulticastReader } from "../../sys/index.ts";
 import { type PacketEnds, packetEnds } from "./packet-ends.ts";
 
 /** enum nfulnl_msg_types, nfulnl_attr_config, nfulnl_attr_type */
@@ -63,85 +59,41 @@ export class PacketLog {
   static open({ group, netns, onPackets, onLost }: PacketLogOptions): PacketLog {
     let packets: LoggedPacket[] = [];
     const take = (): readonly LoggedPacket[] => packets.splice(0);
-    const reader = MulticastReader.open(
-      "packets that rules log",
-      {
-        protocol: NETLINK_NETFILTER,
-        groups: 0,
-        netns,
-        receiveBufferBytes: RECEIVE_BUFFER,
-        subscribe: (socket) => bind(socket, group),
+    const { reader } = nfListen({
+      what: "packets that rules log",
+      source: `group ${group} of logged packets`,
+      resource: group,
+      netns,
+      receiveBufferBytes: RECEIVE_BUFFER,
+      type: MESSAGE.CONFIG,
+      // A group that is not ours yet has nothing to be set.
+      requests: [
+        [nfAttribute(CONFIG.COMMAND, Buffer.from([BIND]))],
+        [
+          nfAttribute(CONFIG.MODE, Buffer.concat([nfNumber(COPIED_BYTES), Buffer.from([COPY_PACKET, 0])])),
+          nfAttribute(CONFIG.TIMEOUT, nfNumber(TIMEOUT)),
+          nfAttribute(CONFIG.THRESHOLD, nfNumber(THRESHOLD)),
+        ],
+      ],
+      onDatagram(datagram) {
+        for (const packet of packetsOf(datagram)) packets.push(packet);
       },
-      {
-        onDatagram(datagram) {
-          try {
-            for (const packet of packetsOf(datagram)) packets.push(packet);
-          } catch (error) {
-            if (error instanceof MalformedMessage) return error.message;
-            throw error;
-          }
-          return undefined;
-        },
-        onDrained() {
-          if (packets.length > 0) onPackets(take());
-        },
-        onLost(reason) {
-          // What was read is true, if not all.
-          if (packets.length > 0) onPackets(take());
-          packets = [];
-          onLost(reason);
-        },
+      onDrained() {
+        if (packets.length > 0) onPackets(take());
       },
-    );
+      onLost(reason) {
+        // What was read is true, if not all.
+        if (packets.length > 0) onPackets(take());
+        packets = [];
+        onLost(reason);
+      },
+    });
     return new PacketLog(reader);
   }
 
   /** Stops; no handler is called after this. */
   close(): Promise<void> {
     return this.#reader.close();
-  }
-}
-
-/** Makes a socket the listener of a group. @throws SysError */
-function bind(socket: KernelSocket, group: number): void {
-  const mode = Buffer.alloc(6);
-  mode.writeUInt32BE(COPIED_BYTES, 0);
-  mode[4] = COPY_PACKET;
-  const number = (value: number): Buffer => {
-    const bytes = Buffer.alloc(4);
-    bytes.writeUInt32BE(value);
-    return bytes;
-  };
-  // A group that is not ours yet has nothing to be set.
-  configure(socket, group, [nfAttribute(CONFIG.COMMAND, Buffer.from([BIND]))]);
-  configure(socket, group, [
-    nfAttribute(CONFIG.MODE, mode),
-    nfAttribute(CONFIG.TIMEOUT, number(TIMEOUT)),
-    nfAttribute(CONFIG.THRESHOLD, number(THRESHOLD)),
-  ]);
-}
-
-function configure(socket: KernelSocket, group: number, attributes: readonly Buffer[]): void {
-  const request = nfMessage(
-    MESSAGE.CONFIG,
-    NF_FLAG.REQUEST | NF_FLAG.ACK,
-    1,
-    { family: 0, resource: group },
-    Buffer.concat(attributes),
-  );
-  socket.send(request, request.length);
-  // The kernel has done it, and queued its answer, before sending returns; packets may be in the queue before the answer to the second request.
-  const buffer = Buffer.allocUnsafe(RECEIVE_BUFFER);
-  for (;;) {
-    const got = socket.receive(buffer, false);
-    if (typeof got === "number") throw new SysError(got, "recvfrom", `listening to group ${group} of logged packets`);
-    const datagram = buffer.subarray(0, got.length);
-    for (const message of nfMessages(datagram)) {
-      if (message.type !== NF_ANSWER.ERROR) continue;
-      const errno = nfErrno(datagram, message);
-      if (errno !== 0) throw new SysError(errno, "sendto", `listening to group ${group} of logged packets`);
-      return;
-    }
   }
 }
 

@@ -5,19 +5,17 @@
  */
 import {
   eachNfAttribute,
-  MalformedMessage,
   NETLINK_HEADER,
-  NETLINK_NETFILTER,
-  NF_ANSWER,
   NF_FLAG,
   NF_SUBSYSTEM,
   nfAttribute,
-  nfErrno,
+  nfListen,
   nfMessage,
   nfMessages,
   NFNETLINK_HEADER,
+  nfNumber,
 } from "../../netlink/index.ts";
-import { type KernelSocket, MulticastReader, SysError } from "../../sys/index.ts";
+import type { KernelSocket, MulticastReader } from "../../sys/index.ts";
 
 /** enum nfqnl_msg_types, nfqnl_attr_config, nfqnl_attr_type */
 const MESSAGE = {
@@ -60,9 +58,6 @@ export interface PacketQueueOptions {
   onLost: (reason: string) => void;
 }
 
-const u16 = (value: number): Buffer => Buffer.from([value >> 8, value & 0xff]);
-const u32 = (value: number): Buffer => Buffer.concat([u16(value >>> 16), u16(value & 0xffff)]);
-
 /** Listens to a queue from {@link PacketQueue.open} to {@link PacketQueue.close}. */
 export class PacketQueue {
   readonly #reader: MulticastReader;
@@ -73,40 +68,34 @@ export class PacketQueue {
 
   /** @throws SysError EBUSY or EPERM when somebody else listens, or without CAP_NET_ADMIN; EINVAL where the kernel has no nfnetlink_queue */
   static open({ queue, netns, onPacket, onLost }: PacketQueueOptions): PacketQueue {
-    let socket: KernelSocket | undefined;
-    const reader = MulticastReader.open(
-      "packets that rules hold",
-      {
-        protocol: NETLINK_NETFILTER,
-        groups: 0,
-        netns: netns ?? OWN_NETNS,
-        receiveBufferBytes: RECEIVE_BUFFER,
-        subscribe: (one) => {
-          bind(one, queue);
-          socket = one;
-        },
+    const { reader, socket } = nfListen({
+      what: "packets that rules hold",
+      source: `queue ${queue} of held packets`,
+      resource: queue,
+      netns: netns ?? OWN_NETNS,
+      receiveBufferBytes: RECEIVE_BUFFER,
+      type: MESSAGE.CONFIG,
+      requests: [
+        [nfAttribute(CONFIG.COMMAND, Buffer.from([BIND, 0, 0, 0]))],
+        [
+          nfAttribute(CONFIG.PARAMETERS, Buffer.concat([nfNumber(COPIED_BYTES), Buffer.from([COPY_PACKET])])),
+          nfAttribute(CONFIG.MOST, nfNumber(MOST)),
+          nfAttribute(CONFIG.MASK, nfNumber(FAIL_OPEN)),
+          nfAttribute(CONFIG.FLAGS, nfNumber(FAIL_OPEN)),
+        ],
+      ],
+      onDatagram(datagram) {
+        for (const { id, bytes } of packetsOf(datagram)) {
+          let held = true;
+          const release = (): void => {
+            if (held) accept(socket, queue, id);
+            held = false;
+          };
+          onPacket({ bytes, release });
+        }
       },
-      {
-        onDatagram(datagram) {
-          try {
-            for (const { id, bytes } of packetsOf(datagram)) {
-              let held = true;
-              const release = (): void => {
-                if (held) accept(socket as KernelSocket, queue, id);
-                held = false;
-              };
-              onPacket({ bytes, release });
-            }
-          } catch (error) {
-            if (error instanceof MalformedMessage) return error.message;
-            throw error;
-          }
-          return undefined;
-        },
-        onDrained: () => undefined,
-        onLost,
-      },
-    );
+      onLost,
+    });
     return new PacketQueue(reader);
   }
 
@@ -117,39 +106,9 @@ export class PacketQueue {
 }
 
 function accept(socket: KernelSocket, queue: number, id: number): void {
-  const verdict = nfAttribute(PACKET.VERDICT, Buffer.concat([u32(NF_ACCEPT), u32(id)]));
+  const verdict = nfAttribute(PACKET.VERDICT, Buffer.concat([nfNumber(NF_ACCEPT), nfNumber(id)]));
   const request = nfMessage(MESSAGE.VERDICT, NF_FLAG.REQUEST, 0, { family: 0, resource: queue }, verdict);
   socket.send(request, request.length);
-}
-
-/** Makes a socket the listener of a queue. @throws SysError */
-function bind(socket: KernelSocket, queue: number): void {
-  configure(socket, queue, [nfAttribute(CONFIG.COMMAND, Buffer.from([BIND, 0, 0, 0]))]);
-  configure(socket, queue, [
-    nfAttribute(CONFIG.PARAMETERS, Buffer.concat([u32(COPIED_BYTES), Buffer.from([COPY_PACKET])])),
-    nfAttribute(CONFIG.MOST, u32(MOST)),
-    nfAttribute(CONFIG.MASK, u32(FAIL_OPEN)),
-    nfAttribute(CONFIG.FLAGS, u32(FAIL_OPEN)),
-  ]);
-}
-
-function configure(socket: KernelSocket, queue: number, attributes: readonly Buffer[]): void {
-  const about = { family: 0, resource: queue };
-  const request = nfMessage(MESSAGE.CONFIG, NF_FLAG.REQUEST | NF_FLAG.ACK, 1, about, Buffer.concat(attributes));
-  socket.send(request, request.length);
-  // The kernel has done it, and queued its answer, before sending returns; packets may be in the queue before the answer to the second request.
-  const buffer = Buffer.allocUnsafe(RECEIVE_BUFFER);
-  for (;;) {
-    const got = socket.receive(buffer, false);
-    if (typeof got === "number") throw new SysError(got, "recvfrom", `listening to queue ${queue} of held packets`);
-    const datagram = buffer.subarray(0, got.length);
-    for (const message of nfMessages(datagram)) {
-      if (message.type !== NF_ANSWER.ERROR) continue;
-      const errno = nfErrno(datagram, message);
-      if (errno !== 0) throw new SysError(errno, "sendto", `listening to queue ${queue} of held packets`);
-      return;
-    }
-  }
 }
 
 /** Packets of a datagram, by the number that they have in the queue. @throws MalformedMessage */

@@ -52,6 +52,13 @@ export const nfNested = (type: number, parts: readonly Buffer[]): Buffer =>
 /** A text as nfnetlink has it, with its terminating zero. */
 export const nfText = (value: string): Buffer => Buffer.from(`${value}\0`);
 
+/** A number as nfnetlink has it, in 32 bits. */
+export function nfNumber(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(value);
+  return bytes;
+}
+
 /** One message. @param about what nfnetlink is told besides: the family, and whose a batch is or which group of logging it is about */
 export function nfMessage(
   type: number,

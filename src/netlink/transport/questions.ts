@@ -49,30 +49,23 @@ const NAME_MAXIMUM = 15;
 const afOf = (family: Family | undefined): number =>
   family === undefined ? AF_UNSPEC : family === 4 ? AF_INET : AF_INET6;
 
-export function links(connection: Connection): Link[] {
-  return dump(connection, {
-    doing: "listing links",
+/** Everything that the kernel says of all devices, read in one of two ways. */
+const ofLinks = <T>(connection: Connection, doing: string, decode: (data: Buffer) => T): T[] =>
+  dump(connection, {
+    doing,
     type: RTM.GETLINK,
     body: (w) => {
       ifinfomsg(w, 0);
       w.attributeU32(IFLA.EXT_MASK, RTEXT_FILTER_SKIP_STATS);
     },
-    decode: decodeLink,
+    decode,
   });
-}
+
+export const links = (connection: Connection): Link[] => ofLinks(connection, "listing links", decodeLink);
 
 /** The kernel parameters of all devices, in one question. */
-export function parameters(connection: Connection): DeviceParameters[] {
-  return dump(connection, {
-    doing: "listing kernel parameters of links",
-    type: RTM.GETLINK,
-    body: (w) => {
-      ifinfomsg(w, 0);
-      w.attributeU32(IFLA.EXT_MASK, RTEXT_FILTER_SKIP_STATS);
-    },
-    decode: decodeParameters,
-  });
-}
+export const parameters = (connection: Connection): DeviceParameters[] =>
+  ofLinks(connection, "listing kernel parameters of links", decodeParameters);
 
 export function link(connection: Connection, nameOrIndex: string | number): Link | undefined {
   if (typeof nameOrIndex === "string" && (nameOrIndex === "" || Buffer.byteLength(nameOrIndex) > NAME_MAXIMUM)) {
