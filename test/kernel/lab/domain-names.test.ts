@@ -10,7 +10,7 @@ import { ipToBytes } from "../../../src/addr/index.ts";
 import type { Explanation, PolicyList } from "../../../src/enforcement/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import { answerBytes } from "../../unit/dns/messages.ts";
-import { useLab } from "./support.ts";
+import { CLUSTER_POLICIES, define, useLab } from "./support.ts";
 
 const ECHO = `
   const socket = require("node:dgram").createSocket("udp6");
@@ -54,18 +54,7 @@ describe("domain names in policies of a cluster", () => {
   };
 
   before("a DNS server, and a pod that may reach it and one name", async () => {
-    const [group, plural] = ["policy.networking.k8s.io", "clusternetworkpolicies"];
-    await the().api.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", {
-      apiVersion: "apiextensions.k8s.io/v1",
-      kind: "CustomResourceDefinition",
-      metadata: { name: `${plural}.${group}` },
-      spec: {
-        group,
-        names: { plural, kind: "ClusterNetworkPolicy" },
-        scope: "Cluster",
-        versions: [{ name: "v1alpha2", served: true, storage: true, subresources: { status: {} } }],
-      },
-    });
+    await define(the(), CLUSTER_POLICIES);
     await the().addPod("node2", "coredns", { namespace: "kube-system", labels: { "k8s-app": "kube-dns" } });
     await the().addPod("node2", "target", { labels: { app: "target" } });
     await the().addPod("node1", "client", { labels: { app: "client" } });
@@ -74,7 +63,7 @@ describe("domain names in policies of a cluster", () => {
     await once(dns.stdout as NodeJS.ReadableStream, "data");
     await the().applyPolicies(
       stringify({
-        apiVersion: `${group}/v1alpha2`,
+        apiVersion: `${CLUSTER_POLICIES.group}/${CLUSTER_POLICIES.version}`,
         kind: "ClusterNetworkPolicy",
         metadata: { name: "names" },
         spec: {

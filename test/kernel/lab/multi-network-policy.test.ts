@@ -9,9 +9,8 @@ import type { Explanation, PolicyList } from "../../../src/enforcement/index.ts"
 import { POLICY_FOR_ANNOTATION } from "../../../src/policy/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import { tryRun } from "../../../lab/exec.ts";
-import { pinging, useLab } from "./support.ts";
+import { type Definition, define, pinging, useLab } from "./support.ts";
 
-const DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const GROUP = "/apis/k8s.cni.cncf.io";
 const POLICIES = `${GROUP}/v1beta1/namespaces/default/multi-networkpolicies`;
 const ATTACHMENTS = `${GROUP}/v1/namespaces/default/network-attachment-definitions`;
@@ -19,16 +18,13 @@ const CIDRS = ["10.50.0.0/16", "fd50::/64"];
 const MERGE = "application/merge-patch+json";
 const TABLE = "inet skylane_policy";
 
-const definition = (plural: string, kind: string, version: string): Record<string, unknown> => ({
-  apiVersion: "apiextensions.k8s.io/v1",
-  kind: "CustomResourceDefinition",
-  metadata: { name: `${plural}.k8s.cni.cncf.io` },
-  spec: {
-    group: "k8s.cni.cncf.io",
-    names: { plural, kind },
-    scope: "Namespaced",
-    versions: [{ name: version, served: true, storage: true }],
-  },
+const definition = (plural: string, kind: string, version: string): Definition => ({
+  group: "k8s.cni.cncf.io",
+  version,
+  plural,
+  kind,
+  scope: "Namespaced",
+  status: false,
 });
 
 describe("policies of pod networks", () => {
@@ -83,7 +79,7 @@ describe("policies of pod networks", () => {
     );
     assert.ok(items.length > 0);
     for (const { metadata } of items) assert.ok(!("skylane.dev/pods" in (metadata.annotations ?? {})));
-    await the().api.call("POST", DEFINITIONS, definition("multi-networkpolicies", "MultiNetworkPolicy", "v1beta1"));
+    await define(the(), definition("multi-networkpolicies", "MultiNetworkPolicy", "v1beta1"));
     await policy("server", "blue", { podSelector: server, policyTypes: ["Ingress"], ingress: [fromClients] });
     for (const one of ["near", "far"]) await soon(one, "server", false);
     await soon("client", "server", true);
@@ -265,11 +261,7 @@ describe("policies of pod networks", () => {
     await the().api.call("DELETE", `${POLICIES}/server`);
     await soon("far", "server", true);
     await eventually(async () => !(await hasTable("node1")), { timeoutMs: 20_000 });
-    await the().api.call(
-      "POST",
-      DEFINITIONS,
-      definition("network-attachment-definitions", "NetworkAttachmentDefinition", "v1"),
-    );
+    await define(the(), definition("network-attachment-definitions", "NetworkAttachmentDefinition", "v1"));
     const config = JSON.stringify({ cniVersion: "1.0.0", name: "tenant", type: "skylane", network: "blue" });
     const attachment = (name: string, text: string) =>
       the().api.call("POST", ATTACHMENTS, {

@@ -9,9 +9,8 @@ import { type Case, clusterCases, type Known, type PolicyObject, type Step } fro
 import { Crowd, type Member, type Probe } from "./matrix/crowd.ts";
 import { isToPass, NODE_PORTS, PORTS, TEAMS } from "./matrix/expected.ts";
 import { podCases } from "./matrix/pod-cases.ts";
-import { useLab } from "./support.ts";
+import { CLUSTER_POLICIES, define, useLab } from "./support.ts";
 
-const DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const MERGE = "application/merge-patch+json";
 const NODES = ["node1", "node2"] as const;
 /** How long answers are waited for while a change may not be there yet, in milliseconds, longer each time; and at most. */
@@ -42,18 +41,7 @@ describe("who reaches whom under policies", () => {
 
   before("pods that answer, and reach each other", async function () {
     this.timeout(100_000);
-    const [group, plural] = ["policy.networking.k8s.io", "clusternetworkpolicies"];
-    await the().api.call("POST", DEFINITIONS, {
-      apiVersion: "apiextensions.k8s.io/v1",
-      kind: "CustomResourceDefinition",
-      metadata: { name: `${plural}.${group}` },
-      spec: {
-        group,
-        names: { plural, kind: "ClusterNetworkPolicy" },
-        scope: "Cluster",
-        versions: [{ name: "v1alpha2", served: true, storage: true, subresources: { status: {} } }],
-      },
-    });
+    await define(the(), CLUSTER_POLICIES);
     for (const team of TEAMS) {
       await ensureNamespace(the().api, team, { team });
       for (const [i, node] of NODES.entries()) {

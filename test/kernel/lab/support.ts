@@ -76,6 +76,41 @@ export async function pinging(
   }
 }
 
+/** A resource that somebody else defines, as far as the API server needs it. */
+export interface Definition {
+  group: string;
+  version: string;
+  plural: string;
+  kind: string;
+  scope: "Cluster" | "Namespaced";
+  /** Its status is written by itself. */
+  status: boolean;
+}
+
+/** ClusterNetworkPolicies, as their project defines them. */
+export const CLUSTER_POLICIES: Definition = {
+  group: "policy.networking.k8s.io",
+  version: "v1alpha2",
+  plural: "clusternetworkpolicies",
+  kind: "ClusterNetworkPolicy",
+  scope: "Cluster",
+  status: true,
+};
+
+/** Has the API server know a resource from now on. */
+export const define = (lab: Lab, { group, version, plural, kind, scope, status }: Definition): Promise<unknown> =>
+  lab.api.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", {
+    apiVersion: "apiextensions.k8s.io/v1",
+    kind: "CustomResourceDefinition",
+    metadata: { name: `${plural}.${group}` },
+    spec: {
+      group,
+      names: { plural, kind },
+      scope,
+      versions: [{ name: version, served: true, storage: true, ...(status && { subresources: { status: {} } }) }],
+    },
+  });
+
 /** Waits until every agent is in step with the API server again, as after a fault; they back off for up to a minute. */
 export async function inStep(lab: Lab): Promise<void> {
   for (const node of lab.nodes().filter(({ init }) => init)) {
