@@ -16,7 +16,7 @@ import type { LocalNetwork, VtepAnnotation } from "../peers/index.ts";
 import { listPodLinks } from "../dataplane/pod-link/index.ts";
 import { claimedAddresses, type InstancePath, memberPath } from "../data-path/index.ts";
 import { type PolicedNetwork, podsOfLinks } from "../enforcement/index.ts";
-import { within } from "../reconcile/index.ts";
+import { Task, within } from "../reconcile/index.ts";
 import type { Inputs, NodeChanges, NodeIdentity, OwnFacts } from "../nodes/index.ts";
 import { InstanceAddresses } from "./instance-addresses.ts";
 import { configOf } from "./instance-config.ts";
@@ -54,6 +54,8 @@ export class NetworkInstance {
   readonly #network: PodNetwork;
   readonly #uplink: InstanceUplink;
   readonly #upkeep: InstanceUpkeep;
+  /** Puts the namespace's kernel parameters right where somebody has changed them. */
+  readonly #settling: Task;
   readonly #files: InstanceFiles;
   readonly #hold: NetworkHold;
   /** Which pods have which addresses, for the other nodes' policies. */
@@ -177,7 +179,22 @@ export class NetworkInstance {
       places,
       publish: (pods) => this.#published.set(pods),
     });
-    this.links.watch.also({ onEvents: (events) => this.#settle(events), onResync: () => this.#settle() });
+    this.#settling = new Task(
+      () => this.#settle(),
+      { baseMs: 1_000, maxMs: 60_000 },
+      (error, attempt) => {
+        if (attempt === 1)
+          log.error("kernel parameters of a pod network's namespace cannot be put right; trying again", { error });
+      },
+    );
+    this.links.watch.also({
+      onEvents: (events) => {
+        // Those of single devices are for those who made them.
+        const ofAll = (event: NetlinkEvent): boolean => event.kind === "netconf" && event.netconf.ifindex < 0;
+        if (events.some(ofAll)) this.#settling.want();
+      },
+      onResync: () => this.#settling.want(),
+    });
     this.links.look();
   }
 
@@ -250,10 +267,8 @@ export class NetworkInstance {
     this.#uplink.look();
   }
 
-  /** Puts the namespace's kernel parameters right; those of single devices are for those who made them. @param events where they may have changed */
-  #settle(events?: readonly NetlinkEvent[]): void {
-    const ofAll = (event: NetlinkEvent): boolean => event.kind === "netconf" && event.netconf.ifindex < 0;
-    if (events && !events.some(ofAll)) return;
+  /** Puts the namespace's kernel parameters right. @throws SysError, NetlinkError */
+  #settle(): void {
     for (const change of this.space.settle())
       this.#context.log.warn(`put a setting of ${this.space.name} right: ${change}`);
   }
@@ -374,6 +389,7 @@ export class NetworkInstance {
   /** Leaves the data path and everything else as it is. */
   async stop(): Promise<void> {
     await this.#upkeep.stop();
+    await this.#settling.stop();
     await this.#policies.stop();
     await this.#published.stop();
     await this.#network.stop();
@@ -391,6 +407,7 @@ export class NetworkInstance {
   /** Takes everything of the network off this node but the name of its namespace. @throws ApiError when a block cannot be given back */
   async leave(): Promise<void> {
     await this.#upkeep.stop();
+    await this.#settling.stop();
     await this.#policies.leave();
     await this.#published.stop();
     this.#files.remove();
