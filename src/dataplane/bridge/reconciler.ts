@@ -5,7 +5,7 @@
 import type { Deaf, EndpointAddresses } from "../../endpoints/index.ts";
 import type { NetlinkEvent } from "../../netlink/index.ts";
 import { type Peer } from "../../peers/index.ts";
-import { replacement, ControlLoop, type ControlLoopOptions, parametersAreRight } from "../vxlan/index.ts";
+import { replacement, ControlLoop, type ControlLoopOptions, tellWrongParameters } from "../vxlan/index.ts";
 import { BridgeDesired } from "./desired.ts";
 import { tunnelPreparation } from "./device.ts";
 import { doubtOf } from "./drift.ts";
@@ -168,7 +168,9 @@ export class BridgeReconciler {
   }
 
   #onEvents(events: readonly NetlinkEvent[]): void {
-    if (this.#hasWrongParameters(events)) this.#upkeep.doubt("a notification about the device's kernel parameters");
+    const tunnel = { index: this.#known?.devices.vxlan, name: this.#desired.local.device };
+    if (tellWrongParameters(events, tunnel, tunnelPreparation(this.#options.netns)))
+      this.#upkeep.doubt("a notification about the device's kernel parameters");
     for (const event of events) {
       const devices = this.#known?.devices;
       if (devices && event.kind === "bridgeFdb")
@@ -179,14 +181,6 @@ export class BridgeReconciler {
       if (event.event === "del" || event.kind === "link") this.#upkeep.backoff.clear(doubt);
       this.#upkeep.doubt(`a notification about ${doubt}`);
     }
-  }
-
-  /** What a parameter is now is not told: it is looked at where one of the tunnel's device has changed. */
-  #hasWrongParameters(events: readonly NetlinkEvent[]): boolean {
-    const { local, netns } = { local: this.#desired.local, netns: this.#options.netns };
-    const ours = (event: NetlinkEvent): boolean =>
-      event.kind === "netconf" && event.netconf.ifindex === this.#known?.devices.vxlan;
-    return events.some(ours) && !parametersAreRight(local.device, tunnelPreparation(netns));
   }
 
   #onOutcome({ known, locked, repairs, report }: BridgePassOutcome): void {

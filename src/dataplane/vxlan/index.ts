@@ -7,7 +7,7 @@ export type { LinkNetns } from "./device/link-netns.ts";
 export { ensureDevice, planDevice } from "./device/device.ts";
 export { type PassReport } from "./pass.ts";
 export { plan } from "./plan/plan.ts";
-export { checksumOffloadWorks, parametersAreRight } from "./device/prepare.ts";
+export { checksumOffloadWorks, tellWrongParameters } from "./device/prepare.ts";
 export { OverlayReconciler, type ReconcilerOptions } from "./reconciler.ts";
 export { isOverlayDevice } from "./device/recognize.ts";
 export { removeOverlay, type Removal, type RemovalOptions } from "./device/remove.ts";

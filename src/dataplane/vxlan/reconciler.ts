@@ -11,7 +11,7 @@
 import type { NetlinkEvent } from "../../netlink/index.ts";
 import { Desired } from "./desired/desired.ts";
 import { doubtOf } from "./drift.ts";
-import { parametersAreRight } from "./device/prepare.ts";
+import { tellWrongParameters } from "./device/prepare.ts";
 import { type Known, type PassOutcome, type PassReport, preparationOf, runPass } from "./pass.ts";
 import { isDesired, keysOf } from "./desired/entries.ts";
 import type { RepairCounts, RepairKind } from "./plan/repairs.ts";
@@ -141,22 +141,17 @@ export class OverlayReconciler {
   }
 
   #onEvents(events: readonly NetlinkEvent[]): void {
-    if (this.#hasWrongParameters(events)) this.#upkeep.doubt("a notification about the device's kernel parameters");
+    const { state } = this.#desired;
+    const device = { index: this.#known?.ifindex, name: state.device.name };
+    if (tellWrongParameters(events, device, preparationOf(state, this.#options.netns)))
+      this.#upkeep.doubt("a notification about the device's kernel parameters");
     for (const event of events) {
-      const doubt = doubtOf(this.#desired.state, this.#known?.ifindex, event);
+      const doubt = doubtOf(state, this.#known?.ifindex, event);
       if (!doubt) continue;
       // Whatever stood in its way may be gone now.
       if (event.event === "del") this.#upkeep.backoff.clear(doubt.kind === "device" ? WHOLE : doubt.key);
       this.#upkeep.doubt(`a notification about ${doubt.key}`);
     }
-  }
-
-  /** What a parameter is now is not told: it is looked at where one of our device has changed. */
-  #hasWrongParameters(events: readonly NetlinkEvent[]): boolean {
-    const { state } = this.#desired;
-    const ours = (event: NetlinkEvent): boolean =>
-      event.kind === "netconf" && event.netconf.ifindex === this.#known?.ifindex;
-    return events.some(ours) && !parametersAreRight(state.device.name, preparationOf(state, this.#options.netns));
   }
 
   #onOutcome({ known, repairs, report }: PassOutcome): void {

@@ -22,6 +22,7 @@ import {
   withNetns,
   wrongSysctls,
 } from "../../../sys/index.ts";
+import type { NetlinkEvent } from "../../../netlink/index.ts";
 import type { DesiredDevice } from "../../../peers/index.ts";
 
 /** Where and for what the device is prepared. */
@@ -87,12 +88,21 @@ export function prepareDevice({ name, txChecksum: wanted }: DesiredDevice, { net
 }
 
 /**
- * Whether the kernel parameters of a device that is there are what {@link prepareDevice} makes them. Ones that cannot be set, on a
- * read-only /proc/sys, are wrong for as long as they are.
- * @throws SysError when they cannot be read
+ * Whether notifications tell of kernel parameters of a device, and these are not what {@link prepareDevice} makes them: what a parameter is
+ * now is not told, so it is looked at. One that cannot be read counts as wrong; whoever puts it right says what stands in the way.
  */
-export function parametersAreRight(name: string, { netns, ipv6 }: Preparation): boolean {
-  return inside(netns, () => wrongSysctls(deviceSysctls(name, ipv6)).length === 0);
+export function tellWrongParameters(
+  events: readonly NetlinkEvent[],
+  { index, name }: { index: number | undefined; name: string },
+  { netns, ipv6 }: Preparation,
+): boolean {
+  if (!events.some((event) => event.kind === "netconf" && event.netconf.ifindex === index)) return false;
+  try {
+    return inside(netns, () => wrongSysctls(deviceSysctls(name, ipv6)).length > 0);
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    return true;
+  }
 }
 
 const inside = <T>(netns: Preparation["netns"], action: () => T): T =>
