@@ -207,6 +207,6 @@ export class FastPath implements MonitorListener {
   #repaired(kind: Parameters<FastPathOptions["onRepair"]>[0], count: number): void {
     if (count === 0) return;
     this.#options.onRepair(kind, count);
-    this.#options.log.warn("put something of the fast path right that somebody had changed", { kind, count });
+    this.#options.log.warn("repaired the fast path, of which somebody had changed something", { kind, count });
   }
 }

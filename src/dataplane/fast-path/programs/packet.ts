@@ -3,12 +3,11 @@
  * context and R7 the beginning of the frame; R8 is the end of what can be read until an entry of a map takes its place. Checks leave for the place
  * that is called by the outcome; nothing has been changed by then.
  */
-import type { Family } from "../../../addr/index.ts";
+import { type Family, macToBytes } from "../../../addr/index.ts";
 import { type Assembly, be16, R0, R1, R2, R6, R7, R8, R9, R10, SKB } from "../../bpf/index.ts";
 import { counterOf, type Direction, FAST, type Outcome, OUTCOMES } from "./outcomes.ts";
 import { numberKey, POD } from "./maps.ts";
 import { HOST_MAC } from "../../pod-link/index.ts";
-import { macToBytes } from "../../../addr/index.ts";
 
 /** linux/if_ether.h, linux/in.h */
 export const ETHERNET = { destination: 0, source: 6, type: 12, bytes: 14 } as const;
@@ -142,7 +141,7 @@ export function findPeer(
   field: "source" | "destination",
   else_: string,
 ): void {
-  const { bytes } = { bytes: family === 4 ? 4 : 16 };
+  const bytes = family === 4 ? 4 : 16;
   a.store(4, R10, STACK.prefix, 8 * bytes);
   for (let done = 0; done < bytes; done += 4)
     a.load(4, R1, R7, at + IP[family][field] + done).store(4, R10, STACK.prefix + 4 + done, R1);
