@@ -23,7 +23,7 @@ export const GONE = "gone";
 export interface ServingHostOptions {
   config: SandboxesOptions["config"];
   /** In the agent's own namespace, which is the host's. */
-  own: PodLinks;
+  own: Pick<PodLinks, "rtnl" | "attach" | "queue">;
   networks: Pick<Networks, "linksAt" | "uses" | "owns" | "joinable" | "prepare" | "linked" | "leaveIfEmpty">;
   networkStatus: Pick<NetworkStatusWriter, "write">;
   policies: Pick<PolicyEngine, "ready" | "require" | "admit" | "released">;
@@ -50,7 +50,7 @@ export function servingHost({
     ipams.set(dir, ipam);
     return ipam;
   };
-  const linksAt = (hostNetns?: string): PodLinks | undefined =>
+  const linksAt = (hostNetns?: string): ServingHostOptions["own"] | undefined =>
     hostNetns === undefined ? own : networks.linksAt(hostNetns);
   const hostEnd: SandboxesOptions["hostEnd"] = (name, hostNetns) => linksAt(hostNetns)?.rtnl.link(name);
   const sandboxes = new Sandboxes({ config, hostEnd });

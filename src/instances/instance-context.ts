@@ -10,6 +10,7 @@ import type { HostFirewall } from "../firewall/index.ts";
 import type { PolicyEngine } from "../enforcement/index.ts";
 import type { Metrics, CheckResult } from "../observe/index.ts";
 import type { Elsewhere } from "../nodes/index.ts";
+import type { InstanceMachine } from "./instance-machine.ts";
 
 /** What instances have in common. */
 export interface InstanceContext {
@@ -17,8 +18,9 @@ export interface InstanceContext {
   log: Logger;
   metrics: Metrics;
   client: KubeClient;
-  /** For looking at the machine. */
+  /** For looking at the host. */
   rtnl: Rtnl;
+  machine: InstanceMachine;
   firewall: HostFirewall;
   /** The blocks of this node, all networks'. */
   blocks: Pick<ObjectReflector<NetworkBlock>, "objects" | "whenSynced">;

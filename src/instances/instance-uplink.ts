@@ -7,10 +7,12 @@ import type { Logger } from "../log/index.ts";
 import type { PodNetworkInfo } from "../crd/index.ts";
 import type { NetlinkEvent } from "../netlink/index.ts";
 import type { Metrics } from "../observe/index.ts";
-import { Uplink, type UplinkOptions } from "../dataplane/uplink/index.ts";
+import type { UplinkOptions } from "../dataplane/uplink/index.ts";
+import type { InstanceMachine } from "./instance-machine.ts";
 
 /** What it works on. */
 export interface InstanceUplinkOptions extends Pick<UplinkOptions, "host" | "rtnl" | "netns"> {
+  machine: Pick<InstanceMachine, "uplink">;
   info: PodNetworkInfo;
   /** Whether the rules in force are those of the network as it is now. */
   guarded: () => boolean;
@@ -21,7 +23,7 @@ export interface InstanceUplinkOptions extends Pick<UplinkOptions, "host" | "rtn
 /** See the header. */
 export class InstanceUplink {
   readonly #options: InstanceUplinkOptions;
-  readonly #uplink: Uplink;
+  readonly #uplink: ReturnType<InstanceMachine["uplink"]>;
   #masquerade: boolean;
   /** Its MTU, once it has been seen in order. */
   #mtu: number | undefined;
@@ -31,7 +33,8 @@ export class InstanceUplink {
     const { name: network, vni, cidrs, masquerade } = options.info;
     this.#options = options;
     this.#masquerade = masquerade;
-    this.#uplink = new Uplink({ ...options, network, vni, families: cidrs.map(familyOf) });
+    const { host, rtnl, netns, machine } = options;
+    this.#uplink = machine.uplink({ host, rtnl, netns, network, vni, families: cidrs.map(familyOf) });
   }
 
   /** The addresses that it does not lead to; undefined where there is none. */

@@ -9,8 +9,6 @@ import { blockObjects, type SeenBlock } from "../ipam/blocks/index.ts";
 import { type AgentConfig, publishedPath } from "../config/index.ts";
 import { ApiError, deleteObject, type KubeClient, listRemembered } from "../kube/index.ts";
 import { errorText, type Logger } from "../log/index.ts";
-import { Rtnl } from "../netlink/index.ts";
-import { openSpace } from "../dataplane/netns/index.ts";
 import {
   NETWORK_BLOCKS,
   NETWORK_ENDPOINTS,
@@ -24,12 +22,14 @@ import {
 import { networksNamed } from "../peers/index.ts";
 import { listPodLinks } from "../dataplane/pod-link/index.ts";
 import type { OwnFacts } from "../nodes/index.ts";
+import type { InstanceMachine } from "./instance-machine.ts";
 import { hasAttachments, ipamOf, removeDefinition } from "./instance-records.ts";
 
 export interface LeftoversOptions {
   client: KubeClient;
   config: AgentConfig;
   log: Logger;
+  machine: Pick<InstanceMachine, "openSpace" | "rtnl">;
 }
 
 /** What a network has left, for words. */
@@ -74,11 +74,11 @@ export function definedHere({ dataDir }: Pick<AgentConfig, "dataDir">): string[]
 
 /** Takes away what a network has left; nobody may join it meanwhile. @throws ApiError, BlockError, IpamError, SysError, NetlinkError */
 export async function removeLeftovers(
-  { client, config, log }: LeftoversOptions,
+  { client, config, log, machine }: LeftoversOptions,
   network: string,
   { blocks, endpoints }: Left,
 ): Promise<void> {
-  const did = [...removeDevices(network)];
+  const did = [...removeDevices(machine, network)];
   rmSync(publishedPath(config.runDir, network), { force: true });
   for (const { name, uid } of endpoints)
     if (await deleteObject(client, NETWORK_ENDPOINTS, name, uid)) did.push(`NetworkEndpoints ${name}`);
@@ -105,12 +105,12 @@ async function deletion(objects: ReturnType<typeof blockObjects>, { name, uid }:
  * Whether pods of a network are on this node, by its records or by links in its namespace: records may be lost under pods that run.
  * For networks that this node has no part in at present. @throws SysError, NetlinkError
  */
-export function hasPods(config: Pick<AgentConfig, "dataDir">, network: string): boolean {
+export function hasPods({ config, machine }: Pick<LeftoversOptions, "config" | "machine">, network: string): boolean {
   if (hasAttachments(config, network)) return true;
-  const space = openSpace(network);
+  const space = machine.openSpace(network);
   if (!space) return false;
   try {
-    using rtnl = Rtnl.open({ netns: space.fd });
+    using rtnl = machine.rtnl(space);
     return listPodLinks(rtnl).length > 0;
   } finally {
     space.close();
@@ -118,11 +118,11 @@ export function hasPods(config: Pick<AgentConfig, "dataDir">, network: string): 
 }
 
 /** Devices of a network whose namespace is there without pods: its VNI is free then. */
-function* removeDevices(network: string): Generator<string> {
-  const space = openSpace(network);
+function* removeDevices(machine: LeftoversOptions["machine"], network: string): Generator<string> {
+  const space = machine.openSpace(network);
   if (!space) return;
   try {
-    using rtnl = Rtnl.open({ netns: space.fd });
+    using rtnl = machine.rtnl(space);
     for (const { kind, index, name } of rtnl.links()) {
       // The host's end of an uplink goes with the one in there.
       if (kind !== "vxlan" && kind !== "bridge" && kind !== "veth") continue;

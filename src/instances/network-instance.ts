@@ -14,7 +14,7 @@ import type { Space } from "../dataplane/netns/index.ts";
 import type { PodNetworkInfo } from "../crd/index.ts";
 import type { LocalNetwork, VtepAnnotation } from "../peers/index.ts";
 import { listPodLinks } from "../dataplane/pod-link/index.ts";
-import { claimedAddresses, type InstancePath, memberPath } from "../data-path/index.ts";
+import { claimedAddresses, type InstancePath } from "../data-path/index.ts";
 import { type PolicedNetwork, podsOfLinks } from "../enforcement/index.ts";
 import { Task, within } from "../reconcile/index.ts";
 import type { Inputs, NodeChanges, NodeIdentity, OwnFacts } from "../nodes/index.ts";
@@ -22,7 +22,7 @@ import { InstanceAddresses } from "./instance-addresses.ts";
 import { configOf } from "./instance-config.ts";
 import type { InstanceContext } from "./instance-context.ts";
 import { InstanceFiles } from "./instance-files.ts";
-import { InstanceFirewall } from "../firewall/index.ts";
+import type { InstanceLinks, InstanceRules } from "./instance-machine.ts";
 import { InstanceNodes } from "./instance-nodes.ts";
 import { hasAttachments, ipamOf, removeDefinition } from "./instance-records.ts";
 import { InstanceUpkeep } from "./instance-upkeep.ts";
@@ -30,7 +30,6 @@ import { InstanceUplink } from "./instance-uplink.ts";
 import { PodNetwork } from "../network/index.ts";
 import { NetworkHold } from "../network-definitions/index.ts";
 import { claimFor, transferClaim } from "../pod-requests/index.ts";
-import { SpaceLinks } from "../host-ends/index.ts";
 import { portsOf } from "../workloads/index.ts";
 import type { NetworkStatus } from "../observe/index.ts";
 
@@ -43,14 +42,14 @@ export class NetworkInstance {
   readonly info: PodNetworkInfo;
   readonly space: Space;
   /** Its pods' links. */
-  readonly links: SpaceLinks;
+  readonly links: InstanceLinks;
   readonly #context: InstanceContext;
   readonly #config: AgentConfig;
   readonly #addresses: InstanceAddresses;
   /** Blocks of all nodes in this network, and the nodes as far as they have some. */
   readonly #all: Followed;
   readonly #nodes: InstanceNodes;
-  readonly #firewall: InstanceFirewall;
+  readonly #firewall: InstanceRules;
   readonly #network: PodNetwork;
   readonly #uplink: InstanceUplink;
   readonly #upkeep: InstanceUpkeep;
@@ -72,7 +71,7 @@ export class NetworkInstance {
    * Takes over the space. @param node our own Node, to which blocks belong. @throws SysError when no socket can be opened
    */
   constructor(context: InstanceContext, info: PodNetworkInfo, space: Space, node: NodeIdentity) {
-    const { metrics, client, rtnl, firewall, announce, announced, event, elsewhere, places } = context;
+    const { metrics, client, rtnl, machine, firewall, announce, announced, event, elsewhere, places } = context;
     const log = context.log.child({ network: info.name });
     this.info = info;
     this.#allowed = info.allowedAddresses ?? [];
@@ -83,7 +82,7 @@ export class NetworkInstance {
     this.#files = new InstanceFiles(config, info, space, log, context.repaired);
     const netns = space.fd;
     const bridged = info.mode === "Bridged";
-    this.links = new SpaceLinks({
+    this.links = machine.links({
       config,
       log,
       metrics,
@@ -110,7 +109,7 @@ export class NetworkInstance {
     });
     const { blocks } = this.#addresses;
     this.#upkeep = new InstanceUpkeep({ log, adopt: () => blocks.adopt(), ensure: () => this.#ensureRoom() });
-    this.#firewall = new InstanceFirewall({
+    this.#firewall = machine.rules({
       network: info.name,
       host: firewall,
       netns,
@@ -121,7 +120,7 @@ export class NetworkInstance {
     });
     const guarded = () => this.#firewall.verdict().ok;
     const where = { netns, rtnl: there, watch: watch.also, guard: this.#firewall };
-    this.#uplink = new InstanceUplink({ info, host: rtnl, rtnl: there, netns, guarded, log, metrics });
+    this.#uplink = new InstanceUplink({ machine, info, host: rtnl, rtnl: there, netns, guarded, log, metrics });
     this.#network = new PodNetwork({
       config,
       log,
@@ -131,7 +130,7 @@ export class NetworkInstance {
       space: { netns, rtnl: there },
       bridged,
       dataPath: (local, listener) => {
-        return (this.#path = memberPath(
+        return (this.#path = machine.dataPath(
           {
             info,
             config,

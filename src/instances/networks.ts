@@ -8,7 +8,7 @@ import type { NetlinkEvent } from "../netlink/index.ts";
 import type { NetworkBlock, Obstacle, PodNetworkInfo } from "../crd/index.ts";
 import { NetworkBlocks, watchOwnBlocks } from "../ipam/blocks/index.ts";
 import { claimObjects, ClaimPlaces } from "../ipam/claims/index.ts";
-import { listSpaces, type NetnsMounter, openSpace, type Space } from "../dataplane/netns/index.ts";
+import type { NetnsMounter, Space } from "../dataplane/netns/index.ts";
 import { netnsIdentity, type NetnsIdentity, sameNetns } from "../sys/index.ts";
 import {
   type ClusterAddresses,
@@ -16,13 +16,13 @@ import {
   DefinedNetworks,
   predecessorHasPods,
 } from "../network-definitions/index.ts";
-import { heldSpace } from "./held-space.ts";
 import { lookAt } from "../host/index.ts";
 import { type Entries, identityOf, type Inputs, type NodeChanges, type NodeIdentity } from "../nodes/index.ts";
-import { IdleSpaces } from "./idle-spaces.ts";
+import { heldSpace, IdleSpaces } from "./named-spaces.ts";
 import { definedHere, findLeftovers, hasPods, removeLeftovers } from "./leftovers.ts";
 import { NetworkInstance } from "./network-instance.ts";
 import type { InstanceContext } from "./instance-context.ts";
+import { type InstanceLinks, type InstanceMachine, THIS_MACHINE } from "./instance-machine.ts";
 import { hasAttachments, readDefinition, recordedNetworks, writeDefinition } from "./instance-records.ts";
 import {
   NetworkPresence,
@@ -31,13 +31,14 @@ import {
   type Presence,
   requireJoinable,
 } from "../pod-requests/index.ts";
-import type { PodLinks } from "../host-ends/index.ts";
 import { Rounds } from "./rounds.ts";
 import type { NetworkStatus } from "../observe/index.ts";
 import { KeyedMutex } from "../reconcile/index.ts";
 
 /** What the networks need. */
-export interface NetworksOptions extends Omit<InstanceContext, "blocks" | "networkBlocks" | "places"> {
+export interface NetworksOptions extends Omit<InstanceContext, "blocks" | "networkBlocks" | "places" | "machine"> {
+  /** {@link THIS_MACHINE} by default. */
+  machine?: InstanceMachine;
   /** Why the API server cannot be asked; undefined while it can. */
   apiAway: () => string | undefined;
   /** Whether there is any has changed, or a node takes part in one: the plugin must know. */
@@ -48,7 +49,7 @@ export interface NetworksOptions extends Omit<InstanceContext, "blocks" | "netwo
 
 /** See the header. */
 export class Networks {
-  readonly #options: NetworksOptions;
+  readonly #options: NetworksOptions & Pick<InstanceContext, "machine">;
   readonly #defined: DefinedNetworks;
   /** Blocks of this node: one watch for all networks, begun when it first takes part in one. */
   readonly #blocks: ObjectReflector<NetworkBlock>;
@@ -74,7 +75,7 @@ export class Networks {
   readonly #node: NodeIdentity;
 
   constructor(options: NetworksOptions) {
-    this.#options = options;
+    this.#options = { ...options, machine: options.machine ?? THIS_MACHINE };
     const { client, log } = options;
     this.#defined = new DefinedNetworks({ ...options, cluster: () => this.#cluster() });
     this.#presence = new NetworkPresence({ ...options, defined: this.#defined, here: () => this.#instances.size > 0 });
@@ -95,7 +96,8 @@ export class Networks {
 
   /** Begins to watch. */
   start(): void {
-    for (const network of listSpaces()) if (!hasAttachments(this.#options.config, network)) this.#idle.add(network);
+    for (const network of this.#options.machine.listSpaces())
+      if (!hasAttachments(this.#options.config, network)) this.#idle.add(network);
     this.#defined.start(() => this.#redefined());
   }
 
@@ -193,7 +195,7 @@ export class Networks {
   }
 
   /** Pods' links in the namespace at a path; undefined when it is none of ours. */
-  linksAt(path: string): PodLinks | undefined {
+  linksAt(path: string): InstanceLinks | undefined {
     for (const { space, links } of this.#instances.values()) if (space.path === path) return links;
     return undefined;
   }
@@ -288,17 +290,17 @@ export class Networks {
 
   async #takeLeftovers(): Promise<void> {
     const { live, inputs: { own } = {} } = this.#inputs ?? {};
-    const { config, log, announce } = this.#options;
+    const { config, log, machine, announce } = this.#options;
     if (!live || own?.uid === undefined) return;
     if (this.#tidy && definedHere(config).every((name) => this.#instances.has(name))) return;
     // Before: what is found to be in use yet makes it false.
     this.#tidy = true;
     try {
-      const spaces = listSpaces();
+      const spaces = machine.listSpaces();
       for (const [network, left] of await findLeftovers(this.#options, own, spaces))
         await this.#mutex.run(network, async () => {
           if (this.#instances.has(network)) return;
-          if (hasPods(config, network)) {
+          if (hasPods(this.#options, network)) {
             this.#tidy = false;
             return;
           }
@@ -339,7 +341,7 @@ export class Networks {
   #resumeAll(): void {
     if (this.#inputs?.inputs.own.uid === undefined) return;
     // Records may be lost under pods that run, whose links are in the namespace still.
-    const names = new Set([...this.recorded, ...listSpaces()]);
+    const names = new Set([...this.recorded, ...this.#options.machine.listSpaces()]);
     for (const name of names) if (!this.#instances.has(name)) void this.#resume(name);
   }
 
@@ -349,11 +351,11 @@ export class Networks {
     try {
       await this.#mutex.run(name, async () => {
         // What is left of a network whose pods have gone.
-        if (this.#instances.has(name) || !hasPods(this.#options.config, name)) return;
+        if (this.#instances.has(name) || !hasPods(this.#options, name)) return;
         // The very network that they are in, which need not be the one of that name now.
         const info = readDefinition(this.#options.config, name) ?? this.#defined.accepted.get(name);
         if (!info) return;
-        const space = openSpace(name);
+        const space = this.#options.machine.openSpace(name);
         // Without a namespace its pods are gone as well: the node has booted since.
         if (space) await this.#enter(info, space).prepare();
       });
@@ -373,7 +375,7 @@ export class Networks {
       const info = this.#defined.accepted.get(name);
       const there = this.#instances.get(name);
       if (!info || (there && there.info.uid !== info.uid)) throw predecessorHasPods(name, "this node");
-      const instance = there ?? this.#enter(info, await heldSpace(name, keeper));
+      const instance = there ?? this.#enter(info, await heldSpace(this.#options.machine, name, keeper));
       try {
         await instance.prepare();
         await instance.hold();

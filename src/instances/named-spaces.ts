@@ -1,9 +1,26 @@
-/** Network namespaces that still have a name though nobody needs them: only a launcher can take that away. */
+/** Network namespaces by names that outlive this process, which only a launcher can give and take away. */
 import type { Logger } from "../log/index.ts";
-import { type NetnsMounter, spaceName } from "../dataplane/netns/index.ts";
+import { type NetnsMounter, type Space, spaceName } from "../dataplane/netns/index.ts";
 import type { KeyedMutex } from "../reconcile/index.ts";
+import type { InstanceMachine } from "./instance-machine.ts";
 
-/** See the header. */
+/** The namespace of a network, by a name that outlives this process. @throws SysError, NetlinkError, CniError */
+export async function heldSpace(
+  { ensureSpace }: Pick<InstanceMachine, "ensureSpace">,
+  network: string,
+  keeper: NetnsMounter,
+): Promise<Space> {
+  const space = ensureSpace(network);
+  try {
+    if (!space.found) await keeper.hold(space.name, space.fd);
+    return space;
+  } catch (error) {
+    space.close();
+    throw error;
+  }
+}
+
+/** Namespaces that still have a name though nobody needs them. */
 export class IdleSpaces {
   readonly #networks = new Set<string>();
   readonly #mutex: KeyedMutex;
