@@ -5,6 +5,7 @@ import { attachPod, checkPod, type PodLinkSpec } from "../../../src/dataplane/po
 import { eventually } from "../../support/eventually.ts";
 import { reaches } from "../overlay/cluster.ts";
 import { testNamespace } from "../support/netns.ts";
+import { refuseOnce } from "../support/refusal.ts";
 import { bridgeCluster, type BridgeNode, type BridgePod, DEVICE, introduce, remote } from "./support.ts";
 
 describe("a bridged network's upkeep", () => {
@@ -208,4 +209,47 @@ for i in range(5000): s.send(b"\\xff"*6+b"\\x02\\x0f\\x00\\x00"+i.to_bytes(2,"bi
     assert.ok(entries.neighbour.present >= 20_000 && entries.bridgeFdb.present >= 10_000);
     for (const ip of b.ips) await reaches(a.ns, ip);
   }).timeout(60_000);
+});
+
+describe("a removal that the kernel refuses in a bridged network", () => {
+  let node: BridgeNode;
+  const passes: { dumped: boolean; failures: number }[] = [];
+  const peer = { node: "other", mac: "02:00:00:00:00:77", underlayIp: "172.30.0.77", podCidrs: [] };
+  const gone = { mac: "02:00:00:00:02:08", ips: ["10.7.2.8"] };
+
+  before(async () => {
+    // Nobody tells what is in the kernel: nothing but the failure itself makes the reconciler look.
+    const watch = () => ({ close: () => Promise.resolve() });
+    const { nodes } = bridgeCluster(1, "Drop", {
+      watch,
+      backoff: { baseMs: 500 },
+      onPass: ({ dumped, failures }) => passes.push({ dumped, failures }),
+    });
+    node = nodes[0] as BridgeNode;
+    node.bridge.setPeers([peer]);
+    await node.bridge.start();
+  });
+  after(() => node.bridge.stop());
+
+  for (const [kind, shows] of [
+    ["bridgeFdb", () => node.net.exec("bridge", "fdb", "show", "br", BRIDGE_NAME).includes(gone.mac)],
+    ["neighbour", () => node.net.exec("ip", "neigh", "show", "dev", BRIDGE_NAME).includes("10.7.2.8 ")],
+  ] as const) {
+    it(`of the ${kind} entry of an endpoint that has gone makes the next pass look, and is made up for`, async () => {
+      node.bridge.setEndpoints([[gone.mac, { ...gone, node: peer.node }]]);
+      await node.bridge.settled();
+      assert.ok(shows());
+      using refusal = refuseOnce((operation) => operation.op === "del" && operation.kind === kind);
+      passes.length = 0;
+      node.bridge.setEndpoints([[gone.mac, undefined]]);
+      await node.bridge.settled();
+      assert.equal(refusal.count, 1);
+      // Nobody remembers any more what was to go: only a look shows it.
+      assert.deepEqual(passes, [
+        { dumped: false, failures: 1 },
+        { dumped: true, failures: 0 },
+      ]);
+      await eventually(() => !shows(), { timeoutMs: 5_000, message: "it stays" });
+    });
+  }
 });

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { OverlayReconciler, type OverlayStatus } from "../../../src/dataplane/vxlan/index.ts";
 import { eventually } from "../../support/eventually.ts";
+import { refuseOnce } from "../support/refusal.ts";
 import { recordingLogger, shown, startOverlay, testCluster, type TestCluster, type TestNode } from "./cluster.ts";
 
 /** Under a second is promised; a loaded machine gets some more to show it. */
@@ -235,4 +236,47 @@ describe("what the kernel refuses", () => {
       await blocked.stop();
     }
   });
+});
+
+describe("a removal that the kernel refuses", () => {
+  let node: TestNode;
+  let overlay: OverlayReconciler;
+  const passes: { dumped: boolean; failures: number }[] = [];
+  const gone = { node: "gone", mac: "02:00:00:00:00:88", underlayIp: "172.30.0.88", podCidrs: ["10.244.8.0/24"] };
+
+  before(async () => {
+    const cluster = testCluster(1);
+    node = cluster.nodes[0] as TestNode;
+    // Nobody tells what is in the kernel: nothing but the failure itself makes the reconciler look.
+    const watch = () => ({ close: () => Promise.resolve() });
+    overlay = await startOverlay(cluster, node, {
+      watch,
+      backoff: { baseMs: 500 },
+      onPass: ({ dumped, failures }) => passes.push({ dumped, failures }),
+    });
+  });
+  after(() => overlay.stop());
+
+  for (const [kind, shows] of [
+    ["route", () => node.ns.exec("ip", "route").includes("10.244.8.0/24")],
+    ["neighbour", () => node.ns.exec("ip", "neigh", "show", "nud", "permanent").includes("10.244.8.0")],
+    ["fdb", () => node.ns.exec("bridge", "fdb", "show", "dev", "sky.4096").includes(gone.mac)],
+  ] as const) {
+    it(`of the ${kind} entry of a peer that has gone makes the next pass look, and is made up for`, async () => {
+      overlay.changePeers([[gone.node, gone]]);
+      await overlay.settled();
+      assert.ok(shows());
+      using refusal = refuseOnce((operation) => operation.op === "del" && operation.kind === kind);
+      passes.length = 0;
+      overlay.changePeers([[gone.node, undefined]]);
+      await overlay.settled();
+      assert.equal(refusal.count, 1);
+      // Nobody remembers any more what was to go: only a look shows it.
+      assert.deepEqual(passes, [
+        { dumped: false, failures: 1 },
+        { dumped: true, failures: 0 },
+      ]);
+      await eventually(() => !shows(), { timeoutMs: REPAIR_MS, message: "it stays" });
+    });
+  }
 });

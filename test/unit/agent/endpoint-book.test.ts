@@ -108,6 +108,21 @@ describe("a node's own endpoints in the API server", function () {
     assert.equal(book.lists.has("n2"), false);
   });
 
+  it("are heard of other nodes without what is outside of the network", async () => {
+    const inside = { mac: "0a:00:00:00:00:04", ips: ["10.80.0.10"], moves: 0 };
+    const outside = [
+      { mac: "0a:00:00:00:00:05", ips: ["10.96.0.10"], moves: 0 },
+      { mac: "0a:00:00:00:00:06", ips: ["10.80.0.11", "fd00::11"], moves: 0 },
+    ];
+    const object = endpointsObject("lan", { name: "n4", uid: undefined }, [...outside, inside]);
+    await createObject(client, NETWORK_ENDPOINTS, object);
+    await eventually(() => book.lists.has("n4"));
+    assert.deepEqual(
+      book.lists.get("n4")?.map(({ mac, ips }) => ({ mac, ips })),
+      [{ mac: inside.mac, ips: inside.ips }],
+    );
+  });
+
   it("outlive their Node and go with the one that is registered next", async () => {
     const node = (await getObject(client, NODES, "n1")) as Published;
     await deleteObject(client, NODES, "n1", node.metadata.uid);

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { PodPort } from "../../../src/workloads/pod-ports.ts";
-import { Workloads } from "../../../src/workloads/workloads.ts";
+import { type Decision, Workloads } from "../../../src/workloads/workloads.ts";
 import { BlockError, type PlacedBlock } from "../../../src/ipam/blocks/index.ts";
 import { connect, createObject, getObject, type KubeClient, NODES } from "../../../src/kube/index.ts";
 import { type ApiServer, startApiServer } from "../../../lab/api/index.ts";
@@ -54,25 +54,34 @@ describe("workloads that are found one by one", function () {
     addresses: {},
   };
 
-  async function start(network: string, taken: () => Promise<void>): Promise<Workloads> {
-    let where = "n2";
+  interface Outside {
+    /** Where the claim's status says that it is. */
+    claim: { node: string };
+    onDecision: (decision: Decision) => void;
+  }
+
+  async function start(
+    network: string,
+    taken: () => Promise<void>,
+    { claim = { node: "n2" }, onDecision = () => undefined }: Partial<Outside> = {},
+  ): Promise<Workloads> {
     const workloads = new Workloads({
       client,
       info: { name: network, cidrs: ["10.80.0.0/16"] },
       node: { name: "n1", uid: undefined },
       log,
       ports: () => new Map([[ifname, port]]),
-      onDecision: () => undefined,
+      onDecision,
       taken: async () => {
         await taken();
-        where = "n1";
+        claim.node = "n1";
       },
       view: { blockWith: (ip) => ({ ...block, addresses: { [ip]: "default/vm/1" } }) },
       places: {
         start: () => undefined,
         whenSynced: () => Promise.resolve(),
         follow: () => () => undefined,
-        of: () => ({ ips: port.ips, mac, node: where }),
+        of: () => ({ ips: port.ips, mac, ...claim }),
         doubtful: () => false,
       },
       left: () => Promise.resolve(),
@@ -116,6 +125,22 @@ describe("workloads that are found one by one", function () {
     }
     await eventually(() => published("red"), { timeoutMs: 10_000 });
     assert.equal(asked, 3);
+  });
+
+  it("are let in here only once it is published that what another node had is theirs now", async () => {
+    const there = [{ mac, ips: port.ips, moves: 1 }];
+    await createObject(client, NETWORK_ENDPOINTS, endpointsObject("green", { name: "n2", uid }, there));
+    const held: boolean[] = [];
+    const claim = { node: "n2" };
+    const onDecision = (decision: Decision) => held.push(decision.held.has(mac));
+    const workloads = await start("green", () => Promise.resolve(), { claim, onDecision });
+    // An ADD has written into the claim's status that its pod is here.
+    claim.node = "n1";
+    const linked = workloads.linked({ containerId: "c1", ifname: "net1", standby: false });
+    assert.equal(held.at(-1), false, "the other nodes still send there what is for it");
+    await linked;
+    assert.ok(await published("green"));
+    assert.equal(held.at(-1), true);
   });
 
   it("start although their endpoint cannot be published for some seconds", async () => {
