@@ -2,9 +2,10 @@
 // `N passed, N failed, N skipped`, and before it what failed, a line each, since the end of a long log is what is
 // read first. A suite that ends without a report counts as a failure.
 //
-//   node scripts/test.mjs unit kernel [PATTERN...] [-- mocha options]
+//   node scripts/test.mjs unit kernel [--coverage[=files]] [PATTERN...] [-- mocha options]
 //
-// With patterns only the files run whose path contains one of them.
+// With patterns only the files run whose path contains one of them. With --coverage it prints before the sum which share of the lines of
+// each room, or file, the unit tests have run.
 import { spawnSync } from "node:child_process";
 import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -36,9 +37,14 @@ const SUITES = {
 const dashes = process.argv.indexOf("--");
 const words = process.argv.slice(2, dashes < 0 ? undefined : dashes);
 const names = words.filter((word) => Object.hasOwn(SUITES, word));
-const patterns = words.filter((word) => !Object.hasOwn(SUITES, word));
+const coverage = words.findLast((word) => /^--coverage(=files)?$/.test(word));
+const patterns = words.filter((word) => !Object.hasOwn(SUITES, word) && !word.startsWith("--coverage"));
 const passOn = dashes < 0 ? [] : process.argv.slice(dashes + 1);
 const out = mkdtempSync(join(tmpdir(), "skylane-test-"));
+/** What V8 has written about the processes of the unit tests. */
+const measurements = join(out, "coverage");
+// Of functions that come out of the cache V8 knows less.
+const MEASURING = { NODE_V8_COVERAGE: measurements, NODE_DISABLE_COMPILE_CACHE: "1" };
 const sum = { passed: 0, failed: 0, skipped: 0 };
 /** What failed, in words. @type {string[]} */
 const failures = [];
@@ -65,10 +71,12 @@ function run(name, timeout, files, options) {
   rmSync(report, { force: true });
   const mocha = ["--disable-warning=ExperimentalWarning", join(root, "node_modules/mocha/bin/mocha.js")];
   const ours = ["--timeout", String(timeout), "--reporter", join(root, "scripts/reporter.cjs"), ...options];
-  const { status, signal } = spawnSync("node", [...mocha, ...ours, ...passOn, ...files], {
+  const measured = coverage !== undefined && name === "unit";
+  const measuring = measured ? ["--require", join(root, "scripts/coverage-exit.cjs")] : [];
+  const { status, signal } = spawnSync("node", [...mocha, ...ours, ...measuring, ...passOn, ...files], {
     cwd: root,
     stdio: "inherit",
-    env: { ...environment, SKYLANE_TEST_REPORT: report },
+    env: { ...environment, SKYLANE_TEST_REPORT: report, ...(measured && MEASURING) },
   });
   const ended = signal ?? `status ${status}`;
   if (!existsSync(report)) {
@@ -94,6 +102,12 @@ for (const name of names) {
   }
 }
 
+if (existsSync(measurements)) {
+  const options = coverage === "--coverage=files" ? ["--files"] : [];
+  // A report, not a gate: whatever comes of it, the tests have passed or not.
+  const script = ["--disable-warning=ExperimentalWarning", join(root, "scripts/coverage.ts")];
+  spawnSync("node", [...script, measurements, ...options], { cwd: root, stdio: "inherit" });
+}
 rmSync(out, { recursive: true, force: true });
 if (patterns.length > 0 && sum.passed + sum.failed + sum.skipped === 0) {
   failures.push(`no test file's path contains ${patterns.join(" or ")}`);
