@@ -20,6 +20,7 @@ import {
   monotonicMs,
   netnsIdentity,
   type NetnsIdentity,
+  type PeerCredentials,
   peerCredentials,
   peerNetns,
   receiveDescriptor,
@@ -50,6 +51,20 @@ export interface CniServerOptions {
   log: Logger;
   /** Whether a request that could be served here is left to the plugin all the same; never by default. */
   leave?: (call: CniCall) => boolean;
+  /** Who is at the other end of a connection, as {@link peerOf}, which takes the right to administer the network; for tests. */
+  peer?: typeof peerOf;
+}
+
+/** Who has connected. */
+interface SocketPeer extends Pick<PeerCredentials, "uid" | "pid"> {
+  netns: NetnsIdentity;
+}
+
+/** Asks the kernel; undefined once the connection is closed. @throws SysError */
+function peerOf(socket: Socket): SocketPeer | undefined {
+  const credentials = peerCredentials(socket);
+  const netns = peerNetns(socket);
+  return credentials && netns && { ...credentials, netns };
 }
 
 interface Waiting {
@@ -178,10 +193,9 @@ export class CniServer {
    * what it likes. The socket's permissions say the same of root; this holds even where somebody changed them.
    */
   #isLauncher(socket: Socket): boolean {
-    const peer = peerCredentials(socket);
-    const netns = peerNetns(socket);
-    if (!peer || !netns) return false;
-    const { uid, pid } = peer;
+    const peer = (this.#options.peer ?? peerOf)(socket);
+    if (!peer) return false;
+    const { uid, pid, netns } = peer;
     const isRoot = uid === 0 || uid === process.geteuid?.();
     if (!isRoot) this.#refused("from a user other than root", { uid, pid });
     else if (!sameNetns(netns, this.#own)) this.#refused("from another network namespace than the host's", { pid });

@@ -195,7 +195,7 @@ export class Networks {
   }
 
   /** Pods' links in the namespace at a path; undefined when it is none of ours. */
-  linksAt(path: string): InstanceLinks | undefined {
+  linksAt(path: string): Pick<InstanceLinks, "rtnl" | "attach" | "queue"> | undefined {
     for (const { space, links } of this.#instances.values()) if (space.path === path) return links;
     return undefined;
   }
