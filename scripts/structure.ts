@@ -34,7 +34,7 @@ const LAYERS = [
   ],
   ["config", "dataplane/bpf", "endpoints", "ipam/local", "netlink"],
   ["dns", "kube", "peers", "sys"],
-  ["addr", "log", "reconcile"],
+  ["addr", "json", "log", "reconcile"],
 ];
 /** Packages that one room alone may import. */
 const PACKAGES: Record<string, string> = {

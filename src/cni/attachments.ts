@@ -14,7 +14,7 @@ import { makeDirectory } from "../sys/index.ts";
 import type { Attachment } from "./spec/environment.ts";
 import { CniError, CODE, errnoOf } from "./spec/errors.ts";
 import type { Place } from "./verbs/additional-interfaces.ts";
-import { isObject } from "./spec/json.ts";
+import { isObject } from "../json/index.ts";
 
 /**
  * What is recorded of an attachment: whose it is, and what proves later that its sandbox is dead (the same as for a

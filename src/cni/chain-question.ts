@@ -12,7 +12,8 @@ import { join } from "node:path";
 import { writeFileAtomic } from "../sys/index.ts";
 import { type Environment, NAME, requestOf } from "./spec/environment.ts";
 import { findExecutable, runPlugin } from "./executables.ts";
-import { decodeObject, get, isObject, type JsonObject, optionalString, optionalStrings } from "./spec/json.ts";
+import { decodeObject, get, optionalString, optionalStrings } from "./spec/json.ts";
+import { isObject, type Json } from "../json/index.ts";
 
 /** Names of the two files in the run directory; none that a pod network's file can have, which ends in `.json`. */
 export const CHAIN_QUESTION = "chained-plugins.question";
@@ -47,7 +48,7 @@ export interface ChainAnswer {
   plugins: ReadonlyMap<string, FoundPlugin | null>;
 }
 
-function readObject(file: string): JsonObject | undefined {
+function readObject(file: string): Json | undefined {
   try {
     if (statSync(file).size > MAX_BYTES) return undefined;
     return decodeObject(readFileSync(file, "utf8"), file);

@@ -9,9 +9,10 @@ import type { NetConfig } from "./spec/config.ts";
 import type { Environment } from "./spec/environment.ts";
 import { CniError, CODE } from "./spec/errors.ts";
 import { type Finished, findExecutable, runPlugin } from "./executables.ts";
-import { decodeObject, get, isObject, type JsonObject } from "./spec/json.ts";
+import { decodeObject, get } from "./spec/json.ts";
 import { type CniResult, readResult, resultIn } from "./spec/result.ts";
 import { hasVerb, newestCommon, SUPPORTED_VERSIONS, type Verb } from "./spec/version.ts";
+import { isObject, type Json } from "../json/index.ts";
 
 /** Longest run of a delegated plugin: a DHCP plugin may well wait for half a minute. */
 const TIMEOUT_MS = 60_000;
@@ -119,7 +120,7 @@ export class Delegate {
   #stdin(): string {
     if (this.#version === this.#config.cniVersion) return this.#config.text;
     const { prevResult, ...rest } = this.#config.raw;
-    const config: JsonObject = { ...rest, cniVersion: this.#version };
+    const config: Json = { ...rest, cniVersion: this.#version };
     if (!isObject(prevResult)) return JSON.stringify(config);
     return JSON.stringify({ ...config, prevResult: resultIn(this.#version, readResult(prevResult, "prevResult")) });
   }
@@ -132,7 +133,7 @@ export class Delegate {
     return this.#theirs;
   }
 
-  #decode(stdout: string): JsonObject {
+  #decode(stdout: string): Json {
     try {
       return decodeObject(stdout, "its answer");
     } catch (error) {
@@ -146,7 +147,7 @@ export class Delegate {
 
   /** The plugin's own error with our context; its code stays, since the runtime may act on it. */
   #errorOf({ status, signal, stdout, stderr }: Finished): CniError {
-    let body: JsonObject = {};
+    let body: Json = {};
     try {
       body = decodeObject(stdout, "its answer");
     } catch {

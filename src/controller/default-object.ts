@@ -13,8 +13,7 @@ import {
   POD_NETWORK_KIND,
   POD_NETWORKS,
 } from "../crd/index.ts";
-
-type Json = Readonly<Record<string, unknown>>;
+import type { Json } from "../json/index.ts";
 
 const MANAGED = { "app.kubernetes.io/managed-by": "skylane" } as const;
 

@@ -1,5 +1,5 @@
 /** What a claim says of itself, for its owner: the condition `Ready` of its status. */
-import { isObject, type Json } from "./object.ts";
+import { isObject, type Json } from "../json/index.ts";
 
 /** Why a claim has not what it asks for: a word for programs, and the sentence of the pod's event. */
 export interface ClaimRefusal {

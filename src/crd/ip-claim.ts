@@ -4,7 +4,6 @@ import { allowedOf } from "./allowed.ts";
 import { type ClaimReady, readyOf } from "./claim-conditions.ts";
 import { isNetworkName, NETWORK_NAME_RULE } from "./names.ts";
 import {
-  type Json,
   listOf,
   type Meta,
   metaOf,
@@ -16,6 +15,7 @@ import {
   statusOf,
 } from "./object.ts";
 import { parsePodMac } from "./selection/pod-mac.ts";
+import type { Json } from "../json/index.ts";
 
 const MAX_ALLOWED = 8;
 

@@ -1,5 +1,6 @@
 /** Label selectors as Kubernetes has them (apimachinery, LabelSelector). */
-import { isObject, type Json, refuseKey } from "./object.ts";
+import { refuseKey } from "./object.ts";
+import { isObject, type Json } from "../json/index.ts";
 
 const OPERATORS = ["In", "NotIn", "Exists", "DoesNotExist"] as const;
 

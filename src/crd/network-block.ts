@@ -13,7 +13,8 @@ import {
   nodeOwner,
   PODS_ANNOTATION,
 } from "./names.ts";
-import { isObject, type Json, type Meta, metaOf, parsedOf, refuseKey, specOf } from "./object.ts";
+import { type Meta, metaOf, parsedOf, refuseKey, specOf } from "./object.ts";
+import { isObject, type Json } from "../json/index.ts";
 
 /** A claimed block. */
 export interface NetworkBlock extends Meta {

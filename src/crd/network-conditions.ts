@@ -1,5 +1,5 @@
 /** The status of a pod network's object: what an administrator reads there, and whether it differs from what is there. */
-import { isObject, type Json } from "./object.ts";
+import { isObject, type Json } from "../json/index.ts";
 
 /** A condition of Kubernetes' convention. */
 export interface Condition {

@@ -4,19 +4,9 @@
  */
 import { ipsOf } from "./ip-claim.ts";
 import { API_VERSION, endpointsName, isNetworkName, labelsOf, NETWORK_NAME_RULE, nodeOwner } from "./names.ts";
-import {
-  isObject,
-  type Json,
-  listOf,
-  type Meta,
-  metaOf,
-  parsedOf,
-  refuseKey,
-  specOf,
-  textOf,
-  wholeOf,
-} from "./object.ts";
+import { listOf, type Meta, metaOf, parsedOf, refuseKey, specOf, textOf, wholeOf } from "./object.ts";
 import { parsePodMac } from "./selection/pod-mac.ts";
+import { isObject, type Json } from "../json/index.ts";
 
 /** One interface of a pod. */
 export interface Endpoint {

@@ -1,15 +1,11 @@
 /** Reading objects of the API server strictly: whoever may write them can write anything, on servers that check less than others. */
 import { printable } from "../addr/index.ts";
-
-export type Json = Readonly<Record<string, unknown>>;
+import { isObject, type Json } from "../json/index.ts";
 
 /** A value that an object may not have. The message names object and key. */
 export class ObjectError extends TypeError {
   override readonly name = "ObjectError";
 }
-
-export const isObject = (value: unknown): value is Json =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** A value as text for an error: short, on one line, nothing that a terminal would obey. */
 export function shown(value: unknown): string {

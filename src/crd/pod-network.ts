@@ -3,7 +3,8 @@ import { addressBits, cidrOf, type Family, familyOf, ipScope, networkAddress, pa
 import { allowedOf } from "./allowed.ts";
 import { type LabelSelector, selectorOf } from "./label-selector.ts";
 import { API_VERSION, isNetworkName, NETWORK_NAME_RULE } from "./names.ts";
-import { isObject, type Json, type Meta, metaOf, parsedOf, refuseKey, specOf, wholeOf, wordOf } from "./object.ts";
+import { type Meta, metaOf, parsedOf, refuseKey, specOf, wholeOf, wordOf } from "./object.ts";
+import { isObject, type Json } from "../json/index.ts";
 
 /** For objects that refer to one. */
 export const POD_NETWORK_KIND = { apiVersion: API_VERSION, kind: "PodNetwork" } as const;

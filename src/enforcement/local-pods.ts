@@ -5,15 +5,13 @@
 import type { AskingPod } from "../cni/index.ts";
 import { listPodLinks, podAddresses } from "../dataplane/pod-link/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
+import { keyOf } from "../json/index.ts";
 
 /** What an attachment says. */
 export interface LocalPod extends AskingPod {
   /** Canonical. */
   ips: readonly string[];
 }
-
-/** Names a pod: namespace/name. */
-export const podKey = ({ namespace, name }: { namespace: string; name: string }): string => `${namespace}/${name}`;
 
 /** See the header. */
 export class LocalPods {
@@ -39,7 +37,7 @@ export class LocalPods {
     );
     const forgotten = older.flatMap(([name]) => this.remove(name) ?? []);
     this.#attachments.set(hostIfname, pod);
-    const name = podKey(pod);
+    const name = keyOf(pod);
     this.#byPod.set(name, (this.#byPod.get(name) ?? new Set()).add(pod));
     for (const ip of pod.ips) this.#holders.set(ip, pod);
     return forgotten;
@@ -50,9 +48,9 @@ export class LocalPods {
     const pod = this.#attachments.get(hostIfname);
     if (!pod) return undefined;
     this.#attachments.delete(hostIfname);
-    const others = this.#byPod.get(podKey(pod));
+    const others = this.#byPod.get(keyOf(pod));
     others?.delete(pod);
-    if (others?.size === 0) this.#byPod.delete(podKey(pod));
+    if (others?.size === 0) this.#byPod.delete(keyOf(pod));
     for (const ip of pod.ips) {
       if (this.#holders.get(ip) !== pod) continue;
       const other = this.#shared && [...this.#attachments.values()].findLast(({ ips }) => ips.includes(ip));

@@ -1,5 +1,6 @@
 /** Several changes as one: of what they say about the same object, the last word. */
-import { type Changes, keyOf, policyKeyOf } from "../policy/index.ts";
+import { type Changes, policyKeyOf } from "../policy/index.ts";
+import { keyOf } from "../json/index.ts";
 
 /** @param changes the older before the newer */
 export function mergeChanges(changes: readonly Changes[]): Changes {

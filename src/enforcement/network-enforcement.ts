@@ -8,13 +8,14 @@ import { hostIfname } from "../dataplane/pod-link/index.ts";
 import type { Logger } from "../log/index.ts";
 import type { MonitorListener, NetlinkEvent, Rtnl } from "../netlink/index.ts";
 import type { Metrics } from "../observe/index.ts";
-import { type Changes, keyOf, type NamedAddress, type Pod } from "../policy/index.ts";
+import { type Changes, type NamedAddress, type Pod } from "../policy/index.ts";
 import { within } from "../reconcile/index.ts";
 import { ConnectionJudge } from "./connections.ts";
 import { EnforcedRules } from "./enforced-rules.ts";
-import { type LocalPod, LocalPods, podKey, podsOfLinks } from "./local-pods.ts";
+import { type LocalPod, LocalPods, podsOfLinks } from "./local-pods.ts";
 import { NameAnswers } from "./names/name-answers.ts";
 import { NetworkObserver, type NetworkObserverOptions } from "./observe/network-observer.ts";
+import { keyOf } from "../json/index.ts";
 
 /** How long an ADD waits for the API server's first word, and for the kernel, in milliseconds. */
 export const PATIENCE_MS = 3_000;
@@ -195,14 +196,14 @@ export class NetworkEnforcement implements MonitorListener {
     const { hasPolicies, find } = this.#options;
     const name = hostIfname(attachment.containerId, attachment.ifname);
     const forgotten = this.#pods.add(name, { ...pod, ips });
-    this.#detached.delete(podKey(pod));
+    this.#detached.delete(keyOf(pod));
     this.#options.onPods?.();
     if (!hasPolicies()) return;
-    for (const one of forgotten) if (podKey(one) !== podKey(pod)) this.#tell(podKey(one));
+    for (const one of forgotten) if (keyOf(one) !== keyOf(pod)) this.#tell(keyOf(one));
     try {
       if (!this.#rules) throw refusal(CODE.tryAgain, "network policies are not in force on this node yet");
       const known = await find(pod);
-      this.#known.set(podKey(pod), known);
+      this.#known.set(keyOf(pod), known);
       const inForce = this.#rules.change({ pods: { set: [this.#local(known)] } }, true);
       await within(inForce, PATIENCE_MS, () =>
         refusal(CODE.tryAgain, `its network policies are not in force: ${this.#rules?.error ?? "the kernel is slow"}`),
@@ -237,7 +238,7 @@ export class NetworkEnforcement implements MonitorListener {
     const pod = this.#pods.remove(name);
     if (!pod) return;
     this.#options.onPods?.();
-    const key = podKey(pod);
+    const key = keyOf(pod);
     if (this.#pods.ipsOf(key) === undefined && this.#options.heard(key)) this.#detached.add(key);
     this.#tell(key);
   }

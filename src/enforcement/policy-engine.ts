@@ -14,7 +14,6 @@ import type { Metrics } from "../observe/index.ts";
 import { askedObject, isStatic } from "../pod-requests/index.ts";
 import type { Changes, Pod, Policy } from "../policy/index.ts";
 import { RememberedWord } from "../sys/index.ts";
-import { podKey } from "./local-pods.ts";
 import type { JoinedNetwork } from "./further/further-network.ts";
 import { type Attached, FurtherPolicies, type PolicedNetwork } from "./further/further-policies.ts";
 import { NetworkEnforcement, type NetworkEnforcementOptions, refusal } from "./network-enforcement.ts";
@@ -23,6 +22,7 @@ import { PolicyObserver } from "./observe/policy-observer.ts";
 import type { Question } from "./observe/question.ts";
 import { policyPod, PolicySources } from "./sources/policy-sources.ts";
 import { VerdictWait } from "./verdict-wait.ts";
+import { keyOf } from "../json/index.ts";
 
 export interface PolicyEngineOptions {
   config: AgentConfig;
@@ -281,7 +281,7 @@ export class PolicyEngine implements MonitorListener {
 
   /** The pod as the watch has told of it, where that is the one that asks. */
   #heardOf(pod: AskingPod): Pod | undefined {
-    const heard = this.#sources.pod(podKey(pod));
+    const heard = this.#sources.pod(keyOf(pod));
     const same = heard && (pod.uid === undefined || isStatic(pod) || heard.uid === pod.uid);
     return same ? heard : undefined;
   }
@@ -338,4 +338,4 @@ function ofDefault(changes: Changes): Changes {
 }
 
 const unknown = (pod: AskingPod, why: string): CniError =>
-  refusal(CODE.tryAgain, `nobody can tell which network policies pod ${podKey(pod)} has: ${why}`);
+  refusal(CODE.tryAgain, `nobody can tell which network policies pod ${keyOf(pod)} has: ${why}`);

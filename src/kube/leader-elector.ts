@@ -11,6 +11,7 @@ import { pause } from "./client/backoff.ts";
 import type { KubeClient } from "./client/client.ts";
 import type { KubeLog } from "./informer/store.ts";
 import { createObject, getObject, replaceObject } from "./objects.ts";
+import type { Json } from "../json/index.ts";
 
 /** How long a lease lasts, and how much of that its holder relies on; the rest is for requests that take their time. */
 const LEASE_SECONDS = 60;
@@ -22,8 +23,6 @@ const LOOK = { eachMs: 200, leastMs: 10_000, mostMs: 300_000 } as const;
 
 /** How long letting go may take, in milliseconds. */
 const LEAVE_MS = 2_000;
-
-type Json = Readonly<Record<string, unknown>>;
 
 /** A Lease as far as it is looked at. */
 interface Lease {

@@ -2,7 +2,8 @@
 import type { KubeClient } from "./client/client.ts";
 import { METADATA_ONLY } from "./nodes/nodes.ts";
 import { getObject } from "./objects.ts";
-import { isMap, metadataOf, slimIdentity } from "./informer/transform.ts";
+import { metadataOf, slimIdentity } from "./informer/transform.ts";
+import { isObject } from "../json/index.ts";
 
 /** What an object says of itself. */
 export interface ObjectMeta {
@@ -31,7 +32,9 @@ export function metaOf(object: unknown): ObjectMeta {
 
 const texts = (value: unknown): Record<string, string> =>
   Object.fromEntries(
-    Object.entries(isMap(value) ? value : {}).filter((pair): pair is [string, string] => typeof pair[1] === "string"),
+    Object.entries(isObject(value) ? value : {}).filter(
+      (pair): pair is [string, string] => typeof pair[1] === "string",
+    ),
   );
 
 /**

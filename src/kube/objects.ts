@@ -5,6 +5,7 @@
 import { ApiError } from "./client/api-error.ts";
 import type { KubeClient } from "./client/client.ts";
 import { METADATA_ONLY } from "./nodes/nodes.ts";
+import type { Json } from "../json/index.ts";
 
 /** How long one answer may take, in milliseconds. */
 const TIMEOUT_MS = 10_000;
@@ -12,8 +13,6 @@ const TIMEOUT_MS = 10_000;
 const PAGE = "500";
 /** More pages than there can be objects: a server that never stops giving a continue token. */
 const MAX_PAGES = 1000;
-
-type Json = Readonly<Record<string, unknown>>;
 
 /** An object as it is written: it has its name inside. */
 export type Writable = Json & { readonly metadata?: unknown };

@@ -1,8 +1,7 @@
 /** A PodNetwork as whoever writes its status reads it: with what cannot be understood of it, since that is to be said there. */
 import { metaOf } from "../kube/index.ts";
 import { ObjectError, parsePodNetwork, type PodNetworkInfo } from "../crd/index.ts";
-
-type Json = Readonly<Record<string, unknown>>;
+import type { Json } from "../json/index.ts";
 
 /** One object, and what it defines or why it defines nothing. */
 export interface NetworkObject {

@@ -7,6 +7,7 @@ import { cidrOf, familyOf, ipScope, networkAddress, parseCidr, parseIp, parseMac
 import { AnnotationError } from "./errors.ts";
 import { TextCache } from "./text-cache.ts";
 import type { VtepAnnotation } from "./types.ts";
+import type { Json } from "../json/index.ts";
 
 /** The annotation's key on a Node. */
 export const VTEP_ANNOTATION = "skylane.dev/vtep";
@@ -28,8 +29,6 @@ const MAX_VNI = 0xff_ffff;
 const NETWORK_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$/;
 /** Shortest prefixes that can be one node's; anything wider is a mistake, or an attempt to draw all traffic. */
 const SHORTEST_PREFIX = { 4: 8, 6: 16 } as const;
-
-type Json = { readonly [key: string]: unknown };
 
 /**
  * Parses a whole annotation.

@@ -42,7 +42,6 @@ export {
 export { type Labels, selects } from "./semantics/selector.ts";
 export {
   type ClusterNode,
-  keyOf,
   namedBy,
   type NamedPort,
   type Namespace,

@@ -8,8 +8,9 @@ import { normalize } from "node:path";
 import { printable } from "../../addr/index.ts";
 import { NAME } from "./environment.ts";
 import { CniError, CODE } from "./errors.ts";
-import { decodeObject, get, type JsonObject, optionalObject, optionalString, refuse } from "./json.ts";
+import { decodeObject, get, optionalObject, optionalString, refuse } from "./json.ts";
 import { hasVerb, SUPPORTED_VERSIONS, sinceVersion, type Verb, VERSION_WHEN_ABSENT } from "./version.ts";
+import type { Json } from "../../json/index.ts";
 
 /** Where the agent publishes and where state is kept, unless the configuration says otherwise. */
 export const DEFAULT_RUN_DIR = "/run/skylane";
@@ -32,7 +33,7 @@ export interface NetConfig {
   /** Name of the IPAM plugin to delegate to; absent: our own IPAM. */
   ipam?: string;
   /** The whole configuration as decoded. */
-  raw: JsonObject;
+  raw: Json;
   /** The whole configuration as received, for a delegated plugin. */
   text: string;
 }
@@ -49,7 +50,7 @@ export function requestText(stdin: string | Uint8Array): string {
 }
 
 /** The version that a request is written in, as it says it. @throws CniError 6 when the key is no text. */
-export function requestedVersion(raw: JsonObject): string {
+export function requestedVersion(raw: Json): string {
   const version = get(raw, "cniVersion") ?? VERSION_WHEN_ABSENT;
   if (typeof version !== "string") {
     throw new CniError(CODE.decode, 'network configuration key "cniVersion" is not a text', 'Write it as "1.1.0".');
@@ -75,14 +76,14 @@ function requireVersion(version: string, verb: Verb): void {
   }
 }
 
-function directory(raw: JsonObject, key: string, otherwise: string): string {
+function directory(raw: Json, key: string, otherwise: string): string {
   const path = optionalString(raw, key);
   if (path === undefined || path === "") return otherwise;
   if (!path.startsWith("/") || path.includes("\0") || path.length > 2048) throw refuse(key, path, "an absolute path");
   return normalize(path);
 }
 
-function plainName(raw: JsonObject, key: string, path = key): string | undefined {
+function plainName(raw: Json, key: string, path = key): string | undefined {
   const name = optionalString(raw, key, path);
   if (name === undefined || name === "") return undefined;
   if (!NAME.test(name) || name.length > 200) {
@@ -91,7 +92,7 @@ function plainName(raw: JsonObject, key: string, path = key): string | undefined
   return name;
 }
 
-function ipamPlugin(raw: JsonObject): string | undefined {
+function ipamPlugin(raw: Json): string | undefined {
   const ipam = optionalObject(raw, "ipam");
   const type = ipam && plainName(ipam, "type", "ipam.type");
   // A plugin that delegates to itself would start processes without end.
@@ -102,7 +103,7 @@ function ipamPlugin(raw: JsonObject): string | undefined {
 }
 
 /** Reads what every verb needs. @throws CniError 1, 2, 6 or 7, naming the key. */
-function readConfig(raw: JsonObject, text: string, verb: Verb): NetConfig {
+function readConfig(raw: Json, text: string, verb: Verb): NetConfig {
   const cniVersion = requestedVersion(raw);
   requireVersion(cniVersion, verb);
   const name = plainName(raw, "name");

@@ -6,9 +6,7 @@
  */
 import { printable } from "../../addr/index.ts";
 import { CniError, CODE } from "./errors.ts";
-
-/** A decoded JSON object. */
-export type JsonObject = { readonly [key: string]: unknown };
+import { isObject, type Json } from "../../json/index.ts";
 
 /** Deepest nesting of brackets that a request may have; a real one has about eight. */
 const MAX_DEPTH = 64;
@@ -28,16 +26,12 @@ export function refuse(path: string, value: unknown, expected: string, code: num
   );
 }
 
-/** Whether a value is a JSON object (not null, not a list). */
-export const isObject = (value: unknown): value is JsonObject =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
-
 /**
  * The own property of an object, as Go's decoder would find it, since runtimes and other plugins are written for
  * that: null counts as absent, and where no key is spelled exactly so, one in other case will do (containerd
  * sends `runtimeConfig.dns` as "Servers", "Searches", "Options").
  */
-export function get(object: JsonObject, key: string): unknown {
+export function get(object: Json, key: string): unknown {
   let found = Object.hasOwn(object, key) ? key : undefined;
   if (found === undefined) {
     const lower = key.toLowerCase();
@@ -47,28 +41,28 @@ export function get(object: JsonObject, key: string): unknown {
 }
 
 /** An optional text. @throws CniError 7 */
-export function optionalString(object: JsonObject, key: string, path = key): string | undefined {
+export function optionalString(object: Json, key: string, path = key): string | undefined {
   const value = get(object, key);
   if (value !== undefined && typeof value !== "string") throw refuse(path, value, "a text");
   return value;
 }
 
 /** An optional object. @throws CniError 7 */
-export function optionalObject(object: JsonObject, key: string, path = key): JsonObject | undefined {
+export function optionalObject(object: Json, key: string, path = key): Json | undefined {
   const value = get(object, key);
   if (value !== undefined && !isObject(value)) throw refuse(path, value, "an object");
   return value;
 }
 
 /** An optional list. @throws CniError 7 */
-export function optionalList(object: JsonObject, key: string, path = key): readonly unknown[] | undefined {
+export function optionalList(object: Json, key: string, path = key): readonly unknown[] | undefined {
   const value = get(object, key);
   if (value !== undefined && !Array.isArray(value)) throw refuse(path, value, "a list");
   return value;
 }
 
 /** An optional list of texts. @throws CniError 7 */
-export function optionalStrings(object: JsonObject, key: string, path = key): string[] | undefined {
+export function optionalStrings(object: Json, key: string, path = key): string[] | undefined {
   return optionalList(object, key, path)?.map((item, i) => {
     if (typeof item !== "string") throw refuse(`${path}[${i}]`, item, "a text");
     return item;
@@ -77,7 +71,7 @@ export function optionalStrings(object: JsonObject, key: string, path = key): st
 
 /** An optional whole number in a range. @throws CniError 7 */
 export function optionalInteger(
-  object: JsonObject,
+  object: Json,
   key: string,
   { path = key, min, max }: { path?: string; min: number; max: number },
 ): number | undefined {
@@ -120,7 +114,7 @@ function tooDeep(text: string): boolean {
  * Decodes a request or a result.
  * @throws CniError 6 when it is not JSON, not an object, or nests deeper than any real one.
  */
-export function decodeObject(text: string, what: string): JsonObject {
+export function decodeObject(text: string, what: string): Json {
   if (text.trim() === "") throw new CniError(CODE.decode, `${what} is empty`, "A JSON object is expected.");
   if (tooDeep(text)) throw new CniError(CODE.decode, `${what} nests more than ${MAX_DEPTH} levels deep`);
   let value: unknown;

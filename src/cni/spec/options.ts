@@ -7,9 +7,10 @@ import { cidrContains, familyOf, parseCidr, parseInterfaceAddress, parseIp, pars
 import type { IpRange } from "../../ipam/local/index.ts";
 import type { CniArgs } from "./args.ts";
 import { CniError, CODE } from "./errors.ts";
-import { get, isObject, type JsonObject, optionalInteger, optionalList, optionalObject } from "./json.ts";
+import { get, optionalInteger, optionalList, optionalObject } from "./json.ts";
 import { optionalString, optionalStrings, parsed, refuse } from "./json.ts";
 import type { Dns } from "./result.ts";
+import { isObject, type Json } from "../../json/index.ts";
 
 /** What is asked for one attachment; absent keys mean "as usual". */
 export interface AttachOptions {
@@ -52,7 +53,7 @@ function fromArgs<T>(name: string, read: () => T): T {
   }
 }
 
-function requestedIps(runtime: JsonObject, args: JsonObject, cniArgs: CniArgs): string[] | undefined {
+function requestedIps(runtime: Json, args: Json, cniArgs: CniArgs): string[] | undefined {
   const capability = addresses(optionalStrings(runtime, "ips", "runtimeConfig.ips") ?? [], "runtimeConfig.ips");
   if (capability) return capability;
   const conventional = addresses(optionalStrings(args, "ips", "args.cni.ips") ?? [], "args.cni.ips");
@@ -61,7 +62,7 @@ function requestedIps(runtime: JsonObject, args: JsonObject, cniArgs: CniArgs): 
   return ip === undefined ? undefined : fromArgs("IP", () => addresses(ip.split(","), "IP"));
 }
 
-function requestedMac(runtime: JsonObject, args: JsonObject, cniArgs: CniArgs): string | undefined {
+function requestedMac(runtime: Json, args: Json, cniArgs: CniArgs): string | undefined {
   for (const [object, path] of [
     [runtime, "runtimeConfig.mac"],
     [args, "args.cni.mac"],
@@ -91,7 +92,7 @@ function ipRange(value: unknown, path: string): IpRange {
   return { subnet, ...(rangeStart && { rangeStart }), ...(rangeEnd && { rangeEnd }), ...(gateway && { gateway }) };
 }
 
-function ipRanges(runtime: JsonObject): IpRange[][] | undefined {
+function ipRanges(runtime: Json): IpRange[][] | undefined {
   const path = "runtimeConfig.ipRanges";
   const sets = optionalList(runtime, "ipRanges", path)?.map((set, i) => {
     if (!Array.isArray(set) || set.length === 0) throw refuse(`${path}[${i}]`, set, "a list of ranges");
@@ -109,14 +110,14 @@ function ipRanges(runtime: JsonObject): IpRange[][] | undefined {
 }
 
 /** DNS of the configuration, each key replaced by what the runtime passes (its own names: servers, searches, options). */
-function dnsOf(raw: JsonObject, runtime: JsonObject): Dns {
+function dnsOf(raw: Json, runtime: Json): Dns {
   const dns: Dns = {};
   const set = <K extends keyof Dns>(key: K, value: Dns[K] | undefined): void => {
     if (value !== undefined && value.length > 0) dns[key] = value;
   };
   const config = optionalObject(raw, "dns") ?? {};
   const capability = optionalObject(runtime, "dns", "runtimeConfig.dns") ?? {};
-  const words = (object: JsonObject, key: string, path: string): string[] | undefined => {
+  const words = (object: Json, key: string, path: string): string[] | undefined => {
     const list = optionalStrings(object, key, path);
     list?.forEach((word, i) => {
       if (!WORD.test(word)) throw refuse(`${path}[${i}]`, word, "one word of a resolv.conf");
@@ -144,7 +145,7 @@ function dnsOf(raw: JsonObject, runtime: JsonObject): Dns {
 }
 
 /** Reads what is asked for one attachment. @throws CniError 2, 4 or 7, naming the key. */
-export function readOptions(raw: JsonObject, cniArgs: CniArgs): AttachOptions {
+export function readOptions(raw: Json, cniArgs: CniArgs): AttachOptions {
   const runtime = optionalObject(raw, "runtimeConfig") ?? {};
   const args = optionalObject(optionalObject(raw, "args") ?? {}, "cni", "args.cni") ?? {};
   const ips = requestedIps(runtime, args, cniArgs);

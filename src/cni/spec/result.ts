@@ -8,9 +8,10 @@
  * routes came with 1.1.0.
  */
 import { familyOf, networkAddress, parseInterfaceAddress, parseIp } from "../../addr/index.ts";
-import { get, isObject, type JsonObject, optionalInteger, optionalList, optionalObject } from "./json.ts";
+import { get, optionalInteger, optionalList, optionalObject } from "./json.ts";
 import { optionalString, parsed, refuse } from "./json.ts";
 import { atLeast, SUPPORTED_VERSIONS } from "./version.ts";
+import { isObject, type Json } from "../../json/index.ts";
 
 /** An interface of the attachment; `sandbox` is absent for those on the host. */
 export interface ResultInterface {
@@ -53,7 +54,7 @@ export interface CniResult {
   routes: ResultRoute[];
   dns: Dns;
   /** Top-level keys of a previous result that we do not know, passed through. */
-  other?: JsonObject;
+  other?: Json;
 }
 
 const KNOWN = new Set(["cniVersion", "interfaces", "ips", "routes", "dns"]);
@@ -61,27 +62,27 @@ const INTERFACE_SINCE_1_1 = ["mtu", "socketPath", "pciID"];
 const ROUTE_SINCE_1_1 = ["mtu", "advmss", "priority", "table", "scope"];
 const UINT32 = 0xffff_ffff;
 
-function list(result: JsonObject, key: string, path: string): JsonObject[] {
+function list(result: Json, key: string, path: string): Json[] {
   return (optionalList(result, key, `${path}.${key}`) ?? []).map((item, i) => {
     if (!isObject(item)) throw refuse(`${path}.${key}[${i}]`, item, "an object");
     return item;
   });
 }
 
-function required(object: JsonObject, key: string, path: string): string {
+function required(object: Json, key: string, path: string): string {
   const text = optionalString(object, key, path);
   if (!text) throw refuse(path, text, "a text that is not empty");
   return text;
 }
 
 /** The parts of an entry that we understand checked, everything else kept. */
-function readInterface(item: JsonObject, path: string): ResultInterface {
+function readInterface(item: Json, path: string): ResultInterface {
   optionalString(item, "mac", `${path}.mac`);
   optionalString(item, "sandbox", `${path}.sandbox`);
   return { ...item, name: required(item, "name", `${path}.name`) };
 }
 
-function readIp(item: JsonObject, path: string, interfaces: number): ResultIp {
+function readIp(item: Json, path: string, interfaces: number): ResultIp {
   const address = required(item, "address", `${path}.address`);
   parsed(`${path}.address`, address, parseInterfaceAddress);
   const gateway = optionalString(item, "gateway", `${path}.gateway`);
@@ -93,7 +94,7 @@ function readIp(item: JsonObject, path: string, interfaces: number): ResultIp {
   return { ...rest, address };
 }
 
-function readRoute(item: JsonObject, path: string): ResultRoute {
+function readRoute(item: Json, path: string): ResultRoute {
   const dst = required(item, "dst", `${path}.dst`);
   parsed(`${path}.dst`, dst, parseInterfaceAddress);
   const gw = optionalString(item, "gw", `${path}.gw`);

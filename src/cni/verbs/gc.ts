@@ -10,10 +10,11 @@ import { Delegate } from "../delegate.ts";
 import type { Attachment, Environment } from "../spec/environment.ts";
 import { CniError } from "../spec/errors.ts";
 import { type Host, realHost } from "../host.ts";
-import { get, isObject, type JsonObject, refuse } from "../spec/json.ts";
+import { get, refuse } from "../spec/json.ts";
 import type { VerbInput, VerbOutput } from "../spec/request.ts";
 import { rollBack } from "./roll-back.ts";
 import { toCniError } from "./translate.ts";
+import { isObject, type Json } from "../../json/index.ts";
 
 /** The keys under which runtimes send the list: the spec's, and the one that its first draft had by mistake. */
 const LIST_KEYS = ["cni.dev/valid-attachments", "cni.dev/attachments"];
@@ -24,7 +25,7 @@ const keyOf = ({ containerId, ifname }: Attachment): string => `${containerId}/$
  * The attachments that are still valid; undefined when the runtime named none at all (an absent key or null).
  * @throws CniError 7 when a list is there but cannot be read: guessing would free living pods' addresses.
  */
-function validAttachments(raw: JsonObject): ReadonlySet<string> | undefined {
+function validAttachments(raw: Json): ReadonlySet<string> | undefined {
   let valid: Set<string> | undefined;
   for (const key of LIST_KEYS) {
     const list = get(raw, key);

@@ -1,6 +1,7 @@
 /** The two syntaxes of annotations that ask for interfaces: `blue, green@eth5` and a JSON list. Both give the same items. */
 import { printable } from "../../addr/index.ts";
-import { isObject, type Json, shown } from "../object.ts";
+import { shown } from "../object.ts";
+import { isObject, type Json } from "../../json/index.ts";
 
 /** An annotation that cannot be meant. The message names it and what is wrong. */
 export class SelectionError extends Error {

@@ -7,16 +7,8 @@ import { type AskingPod, CODE } from "../../cni/index.ts";
 import type { Logger } from "../../log/index.ts";
 import type { MonitorListener, Rtnl } from "../../netlink/index.ts";
 import type { Metrics } from "../../observe/index.ts";
-import {
-  type Changes,
-  keyOf,
-  type Namespace,
-  type Pod,
-  type Policy,
-  policyKeyOf,
-  selects,
-} from "../../policy/index.ts";
-import { type LocalPod, podKey } from "../local-pods.ts";
+import { type Changes, type Namespace, type Pod, type Policy, policyKeyOf, selects } from "../../policy/index.ts";
+import { type LocalPod } from "../local-pods.ts";
 import {
   type Attachment,
   NetworkEnforcement,
@@ -25,6 +17,7 @@ import {
 } from "../network-enforcement.ts";
 import { NetworkAddresses, type NetworkAddressesOptions } from "./network-addresses.ts";
 import { NetworkWorld } from "./network-world.ts";
+import { keyOf } from "../../json/index.ts";
 
 /** A network that this node takes part in. */
 export interface JoinedNetwork {
@@ -208,7 +201,7 @@ export class FurtherNetwork {
     if (policy)
       throw refusal(
         CODE.notAllowed,
-        `MultiNetworkPolicy ${keyOf(policy)} selects pod ${podKey(pod)}, and cannot be enforced in network ${this.name}, which is bridged`,
+        `MultiNetworkPolicy ${keyOf(policy)} selects pod ${keyOf(pod)}, and cannot be enforced in network ${this.name}, which is bridged`,
       );
   }
 
@@ -278,7 +271,7 @@ export class FurtherNetwork {
 
   #publish(): void {
     if (this.#policies === undefined) return;
-    const pods = Array.from(this.#enforcement?.holders ?? [], ([ip, pod]) => [ip, podKey(pod)] as const);
+    const pods = Array.from(this.#enforcement?.holders ?? [], ([ip, pod]) => [ip, keyOf(pod)] as const);
     this.#joined.publish(this.#active ? new Map(pods) : undefined);
   }
 
@@ -295,7 +288,7 @@ export class FurtherNetwork {
   /** Pods that run on a bridge and that a policy selects: the policy does not hold. */
   #tellOfBridge(): void {
     if (!this.#active) return;
-    const attached = new Set(Array.from(this.#joined.here().values(), podKey));
+    const attached = new Set(Array.from(this.#joined.here().values(), keyOf));
     for (const pod of this.#options.podsHere()) {
       const policy = attached.has(keyOf(pod)) ? this.#selecting(pod) : undefined;
       const what = policy && `MultiNetworkPolicy ${keyOf(policy)} does not hold for pod ${keyOf(pod)}`;

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { type AskingPod, CODE } from "../../cni/index.ts";
 import type { AgentConfig } from "../../config/index.ts";
-import { type Changes, keyOf, type Policy, policyKeyOf } from "../../policy/index.ts";
+import { type Changes, type Policy, policyKeyOf } from "../../policy/index.ts";
 import type { Logger } from "../../log/index.ts";
 import { RememberedWord } from "../../sys/index.ts";
 import { type Attachment, refusal } from "../network-enforcement.ts";
@@ -14,6 +14,7 @@ import { summed } from "../observe/rule-counters.ts";
 import type { PolicySources } from "../sources/policy-sources.ts";
 import { VerdictWait } from "../verdict-wait.ts";
 import { FurtherNetwork, type FurtherNetworkOptions, type JoinedNetwork } from "./further-network.ts";
+import { keyOf } from "../../json/index.ts";
 
 const NOT_KNOWN = "MultiNetworkPolicies, or the pods and networks that they are about, are not known yet";
 const NONE = "there are no MultiNetworkPolicies";

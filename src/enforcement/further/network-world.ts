@@ -2,8 +2,9 @@
  * What the cluster has, in the words of one pod network beside the default one: pods with the addresses that they have there. Pods of other nodes that
  * have none are left out; nobody there can be them.
  */
-import { type Changes, keyOf, namedBy, type Namespace, type Pod } from "../../policy/index.ts";
+import { type Changes, namedBy, type Namespace, type Pod } from "../../policy/index.ts";
 import type { NetworkAddresses, PodAddresses } from "./network-addresses.ts";
+import { keyOf } from "../../json/index.ts";
 
 export interface NetworkWorldOptions {
   nodeName: string;

@@ -7,9 +7,10 @@
  */
 import { PacketLog, type LoggedPacket } from "../../dataplane/nflog/index.ts";
 import type { Logger } from "../../log/index.ts";
-import { DEFAULT_DENY, keyOf, LOG_GROUP, type Outcome, type Policy } from "../../policy/index.ts";
+import { DEFAULT_DENY, LOG_GROUP, type Outcome, type Policy } from "../../policy/index.ts";
 import { Task, TokenBucket } from "../../reconcile/index.ts";
 import { policyProtocol, portInWords, protocolName } from "./words.ts";
+import { keyOf } from "../../json/index.ts";
 
 /** How long packets of one kind are one line. */
 const WINDOW_MS = 60_000;

@@ -6,7 +6,6 @@ import { familyOf } from "../../addr/index.ts";
 import {
   type Decision,
   isAudited,
-  keyOf,
   type Packet,
   policiesOf,
   type Pod,
@@ -17,6 +16,7 @@ import {
   type World,
 } from "../../policy/index.ts";
 import type { AskedPolicy, ExplainedEnd, ExplainedPacket, ExplainedPod, ExplainedVerdict } from "./documents.ts";
+import { keyOf } from "../../json/index.ts";
 
 export type Direction = "ingress" | "egress";
 

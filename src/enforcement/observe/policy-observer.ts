@@ -4,7 +4,6 @@
  */
 import {
   type ClusterNode,
-  keyOf,
   type NamedAddress,
   type Namespace,
   type Packet,
@@ -18,6 +17,7 @@ import { type Direction, type End, explainPackets, explainPod } from "./explain.
 import { type ListedPolicy, listPolicies } from "./policy-list.ts";
 import { type Question, QuestionError, type Who } from "./question.ts";
 import type { RuleCount } from "./rule-counters.ts";
+import { keyOf } from "../../json/index.ts";
 
 /** What the engine has to be looked at. */
 export interface Observed {

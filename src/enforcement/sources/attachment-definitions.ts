@@ -3,7 +3,8 @@
  * Multus attaches come by one; others' definitions lead nowhere.
  */
 import { type KubeClient, ObjectReflector, type ReflectorOptions } from "../../kube/index.ts";
-import { type Identity, identityOf, isObject, type Json } from "./identity.ts";
+import { type Identity, identityOf } from "./identity.ts";
+import { isObject, type Json } from "../../json/index.ts";
 
 /** Type of our CNI configurations. */
 const OUR_TYPE = "skylane";

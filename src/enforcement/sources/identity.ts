@@ -1,9 +1,5 @@
 /** Who an object of the API is, as far as what is watched here needs it. */
-
-export type Json = Readonly<Record<string, unknown>>;
-
-export const isObject = (value: unknown): value is Json =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
+import { isObject } from "../../json/index.ts";
 
 /** What an object says of itself. */
 export interface Identity {

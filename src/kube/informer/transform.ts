@@ -4,10 +4,7 @@
  */
 import { familyOf, parseCidr, parseIp } from "../../addr/index.ts";
 import { ANNOTATION_PREFIX, type NodeDetails, type NodeMeta, type OwnNodeInfo } from "../types.ts";
-
-type Json = Record<string, unknown>;
-export const isMap = (value: unknown): value is Json =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
+import { isObject, type Json } from "../../json/index.ts";
 
 function text(from: Json, key: string): string {
   const value = from[key];
@@ -17,8 +14,8 @@ function text(from: Json, key: string): string {
 
 /** `metadata` of anything, which must be there. @throws TypeError */
 export function metadataOf(object: unknown): Json {
-  const metadata = isMap(object) ? object["metadata"] : undefined;
-  if (!isMap(metadata)) throw new TypeError("an object without metadata");
+  const metadata = isObject(object) ? object["metadata"] : undefined;
+  if (!isObject(metadata)) throw new TypeError("an object without metadata");
   return metadata;
 }
 
@@ -37,7 +34,7 @@ export function slimNode(object: unknown): NodeMeta {
   const metadata = metadataOf(object);
   const annotations: Record<string, string> = {};
   const all = metadata["annotations"];
-  if (isMap(all)) {
+  if (isObject(all)) {
     for (const key in all) {
       if (!key.startsWith(ANNOTATION_PREFIX)) continue;
       const value = all[key];
@@ -69,16 +66,16 @@ function canonical(values: readonly string[], parse: (one: string) => string): s
 
 /** `spec.podCIDRs`, canonical, one a family: if there were more, the first is the one that Kubernetes' controllers use. */
 function podCidrsOf(spec: unknown): string[] {
-  if (!isMap(spec)) return [];
+  if (!isObject(spec)) return [];
   const ranges = Array.isArray(spec["podCIDRs"]) ? strings(spec["podCIDRs"]) : strings([spec["podCIDR"]]);
   const podCidrs = canonical(ranges, parseCidr);
   return podCidrs.filter((one, at) => podCidrs.findIndex((other) => familyOf(other) === familyOf(one)) === at);
 }
 
 function addressesOf(status: unknown): { type: string; address: string }[] {
-  const listed = isMap(status) && Array.isArray(status["addresses"]) ? (status["addresses"] as unknown[]) : [];
+  const listed = isObject(status) && Array.isArray(status["addresses"]) ? (status["addresses"] as unknown[]) : [];
   return listed.flatMap((one) =>
-    isMap(one) && typeof one["type"] === "string" && typeof one["address"] === "string"
+    isObject(one) && typeof one["type"] === "string" && typeof one["address"] === "string"
       ? [{ type: one["type"], address: one["address"] }]
       : [],
   );
@@ -86,7 +83,7 @@ function addressesOf(status: unknown): { type: string; address: string }[] {
 
 /** `status.conditions`, those that are objects. */
 const conditionsOf = (status: unknown): Json[] =>
-  isMap(status) && Array.isArray(status["conditions"]) ? (status["conditions"] as unknown[]).filter(isMap) : [];
+  isObject(status) && Array.isArray(status["conditions"]) ? (status["conditions"] as unknown[]).filter(isObject) : [];
 
 /** A full Node. @throws TypeError naming what is not as it must be */
 export function slimOwnNode(object: unknown): OwnNodeInfo {

@@ -3,7 +3,8 @@
  * all, texts that many say are one text, and of a pod itself its key, node and addresses are left.
  */
 import { parseIp } from "../../addr/index.ts";
-import { isMap, metadataOf } from "../informer/transform.ts";
+import { metadataOf } from "../informer/transform.ts";
+import { isObject } from "../../json/index.ts";
 
 /** A port with a name, of a container that runs as long as its pod. */
 export interface PodPort {
@@ -112,7 +113,7 @@ export class PodEntries {
     const [name, namespace, uid] = [textIn(metadata, "name"), textIn(metadata, "namespace"), textIn(metadata, "uid")];
     const key = `${namespace}/${name}`;
     if (isOutside(spec, status)) return new PodEntry(key, OUTSIDE, "", NO_IPS, "");
-    const node = isMap(spec) && typeof spec["nodeName"] === "string" ? this.#text(spec["nodeName"]) : "";
+    const node = isObject(spec) && typeof spec["nodeName"] === "string" ? this.#text(spec["nodeName"]) : "";
     const making = this.#making(namespace, metadata["labels"], portsOf(spec));
     return new PodEntry(key, making, node, ipsOf(status), node === this.#ownNode ? uid : "");
   }
@@ -128,7 +129,7 @@ export class PodEntries {
   #making(namespace: string, labels: unknown, ports: readonly PodPort[]): PodMaking {
     let hash = hashOf(namespace, 0);
     const own: Record<string, string> = {};
-    if (isMap(labels))
+    if (isObject(labels))
       for (const key of Object.keys(labels)) {
         const value = labels[key];
         if (typeof value !== "string") continue;
@@ -163,8 +164,8 @@ const OUTSIDE: PodMaking = { namespace: "", labels: {}, ports: NO_PORTS };
 export const isInside = ({ making }: PodEntry): boolean => making !== OUTSIDE;
 
 const isOutside = (spec: unknown, status: unknown): boolean =>
-  (isMap(spec) && spec["hostNetwork"] === true) ||
-  (isMap(status) && (status["phase"] === "Succeeded" || status["phase"] === "Failed"));
+  (isObject(spec) && spec["hostNetwork"] === true) ||
+  (isObject(status) && (status["phase"] === "Succeeded" || status["phase"] === "Failed"));
 
 function textIn(from: Record<string, unknown>, key: string): string {
   const value = from[key];
@@ -173,12 +174,12 @@ function textIn(from: Record<string, unknown>, key: string): string {
 }
 
 const listIn = (from: unknown, key: string): readonly unknown[] =>
-  isMap(from) && Array.isArray(from[key]) ? (from[key] as unknown[]) : [];
+  isObject(from) && Array.isArray(from[key]) ? (from[key] as unknown[]) : [];
 
 /** `status.podIPs`, else `status.podIP`; what is no address is left out. */
 function ipsOf(status: unknown): readonly string[] {
-  const listed = listIn(status, "podIPs").map((one) => (isMap(one) ? one["ip"] : undefined));
-  const said = listed.length > 0 || !isMap(status) ? listed : [status["podIP"]];
+  const listed = listIn(status, "podIPs").map((one) => (isObject(one) ? one["ip"] : undefined));
+  const said = listed.length > 0 || !isObject(status) ? listed : [status["podIP"]];
   const ips: string[] = [];
   for (const one of said) {
     if (typeof one !== "string" || one === "") continue;
@@ -199,11 +200,11 @@ function canonical(text: string): string | undefined {
 
 /** Ports with names, of containers and of those that run beside them from the start (init containers that are restarted always). */
 function portsOf(spec: unknown): readonly PodPort[] {
-  const sidecars = listIn(spec, "initContainers").filter((one) => isMap(one) && one["restartPolicy"] === "Always");
+  const sidecars = listIn(spec, "initContainers").filter((one) => isObject(one) && one["restartPolicy"] === "Always");
   const ports: PodPort[] = [];
   for (const container of [...listIn(spec, "containers"), ...sidecars])
     for (const one of listIn(container, "ports")) {
-      if (!isMap(one)) continue;
+      if (!isObject(one)) continue;
       const { name, containerPort: port, protocol } = one;
       if (typeof name !== "string" || name === "" || typeof port !== "number" || port < 1 || port > 65_535) continue;
       if (isAbsentOr(protocol, "TCP")) ports.push({ name, protocol: "TCP", port });

@@ -11,7 +11,6 @@ import {
   Faults,
   FieldFault,
   isAbsent,
-  type Json,
   LIMITS,
   listOf,
   objectOf,
@@ -21,6 +20,7 @@ import {
   wordOf,
 } from "./fields.ts";
 import { partsOf, type ReadPolicy } from "./policy-object.ts";
+import type { Json } from "../../json/index.ts";
 
 const ACTIONS = ["Accept", "Deny", "Pass"] as const;
 const NAME_LENGTH = 100;

@@ -5,8 +5,7 @@
  */
 import { parseCidr, printable } from "../../addr/index.ts";
 import { OPERATORS, type Requirement, type Selector, selectorOf } from "../semantics/selector.ts";
-
-export type Json = Readonly<Record<string, unknown>>;
+import { isObject, type Json } from "../../json/index.ts";
 
 /** More than any policy that people write, and little enough to be compiled in no time. */
 export const LIMITS = {
@@ -31,9 +30,6 @@ export const LIMITS = {
 export class FieldFault extends TypeError {
   override readonly name = "FieldFault";
 }
-
-export const isObject = (value: unknown): value is Json =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** Go writes what is absent as null where it writes it at all. */
 export const isAbsent = (value: unknown): value is undefined | null => value === undefined || value === null;

@@ -2,9 +2,10 @@
  * `MultiNetworkPolicy` (k8s.cni.cncf.io/v1beta1 and v1beta2) from JSON: a NetworkPolicy for interfaces beside a pod's first one. Which networks it
  * is about an annotation says, by the NetworkAttachmentDefinitions that attach pods to them.
  */
-import { FieldFault, Faults, isAbsent, isObject, LIMITS, nameOf, refuse } from "./fields.ts";
+import { FieldFault, Faults, isAbsent, LIMITS, nameOf, refuse } from "./fields.ts";
 import { readNetworkPolicy } from "./network-policy.ts";
 import type { ReadPolicy } from "./policy-object.ts";
+import { isObject } from "../../json/index.ts";
 
 /** Names NetworkAttachmentDefinitions, `[NAMESPACE/]NAME`, one beside the other with commas; those without a namespace are in the policy's own. */
 export const POLICY_FOR_ANNOTATION = "k8s.v1.cni.cncf.io/policy-for";

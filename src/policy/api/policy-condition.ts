@@ -1,6 +1,6 @@
 /** What is said in the status of a ClusterNetworkPolicy, for its author: whether every node enforces it, or what of it cannot be read. */
-import { isObject, type Json } from "./fields.ts";
 import type { ReadPolicy } from "./policy-object.ts";
+import { isObject, type Json } from "../../json/index.ts";
 
 /** Conditions of others are others': implementations may share a cluster. */
 export const ACCEPTED = "skylane.dev/Accepted";

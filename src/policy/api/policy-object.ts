@@ -1,6 +1,7 @@
 /** What both kinds of policies have: metadata, and our annotation. */
 import type { Policy } from "../semantics/types.ts";
-import { isAbsent, isObject, type Json, nameOf, objectOf } from "./fields.ts";
+import { isAbsent, nameOf, objectOf } from "./fields.ts";
+import { isObject, type Json } from "../../json/index.ts";
 
 /** On a policy or its namespace: `audit` counts and logs what would be denied, and denies nothing. */
 export const MODE_ANNOTATION = "skylane.dev/policy-mode";

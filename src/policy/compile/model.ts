@@ -12,7 +12,6 @@ import type { Packet } from "../semantics/oracle.ts";
 import { selects } from "../semantics/selector.ts";
 import {
   type ClusterNode,
-  keyOf,
   namedBy,
   type NamedPort,
   type Namespace,
@@ -33,6 +32,7 @@ import { Profiles, type ProfileSwap } from "./profiles.ts";
 import { NAME_CHAINS, type Outcome, type Place, Ruleset, type RulesetChange } from "./ruleset.ts";
 import { DnsServers } from "./dns-servers.ts";
 import { Subjects } from "./subjects.ts";
+import { keyOf } from "../../json/index.ts";
 
 /** What came or is different, and the names of what is gone. */
 export interface Changes {

@@ -26,7 +26,7 @@ import type {
   RulesetChange,
   Value,
 } from "../compile/ruleset.ts";
-import { keyOf } from "../semantics/types.ts";
+import { keyOf } from "../../json/index.ts";
 
 /** Name of the table, of family inet. */
 export const POLICY_TABLE = "skylane_policy";

@@ -4,6 +4,7 @@
  */
 import type { NamedAddress } from "./domain-names.ts";
 import type { Labels, Selector } from "./selector.ts";
+import { keyOf } from "../../json/index.ts";
 
 export const DIRECTIONS = ["ingress", "egress"] as const;
 export type Direction = (typeof DIRECTIONS)[number];
@@ -126,10 +127,6 @@ export interface World {
   /** Addresses that names have at present. */
   named?: readonly NamedAddress[];
 }
-
-/** Names an object in maps and messages: "namespace/name", or the name alone. */
-export const keyOf = ({ namespace, name }: { namespace: string | undefined; name: string }): string =>
-  namespace === undefined ? name : `${namespace}/${name}`;
 
 /** The object of a namespace that {@link keyOf} names. */
 export function namedBy(key: string): { namespace: string; name: string } {

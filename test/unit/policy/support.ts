@@ -9,7 +9,6 @@ import { type Labels, selectorOf, type Selector } from "../../../src/policy/sema
 import {
   type ClusterNode,
   isSelectable,
-  keyOf,
   type NamedPort,
   type Namespace,
   type Peer,
@@ -22,6 +21,7 @@ import {
   type Rule,
   type World,
 } from "../../../src/policy/semantics/types.ts";
+import { keyOf } from "../../../src/json/index.ts";
 
 export const NODE = "here";
 export const POD_CIDRS: readonly string[] = ["10.0.0.0/24", "fd00::/64"];

@@ -4,7 +4,8 @@ import { NetworkAddresses } from "../../../../src/enforcement/further/network-ad
 import { NetworkWorld } from "../../../../src/enforcement/further/network-world.ts";
 import { blockObject } from "../../../../src/crd/index.ts";
 import { NetworkView, readPlaced } from "../../../../src/ipam/blocks/index.ts";
-import { type Changes, keyOf, type Pod } from "../../../../src/policy/index.ts";
+import { type Changes, type Pod } from "../../../../src/policy/index.ts";
+import { keyOf } from "../../../../src/json/index.ts";
 
 const HERE = "here";
 const pod = (key: string, node: string, ips: string[] = []): Pod => {
