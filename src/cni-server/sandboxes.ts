@@ -14,7 +14,7 @@ import {
   newAttachments,
   type PrepareRequest,
 } from "../cni/index.ts";
-import type { AgentConfig } from "../config/index.ts";
+import type { NetworkRecords } from "../config/index.ts";
 import type { Link } from "../netlink/index.ts";
 import { hostIfname } from "../dataplane/pod-link/index.ts";
 import { bootId, netnsIdentity, type NetnsIdentity, sameNetns, SysError } from "../sys/index.ts";
@@ -22,7 +22,7 @@ import { recordedNetworks } from "../instances/index.ts";
 import { podOfAlias } from "../pod-requests/index.ts";
 
 export interface SandboxesOptions {
-  config: Pick<AgentConfig, "dataDir" | "network">;
+  config: NetworkRecords;
   /** A host end by name. @param hostNetns path of its network namespace, where that is not the host's @throws NetlinkError */
   hostEnd: (name: string, hostNetns: string | undefined) => Pick<Link, "alias"> | undefined;
 }

@@ -9,6 +9,7 @@ export { agentUsage } from "./flags.ts";
 export { matchInterfaces } from "./interface-pattern.ts";
 export { type ConfigSources, loadAgentConfig, wantsHelp } from "./load.ts";
 export { configurationMarkdown } from "./markdown.ts";
+export type { NetworkConfig, NetworkRecords } from "./network.ts";
 export {
   PUBLISHED_VERSION,
   type PublishedNetwork,

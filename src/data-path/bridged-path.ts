@@ -13,7 +13,7 @@ import {
 } from "../dataplane/bridge/index.ts";
 import type { ClaimPlaces } from "../ipam/claims/index.ts";
 import type { Linked } from "../cni/index.ts";
-import type { AgentConfig, PublishedNetwork } from "../config/index.ts";
+import type { NetworkRecords, PublishedNetwork } from "../config/index.ts";
 import type { OwnedEndpoint, Owners } from "../endpoints/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
 import type { PodNetworkInfo } from "../crd/index.ts";
@@ -39,8 +39,7 @@ export function bridgeOf({ cidrs }: Pick<PodNetworkInfo, "cidrs">): NonNullable<
 
 export interface BridgedPathOptions extends Omit<WorkloadsOptions, "info" | "ports" | "onDecision"> {
   info: PodNetworkInfo;
-  /** The agent's configuration as the network's. */
-  config: AgentConfig;
+  config: NetworkRecords;
   /** The network's namespace, and a conversation with it. */
   netns: number;
   rtnl: Rtnl;

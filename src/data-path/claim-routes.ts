@@ -3,7 +3,7 @@
  * pod; with those the pod's packets are let in as well, since what it may send from is what leads back to it. Where another node has
  * them there are none, and the first frame that the pod sends from its MAC is listened for: by that it takes them over.
  */
-import type { AgentConfig } from "../config/index.ts";
+import type { NetworkRecords } from "../config/index.ts";
 import { FirstFrames } from "../endpoints/index.ts";
 import type { Logger } from "../log/index.ts";
 import { type Operation, type Rtnl } from "../netlink/index.ts";
@@ -16,8 +16,7 @@ const RETRY = { baseMs: 200, maxMs: 30_000 };
 const GONE = new Set(["ESRCH", "ENOENT", "ENODEV", "ENXIO", "ENETDOWN"]);
 
 export interface ClaimRoutesOptions {
-  /** The agent's configuration as the network's. */
-  config: AgentConfig;
+  config: NetworkRecords;
   /** The network's namespace, and a conversation with it. */
   netns: number;
   rtnl: Rtnl;
@@ -30,7 +29,7 @@ export interface ClaimRoutesOptions {
 
 /** Addresses of claims by the records of this node's pods, but for those with one of these MACs. @throws NetlinkError, IpamStorageError */
 export function claimedAddresses(
-  config: AgentConfig,
+  config: NetworkRecords,
   rtnl: Rtnl,
   without: ReadonlySet<string> = new Set(),
 ): Set<string> {

@@ -8,7 +8,7 @@
 import { cidrContains } from "../addr/index.ts";
 import { ipamDir, type Linked } from "../cni/index.ts";
 import type { ClaimPlaces } from "../ipam/claims/index.ts";
-import type { AgentConfig } from "../config/index.ts";
+import type { NetworkRecords } from "../config/index.ts";
 import type { OwnedEndpoint } from "../endpoints/index.ts";
 import { Ipam } from "../ipam/local/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
@@ -23,8 +23,7 @@ import { type InstanceFirewall, SendingHosts } from "../firewall/index.ts";
 import { type Decision, portsOf, withUnrecorded, Workloads, type WorkloadsOptions } from "../workloads/index.ts";
 
 export interface ClaimsPathOptions extends Omit<WorkloadsOptions, "ports" | "onDecision"> {
-  /** The agent's configuration as the network's. */
-  config: AgentConfig;
+  config: NetworkRecords;
   /** The network's namespace, and a conversation with it. */
   netns: number;
   rtnl: Rtnl;

@@ -4,7 +4,7 @@
  * out, for a moment, the peers that are there.
  */
 import { familyOf, hostPrefix, networkAddress } from "../addr/index.ts";
-import type { AgentConfig } from "../config/index.ts";
+import type { NetworkConfig } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
 import { Firewall, type FirewallOptions, type NetworkRules, pairOf, type PeerSource } from "../dataplane/nft/index.ts";
 import type { LocalNetwork, Peer } from "../peers/index.ts";
@@ -31,7 +31,7 @@ const sourceOf = (local: LocalNetwork, peer: Peer): PeerSource => ({
 export function rulesOf(
   local: LocalNetwork,
   peers: ReadonlyMap<string, Peer>,
-  config: AgentConfig,
+  config: NetworkConfig,
   directOver: readonly number[] = [],
 ): NetworkRules {
   const { network, vni, port, podCidrs, clusterCidrs } = local;

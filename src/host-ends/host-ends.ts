@@ -5,7 +5,7 @@
  */
 import { addressBits, familyOf } from "../addr/index.ts";
 import { ipamDir, realHost } from "../cni/index.ts";
-import type { AgentConfig } from "../config/index.ts";
+import type { NetworkRecords } from "../config/index.ts";
 import { Ipam, type Reservation, uptime } from "../ipam/local/index.ts";
 import type { Logger } from "../log/index.ts";
 import {
@@ -44,7 +44,7 @@ const GATEWAYS: ReadonlySet<string> = new Set(Object.values(GATEWAY));
 
 /** What it works on. */
 export interface HostEndsOptions {
-  config: AgentConfig;
+  config: NetworkRecords;
   log: Logger;
   metrics: Metrics;
   rtnl: Rtnl;

@@ -1,14 +1,21 @@
-/** The agent's configuration for a pod network beside the default one. */
-import type { AgentConfig } from "../config/index.ts";
+/** What is configured of a pod network beside the default one. */
+import type { AgentConfig, NetworkConfig } from "../config/index.ts";
 import type { PodNetworkInfo } from "../crd/index.ts";
 
-/** The agent's configuration as one network's: what is said of the default network replaced by what this one is. */
-export const configOf = (config: AgentConfig, { name, vni, mtu, cidrs }: PodNetworkInfo): AgentConfig => ({
-  ...config,
+/** By its definition, and where that says nothing as this node has it for all networks. */
+export const configOf = (
+  { port, underlay, txChecksum, dataDir }: Pick<AgentConfig, "port" | "underlay" | "txChecksum" | "dataDir">,
+  { name, vni, mtu, cidrs }: PodNetworkInfo,
+): NetworkConfig => ({
   network: name,
   vni,
   mtu: mtu ?? "auto",
+  port,
+  underlay,
+  txChecksum,
+  dataDir,
   clusterCidrs: [...cidrs],
+  // What leaves the network leaves by its uplink, whose rules see to that.
   masquerade: { enabled: false, exclude: [] },
   // In a namespace of its own there is no underlay to which a plain route could lead.
   directRouting: "off",

@@ -2,20 +2,20 @@
 import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { ipamDir, realHost } from "../cni/index.ts";
-import type { AgentConfig } from "../config/index.ts";
+import type { NetworkRecords } from "../config/index.ts";
 import { Ipam } from "../ipam/local/index.ts";
 import type { Logger } from "../log/index.ts";
 import { ObjectError, parsePodNetwork, type PodNetworkInfo } from "../crd/index.ts";
 import { makeDirectory, writeFileAtomic } from "../sys/index.ts";
 
-type Place = Pick<AgentConfig, "dataDir">;
+type Place = Pick<NetworkRecords, "dataDir">;
 
 /** Whether an attachment of a network is on this node. @throws Error of the system */
 export const hasAttachments = ({ dataDir }: Place, network: string): boolean =>
   realHost.attachments({ dataDir, network }).list().length > 0;
 
 /** Networks beside the default one that have, or had, attachments on this node. @throws Error of the system */
-export function recordedNetworks({ dataDir, network }: Pick<AgentConfig, "dataDir" | "network">): string[] {
+export function recordedNetworks({ dataDir, network }: NetworkRecords): string[] {
   try {
     return readdirSync(join(dataDir, "attachments")).filter((name) => name !== network);
   } catch (error) {
@@ -25,7 +25,7 @@ export function recordedNetworks({ dataDir, network }: Pick<AgentConfig, "dataDi
 }
 
 /** The addresses of a network that pods of this node have. */
-export const ipamOf = (config: Pick<AgentConfig, "dataDir" | "network">, log: Pick<Logger, "warn">): Ipam =>
+export const ipamOf = (config: NetworkRecords, log: Pick<Logger, "warn">): Ipam =>
   new Ipam({ dir: ipamDir(config), warn: (message) => log.warn(message) });
 
 const definitionPath = ({ dataDir }: Place, network: string): string => join(dataDir, "networks", `${network}.json`);

@@ -6,7 +6,7 @@ import { familyOf } from "../addr/index.ts";
 import { CniError, CODE, type Linked, type Wanted } from "../cni/index.ts";
 import { BlockError, blockObjects, type Followed, PublishedPods } from "../ipam/blocks/index.ts";
 import type { ClaimingPod } from "../ipam/claims/index.ts";
-import type { AgentConfig } from "../config/index.ts";
+import type { NetworkConfig } from "../config/index.ts";
 import { errorText } from "../log/index.ts";
 import type { NetlinkEvent } from "../netlink/index.ts";
 import { nodeMac } from "../endpoints/index.ts";
@@ -44,7 +44,7 @@ export class NetworkInstance {
   /** Its pods' links. */
   readonly links: InstanceLinks;
   readonly #context: InstanceContext;
-  readonly #config: AgentConfig;
+  readonly #config: NetworkConfig;
   readonly #addresses: InstanceAddresses;
   /** Blocks of all nodes in this network, and the nodes as far as they have some. */
   readonly #all: Followed;
@@ -79,7 +79,7 @@ export class NetworkInstance {
     this.#context = context;
     const config = (this.#config = configOf(context.config, info));
     this.#hold = new NetworkHold(client, info, node.name, log);
-    this.#files = new InstanceFiles(config, info, space, log, context.repaired);
+    this.#files = new InstanceFiles(context.config, info, space, log, context.repaired);
     const netns = space.fd;
     const bridged = info.mode === "Bridged";
     this.links = machine.links({
@@ -341,12 +341,12 @@ export class NetworkInstance {
    */
   macOf(containerId: string, ifname: string): string | undefined {
     if (this.info.mode !== "Bridged") return undefined;
-    return nodeMac(this.name, this.#config.nodeName, `${containerId}/${ifname}`);
+    return nodeMac(this.name, this.#context.config.nodeName, `${containerId}/${ifname}`);
   }
 
   /** What a pod's claim gives it here; undefined when it has none. @throws BlockError, CniError */
   claim(pod: ClaimingPod, standby: boolean): Promise<Wanted | undefined> {
-    return claimFor(this.#addresses.claims, this.#config.nodeName, pod, standby);
+    return claimFor(this.#addresses.claims, this.#context.config.nodeName, pod, standby);
   }
 
   /**

@@ -3,7 +3,7 @@
  * part in, or to the one thing that is missing for it. Pure, so that a start and every later change are the same.
  */
 import { derivedMac, type Family, familyOf } from "../addr/index.ts";
-import type { AgentConfig } from "../config/index.ts";
+import type { NetworkConfig } from "../config/index.ts";
 import {
   AnnotationError,
   isClusterCidr,
@@ -42,7 +42,7 @@ export interface LocalOptions {
 
 /** Works out this node's part in the configured network. */
 export function resolveLocal(
-  config: AgentConfig,
+  config: NetworkConfig,
   own: OwnFacts,
   machine: Machine,
   { current, family, isolated = false, elsewhere = NOTHING_RESERVED }: LocalOptions = {},

@@ -2,7 +2,7 @@
  * The peers of one network: chosen from what Nodes say, and handed to those who let them in. A changed Node costs what
  * hangs on it; when our own part of the network changes, all Nodes are judged anew.
  */
-import type { AgentConfig } from "../config/index.ts";
+import type { NetworkConfig } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
 import { type LocalNetwork, type Loss, type Peer, PeerSelector, type Refusal } from "../peers/index.ts";
 import type { DataPath } from "../data-path/index.ts";
@@ -13,7 +13,7 @@ import { RefusalBook } from "./refusals.ts";
 
 /** What the peers are handed to. */
 export interface PeersOptions {
-  config: AgentConfig;
+  config: NetworkConfig;
   log: Logger;
   firewall: Pick<NodeFirewall, "set" | "changePeers">;
   /** The data path, once there is one. */

@@ -6,7 +6,7 @@
  * the same event; one of other Nodes alone is the same for its peers alone.
  */
 import { type Family, familyOf } from "../addr/index.ts";
-import type { AgentConfig } from "../config/index.ts";
+import type { NetworkConfig } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
 import type { LocalNetwork, Peer, VtepAnnotation } from "../peers/index.ts";
@@ -34,7 +34,7 @@ const RETRY = { baseMs: 500, maxMs: 30_000 };
 
 /** What a network is given. */
 export interface NetworkOptions {
-  config: AgentConfig;
+  config: NetworkConfig;
   log: Logger;
   metrics: Metrics;
   /** For looking at the machine; the reconciler has its own. */

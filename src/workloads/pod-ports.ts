@@ -1,6 +1,6 @@
 /** Pods of a network on this node, by the records of what was attached. */
 import { type AttachmentRecord, realHost } from "../cni/index.ts";
-import type { AgentConfig } from "../config/index.ts";
+import type { NetworkRecords } from "../config/index.ts";
 import type { PortFacts } from "../endpoints/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
 import { hostIfname, isHostEnd, listPodLinks, podMacOf } from "../dataplane/pod-link/index.ts";
@@ -19,7 +19,7 @@ export interface PodPort extends PortFacts {
  * The ports that there are in the network's namespace, by name. @param which those with a claim alone, or all
  * @throws NetlinkError, IpamStorageError
  */
-export function portsOf(config: AgentConfig, rtnl: Rtnl, which: "claimed" | "all"): Map<string, PodPort> {
+export function portsOf(config: NetworkRecords, rtnl: Rtnl, which: "claimed" | "all"): Map<string, PodPort> {
   const records = realHost
     .attachments(config)
     .list()
