@@ -6,7 +6,7 @@ import type { AgentConfig } from "../config/index.ts";
 import { connect, NodeEvents, patchNodeAnnotations, patchNodeCondition } from "../kube/index.ts";
 import type { LogLevel, RootLogger } from "../log/index.ts";
 import { type MonitorListener, Rtnl } from "../netlink/index.ts";
-import { VTEP_ANNOTATION } from "../peers/index.ts";
+import { type LocalNetwork, VTEP_ANNOTATION } from "../peers/index.ts";
 import { GoneFiles } from "../sys/index.ts";
 import {
   type CachedInputs,
@@ -14,7 +14,9 @@ import {
   CacheWriter,
   ClusterView,
   deviceThere,
+  type Inputs,
   loadCache,
+  type NodeChanges,
   type Publication,
   Publisher,
   ReservedElsewhere,
@@ -37,8 +39,8 @@ import {
 import { PolicyEngine, policyRoutes } from "../enforcement/index.ts";
 import { NetworkStatusWriter, OutsidePods, UnservedPods } from "../pod-requests/index.ts";
 import { PodLinks } from "../host-ends/index.ts";
-import { agentRoutes, type AgentStatus, assess, Metrics, type Readiness } from "../observe/index.ts";
-import { fastRoutedPath, routedPath } from "../data-path/index.ts";
+import { agentRoutes, type AgentStatus, assess, type CheckResult, Metrics, type Readiness } from "../observe/index.ts";
+import { fastRoutedPath, type MakeDataPath, routedPath } from "../data-path/index.ts";
 import { FastPath } from "../dataplane/fast-path/index.ts";
 import { PodNetwork } from "../network/index.ts";
 import { NetworkStatuses, ownNamespace } from "../controller/index.ts";
@@ -101,10 +103,7 @@ export class Agent {
     const metrics = this.#metrics;
     const event = (type: "Normal" | "Warning", reason: string, message: string): void =>
       events.emit({ node, type, reason, message });
-    const announce = (): void => {
-      this.#publisher.poke();
-      this.#available.poke();
-    };
+    const announce = (): void => this.#announce();
     this.#available = new NetworkAvailable({
       log,
       condition: () => this.#cluster.networkUnavailable,
@@ -112,17 +111,10 @@ export class Agent {
       write: (condition) => patchNodeCondition(client, node, condition),
     });
     this.#closers.push(() => this.#available.stop());
-    const announced = (name: string) =>
-      this.#cluster.nodeless
-        ? { ok: false, message: `there is no Node ${node} any more: the other nodes cannot know this one` }
-        : this.#publisher.verdict(name);
-    const firewallChanged = (): void => {
-      this.#network.filesChanged();
-      this.#networks.firewallChanged();
-    };
-    const firewall = new NodeFirewall(log, metrics, firewallChanged, { uplinks: rtnl.links().some(isUplink) });
+    const announced = (name: string) => this.#announced(name);
+    const look = (): void => this.#filesChanged();
+    const firewall = new NodeFirewall(log, metrics, look, { uplinks: rtnl.links().some(isUplink) });
     this.#closers.push(() => firewall.stop());
-    const look = firewallChanged;
     const onFatal = (error: Error): void => this.#failed.resolve(error);
     this.#disk = new DiskUpkeep({ config, log, metrics, event, look, onFatal });
     this.#closers.push(() => this.#disk.stop());
@@ -131,17 +123,13 @@ export class Agent {
     const repaired = (path: string, of?: string): void => this.#disk.repaired("file", path, of);
     const files = new NodeFiles(config, log, repaired);
     const unserved = new UnservedPods({ config, log, rtnl, event });
-    const reservedChanged = (): void => {
-      this.#network.look();
-      this.#cluster.save();
-    };
     const elsewhere = (this.#elsewhere = new ReservedElsewhere(client, {
       config,
       cached: cached?.reserved,
       networks: () => this.#networks.cidrs,
       log,
       onChange: () => {
-        reservedChanged();
+        this.#reservedChanged();
         unserved.look(elsewhere.now.services);
       },
     }));
@@ -153,33 +141,20 @@ export class Agent {
     this.#outside = new OutsidePods(context);
     this.#network = new PodNetwork({
       ...context,
-      dataPath: (local, listener) => {
-        const ordinary = routedPath(log, (more) => this.#watch(more));
-        const make = this.#fastPath ? fastRoutedPath(ordinary, this.#fastPath) : ordinary;
-        return make(local, listener);
-      },
+      dataPath: (local, listener) => this.#makeDataPath(local, listener),
       announced: () => announced(network),
-      onVni: (vni) => {
-        this.#networks.vniKnown(vni);
-        this.#statuses.vniKnown(vni);
-      },
-      // When the data path works, when the node's part of it changes, and with each round.
-      write: (local) => {
-        this.#outside.look(local.podCidrs);
-        files.write(local, this.#alone ? {} : { needsAgent: true }, this.#plugins.told);
-        // What is ready by it is so after this call.
-        setImmediate(() => this.#available.poke());
-      },
+      onVni: (vni) => this.#vniKnown(vni),
+      write: (local) => this.#writeFiles(local, files),
     });
     this.#closers.push(() => this.#network.stop());
     const apiAway = (): string | undefined => this.#cluster.status.error;
-    const untold = (): string | undefined => {
-      const away = apiAway();
-      if (away !== undefined) return away;
-      if (this.#policies.presence === "unknown") return "it has not said whether there are network policies";
-      return this.#networks.presence === "unknown" ? "it has not said which networks are defined" : undefined;
-    };
-    this.#plugins = new RuntimePlugins({ config, log, onChange: look, alone: () => this.#alone, apiAway: untold });
+    this.#plugins = new RuntimePlugins({
+      config,
+      log,
+      onChange: look,
+      alone: () => this.#alone,
+      apiAway: () => this.#untold(),
+    });
     this.#closers.push(() => this.#plugins.stop());
     this.#policies = new PolicyEngine({
       ...context,
@@ -187,7 +162,7 @@ export class Agent {
       nodeIps: (name) => this.#grants.ips(name),
       onUnstated: () => this.#statuses.policiesUnstated(),
       podEvent: ({ pod, reason, message }) => events.emit({ node, pod, type: "Warning", reason, message }),
-      onState: () => this.#network.filesChanged(),
+      onState: () => this.#presenceChanged(),
     });
     this.#closers.push(() => this.#policies.stop());
     this.#networks = new Networks({
@@ -195,30 +170,36 @@ export class Agent {
       policies: this.#policies,
       announced,
       apiAway,
-      onPresence: () => this.#network.filesChanged(),
-      onDefined: reservedChanged,
+      onPresence: () => this.#presenceChanged(),
+      onDefined: () => this.#reservedChanged(),
     });
     this.#closers.push(() => this.#networks.stop());
-    const defined = (): Networks["defined"] => this.#networks.defined;
     this.#statuses = new NetworkStatuses({
       client,
       config,
       log,
-      defined,
+      defined: () => this.#networks.defined,
       clusterPolicies: { any: () => this.#policies.anyOfCluster, unstated: () => this.#policies.unstated },
       unserved: (network) => this.#networks.unserved(network),
       namespace: ownNamespace(process.env),
     });
     this.#closers.push(() => this.#statuses.stop());
-    const annotate = async (text: string): Promise<void> => {
-      await patchNodeAnnotations(client, node, { [VTEP_ANNOTATION]: text });
-      setImmediate(() => this.#available.poke());
-    };
-    this.#publisher = new Publisher(log, annotate, () => this.#publication());
+    const annotate = (text: string): Promise<void> => patchNodeAnnotations(client, node, { [VTEP_ANNOTATION]: text });
+    this.#publisher = new Publisher(
+      log,
+      (text) => annotate(text).then(() => this.#maybeAvailable()),
+      () => this.#publication(),
+    );
     this.#closers.push(() => this.#publisher.stop());
     const networks = [this.#network, this.#networks] as const;
-    const lookAtPods = (): void => this.#podLinks.look();
-    this.#housekeeping = new Housekeeping({ config, log, metrics, rtnl, networks, lookAtPods });
+    this.#housekeeping = new Housekeeping({
+      config,
+      log,
+      metrics,
+      rtnl,
+      networks,
+      lookAtPods: () => this.#podLinks.look(),
+    });
     this.#closers.push(() => this.#housekeeping.stop());
     this.#podLinks = new PodLinks({ config, log, metrics, routed: true });
     this.#closers.push(() => this.#podLinks.stop());
@@ -229,15 +210,7 @@ export class Agent {
       cached,
       writer: new CacheWriter(cachePath(config.dataDir, network)),
       dataPathExists: deviceThere(network, rtnl.links()) !== undefined,
-      onInputs: (inputs, live, changes) => {
-        const regranted = this.#grants.update(inputs, changes);
-        if (regranted.length > 0) this.#policies.grantsChanged(regranted);
-        this.#policies.ownPodCidrs(inputs.own.podCidrs);
-        this.#network.update(inputs, live, changes);
-        this.#networks.update(inputs, live, changes);
-        this.#statuses.update(inputs, live, changes);
-        this.#available.poke();
-      },
+      onInputs: (inputs, live, changes) => this.#clusterChanged(inputs, live, changes),
       onNoNode: () => this.#network.noNode(node),
       event,
       reserved: () => elsewhere.now,
@@ -307,6 +280,82 @@ export class Agent {
       ready: this.readiness(),
       uptimeSeconds: Math.round((performance.now() - this.#startedAt) / 1_000),
     };
+  }
+
+  // What the parts tell each other. Each of these is an edge of a circle that no import shows: whoever is told may have something to
+  // tell in return, so nothing is told before all parts are there, which is when {@link #run} starts them.
+
+  /** The cluster is otherwise than before, or is heard again: grants first, by which policies know whose an address is. */
+  #clusterChanged(inputs: Inputs, live: boolean, changes: NodeChanges): void {
+    const regranted = this.#grants.update(inputs, changes);
+    if (regranted.length > 0) this.#policies.grantsChanged(regranted);
+    this.#policies.ownPodCidrs(inputs.own.podCidrs);
+    this.#network.update(inputs, live, changes);
+    this.#networks.update(inputs, live, changes);
+    this.#statuses.update(inputs, live, changes);
+    this.#available.poke();
+  }
+
+  /** A network has something else to tell the other nodes, or may be ready. */
+  #announce(): void {
+    this.#publisher.poke();
+    this.#available.poke();
+  }
+
+  /** Whether the other nodes can know what a network tells them. */
+  #announced(network: string): CheckResult {
+    if (!this.#cluster.nodeless) return this.#publisher.verdict(network);
+    const message = `there is no Node ${this.#config.nodeName} any more: the other nodes cannot know this one`;
+    return { ok: false, message };
+  }
+
+  /** Rules, plugins or files on the disk are otherwise: what pods come about from may be written, or has to be anew. */
+  #filesChanged(): void {
+    this.#network.filesChanged();
+    this.#networks.firewallChanged();
+  }
+
+  /** Whether pods may ask for networks, or have policies, is otherwise: the default network's files say whether they need the agent. */
+  #presenceChanged(): void {
+    this.#network.filesChanged();
+  }
+
+  /** Other addresses are the cluster's own, which no peer may have. */
+  #reservedChanged(): void {
+    this.#network.look();
+    this.#cluster.save();
+  }
+
+  /** The default network's VNI is known: no other network may have it. */
+  #vniKnown(vni: number): void {
+    this.#networks.vniKnown(vni);
+    this.#statuses.vniKnown(vni);
+  }
+
+  /** What this node's condition depends on is otherwise once whoever says so has returned. */
+  #maybeAvailable(): void {
+    setImmediate(() => this.#available.poke());
+  }
+
+  #makeDataPath(...[local, listener]: Parameters<MakeDataPath>): ReturnType<MakeDataPath> {
+    const ordinary = routedPath(this.#log, (more) => this.#watch(more));
+    const make = this.#fastPath ? fastRoutedPath(ordinary, this.#fastPath) : ordinary;
+    return make(local, listener);
+  }
+
+  /** When the default network's data path works, when the node's part of it changes, and with each round. @throws Error of the system */
+  #writeFiles(local: LocalNetwork, files: NodeFiles): void {
+    this.#outside.look(local.podCidrs);
+    files.write(local, this.#alone ? {} : { needsAgent: true }, this.#plugins.told);
+    this.#maybeAvailable();
+  }
+
+  /** What the API server has not told that pods depend on; undefined where it has told all. */
+  #untold(): string | undefined {
+    const away = this.#cluster.status.error;
+    if (away !== undefined) return away;
+    if (this.#policies.presence === "unknown") return "it has not said whether there are network policies";
+    return this.#networks.presence === "unknown" ? "it has not said which networks are defined" : undefined;
   }
 
   async #run(): Promise<void> {

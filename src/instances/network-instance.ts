@@ -7,14 +7,14 @@ import { CniError, CODE, type Linked, type Wanted } from "../cni/index.ts";
 import { BlockError, blockObjects, type Followed, PublishedPods } from "../ipam/blocks/index.ts";
 import type { ClaimingPod } from "../ipam/claims/index.ts";
 import type { NetworkConfig } from "../config/index.ts";
-import { errorText } from "../log/index.ts";
+import { errorText, type Logger } from "../log/index.ts";
 import type { NetlinkEvent } from "../netlink/index.ts";
 import { nodeMac } from "../endpoints/index.ts";
 import type { Space } from "../dataplane/netns/index.ts";
 import type { PodNetworkInfo } from "../crd/index.ts";
 import type { LocalNetwork, VtepAnnotation } from "../peers/index.ts";
 import { listPodLinks } from "../dataplane/pod-link/index.ts";
-import { claimedAddresses, type InstancePath } from "../data-path/index.ts";
+import { claimedAddresses, type InstancePath, type MakeDataPath } from "../data-path/index.ts";
 import { type PolicedNetwork, podsOfLinks } from "../enforcement/index.ts";
 import { Task, within } from "../reconcile/index.ts";
 import type { Inputs, NodeChanges, NodeIdentity, OwnFacts } from "../nodes/index.ts";
@@ -30,7 +30,7 @@ import { InstanceUplink } from "./instance-uplink.ts";
 import { PodNetwork } from "../network/index.ts";
 import { NetworkHold } from "../network-definitions/index.ts";
 import { claimFor, transferClaim } from "../pod-requests/index.ts";
-import { portsOf } from "../workloads/index.ts";
+import { type ClaimUse, portsOf } from "../workloads/index.ts";
 import type { NetworkStatus } from "../observe/index.ts";
 
 /** How long the start of a pod waits for its network's data path, in milliseconds; then its runtime asks again. */
@@ -44,6 +44,9 @@ export class NetworkInstance {
   /** Its pods' links. */
   readonly links: InstanceLinks;
   readonly #context: InstanceContext;
+  readonly #log: Logger;
+  /** Our own Node, to which blocks belong. */
+  readonly #node: NodeIdentity;
   readonly #config: NetworkConfig;
   readonly #addresses: InstanceAddresses;
   /** Blocks of all nodes in this network, and the nodes as far as they have some. */
@@ -72,7 +75,8 @@ export class NetworkInstance {
    */
   constructor(context: InstanceContext, info: PodNetworkInfo, space: Space, node: NodeIdentity) {
     const { metrics, client, rtnl, machine, firewall, announce, announced, event, elsewhere, places } = context;
-    const log = context.log.child({ network: info.name });
+    const log = (this.#log = context.log.child({ network: info.name }));
+    this.#node = node;
     this.info = info;
     this.#allowed = info.allowedAddresses ?? [];
     this.space = space;
@@ -104,11 +108,13 @@ export class NetworkInstance {
       places,
       ipam: ipamOf(config, log),
       onProblem: (message) => event("Warning", "SkylaneBlockLost", message),
-      inUse: async (address) =>
-        (await within(Promise.resolve(this.#path?.knows(address)), READY_MS, () => new Error(NO_ANSWER))) ?? false,
+      inUse: (address) => this.#inUse(address),
     });
-    const { blocks } = this.#addresses;
-    this.#upkeep = new InstanceUpkeep({ log, adopt: () => blocks.adopt(), ensure: () => this.#ensureRoom() });
+    this.#upkeep = new InstanceUpkeep({
+      log,
+      adopt: () => this.#addresses.blocks.adopt(),
+      ensure: () => this.#ensureRoom(),
+    });
     this.#firewall = machine.rules({
       network: info.name,
       host: firewall,
@@ -118,9 +124,16 @@ export class NetworkInstance {
       onApplied: () => this.#network.filesChanged(),
       outside: () => this.#uplink.outside,
     });
-    const guarded = () => this.#firewall.verdict().ok;
-    const where = { netns, rtnl: there, watch: watch.also, guard: this.#firewall };
-    this.#uplink = new InstanceUplink({ machine, info, host: rtnl, rtnl: there, netns, guarded, log, metrics });
+    this.#uplink = new InstanceUplink({
+      machine,
+      info,
+      host: rtnl,
+      rtnl: there,
+      netns,
+      guarded: () => this.#firewall.verdict().ok,
+      log,
+      metrics,
+    });
     this.#network = new PodNetwork({
       config,
       log,
@@ -129,28 +142,7 @@ export class NetworkInstance {
       firewall: this.#firewall,
       space: { netns, rtnl: there },
       bridged,
-      dataPath: (local, listener) => {
-        return (this.#path = machine.dataPath(
-          {
-            info,
-            config,
-            client,
-            node,
-            ...where,
-            allowed: () => this.#allowed,
-            log,
-            event,
-            announce,
-            taken: (use) => transferClaim(this.#addresses.claims, use),
-            left: ({ holder: claim, pod, uid: podUid }) => this.#addresses.claims.use({ claim, pod, podUid }),
-            view,
-            places,
-            claimWithMac: (mac) => this.#addresses.claims.withMac(mac),
-          },
-          local,
-          listener,
-        ));
-      },
+      dataPath: (local, listener) => (this.#path = this.#makePath(local, listener)),
       announce,
       announced: () => announced(info.name),
       elsewhere,
@@ -187,14 +179,47 @@ export class NetworkInstance {
       },
     );
     this.links.watch.also({
-      onEvents: (events) => {
-        // Those of single devices are for those who made them.
-        const ofAll = (event: NetlinkEvent): boolean => event.kind === "netconf" && event.netconf.ifindex < 0;
-        if (events.some(ofAll)) this.#settling.want();
-      },
+      onEvents: (events) => this.#noticeSettings(events),
       onResync: () => this.#settling.want(),
     });
     this.links.look();
+  }
+
+  #makePath(...[local, listener]: Parameters<MakeDataPath>): InstancePath {
+    const { client, event, announce, places, machine } = this.#context;
+    const { info, links, space } = this;
+    const { claims } = this.#addresses;
+    const options = {
+      info,
+      config: this.#config,
+      client,
+      node: this.#node,
+      netns: space.fd,
+      rtnl: links.rtnl,
+      watch: links.watch.also,
+      guard: this.#firewall,
+      allowed: () => this.#allowed,
+      log: this.#log,
+      event,
+      announce,
+      taken: (use: ClaimUse) => transferClaim(claims, use),
+      left: ({ holder: claim, pod, uid: podUid }: ClaimUse) => claims.use({ claim, pod, podUid }),
+      view: this.#all.view,
+      places,
+      claimWithMac: (mac: string) => claims.withMac(mac),
+    };
+    return machine.dataPath(options, local, listener);
+  }
+
+  /** Whether a pod on any node has an address, as far as nodes publish that. @throws Error when the API server does not answer */
+  async #inUse(address: string): Promise<boolean> {
+    const known = Promise.resolve(this.#path?.knows(address));
+    return (await within(known, READY_MS, () => new Error(NO_ANSWER))) ?? false;
+  }
+
+  /** Takes note of kernel parameters of the whole namespace; those of single devices are for those who made them. */
+  #noticeSettings(events: readonly NetlinkEvent[]): void {
+    if (events.some((event) => event.kind === "netconf" && event.netconf.ifindex < 0)) this.#settling.want();
   }
 
   get name(): string {
