@@ -32,9 +32,11 @@ const LAYERS = [
     "host",
     "http",
   ],
+  ["dataplane/kernel"],
   ["config", "dataplane/bpf", "endpoints", "ipam/local", "netlink"],
   ["dns", "kube", "peers", "sys"],
-  ["addr", "json", "log", "reconcile"],
+  ["reconcile"],
+  ["addr", "json", "log"],
 ];
 /** Packages that one room alone may import. */
 const PACKAGES: Record<string, string> = {

@@ -8,8 +8,9 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Rtnl } from "../../src/netlink/index.ts";
 import { type Peer } from "../../src/peers/index.ts";
-import { desiredState, ensureDevice, plan, readActual } from "../../src/dataplane/vxlan/index.ts";
-import { applyPlan } from "../../src/dataplane/vxlan/plan/apply.ts";
+import { applyPlan } from "../../src/dataplane/kernel/index.ts";
+import { Desired, deviceOf, ensureDevice, overlayOperations, readActual } from "../../src/dataplane/vxlan/index.ts";
+import { planAll } from "../../src/reconcile/index.ts";
 import type { Context, Measurement } from "../support/context.ts";
 import { type Namespace, namespace } from "../support/namespace.ts";
 import { alone, compared, type Row } from "../support/row.ts";
@@ -46,13 +47,14 @@ const cpuSeconds = (): number => {
 };
 
 async function ours(rtnl: Rtnl, ns: Namespace, peers: readonly Peer[]): Promise<{ ms: number; phases: number[] }> {
-  ensureDevice(rtnl, desiredState(LOCAL, []).device, { netns: ns.path, ipv6: false });
+  ensureDevice(rtnl, deviceOf(LOCAL), { netns: ns.path, ipv6: false });
   const start = performance.now();
-  const desired = desiredState(LOCAL, peers);
+  const desired = new Desired(LOCAL);
+  desired.change(peers.map((one) => [one.node, one]));
   const link = rtnl.link(DEVICE);
   if (!link) throw new Error("the device is not there");
-  const actual = await readActual(rtnl, { ifindex: link.index, vni: LOCAL.vni, port: LOCAL.port }, false);
-  const operations = plan(desired, actual);
+  const on = { ifindex: link.index, vni: LOCAL.vni, port: LOCAL.port };
+  const { operations } = planAll(desired.tracker, await readActual(rtnl, on, false), overlayOperations, on);
   const planned = performance.now();
   const failures = await applyPlan(rtnl, operations);
   const end = performance.now();
@@ -76,7 +78,7 @@ function batches(dir: string, peers: readonly Peer[]): { fdb: string; ip: string
 }
 
 function theirs(rtnl: Rtnl, ns: Namespace, files: { fdb: string; ip: string }): number {
-  ensureDevice(rtnl, desiredState(LOCAL, []).device, { netns: ns.path, ipv6: false });
+  ensureDevice(rtnl, deviceOf(LOCAL), { netns: ns.path, ipv6: false });
   const start = performance.now();
   execFileSync("bridge", ["-n", ns.name, "-batch", files.fdb]);
   execFileSync("ip", ["-n", ns.name, "-batch", files.ip]);

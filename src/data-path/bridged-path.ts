@@ -85,7 +85,8 @@ export class BridgedPath implements InstancePath {
       onMacSeen: (seen) => this.#seen(seen),
       onRepair: listener.onRepair,
       onError: listener.onError,
-      onPass: ({ seconds, failures }) => listener.onPass({ applySeconds: seconds, failures }),
+      onPass: ({ planSeconds, applySeconds, failures }) =>
+        listener.onPass({ applySeconds: planSeconds + applySeconds, failures }),
     });
   }
 

@@ -14,16 +14,8 @@ export { NOTHING_RESERVED, type Reserved, reservedWithin } from "./reserved.ts";
 export { type Loss, type PeerSelection, PeerSelector, type SelectionChange, selectPeers } from "./selection.ts";
 export {
   type DesiredDevice,
-  type DesiredEntry,
-  type DesiredFdb,
-  type DesiredNeighbour,
-  type DesiredRoute,
-  type DesiredState,
   type DirectHop,
   type DirectRouting,
-  ENTRY_KINDS,
-  entryKey,
-  type EntryKind,
   type Granted,
   type LocalNetwork,
   type NodeVtep,

@@ -164,10 +164,6 @@ export interface Granted {
   heard?: boolean;
 }
 
-/** The kinds of entries besides the device itself. */
-export const ENTRY_KINDS = ["fdb", "neighbour", "route", "address"] as const;
-export type EntryKind = (typeof ENTRY_KINDS)[number];
-
 /** The VXLAN device as it should be. */
 export interface DesiredDevice {
   name: string;
@@ -182,50 +178,6 @@ export interface DesiredDevice {
   /** It is to be a port of a bridge, which is seen to elsewhere; else it is to have no master. */
   bridged?: boolean;
 }
-
-/** An FDB entry: where frames for a peer's MAC go. */
-export interface DesiredFdb {
-  mac: string;
-  dst: string;
-  vni?: number;
-  port?: number;
-}
-
-/** A permanent neighbour: the MAC behind a peer's VTEP address. */
-export interface DesiredNeighbour {
-  ip: string;
-  mac: string;
-}
-
-/** A route to a peer's pods. */
-export interface DesiredRoute {
-  dst: string;
-  /** Absent in the route to a VTEP itself. */
-  gateway?: string;
-  /** Our VTEP address of the family: the source of what the host itself sends to pods. */
-  prefSrc: string;
-  /** The underlay interface of a direct route; absent: the route lies on the VXLAN device. */
-  ifindex?: number;
-}
-
-/** An entry of any kind. */
-export type DesiredEntry = { ip: string } | DesiredFdb | DesiredNeighbour | DesiredRoute;
-
-/** Everything that should be in the kernel for one network, each kind by its key in the kernel. */
-export interface DesiredState {
-  device: DesiredDevice;
-  /** By address: our VTEP addresses. */
-  addresses: Map<string, { ip: string }>;
-  /** By MAC. */
-  fdb: Map<string, DesiredFdb>;
-  /** By address. */
-  neighbours: Map<string, DesiredNeighbour>;
-  /** By destination. */
-  routes: Map<string, DesiredRoute>;
-}
-
-/** One name for an entry of any kind, unique within a network. */
-export const entryKey = (kind: EntryKind, id: string): string => `${kind} ${id}`;
 
 /** Whether two devices are wanted the same in every setting. */
 export const sameDevice = (a: DesiredDevice, b: DesiredDevice): boolean =>

@@ -1,46 +1,79 @@
 /**
- * What changed since the kernel was last made right: each entry that became another one, as it was then. A change among
- * thousands of entries is planned from its own few.
+ * What should be, as entries in one map, and what of it changed since the other side was last made right: each entry that became
+ * another one, as it was then. So a change among thousands of entries is planned from its own few.
  */
+
+/** Something that the other side should hold, or holds; its kind says what it is. */
+export interface Entry {
+  readonly kind: string;
+}
 
 /** Entries by key as they were before they changed; undefined for those that were not wanted. */
 export type Changed<E> = ReadonlyMap<string, E | undefined>;
 
-/** Keeps account of entries that live elsewhere. */
-export class DeltaTracker<E> {
-  readonly #entryOf: (key: string) => E | undefined;
-  readonly #same: (a: E | undefined, b: E | undefined) => boolean;
+/** One name for an entry, unique among all of a tracker. */
+export const entryKey = (kind: string, id: string): string => `${kind} ${id}`;
+
+/** The kind of the entry that a key names. */
+export const kindOf = (key: string): string => key.slice(0, key.indexOf(" "));
+
+/** Something of each kind. */
+export const byKind = <K extends string, T>(kinds: readonly K[], of: (kind: K) => T): Record<K, T> =>
+  Object.fromEntries(kinds.map((kind) => [kind, of(kind)])) as Record<K, T>;
+
+/** Whether two entries are the same in everything. */
+export function sameEntry<E extends object>(a: E | undefined, b: E | undefined): boolean {
+  if (a === b) return true;
+  if (!a || !b) return false;
+  const keys = Object.keys(a) as (keyof E)[];
+  return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
+}
+
+/** Holds the desired entries and keeps account of their changes. */
+export class DeltaTracker<E extends Entry> {
+  readonly #entries = new Map<string, E>();
+  readonly #counts = new Map<string, number>();
   /** What changed since the last {@link begin}. */
   #changed = new Map<string, E | undefined>();
-  /** What the kernel is being made right for. */
+  /** What the other side is being made right for. */
   #begun: Changed<E> = new Map();
 
-  /** @param entryOf the entry of a key as it is now. @param same whether two entries are the same in everything */
-  constructor(entryOf: (key: string) => E | undefined, same: (a: E | undefined, b: E | undefined) => boolean) {
-    this.#entryOf = entryOf;
-    this.#same = same;
+  /** The desired entries by key. */
+  get entries(): ReadonlyMap<string, E> {
+    return this.#entries;
   }
 
-  /** The entry of that key is about to change. */
-  touch(key: string): void {
-    if (!this.#changed.has(key)) this.#changed.set(key, this.#entryOf(key));
+  /** How many entries of a kind there are. */
+  count(kind: E["kind"]): number {
+    return this.#counts.get(kind) ?? 0;
+  }
+
+  /** Sets an entry; undefined takes it away. */
+  put(key: string, entry: E | undefined): void {
+    const before = this.#entries.get(key);
+    if (sameEntry(before, entry)) return;
+    if (!this.#changed.has(key)) this.#changed.set(key, before);
+    if (entry) this.#entries.set(key, entry);
+    else this.#entries.delete(key);
+    if (before) this.#counts.set(before.kind, this.count(before.kind) - 1);
+    if (entry) this.#counts.set(entry.kind, this.count(entry.kind) + 1);
   }
 
   /** Entries that are otherwise now than when {@link begin} was called last. */
   get changed(): Changed<E> {
     for (const [key, before] of this.#changed) {
-      if (this.#same(before, this.#entryOf(key))) this.#changed.delete(key);
+      if (sameEntry(before, this.#entries.get(key))) this.#changed.delete(key);
     }
     return this.#changed;
   }
 
-  /** Entries of which the kernel is not known to be right. */
+  /** Entries of which the other side is not known to be right. */
   *unsettled(): Generator<string> {
     yield* this.#begun.keys();
     yield* this.changed.keys();
   }
 
-  /** Hands over what changed, for the kernel to be made right; {@link settle} or {@link putBack} must follow. */
+  /** Hands over what changed, for the other side to be made right; {@link settle} or {@link putBack} must follow. */
   begin(): Changed<E> {
     this.#begun = this.changed;
     this.#changed = new Map();

@@ -6,7 +6,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { BridgeFdbEntry, FdbEntry, Neighbour, Rtnl } from "../../netlink/index.ts";
 import { isMadeNeighbour } from "../vxlan/index.ts";
-import { type BridgeEntry, keyOf } from "./types.ts";
+import type { BridgeEntry } from "./types.ts";
 
 /** NUD_PERMANENT (linux/neighbour.h). */
 const PERMANENT = 0x80;
@@ -25,7 +25,7 @@ export interface Devices {
 
 /** What a dump showed. */
 export interface BridgeActual {
-  entries: Map<string, BridgeEntry>;
+  entries: BridgeEntry[];
   /** Addresses that were seen at locked ports and are not let in. */
   locked: BridgeFdbEntry[];
 }
@@ -35,8 +35,8 @@ export async function readBridge(
   rtnl: Pick<Rtnl, "fdb" | "bridgeFdb" | "neighbours">,
   devices: Devices,
 ): Promise<BridgeActual> {
-  const entries = new Map<string, BridgeEntry>();
-  const put = (entry: BridgeEntry | undefined) => entry && entries.set(keyOf(entry), entry);
+  const entries: BridgeEntry[] = [];
+  const put = (entry: BridgeEntry | undefined) => entry && entries.push(entry);
   for (const fdb of rtnl.fdb({ ifindex: devices.vxlan })) put(fdbEntry(fdb, devices));
   await nextTurn();
   const locked: BridgeFdbEntry[] = [];

@@ -14,18 +14,15 @@ import {
   type BridgedNetwork,
   type BridgeEntry,
   EVERYBODY,
-  keyOf,
   type LocalPort,
+  portKey,
   type RemoteEndpoint,
-  sameBridgeEntry,
 } from "./types.ts";
 
 /** The entries of a network. */
 export class BridgeDesired {
-  /** By key. */
-  readonly entries = new Map<string, BridgeEntry>();
-  /** What changed since the kernel was last made right. */
-  readonly ledger = new DeltaTracker<BridgeEntry>((key) => this.entries.get(key), sameBridgeEntry);
+  /** The entries, and what changed of them. */
+  readonly tracker: DeltaTracker<BridgeEntry>;
   readonly ports = new Map<string, LocalPort>();
   #local: BridgedNetwork;
   readonly #peers = new Map<string, Peer>();
@@ -37,8 +34,14 @@ export class BridgeDesired {
   readonly #here = new Map<string, string>();
   readonly #hereIps = new Map<string, string>();
 
-  constructor(local: BridgedNetwork) {
+  constructor(local: BridgedNetwork, tracker = new DeltaTracker<BridgeEntry>()) {
+    this.tracker = tracker;
     this.#local = local;
+  }
+
+  /** By key. */
+  get entries(): ReadonlyMap<string, BridgeEntry> {
+    return this.tracker.entries;
   }
 
   get local(): BridgedNetwork {
@@ -109,7 +112,7 @@ export class BridgeDesired {
     for (const [ifname, port] of all) {
       if (port) this.ports.set(ifname, port);
       else this.ports.delete(ifname);
-      this.#put(`port ${ifname}`, port && { kind: "port", ifname });
+      this.tracker.put(portKey(ifname), port && { kind: "port", ifname });
       for (const endpoint of port?.endpoints ?? []) {
         this.#here.set(endpoint.mac, ifname);
         for (const ip of endpoint.ips) this.#hereIps.set(ip, endpoint.mac);
@@ -122,7 +125,7 @@ export class BridgeDesired {
   #everybody(dst: string): void {
     const peer = [...this.#peers.values()].find(({ underlayIp }) => underlayIp === dst);
     const entry = peer && this.#local.broadcast === "Replicate" ? this.#to(EVERYBODY, peer) : undefined;
-    this.#put(`fdb ${EVERYBODY} ${dst}`, entry);
+    this.tracker.put(`fdb ${EVERYBODY} ${dst}`, entry);
   }
 
   #to(mac: string, { underlayIp: dst, vni, port }: Peer): BridgeEntry {
@@ -145,26 +148,19 @@ export class BridgeDesired {
     const here = this.#here.get(mac);
     const peer = here === undefined ? this.#peerOf(mac) : undefined;
     const ifname = here ?? (peer && this.#local.device);
-    this.#put(`fdb ${mac}`, peer && this.#to(mac, peer));
-    this.#put(`bridgeFdb ${mac}`, ifname === undefined ? undefined : { kind: "bridgeFdb", mac, ifname });
+    this.tracker.put(`fdb ${mac}`, peer && this.#to(mac, peer));
+    this.tracker.put(`bridgeFdb ${mac}`, ifname === undefined ? undefined : { kind: "bridgeFdb", mac, ifname });
   }
 
   #decideIp(ip: string): void {
     const remote = this.#remoteIps.get(ip);
     const mac = this.#hereIps.get(ip) ?? (remote !== undefined && this.#peerOf(remote) ? remote : undefined);
-    this.#put(`neighbour ${ip}`, mac === undefined ? undefined : { kind: "neighbour", ip, mac });
+    this.tracker.put(`neighbour ${ip}`, mac === undefined ? undefined : { kind: "neighbour", ip, mac });
   }
 
   /** The node behind which a remote MAC is, if it takes part. */
   #peerOf(mac: string): Peer | undefined {
     const node = this.#remote.get(mac)?.node;
     return node === undefined ? undefined : this.#peers.get(node);
-  }
-
-  #put(key: string, entry: BridgeEntry | undefined): void {
-    if (sameBridgeEntry(this.entries.get(key), entry)) return;
-    this.ledger.touch(key);
-    if (entry) this.entries.set(keyOf(entry), entry);
-    else this.entries.delete(key);
   }
 }

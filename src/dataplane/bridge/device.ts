@@ -19,7 +19,8 @@ import {
   type PortSettings,
   type Rtnl,
 } from "../../netlink/index.ts";
-import { type LinkNetns, deviceAlias, deviceOf, ensureDevice } from "../vxlan/index.ts";
+import type { LinkNetns } from "../kernel/index.ts";
+import { deviceAlias, deviceOf, ensureDevice } from "../vxlan/index.ts";
 import { DeviceConflict } from "../../peers/index.ts";
 import { POD_PORT } from "../pod-link/index.ts";
 import type { Devices } from "./actual.ts";

@@ -1,15 +1,18 @@
 /** Whether a notification speaks against what we believe, as in the overlay: the echo of our own work does not. */
 import type { BridgePort, Link, NetlinkEvent, PortSettings } from "../../netlink/index.ts";
-import { WHOLE } from "../vxlan/index.ts";
+import { doubtAbout, entryKey, WHOLE } from "../../reconcile/index.ts";
 import { POD_PORT } from "../pod-link/index.ts";
 import { bridgeFdbEntry, type Devices, fdbEntry, neighbourEntry } from "./actual.ts";
 import type { BridgeDesired } from "./desired.ts";
 import { planBridgeDevice, planPort, tunnelPort } from "./device.ts";
-import { BRIDGE_NAME, type BridgeEntry, keyOf, sameBridgeEntry } from "./types.ts";
+import { bridgeOperations } from "./operations.ts";
+import { BRIDGE_NAME, type BridgeEntry, portKey } from "./types.ts";
 
 /** What a notification casts doubt on: an entry's key, or {@link WHOLE}; undefined when it says nothing new. */
 export function doubtOf(desired: BridgeDesired, devices: Devices | undefined, event: NetlinkEvent): string | undefined {
   const gone = event.event === "del";
+  const entryDoubt = (there: BridgeEntry, on: Devices) =>
+    doubtAbout(desired.tracker, there, gone, bridgeOperations, on);
   switch (event.kind) {
     case "link":
       return linkDoubt(desired, devices, event.link, gone);
@@ -17,18 +20,18 @@ export function doubtOf(desired: BridgeDesired, devices: Devices | undefined, ev
       return devices && portDoubt(desired, devices, event.bridgePort, gone);
     case "fdb":
       if (event.fdb.ifindex !== devices?.vxlan) return undefined;
-      return entryDoubt(desired, fdbEntry(event.fdb, devices), gone);
+      return entryDoubt(fdbEntry(event.fdb, devices), devices);
     case "bridgeFdb": {
       if (!devices || event.bridgeFdb.master !== devices.bridge) return undefined;
       const found = bridgeFdbEntry(event.bridgeFdb, nameOf(devices, event.bridgeFdb.ifindex));
-      return found && entryDoubt(desired, found, gone);
+      return found && entryDoubt(found, devices);
     }
     case "neighbour": {
       if (event.neighbour.ifindex !== devices?.bridge) return undefined;
       const found = neighbourEntry(event.neighbour);
-      if (found) return entryDoubt(desired, found, gone);
+      if (found) return entryDoubt(found, devices);
       // An entry of ours that is no longer permanent.
-      const key = `neighbour ${event.neighbour.ip}`;
+      const key = entryKey("neighbour", event.neighbour.ip);
       return desired.entries.has(key) ? key : undefined;
     }
     default:
@@ -40,13 +43,6 @@ export function doubtOf(desired: BridgeDesired, devices: Devices | undefined, ev
 export function nameOf({ ports }: Devices, ifindex: number): string | undefined {
   for (const [name, index] of ports) if (index === ifindex) return name;
   return undefined;
-}
-
-function entryDoubt({ entries }: BridgeDesired, found: BridgeEntry, gone: boolean): string | undefined {
-  const key = keyOf(found);
-  const wanted = entries.get(key);
-  if (!gone) return sameBridgeEntry(wanted, found) ? undefined : key;
-  return wanted ? key : undefined;
 }
 
 function linkDoubt(
@@ -71,7 +67,7 @@ function linkDoubt(
   }
   const known = devices && nameOf(devices, index);
   if (known === undefined && !ports.has(name)) return undefined;
-  const key = `port ${known ?? name}`;
+  const key = portKey(known ?? name);
   if (gone) return entries.has(key) ? key : undefined;
   const right = known === name && devices && planPort(link, devices.bridge, POD_PORT).length === 0;
   return right || !entries.has(key) ? undefined : key;
@@ -101,5 +97,5 @@ function portDoubt(
     port &&
     port.forwarding !== false &&
     keys.every((key) => port[key] === undefined || port[key] === wanted[key]);
-  return right ? undefined : isTunnelPort ? WHOLE : `port ${name}`;
+  return right ? undefined : isTunnelPort ? WHOLE : portKey(name);
 }

@@ -1,67 +1,47 @@
 /**
- * The reconciler of one bridged network: keeps bridge, ports and entries in the network's namespace what they should be, in
- * the overlay's way: passes that compare and repair, notifications that say no more than that a look is needed.
+ * The reconciler of one bridged network: keeps bridge, ports and entries in the network's namespace what they should be.
  */
 import type { Deaf, EndpointAddresses } from "../../endpoints/index.ts";
-import type { NetlinkEvent } from "../../netlink/index.ts";
-import { type Peer } from "../../peers/index.ts";
-import { replacement, ControlLoop, type ControlLoopOptions, tellWrongParameters } from "../vxlan/index.ts";
+import type { BridgeFdbEntry, NetlinkEvent } from "../../netlink/index.ts";
+import type { Peer } from "../../peers/index.ts";
+import { type Ensured, type Ground, kindOf } from "../../reconcile/index.ts";
+import { KernelReconciler, type KernelReconcilerOptions } from "../kernel/index.ts";
+import { replacement, tellWrongParameters } from "../vxlan/index.ts";
+import { type Devices, readBridge } from "./actual.ts";
 import { BridgeDesired } from "./desired.ts";
-import { tunnelPreparation } from "./device.ts";
+import { ensureBridge, ensurePorts, tunnelPreparation } from "./device.ts";
 import { doubtOf } from "./drift.ts";
-import { type BridgePassOutcome, type BridgePassReport, type KnownBridge, runBridgePass } from "./pass.ts";
+import { bridgeOperations } from "./operations.ts";
 import { Sightings } from "./sightings.ts";
-import { type BridgeStatus, bridgeStatus, noRepairs } from "./status.ts";
-import type { BridgedNetwork, BridgeEntryKind, LocalPort, MacSeen, RemoteEndpoint } from "./types.ts";
+import { type BridgeStatus, bridgeStatus } from "./status.ts";
+import {
+  type BridgedNetwork,
+  type BridgeEntry,
+  type LocalPort,
+  type MacSeen,
+  portKey,
+  type RemoteEndpoint,
+} from "./types.ts";
 
-export interface BridgeReconcilerOptions extends ControlLoopOptions {
+export interface BridgeReconcilerOptions extends KernelReconcilerOptions {
   local: BridgedNetwork;
   /** A MAC was seen at a port that may not send from it; it may be told again and again. */
   onMacSeen?: (seen: MacSeen) => void;
-  /** Something was repaired: `count` entries of a kind. */
-  onRepair?: (kind: BridgeEntryKind | "device", count: number) => void;
-  /** A pass has ended: the status may be another. */
-  onPass?: (report: BridgePassReport) => void;
 }
 
 /** Keeps one network's bridge right until it is stopped. */
-export class BridgeReconciler {
-  readonly #options: BridgeReconcilerOptions;
+export class BridgeReconciler extends KernelReconciler<BridgeEntry, BridgeEntry, Devices> {
   readonly #desired: BridgeDesired;
-  readonly #upkeep: ControlLoop<BridgePassOutcome>;
   readonly #sightings: Sightings;
-  readonly #repairs = noRepairs();
-  #known: KnownBridge | undefined;
+  /** Addresses seen at locked ports in the last dump. */
+  #locked: BridgeFdbEntry[] = [];
   /** Ports whose claims cannot be listened for, in words. */
   #deaf: Deaf = new Map();
 
   constructor(options: BridgeReconcilerOptions) {
-    this.#options = options;
-    this.#desired = new BridgeDesired(options.local);
-    this.#upkeep = new ControlLoop(options, {
-      name: "bridge",
-      kinds: ["link", "neighbour"],
-      onEvents: (events) => this.#onEvents(events),
-      pass: (at) =>
-        runBridgePass({
-          ...at,
-          desired: this.#desired,
-          known: this.#known,
-          backoff: this.#upkeep.backoff,
-          logger: options.logger,
-        }),
-      onOutcome: (outcome) => this.#onOutcome(outcome),
-    });
+    super(options, "bridge", ["link", "neighbour"], bridgeOperations);
+    this.#desired = new BridgeDesired(options.local, this.desired);
     this.#sightings = new Sightings(options.netns, (seen) => options.onMacSeen?.(seen));
-  }
-
-  /**
-   * Starts watching and makes the kernel right for what was set so far; resolves when the first pass has ended, whether it
-   * succeeded or not (see {@link status}). Set everything before: what is there and not wanted is removed.
-   * @throws SysError when no socket can be opened
-   */
-  start(): Promise<void> {
-    return this.#upkeep.start();
   }
 
   /** Replaces the nodes that take part. They must not conflict with each other: they come from selectPeers. */
@@ -72,7 +52,7 @@ export class BridgeReconciler {
   /** Takes nodes as they are now, by name; undefined for those that take part no longer. All others stay. */
   changePeers(changes: Iterable<readonly [node: string, peer: Peer | undefined]>): void {
     this.#desired.changePeers(changes);
-    this.#change();
+    this.change();
   }
 
   /**
@@ -81,13 +61,13 @@ export class BridgeReconciler {
    */
   setEndpoints(changes: Iterable<readonly [mac: string, endpoint: RemoteEndpoint | undefined]>): void {
     this.#desired.changeEndpoints(changes);
-    this.#change();
+    this.change();
   }
 
   /** Takes the host ends of pods here as they are now, by name; undefined for those that are gone. All others stay. */
   setLocalPorts(changes: Iterable<readonly [ifname: string, port: LocalPort | undefined]>): void {
     this.#desired.changePorts(changes);
-    this.#change();
+    this.change();
   }
 
   /**
@@ -106,17 +86,7 @@ export class BridgeReconciler {
   setLocal(local: BridgedNetwork): void {
     if (local.network !== this.#desired.local.network) throw new Error("a reconciler serves one pod network");
     this.#desired.setLocal(local);
-    this.#change();
-  }
-
-  /** Looks at the kernel now instead of waiting for a notification. */
-  resync(reason: string): void {
-    this.#upkeep.doubt(reason);
-  }
-
-  /** Resolves when no pass is under way or about to start; retries may still be due later. */
-  settled(): Promise<void> {
-    return this.#upkeep.settled();
+    this.change();
   }
 
   /** Host ends of pods here, as they were set. */
@@ -124,74 +94,91 @@ export class BridgeReconciler {
     return this.#desired.ports;
   }
 
-  /** Why there is no bridge, or why the kernel could not be read. */
-  get error(): string | undefined {
-    return this.#upkeep.error;
-  }
-
-  /** Whether every entry has been tried: what is missing, the kernel has refused. */
-  get tried(): boolean {
-    return this.#known !== undefined && [...this.#missing()].every((key) => this.#upkeep.backoff.failing(key));
-  }
-
   status(): BridgeStatus {
     return bridgeStatus({
       desired: this.#desired,
-      missing: this.#missing(),
-      errors: this.#upkeep.backoff.errors(),
+      missing: this.missing,
+      errors: this.errors,
       error: this.error,
-      problems: [...(this.#known?.problems ?? []), ...this.#deaf.values()],
-      repairs: this.#repairs,
+      problems: [...this.problems, ...this.#deaf.values()],
+      repairs: this.repairs,
     });
   }
 
   /** Stops watching and leaves the kernel as it is. */
-  async stop(): Promise<void> {
-    await this.#upkeep.stop();
+  override async stop(): Promise<void> {
+    await super.stop();
     this.#sightings.close();
   }
 
-  /** Desired entries that are not known to be in the kernel. */
-  #missing(): Set<string> {
-    const { entries, ledger } = this.#desired;
-    const lost = !this.#known || this.error !== undefined;
-    const keys = lost ? entries.keys() : [...(this.#known?.missing ?? []), ...ledger.unsettled()];
-    return new Set([...keys].filter((key) => entries.has(key)));
+  protected override get ground(): object {
+    return this.#desired.local;
   }
 
-  #change(): void {
-    this.#upkeep.change(() => {
-      const { ledger, entries } = this.#desired;
-      const { changed } = ledger;
-      return (key) => entries.has(key) && !changed.has(key);
-    });
+  protected override ensure(again: boolean): Ensured<Devices> {
+    const { local, ports } = this.#desired;
+    const where = { netns: this.netns, birthplace: this.birthplace };
+    const { devices, did, problems, changed, refused } = ensureBridge(this.rtnl, local, ports.keys(), where);
+    if (did.length > 0) {
+      const what = `${again ? "repaired the bridge" : "bridge"} of network ${local.network}: ${did.join("; ")}`;
+      if (again) this.logger.warn(what);
+      else this.logger.info(what);
+    }
+    return { on: devices, touched: did.length > 0, problems, ...byKey({ changed, refused }) };
   }
 
-  #onEvents(events: readonly NetlinkEvent[]): void {
-    const tunnel = { index: this.#known?.devices.vxlan, name: this.#desired.local.device };
-    if (tellWrongParameters(events, tunnel, tunnelPreparation(this.#options.netns)))
-      this.#upkeep.doubt("a notification about the device's kernel parameters");
+  /** Looks at the ports among the keys alone. */
+  protected override ensureFew(on: Devices, keys: ReadonlySet<string>): Ground<Devices> {
+    const ports = new Map(on.ports);
+    const names = [...keys].filter((key) => kindOf(key) === "port").map((key) => key.slice("port ".length));
+    for (const ifname of names) ports.delete(ifname);
+    const wanted = names.filter((ifname) => this.#desired.ports.has(ifname));
+    const found = ensurePorts(this.rtnl, wanted, (ifname) => this.rtnl.link(ifname), on.bridge, ports);
+    return { on: { ...on, ports }, ...byKey(found) };
+  }
+
+  protected override async read(on: Devices): Promise<Iterable<BridgeEntry>> {
+    const { entries, locked } = await readBridge(this.rtnl, on);
+    this.#locked = locked;
+    return entries;
+  }
+
+  protected override nameOf(): string {
+    return this.#desired.local.device;
+  }
+
+  protected override tellRefused(entries: ReadonlyMap<string, string>): void {
+    const { network } = this.#desired.local;
+    for (const [entry, reason] of entries)
+      this.logger.warn("the kernel refused an entry of a bridge; it is tried again", { network, entry, reason });
+  }
+
+  protected override afterPass(devices: Devices): void {
+    const { ports } = this.#desired;
+    this.#deaf = this.#sightings.follow(devices, ports);
+    const locked = this.#locked.splice(0);
+    for (const entry of locked) this.#sightings.heard(entry, false, devices, ports);
+  }
+
+  protected override onEvents(events: readonly NetlinkEvent[]): void {
+    const tunnel = { index: this.on?.vxlan, name: this.#desired.local.device };
+    if (tellWrongParameters(events, tunnel, tunnelPreparation(this.netns)))
+      this.doubt("a notification about the device's kernel parameters");
     for (const event of events) {
-      const devices = this.#known?.devices;
+      const devices = this.on;
       if (devices && event.kind === "bridgeFdb")
         this.#sightings.heard(event.bridgeFdb, event.event === "del", devices, this.#desired.ports);
-      const doubt = doubtOf(this.#desired, devices, event);
-      if (doubt === undefined) continue;
+      const key = doubtOf(this.#desired, devices, event);
+      if (key === undefined) continue;
       // Whatever stood in its way may be gone now, or its port may be there.
-      if (event.event === "del" || event.kind === "link") this.#upkeep.backoff.clear(doubt);
-      this.#upkeep.doubt(`a notification about ${doubt}`);
+      const freed = event.event === "del" || event.kind === "link";
+      this.doubt(`a notification about ${key}`, freed ? key : undefined);
     }
-  }
-
-  #onOutcome({ known, locked, repairs, report }: BridgePassOutcome): void {
-    this.#known = known;
-    const { devices } = known;
-    this.#deaf = this.#sightings.follow(devices, this.#desired.ports);
-    for (const entry of locked ?? []) this.#sightings.heard(entry, false, devices, this.#desired.ports);
-    for (const [kind, count] of repairs) {
-      this.#repairs[kind] += count;
-      this.#options.onRepair?.(kind, count);
-    }
-    this.#options.onPass?.(report);
   }
 }
+
+/** What was found of ports, by their entries' keys. */
+const byKey = ({ changed, refused }: ReturnType<typeof ensurePorts>): Pick<Ground<Devices>, "changed" | "refused"> => ({
+  changed: Array.from(changed, portKey),
+  refused: new Map(Array.from(refused, ([ifname, why]) => [portKey(ifname), why])),
+});

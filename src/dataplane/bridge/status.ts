@@ -1,11 +1,10 @@
 /** How a bridged network stands on this node, as plain data. */
 import type { BridgeDesired } from "./desired.ts";
-import { type BridgedNetwork, type BridgeEntryKind, kindOf } from "./types.ts";
+import { byKind, kindOf } from "../../reconcile/index.ts";
+import { BRIDGE_ENTRY_KINDS, type BridgedNetwork, type BridgeEntryKind } from "./types.ts";
 
 /** What was repaired since the start, by kind. */
 export type BridgeRepairs = Record<BridgeEntryKind | "device", number>;
-
-export const noRepairs = (): BridgeRepairs => ({ device: 0, port: 0, fdb: 0, bridgeFdb: 0, neighbour: 0 });
 
 export interface BridgeStatus {
   network: string;
@@ -33,22 +32,16 @@ export function bridgeStatus(known: {
   errors: ReadonlyMap<string, string>;
   error: string | undefined;
   problems: readonly string[];
-  repairs: BridgeRepairs;
+  repairs: ReadonlyMap<string, number>;
 }): BridgeStatus {
   const { desired, missing, errors, error, problems, repairs } = known;
   const { network, vni, device, broadcast } = desired.local;
-  const zero = { expected: 0, present: 0 };
-  const entries: BridgeStatus["entries"] = {
-    port: { ...zero },
-    fdb: { ...zero },
-    bridgeFdb: { ...zero },
-    neighbour: { ...zero },
-  };
-  for (const key of desired.entries.keys()) {
-    const count = entries[kindOf(key)];
-    count.expected++;
-    if (!missing.has(key)) count.present++;
-  }
+  const absent = new Map<string, number>();
+  for (const key of missing) absent.set(kindOf(key), (absent.get(kindOf(key)) ?? 0) + 1);
+  const entries = byKind(BRIDGE_ENTRY_KINDS, (kind) => {
+    const expected = desired.tracker.count(kind);
+    return { expected, present: expected - (absent.get(kind) ?? 0) };
+  });
   const refused = [...errors].flatMap(([key, message]) => (missing.has(key) ? [`${key}: ${message}`] : []));
   return {
     network,
@@ -62,6 +55,6 @@ export function bridgeStatus(known: {
     peers: desired.peers.size,
     endpoints: desired.endpoints.size,
     ports: desired.ports.size,
-    repairs: { ...repairs },
+    repairs: byKind(["device", ...BRIDGE_ENTRY_KINDS], (kind) => repairs.get(kind) ?? 0),
   };
 }

@@ -4,6 +4,7 @@
  */
 import type { EndpointAddresses } from "../../endpoints/index.ts";
 import type { LocalNetwork } from "../../peers/index.ts";
+import { entryKey } from "../../reconcile/index.ts";
 
 /** Name of the bridge in the network's namespace. */
 export const BRIDGE_NAME = "skybr";
@@ -48,7 +49,7 @@ export interface MacSeen {
 }
 
 /** The kinds of entries besides the devices. */
-const BRIDGE_ENTRY_KINDS = ["port", "fdb", "bridgeFdb", "neighbour"] as const;
+export const BRIDGE_ENTRY_KINDS = ["port", "fdb", "bridgeFdb", "neighbour"] as const;
 export type BridgeEntryKind = (typeof BRIDGE_ENTRY_KINDS)[number];
 
 /** An entry of the kernel; `wrong` marks one whose state is not what ours have. */
@@ -62,27 +63,19 @@ export type BridgeEntry =
   /** The MAC with which the bridge answers for an address. */
   | { kind: "neighbour"; ip: string; mac: string; wrong?: true };
 
+/** The key of a port's entry. */
+export const portKey = (ifname: string): string => entryKey("port", ifname);
+
 /** One name for an entry, unique within a network. */
 export function keyOf(entry: BridgeEntry): string {
   switch (entry.kind) {
     case "port":
-      return `port ${entry.ifname}`;
+      return portKey(entry.ifname);
     case "fdb":
-      return entry.mac === EVERYBODY ? `fdb ${entry.mac} ${entry.dst}` : `fdb ${entry.mac}`;
+      return entryKey("fdb", entry.mac === EVERYBODY ? `${entry.mac} ${entry.dst}` : entry.mac);
     case "bridgeFdb":
-      return `bridgeFdb ${entry.mac}`;
+      return entryKey("bridgeFdb", entry.mac);
     default:
-      return `neighbour ${entry.ip}`;
+      return entryKey("neighbour", entry.ip);
   }
-}
-
-/** The kind of the entry that a key names. */
-export const kindOf = (key: string): BridgeEntryKind => key.slice(0, key.indexOf(" ")) as BridgeEntryKind;
-
-/** Whether two entries are the same in everything. */
-export function sameBridgeEntry(a: BridgeEntry | undefined, b: BridgeEntry | undefined): boolean {
-  if (a === b) return true;
-  if (!a || !b) return false;
-  const keys = Object.keys(a) as (keyof BridgeEntry)[];
-  return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
 }

@@ -1,17 +1,15 @@
-/** The overlay: who the peers are, what the kernel should hold for them, and keeping it so. */
-export { applyPlan } from "./plan/apply.ts";
+/** The overlay: what the kernel should hold for the peers of a routed network, and keeping it so. */
 export { isMadeNeighbour } from "./plan/match.ts";
-export { type ActualState, readActual } from "./plan/actual.ts";
-export { desiredState, deviceAlias, deviceOf, differing } from "./desired/desired.ts";
-export type { LinkNetns } from "./device/link-netns.ts";
+export { type Actual, type ActualState, allOf, type OnDevice, readActual } from "./plan/actual.ts";
+export { Desired, deviceAlias, deviceOf, differing } from "./desired/desired.ts";
+export { type OverlayEntry } from "./desired/entries.ts";
 export { ensureDevice, planDevice } from "./device/device.ts";
-export { type PassReport } from "./pass.ts";
-export { plan } from "./plan/plan.ts";
+export { overlayOperations } from "./plan/operations.ts";
 export { checksumOffloadWorks, tellWrongParameters } from "./device/prepare.ts";
+export { doubtOf } from "./drift.ts";
 export { OverlayReconciler, type ReconcilerOptions } from "./reconciler.ts";
 export { isOverlayDevice } from "./device/recognize.ts";
 export { removeOverlay, type Removal, type RemovalOptions } from "./device/remove.ts";
-export { type RepairCounts, type RepairKind } from "./plan/repairs.ts";
 export { replacement } from "./desired/replacement.ts";
 export {
   type EntryCount,
@@ -20,5 +18,6 @@ export {
   type OverlayStatus,
   type PeerState,
   type PeerStatus,
+  type RepairCounts,
+  type RepairKind,
 } from "./status.ts";
-export { ControlLoop, type ControlLoopOptions, WHOLE } from "./control-loop.ts";

@@ -1,67 +1,34 @@
 /**
- * The reconciler of one pod network: keeps the kernel what the desired state says.
- *
- * It is level-triggered: first start, a changed peer, a repair and a retry are all the same pass (pass.ts), which
- * compares what the kernel holds with what it should hold and applies the difference. Notifications never say what
- * to do, only that a look is needed: one that fits the desired state (as the echo of our own work does) is no news, any
- * other makes the next pass begin with a dump. Between two dumps the planner may assume that the kernel holds what was
- * last applied, since a notification would have spoken against it, and looks at what changed since then alone; so one
- * new peer among thousands costs its own few operations. An overrun, a failure to read and a long time without a look all end in a dump as well.
+ * The reconciler of one pod network's overlay: keeps the VXLAN device, and the entries on it, what they should be for those who
+ * take part.
  */
-import type { NetlinkEvent } from "../../netlink/index.ts";
-import { Desired } from "./desired/desired.ts";
-import { doubtOf } from "./drift.ts";
-import { tellWrongParameters } from "./device/prepare.ts";
-import { type Known, type PassOutcome, type PassReport, preparationOf, runPass } from "./pass.ts";
-import { isDesired, keysOf } from "./desired/entries.ts";
-import type { RepairCounts, RepairKind } from "./plan/repairs.ts";
-import { replacement } from "./desired/replacement.ts";
-import { type OverlayStatus, overlayStatus } from "./status.ts";
+import { familyOf } from "../../addr/index.ts";
+import type { NetlinkEvent, Operation } from "../../netlink/index.ts";
 import type { LocalNetwork, Peer } from "../../peers/index.ts";
-import { ControlLoop, type ControlLoopOptions, WHOLE } from "./control-loop.ts";
+import type { Ensured, Refused } from "../../reconcile/index.ts";
+import { applyPlan, KernelReconciler, type KernelReconcilerOptions } from "../kernel/index.ts";
+import { Desired, ownersOf } from "./desired/desired.ts";
+import type { OverlayEntry } from "./desired/entries.ts";
+import { replacement } from "./desired/replacement.ts";
+import { ensureDevice } from "./device/device.ts";
+import { type Preparation, tellWrongParameters } from "./device/prepare.ts";
+import { doubtOf } from "./drift.ts";
+import { type Actual, type OnDevice, readActual } from "./plan/actual.ts";
+import { replaceForeignRoutes } from "./plan/foreign-routes.ts";
+import { overlayOperations } from "./plan/operations.ts";
+import { type OverlayStatus, overlayStatus } from "./status.ts";
 
-export interface ReconcilerOptions extends ControlLoopOptions {
+export interface ReconcilerOptions extends KernelReconcilerOptions {
   local: LocalNetwork;
-  /** Something was repaired: `count` entries of a kind. */
-  onRepair?: (kind: RepairKind, count: number) => void;
-  /** A pass has ended: the status may be another. */
-  onPass?: (report: PassReport) => void;
 }
 
 /** Keeps one network's overlay right until it is stopped. */
-export class OverlayReconciler {
-  readonly #options: ReconcilerOptions;
-  readonly #repairs: RepairCounts = { total: 0, byKind: { device: 0, fdb: 0, neighbour: 0, route: 0, address: 0 } };
+export class OverlayReconciler extends KernelReconciler<OverlayEntry, Actual, OnDevice> {
   readonly #desired: Desired;
-  #known: Known | undefined;
-  readonly #upkeep: ControlLoop<PassOutcome>;
 
   constructor(options: ReconcilerOptions) {
-    this.#options = options;
-    this.#desired = new Desired(options.local);
-    this.#upkeep = new ControlLoop(options, {
-      name: "overlay",
-      kinds: ["link", "address", "route", "neighbour"],
-      onEvents: (events) => this.#onEvents(events),
-      pass: (at) =>
-        runPass({
-          ...at,
-          desired: this.#desired,
-          known: this.#known,
-          backoff: this.#upkeep.backoff,
-          logger: options.logger,
-        }),
-      onOutcome: (outcome) => this.#onOutcome(outcome),
-    });
-  }
-
-  /**
-   * Starts watching and makes the kernel right for the peers set so far; resolves when the first pass has ended, whether
-   * it succeeded or not (see {@link status}). Set the peers before: a start without peers removes those that are there.
-   * @throws SysError when no socket can be opened
-   */
-  start(): Promise<void> {
-    return this.#upkeep.start();
+    super(options, "overlay", ["link", "address", "route", "neighbour"], overlayOperations);
+    this.#desired = new Desired(options.local, this.desired);
   }
 
   /** Replaces the peers. They must not conflict with each other: they come from selectPeers. */
@@ -72,95 +39,80 @@ export class OverlayReconciler {
   /** Takes peers as they are now, by node; undefined for those that left. All others stay. */
   changePeers(changes: Iterable<readonly [node: string, peer: Peer | undefined]>): void {
     this.#desired.change(changes);
-    this.#change();
+    this.change();
   }
 
   /** Replaces what we are ourselves: underlay address, MTU, VNI, MAC, pod CIDRs … The network's name stays. */
   setLocal(local: LocalNetwork): void {
     if (local.network !== this.#desired.local.network) throw new Error("a reconciler serves one pod network");
     // What failed may have failed because of what has changed: IPv6 under too small an MTU, for one.
-    this.#upkeep.backoff.keep(() => false);
+    this.forgive();
     this.#desired.setLocal(local);
-    this.#change();
-  }
-
-  /** Looks at the kernel now instead of waiting for a notification. */
-  resync(reason: string): void {
-    this.#upkeep.doubt(reason);
-  }
-
-  /** Resolves when no pass is under way or about to start; retries of failing entries may still be due later. */
-  settled(): Promise<void> {
-    return this.#upkeep.settled();
-  }
-
-  /** Why there is no device, or why the kernel could not be read. */
-  get error(): string | undefined {
-    return this.#upkeep.error;
-  }
-
-  /** Whether every entry has been tried: what is missing, the kernel has refused. */
-  get tried(): boolean {
-    if (!this.#known) return false;
-    for (const key of this.#missing()) if (!this.#upkeep.backoff.failing(key)) return false;
-    return true;
+    this.change();
   }
 
   status(): OverlayStatus {
     return overlayStatus({
-      local: this.#desired.local,
-      peers: this.#desired.peers,
-      desired: this.#desired.state,
-      missing: new Set(this.#missing()),
-      errors: this.#upkeep.backoff.errors(),
+      desired: this.#desired,
+      missing: this.missing,
+      errors: this.errors,
       error: this.error,
-      problems: (this.error === undefined && this.#known?.problems) || [],
-      repairs: this.#repairs,
+      problems: this.error === undefined ? this.problems : [],
+      repairs: this.repairs,
     });
   }
 
-  /** Stops watching and leaves the kernel as it is. */
-  stop(): Promise<void> {
-    return this.#upkeep.stop();
+  protected override get ground(): object {
+    return this.#desired.device;
   }
 
-  /** Desired entries that are not known to be in the kernel. */
-  *#missing(): Generator<string> {
-    const { state } = this.#desired;
-    // While the kernel cannot be read, or the device not be made, nothing is claimed to be there.
-    const lost = !this.#known || this.error !== undefined;
-    const keys = lost ? keysOf(state) : new Set([...(this.#known?.missing ?? []), ...this.#desired.unsettled()]);
-    for (const key of keys) if (isDesired(state, key)) yield key;
+  protected override ensure(again: boolean): Ensured<OnDevice> {
+    const { device } = this.#desired;
+    const { link, changed, did, problems } = ensureDevice(this.rtnl, device, this.#preparation, this.birthplace);
+    if (changed) {
+      const [level, what] = again ? (["warn", "repaired VXLAN device"] as const) : (["info", "VXLAN device"] as const);
+      this.logger[level](`${what} ${link.name}: ${did.join("; ")}`);
+    }
+    return { on: { ifindex: link.index, vni: device.vni, port: device.port }, touched: changed, problems };
   }
 
-  #change(): void {
-    this.#upkeep.change(() => {
-      const { changed, state } = this.#desired;
-      return (key) => isDesired(state, key) && !changed.has(key);
-    });
+  protected override read(on: OnDevice, first: boolean): Promise<Iterable<Actual>> {
+    return readActual(this.rtnl, on, first || this.#desired.local.directRouting === "auto");
   }
 
-  #onEvents(events: readonly NetlinkEvent[]): void {
-    const { state } = this.#desired;
-    const device = { index: this.#known?.ifindex, name: state.device.name };
-    if (tellWrongParameters(events, device, preparationOf(state, this.#options.netns)))
-      this.#upkeep.doubt("a notification about the device's kernel parameters");
+  protected override async apply(operations: readonly Operation[]): Promise<readonly Refused[]> {
+    const { refused, replaced } = replaceForeignRoutes(this.rtnl, await applyPlan(this.rtnl, operations));
+    for (const route of replaced) this.logger.warn("replaced a route that was not Skylane's", { route });
+    return refused;
+  }
+
+  /** Routes leave with the address that they have as their source. */
+  protected override takesAlong({ kind, op }: Operation): boolean {
+    return kind === "address" && op === "del";
+  }
+
+  protected override nameOf(index: number, { ifindex }: OnDevice): string | undefined {
+    return index === ifindex ? this.#desired.device.name : this.rtnl.link(index)?.name;
+  }
+
+  protected override tellRefused(entries: ReadonlyMap<string, string>): void {
+    const owners = ownersOf(this.#desired.local, this.#desired.peers.values());
+    for (const [entry, reason] of entries)
+      this.logger.warn("the kernel refused an entry; it is tried again", { entry, node: owners.get(entry), reason });
+  }
+
+  protected override onEvents(events: readonly NetlinkEvent[]): void {
+    const device = { index: this.on?.ifindex, name: this.#desired.device.name };
+    if (tellWrongParameters(events, device, this.#preparation))
+      this.doubt("a notification about the device's kernel parameters");
     for (const event of events) {
-      const doubt = doubtOf(state, this.#known?.ifindex, event);
-      if (!doubt) continue;
+      const key = doubtOf(this.#desired, this.on, event);
       // Whatever stood in its way may be gone now.
-      if (event.event === "del") this.#upkeep.backoff.clear(doubt.kind === "device" ? WHOLE : doubt.key);
-      this.#upkeep.doubt(`a notification about ${doubt.key}`);
+      if (key !== undefined) this.doubt(`a notification about ${key}`, event.event === "del" ? key : undefined);
     }
   }
 
-  #onOutcome({ known, repairs, report }: PassOutcome): void {
-    this.#known = known;
-    for (const [kind, count] of repairs) {
-      this.#repairs.total += count;
-      this.#repairs.byKind[kind] += count;
-      this.#options.onRepair?.(kind, count);
-    }
-    this.#options.onPass?.(report);
+  get #preparation(): Preparation {
+    return { netns: this.netns, ipv6: this.#desired.local.podCidrs.some((cidr) => familyOf(cidr) === 6) };
   }
 }

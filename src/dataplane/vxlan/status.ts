@@ -1,15 +1,8 @@
 /** How the overlay of one network stands, as plain data for /status, readiness and metrics. */
-import { ownersOf } from "./desired/desired.ts";
-import { countEntries } from "./desired/entries.ts";
-import type { RepairCounts } from "./plan/repairs.ts";
-import {
-  type DesiredState,
-  ENTRY_KINDS,
-  type EntryKind,
-  entryKey,
-  type LocalNetwork,
-  type Peer,
-} from "../../peers/index.ts";
+import { byKind, kindOf } from "../../reconcile/index.ts";
+import type { LocalNetwork, Peer } from "../../peers/index.ts";
+import { type Desired, ownersOf } from "./desired/desired.ts";
+import { ENTRY_KINDS, type EntryKind } from "./desired/entries.ts";
 
 /** `programmed`: all its entries are in the kernel; `pending`: not yet; `error`: the kernel refuses one. */
 export type PeerState = "programmed" | "pending" | "error";
@@ -39,6 +32,15 @@ export function identityOf(local: LocalNetwork): NetworkIdentity {
   return { network, vni, device, mtu, mac, underlayIp, port, podCidrs };
 }
 
+/** Kinds of what can be repaired. */
+export type RepairKind = EntryKind | "device";
+
+/** What was repaired since the start. */
+export interface RepairCounts {
+  total: number;
+  byKind: Record<RepairKind, number>;
+}
+
 /** How one network stands. */
 export interface OverlayStatus extends NetworkIdentity {
   /** The device is up and every entry expected is present, but for those of single peers that the kernel refuses. */
@@ -54,16 +56,15 @@ export interface OverlayStatus extends NetworkIdentity {
 
 /** What the reconciler knows, from which a status is made. */
 export interface Knowledge {
-  local: LocalNetwork;
-  peers: ReadonlyMap<string, Peer>;
-  desired: DesiredState;
+  desired: Pick<Desired, "local" | "peers" | "tracker">;
   /** Desired entries that were not in the kernel after the last pass. */
   missing: ReadonlySet<string>;
   /** What the kernel said about those of them that it refused. */
   errors: ReadonlyMap<string, string>;
   error: string | undefined;
   problems: readonly string[];
-  repairs: RepairCounts;
+  /** By kind. */
+  repairs: ReadonlyMap<string, number>;
 }
 
 const PROGRAMMED: { state: PeerState } = { state: "programmed" };
@@ -72,7 +73,10 @@ const PROGRAMMED: { state: PeerState } = { state: "programmed" };
  * Peers whose entries the kernel refuses, which are their own fault and shown as theirs: what one node publishes must not make
  * another one unready. If it refuses those of all peers, of more than one, it is this node's.
  */
-function sparedOf({ local, peers }: Knowledge, states: ReadonlyMap<string, { state: PeerState }>): ReadonlySet<string> {
+function sparedOf(
+  { local, peers }: Knowledge["desired"],
+  states: ReadonlyMap<string, { state: PeerState }>,
+): ReadonlySet<string> {
   const refused = [...states].filter(([node, { state }]) => state === "error" && node !== local.node);
   const all = refused.length === peers.size && peers.size > 1;
   return new Set(all ? [] : refused.map(([node]) => node));
@@ -80,11 +84,12 @@ function sparedOf({ local, peers }: Knowledge, states: ReadonlyMap<string, { sta
 
 /** Makes the status; its list of peers is made when it is asked for, since readiness asks often and not for that. */
 export function overlayStatus(known: Knowledge): OverlayStatus {
-  const { local, desired, missing, errors, error, problems, repairs } = known;
-  const expected = countEntries(desired);
-  const absent: Record<EntryKind, number> = { fdb: 0, neighbour: 0, route: 0, address: 0 };
+  const { desired, missing, errors, error, problems } = known;
+  const { local, peers, tracker } = desired;
+  const expected = byKind(ENTRY_KINDS, (kind) => tracker.count(kind));
+  const absent = byKind(ENTRY_KINDS, () => 0);
   const states = new Map<string, { state: PeerState; error?: string }>();
-  const owners = missing.size > 0 ? ownersOf(local, known.peers.values()) : new Map<string, string>();
+  const owners = missing.size > 0 ? ownersOf(local, peers.values()) : new Map<string, string>();
   for (const key of missing) {
     const node = owners.get(key);
     if (node === undefined) continue;
@@ -92,11 +97,11 @@ export function overlayStatus(known: Knowledge): OverlayStatus {
     if (said !== undefined) states.set(node, { state: "error", error: said });
     else if (!states.has(node)) states.set(node, { state: "pending" });
   }
-  const spared = sparedOf(known, states);
+  const spared = sparedOf(desired, states);
+  const repairs = byKind(["device", ...ENTRY_KINDS], (kind) => known.repairs.get(kind) ?? 0);
   let lacking = 0;
   for (const key of missing) {
-    const kind = ENTRY_KINDS.find((one) => key.startsWith(entryKey(one, "")));
-    if (kind === undefined) continue;
+    const kind = kindOf(key) as EntryKind;
     if (spared.has(owners.get(key) ?? "")) expected[kind]--;
     else {
       absent[kind]++;
@@ -109,14 +114,12 @@ export function overlayStatus(known: Knowledge): OverlayStatus {
     ...(error !== undefined && { error }),
     problems: [...problems],
     get peers() {
-      return Array.from(known.peers.values(), (peer) => ({ ...peer, ...(states.get(peer.node) ?? PROGRAMMED) }));
+      return Array.from(peers.values(), (peer) => ({ ...peer, ...(states.get(peer.node) ?? PROGRAMMED) }));
     },
-    entries: {
-      fdb: { expected: expected.fdb, present: expected.fdb - absent.fdb },
-      neighbour: { expected: expected.neighbour, present: expected.neighbour - absent.neighbour },
-      route: { expected: expected.route, present: expected.route - absent.route },
-      address: { expected: expected.address, present: expected.address - absent.address },
-    },
-    repairs: { total: repairs.total, byKind: { ...repairs.byKind } },
+    entries: byKind(ENTRY_KINDS, (kind) => ({
+      expected: expected[kind],
+      present: expected[kind] - absent[kind],
+    })),
+    repairs: { total: known.repairs.values().reduce((sum, one) => sum + one, 0), byKind: repairs },
   };
 }

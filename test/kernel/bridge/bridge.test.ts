@@ -1,6 +1,7 @@
 /** One subnet over several nodes: who reaches whom, what the underlay sees of it, and what is dropped. */
 import assert from "node:assert/strict";
-import { type BridgePassReport, BridgeReconciler } from "../../../src/dataplane/bridge/index.ts";
+import { BridgeReconciler } from "../../../src/dataplane/bridge/index.ts";
+import type { PassReport } from "../../../src/reconcile/index.ts";
 import { capture } from "../overlay/capture.ts";
 import { pings, reaches } from "../overlay/cluster.ts";
 import { eventually } from "../../support/eventually.ts";
@@ -199,7 +200,7 @@ describe("a bridged network", () => {
     ];
     const before = shown();
     await two.bridge.stop();
-    const reports: BridgePassReport[] = [];
+    const reports: PassReport[] = [];
     two.bridge = new BridgeReconciler({ ...two.options, onPass: (report) => reports.push(report) });
     const pods: [BridgeNode, BridgePod][] = [
       [one, c],

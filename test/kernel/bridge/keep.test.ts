@@ -1,6 +1,7 @@
 /** A bridged network kept right: whatever somebody changes, however many endpoints there are. */
 import assert from "node:assert/strict";
-import { type BridgePassReport, BRIDGE_NAME, type RemoteEndpoint } from "../../../src/dataplane/bridge/index.ts";
+import { BRIDGE_NAME, type RemoteEndpoint } from "../../../src/dataplane/bridge/index.ts";
+import type { PassReport } from "../../../src/reconcile/index.ts";
 import { attachPod, checkPod, type PodLinkSpec } from "../../../src/dataplane/pod-link/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import { reaches } from "../overlay/cluster.ts";
@@ -11,7 +12,7 @@ import { bridgeCluster, type BridgeNode, type BridgePod, DEVICE, introduce, remo
 describe("a bridged network's upkeep", () => {
   let [one, two] = [] as unknown as [BridgeNode, BridgeNode];
   let [a, b] = [] as unknown as [BridgePod, BridgePod];
-  const reports: BridgePassReport[] = [];
+  const reports: PassReport[] = [];
 
   const shown = () =>
     [

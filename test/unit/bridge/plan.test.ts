@@ -3,17 +3,18 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import {
   BridgeDesired,
+  bridgeOperations,
   type BridgedNetwork,
   type BridgeEntry,
   type Devices,
   EVERYBODY,
   keyOf,
   type LocalPort,
-  planBridge,
   type RemoteEndpoint,
 } from "../../../src/dataplane/bridge/index.ts";
 import type { Operation } from "../../../src/netlink/index.ts";
 import type { Peer } from "../../../src/peers/index.ts";
+import { planAll, planChanges } from "../../../src/reconcile/index.ts";
 
 const local: BridgedNetwork = {
   network: "blue",
@@ -113,6 +114,9 @@ function execute(kernel: Map<string, BridgeEntry>, operation: Operation): void {
   }
 }
 
+const planOf = (desired: BridgeDesired, kernel: ReadonlyMap<string, BridgeEntry>) =>
+  planAll(desired.tracker, kernel.values(), bridgeOperations, devices);
+
 const withoutPorts = (entries: ReadonlyMap<string, BridgeEntry>) =>
   new Map([...entries].filter(([, { kind }]) => kind !== "port"));
 
@@ -140,15 +144,14 @@ describe("the entries of a bridged network", () => {
         const kernel = new Map<string, BridgeEntry>();
         for (const round of rounds) {
           for (const change of round) apply(desired, change);
-          const changed = desired.ledger.begin();
-          const all = new Set([...desired.entries.keys(), ...kernel.keys()]);
-          const whole = planBridge(all, desired.entries, kernel, devices);
-          const former = new Map([...changed].flatMap(([key, entry]) => (entry ? [[key, entry] as const] : [])));
-          const few = planBridge(changed.keys(), desired.entries, former, devices);
-          const texts = ({ steps }: typeof few) => steps.map((step) => JSON.stringify(step)).sort();
+          const whole = planOf(desired, kernel);
+          const changed = desired.tracker.begin();
+          const few = planChanges(desired.tracker, changed, new Set(), bridgeOperations, devices);
+          const texts = ({ keys, operations }: typeof few) =>
+            keys.map((key, index) => JSON.stringify([key, operations[index]])).sort();
           assert.deepEqual(texts(few), texts(whole));
-          for (const { operation } of few.steps) execute(kernel, operation);
-          desired.ledger.settle();
+          for (const operation of few.operations) execute(kernel, operation);
+          desired.tracker.settle();
           assert.deepEqual(sorted(kernel), sorted(withoutPorts(desired.entries)));
         }
       }),
@@ -162,8 +165,7 @@ describe("the entries of a bridged network", () => {
         const kernel = new Map<string, BridgeEntry>();
         for (const changes of [before, after]) {
           for (const change of changes) apply(desired, change);
-          const all = new Set([...desired.entries.keys(), ...kernel.keys()]);
-          for (const { operation } of planBridge(all, desired.entries, kernel, devices).steps) {
+          for (const operation of planOf(desired, kernel).operations) {
             execute(kernel, operation);
             for (const entry of kernel.values()) {
               if (entry.kind !== "neighbour") continue;
@@ -199,9 +201,9 @@ describe("the entries of a bridged network", () => {
   });
 
   it("wait for their port", () => {
-    const entry: BridgeEntry = { kind: "bridgeFdb", mac: mac(1), ifname: "p9" };
-    const wanted = new Map([[keyOf(entry), entry]]);
-    const { steps, waiting } = planBridge(wanted.keys(), wanted, new Map(), devices);
-    assert.deepEqual({ steps, waiting }, { steps: [], waiting: [keyOf(entry)] });
+    const desired = new BridgeDesired(local);
+    desired.changePorts([["p9", { ifname: "p9", endpoints: [{ mac: mac(1), ips: [] }] }]]);
+    const { operations, waiting } = planOf(desired, new Map());
+    assert.deepEqual({ operations, waiting }, { operations: [], waiting: ["port p9", `bridgeFdb ${mac(1)}`] });
   });
 });

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import type { Link, Operation } from "../../../src/netlink/index.ts";
-import { checksumOffloadWorks, desiredState, ensureDevice, planDevice } from "../../../src/dataplane/vxlan/index.ts";
+import { checksumOffloadWorks, deviceOf, ensureDevice, planDevice } from "../../../src/dataplane/vxlan/index.ts";
 import { DeviceConflict } from "../../../src/peers/index.ts";
 import { local, ownDevice as right } from "./support.ts";
 
-const desired = desiredState(local, []).device;
+const desired = deviceOf(local);
 const info = right.vxlan as NonNullable<Link["vxlan"]>;
 const uplink: Link = { ...right, index: 2, name: "eth0", kind: "veth" };
 delete uplink.vxlan;

@@ -1,30 +1,28 @@
 import assert from "node:assert/strict";
 import type { Link, NetlinkEvent, Route } from "../../../src/netlink/index.ts";
-import { assumedActual } from "../../../src/dataplane/vxlan/plan/actual.ts";
-import { doubtOf } from "../../../src/dataplane/vxlan/drift.ts";
-import { type ActualState, desiredState, plan } from "../../../src/dataplane/vxlan/index.ts";
+import { type Actual, doubtOf } from "../../../src/dataplane/vxlan/index.ts";
 import { formatVtepAnnotation, type Peer, parseVtepAnnotation, selectPeers } from "../../../src/peers/index.ts";
-import { local, nodeOf, ownDevice, peer } from "./support.ts";
+import { applied, desiredState, device, entriesOf, local, nodeOf, ownDevice, peer, plan } from "./support.ts";
 
-const IFINDEX = 7;
+const { ifindex: IFINDEX } = device;
 const UNDERLAY = 2;
-const device = { ifindex: IFINDEX, vni: local.vni, port: local.port };
 const [v4, v6] = ["172.30.0.101", "fd30::101"].map((gateway) => ({ gateway, ifindex: UNDERLAY }));
 const direct: Peer = { ...peer(1), direct: [v4, v6].filter((hop) => hop !== undefined) };
-const routesOf = (peers: Peer[]) => [...desiredState(local, peers).routes.values()];
+const routesOf = (peers: Peer[]) => [...entriesOf(desiredState(local, peers), "route").values()];
 /** The kernel as it is after these peers' plan. */
-const kernel = (peers: Peer[]): ActualState => assumedActual(desiredState(local, peers), device, new Set());
+const kernel = (peers: Peer[]): Actual[] => applied(desiredState(local, peers).entries);
 
 describe("a direct peer", () => {
   it("has routes through its underlay addresses on the underlay's interface, and all else as through the tunnel", () => {
     assert.deepEqual(routesOf([direct]), [
-      { dst: "10.244.1.0/24", ...v4, prefSrc: "10.244.0.0" },
+      { kind: "route", dst: "10.244.1.0/24", ...v4, prefSrc: "10.244.0.0" },
       // By which the kernel lets the prefix be put back.
-      { dst: "fd00:10:244:1::/128", prefSrc: "fd00:10:244::" },
-      { dst: "fd00:10:244:1::/64", ...v6, prefSrc: "fd00:10:244::" },
+      { kind: "route", dst: "fd00:10:244:1::/128", prefSrc: "fd00:10:244::" },
+      { kind: "route", dst: "fd00:10:244:1::/64", ...v6, prefSrc: "fd00:10:244::" },
     ]);
     const [there, tunnelled] = [desiredState(local, [direct]), desiredState(local, [peer(1)])];
-    assert.deepEqual([there.fdb, there.neighbours], [tunnelled.fdb, tunnelled.neighbours]);
+    for (const kind of ["fdb", "neighbour"] as const)
+      assert.deepEqual(entriesOf(there, kind), entriesOf(tunnelled, kind));
   });
 
   it("goes through the tunnel in a family of which it has no hop", () => {
@@ -75,25 +73,25 @@ describe("a direct peer", () => {
 
   it("is doubted when its route goes, is another, or its interface is touched; not by the echo of our own work", () => {
     const state = desiredState(local, [direct]);
-    const [route] = kernel([direct]).routes as [Route];
+    const [route] = kernel([direct]).flatMap((one) => (one.kind === "route" ? [one.route] : [])) as [Route];
     const event = (event: "new" | "del", other: Partial<Route> = {}): NetlinkEvent => ({
       event,
       kind: "route",
       route: { ...route, ...other },
     });
-    assert.equal(doubtOf(state, IFINDEX, event("new")), undefined);
-    assert.ok(doubtOf(state, IFINDEX, event("del")));
-    assert.ok(doubtOf(state, IFINDEX, event("new", { gateway: "172.30.0.66" })));
-    assert.ok(doubtOf(state, IFINDEX, event("new", { ifindex: IFINDEX })));
-    assert.ok(doubtOf(state, IFINDEX, event("new", { dst: "10.244.9.0/24" })));
+    assert.equal(doubtOf(state, device, event("new")), undefined);
+    assert.ok(doubtOf(state, device, event("del")));
+    assert.ok(doubtOf(state, device, event("new", { gateway: "172.30.0.66" })));
+    assert.ok(doubtOf(state, device, event("new", { ifindex: IFINDEX })));
+    assert.ok(doubtOf(state, device, event("new", { dst: "10.244.9.0/24" })));
     // A pod's own route has our protocol, and no gateway; another's is not ours.
     const { gateway: _, ...pod } = { ...route, dst: "10.244.0.5/32", ifindex: 12 };
-    assert.equal(doubtOf(state, IFINDEX, { event: "new", kind: "route", route: pod }), undefined);
-    assert.equal(doubtOf(state, IFINDEX, event("new", { dst: "10.244.9.0/24", protocol: 4 })), undefined);
+    assert.equal(doubtOf(state, device, { event: "new", kind: "route", route: pod }), undefined);
+    assert.equal(doubtOf(state, device, event("new", { dst: "10.244.9.0/24", protocol: 4 })), undefined);
     const link = (index: number): Link => ({ ...ownDevice, index, name: `eth${index}`, kind: "veth", up: false });
     const { vxlan: __, ...eth } = link(UNDERLAY);
-    assert.ok(doubtOf(state, IFINDEX, { event: "new", kind: "link", link: eth }));
-    assert.equal(doubtOf(state, IFINDEX, { event: "new", kind: "link", link: { ...eth, index: 3 } }), undefined);
+    assert.ok(doubtOf(state, device, { event: "new", kind: "link", link: eth }));
+    assert.equal(doubtOf(state, device, { event: "new", kind: "link", link: { ...eth, index: 3 } }), undefined);
   });
 
   it("is one that says so, on a node that does so itself", () => {

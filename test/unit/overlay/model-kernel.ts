@@ -5,21 +5,23 @@
 import assert from "node:assert/strict";
 import { familyOf } from "../../../src/addr/index.ts";
 import type { Address, FdbEntry, Neighbour, Operation, Route } from "../../../src/netlink/index.ts";
-import type { ActualState } from "../../../src/dataplane/vxlan/index.ts";
+import type { ActualState, OnDevice } from "../../../src/dataplane/vxlan/index.ts";
 
 const metricOf = ({ dst, metric }: Route): number => metric ?? (familyOf(dst) === 4 ? 0 : 1024);
 const sameAddress = (a: Address, b: Address): boolean =>
   a.ip === b.ip && (familyOf(a.ip) === 6 || a.prefix === b.prefix);
+
+const NOTHING: ActualState = { addresses: [], fdb: [], neighbours: [], routes: [] };
 
 export class ModelKernel {
   addresses: Address[];
   fdb: FdbEntry[];
   neighbours: Neighbour[];
   routes: Route[];
-  readonly device: { ifindex: number; vni: number; port: number };
+  readonly device: OnDevice;
 
-  constructor({ ifindex, vni, port, addresses, fdb, neighbours, routes }: ActualState) {
-    this.device = { ifindex, vni, port };
+  constructor(device: OnDevice, { addresses, fdb, neighbours, routes }: ActualState = NOTHING) {
+    this.device = device;
     this.addresses = [...addresses];
     this.fdb = [...fdb];
     this.neighbours = [...neighbours];
@@ -31,7 +33,7 @@ export class ModelKernel {
     const { ifindex } = this.device;
     const { addresses, fdb, neighbours } = this;
     const routes = this.routes.filter((route) => route.ifindex === ifindex);
-    return { ...this.device, addresses, fdb, neighbours, routes };
+    return { addresses, fdb, neighbours, routes };
   }
 
   /** Carries an operation out. Returns the error code where the kernel would refuse. */

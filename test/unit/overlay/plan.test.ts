@@ -8,20 +8,17 @@ import {
   type Operation,
   type Route,
 } from "../../../src/netlink/index.ts";
-import { type ActualState, desiredState, plan } from "../../../src/dataplane/vxlan/index.ts";
-import { type DesiredState } from "../../../src/peers/index.ts";
+import { type ActualState, allOf, type Desired } from "../../../src/dataplane/vxlan/index.ts";
 import { familyOf } from "../../../src/addr/index.ts";
 import { ModelKernel } from "./model-kernel.ts";
-import { anyPeers, local, peer } from "./support.ts";
+import { anyPeers, desiredState, device, entriesOf, local, peer, plan } from "./support.ts";
 
-const IFINDEX = 7;
-const device = { ifindex: IFINDEX, vni: local.vni, port: local.port };
-const empty: ActualState = { ...device, addresses: [], fdb: [], neighbours: [], routes: [] };
+const { ifindex: IFINDEX } = device;
 
 /** The kernel after a plan from nothing. */
-function kernelOf(desired: DesiredState): ModelKernel {
-  const kernel = new ModelKernel(empty);
-  for (const operation of plan(desired, empty)) assert.equal(kernel.apply(operation), undefined);
+function kernelOf(desired: Desired): ModelKernel {
+  const kernel = new ModelKernel(device);
+  for (const operation of plan(desired)) assert.equal(kernel.apply(operation), undefined);
   return kernel;
 }
 
@@ -90,11 +87,10 @@ const anyMess = fc.record({
 });
 
 /** Whether a mess holds something of its own in an entry's place. */
-function merge(kernel: ModelKernel, mess: Omit<ActualState, "ifindex" | "vni" | "port">): ActualState {
+function merge(kernel: ModelKernel, mess: ActualState): ActualState {
   const { addresses, fdb, neighbours, routes } = kernel.dump();
   const key = (a: Address) => (familyOf(a.ip) === 6 ? a.ip : `${a.ip}/${a.prefix}`);
   return {
-    ...device,
     addresses: [...mess.addresses, ...addresses.filter((a) => !mess.addresses.some((b) => key(a) === key(b)))],
     fdb: [...mess.fdb, ...fdb.filter((a) => !mess.fdb.some((b) => a.mac === b.mac))],
     neighbours: [...mess.neighbours, ...neighbours.filter((a) => !mess.neighbours.some((b) => a.ip === b.ip))],
@@ -103,11 +99,15 @@ function merge(kernel: ModelKernel, mess: Omit<ActualState, "ifindex" | "vni" | 
 }
 
 /** A packet must never find a route whose neighbour or FDB entry is not there yet, or no longer. */
-function assertSafe(operation: Operation, kernel: ModelKernel, desired: DesiredState): void {
+function assertSafe(operation: Operation, kernel: ModelKernel, desired: Desired): void {
   if (operation.kind === "route" && operation.op !== "del") {
     const { gateway = "" } = operation.route;
     const neighbour = kernel.neighbours.find((entry) => entry.ip === gateway);
-    assert.equal(neighbour?.mac, desired.neighbours.get(gateway)?.mac, `neighbour before route ${operation.route.dst}`);
+    assert.equal(
+      neighbour?.mac,
+      entriesOf(desired, "neighbour").get(gateway)?.mac,
+      `neighbour before route ${operation.route.dst}`,
+    );
     assert.ok(
       kernel.fdb.some((entry) => entry.mac === neighbour?.mac),
       `FDB entry before route ${operation.route.dst}`,
@@ -126,7 +126,7 @@ function assertSafe(operation: Operation, kernel: ModelKernel, desired: DesiredS
 describe("the plan", () => {
   it("from nothing puts one FDB entry a peer, and a neighbour and a route a pod CIDR", () => {
     const desired = desiredState(local, [peer(1), peer(2)]);
-    const operations = plan(desired, empty);
+    const operations = plan(desired);
     assert.deepEqual(
       operations.map(({ op, kind }) => `${op} ${kind}`),
       [
@@ -155,7 +155,7 @@ describe("the plan", () => {
   it("spreads IPv4 routes over the scopes that are free to use, each prefix always to the same", () => {
     const many = Array.from({ length: 200 }, (_, at) => peer(at + 1));
     const scopesOf = (): (number | undefined)[] =>
-      plan(desiredState(local, many), empty).flatMap((operation) =>
+      plan(desiredState(local, many)).flatMap((operation) =>
         operation.kind === "route" && operation.route.family === 4 ? [operation.route.scope] : [],
       );
     const scopes = scopesOf();
@@ -168,7 +168,7 @@ describe("the plan", () => {
     fc.assert(
       fc.property(anyPeers, (peers) => {
         const desired = desiredState(local, peers);
-        assert.deepEqual(plan(desired, kernelOf(desired).dump()), []);
+        assert.deepEqual(plan(desired, allOf(kernelOf(desired).dump())), []);
       }),
     );
   });
@@ -176,9 +176,9 @@ describe("the plan", () => {
   it("makes the kernel right from any state, in one go, without an error, in an order that loses no packet", () => {
     fc.assert(
       fc.property(anyPeers, anyPeers, anyMess, (before, now, mess) => {
-        const kernel = new ModelKernel(merge(kernelOf(desiredState(local, before)), mess));
+        const kernel = new ModelKernel(device, merge(kernelOf(desiredState(local, before)), mess));
         const desired = desiredState(local, now);
-        for (const operation of plan(desired, kernel.dump())) {
+        for (const operation of plan(desired, allOf(kernel.dump()))) {
           assertSafe(operation, kernel, desired);
           const error = kernel.apply(operation);
           // An address that goes takes its routes along.
@@ -186,7 +186,7 @@ describe("the plan", () => {
             assert.equal(error, undefined, JSON.stringify(operation));
           }
         }
-        assert.deepEqual(plan(desired, kernel.dump()), []);
+        assert.deepEqual(plan(desired, allOf(kernel.dump())), []);
         const wanted = sorted(kernelOf(desired).dump());
         const actual = sorted(kernel.dump());
         assert.deepEqual(actual.addresses, wanted.addresses);
@@ -203,15 +203,16 @@ describe("the plan", () => {
       fc.property(anyPeers, anyMess, (peers, mess) => {
         const desired = desiredState(local, peers);
         const before = merge(kernelOf(desired), mess);
-        const kernel = new ModelKernel(before);
-        for (const operation of plan(desired, kernel.dump())) kernel.apply(operation);
+        const kernel = new ModelKernel(device, before);
+        for (const operation of plan(desired, allOf(kernel.dump()))) kernel.apply(operation);
         const after = kernel.dump();
         for (const route of before.routes) {
-          const inOurPlace = desired.routes.has(route.dst) && (route.metric === 0 || route.metric === 1024);
+          const inOurPlace = desired.entries.has(`route ${route.dst}`) && (route.metric === 0 || route.metric === 1024);
           if (route.protocol !== ROUTE_PROTOCOL && !inOurPlace) assert.ok(after.routes.includes(route), route.dst);
         }
         for (const entry of before.neighbours) {
-          if (entry.state !== 0x80 && !desired.neighbours.has(entry.ip)) assert.ok(after.neighbours.includes(entry));
+          if (entry.state !== 0x80 && !desired.entries.has(`neighbour ${entry.ip}`))
+            assert.ok(after.neighbours.includes(entry));
         }
       }),
       { numRuns: 200 },
@@ -222,12 +223,12 @@ describe("the plan", () => {
     const before = kernelOf(desiredState(local, [peer(1)])).dump();
     const moved = { ...peer(1), underlayIp: "172.30.9.9" };
     assert.deepEqual(
-      plan(desiredState(local, [moved]), before).map(({ op, kind }) => `${op} ${kind}`),
+      plan(desiredState(local, [moved]), allOf(before)).map(({ op, kind }) => `${op} ${kind}`),
       ["replace fdb"],
     );
     const taken = { ...peer(2), podCidrs: peer(1).podCidrs };
     assert.deepEqual(
-      plan(desiredState(local, [taken]), before).map(({ op, kind }) => `${op} ${kind}`),
+      plan(desiredState(local, [taken]), allOf(before)).map(({ op, kind }) => `${op} ${kind}`),
       ["replace fdb", "replace neighbour", "replace neighbour", "del fdb"],
     );
   });
@@ -237,14 +238,17 @@ describe("the plan", () => {
     const kernel = kernelOf(desired);
     const theirs: Route = { family: 4, dst: "10.244.1.0/24", ifindex: 2, protocol: 4, table: 254, metric: 0 };
     kernel.routes = [theirs];
-    const operation = plan(desired, kernel.dump()).find(({ kind }) => kind === "route");
+    const operation = plan(desired, allOf(kernel.dump())).find(({ kind }) => kind === "route");
     assert.equal(operation?.op, "add");
     assert.equal(operation && kernel.apply(operation), "EEXIST");
   });
 
   it("programs only the families in which this node has pods", () => {
     const only4 = { ...local, podCidrs: ["10.244.0.0/24"] };
-    const { routes, neighbours, fdb } = desiredState(only4, [peer(1)]);
-    assert.deepEqual([[...routes.keys()], [...neighbours.keys()], fdb.size], [["10.244.1.0/24"], ["10.244.1.0"], 1]);
+    const { entries } = desiredState(only4, [peer(1)]);
+    assert.deepEqual(
+      [...entries.keys()],
+      ["address 10.244.0.0", `fdb ${peer(1).mac}`, "neighbour 10.244.1.0", "route 10.244.1.0/24"],
+    );
   });
 });

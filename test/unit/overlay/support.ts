@@ -2,6 +2,14 @@
 import fc from "fast-check";
 import { parseCidr, parseIp } from "../../../src/addr/index.ts";
 import { type Link, OVERLAY_LINK_GROUP } from "../../../src/netlink/index.ts";
+import {
+  type Actual,
+  Desired,
+  type OnDevice,
+  type OverlayEntry,
+  overlayOperations,
+} from "../../../src/dataplane/vxlan/index.ts";
+import { type Changed, planAll, planChanges } from "../../../src/reconcile/index.ts";
 import type { Granted, LocalNetwork, NodeVtep, Peer } from "../../../src/peers/index.ts";
 
 /** This node, number 0 of the cluster. */
@@ -17,6 +25,40 @@ export const local: LocalNetwork = {
   podCidrs: ["10.244.0.0/24", "fd00:10:244::/64"],
   clusterCidrs: [],
 };
+
+/** What entries lie on. */
+export const device: OnDevice = { ifindex: 7, vni: local.vni, port: local.port };
+
+/** The desired state of a node with these peers. */
+export function desiredState(own: LocalNetwork, peers: readonly Peer[]): Desired {
+  const desired = new Desired(own);
+  desired.change(peers.map((one) => [one.node, one]));
+  return desired;
+}
+
+/** The entries of a kind, by what they are called in the kernel. */
+export const entriesOf = <K extends OverlayEntry["kind"]>({ entries }: Desired, kind: K) =>
+  new Map(
+    entries.values().flatMap((entry) => {
+      const id = entry.kind === "fdb" ? entry.mac : entry.kind === "route" ? entry.dst : entry.ip;
+      return entry.kind === kind ? [[id, entry as Extract<OverlayEntry, { kind: K }>] as const] : [];
+    }),
+  );
+
+/** What turns what there is into what is desired. */
+export const plan = (desired: Desired, actual: Iterable<Actual> = []) =>
+  planAll(desired.tracker, actual, overlayOperations, device).operations;
+
+/** The same of what has changed since it was last right. */
+export const planOfChanges = (desired: Desired, changed: Changed<OverlayEntry>, missing: ReadonlySet<string>) =>
+  planChanges(desired.tracker, changed, missing, overlayOperations, device).operations;
+
+/** What a dump shows once these entries have been applied, but for those in `without`. */
+export const applied = (
+  entries: ReadonlyMap<string, OverlayEntry>,
+  without: ReadonlySet<string> = new Set(),
+): Actual[] =>
+  [...entries].flatMap(([key, entry]) => (without.has(key) ? [] : [overlayOperations.applied(entry, device)]));
 
 /** This node's device as the kernel shows it when all is well. */
 export const ownDevice: Link = {

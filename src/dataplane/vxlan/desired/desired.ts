@@ -7,25 +7,14 @@
  * would be no source address that a peer could answer to.
  */
 import { type Family, familyOf, hostPrefix } from "../../../addr/index.ts";
-import { entryOf, mapsOf, sameEntry } from "./entries.ts";
-import { type Changed, DeltaTracker } from "../../../reconcile/index.ts";
-import {
-  type DesiredDevice,
-  type DesiredEntry,
-  type DesiredState,
-  type EntryKind,
-  entryKey,
-  type LocalNetwork,
-  type Peer,
-} from "../../../peers/index.ts";
+import { DeltaTracker } from "../../../reconcile/index.ts";
+import { type DesiredDevice, type LocalNetwork, type Peer, sameDevice } from "../../../peers/index.ts";
+import { keyOf, type OverlayEntry } from "./entries.ts";
 
 /** The alias by which a VXLAN device says to which pod network it belongs. */
 export const deviceAlias = (network: string): string => `${DEVICE_ALIAS_PREFIX}${network}`;
 /** What the alias of every VXLAN device of Skylane's begins with. */
 export const DEVICE_ALIAS_PREFIX = "skylane network ";
-
-/** An entry and its place. */
-type Placed = readonly [kind: EntryKind, id: string, entry: DesiredEntry];
 
 /** The network address of a canonical prefix: its text says it, and this is asked for every peer. */
 const networkAddress = (cidr: string): string => cidr.slice(0, cidr.indexOf("/"));
@@ -41,17 +30,18 @@ function vtepAddresses(podCidrs: readonly string[]): Map<Family, string> {
 }
 
 /** Our own VTEP addresses. */
-const ownEntries = ({ podCidrs }: LocalNetwork): Placed[] =>
-  Array.from(vtepAddresses(podCidrs).values(), (ip) => ["address", ip, { ip }]);
+const ownEntries = ({ podCidrs }: LocalNetwork): OverlayEntry[] =>
+  Array.from(vtepAddresses(podCidrs).values(), (ip) => ({ kind: "address", ip }));
 
 /** What one peer needs. */
-function peerEntries(local: LocalNetwork, peer: Peer): Placed[] {
-  const { mac, underlayIp, podCidrs, hosts = [], vni, port, direct = [] } = peer;
-  const fdb = { mac, dst: underlayIp, ...differing("vni", vni, local.vni), ...differing("port", port, local.port) };
-  const entries: Placed[] = [["fdb", mac, fdb]];
+function peerEntries(local: LocalNetwork, peer: Peer): OverlayEntry[] {
+  const { mac, underlayIp: dst, podCidrs, hosts = [], vni, port, direct = [] } = peer;
+  const entries: OverlayEntry[] = [
+    { kind: "fdb", mac, dst, ...differing("vni", vni, local.vni), ...differing("port", port, local.port) },
+  ];
   const own = vtepAddresses(local.podCidrs);
   const gateways = vtepAddresses(podCidrs);
-  for (const [family, ip] of gateways) if (own.has(family)) entries.push(["neighbour", ip, { ip, mac }]);
+  for (const [family, ip] of gateways) if (own.has(family)) entries.push({ kind: "neighbour", ip, mac });
   for (const dst of [...podCidrs, ...hosts.map(hostPrefix)]) {
     const [gateway, prefSrc] = [gateways.get(familyOf(dst)), own.get(familyOf(dst))];
     if (gateway === undefined || prefSrc === undefined) continue;
@@ -60,9 +50,9 @@ function peerEntries(local: LocalNetwork, peer: Peer): Placed[] {
     // The kernel takes no gateway on the VXLAN device that its routes look for on another one, as they would for the VTEP
     // inside a direct prefix (net/ipv6/route.c, ip6_route_check_nh_onlink): the VTEP has a route of its own by which the
     // prefix can be put back.
-    const host = `${gateway}/128`;
-    if (hop && familyOf(dst) === 6) entries.push(["route", host, { dst: host, prefSrc }]);
-    entries.push(["route", dst, { dst, ...(hop ?? { gateway }), prefSrc }]);
+    if (hop && familyOf(dst) === 6) entries.push({ kind: "route", dst: `${gateway}/128`, prefSrc });
+    if (hop) entries.push({ kind: "route", dst, gateway: hop.gateway, prefSrc, ifindex: hop.ifindex });
+    else entries.push({ kind: "route", dst, gateway, prefSrc });
   }
   return entries;
 }
@@ -87,54 +77,59 @@ export function deviceOf(
 
 /** Which node every entry is for, by key. */
 export function ownersOf(local: LocalNetwork, peers: Iterable<Peer>): Map<string, string> {
-  const owners = new Map(ownEntries(local).map(([kind, id]) => [entryKey(kind, id), local.node]));
-  for (const peer of peers) {
-    for (const [kind, id] of peerEntries(local, peer)) owners.set(entryKey(kind, id), peer.node);
-  }
+  const owners = new Map(ownEntries(local).map((entry) => [keyOf(entry), local.node]));
+  for (const peer of peers) for (const entry of peerEntries(local, peer)) owners.set(keyOf(entry), peer.node);
   return owners;
 }
 
-/** Entries by key as they were before they changed; undefined for those that were not wanted. */
-export type ChangedEntries = Changed<DesiredEntry>;
-
-/**
- * The desired state of a network, kept up to date peer by peer, and what changed of it since the kernel was last made
- * right: so a change among thousands of peers is planned from its own few entries.
- */
+/** The desired state of a network, kept up to date peer by peer. */
 export class Desired {
-  readonly state: DesiredState;
+  /** The entries, and what changed of them. */
+  readonly tracker: DeltaTracker<OverlayEntry>;
   #local: LocalNetwork;
+  #device: DesiredDevice;
   readonly #peers = new Map<string, Peer>();
-  readonly #ledger = new DeltaTracker<DesiredEntry>((key) => entryOf(this.state, key), sameEntry);
+  /** How many direct hops go through an interface, by its index. */
+  readonly #hops = new Map<number, number>();
 
-  constructor(local: LocalNetwork) {
+  constructor(local: LocalNetwork, tracker = new DeltaTracker<OverlayEntry>()) {
+    this.tracker = tracker;
     this.#local = local;
-    this.state = {
-      device: deviceOf(local),
-      addresses: new Map(),
-      fdb: new Map(),
-      neighbours: new Map(),
-      routes: new Map(),
-    };
-    for (const placed of ownEntries(local)) this.#put(placed);
+    this.#device = deviceOf(local);
+    this.#put(ownEntries(local));
   }
 
   get local(): LocalNetwork {
     return this.#local;
   }
 
+  /** Another object when it is wanted otherwise in something. */
+  get device(): DesiredDevice {
+    return this.#device;
+  }
+
   get peers(): ReadonlyMap<string, Peer> {
     return this.#peers;
+  }
+
+  get entries(): ReadonlyMap<string, OverlayEntry> {
+    return this.tracker.entries;
+  }
+
+  /** Whether direct routes go through an interface. */
+  routesThrough(ifindex: number): boolean {
+    return this.#hops.has(ifindex);
   }
 
   /** Replaces what we are ourselves, which may concern every peer's entries. */
   setLocal(local: LocalNetwork): void {
     const peers = [...this.#peers];
     this.change(peers.map(([node]) => [node, undefined]));
-    for (const placed of ownEntries(this.#local)) this.#drop(placed);
+    this.#drop(ownEntries(this.#local));
     this.#local = local;
-    this.state.device = deviceOf(local);
-    for (const placed of ownEntries(local)) this.#put(placed);
+    const device = deviceOf(local);
+    if (!sameDevice(this.#device, device)) this.#device = device;
+    this.#put(ownEntries(local));
     this.change(peers);
   }
 
@@ -144,58 +139,34 @@ export class Desired {
     // First what goes: what one peer no longer has another one may have now.
     for (const [node] of changes) {
       const former = this.#peers.get(node);
-      if (former) for (const placed of peerEntries(this.#local, former)) this.#drop(placed);
+      if (!former) continue;
+      this.#drop(peerEntries(this.#local, former));
+      this.#countHops(former, -1);
     }
     for (const [node, peer] of changes) {
-      if (peer) this.#peers.set(node, peer);
-      else this.#peers.delete(node);
-      if (peer) for (const placed of peerEntries(this.#local, peer)) this.#put(placed);
+      if (!peer) {
+        this.#peers.delete(node);
+        continue;
+      }
+      this.#peers.set(node, peer);
+      this.#put(peerEntries(this.#local, peer));
+      this.#countHops(peer, 1);
     }
   }
 
-  /** Entries that are otherwise now than when {@link begin} was called last. */
-  get changed(): ChangedEntries {
-    return this.#ledger.changed;
+  #countHops({ direct = [] }: Peer, by: 1 | -1): void {
+    for (const { ifindex } of direct) {
+      const count = (this.#hops.get(ifindex) ?? 0) + by;
+      if (count > 0) this.#hops.set(ifindex, count);
+      else this.#hops.delete(ifindex);
+    }
   }
 
-  /** Entries of which the kernel is not known to be right. */
-  unsettled(): Iterable<string> {
-    return this.#ledger.unsettled();
+  #put(entries: readonly OverlayEntry[]): void {
+    for (const entry of entries) this.tracker.put(keyOf(entry), entry);
   }
 
-  /** Hands over what changed, for the kernel to be made right; {@link settle} or {@link putBack} must follow. */
-  begin(): ChangedEntries {
-    return this.#ledger.begin();
+  #drop(entries: readonly OverlayEntry[]): void {
+    for (const entry of entries) this.tracker.put(keyOf(entry), undefined);
   }
-
-  /** What was begun is done. */
-  settle(): void {
-    this.#ledger.settle();
-  }
-
-  /** What was begun was not done: it has still changed. */
-  putBack(): void {
-    this.#ledger.putBack();
-  }
-
-  #put([kind, id, entry]: Placed): void {
-    this.#touch(kind, id);
-    mapsOf(this.state)[kind].set(id, entry);
-  }
-
-  #drop([kind, id]: Placed): void {
-    this.#touch(kind, id);
-    mapsOf(this.state)[kind].delete(id);
-  }
-
-  #touch(kind: EntryKind, id: string): void {
-    this.#ledger.touch(entryKey(kind, id));
-  }
-}
-
-/** The desired state of a network with these peers. Peers must not conflict with each other (see selectPeers). */
-export function desiredState(local: LocalNetwork, peers: readonly Peer[]): DesiredState {
-  const desired = new Desired(local);
-  desired.change(peers.map((peer) => [peer.node, peer]));
-  return desired.state;
 }

@@ -1,66 +1,55 @@
-/** The entries of a desired state by their keys. */
-import { type DesiredEntry, type DesiredState, ENTRY_KINDS, type EntryKind, entryKey } from "../../../peers/index.ts";
+/** The entries of an overlay: what the kernel should hold for it besides the device itself. */
+import { entryKey } from "../../../reconcile/index.ts";
 
-type Maps = { readonly [kind in EntryKind]: Map<string, DesiredEntry> };
+/** The kinds of entries, as they are shown. */
+export const ENTRY_KINDS = ["fdb", "neighbour", "route", "address"] as const;
+export type EntryKind = (typeof ENTRY_KINDS)[number];
 
-/** The maps of a state by kind; what is put into one is of its kind. */
-export const mapsOf = ({ addresses, fdb, neighbours, routes }: DesiredState): Maps => ({
-  address: addresses,
-  fdb,
-  neighbour: neighbours,
-  route: routes,
-});
-
-function split(key: string): [kind: EntryKind, id: string] {
-  const space = key.indexOf(" ");
-  return [key.slice(0, space) as EntryKind, key.slice(space + 1)];
+/** An FDB entry: where frames for a peer's MAC go. */
+export interface DesiredFdb {
+  kind: "fdb";
+  mac: string;
+  dst: string;
+  vni?: number;
+  port?: number;
 }
 
-/** The entry that a key names; undefined when it is not desired. */
-export function entryOf(state: DesiredState, key: string): DesiredEntry | undefined {
-  const [kind, id] = split(key);
-  return mapsOf(state)[kind].get(id);
+/** A permanent neighbour: the MAC behind a peer's VTEP address. */
+export interface DesiredNeighbour {
+  kind: "neighbour";
+  ip: string;
+  mac: string;
 }
 
-/** Whether a key is of an entry that is desired. */
-export const isDesired = (state: DesiredState, key: string): boolean => entryOf(state, key) !== undefined;
-
-/** Whether two entries are the same in everything. */
-export function sameEntry(a: DesiredEntry | undefined, b: DesiredEntry | undefined): boolean {
-  if (a === b) return true;
-  if (!a || !b) return false;
-  const keys = Object.keys(a) as (keyof DesiredEntry)[];
-  return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
+/** A route to a peer's pods. */
+export interface DesiredRoute {
+  kind: "route";
+  dst: string;
+  /** Absent in the route to a VTEP itself. */
+  gateway?: string;
+  /** Our VTEP address of the family: the source of what the host itself sends to pods. */
+  prefSrc: string;
+  /** The underlay interface of a direct route; absent: the route lies on the VXLAN device. */
+  ifindex?: number;
 }
 
-/** The keys of all entries. */
-export function* keysOf(state: DesiredState): Generator<string> {
-  const maps = mapsOf(state);
-  for (const kind of ENTRY_KINDS) for (const id of maps[kind].keys()) yield entryKey(kind, id);
+/** A VTEP address of our own. */
+export interface DesiredAddress {
+  kind: "address";
+  ip: string;
 }
 
-/** A state of the same device with only some entries, each as `entry` says; undefined leaves one out. */
-export function partOf(
-  { device }: DesiredState,
-  keys: Iterable<string>,
-  entry: (key: string) => DesiredEntry | undefined,
-): DesiredState {
-  const part = { device, addresses: new Map(), fdb: new Map(), neighbours: new Map(), routes: new Map() };
-  const maps = mapsOf(part);
-  for (const key of keys) {
-    const [kind, id] = split(key);
-    const found = entry(key);
-    if (found) maps[kind].set(id, found);
+/** An entry of any kind. */
+export type OverlayEntry = DesiredAddress | DesiredFdb | DesiredNeighbour | DesiredRoute;
+
+/** One name for an entry of any kind, by its key in the kernel: an address, a MAC, a destination. */
+export function keyOf(entry: OverlayEntry): string {
+  switch (entry.kind) {
+    case "fdb":
+      return entryKey("fdb", entry.mac);
+    case "route":
+      return entryKey("route", entry.dst);
+    default:
+      return entryKey(entry.kind, entry.ip);
   }
-  return part;
-}
-
-/** How many entries of each kind a desired state has. */
-export function countEntries(state: DesiredState): Record<EntryKind, number> {
-  return {
-    fdb: state.fdb.size,
-    neighbour: state.neighbours.size,
-    route: state.routes.size,
-    address: state.addresses.size,
-  };
 }

@@ -7,7 +7,8 @@
  * on our port that does not carry our alias: both are named, not touched.
  */
 import { type Link, type Operation, OVERLAY_LINK_GROUP, type Rtnl } from "../../../netlink/index.ts";
-import { type LinkNetns, createInNetns, planBirthplace } from "./link-netns.ts";
+import type { LinkNetns } from "../../kernel/index.ts";
+import { createInNetns, planBirthplace } from "./link-netns.ts";
 import { type DesiredDevice, DeviceConflict } from "../../../peers/index.ts";
 import { fixedDifferences, liveDifferences } from "../plan/match.ts";
 import { prepareDevice, type Preparation } from "./prepare.ts";

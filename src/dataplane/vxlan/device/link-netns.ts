@@ -5,18 +5,11 @@
  * underlay is to be found in the pod network's namespace. The kernel has one device a VNI and port for all that
  * were made from one namespace, wherever they are.
  */
-import type { Link, Operation, Rtnl } from "../../../netlink/index.ts";
+import type { Link, Operation } from "../../../netlink/index.ts";
 import { closeFd, openNetns } from "../../../sys/index.ts";
+import type { LinkNetns } from "../../kernel/index.ts";
 import { type DesiredDevice, DeviceConflict } from "../../../peers/index.ts";
 import { isOverlayDevice, sameVxlan, vxlanConflict, whoIsInTheWay } from "./recognize.ts";
-
-/** Where a device is made, and where it shall be. */
-export interface LinkNetns {
-  /** A conversation with the namespace whose underlay the device uses. */
-  rtnl: Pick<Rtnl, "links" | "execute">;
-  /** The device's own namespace, as path or descriptor. */
-  netns: number | string;
-}
 
 /** Making a device. */
 export type Creation = Extract<Operation, { op: "add"; kind: "link" }>;

@@ -11,8 +11,7 @@ import {
   ROUTE_PROTOCOL,
   type Rtnl,
 } from "../../../netlink/index.ts";
-import { addressBits, familyOf } from "../../../addr/index.ts";
-import { type DesiredState, type EntryKind, entryKey } from "../../../peers/index.ts";
+import { familyOf } from "../../../addr/index.ts";
 
 /** The routing table of ordinary routes (RT_TABLE_MAIN). */
 export const MAIN_TABLE = 254;
@@ -25,17 +24,28 @@ export const defaultMetric = (dst: string): number => (familyOf(dst) === 4 ? 0 :
 export const isDirectRoute = ({ protocol, gateway, onlink, table }: Route): boolean =>
   protocol === ROUTE_PROTOCOL && gateway !== undefined && onlink !== true && (table ?? MAIN_TABLE) === MAIN_TABLE;
 
-/** What is on one device. */
-export interface ActualState {
+/** The device that entries lie on. */
+export interface OnDevice {
   ifindex: number;
   /** VNI and port of the device, which the kernel leaves out of FDB entries that have the same. */
   vni: number;
   port: number;
-  addresses: Address[];
-  fdb: FdbEntry[];
-  neighbours: Neighbour[];
-  /** Routes of the main table: of the device, whoever made them, and direct ones. */
-  routes: Route[];
+}
+
+/** Something that the kernel holds. */
+export type Actual =
+  | { kind: "address"; address: Address }
+  | { kind: "fdb"; fdb: FdbEntry }
+  | { kind: "neighbour"; neighbour: Neighbour }
+  /** Of the main table: of the device, whoever made it, or a direct one. */
+  | { kind: "route"; route: Route };
+
+/** What was read, each kind for itself. */
+export interface ActualState {
+  addresses: readonly Address[];
+  fdb: readonly FdbEntry[];
+  neighbours: readonly Neighbour[];
+  routes: readonly Route[];
 }
 
 /**
@@ -45,10 +55,9 @@ export interface ActualState {
  */
 export async function readActual(
   rtnl: Pick<Rtnl, "addresses" | "fdb" | "neighbours" | "routes">,
-  device: { ifindex: number; vni: number; port: number },
+  { ifindex }: OnDevice,
   direct: boolean,
-): Promise<ActualState> {
-  const { ifindex } = device;
+): Promise<Iterable<Actual>> {
   const addresses = rtnl.addresses({ ifindex });
   const fdb = rtnl.fdb({ ifindex });
   await nextTurn();
@@ -61,41 +70,13 @@ export async function readActual(
       if (route.ifindex !== ifindex && isDirectRoute(route)) routes.push(route);
     }
   }
-  return { ...device, addresses, fdb, neighbours, routes };
+  return allOf({ addresses, fdb, neighbours, routes });
 }
 
-/**
- * What a dump would show after `state` was applied, but for the entries in `without`: lets the same planner work out
- * a change of peers without reading their entries, while no notification has spoken against it.
- */
-export function assumedActual(
-  state: DesiredState,
-  device: { ifindex: number; vni: number; port: number },
-  without: ReadonlySet<string>,
-): ActualState {
-  const { ifindex } = device;
-  const there = <T>(kind: EntryKind, entries: ReadonlyMap<string, T>): T[] => {
-    if (without.size === 0) return [...entries.values()];
-    return [...entries].flatMap(([id, entry]) => (without.has(entryKey(kind, id)) ? [] : [entry]));
-  };
-  return {
-    ...device,
-    addresses: there("address", state.addresses).map(({ ip }) => ({
-      ifindex,
-      ip,
-      prefix: addressBits(familyOf(ip)),
-      permanent: true,
-    })),
-    fdb: there("fdb", state.fdb).map((entry) => ({ ifindex, state: PERMANENT, ...entry })),
-    neighbours: there("neighbour", state.neighbours).map((entry) => ({ ifindex, state: PERMANENT, ...entry })),
-    routes: there("route", state.routes).map((entry) => ({
-      family: familyOf(entry.dst),
-      ifindex,
-      onlink: entry.gateway !== undefined && entry.ifindex === undefined,
-      table: MAIN_TABLE,
-      protocol: ROUTE_PROTOCOL,
-      metric: defaultMetric(entry.dst),
-      ...entry,
-    })),
-  };
+/** All that was read, one after the other. */
+export function* allOf({ addresses, fdb, neighbours, routes }: ActualState): Generator<Actual> {
+  for (const address of addresses) yield { kind: "address", address };
+  for (const entry of fdb) yield { kind: "fdb", fdb: entry };
+  for (const neighbour of neighbours) yield { kind: "neighbour", neighbour };
+  for (const route of routes) yield { kind: "route", route };
 }

@@ -5,7 +5,8 @@
  * the log. The one exception are routes that the kernel keeps itself for an address of an interface: replacing
  * one would cut this host off its own network, so that is the peer's error.
  */
-import type { OperationFailure, Operation, Route, Rtnl } from "../../../netlink/index.ts";
+import type { OperationFailure, Route, Rtnl } from "../../../netlink/index.ts";
+import type { Refused } from "../../../reconcile/index.ts";
 import { MAIN_TABLE } from "./actual.ts";
 import { hasPlaceOf, isOwnRoute } from "./match.ts";
 
@@ -15,7 +16,7 @@ const PROTOCOL_KERNEL = 2;
 /** What became of the routes that could not be added. */
 export interface Takeover {
   /** Failures that remain, with what stands in the way. */
-  failures: { operation: Operation; message: string }[];
+  refused: Refused[];
   /** Routes of others that ours replaced. */
   replaced: Route[];
 }
@@ -25,33 +26,33 @@ export function replaceForeignRoutes(
   rtnl: Pick<Rtnl, "routes" | "execute">,
   failed: readonly OperationFailure[],
 ): Takeover {
-  const outcome: Takeover = { failures: [], replaced: [] };
+  const outcome: Takeover = { refused: [], replaced: [] };
   const occupied = new Set<string>();
   for (const { operation, error } of failed) {
     if (operation.kind === "route" && error.code === "EEXIST") occupied.add(operation.route.dst);
   }
   if (occupied.size === 0) {
-    outcome.failures = failed.map(({ operation, error }) => ({ operation, message: error.message }));
+    outcome.refused = failed.map(({ index, error }) => ({ index, message: error.message }));
     return outcome;
   }
   const inPlace = new Map<string, Route>();
   for (const route of rtnl.routes({ table: MAIN_TABLE })) {
     if (occupied.has(route.dst) && hasPlaceOf(route) && !inPlace.has(route.dst)) inPlace.set(route.dst, route);
   }
-  for (const { operation, error } of failed) {
+  for (const { index, operation, error } of failed) {
     const route = operation.kind === "route" ? inPlace.get(operation.route.dst) : undefined;
     if (operation.kind !== "route" || error.code !== "EEXIST" || !route) {
-      outcome.failures.push({ operation, message: error.message });
+      outcome.refused.push({ index, message: error.message });
     } else if (route.protocol === PROTOCOL_KERNEL) {
       const message = `${error.message}: the route there belongs to an address of this host, whose network overlaps the pod CIDR`;
-      outcome.failures.push({ operation, message });
+      outcome.refused.push({ index, message });
     } else {
       try {
         rtnl.execute({ ...operation, op: "replace" });
         // One to a pod that was here until now, and is on another node, is ours as well.
         if (!isOwnRoute(route)) outcome.replaced.push(route);
       } catch (second) {
-        outcome.failures.push({ operation, message: (second as Error).message });
+        outcome.refused.push({ index, message: (second as Error).message });
       }
     }
   }

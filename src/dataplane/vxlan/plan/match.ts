@@ -14,7 +14,8 @@ import {
   ROUTE_PROTOCOL,
 } from "../../../netlink/index.ts";
 import { defaultMetric, MAIN_TABLE, PERMANENT } from "./actual.ts";
-import type { DesiredDevice, DesiredFdb, DesiredNeighbour, DesiredRoute } from "../../../peers/index.ts";
+import type { DesiredFdb, DesiredNeighbour, DesiredRoute } from "../desired/entries.ts";
+import type { DesiredDevice } from "../../../peers/index.ts";
 
 /** rtm_type RTN_UNICAST. */
 const UNICAST = 1;

@@ -3,8 +3,7 @@
  * programs thousands of peers. Every entry fails alone. Removing what is gone already is no failure.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
-import type { Operation, OperationFailure, Rtnl } from "../../../netlink/index.ts";
-import { type EntryKind, entryKey } from "../../../peers/index.ts";
+import type { Operation, OperationFailure, Rtnl } from "../../netlink/index.ts";
 
 /** Operations in one go: some ten milliseconds of the kernel's time. */
 const CHUNK = 256;
@@ -26,25 +25,4 @@ export async function applyPlan(
     }
   }
   return failures;
-}
-
-/** The kind of the entry that an operation is about; undefined for what plans of entries have none of. */
-export function entryKindOf({ kind }: Operation): EntryKind | undefined {
-  return kind === "link" || kind === "rule" || kind === "bridgeFdb" ? undefined : kind;
-}
-
-/** The key of the entry that an operation is about. @throws Error for devices and rules */
-export function operationKey(operation: Operation): string {
-  switch (operation.kind) {
-    case "address":
-      return entryKey("address", operation.address.ip);
-    case "fdb":
-      return entryKey("fdb", operation.fdb.mac);
-    case "neighbour":
-      return entryKey("neighbour", operation.neighbour.ip);
-    case "route":
-      return entryKey("route", operation.route.dst);
-    default:
-      throw new Error(`operations on a ${operation.kind} have no entry`);
-  }
 }
