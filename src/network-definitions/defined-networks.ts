@@ -142,7 +142,7 @@ export class DefinedNetworks implements Defined {
       refusals.set(name, message);
     }
     // Accepted all the same: pods that are in one already keep it, and no others come.
-    for (const [name, message] of this.#overlapsOf(accepted.values())) refusals.set(name, message);
+    for (const [name, message] of this.#overlapsOf([...accepted.values()])) refusals.set(name, message);
     for (const [name, message] of refusals) {
       if (this.#refused.get(name) === message) continue;
       log.warn(message);
@@ -158,8 +158,9 @@ export class DefinedNetworks implements Defined {
     return before?.uid === uid ? before : undefined;
   }
 
-  #overlapsOf(networks: Iterable<PodNetworkInfo>): Map<string, string> {
-    const cluster = this.#options.cluster();
+  #overlapsOf(networks: readonly PodNetworkInfo[]): Map<string, string> {
+    // Where there is no pod network, thousands of Nodes and the machine's own addresses need not be gone through.
+    const cluster = networks.length === 0 ? undefined : this.#options.cluster();
     return cluster ? overlapsWithCluster(networks, cluster) : new Map();
   }
 }
