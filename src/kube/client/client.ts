@@ -6,7 +6,6 @@
  */
 import { createHash } from "node:crypto";
 import type { Readable } from "node:stream";
-import { createGunzip } from "node:zlib";
 import { type Cluster, HttpMethod, KubeConfig, RequestContext } from "@kubernetes/client-node";
 import { ApiError, retryAfterMs, statusOf } from "./api-error.ts";
 import { isWire, readStatus } from "../wire/metadata-wire.ts";
@@ -64,8 +63,6 @@ const DEFAULT_TIMEOUT_MS = 30_000;
 /** A page of 500 full Nodes of 30 KB is 15 MB. */
 const MAX_ANSWER_BYTES = 128 << 20;
 const MAX_ERROR_BYTES = 64 << 10;
-/** What comes out of compression at a time: of a list of 60 MB a quarter of that would be thousands of chunks. */
-const GUNZIP_BYTES = 64 << 10;
 
 function loadConfig(kubeconfig: string | undefined): KubeConfig {
   const config = new KubeConfig();
@@ -111,13 +108,11 @@ class Client implements KubeClient {
   }
 
   read<T>(request: ApiRequest, take: (answer: Answer) => Promise<T>): Promise<T> {
-    return this.within(request, "no complete answer", async (signal) =>
-      take(await this.send({ ...request, signal }, true)),
-    );
+    return this.within(request, "no complete answer", async (signal) => take(await this.send({ ...request, signal })));
   }
 
   stream(request: ApiRequest): Promise<Answer> {
-    return this.within(request, "no answer", (signal) => this.send({ ...request, signal }, false));
+    return this.within(request, "no answer", (signal) => this.send({ ...request, signal }));
   }
 
   /** Does something that ends with the request's signal, or when its time is over. @throws ApiError */
@@ -139,7 +134,7 @@ class Client implements KubeClient {
     await this.dispatcher?.value.destroy();
   }
 
-  private async send(request: ApiRequest, compressed: boolean): Promise<Answer> {
+  private async send(request: ApiRequest): Promise<Answer> {
     if (this.closed) throw new Error("the client is closed");
     const context = await this.authenticated(request.method ?? "GET");
     const base = new URL(this.server);
@@ -155,8 +150,9 @@ class Client implements KubeClient {
       headers: {
         ...context.getHeaders(),
         accept: request.accept ?? "application/json",
+        // No accept-encoding: compressing thousands of whole objects keeps a server's processor longer than its network
+        // (docs/adr/0003-kube-reflector.md).
         "user-agent": this.options.userAgent ?? "skylane",
-        ...(compressed ? { "accept-encoding": "gzip" } : {}),
         ...(request.body === undefined ? {} : { "content-type": request.contentType ?? "application/json" }),
       },
       body: request.body === undefined ? null : JSON.stringify(request.body),
@@ -165,7 +161,7 @@ class Client implements KubeClient {
       headersTimeout: 0,
       bodyTimeout: 0,
     });
-    const body: Readable = response.headers["content-encoding"] === "gzip" ? gunzipped(response.body) : response.body;
+    const { body } = response;
     const type = response.headers["content-type"];
     const wire = typeof type === "string" && isWire(type);
     if (response.statusCode >= 200 && response.statusCode < 300) return { body, wire };
@@ -211,13 +207,6 @@ class Client implements KubeClient {
     this.dispatcher = { key, value };
     return value;
   }
-}
-
-function gunzipped(body: Readable): Readable {
-  const gunzip = createGunzip({ chunkSize: GUNZIP_BYTES });
-  body.on("error", (error) => gunzip.destroy(error));
-  gunzip.on("close", () => body.destroy());
-  return body.pipe(gunzip);
 }
 
 async function collect(body: Readable, maxBytes: number): Promise<Buffer> {

@@ -3,7 +3,6 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { gzipSync } from "node:zlib";
 import { ApiError, connect, patchNodeAnnotations } from "../../../src/kube/index.ts";
 import { answer, node, ScriptedApi, type Step, status } from "./scripted-api.ts";
 
@@ -35,12 +34,11 @@ describe("kube: the client", () => {
     await client.close();
   });
 
-  it("takes compressed answers", async () => {
+  it("has no answer compressed", async () => {
     const client = connect({ kubeconfig: api.kubeconfig() });
     api.script.push((response, request) => {
-      assert.equal(request.headers["accept-encoding"], "gzip");
-      response.writeHead(200, { "content-encoding": "gzip" });
-      response.end(gzipSync(JSON.stringify({ ok: true })));
+      assert.equal(request.headers["accept-encoding"], undefined);
+      answer({ ok: true })(response, request);
     });
     assert.deepEqual(await client.json({ path: "/x" }), { ok: true });
     await client.close();
