@@ -6,6 +6,8 @@
  *     flow request <address> <port> <milliseconds>      prints "<round trips of one byte> <nanoseconds>"
  *     flow accept <address> <port>                      takes connections and ends them until it is killed
  *     flow connect <address> <port> <milliseconds>      prints "<connections to it, one after the other> <nanoseconds>"
+ *     flow reply <address> <port>                       the same as accept, with a byte for a byte before the end
+ *     flow exchange <address> <port> <milliseconds>     prints "<connections to it, with a byte each way> <nanoseconds>"
  *
  * The mode is the first byte of a connection. Both ends run on the first processor and before other work, so that what is
  * measured is the work that a byte or a request costs in all, not where the scheduler put whom. Congestion control is reno:
@@ -77,21 +79,23 @@ static int listening(struct sockaddr_in *at) {
   return listener;
 }
 
-static void accept_all(struct sockaddr_in *at) {
+static void accept_all(struct sockaddr_in *at, int reply) {
   for (int listener = listening(at);;) {
     int peer = accept(listener, NULL, NULL);
     if (peer < 0) die("accept");
+    if (reply && (read(peer, buffer, 1) != 1 || write(peer, buffer, 1) != 1)) die("a byte's reply");
     close(peer);
   }
 }
 
 /* Each ends with a reset, which leaves nothing behind, and when the other side has ended it: then it was accepted. */
-static void connect_all(struct sockaddr_in *at, long long length) {
+static void connect_all(struct sockaddr_in *at, long long length, int exchange) {
   struct linger reset = {.l_onoff = 1};
   long long total = 0, begin = now();
   while (now() - begin < length) {
     int to = tcp();
     if (connect(to, (struct sockaddr *)at, sizeof *at) != 0) die("connect");
+    if (exchange && (write(to, buffer, 1) != 1 || read(to, buffer, 1) != 1)) die("a byte and its reply");
     if (read(to, buffer, 1) != 0) die("the end of a connection");
     setsockopt(to, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     close(to);
@@ -118,9 +122,11 @@ int main(int argc, char **argv) {
   at.sin_port = htons(atoi(argv[3]));
   settle();
   if (strcmp(argv[1], "serve") == 0) serve(&at);
-  if (strcmp(argv[1], "accept") == 0) accept_all(&at);
+  if (strcmp(argv[1], "accept") == 0) accept_all(&at, 0);
+  if (strcmp(argv[1], "reply") == 0) accept_all(&at, 1);
   long long length = (argc > 4 ? atoll(argv[4]) : 1000) * 1000000, total = 0;
-  if (strcmp(argv[1], "connect") == 0) return connect_all(&at, length), 0;
+  if (strcmp(argv[1], "connect") == 0) return connect_all(&at, length, 0), 0;
+  if (strcmp(argv[1], "exchange") == 0) return connect_all(&at, length, 1), 0;
   int yes = 1, request = strcmp(argv[1], "request") == 0, to = tcp();
   if (connect(to, (struct sockaddr *)&at, sizeof at) != 0) die("connect");
   setsockopt(to, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);

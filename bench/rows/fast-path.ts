@@ -1,23 +1,23 @@
 /**
- * The fast path (`fastPath: auto`), on the wire and beside the others of `traffic`: streams, requests of one byte, and new connections, whose first and last packets
- * go the ordinary path as ever. And between two pods of one node, beside the same without it.
+ * The fast path (`fastPath: auto`), on the wire and beside the others of `traffic`: streams, requests of one byte, and new connections with a byte each way, whose
+ * first and last packets go the ordinary path as ever. And between two pods of one node, beside the same without it.
  */
 import { Cluster } from "../simulator/cluster.ts";
 import { type Measurement, native } from "../support/context.ts";
 import { bare, checkMtu, flannel, inTurns, type Mode, nodesOf, serve, skylane } from "../support/paths.ts";
 import { compared, type Row } from "../support/row.ts";
 
-const MODES = ["stream", "request", "connect"] as const satisfies readonly Mode[];
+const MODES = ["stream", "request", "exchange"] as const satisfies readonly Mode[];
 const WORDS: Record<Mode, { measure: string; unit: "Gbit/s" | "1/s" }> = {
   stream: { measure: "TCP stream", unit: "Gbit/s" },
   request: { measure: "requests of 1 byte", unit: "1/s" },
-  connect: { measure: "new connections", unit: "1/s" },
+  exchange: { measure: "new connections, a byte each way", unit: "1/s" },
 };
 /** The least of flannel's, of a bare VXLAN's, and on one node of the ordinary path's. */
 const TARGETS: Record<Mode, { flannel: number; bare?: number; near?: number }> = {
   stream: { flannel: 1.45, bare: 0.98, near: 1.25 },
   request: { flannel: 1.45, bare: 0.98, near: 1.2 },
-  connect: { flannel: 1.3 },
+  exchange: { flannel: 1.3 },
 };
 
 export const fastPath: Measurement = {

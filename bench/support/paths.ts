@@ -135,10 +135,10 @@ const flannelRules = (cluster: string, pods: string): string => `table ip flanne
   }
 }`;
 
-export type Mode = "stream" | "request" | "connect";
+export type Mode = "stream" | "request" | "exchange";
 
-/** Where connections are taken and ended. */
-const CONNECT_PORT = "5202";
+/** Where connections are taken, and ended with a byte's reply. */
+const EXCHANGE_PORT = "5202";
 
 /** Has the other end answer. @param modes what is to be measured */
 export async function serve(
@@ -147,10 +147,10 @@ export async function serve(
   { to, address }: Path,
   modes: readonly Mode[],
 ): Promise<void> {
-  for (const [what, port] of modes.includes("connect")
+  for (const [what, port] of modes.includes("exchange")
     ? ([
         ["serve", PORT],
-        ["accept", CONNECT_PORT],
+        ["reply", EXCHANGE_PORT],
       ] as const)
     : ([["serve", PORT]] as const)) {
     const server = to.spawn(flow, [what, address, port], { stdio: ["ignore", "pipe", "inherit"] });
@@ -196,7 +196,7 @@ export function inTurns(
 
 /** Gbit/s of a stream, or requests or connections a second. */
 function measure(flow: string, { from, address }: Path, mode: Mode, ms: number): number {
-  const port = mode === "connect" ? CONNECT_PORT : PORT;
+  const port = mode === "exchange" ? EXCHANGE_PORT : PORT;
   const args = [`--net=${from.path}`, "--", flow, mode, address, port, String(ms)];
   const [count = 0, ns = 1] = execFileSync("nsenter", args, { encoding: "utf8" }).split(" ").map(Number);
   return mode === "stream" ? (count * 8) / ns : (count / ns) * 1e9;

@@ -148,7 +148,7 @@ export class Metrics {
   });
   readonly fastPathPackets = new Counter({
     name: "skylane_fast_path_packets_total",
-    help: "Packets at the fast path's programs, out of pods (pod) or out of the tunnel (wire): those that took it (fast), and those that went on by the ordinary path (slow) and why. Packets of other protocols and ports from the wire are not counted",
+    help: "Packets at the fast path's programs, out of pods (pod), out of the tunnel (wire), or by the ordinary path to the VXLAN device (device): those that took it (fast), and those that went by the ordinary path (slow) and why, or that a program made the tunnel's header of (tunnelled). Packets of other protocols and ports from the wire are not counted",
     labelNames: ["from", "path", "outcome"] as const,
     ...this.#in,
   });

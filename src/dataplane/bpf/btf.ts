@@ -29,16 +29,22 @@ const KIND = {
 } as const;
 const DECL_TAG = 17;
 const ENUM64 = 19;
-const ONCE: Readonly<Record<number, number>> = { [KIND.INT]: 4, [KIND.ARRAY]: 12, [KIND.VAR]: 4, [DECL_TAG]: 4 };
-const EACH: Readonly<Record<number, number>> = {
+/** Of all kinds that there could be, so that most, which have nothing, are found in a list. */
+const KINDS = 32;
+const sizes = (of: Readonly<Record<number, number>>): readonly number[] =>
+  Array.from({ length: KINDS }, (_, kind) => of[kind] ?? 0);
+const ONCE = sizes({ [KIND.INT]: 4, [KIND.ARRAY]: 12, [KIND.VAR]: 4, [DECL_TAG]: 4 });
+const EACH = sizes({
   [KIND.STRUCT]: 12,
   [KIND.UNION]: 12,
   [KIND.ENUM]: 8,
   [KIND.FUNC_PROTO]: 8,
   [KIND.DATASEC]: 12,
   [ENUM64]: 12,
-};
-const TYPE = 12;
+});
+/** Numbers of four bytes that begin a type, and that a member has. */
+const TYPE = 3;
+const MEMBER = 3;
 
 /** What to look for. */
 export interface Wanted {
@@ -72,35 +78,40 @@ function fill(fd: number, buffer: Buffer, from: number): Buffer {
   return buffer;
 }
 
-/** A part of a file, read in pieces; each is valid until the next one. */
-function* pieces(fd: number, from: number, length: number): Generator<Buffer> {
-  const piece = Buffer.allocUnsafe(Math.min(PIECE, length));
-  for (let at = 0; at < length; at += piece.length)
-    yield fill(fd, piece.subarray(0, Math.min(piece.length, length - at)), from + at);
-}
+/** Types as numbers of four bytes, of which all of them are made, a piece of the file at a time: an object for each of a hundred thousand would take longer than all else. */
+class Words {
+  readonly #fd: number;
+  /** Where in the file what is not read yet is, and its end. */
+  #from: number;
+  readonly #to: number;
+  readonly #bytes = Buffer.alloc(PIECE);
+  /** What is read. */
+  readonly words = new Uint32Array(this.#bytes.buffer, this.#bytes.byteOffset, PIECE / 4);
+  /** The next of them. */
+  at = 0;
+  #end = 0;
 
-/** Bytes one after the other out of pieces that end anywhere. */
-class Reader {
-  readonly #pieces: Iterator<Buffer>;
-  #buffer = Buffer.alloc(0);
-  #at = 0;
-  /** Bytes that are behind. */
-  passed = 0;
-
-  constructor(source: Iterable<Buffer>) {
-    this.#pieces = source[Symbol.iterator]();
+  constructor(fd: number, from: number, length: number) {
+    this.#fd = fd;
+    this.#from = from;
+    this.#to = from + length;
   }
 
-  /** The next bytes, valid until the next call. */
-  take(length: number): Buffer {
-    while (this.#buffer.length - this.#at < length) {
-      const { value, done } = this.#pieces.next();
-      if (done) throw new Error("the kernel's BTF ends within a type");
-      this.#buffer = Buffer.concat([this.#buffer.subarray(this.#at), value]);
-      this.#at = 0;
-    }
-    this.passed += length;
-    return this.#buffer.subarray(this.#at, (this.#at += length));
+  /** Has so many be read, from `at` on. @returns false at the end. @throws Error when the end is within them */
+  have(count: number): boolean {
+    if (this.at + count <= this.#end) return true;
+    const left = Math.max(0, this.#end - this.at);
+    // Of what was passed over beyond the piece nothing need be read.
+    this.#from += 4 * Math.max(0, this.at - this.#end);
+    this.words.copyWithin(0, this.#end - left, this.#end);
+    const more = Math.min(PIECE - 4 * left, this.#to - this.#from);
+    if (more <= 0 && left === 0) return false;
+    if (left + more / 4 < count) throw new Error("the kernel's BTF ends within a type");
+    fill(this.#fd, this.#bytes.subarray(4 * left, 4 * left + more), this.#from);
+    this.#from += more;
+    this.at = 0;
+    this.#end = left + more / 4;
+    return true;
   }
 }
 
@@ -143,8 +154,7 @@ export function readBtf({ name, base }: Btf, wanted: Wanted, directory = DIRECTO
     ]);
     const strings = fill(fd, Buffer.allocUnsafe(stringLength), headerLength + stringAt);
     const places = placesOf(strings, names, base.strings);
-    const reader = new Reader(pieces(fd, headerLength + typeAt, typeLength));
-    const found = types(reader, typeLength, base.types, places, wanted);
+    const found = types(new Words(fd, headerLength + typeAt, typeLength), base.types, places, wanted);
     return { ...found, end: { types: found.end, strings: base.strings + stringLength } };
   } finally {
     closeSync(fd);
@@ -152,32 +162,35 @@ export function readBtf({ name, base }: Btf, wanted: Wanted, directory = DIRECTO
 }
 
 function types(
-  reader: Reader,
-  length: number,
+  source: Words,
   first: number,
   places: ReadonlyMap<number, string>,
   { functions: wantedFunctions, members: wantedMembers }: Wanted,
 ): Found & { end: number } {
   const functions = new Map<string, number>();
   const offsets = new Map<string, number>();
+  const { words } = source;
+  const word = (at: number): number => words[at] as number;
   let id = first;
-  while (reader.passed < length) {
+  while (source.have(TYPE)) {
     id++;
-    const type = reader.take(TYPE);
-    const name = places.get(type.readUInt32LE(0));
-    const info = type.readUInt32LE(4);
+    const name = places.get(word(source.at));
+    const info = word(source.at + 1);
+    source.at += TYPE;
     const kind = (info >>> 24) & 0x1f;
     const count = info & 0xffff;
-    const rest = reader.take((ONCE[kind] ?? 0) + (EACH[kind] ?? 0) * count);
-    if (name === undefined) continue;
-    if (kind === KIND.FUNC && wantedFunctions.includes(name)) functions.set(name, id);
-    else if (kind === KIND.STRUCT && wantedMembers[name] && count > 0)
-      for (let at = 0; at < rest.length; at += TYPE) {
-        const member = places.get(rest.readUInt32LE(at));
+    const rest = ((ONCE[kind] as number) + (EACH[kind] as number) * count) / 4;
+    if (name !== undefined && kind === KIND.FUNC && wantedFunctions.includes(name)) functions.set(name, id);
+    else if (name !== undefined && kind === KIND.STRUCT && wantedMembers[name] && count > 0) {
+      if (!source.have(rest)) throw new Error("the kernel's BTF ends within a type");
+      for (let at = source.at; at < source.at + rest; at += MEMBER) {
+        const member = places.get(word(at));
         // Bits from the structure's beginning; where it has fields of single bits, their width is in the upper byte.
         if (member !== undefined && wantedMembers[name].includes(member))
-          offsets.set(`${name}.${member}`, (rest.readUInt32LE(at + 8) & 0xffffff) / 8);
+          offsets.set(`${name}.${member}`, (word(at + 2) & 0xffffff) / 8);
       }
+    }
+    source.at += rest;
   }
   return { functions, offsets, end: id };
 }

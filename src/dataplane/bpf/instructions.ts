@@ -53,6 +53,7 @@ export const HELPER = {
   csum_level: 135,
   redirect_neigh: 152,
   redirect_peer: 155,
+  ktime_get_coarse_ns: 160,
 } as const;
 export type Helper = keyof typeof HELPER;
 

@@ -11,8 +11,10 @@ import type { BpfMap } from "./map.ts";
 
 const COMMAND = { PROG_LOAD: 5, PROG_TEST_RUN: 10, OBJ_GET_INFO_BY_FD: 15, LINK_CREATE: 28, LINK_UPDATE: 29 } as const;
 const SCHED_CLS = 3;
-/** BPF_TCX_INGRESS, of Linux 6.6 and later. */
-const TCX_INGRESS = 46;
+/** BPF_TCX_INGRESS and BPF_TCX_EGRESS, of Linux 6.6 and later. */
+const TCX = { receives: 46, sends: 47 } as const;
+/** What a program at a device sees: what the device receives, or what it sends. */
+export type Side = keyof typeof TCX;
 /** The kernel's functions are for programs under its own licence; these instructions are offered under it besides the project's. */
 const LICENSE = "GPL";
 /** The verifier's words on a program that it refuses: the last ones say why. */
@@ -89,7 +91,7 @@ export class Program implements Disposable {
     attribute.writeBigUInt64LE(addressOf(code), 8);
     attribute.writeBigUInt64LE(addressOf(license), 16);
     attribute.write(name.slice(0, 15), 48, "latin1");
-    attribute.writeUInt32LE(TCX_INGRESS, 68);
+    attribute.writeUInt32LE(TCX.receives, 68);
     attribute.writeBigUInt64LE(addressOf(fds), 120);
     const load = (): number => patiently(() => bpf(COMMAND.PROG_LOAD, attribute, `loading BPF program ${name}`));
     try {
@@ -144,12 +146,12 @@ export class TcxLink implements Disposable {
     this.#fd = fd;
   }
 
-  /** Attaches a program to what a device of the thread's network namespace receives. @throws SysError ENODEV; Error before Linux 6.6 */
-  static attach(program: Program, ifindex: number): TcxLink {
+  /** Attaches a program to a side of a device of the thread's network namespace. @throws SysError ENODEV; Error before Linux 6.6 */
+  static attach(program: Program, ifindex: number, side: Side): TcxLink {
     const attribute = Buffer.alloc(48);
     attribute.writeUInt32LE(program.fd, 0);
     attribute.writeUInt32LE(ifindex, 4);
-    attribute.writeUInt32LE(TCX_INGRESS, 8);
+    attribute.writeUInt32LE(TCX[side], 8);
     try {
       return new TcxLink(
         bpf(COMMAND.LINK_CREATE, attribute, `attaching BPF program ${program.name} to device ${ifindex}`),

@@ -2,11 +2,12 @@
  * Programs in the kernel and the devices that they are at. All of it is held by this process's descriptors: when it ends, however that happens, the
  * programs are gone from the devices and every packet goes the ordinary path.
  */
-import { Assembly, kernelTypes, type KernelTypes, Program, TcxLink } from "../bpf/index.ts";
+import { Assembly, kernelTypes, type KernelTypes, Program, type Side, TcxLink } from "../bpf/index.ts";
 import { SysError, withNetns } from "../../sys/index.ts";
 import type { Entries } from "./entries.ts";
 import { fromPod } from "./programs/from-pod.ts";
 import { fromWire } from "./programs/from-wire.ts";
+import { toDevice } from "./programs/to-device.ts";
 import { CONNTRACK } from "./programs/settled.ts";
 import type { Lifetimes, TunnelSettings } from "./programs/settings.ts";
 
@@ -21,6 +22,22 @@ interface Programs {
   made: string;
   pod: Program;
   wire: Program;
+  /** Absent where the VXLAN device makes the tunnel's header itself. */
+  device?: Program;
+}
+/** A program by its place. */
+type At = "pod" | "wire" | "device";
+const SIDES: Readonly<Record<At, Side>> = { pod: "receives", wire: "receives", device: "sends" };
+
+/** Devices that programs should be at. */
+export interface Places {
+  pods: Iterable<number>;
+  wire?: number;
+  device?: number;
+}
+
+function disposeOf(programs: Programs | undefined): void {
+  for (const program of [programs?.pod, programs?.wire, programs?.device]) program?.[Symbol.dispose]();
 }
 
 /** See the header. */
@@ -29,8 +46,8 @@ export class Attached implements Disposable {
   readonly #types: KernelTypes;
   readonly #entries: Entries;
   #programs: Programs | undefined;
-  /** Links by device, and at which of the two programs. */
-  readonly #links = new Map<number, { link: TcxLink; at: "pod" | "wire" }>();
+  /** Links by device, and of which program. */
+  readonly #links = new Map<number, { link: TcxLink; at: At }>();
 
   /** @throws Error naming what this kernel does not have; SysError when its types cannot be read, or this process may not */
   constructor(entries: Entries, netns?: number | string) {
@@ -58,24 +75,25 @@ export class Attached implements Disposable {
       status: this.#types.offset("nf_conn.status"),
       tcpState: this.#types.offset("nf_conn.proto") + this.#types.offset("ip_ct_tcp.state"),
     };
-    const { maps } = this.#entries;
-    const pod = Program.load("sky_from_pod", fromPod(tunnel, lifetimes, offsets), maps, this.#types);
-    let wire: Program;
-    try {
-      wire = Program.load("sky_from_wire", fromWire(tunnel, lifetimes, offsets), maps, this.#types);
-    } catch (error) {
-      pod[Symbol.dispose]();
-      throw error;
-    }
+    const load = (name: string, assembly: Assembly): Program =>
+      fresh.use(Program.load(name, assembly, this.#entries.maps, this.#types));
+    using fresh = new DisposableStack();
+    const programs: Programs = {
+      made,
+      pod: load("sky_from_pod", fromPod(tunnel, lifetimes, offsets)),
+      wire: load("sky_from_wire", fromWire(tunnel, lifetimes, offsets)),
+      ...(tunnel.encapsulate && { device: load("sky_to_device", toDevice(tunnel)) }),
+    };
+    fresh.move();
     const before = this.#programs;
-    this.#programs = { made, pod, wire };
+    this.#programs = programs;
     for (const [ifindex, { link, at }] of this.#links) {
+      const program = programs[at];
       // One that is detached takes no other; it is attached anew.
-      if (link.ifindex === 0) this.#detach(ifindex);
-      else link.update(this.#programs[at]);
+      if (!program || link.ifindex === 0) this.#detach(ifindex);
+      else link.update(program);
     }
-    before?.pod[Symbol.dispose]();
-    before?.wire[Symbol.dispose]();
+    disposeOf(before);
   }
 
   /**
@@ -83,11 +101,12 @@ export class Attached implements Disposable {
    * @returns how many had lost theirs to somebody
    * @throws SysError
    */
-  attach(pods: Iterable<number>, wire: number | undefined): number {
+  attach({ pods, wire, device }: Places): number {
     const programs = this.#programs;
     if (!programs) throw new Error("no program is loaded");
-    const wanted = new Map<number, "pod" | "wire">([...pods].map((ifindex) => [ifindex, "pod"]));
+    const wanted = new Map<number, At>([...pods].map((ifindex) => [ifindex, "pod"]));
     if (wire !== undefined) wanted.set(wire, "wire");
+    if (device !== undefined && programs.device) wanted.set(device, "device");
     let lost = 0;
     for (const [ifindex, { link, at }] of this.#links) {
       const there = link.ifindex === ifindex;
@@ -97,7 +116,7 @@ export class Attached implements Disposable {
     }
     for (const [ifindex, at] of wanted) {
       if (this.#links.has(ifindex)) continue;
-      const attach = (): TcxLink => TcxLink.attach(programs[at], ifindex);
+      const attach = (): TcxLink => TcxLink.attach(programs[at] as Program, ifindex, SIDES[at]);
       try {
         const link = this.#netns === undefined ? attach() : withNetns(this.#netns, attach);
         this.#links.set(ifindex, { link, at });
@@ -116,15 +135,14 @@ export class Attached implements Disposable {
 
   [Symbol.dispose](): void {
     this.detach();
-    this.#programs?.pod[Symbol.dispose]();
-    this.#programs?.wire[Symbol.dispose]();
+    disposeOf(this.#programs);
     this.#types[Symbol.dispose]();
   }
 
   /** Attaches a program that lets everything go on to loopback, and takes it off again: whether this kernel can is known before anything is changed for it. */
   #try(): void {
     using program = Program.load("sky_trial", new Assembly().exit(-1), {}, this.#types);
-    const attach = (): void => TcxLink.attach(program, LOOPBACK)[Symbol.dispose]();
+    const attach = (): void => TcxLink.attach(program, LOOPBACK, "receives")[Symbol.dispose]();
     if (this.#netns === undefined) attach();
     else withNetns(this.#netns, attach);
   }

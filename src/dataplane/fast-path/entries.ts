@@ -3,7 +3,7 @@
  */
 import { BpfMap } from "../bpf/index.ts";
 import { SysError, withNetns } from "../../sys/index.ts";
-import { type Entry, type MapName, MAPS } from "./programs/maps.ts";
+import { type Entry, type MapName, MAPS, OWNED } from "./programs/maps.ts";
 
 /** Maps whose entries are compared; those of `devices` go by the kernel's own doing, and are looked at one by one. */
 const COMPARED = ["pods4", "pods6", "peers4", "peers6"] as const satisfies readonly MapName[];
@@ -130,12 +130,14 @@ export class Entries implements Disposable {
     const held = this.#heldOf(name);
     const { count, keys, values } = map.all(held.size);
     const { key: keyBytes, value: valueBytes } = map.spec;
+    const owned = OWNED[name] ?? valueBytes;
     const missing = new Map(held);
     let wrong = 0;
     for (let at = 0; at < count; at++) {
       const key = keys.subarray(at * keyBytes, (at + 1) * keyBytes);
       const own = held.get(key.toString("latin1"));
-      const right = own?.value.equals(values.subarray(at * valueBytes, (at + 1) * valueBytes));
+      const value = values.subarray(at * valueBytes, at * valueBytes + owned);
+      const right = own?.value.subarray(0, owned).equals(value);
       if (own && right) missing.delete(keyOf(own));
       else if (!own) {
         wrong++;

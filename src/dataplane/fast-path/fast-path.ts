@@ -70,7 +70,8 @@ export class FastPath implements MonitorListener {
   #around: Surroundings | string | undefined;
   #looks = 0;
   #unread = true;
-  #peersChanged = true;
+  /** What programs are to know of peers, and whether the maps have it already. */
+  #known: { peers: TunnelPeers["now"]; written: boolean } | undefined;
   #on = false;
   #message = "not looked at yet";
   #ordinary: FastPathStatus["ordinary"] = [];
@@ -100,14 +101,14 @@ export class FastPath implements MonitorListener {
   /** Takes peers as they are now, by node; undefined for those that left. All others stay. */
   changePeers(changes: Iterable<readonly [node: string, peer: Peer | undefined]>): void {
     this.#peers.change(changes);
-    this.#peersChanged = true;
+    this.#known = undefined;
     this.#task.want();
   }
 
   /** Replaces the peers. */
   setPeers(peers: Iterable<Peer>): void {
     this.#peers.replace(peers);
-    this.#peersChanged = true;
+    this.#known = undefined;
     this.#task.want();
   }
 
@@ -176,25 +177,33 @@ export class FastPath implements MonitorListener {
     const entries = (this.#entries ??= new Entries(this.#options.netns));
     const attached = (this.#attached ??= new Attached(entries, this.#options.netns));
     const { tunnel, lifetimes, shaped, wireSlow } = around;
-    attached.load(tunnel, lifetimes);
+    const known = (this.#known ??= { peers: this.#peers.now, written: false });
+    attached.load({ ...tunnel, lengths: known.peers.lengths }, lifetimes);
     const liberal = this.#liberal.keep();
     if (liberal.why !== undefined) return this.#off(liberal.why);
     if (liberal.repaired) this.#repaired("fast-path-sysctl", 1);
     const { pods, ends } = this.#ways.pods;
     const fast = pods.filter(({ ifindex }) => !shaped.has(ifindex));
     const devices = new Set(fast.map(({ ifindex }) => ifindex));
-    entries.set(POD_MAPS, [...[...devices].map(deviceEntry), ...fast.map(podEntry)]);
-    if (this.#peersChanged) entries.set(PEER_MAPS, this.#peers.entries);
-    this.#peersChanged = false;
+    entries.set(POD_MAPS, [...[...devices, tunnel.device].map(deviceEntry), ...fast.map(podEntry)]);
+    if (!known.written) entries.set(PEER_MAPS, known.peers.entries);
+    known.written = true;
     this.#repaired("fast-path-entry", entries.compare());
-    this.#repaired("fast-path-program", attached.attach(devices, wireSlow === undefined ? tunnel.uplink : undefined));
+    this.#repaired(
+      "fast-path-program",
+      attached.attach({
+        pods: devices,
+        ...(wireSlow === undefined && { wire: tunnel.uplink }),
+        device: tunnel.device,
+      }),
+    );
     this.#ordinary = [
       ...(wireSlow === undefined ? [] : [{ what: "packets from other nodes", why: wireSlow }]),
       ...[...ends].flatMap(([index, { name }]) => {
         const kind = shaped.get(index);
         return kind === undefined ? [] : [{ what: name, why: `it has queueing discipline ${kind}` }];
       }),
-      ...this.#peers.ordinary,
+      ...known.peers.ordinary,
     ];
     const message = tunnel.encapsulate
       ? "the tunnel's header is made by the program"

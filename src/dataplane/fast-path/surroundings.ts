@@ -17,7 +17,8 @@ const DEFAULTS = { hops: 64, ports: [32_768, 60_999], tcpSeconds: 432_000, udpSe
 
 /** Where there can be a fast path, and how. */
 export interface Surroundings {
-  tunnel: TunnelSettings;
+  /** All of it but what follows from peers. */
+  tunnel: Omit<TunnelSettings, "lengths">;
   lifetimes: Lifetimes;
   /** Why what comes from the wire is left to the ordinary path; absent where it is not. */
   wireSlow?: string;
@@ -70,7 +71,8 @@ export function lookAround(rtnl: Rtnl, local: LocalNetwork, netns?: number | str
       device: device.index,
       uplink: index,
       // Over IPv6 the tunnel's UDP checksum may not be left out, and only the device can make it.
-      encapsulate: familyOf(underlayIp) === 4 && !ipsec,
+      // What somebody queues at the device is queued there.
+      encapsulate: familyOf(underlayIp) === 4 && !ipsec && !shaped.has(device.index),
       hops,
       ports,
     },

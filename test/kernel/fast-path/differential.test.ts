@@ -81,8 +81,20 @@ function fragments(packet: Buffer): Buffer[] {
   });
 }
 
-for (const family of [4, 6] as const)
-  describe(`the same IPv${family} packets with the fast path off and on`, () => {
+/** Addresses on the underlay, and the MTU that is left of its 1500 bytes. */
+const UNDERLAY = {
+  4: { ip: (n: number) => `172.30.0.${n}`, mtu: 1_450 },
+  6: { ip: (n: number) => `fd30::${n}`, mtu: 1_430 },
+} as const;
+
+for (const [family, under] of [
+  [4, 4],
+  [6, 4],
+  [4, 6],
+  [6, 6],
+] as const)
+  describe(`the same IPv${family} packets over IPv${under} with the fast path off and on`, () => {
+    const { ip: underlayIp, mtu } = UNDERLAY[under];
     let cluster: FastCluster;
     let pods: HandPod[];
     let stranger: FrameSender;
@@ -103,7 +115,7 @@ for (const family of [4, 6] as const)
       tcp(which, ["ACK"], 1_001, 5_001, Buffer.alloc(bytes, "x"), hops);
 
     before(async () => {
-      cluster = await fastCluster();
+      cluster = await fastCluster(under);
       pods = [cluster.pod(1, 2), cluster.pod(2, 2), cluster.pod(1, 3)];
       // What the fast path needs, and what by itself makes a difference.
       for (const { ns } of cluster.cluster.nodes)
@@ -120,13 +132,13 @@ for (const family of [4, 6] as const)
     after(() => stranger[Symbol.dispose]());
 
     /** A frame out of the tunnel from somebody, with a packet inside for the first pod. */
-    const fromTunnel = (ip4: string, vni: number, packet: Buffer, tos = 0): void => {
+    const fromTunnel = (n: number, vni: number, packet: Buffer, tos = 0): void => {
       const [here, there] = cluster.cluster.nodes as [TestNode, TestNode];
       const eth0 = cluster.cluster.nodes[0]?.ns.json("ip", "-j", "link", "show", "eth0")[0] as { address: string };
       stranger.send(
         tunnelled({
-          from: { mac: stranger.mac, ip: ip4 },
-          to: { mac: eth0.address, ip: "172.30.0.1" },
+          from: { mac: stranger.mac, ip: underlayIp(n) },
+          to: { mac: eth0.address, ip: underlayIp(1) },
           vni,
           tos,
           inner: { source: there.local.mac, destination: here.local.mac, packet },
@@ -141,7 +153,7 @@ for (const family of [4, 6] as const)
       const fresh = talk(one(), two(), 4_099);
       const nobody = { ...away, destination: ip(two()).replace(/2$/, "77") };
       const answer = (hops = 64): Buffer => tcp(back(away), ["ACK"], 5_001, 1_001, Buffer.from("answer"), hops);
-      const full = 1_450 - header - 20;
+      const full = mtu - header - 20;
       return [
         { what: "data", send: () => send(one(), data(away, 10)), come: 1, outcome: "sent" },
         { what: "an acknowledgement alone", send: () => send(one(), data(away, 0)), come: 1, outcome: "sent" },
@@ -159,7 +171,7 @@ for (const family of [4, 6] as const)
         { what: "to the same node", send: () => send(one(), data(near, 10)), come: 1, outcome: "delivered" },
         {
           what: "to the same node, the largest",
-          send: () => send(one(), data(near, 1_460 - header + 20)),
+          send: () => send(one(), data(near, 1_480 - header)),
           come: 1,
           outcome: "delivered",
         },
@@ -227,26 +239,26 @@ for (const family of [4, 6] as const)
             ]),
         {
           what: "out of the tunnel, from its peer's address",
-          send: () => fromTunnel("172.30.0.2", 4_096, answer()),
+          send: () => fromTunnel(2, 4_096, answer()),
           come: 1,
           outcome: "delivered",
           at: [0, "wire"],
         },
         {
           what: "out of the tunnel, of another network",
-          send: () => fromTunnel("172.30.0.2", 4_097, answer()),
+          send: () => fromTunnel(2, 4_097, answer()),
           come: 0,
         },
         {
           what: "out of the tunnel, having met with congestion on the way",
-          send: () => fromTunnel("172.30.0.2", 4_096, capable(answer()), CONGESTED),
+          send: () => fromTunnel(2, 4_096, capable(answer()), CONGESTED),
           come: 1,
           outcome: "congestion",
           at: [0, "wire"],
         },
         {
           what: "out of the tunnel, having met with congestion that the pods could not be told of",
-          send: () => fromTunnel("172.30.0.2", 4_096, answer(), CONGESTED),
+          send: () => fromTunnel(2, 4_096, answer(), CONGESTED),
           come: 0,
           outcome: "congestion",
           at: [0, "wire"],
@@ -259,7 +271,7 @@ for (const family of [4, 6] as const)
         },
         {
           what: "out of the tunnel, from a stranger",
-          send: () => fromTunnel("172.30.0.9", 4_096, answer()),
+          send: () => fromTunnel(9, 4_096, answer()),
           // The agent's rules are not here.
           come: 1,
           outcome: "source",
@@ -267,7 +279,7 @@ for (const family of [4, 6] as const)
         },
         {
           what: "out of the tunnel, as a pod of the node itself",
-          send: () => fromTunnel("172.30.0.2", 4_096, data(back(near), 5)),
+          send: () => fromTunnel(2, 4_096, data(back(near), 5)),
           come: 1,
           outcome: "source",
           at: [0, "wire"],
@@ -327,5 +339,10 @@ for (const family of [4, 6] as const)
       for (const [what, frames] of slow) assert.deepEqual(fast.get(what), frames, what);
       const there = paths[1] as FastPath;
       assert.ok(packets(there, "wire", "delivered") >= 4, "the other node has the packets that were sent so");
+      if (under === 4)
+        assert.ok(
+          packets(paths[0] as FastPath, "device", "tunnelled") >= 3,
+          "those on the ordinary path had the program's header",
+        );
     });
   });

@@ -1,13 +1,15 @@
 /**
  * The programs on packets that nobody would send, without a device (BPF_PROG_TEST_RUN): whatever it is, a packet that no settled connection is known for goes on
- * by the ordinary path as it came.
+ * by the ordinary path as it came; or, out of the tunnel, is handed to the VXLAN device just without the tunnel's header.
  */
 import assert from "node:assert/strict";
+import { macToBytes } from "../../../src/addr/index.ts";
 import { kernelTypes, type KernelTypes, Program } from "../../../src/dataplane/bpf/index.ts";
 import { readCounters } from "../../../src/dataplane/fast-path/counters.ts";
 import { Entries } from "../../../src/dataplane/fast-path/entries.ts";
 import { fromPod } from "../../../src/dataplane/fast-path/programs/from-pod.ts";
 import { fromWire } from "../../../src/dataplane/fast-path/programs/from-wire.ts";
+import { toDevice } from "../../../src/dataplane/fast-path/programs/to-device.ts";
 import { deviceEntry, podEntry, prefixEntry } from "../../../src/dataplane/fast-path/programs/maps.ts";
 import { CONNTRACK } from "../../../src/dataplane/fast-path/programs/settled.ts";
 import type { TunnelSettings } from "../../../src/dataplane/fast-path/programs/settings.ts";
@@ -18,13 +20,16 @@ import { frame } from "../support/frames.ts";
 import { datagram, tcp, tunnelled } from "./support.ts";
 
 const NEXT = -1;
+const REDIRECT = 7;
+/** Ethernet, IPv4, UDP and VXLAN: what is before the inner frame. */
+const OUTER = 50;
 const ROUNDS = 4_000;
 const lifetimes = { tcp: 432_000_000, udp: 120_000 };
-/** The device is loopback, so a packet is to this node where it is to its MAC. */
+/** The device is loopback, so a packet is to this node where it is to its MAC, and to the peer as well. */
 const MACS = {
   loopback: "00:00:00:00:00:00",
   own: "02:00:00:00:00:01",
-  peer: "02:00:00:00:00:02",
+  peer: "00:00:00:00:00:00",
   pod: "02:00:00:00:00:03",
 };
 
@@ -34,7 +39,7 @@ for (const underlayIp of ["172.30.0.1", "fd30::1"])
     let ns: TestNamespace;
     let types: KernelTypes;
     let entries: Entries;
-    let programs: Record<"pod" | "wire", Program>;
+    let programs: Partial<Record<"pod" | "wire" | "device", Program>>;
 
     before(() => {
       ns = testNamespace("fuzz");
@@ -46,10 +51,11 @@ for (const underlayIp of ["172.30.0.1", "fd30::1"])
         mac: MACS.own,
         underlayIp,
         mtu: 1_450,
-        device: 2,
+        device: 1,
         uplink: 1,
         encapsulate: four,
         hops: 64,
+        lengths: { 4: [24, 16], 6: [64] },
         ports: [32_768, 60_999],
       };
       const offsets = {
@@ -59,6 +65,7 @@ for (const underlayIp of ["172.30.0.1", "fd30::1"])
       programs = {
         pod: Program.load("fuzz_pod", fromPod(tunnel, lifetimes, offsets), entries.maps, types),
         wire: Program.load("fuzz_wire", fromWire(tunnel, lifetimes, offsets), entries.maps, types),
+        ...(four && { device: Program.load("fuzz_device", toDevice(tunnel), entries.maps, types) }),
       };
       // Loopback is the device of both, so that packets come as far as the question whether their connection is known.
       entries.set(
@@ -96,7 +103,12 @@ for (const underlayIp of ["172.30.0.1", "fd30::1"])
     );
     const whole = [...inside.map((packet) => frame(MACS.pod, MACS.loopback, packet)), ...outside];
 
+    /** What the VXLAN device is given of a packet out of the tunnel. */
+    const withoutTunnel = (packet: Buffer): Buffer =>
+      Buffer.concat([macToBytes(MACS.own), macToBytes(MACS.peer), packet.subarray(OUTER + 12)]);
+
     it("never drop, never change, never send", () => {
+      let takenOff = 0;
       const random = seededRandom(20_261_129);
       const number = (below: number): number => Math.floor(random() * below);
       withNetns(ns.path, () => {
@@ -108,6 +120,11 @@ for (const underlayIp of ["172.30.0.1", "fd30::1"])
           const cut = number(4) === 0 ? packet.subarray(0, Math.max(54, number(packet.length))) : packet;
           for (const program of Object.values(programs)) {
             const { result, packet: after } = program.run(cut, 1);
+            if (result === REDIRECT && program === programs.wire) {
+              takenOff++;
+              assert.equal(after.toString("hex"), withoutTunnel(cut).toString("hex"), cut.toString("hex"));
+              continue;
+            }
             assert.equal(result, NEXT, `${program.name}: ${cut.toString("hex")}`);
             assert.ok(after.equals(cut), `${program.name} changed ${cut.toString("hex")}`);
           }
@@ -115,6 +132,8 @@ for (const underlayIp of ["172.30.0.1", "fd30::1"])
       });
       // They have come as far as the last question, and been refused by every one before it.
       const met = readCounters(entries.maps.counters).map(({ from, outcome }) => `${from} ${outcome}`);
+      assert.equal(takenOff > 0, four);
+      if (four) assert.ok(met.includes("device route"), met.join());
       for (const outcome of ["frame", "shape", "protocol", "flags", "source", "destination", "unknown"])
         for (const from of four ? ["pod", "wire"] : ["pod"])
           assert.ok(met.includes(`${from} ${outcome}`), `${from} ${outcome}: ${met.join()}`);

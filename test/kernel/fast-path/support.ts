@@ -267,7 +267,7 @@ export async function handshake(from: HandPod, to: HandPod, talk: Talk): Promise
 export const packets = (path: FastPath, from: PacketCount["from"], outcome: PacketCount["outcome"]): number =>
   path.status().packets.find((one) => one.from === from && one.outcome === outcome)?.packets ?? 0;
 
-/** An IP packet in a tunnel's frame from a machine on the underlay, by IPv4. */
+/** An IP packet in a tunnel's frame from a machine on the underlay. */
 export function tunnelled(o: {
   from: { mac: string; ip: string };
   to: { mac: string; ip: string };
@@ -283,8 +283,12 @@ export function tunnelled(o: {
   const payload = Buffer.concat([vxlan, frame(o.inner.source, o.inner.destination, o.inner.packet)]);
   const talk = { source: o.from.ip, destination: o.to.ip, sport: 40_000, dport: o.port ?? 4_789 };
   const packet = datagram(talk, payload);
-  packet[1] = o.tos ?? 0;
-  packet.writeUInt16BE(0, 10);
-  packet.writeUInt16BE(sum16(packet.subarray(0, 20)), 10);
+  const tos = o.tos ?? 0;
+  if ((packet[0] as number) >> 4 === 6) packet.writeUInt16BE(0x6000 | (tos << 4), 0);
+  else {
+    packet[1] = tos;
+    packet.writeUInt16BE(0, 10);
+    packet.writeUInt16BE(sum16(packet.subarray(0, 20)), 10);
+  }
   return frame(o.from.mac, o.to.mac, packet);
 }

@@ -46,11 +46,11 @@ export function fromPod(tunnel: TunnelSettings, lifetimes: Lifetimes, offsets: O
     count(a, "pod", "delivered");
     deliver(a, family, `here${family}`);
     a.label(`elsewhere${family}`);
-    findPeer(a, family, AT, "destination", "destination");
+    findPeer(a, family, AT, "destination", { lengths: tunnel.lengths, else_: "destination" });
     a.move(R8, R0).move(R9, tunnel.mtu);
     fits(a, family, AT, `peer${family}`);
     settled(a, family, AT, { offsets, lifetimes, label: `away${family}` });
-    if (tunnel.encapsulate) encapsulate(a, family, tunnel);
+    if (tunnel.encapsulate) encapsulate(a, family, tunnel, "pod");
     else byDevice(a, family, tunnel);
   }
   end(a, "pod");

@@ -1,12 +1,15 @@
 /**
- * The program at the underlay device, for what comes out of the tunnel to pods here: it takes the tunnel's header off and hands the packet over. Whatever
- * is not VXLAN of ours is none of its business and not counted.
+ * The program at the underlay device, for what comes out of the tunnel: it takes the tunnel's header off. Packets of settled connections it hands over to their
+ * pods; all others to the VXLAN device, as if that had taken their header off, whence the ordinary path begins. So these are spared the outer packet's own way
+ * through the host, and nothing else. Whatever is not VXLAN of ours is none of its business and not counted.
  */
 import { FAMILIES, type Family, familyOf, ipToBytes, macToBytes } from "../../../addr/index.ts";
-import { Assembly, be16, R0, R1, R2, R3, R4, R6, R7, R8, SKB } from "../../bpf/index.ts";
-import { PEER } from "./maps.ts";
+import { Assembly, be16, R0, R1, R2, R3, R4, R6, R7, R8, R10, SKB } from "../../bpf/index.ts";
+import { numberKey, PEER } from "./maps.ts";
+import type { Outcome } from "./outcomes.ts";
 import {
   begin,
+  copyMac,
   count,
   deliver,
   end,
@@ -18,11 +21,27 @@ import {
   PROTOCOL,
   readable,
   readPacket,
+  STACK,
   UDP_BYTES,
+  writeMac,
 } from "./packet.ts";
 import { settled } from "./settled.ts";
 import type { Lifetimes, Offsets, TunnelSettings } from "./settings.ts";
 import { cut, ROOM_AT_MAC, vniBytes, VXLAN_FLAGS } from "./tunnel.ts";
+
+/** Packets that are nothing for the fast path, but are what the VXLAN device takes, if they are their peer's. */
+const TAKEN_OFF: ReadonlySet<Outcome> = new Set([
+  "protocol",
+  "names",
+  "flags",
+  "destination",
+  "gone",
+  "mtu",
+  "unknown",
+  "unsettled",
+]);
+/** BPF_F_INGRESS: as if the device had received it. */
+const RECEIVED = 1;
 
 const VXLAN_BYTES = 8;
 /** The longest headers that are read of an inner packet: IPv6 and TCP. */
@@ -56,16 +75,49 @@ export function fromWire(tunnel: TunnelSettings, lifetimes: Lifetimes, offsets: 
   for (const family of FAMILIES.toReversed()) {
     a.label(`ip${family}`);
     readPacket(a, family, inner);
-    findPeer(a, family, inner, "source", "source");
-    ofThatPeer(a, under);
+    findPeer(a, family, inner, "source", { lengths: tunnel.lengths, else_: "source" });
+    ofThatPeer(a, under, "source");
     findPod(a, family, inner, "destination");
     settled(a, family, inner, { offsets, lifetimes, label: `in${family}` });
-    unpack(a, family, under, inner - ETHERNET.bytes);
+    unpack(a, family, under, inner - ETHERNET.bytes, "kernel");
     count(a, "wire", "delivered");
     deliver(a, family, `in${family}`);
   }
-  end(a, "wire");
+  end(a, "wire", { of: TAKEN_OFF, add: () => toDevice(a, under, inner, tunnel) });
   return cut(a);
+}
+
+/**
+ * Hands what is the peer's, and goes the ordinary path, to the VXLAN device without the tunnel's header. Not what stands for several segments: taking the header
+ * off leaves the mark of a tunnel on those, which matters to a network card if they leave the node again.
+ */
+function toDevice(a: Assembly, under: Family, inner: number, { lengths, device, mac }: TunnelSettings): void {
+  a.store(4, R10, STACK.counter, numberKey(device).readInt32LE())
+    .move(R2, R10)
+    .alu(R2, "+=", STACK.counter)
+    .map(R1, "devices")
+    .call("map_lookup_elem")
+    .jumpIf(R0, "==", 0, "next")
+    .load(4, R1, R6, SKB.gso_size)
+    .jumpIf(R1, "!=", 0, "next")
+    .load(4, R7, R6, SKB.data)
+    .load(4, R8, R6, SKB.data_end)
+    .move(R2, R7)
+    .alu(R2, "+=", inner + IP[4].bytes)
+    .jumpIf(R2, ">", R8, "next")
+    .load(2, R1, R7, inner - 2)
+    .jumpIf(R1, "==", ETHER_TYPE[4], "rest4");
+  readable(a, inner + IP[6].bytes, "next");
+  for (const family of FAMILIES.toReversed()) {
+    a.label(`rest${family}`);
+    findPeer(a, family, inner, "source", { lengths, else_: "next" });
+    ofThatPeer(a, under, "next");
+    a.move(R8, R0);
+    unpack(a, family, under, inner - ETHERNET.bytes, "next");
+    writeMac(a, ETHERNET.destination, mac);
+    copyMac(a, ETHERNET.source, PEER.mac);
+    a.move(R1, device).move(R2, RECEIVED).call("redirect").exit();
+  }
 }
 
 /** Goes on if it is UDP to this node's VXLAN port, whole. */
@@ -130,21 +182,21 @@ function toThisMac(a: Assembly, at: number, mac: string): void {
 }
 
 /** Goes on if the node that has the inner source (R0) is the one that sent it. */
-function ofThatPeer(a: Assembly, under: Family): void {
+function ofThatPeer(a: Assembly, under: Family, else_: string): void {
   for (let done = 0; done < (under === 4 ? 4 : 16); done += 4)
     a.load(4, R1, R7, ETHERNET.bytes + IP[under].source + done)
       .load(4, R2, R0, PEER.underlay + done)
-      .jumpIf(R1, "!=", R2, "source");
+      .jumpIf(R1, "!=", R2, else_);
 }
 
-/** Takes the tunnel's header off, between the frame's own Ethernet header and the inner packet. @param bytes of it */
-function unpack(a: Assembly, family: Family, under: Family, bytes: number): void {
+/** Takes the tunnel's header off, between the frame's own Ethernet header and the inner packet. @param bytes of it. @param else_ where the kernel refuses */
+function unpack(a: Assembly, family: Family, under: Family, bytes: number, else_: string): void {
   a.move(R1, R6)
     .move(R2, -bytes)
     .move(R3, ROOM_AT_MAC)
     .move(R4, FIXED_GSO | NO_CSUM_RESET | INSIDE[family])
     .call("skb_adjust_room")
-    .jumpIf(R0, "!=", 0, "kernel")
+    .jumpIf(R0, "!=", 0, else_)
     .move(R1, R6)
     .move(R2, ONE_LESS)
     .call("csum_level")

@@ -4,7 +4,9 @@
  * - pods: by a pod's address, behind which device it is, what fits through that, and the MAC of the pod's end.
  * - devices: the host ends that pods are behind. The kernel itself takes an entry out when its device goes (kernel/bpf/devmap.c, dev_map_notification):
  *   so an entry of `pods` counts for as long as its device is there, also while the agent does nothing for a minute.
- * - peers: by prefix, at which underlay address a node is that has it, and the MAC of its VTEP.
+ * - peers: by prefix, at which underlay address a node is that has it, and the MAC of its VTEP. Behind that programs themselves note the way to that
+ *   address, as the kernel has it, for some milliseconds. A hash and not the kernel's map of longest prefixes, which takes three times as long: programs know
+ *   of which lengths prefixes are (usually one), and look for each.
  * - counters: packets by what became of them.
  */
 import { addressBits, type Family, familyOf, ipToBytes, macToBytes } from "../../../addr/index.ts";
@@ -13,8 +15,10 @@ import { COUNTERS } from "./outcomes.ts";
 
 /** Where what is in an entry of `pods`. */
 export const POD = { ifindex: 0, mtu: 4, mac: 8, bytes: 16 } as const;
-/** The same of `peers`; an IPv4 address takes the first four bytes. */
-export const PEER = { underlay: 0, mac: 16, bytes: 24 } as const;
+/** The same of `peers`; an IPv4 address takes the first four bytes. From `way` on it is the programs' own. */
+export const PEER = { underlay: 0, mac: 16, way: 24, bytes: 48 } as const;
+/** The way to a peer: the next hop's MAC and the MTU as one number of eight bytes, so that it is always of one time; our MAC; when the kernel said so. */
+export const WAY = { hop: PEER.way, mtu: PEER.way + 6, own: PEER.way + 8, asked: PEER.way + 16 } as const;
 
 /** More than a node may have of each (kubelet's limit is far below), which costs nothing until they are there. */
 const PODS = 16_384;
@@ -26,12 +30,15 @@ const bytesOf = (family: Family): number => addressBits(family) / 8;
 export const MAPS = {
   pods4: { name: "sky_pods4", type: "hash", key: bytesOf(4), value: POD.bytes, entries: PODS },
   pods6: { name: "sky_pods6", type: "hash", key: bytesOf(6), value: POD.bytes, entries: PODS },
-  peers4: { name: "sky_peers4", type: "longest prefix", key: 4 + bytesOf(4), value: PEER.bytes, entries: PREFIXES },
-  peers6: { name: "sky_peers6", type: "longest prefix", key: 4 + bytesOf(6), value: PEER.bytes, entries: PREFIXES },
+  peers4: { name: "sky_peers4", type: "hash", key: 4 + bytesOf(4), value: PEER.bytes, entries: PREFIXES },
+  peers6: { name: "sky_peers6", type: "hash", key: 4 + bytesOf(6), value: PEER.bytes, entries: PREFIXES },
   devices: { name: "sky_devices", type: "devices", key: 4, value: 4, entries: PODS },
   counters: { name: "sky_counters", type: "per-CPU array", key: 4, value: 8, entries: COUNTERS },
 } as const satisfies Record<string, MapSpec>;
 export type MapName = keyof typeof MAPS;
+
+/** How many bytes of a value are the agent's; programs write what is behind them. */
+export const OWNED: Readonly<Partial<Record<MapName, number>>> = { peers4: PEER.way, peers6: PEER.way };
 
 /** A pod as programs know it. */
 export interface FastPod {

@@ -1,7 +1,7 @@
 /** What can become of a packet at a program, in words that metrics, status and doctor use, each with its place among the counters. */
 
-/** Whence a packet came: out of a pod here, or from the wire. */
-export const DIRECTIONS = ["pod", "wire"] as const;
+/** Whence a packet came: out of a pod here, from the wire, or by the ordinary path to the VXLAN device. */
+export const DIRECTIONS = ["pod", "wire", "device"] as const;
 export type Direction = (typeof DIRECTIONS)[number];
 
 /** How a packet went on: quickly, or by the ordinary path and why. A closed list. */
@@ -10,6 +10,8 @@ export const OUTCOMES = [
   "delivered",
   /** By the fast path: to another node. */
   "sent",
+  /** By the ordinary path to the VXLAN device, whose header a program made. */
+  "tunnelled",
   /** Neither IPv4 nor IPv6, with a VLAN tag, or not to this node's MAC. */
   "frame",
   /** Cut short, with options, a fragment, at the end of its hops; segments of a UDP datagram. */
@@ -44,7 +46,7 @@ export type Outcome = (typeof OUTCOMES)[number];
 /** Those by the fast path. */
 export const FAST: ReadonlySet<Outcome> = new Set(["delivered", "sent"]);
 
-const PLACES = 16;
+const PLACES = 32;
 /** How many counters there are. */
 export const COUNTERS = DIRECTIONS.length * PLACES;
 /** The place of a counter. */

@@ -5,7 +5,8 @@
  */
 import { type Family, macToBytes } from "../../../addr/index.ts";
 import { type Assembly, be16, R0, R1, R2, R6, R7, R8, R9, R10, SKB } from "../../bpf/index.ts";
-import { counterOf, type Direction, FAST, type Outcome, OUTCOMES } from "./outcomes.ts";
+import type { TunnelSettings } from "./settings.ts";
+import { counterOf, type Direction, type Outcome, OUTCOMES } from "./outcomes.ts";
 import { numberKey, POD } from "./maps.ts";
 import { HOST_MAC } from "../../pod-link/index.ts";
 
@@ -29,7 +30,7 @@ export const DROP = 2;
 const NEXT = -1;
 /** TCP's FIN, SYN and RST. */
 const BEGIN_OR_END = 0x07;
-const TCP = { bytes: 20, offset: 12, flags: 13 } as const;
+export const TCP = { bytes: 20, offset: 12, flags: 13 } as const;
 const PACKET_HOST = 0;
 
 /** Places on the stack, from its end (R10). */
@@ -133,23 +134,42 @@ export function findPod(a: Assembly, family: Family, at: number, else_: string):
   fits(a, family, at, `pod${family}`);
 }
 
+/** The bits of a prefix in four bytes of an address, as they are loaded. @param from which bit these begin */
+const maskAt = (length: number, from: number): number => {
+  const bits = Math.min(32, Math.max(0, length - from));
+  const mask = Buffer.alloc(4);
+  mask.writeUInt32BE(bits === 0 ? 0 : (0xffff_ffff << (32 - bits)) >>> 0);
+  return mask.readInt32LE();
+};
+
 /** R0 = the entry of the longest prefix that an address is in. @param field of the packet's IP header */
 export function findPeer(
   a: Assembly,
   family: Family,
   at: number,
   field: "source" | "destination",
-  else_: string,
+  { lengths, else_ }: { lengths: TunnelSettings["lengths"]; else_: string },
 ): void {
   const bytes = family === 4 ? 4 : 16;
-  a.store(4, R10, STACK.prefix, 8 * bytes);
-  for (let done = 0; done < bytes; done += 4)
-    a.load(4, R1, R7, at + IP[family][field] + done).store(4, R10, STACK.prefix + 4 + done, R1);
-  a.move(R2, R10)
-    .alu(R2, "+=", STACK.prefix)
-    .map(R1, `peers${family}`)
-    .call("map_lookup_elem")
-    .jumpIf(R0, "==", 0, else_);
+  const found = `peer_${field}${family}_${a.length}`;
+  const all = lengths[family];
+  for (const [n, length] of all.entries()) {
+    a.store(4, R10, STACK.prefix, length);
+    for (let done = 0; done < bytes; done += 4) {
+      const mask = maskAt(length, 8 * done);
+      if (mask === 0) {
+        a.store(4, R10, STACK.prefix + 4 + done, 0);
+        continue;
+      }
+      a.load(4, R1, R7, at + IP[family][field] + done);
+      if (mask !== -1) a.alu32(R1, "&=", mask);
+      a.store(4, R10, STACK.prefix + 4 + done, R1);
+    }
+    a.move(R2, R10).alu(R2, "+=", STACK.prefix).map(R1, `peers${family}`).call("map_lookup_elem");
+    if (n < all.length - 1) a.jumpIf(R0, "!=", 0, found);
+    else a.jumpIf(R0, "==", 0, else_);
+  }
+  a.label(found);
 }
 
 /** One hop less, as routing does it (ip_decrease_ttl of the kernel). */
@@ -207,11 +227,21 @@ function addOne(a: Assembly, label: string): void {
     .label(label);
 }
 
-/** The places that checks leave for: each counts why, and the packet goes on by the ordinary path. */
-export function end(a: Assembly, direction: Direction): void {
+/**
+ * The places that checks leave for: each counts why, and the packet goes on by the ordinary path. @param rest what may be done to packets of these outcomes
+ * all the same; it ends the program, or leaves for "next"
+ */
+export function end(a: Assembly, direction: Direction, rest?: { of: ReadonlySet<Outcome>; add: () => void }): void {
   for (const outcome of OUTCOMES) {
-    if (FAST.has(outcome) || !a.leadsTo(outcome)) continue;
-    a.label(outcome).store(4, R10, STACK.counter, counterOf(direction, outcome)).jump("ordinary");
+    if (!a.leadsTo(outcome)) continue;
+    a.label(outcome)
+      .store(4, R10, STACK.counter, counterOf(direction, outcome))
+      .jump(rest?.of.has(outcome) ? "rest" : "ordinary");
+  }
+  if (rest) {
+    a.label("rest");
+    addOne(a, "counted_rest");
+    rest.add();
   }
   a.label("ordinary");
   addOne(a, "next");

@@ -1,5 +1,7 @@
 /** What programs are made from: where the kernel has things, and what of this node does not change with its pods and peers. */
 
+import type { Family } from "../../../addr/index.ts";
+
 /** What of this node's tunnel is in the programs; another one takes other programs. */
 export interface TunnelSettings {
   vni: number;
@@ -18,6 +20,8 @@ export interface TunnelSettings {
   encapsulate: boolean;
   /** Hops of outer packets (net.ipv4.ip_default_ttl). */
   hops: number;
+  /** Lengths of peers' prefixes, the longest first; at least one a family. */
+  lengths: Readonly<Record<Family, readonly number[]>>;
   /** Outer source ports, first and last (net.ipv4.ip_local_port_range). */
   ports: readonly [number, number];
 }
