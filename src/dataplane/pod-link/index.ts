@@ -11,7 +11,7 @@ export { leadsToPod } from "./in-use.ts";
 export { listPodLinks, podAddresses } from "./host-end/host-ends.ts";
 export { hostSources, type HostSources } from "./host-end/host-sources.ts";
 export { GATEWAY, HOST_MAC, hostIfname, podMacOf } from "./names.ts";
-export { type AttachedPod, hostEndRepairs, repairHostEnds, sourceChanges } from "./host-end/repair.ts";
+export { type AttachedPod, hostEndRepairs, repairHostEnds } from "./host-end/repair.ts";
 export { repairNeighbours } from "./host-end/neighbours.ts";
 export { hostRoute, newNeighbour } from "./plan.ts";
 export type { PodBridge, PodLink, PodLinkExpectation, PodLinkSpec } from "./types.ts";

@@ -1,11 +1,11 @@
 /** What one end of an uplink lacks: compared with what is there, so that an end which is right sees no change and no event. */
 import { addressBits, bigIntToIp, cidrOf, type Family, familyOf } from "../../addr/index.ts";
-import { type Link, type Operation, ROUTE_PROTOCOL, type Route, type Rtnl } from "../../netlink/index.ts";
+import type { Link, Operation, Route, Rtnl } from "../../netlink/index.ts";
+import { type KernelObject, planObjects } from "../kernel/index.ts";
 import { UPLINK_CIDRS } from "../nft/index.ts";
 
-/** RT_TABLE_MAIN and NUD_PERMANENT (linux/rtnetlink.h, linux/neighbour.h). */
+/** RT_TABLE_MAIN (linux/rtnetlink.h). */
 const MAIN_TABLE = 254;
-const PERMANENT = 0x80;
 const SCOPE_LINK = 253;
 
 const gatewayOf = (family: Family): string => bigIntToIp(cidrOf(UPLINK_CIDRS[family]).first + 1n, family);
@@ -34,32 +34,25 @@ export function endOperations(
   { link, mtu, addresses = [], neighbours, reached = [], gateways }: Wanted,
 ): Operation[] {
   const { index: ifindex } = link;
-  const operations: Operation[] = [];
-  if (!link.up || link.mtu !== mtu)
-    operations.push({ op: "set", kind: "link", link: { index: ifindex, mtu, up: true } });
-  const has = rtnl.addresses({ ifindex }).map(({ ip }) => ip);
-  for (const ip of addresses) {
-    if (has.includes(ip)) continue;
-    const nodad = familyOf(ip) === 6 && { nodad: true };
-    operations.push({
-      op: "add",
-      kind: "address",
-      address: { ifindex, ip, prefix: addressBits(familyOf(ip)), ...nodad },
-    });
-  }
-  const knows = rtnl.neighbours({ ifindex });
-  for (const { ip, mac } of neighbours) {
-    if (knows.some((one) => one.ip === ip && one.mac === mac && ((one.state ?? 0) & PERMANENT) !== 0)) continue;
-    operations.push({ op: "replace", kind: "neighbour", neighbour: { ifindex, ip, mac } });
-  }
-  const routes = rtnl.routes({ ifindex, table: MAIN_TABLE });
-  for (const route of wantedRoutes(ifindex, reached, gateways ? addresses : [])) {
-    const there = ({ dst, gateway, protocol }: Route): boolean =>
-      dst === route.dst && gateway === route.gateway && protocol === ROUTE_PROTOCOL;
-    if (!routes.filter(({ family }) => family === route.family).some(there))
-      operations.push({ op: "replace", kind: "route", route });
-  }
-  return operations;
+  const wanted: KernelObject[] = [
+    { kind: "link", link: { index: ifindex, mtu, up: true } },
+    ...addresses.map((ip): KernelObject => {
+      const family = familyOf(ip);
+      const nodad = family === 6 && { nodad: true };
+      return { kind: "address", address: { ifindex, ip, prefix: addressBits(family), ...nodad } };
+    }),
+    ...neighbours.map((one): KernelObject => ({ kind: "neighbour", neighbour: { ifindex, ...one } })),
+    ...wantedRoutes(ifindex, reached, gateways ? addresses : []).map(
+      (route): KernelObject => ({ kind: "route", route }),
+    ),
+  ];
+  const { missing, different } = planObjects(wanted, [
+    { kind: "link", link },
+    ...rtnl.addresses({ ifindex }).map((address): KernelObject => ({ kind: "address", address })),
+    ...rtnl.neighbours({ ifindex }).map((neighbour): KernelObject => ({ kind: "neighbour", neighbour })),
+    ...rtnl.routes({ ifindex, table: MAIN_TABLE }).map((route): KernelObject => ({ kind: "route", route })),
+  ]);
+  return [...missing, ...different];
 }
 
 const wantedRoutes = (ifindex: number, reached: readonly string[], through: readonly string[]): Route[] => [

@@ -21,12 +21,10 @@ import {
   type Rtnl,
 } from "../../../netlink/index.ts";
 import { withNetns, writeSysctlIfAny } from "../../../sys/index.ts";
+import { type KernelObject, planObjects } from "../../kernel/index.ts";
 import { isHostEnd } from "../attach.ts";
 import { GATEWAY } from "../names.ts";
 import { GATEWAY_ADDRESS, hostRoute } from "../plan.ts";
-
-/** NUD_PERMANENT (linux/neighbour.h). */
-const PERMANENT = 0x80;
 
 /**
  * A host end answers ARP, and learns who asked, only where the way back to that address leads to it: the pod's own (arp_filter,
@@ -43,14 +41,12 @@ export interface HostEndNeighbours {
 
 /** What makes neighbours permanent that are not, or that have another MAC. Pure. */
 export function neighbourRepairs(ends: readonly HostEndNeighbours[], actual: readonly Neighbour[]): Operation[] {
-  const right = new Set(
-    actual.flatMap(({ ifindex, ip, mac, state = 0 }) => (state & PERMANENT ? [`${ifindex} ${ip} ${mac}`] : [])),
+  const wanted = ends.flatMap(({ index, podMac, ips }) =>
+    ips.map((ip): KernelObject => ({ kind: "neighbour", neighbour: { ifindex: index, ip, mac: podMac } })),
   );
-  return ends.flatMap(({ index, podMac, ips }) =>
-    ips
-      .filter((ip) => !right.has(`${index} ${ip} ${podMac}`))
-      .map((ip): Operation => ({ op: "replace", kind: "neighbour", neighbour: { ifindex: index, ip, mac: podMac } })),
-  );
+  const there = actual.map((neighbour): KernelObject => ({ kind: "neighbour", neighbour }));
+  const { missing, different } = planObjects(wanted, there);
+  return [...missing, ...different];
 }
 
 /**

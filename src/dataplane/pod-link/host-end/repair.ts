@@ -17,6 +17,7 @@ import {
   type Rtnl,
 } from "../../../netlink/index.ts";
 import { withNetns } from "../../../sys/index.ts";
+import { type KernelObject, type ObjectPlan, planObjects } from "../../kernel/index.ts";
 import { type HostEnd, hostEndFaults, settleHostEnd } from "./host-end.ts";
 import { type HostSources, hostSources } from "./host-sources.ts";
 import { GATEWAY, hostIfname } from "../names.ts";
@@ -47,46 +48,37 @@ export interface HostEndRepairs {
 /** The kernel's words for a device that is no longer there. */
 const GONE = new Set(["ENODEV", "ENXIO", "ENOENT", "ENETDOWN"]);
 
-/** What is missing of one host end. Pure. @param sources as the namespace has them */
-export function hostEndRepairs(
-  link: Pick<Link, "index" | "up">,
-  pod: AttachedPod,
-  actual: { addresses: readonly Address[]; routes: readonly Route[] },
-  sources: HostSources = {},
-): Operation[] {
-  const operations: Operation[] = [];
-  const { index } = link;
-  if (!link.up) operations.push({ op: "set", kind: "link", link: { index, up: true } });
+/** What belongs on a host end, but for routes to addresses that another node has for now. @param sources as the namespace has them */
+function* objectsOf(index: number, pod: AttachedPod, sources: HostSources): Generator<KernelObject> {
+  yield { kind: "link", link: { index, up: true } };
   for (const ip of pod.addresses) {
     const family = familyOf(ip);
-    const gateway = GATEWAY[family];
-    if (!actual.addresses.some((address) => address.ifindex === index && address.ip === gateway)) {
-      const address = { ifindex: index, ip: gateway, ...GATEWAY_ADDRESS[family] };
-      operations.push({ op: "replace", kind: "address", address });
-    }
-    const route = hostRoute(ip, index, sources);
-    const there = actual.routes.some(({ ifindex, dst }) => ifindex === index && dst === route.dst);
-    if (!there && !pod.away?.has(ip)) operations.push({ op: "replace", kind: "route", route });
+    yield { kind: "address", address: { ifindex: index, ip: GATEWAY[family], ...GATEWAY_ADDRESS[family] } };
+    if (!pod.away?.has(ip)) yield { kind: "route", route: hostRoute(ip, index, sources) };
   }
-  return operations;
+}
+
+function* objectsThere(
+  links: readonly Pick<Link, "index" | "up" | "mtu">[],
+  { addresses, routes }: { addresses: readonly Address[]; routes: readonly Route[] },
+): Generator<KernelObject> {
+  for (const link of links) yield { kind: "link", link };
+  for (const address of addresses) yield { kind: "address", address };
+  for (const route of routes) yield { kind: "route", route };
 }
 
 /**
- * Routes to a pod that name no source though the host has one now, or a former one: nobody's mistake, as the overlay's device may
- * have been made anew, or the pod be older than this release. Pure.
+ * What host ends lack, and which of their routes are different: those name no source though the host has one now, or a former one,
+ * which is nobody's mistake, as the overlay's device may have been made anew, or the pod be older than this release. Pure.
  */
-export function sourceChanges(
-  index: number,
-  pod: AttachedPod,
-  routes: readonly Route[],
-  sources: HostSources,
-): Operation[] {
-  return pod.addresses.flatMap((ip): Operation[] => {
-    const route = hostRoute(ip, index, sources);
-    if (route.prefSrc === undefined) return [];
-    const there = routes.find(({ ifindex, dst }) => ifindex === index && dst === route.dst);
-    return there && there.prefSrc !== route.prefSrc ? [{ op: "replace", kind: "route", route }] : [];
-  });
+export function hostEndRepairs(
+  ends: readonly { link: Pick<Link, "index" | "up" | "mtu">; pod: AttachedPod }[],
+  actual: { addresses: readonly Address[]; routes: readonly Route[] },
+  sources: HostSources = {},
+): ObjectPlan {
+  const wanted = ends.flatMap(({ link, pod }) => [...objectsOf(link.index, pod, sources)]);
+  const links = ends.map(({ link }) => link);
+  return planObjects(wanted, objectsThere(links, actual));
 }
 
 /** Where host ends are. */
@@ -162,10 +154,9 @@ export function repairHostEnds(rtnl: Rtnl, pods: readonly AttachedPod[], place: 
   if (routed.length === 0) return { ...device, set };
   const actual = { addresses: rtnl.addresses(), routes: rtnl.routes({ protocol: ROUTE_PROTOCOL }) };
   const sources = hostSources(links, actual.addresses);
-  const repairs = routed.flatMap(({ link, pod }) => hostEndRepairs(link, pod, actual, sources));
-  const changes = routed.flatMap(({ link, pod }) => sourceChanges(link.index, pod, actual.routes, sources));
-  const { done, failures } = execute(rtnl, [...repairs, ...changes]);
-  const said = new Set(repairs);
+  const { missing, different } = hostEndRepairs(routed, actual, sources);
+  const { done, failures } = execute(rtnl, [...missing, ...different]);
+  const said = new Set(missing);
   return {
     done: [...device.done, ...done.filter((operation) => said.has(operation))],
     set,
