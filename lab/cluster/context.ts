@@ -42,6 +42,9 @@ export function findBinDir(): string {
   return found;
 }
 
+/** Where a node has Skylane's executables from. */
+export const binDirOf = ({ record, binDir }: LabContext, node: string): string => record.binDirs?.[node] ?? binDir;
+
 /** The environment of a lab's processes: nothing of the caller's but where programs are and how the terminal is. */
 export function labEnv(runId: string): NodeJS.ProcessEnv {
   const { PATH, TERM, LANG } = process.env;

@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { CommandError } from "../../src/cli/index.ts";
 import { type ApiClient, ApiError, type KubeObject } from "../api-client.ts";
-import { apiRecord, fabricPid, type LabContext } from "./context.ts";
+import { apiRecord, binDirOf, fabricPid, type LabContext } from "./context.ts";
 import { newCredentials } from "../control/client.ts";
 import { cut, mend, plugIn, unplug } from "./fabric.ts";
 import type { FromMachine, MachineSpec, ToMachine } from "../machine/main.ts";
@@ -113,7 +113,7 @@ export async function boot(lab: LabContext, node: NodeRecord, options: BootOptio
       addresses: addressesOf(lab, number),
       api: { url, caPem, token: kubeletToken },
       agent: [
-        join(lab.binDir, "skylane-agent"),
+        join(binDirOf(lab, name), "skylane-agent"),
         "--config",
         "/etc/skylane/agent.yaml",
         "--node-name",

@@ -16,6 +16,8 @@ export interface LabOptions {
   port?: number;
   /** Further keys of every node's agent configuration. */
   agentConfig?: Record<string, unknown>;
+  /** Where nodes have Skylane's executables from, by the node's name; where the lab has its own by default. What lies there may change. */
+  binDirs?: Record<string, string>;
   /** Directory of all labs. */
   base?: string;
   /** Return as soon as the nodes run, not when every peer is programmed. */
@@ -29,7 +31,8 @@ export interface LabOptions {
 
 /** What is written down of a new lab: its choices, and a run of its own by which its processes are known. */
 export function newRecord(name: string, options: LabOptions): LabRecord {
-  const { addressing = "dual-stack", vni = 4096, port = 4789, agentConfig = {} } = options;
+  const { addressing = "dual-stack", vni = 4096, port = 4789, agentConfig = {}, binDirs } = options;
   const runId = randomBytes(16).toString("hex");
-  return { version: 1, name, runId, addressing, vni, port, agentConfig, created: new Date().toISOString() };
+  const made = { addressing, vni, port, agentConfig, ...(binDirs && { binDirs }) };
+  return { version: 1, name, runId, ...made, created: new Date().toISOString() };
 }

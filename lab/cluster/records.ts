@@ -40,6 +40,8 @@ export interface LabRecord {
   port: number;
   /** Further keys for every node's agent configuration. */
   agentConfig: Record<string, unknown>;
+  /** Directories of Skylane's executables of nodes that do not have them from the lab, by name. */
+  binDirs?: Record<string, string>;
   created: string;
 }
 

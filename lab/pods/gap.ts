@@ -20,7 +20,7 @@ export interface Gap {
   answered: number;
 }
 
-/** Seconds between two echo requests, and until the last one whatever happens. */
+/** Seconds between two echo requests, and until the last one whatever happens, where nobody says otherwise. */
 const EVERY_S = 0.01;
 const LIMIT_S = 60;
 /** An answer that is late by so much, in milliseconds, does not come any more. */
@@ -28,11 +28,18 @@ const LOST_MS = 10_000;
 
 /**
  * Has a pod send echo requests to an address every 10 ms, from before `work` begins until it is answered after `work` has ended.
+ * @param limitS how long at most, in seconds
  * @throws Error when it is not answered before or after; what `work` throws
  */
-async function gapDuring(lab: Lab, from: PodRecord, ip: string, work: () => Promise<void>): Promise<Gap> {
+export async function gapDuring(
+  lab: Lab,
+  from: PodRecord,
+  ip: string,
+  work: () => Promise<void>,
+  limitS = LIMIT_S,
+): Promise<Gap> {
   // With a deadline (-w) it would end at the first "unreachable", which a node may say of a pod that has just left it.
-  const ping = ["-n", "-D", "-O", "-i", String(EVERY_S), "-c", String(LIMIT_S / EVERY_S), ip];
+  const ping = ["-n", "-D", "-O", "-i", String(EVERY_S), "-c", String(limitS / EVERY_S), ip];
   const argv = entering({ netns: podNetns(lab.context, from) }, "ping", ping);
   const [command, ...args] = argv as [string, ...string[]];
   const child = spawn(command, args, { stdio: ["ignore", "pipe", "inherit"], env: lab.context.env });

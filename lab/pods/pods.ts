@@ -7,8 +7,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { CommandError } from "../../src/cli/index.ts";
 import type { ApiClient } from "../api-client.ts";
-import type { LabContext } from "../cluster/context.ts";
-import { initOf } from "../cluster/context.ts";
+import { binDirOf, initOf, type LabContext } from "../cluster/context.ts";
 import { nodeNumber, podName } from "../cluster/names.ts";
 import { readNode } from "../cluster/nodes.ts";
 import { hasObject, makePodObject, removePodObject, tellRunning } from "./pod-objects.ts";
@@ -47,7 +46,7 @@ export const runtimeNode = (lab: LabContext, node: NodeRecord): RuntimeNode => (
   name: node.name,
   init: initOf(node),
   etc: lab.files.path("disks", node.name, "etc"),
-  binDir: lab.binDir,
+  binDir: binDirOf(lab, node.name),
   env: lab.env,
 });
 
@@ -74,9 +73,13 @@ export function podNetns(lab: LabContext, pod: PodRecord): string {
   return `/proc/${init}/root${pod.netns}`;
 }
 
-type Wishes = Pick<PodRecord, "namespace" | "annotations" | "labels" | "runtimeConfig">;
+type PodTraits = Pick<PodRecord, "namespace" | "annotations" | "labels" | "runtimeConfig">;
 
-function fresh(name: string, node: NodeRecord, { namespace, annotations, labels, runtimeConfig }: Wishes): PodRecord {
+function fresh(
+  name: string,
+  node: NodeRecord,
+  { namespace, annotations, labels, runtimeConfig }: PodTraits,
+): PodRecord {
   return {
     name,
     node: node.name,
@@ -93,16 +96,16 @@ function fresh(name: string, node: NodeRecord, { namespace, annotations, labels,
   };
 }
 
-function claim(lab: LabContext, node: NodeRecord, name: string | undefined, wishes: Wishes): PodRecord {
+function claim(lab: LabContext, node: NodeRecord, name: string | undefined, traits: PodTraits): PodRecord {
   if (name !== undefined) {
     if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(name))
       throw new CommandError(`a pod's name is up to 63 of a–z, 0–9 and "-", not "${name}"`);
-    const pod = fresh(name, node, wishes);
+    const pod = fresh(name, node, traits);
     if (!lab.files.claim(pod, "pods", `${name}.json`)) throw new CommandError(`there is a pod "${name}" already`);
     return pod;
   }
   for (let k = 0; ; k++) {
-    const pod = fresh(podName(node.number, k), node, wishes);
+    const pod = fresh(podName(node.number, k), node, traits);
     if (lab.files.claim(pod, "pods", `${pod.name}.json`)) return pod;
   }
 }
