@@ -22,7 +22,7 @@ import {
   ReservedElsewhere,
 } from "../nodes/index.ts";
 import { NodeFiles } from "./disk/node-files.ts";
-import { DiskUpkeep } from "./disk/upkeep.ts";
+import { DiskControlLoop } from "./disk/control-loop.ts";
 import { Housekeeping } from "./housekeeping.ts";
 import { NodeFirewall } from "../firewall/index.ts";
 import type { Host } from "../cni/index.ts";
@@ -68,7 +68,7 @@ export class Agent {
   readonly #outside: OutsidePods;
   readonly #policies: PolicyEngine;
   readonly #grants = new Grants();
-  readonly #disk: DiskUpkeep;
+  readonly #disk: DiskControlLoop;
   readonly #failed = Promise.withResolvers<Error>();
   readonly #elsewhere: ReservedElsewhere;
   /** Only where it is configured, from the start on. */
@@ -116,7 +116,7 @@ export class Agent {
     const firewall = new NodeFirewall(log, metrics, look, { uplinks: rtnl.links().some(isUplink) });
     this.#closers.push(() => firewall.stop());
     const onFatal = (error: Error): void => this.#failed.resolve(error);
-    this.#disk = new DiskUpkeep({ config, log, metrics, event, look, onFatal });
+    this.#disk = new DiskControlLoop({ config, log, metrics, event, look, onFatal });
     this.#closers.push(() => this.#disk.stop());
     this.#disk.add({ kind: "lock", what: lock.path, keep: () => lock.keep(onFatal) });
     this.#disk.add({ kind: "cache", what: "the cache of last known peers", keep: () => this.#cluster.keepCache() });

@@ -19,7 +19,7 @@ import {
   type Routes,
 } from "../http/index.ts";
 import { CNI_SOCKET, CniServer } from "../cni-server/index.ts";
-import type { Duty } from "./disk/upkeep.ts";
+import type { Duty } from "./disk/control-loop.ts";
 import type { NetnsMounter } from "../dataplane/netns/index.ts";
 
 /** Name of the agent's socket in the run directory. */

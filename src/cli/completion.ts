@@ -20,9 +20,9 @@ function followers(commands: readonly Command[]): Map<string, string[]> {
 }
 
 /** Words are letters, digits and dashes, so nothing needs to be quoted. */
-function bash(ways: ReadonlyMap<string, readonly string[]>): string {
+function bash(tree: ReadonlyMap<string, readonly string[]>): string {
   // The longest first: "lab create" is also "lab" and something.
-  const longest = [...ways].sort(([a], [b]) => b.split(" ").length - a.split(" ").length || (a < b ? -1 : 1));
+  const longest = [...tree].sort(([a], [b]) => b.split(" ").length - a.split(" ").length || (a < b ? -1 : 1));
   const cases = longest.map(
     ([path, words]) => `    ${path === "" ? '" "' : `" ${path} "*`}) words="${words.join(" ")}" ;;`,
   );
@@ -40,11 +40,11 @@ complete -o default -F _${PROGRAM} ${PROGRAM}
 `;
 }
 
-const zsh = (ways: ReadonlyMap<string, readonly string[]>): string =>
-  `#compdef ${PROGRAM}\nautoload -U +X bashcompinit && bashcompinit\n${bash(ways)}`;
+const zsh = (tree: ReadonlyMap<string, readonly string[]>): string =>
+  `#compdef ${PROGRAM}\nautoload -U +X bashcompinit && bashcompinit\n${bash(tree)}`;
 
-function fish(ways: ReadonlyMap<string, readonly string[]>): string {
-  const lines = [...ways].map(([path, words]) => {
+function fish(tree: ReadonlyMap<string, readonly string[]>): string {
+  const lines = [...tree].map(([path, words]) => {
     const before = path === "" ? PROGRAM : `${PROGRAM} ${path}`;
     return `complete -c ${PROGRAM} -n "__${PROGRAM}_after '${before}'" -a '${words.join(" ")}'`;
   });
@@ -57,10 +57,10 @@ ${lines.join("\n")}
 
 /** The script for a shell. @throws UsageError when it is none that is known */
 export function completionScript(shell: string, commands: readonly Command[]): string {
-  const ways = followers(commands);
-  if (shell === "bash") return bash(ways);
-  if (shell === "zsh") return zsh(ways);
-  if (shell === "fish") return fish(ways);
+  const tree = followers(commands);
+  if (shell === "bash") return bash(tree);
+  if (shell === "zsh") return zsh(tree);
+  if (shell === "fish") return fish(tree);
   throw new UsageError(`the shell must be one of ${SHELLS.join(", ")}, not "${shell}"`);
 }
 

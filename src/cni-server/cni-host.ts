@@ -88,7 +88,7 @@ export function servingHost({
         asking = pod;
         if (request.network === config.network) await policies.ready(pod);
         const { uid, ...prepared } = await networks.prepare(request, names);
-        if (!pod || uid === undefined || prepared.further.length === 0) return prepared;
+        if (!pod || uid === undefined || prepared.additional.length === 0) return prepared;
         return { ...prepared, attached: (made) => networkStatus.write({ ...pod, uid }, made) };
       },
       async attachPod(spec) {

@@ -14,7 +14,7 @@ export { CniError, CODE } from "./spec/errors.ts";
 export type {
   AskingPod,
   AttachedInterface,
-  FurtherInterface,
+  AdditionalInterface,
   Linked,
   Place,
   Prepared,

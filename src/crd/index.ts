@@ -29,6 +29,6 @@ export {
   parseNetworksAnnotation,
   PRIMARY_ANNOTATION,
   primaryNetwork,
-  readWishes,
+  readSelections,
   type NetworkSelection,
 } from "./selection/network-selection.ts";

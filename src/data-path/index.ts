@@ -3,5 +3,5 @@ export { bridgeOf } from "./bridged-path.ts";
 export { claimedAddresses } from "./claim-routes.ts";
 export { type DataPath, type DataPathStatus, type MakeDataPath, type InstancePath } from "./data-path.ts";
 export { fastRoutedPath } from "./fast-routed-path.ts";
-export { memberPath } from "./instance-path.ts";
+export { instancePath } from "./instance-path.ts";
 export { routedPath } from "./routed-path.ts";

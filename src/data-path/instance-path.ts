@@ -6,7 +6,7 @@ import type { DataPathListener } from "../observe/index.ts";
 import type { LocalNetwork } from "../peers/index.ts";
 
 /** Makes it. */
-export const memberPath = (
+export const instancePath = (
   options: BridgedPathOptions & ClaimsPathOptions,
   local: LocalNetwork,
   listener: DataPathListener,

@@ -1,5 +1,5 @@
 /**
- * The ways without encapsulation: where they lead from here, and whether this node takes what comes by them. Both follow
+ * Direct routing: where routes without encapsulation lead from here, and whether this node takes what comes by it. Both follow
  * from the machine as it is, each time something of it changes.
  */
 import type { Logger } from "../log/index.ts";

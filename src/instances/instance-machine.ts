@@ -2,7 +2,7 @@
  * What of this machine network instances work on: namespaces, devices and rules. It is all that is between them and the kernel, so that
  * a test can bring a machine of its own.
  */
-import { type InstancePath, memberPath } from "../data-path/index.ts";
+import { type InstancePath, instancePath } from "../data-path/index.ts";
 import { ensureSpace, listSpaces, openSpace, type Space } from "../dataplane/netns/index.ts";
 import { Uplink, type UplinkOptions } from "../dataplane/uplink/index.ts";
 import { InstanceFirewall, type InstanceFirewallOptions } from "../firewall/index.ts";
@@ -31,7 +31,7 @@ export interface InstanceMachine {
   links(options: ConstructorParameters<typeof SpaceLinks>[0]): InstanceLinks;
   rules(options: InstanceFirewallOptions): InstanceRules;
   uplink(options: UplinkOptions): Pick<Uplink, "ensure" | "remove" | "hostIndex">;
-  dataPath(...args: Parameters<typeof memberPath>): InstancePath;
+  dataPath(...args: Parameters<typeof instancePath>): InstancePath;
 }
 
 /** The one that this process runs on. */
@@ -43,5 +43,5 @@ export const THIS_MACHINE: InstanceMachine = {
   links: (options) => new SpaceLinks(options),
   rules: (options) => new InstanceFirewall(options),
   uplink: (options) => new Uplink(options),
-  dataPath: memberPath,
+  dataPath: instancePath,
 };

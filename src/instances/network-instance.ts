@@ -25,7 +25,7 @@ import { InstanceFiles } from "./instance-files.ts";
 import type { InstanceLinks, InstanceRules } from "./instance-machine.ts";
 import { InstanceNodes } from "./instance-nodes.ts";
 import { hasAttachments, ipamOf, removeDefinition } from "./instance-records.ts";
-import { InstanceUpkeep } from "./instance-upkeep.ts";
+import { BlockControlLoop } from "./block-control-loop.ts";
 import { InstanceUplink } from "./instance-uplink.ts";
 import { PodNetwork } from "../network/index.ts";
 import { NetworkHold } from "../network-definitions/index.ts";
@@ -55,7 +55,7 @@ export class NetworkInstance {
   readonly #firewall: InstanceRules;
   readonly #network: PodNetwork;
   readonly #uplink: InstanceUplink;
-  readonly #upkeep: InstanceUpkeep;
+  readonly #blockLoop: BlockControlLoop;
   /** Puts the namespace's kernel parameters right where somebody has changed them. */
   readonly #settling: Task;
   readonly #files: InstanceFiles;
@@ -110,7 +110,7 @@ export class NetworkInstance {
       onProblem: (message) => event("Warning", "SkylaneBlockLost", message),
       inUse: (address) => this.#inUse(address),
     });
-    this.#upkeep = new InstanceUpkeep({
+    this.#blockLoop = new BlockControlLoop({
       log,
       adopt: () => this.#addresses.blocks.adopt(),
       ensure: () => this.#ensureRoom(),
@@ -345,14 +345,14 @@ export class NetworkInstance {
 
   /** Somebody deleted or changed blocks of this node. */
   blocksChanged(): void {
-    this.#upkeep.look();
+    this.#blockLoop.look();
     this.#published.look();
   }
 
   /** Our Node is another object now, or gone: what we have in the API server is to go with it as it is now. */
   nodeChanged(): void {
     this.#path?.adopt();
-    this.#upkeep.adopt();
+    this.#blockLoop.adopt();
   }
 
   async #ensureRoom(): Promise<void> {
@@ -412,7 +412,7 @@ export class NetworkInstance {
 
   /** Leaves the data path and everything else as it is. */
   async stop(): Promise<void> {
-    await this.#upkeep.stop();
+    await this.#blockLoop.stop();
     await this.#settling.stop();
     await this.#policies.stop();
     await this.#published.stop();
@@ -430,7 +430,7 @@ export class NetworkInstance {
 
   /** Takes everything of the network off this node but the name of its namespace. @throws ApiError when a block cannot be given back */
   async leave(): Promise<void> {
-    await this.#upkeep.stop();
+    await this.#blockLoop.stop();
     await this.#settling.stop();
     await this.#policies.leave();
     await this.#published.stop();

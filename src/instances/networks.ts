@@ -222,7 +222,7 @@ export class Networks {
   async prepare(request: PrepareRequest, keeper: NetnsMounter): Promise<PreparedPod> {
     await this.#idle.sweep(keeper);
     const isDefault = request.network === this.#options.config.network;
-    if (!(await this.#presence.mayAsk(request.pod)) && isDefault) return { further: [] };
+    if (!(await this.#presence.mayAsk(request.pod)) && isDefault) return { additional: [] };
     return preparePod(request, {
       ...this.#options,
       defined: this.#defined,

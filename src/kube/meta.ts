@@ -2,7 +2,7 @@
 import type { KubeClient } from "./client/client.ts";
 import { METADATA_ONLY } from "./nodes/nodes.ts";
 import { getObject } from "./objects.ts";
-import { metadataOf, slimIdentity } from "./informer/transform.ts";
+import { metadataOf, transformIdentity } from "./informer/transform.ts";
 import { isObject } from "../json/index.ts";
 
 /** What an object says of itself. */
@@ -24,7 +24,7 @@ export const podsOf = (namespace: string): string => `${NAMESPACES}/${encodeURIC
 export function metaOf(object: unknown): ObjectMeta {
   const metadata = metadataOf(object);
   return {
-    ...slimIdentity(metadata),
+    ...transformIdentity(metadata),
     labels: texts(metadata["labels"]),
     annotations: texts(metadata["annotations"]),
   };

@@ -1,4 +1,4 @@
-/** What the rest of Skylane sees of Kubernetes: slim, plain objects, and the state of the connection. */
+/** What the rest of Skylane sees of Kubernetes: small, plain objects, and the state of the connection. */
 
 /** Prefix of every annotation that is ours. */
 export const ANNOTATION_PREFIX = "skylane.dev/";

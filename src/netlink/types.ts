@@ -1,6 +1,6 @@
 /**
  * The kernel's network objects in Skylane's words, and the operations on them. These are the currency of
- * the whole house: plans are lists of operations, dumps are lists of objects, both plain data.
+ * the whole code base: plans are lists of operations, dumps are lists of objects, both plain data.
  * Addresses, prefixes and MACs are canonical text (see src/addr); interfaces are named by index where one
  * is known, by name where the object may not exist yet.
  */

@@ -9,7 +9,7 @@ import type { DataPath } from "../data-path/index.ts";
 import { directFamilies, type Segments, withHops } from "../host/index.ts";
 import { type NodeFirewall, rulesOf } from "../firewall/index.ts";
 import type { Inputs, NodeChanges, NodeFacts } from "../nodes/index.ts";
-import { RefusalBook } from "./refusals.ts";
+import { RefusalLog } from "./refusals.ts";
 
 /** What the peers are handed to. */
 export interface PeersOptions {
@@ -25,7 +25,7 @@ export interface PeersOptions {
 /** Keeps the peers of one network. */
 export class Peers {
   readonly #options: PeersOptions;
-  readonly #book = new RefusalBook();
+  readonly #refusals = new RefusalLog();
   #selector: PeerSelector | undefined;
   /** Nodes that changed since the last choice. */
   readonly #changes = new Map<string, NodeFacts | undefined>();
@@ -49,7 +49,7 @@ export class Peers {
 
   /** Those refused. */
   get refused(): readonly Refusal[] {
-    return this.#book.current;
+    return this.#refusals.current;
   }
 
   /** Nodes of which it depends on how they stand who gets what. */
@@ -133,7 +133,7 @@ export class Peers {
   }
 
   #tell({ refused }: PeerSelector): void {
-    const { fresh, lifted } = this.#book.update([...refused.values()]);
+    const { fresh, lifted } = this.#refusals.update([...refused.values()]);
     for (const refusal of fresh) {
       const { node, reason, message } = refusal;
       this.#options.log.warn(`refused peer ${node}: ${message}`, { reason });

@@ -67,7 +67,7 @@ export class PodNetwork {
   readonly #waiting: Waiting;
   readonly #peers: Peers;
   readonly #selfTest: SelfTest;
-  readonly #ways: DirectRoutes;
+  readonly #direct: DirectRoutes;
   readonly #start: Task;
   readonly #files: Task;
   #inputs: Inputs | undefined;
@@ -99,7 +99,7 @@ export class PodNetwork {
     });
     this.#waiting = new Waiting(log, (reason, message) => event("Warning", reason, message));
     this.#selfTest = new SelfTest(space?.rtnl ?? rtnl, metrics);
-    this.#ways = new DirectRoutes(log);
+    this.#direct = new DirectRoutes(log);
     const task = (run: () => void | Promise<void>, complaint: string) =>
       new Task(run, RETRY, (error, attempt) => {
         if (attempt === 1) log.error(`${complaint}; trying again`, { error });
@@ -162,7 +162,7 @@ export class PodNetwork {
     if (!this.#live || !this.#looked || !this.#local || !this.#underlay) return undefined;
     if (this.#path?.error !== undefined) return undefined;
     const { claims = false } = this.#path ?? {};
-    return ownEntry(this.#local, this.#underlay.publicIps ?? this.#underlay.ips, { direct: this.#ways.open, claims });
+    return ownEntry(this.#local, this.#underlay.publicIps ?? this.#underlay.ips, { direct: this.#direct.open, claims });
   }
 
   /** Nodes of which it depends on how they stand who gets what. */
@@ -245,7 +245,7 @@ export class PodNetwork {
     // With something of our own missing for now, the data path goes on as it was, and peers come and go.
     if (!this.#local) return;
     if (config.directRouting === "auto" && this.#underlay)
-      this.#peers.route(this.#local, this.#ways.look(this.#underlay.ips, machine));
+      this.#peers.route(this.#local, this.#direct.look(this.#underlay.ips, machine));
     this.#peers.choose(this.#local, inputs.nodes);
     if (!this.#path) this.#start.want();
     this.#options.announce();

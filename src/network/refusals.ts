@@ -13,7 +13,7 @@ export interface RefusalNews {
 }
 
 /** The refusals of one pod network. */
-export class RefusalBook {
+export class RefusalLog {
   #known = new Map<string, Refusal>();
 
   /** Takes the refusals of the latest look and returns what is new in them. */

@@ -5,14 +5,20 @@ import { BlockError } from "../ipam/blocks/index.ts";
 import { askedPod } from "./asking-pod.ts";
 import { beingDeleted, type Defined } from "../network-definitions/index.ts";
 import { ApiError, getMeta, type KubeClient, NAMESPACES } from "../kube/index.ts";
-import { matchesSelector, primaryNetwork, readWishes, type NetworkSelection, SelectionError } from "../crd/index.ts";
+import {
+  matchesSelector,
+  primaryNetwork,
+  readSelections,
+  type NetworkSelection,
+  SelectionError,
+} from "../crd/index.ts";
 
 type Pod = NonNullable<PrepareRequest["pod"]>;
 
 /** What a pod asks for. */
 export interface Asked {
-  further: NetworkSelection[];
-  /** The network of its default route, which one of the further interfaces is in; absent: the default one. */
+  additional: NetworkSelection[];
+  /** The network of its default route, which one of the additional interfaces is in; absent: the default one. */
   primary?: string;
   /** The pod as the API server knows it. */
   uid?: string;
@@ -36,14 +42,14 @@ export async function selectionsOf(
     askedPod(client, pod, node),
     getMeta(client, NAMESPACES, pod.namespace),
   ]);
-  if (!meta) return { further: [] };
+  if (!meta) return { additional: [] };
   const named = primaryNetwork(meta.annotations, namespace?.annotations ?? {});
   const primary = named === network ? undefined : named;
-  const further = readWishes(meta.annotations, (name) => accepted.has(name) || refused.has(name), primary);
-  if (further.some((wish) => wish.network === network && wish.claim !== undefined))
+  const additional = readSelections(meta.annotations, (name) => accepted.has(name) || refused.has(name), primary);
+  if (additional.some((selection) => selection.network === network && selection.claim !== undefined))
     throw new SelectionError(`network "${network}" has no IPClaims`);
-  const clash = further.find((wish) => wish.ifname === ifname);
-  if (!clash) return { further, uid: meta.uid, ...(primary !== undefined && { primary }) };
+  const clash = additional.find((selection) => selection.ifname === ifname);
+  if (!clash) return { additional, uid: meta.uid, ...(primary !== undefined && { primary }) };
   throw new SelectionError(
     `interface ${ifname} is that of the default network; network "${clash.network}" needs another one`,
   );

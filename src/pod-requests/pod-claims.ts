@@ -1,5 +1,5 @@
 /** The addresses of claims, for the interfaces of a pod that has some. */
-import { CniError, CODE, type FurtherInterface, type PrepareRequest, type Wanted } from "../cni/index.ts";
+import { CniError, CODE, type AdditionalInterface, type PrepareRequest, type Wanted } from "../cni/index.ts";
 import { type Claims, type ClaimingPod, holderOf } from "../ipam/claims/index.ts";
 import { BlockError } from "../ipam/blocks/index.ts";
 import type { ClaimUse } from "../workloads/index.ts";
@@ -21,12 +21,12 @@ export interface ClaimKeeper {
  * @param keeperOf of each network @throws BlockError, CniError
  */
 export async function withClaims(
-  wishes: readonly (NetworkSelection & FurtherInterface)[],
+  selections: readonly (NetworkSelection & AdditionalInterface)[],
   { pod, containerId }: { pod: Pod; containerId: string },
   keeperOf: (network: string) => ClaimKeeper | undefined,
-): Promise<FurtherInterface[]> {
-  const all: FurtherInterface[] = [];
-  for (const { claim: claimName, standby = false, ...wish } of wishes) {
+): Promise<AdditionalInterface[]> {
+  const all: AdditionalInterface[] = [];
+  for (const { claim: claimName, standby = false, ...selection } of selections) {
     const who = {
       namespace: pod.namespace,
       podName: pod.name,
@@ -34,17 +34,17 @@ export async function withClaims(
       ...(pod.uid !== undefined && !isStatic(pod) && { podUid: pod.uid }),
       ...(claimName !== undefined && { claimName }),
     };
-    const keeper = keeperOf(wish.network);
+    const keeper = keeperOf(selection.network);
     const claimed = await keeper?.claim(who, standby);
-    if (claimed) refuseOther(wish, claimed);
-    const mac = claimed ? undefined : (wish.mac ?? keeper?.macOf(containerId, wish.ifname));
-    all.push({ ...wish, ...(mac !== undefined && { mac }), ...claimed });
+    if (claimed) refuseOther(selection, claimed);
+    const mac = claimed ? undefined : (selection.mac ?? keeper?.macOf(containerId, selection.ifname));
+    all.push({ ...selection, ...(mac !== undefined && { mac }), ...claimed });
   }
   return all;
 }
 
 /** Whoever asks for an address beside a claim means one of them, and cannot have both. */
-function refuseOther({ network, ips = [], mac }: FurtherInterface, claimed: Wanted): void {
+function refuseOther({ network, ips = [], mac }: AdditionalInterface, claimed: Wanted): void {
   const { namespace, name } = holderOf(claimed.claim ?? "");
   const other = ips.find((ip) => !claimed.ips?.includes(ip)) ?? (mac !== claimed.mac ? mac : undefined);
   if (other === undefined) return;

@@ -33,26 +33,28 @@ export async function preparePod(
     const { nodeName: node } = config;
     const place = { network, ifname: attachment.ifname };
     const asked: Asked =
-      isDefault && pod ? await selectionsOf(client, defined, pod, { ...place, node }) : { further: [] };
+      isDefault && pod ? await selectionsOf(client, defined, pod, { ...place, node }) : { additional: [] };
     if (!isDefault && pod) await askedPod(client, pod, node);
     // The default network, a pod may be in again: all nodes and namespaces have it.
-    const wanted = isDefault ? asked.further.map((one) => one.network).filter((name) => name !== network) : [network];
+    const wanted = isDefault
+      ? asked.additional.map((one) => one.network).filter((name) => name !== network)
+      : [network];
     await allow(client, defined, wanted, pod);
-    const { further, primary, uid } = asked;
+    const { additional, primary, uid } = asked;
     const turned = primary === undefined ? undefined : defined.accepted.get(primary);
     const prepared = turned
-      ? withPrimary(further, turned, {
+      ? withPrimary(additional, turned, {
           config: { ...config, serviceCidrs: await serviceCidrsOf(client, config.serviceCidrs) },
           own,
         })
-      : { further };
+      : { additional };
     await join(new Set(wanted));
     if (!pod) return prepared;
     const who = { pod, containerId: attachment.containerId };
-    if (!isDefault) return { further: [], own: (await withClaims([place], who, keeperOf))[0] ?? {} };
+    if (!isDefault) return { additional: [], own: (await withClaims([place], who, keeperOf))[0] ?? {} };
     return {
       ...prepared,
-      further: await withClaims(prepared.further, who, keeperOf),
+      additional: await withClaims(prepared.additional, who, keeperOf),
       ...(uid !== undefined && { uid }),
     };
   } catch (error) {

@@ -3,7 +3,7 @@
  * what makes it a pod of the cluster: other pods, services and its node (docs/adr/0022-primary-network.md).
  */
 import { cidrsOverlap, EVERYTHING, FAMILIES, type Family, familyOf, hostPrefix } from "../addr/index.ts";
-import { CniError, CODE, type FurtherInterface, type Prepared } from "../cni/index.ts";
+import { CniError, CODE, type AdditionalInterface, type Prepared } from "../cni/index.ts";
 import type { AgentConfig } from "../config/index.ts";
 import { type PodNetworkInfo, SelectionError } from "../crd/index.ts";
 import type { OwnFacts } from "../nodes/index.ts";
@@ -17,10 +17,14 @@ export interface Cluster {
 
 /**
  * Turns a pod's default route, in the families that the network has.
- * @param further the pod's further interfaces, one of them in that network
+ * @param additional the pod's additional interfaces, one of them in that network
  * @throws SelectionError, CniError when the network cannot be a pod's primary one
  */
-export function withPrimary(further: readonly FurtherInterface[], network: PodNetworkInfo, cluster: Cluster): Prepared {
+export function withPrimary(
+  additional: readonly AdditionalInterface[],
+  network: PodNetworkInfo,
+  cluster: Cluster,
+): Prepared {
   const { name, cidrs, mode } = network;
   if (mode === "Bridged")
     throw new SelectionError(
@@ -37,7 +41,7 @@ export function withPrimary(further: readonly FurtherInterface[], network: PodNe
   refuseOverlap(network, kept, cluster.config.network);
   const everything = turned.map((family) => EVERYTHING[family]);
   return {
-    further: further.map((one) => (one.network === name ? { ...one, destinations: everything } : one)),
+    additional: additional.map((one) => (one.network === name ? { ...one, destinations: everything } : one)),
     destinations: FAMILIES.flatMap((family) =>
       turned.includes(family) ? clusterOf(family, cluster) : [EVERYTHING[family]],
     ),

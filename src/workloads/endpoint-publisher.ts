@@ -34,7 +34,7 @@ const RETRY = { baseMs: 200, maxMs: 30_000 };
 /** A pod's start waits for so long while its endpoint cannot be published, in milliseconds; its runtime gives up much later. */
 const PATIENCE_MS = 10_000;
 
-export interface EndpointBookOptions {
+export interface EndpointPublisherOptions {
   client: KubeClient;
   info: Pick<PodNetworkInfo, "name" | "cidrs">;
   /** Our own Node, to which the object belongs. */
@@ -46,7 +46,7 @@ export interface EndpointBookOptions {
 
 /** Keeps it from {@link start} to {@link stop}. */
 export class EndpointPublisher {
-  readonly #options: EndpointBookOptions;
+  readonly #options: EndpointPublisherOptions;
   readonly #seen: ObjectReflector<NetworkEndpoints>;
   readonly #name: string;
   readonly #write: Task;
@@ -65,7 +65,7 @@ export class EndpointPublisher {
   /** Nodes whose addresses outside of the network were told. */
   readonly #told = new Set<string>();
 
-  constructor(options: EndpointBookOptions) {
+  constructor(options: EndpointPublisherOptions) {
     this.#options = options;
     const { client, info, node, log } = options;
     this.#name = endpointsName(info.name, node.name);

@@ -18,7 +18,7 @@ import { errorText } from "../log/index.ts";
 import type { PodNetworkInfo } from "../crd/index.ts";
 import { hostIfname } from "../dataplane/pod-link/index.ts";
 import { Task } from "../reconcile/index.ts";
-import { EndpointPublisher, type EndpointBookOptions } from "./endpoint-publisher.ts";
+import { EndpointPublisher, type EndpointPublisherOptions } from "./endpoint-publisher.ts";
 import { type EndpointStandingOptions, EndpointStandings } from "./endpoint-standing.ts";
 import type { ClaimUse, KnownEndpoint, PodPort } from "./pod-ports.ts";
 
@@ -43,7 +43,7 @@ export interface Decision {
 }
 
 export interface WorkloadsOptions
-  extends Omit<EndpointBookOptions, "onChange" | "info">,
+  extends Omit<EndpointPublisherOptions, "onChange" | "info">,
     Pick<EndpointStandingOptions, "view" | "places"> {
   info: Pick<PodNetworkInfo, "name" | "cidrs">;
   /**
@@ -68,7 +68,7 @@ export interface WorkloadsOptions
 /** Keeps account of them from {@link start} to {@link stop}. */
 export class Workloads {
   readonly #options: WorkloadsOptions;
-  readonly #book: EndpointPublisher;
+  readonly #publisher: EndpointPublisher;
   readonly #standings: EndpointStandings;
   /** Who has what since the last decision. */
   #owners: Owners["byMac"] = new Map();
@@ -104,7 +104,7 @@ export class Workloads {
         if (this.once(`refused ${name}`, message, {})) event("Warning", "SkylaneEndpointRefused", message);
       },
     });
-    this.#book = new EndpointPublisher({ client, info, node, log, onChange: () => this.#soon() });
+    this.#publisher = new EndpointPublisher({ client, info, node, log, onChange: () => this.#soon() });
     this.#sighting = new Task(
       () => this.#takeSighted(),
       SIGHTING_RETRY,
@@ -126,16 +126,16 @@ export class Workloads {
 
   /** Whether this node has published any, before this agent as well. @throws ApiError */
   published(): Promise<boolean> {
-    return this.#book.exists();
+    return this.#publisher.exists();
   }
 
   /** Begins; resolves with the first decision, once all nodes' endpoints are known, or with the stop. */
   async start(): Promise<void> {
-    this.#book.start();
+    this.#publisher.start();
     const stopped = this.#stopping.promise.then(() => true);
-    if (await Promise.race([this.#book.whenSynced(), stopped])) return;
-    const claimed = [...this.#options.ports(this.#ports, this.#book.own).values()].filter((port) => port.claimed);
-    if (await Promise.race([this.#standings.known(this.#book.lists, claimed), stopped])) return;
+    if (await Promise.race([this.#publisher.whenSynced(), stopped])) return;
+    const claimed = [...this.#options.ports(this.#ports, this.#publisher.own).values()].filter((port) => port.claimed);
+    if (await Promise.race([this.#standings.known(this.#publisher.lists, claimed), stopped])) return;
     this.#began = true;
     this.refresh();
   }
@@ -146,14 +146,14 @@ export class Workloads {
    */
   async linked({ containerId, ifname, standby }: Pick<Linked, "containerId" | "ifname" | "standby">): Promise<void> {
     const name = hostIfname(containerId, ifname);
-    this.#ports = this.#options.ports(this.#ports, this.#book.own);
+    this.#ports = this.#options.ports(this.#ports, this.#publisher.own);
     const port = this.#ports.get(name);
     if (port?.claimed && !standby) this.#taking.add(port.mac);
     if (port?.named && !port.claimed && !this.#standings.isOwnMac(port.mac)) await this.#refuseClaimed(port.mac);
     this.#decide();
     const holder = this.#refused.get(name);
     if (port && holder) throw this.#macTaken(port.mac, whose(holder));
-    await this.#book.published();
+    await this.#publisher.published();
     // What another node had is let in only now.
     this.#decide();
   }
@@ -174,7 +174,7 @@ export class Workloads {
 
   /** Our Node is another object now, or gone. */
   adopt(): void {
-    this.#book.adopt();
+    this.#publisher.adopt();
   }
 
   /** Nodes have other blocks, or claims others, than before. */
@@ -185,7 +185,7 @@ export class Workloads {
   /** Pods may have gone. */
   refresh(): void {
     if (!this.#began) return;
-    this.#ports = this.#options.ports(this.#ports, this.#book.own);
+    this.#ports = this.#options.ports(this.#ports, this.#publisher.own);
     this.#decide();
   }
 
@@ -199,7 +199,7 @@ export class Workloads {
   /** Who sends there and has not its claim's addresses yet. */
   #sender(ifname: string): { mac: string; use: ClaimUse } | undefined {
     const { mac, claim: use } = this.#ports.get(ifname) ?? {};
-    return mac !== undefined && use && !this.#book.own.has(mac) ? { mac, use } : undefined;
+    return mac !== undefined && use && !this.#publisher.own.has(mac) ? { mac, use } : undefined;
   }
 
   /** @throws Error when the API server does not answer: it is asked again */
@@ -238,7 +238,7 @@ export class Workloads {
   /** Whether an endpoint on any node has an IP or MAC address. */
   knows(address: string): boolean {
     const has = ({ ips, mac }: EndpointAddresses): boolean => mac === address || ips.includes(address);
-    return this.#owners.values().some(has) || this.#book.own.values().some(has);
+    return this.#owners.values().some(has) || this.#publisher.own.values().some(has);
   }
 
   /** Warns of something once; returns whether this was the time. */
@@ -254,12 +254,12 @@ export class Workloads {
     this.#stopping.resolve();
     clearTimeout(this.#decision);
     this.#standings.stop();
-    await Promise.all([this.#sighting.stop(), this.#claiming.stop(), this.#book.stop()]);
+    await Promise.all([this.#sighting.stop(), this.#claiming.stop(), this.#publisher.stop()]);
   }
 
   /** Takes away what the other nodes know of ours, after the stop. @throws ApiError */
   async leave(): Promise<void> {
-    await this.#book.remove();
+    await this.#publisher.remove();
   }
 
   #soon(): void {
@@ -277,7 +277,7 @@ export class Workloads {
   #decide(): void {
     const { node, log, onDecision } = this.#options;
     const [ports, holders, present] = [this.#ports.values(), this.#holders, this.#owners];
-    const lists = this.#standings.judged(this.#book.lists, present, (name) => this.#book.since(name));
+    const lists = this.#standings.judged(this.#publisher.lists, present, (name) => this.#publisher.since(name));
     const standing = (one: EndpointAddresses, claimed: boolean) => this.#standings.own(one, claimed);
     const input = { node: node.name, ports, lists, taking: this.#taking, holders, standing, present };
     const outcome = ownEndpoints(input);
@@ -291,9 +291,9 @@ export class Workloads {
     for (const [mac, owner] of lost)
       log.info("a workload of this node is on another one now", { mac, ips: owner.ips.join(" "), node: owner.node });
     for (const [mac, owner] of disputed) this.#disputed(mac, owner);
-    this.#book.set(own);
+    this.#publisher.set(own);
     // Until it is published, what another node had stays where it was.
-    const held = [...own.values()].filter(({ mac }) => !from.has(mac) || this.#book.says(mac));
+    const held = [...own.values()].filter(({ mac }) => !from.has(mac) || this.#publisher.says(mac));
     const owners =
       held.length === own.size ? outcome.owners : ownersOf(new Map([...lists, [node.name, held]]), present);
     this.#owners = owners.byMac;
@@ -313,7 +313,7 @@ export class Workloads {
     let failure: unknown;
     for (const [mac, use] of this.#left) {
       try {
-        if (this.#book.own.has(mac)) await left(use);
+        if (this.#publisher.own.has(mac)) await left(use);
         this.#left.delete(mac);
       } catch (error) {
         if (!(error instanceof BlockError)) throw error;

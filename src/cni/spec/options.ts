@@ -1,5 +1,5 @@
 /**
- * What a runtime asks for one attachment: addresses, address ranges, MAC address, DNS, MTU. The same wish can
+ * What a runtime asks for one attachment: addresses, address ranges, MAC address, DNS, MTU. The same request can
  * arrive by three ways (CNI CONVENTIONS.md): `runtimeConfig` (capabilities), `args.cni`, CNI_ARGS. The
  * newest way that says anything wins and the older ones are then ignored, as the conventions demand.
  */

@@ -6,7 +6,7 @@ import { attachOne, type Attached, undone } from "./attach.ts";
 import type { NetConfig } from "../spec/config.ts";
 import { type Attachment, readAttachment, readNetns } from "../spec/environment.ts";
 import { CODE } from "../spec/errors.ts";
-import { agentNeeded, type FurtherInterface, type Prepared, type Wanted } from "./additional-interfaces.ts";
+import { agentNeeded, type AdditionalInterface, type Prepared, type Wanted } from "./additional-interfaces.ts";
 import { get } from "../spec/json.ts";
 import { type AttachOptions, readOptions } from "../spec/options.ts";
 import { requirePublished } from "../published-state.ts";
@@ -33,20 +33,26 @@ async function prepare(
 }
 
 /** Makes one of the interfaces beside the one that was asked for: the same configuration, in another network. */
-async function attachFurther(
+async function attachAdditional(
   input: VerbInput,
   { containerId }: Attachment,
   netns: string,
-  { network, ifname, destinations, ...wanted }: FurtherInterface,
+  { network, ifname, destinations, ...wanted }: AdditionalInterface,
 ): Promise<Attached> {
   const { ipam: _, ...own } = input.config;
-  const further = { ...input, config: { ...own, network } };
-  const published = requirePublished(input.host, further.config, CODE.tryAgain);
+  const additional = { ...input, config: { ...own, network } };
+  const published = requirePublished(input.host, additional.config, CODE.tryAgain);
   const attachment = { containerId, ifname };
   // In the network of the first interface it leaves that one its routes.
   const beside = network === input.config.network;
   const more = { claim: wanted, beside, ...(destinations && { destinations }) };
-  return await attachOne(further, { attachment, netns, options: withWanted({ dns: {} }, wanted), published, ...more });
+  return await attachOne(additional, {
+    attachment,
+    netns,
+    options: withWanted({ dns: {} }, wanted),
+    published,
+    ...more,
+  });
 }
 
 /** What is wanted of an interface beside what its runtime asks for; a claim's addresses are no matter of choice. */
@@ -66,8 +72,8 @@ export async function add(input: VerbInput): Promise<VerbOutput> {
   const prepared = await prepare(input, attachment, netns);
   const published = requirePublished(host, config, CODE.tryAgain);
   if (!prepared && published.needsAgent) throw agentNeeded(config.network);
-  const { further, own = {}, destinations, attached }: Prepared = prepared ?? { further: [] };
-  const more = further.map(({ network, ifname }) => ({ network, ifname }));
+  const { additional, own = {}, destinations, attached }: Prepared = prepared ?? { additional: [] };
+  const more = additional.map(({ network, ifname }) => ({ network, ifname }));
   const { made, result, undo } = await attachOne(input, {
     attachment,
     netns,
@@ -80,8 +86,8 @@ export async function add(input: VerbInput): Promise<VerbOutput> {
   try {
     let whole = appendResult(before, result);
     const all = [made];
-    for (const one of further) {
-      const next = await attachFurther(input, attachment, netns, one);
+    for (const one of additional) {
+      const next = await attachAdditional(input, attachment, netns, one);
       whole = appendResult(whole, next.result);
       all.push(next.made);
     }

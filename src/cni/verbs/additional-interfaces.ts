@@ -27,7 +27,7 @@ export interface Wanted {
 }
 
 /** An interface that a pod is to have beside the one that its runtime asks for. */
-export interface FurtherInterface extends Place, Wanted {}
+export interface AdditionalInterface extends Place, Wanted {}
 
 /** A pod as its runtime names it. */
 export interface AskingPod {
@@ -52,7 +52,7 @@ export interface PrepareRequest {
 export interface Prepared {
   /** Of the interface that the runtime asks for, where it does not say so itself. */
   own?: Wanted;
-  further: readonly FurtherInterface[];
+  additional: readonly AdditionalInterface[];
   /**
    * Where the pod's default route leads through one of the others: what it still reaches through the interface that was asked
    * for. Whatever it sends from that one's addresses goes through it all the same.

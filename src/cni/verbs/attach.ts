@@ -17,7 +17,7 @@ import type { AttachOptions } from "../spec/options.ts";
 import { requireWide } from "../published-state.ts";
 import type { VerbInput } from "../spec/request.ts";
 import { canonicalDst, type CniResult, type ResultRoute } from "../spec/result.ts";
-import { besideAnother, routedApart } from "./beside.ts";
+import { besideAnother, routedApart } from "./routed-apart.ts";
 import { rollBack } from "./roll-back.ts";
 import { toCniError } from "./translate.ts";
 

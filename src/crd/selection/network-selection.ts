@@ -30,9 +30,9 @@ export interface NetworkSelection {
 /** One that need not have the interface's name yet. */
 type Raw = Omit<NetworkSelection, "ifname"> & { ifname?: string };
 
-const MAX_WISHES = 32;
+const MAX_SELECTIONS = 32;
 const OWN_KEYS = ["name", "interface", "ips", "mac", "claim", "standby"];
-/** Names that no further interface can have. */
+/** Names that no additional interface can have. */
 const TAKEN = ["eth0", "lo"];
 
 /** Interfaces that our own annotation asks for. @throws SelectionError naming the annotation and what is wrong */
@@ -44,7 +44,7 @@ export const parseNetworksAnnotation = (text: string): NetworkSelection[] => nam
  * @param primary a network that the pod is to be in whether they ask for it or not
  * @throws SelectionError
  */
-export function readWishes(
+export function readSelections(
   annotations: Readonly<Record<string, string>>,
   known: (network: string) => boolean,
   primary?: string,
@@ -79,11 +79,11 @@ function readOwn(text: string): Raw[] {
       const unknown = Object.keys(item).find((one) => !OWN_KEYS.includes(one));
       if (unknown !== undefined) return wrong(key, unknown, `a key of an interface: ${OWN_KEYS.join(", ")}`);
       const { claim, standby } = item;
-      const wish = wishOf(key, item, claim);
-      if (standby === undefined) return wish;
+      const selection = selectionOf(key, item, claim);
+      if (standby === undefined) return selection;
       if (typeof standby !== "boolean") return wrong(key, standby, "true or false");
       if (claim === undefined) throw new SelectionError(`annotation ${key}: standby is for interfaces with a claim`);
-      return { ...wish, standby };
+      return { ...selection, standby };
     }),
   );
 }
@@ -98,17 +98,18 @@ function readStandard(text: string, known: (network: string) => boolean): { ours
     // Others name what they attach after its place in the whole list.
     const byPlace = `net${at + 1}`;
     if (typeof name !== "string" || !known(name)) theirs.push(typeof ifname === "string" ? ifname : byPlace);
-    else ours.push({ ifname: byPlace, ...wishOf(key, item, undefined) });
+    else ours.push({ ifname: byPlace, ...selectionOf(key, item, undefined) });
   }
   return { ours: limited(ours), theirs };
 }
 
-function limited(wishes: Raw[]): Raw[] {
-  if (wishes.length > MAX_WISHES) throw new SelectionError(`a pod may have at most ${MAX_WISHES} further interfaces`);
-  return wishes;
+function limited(selections: Raw[]): Raw[] {
+  if (selections.length > MAX_SELECTIONS)
+    throw new SelectionError(`a pod may have at most ${MAX_SELECTIONS} additional interfaces`);
+  return selections;
 }
 
-function wishOf(key: string, item: Readonly<Record<string, unknown>>, claim: unknown): Raw {
+function selectionOf(key: string, item: Readonly<Record<string, unknown>>, claim: unknown): Raw {
   const { name, interface: ifname, ips, mac } = item;
   if (typeof name !== "string" || !isNetworkName(name)) return wrong(key, name, "the name of a pod network");
   if (claim !== undefined && (typeof claim !== "string" || !/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/.test(claim)))
@@ -141,9 +142,9 @@ function named(raw: readonly Raw[], theirs: readonly string[]): NetworkSelection
     taken.add(ifname);
   }
   let next = 1;
-  return raw.map(({ ifname, ...wish }) => {
-    if (ifname !== undefined) return { ...wish, ifname };
+  return raw.map(({ ifname, ...selection }) => {
+    if (ifname !== undefined) return { ...selection, ifname };
     while (taken.has(`net${next}`)) next++;
-    return { ...wish, ifname: `net${next++}` };
+    return { ...selection, ifname: `net${next++}` };
   });
 }

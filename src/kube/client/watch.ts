@@ -5,7 +5,7 @@
 import { finished } from "node:stream/promises";
 import { ApiError, statusOf } from "./api-error.ts";
 import type { ApiRequest, KubeClient } from "./client.ts";
-import { withoutManagedFields } from "../wire/cut.ts";
+import { withoutManagedFields } from "../wire/managed-fields.ts";
 import { FrameSplitter } from "../wire/frames.ts";
 import { LineSplitter } from "../wire/lines.ts";
 import type { ReadItem } from "../wire/list-wire.ts";

@@ -20,7 +20,7 @@ export class DefinitionReflector extends Reflector<ObjectMeta> {
       // By name alone, so that a role can allow this one alone.
       query: { fieldSelector: `metadata.name=${name}` },
       accept: { object: METADATA_ONLY, list: METADATA_LIST, watch: METADATA_ONLY },
-      slim: metaOf,
+      transform: metaOf,
       same: (a: ObjectMeta, b: ObjectMeta) => a.uid === b.uid && a.resourceVersion === b.resourceVersion,
       optional: true,
     };

@@ -40,7 +40,7 @@ export class ObjectReflector<T extends Identified> extends Reflector<T> {
       ...(absentMs !== undefined && { absentMs }),
       ...(consequence !== undefined && { consequence }),
     };
-    super(client, { what, path, query, accept, slim: parse, same, ...more }, options);
+    super(client, { what, path, query, accept, transform: parse, same, ...more }, options);
   }
 }
 
@@ -48,12 +48,12 @@ export class ObjectReflector<T extends Identified> extends Reflector<T> {
 export class NodeLabelReflector extends Reflector<ObjectMeta> {
   constructor(client: KubeClient, options: ReflectorOptions = {}) {
     const accept = { object: METADATA_ONLY, list: METADATA_LIST, watch: METADATA_ONLY };
-    const slim = (object: unknown): ObjectMeta => ({ ...metaOf(object), annotations: {} });
+    const transform = (object: unknown): ObjectMeta => ({ ...metaOf(object), annotations: {} });
     const same = (a: ObjectMeta, b: ObjectMeta): boolean =>
       JSON.stringify([a.uid, a.labels]) === JSON.stringify([b.uid, b.labels]);
     super(
       client,
-      { what: "labels of nodes", path: NODES, query: {}, accept, slim, same, firstFromMemory: true },
+      { what: "labels of nodes", path: NODES, query: {}, accept, transform, same, firstFromMemory: true },
       options,
     );
   }
@@ -65,6 +65,6 @@ export class NamespaceReflector extends Reflector<ObjectMeta> {
     const accept = { object: METADATA_ONLY, list: METADATA_LIST, watch: METADATA_ONLY };
     const same = (a: ObjectMeta, b: ObjectMeta): boolean =>
       JSON.stringify([a.uid, a.labels, a.annotations]) === JSON.stringify([b.uid, b.labels, b.annotations]);
-    super(client, { what: "namespaces", path: NAMESPACES, query: {}, accept, slim: metaOf, same }, options);
+    super(client, { what: "namespaces", path: NAMESPACES, query: {}, accept, transform: metaOf, same }, options);
   }
 }

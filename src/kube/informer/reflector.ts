@@ -39,7 +39,7 @@ export class Reflector<T extends Identified> {
   private readonly source: Source<T>;
   private readonly log: KubeLog | undefined;
   private readonly timings: ReflectorTimings;
-  private readonly mirror: ObjectStore<T>;
+  private readonly store: ObjectStore<T>;
   private readonly backoff: Backoff;
   private readonly refusals: Refusals;
   private readonly stopping = new AbortController();
@@ -80,7 +80,7 @@ export class Reflector<T extends Identified> {
     };
     this.backoff = new Backoff(this.timings);
     this.refusals = new Refusals(source.what, options.log, source.consequence);
-    this.mirror = new ObjectStore({
+    this.store = new ObjectStore({
       ...source,
       get: (key, signal) => client.json({ path: objectPath(this.path, key), accept: source.accept.object, signal }),
       onDoubt: () => {
@@ -96,7 +96,7 @@ export class Reflector<T extends Identified> {
 
   /** The set as last known, by name or `<namespace>/<name>`; the same map for the reflector's whole life. */
   get objects(): ReadonlyMap<string, T> {
-    return this.mirror.objects;
+    return this.store.objects;
   }
 
   /** A complete set was received since the start. */
@@ -114,7 +114,7 @@ export class Reflector<T extends Identified> {
    * complete set it calls back even when that is empty.
    */
   onChange(listener: (changes: Changes<T>) => void): () => void {
-    return this.mirror.onChange(listener);
+    return this.store.onChange(listener);
   }
 
   /**
@@ -122,7 +122,7 @@ export class Reflector<T extends Identified> {
    * one that it leaves out goes only when the server has said so about it. Listeners are not told of them by themselves.
    */
   remember(objects: readonly T[]): void {
-    this.mirror.remember(objects);
+    this.store.remember(objects);
   }
 
   start(): void {
@@ -141,7 +141,7 @@ export class Reflector<T extends Identified> {
   async stop(): Promise<void> {
     this.stopping.abort();
     await this.running;
-    await this.mirror.idle();
+    await this.store.idle();
   }
 
   private async run(): Promise<void> {
@@ -190,7 +190,7 @@ export class Reflector<T extends Identified> {
   private absent(): number {
     this.version = undefined;
     if (this.refusals.absent(this.objects.size, !this.synced)) {
-      this.mirror.clear();
+      this.store.clear();
       this.complete(new Map(), "list");
     }
     this.state.absent = true;
@@ -204,7 +204,7 @@ export class Reflector<T extends Identified> {
     const stable = this.openedAt !== undefined && now() - this.openedAt >= stableMs;
     this.openedAt = undefined;
     this.setConnected(false);
-    if (this.mirror.doubtful) this.version = undefined;
+    if (this.store.doubtful) this.version = undefined;
     if (stable) this.backoff.reset();
     return stable;
   }
@@ -261,10 +261,10 @@ export class Reflector<T extends Identified> {
     const { path, query } = this;
     const { signal } = this.stopping;
     const onItem = (item: unknown): void => {
-      const object = this.mirror.read(item);
-      if (object && this.mirror.belongs(object)) incoming.set(keyOf(object), object);
+      const object = this.store.read(item);
+      if (object && this.store.belongs(object)) incoming.set(keyOf(object), object);
     };
-    this.mirror.doubtful = false;
+    this.store.doubtful = false;
     const fromMemory = firstFromMemory === true && !this.synced;
     const options = { path, query, accept: accept.list, fromMemory, signal, onItem, read };
     const version = await listPages(this.client, options);
@@ -280,16 +280,16 @@ export class Reflector<T extends Identified> {
     const onEvent = (event: WatchEvent): void => {
       if (complete) return this.applied(event);
       if (event.type !== "BOOKMARK") {
-        const object = this.mirror.read(event.object);
+        const object = this.store.read(event.object);
         if (object && event.type === "DELETED") incoming.delete(keyOf(object));
-        else if (object && this.mirror.belongs(object)) incoming.set(keyOf(object), object);
+        else if (object && this.store.belongs(object)) incoming.set(keyOf(object), object);
       } else if (endsInitialEvents(event.object)) {
         complete = true;
         this.version = versionOf(event.object);
         this.complete(incoming, "watchlist");
       }
     };
-    this.mirror.doubtful = false;
+    this.store.doubtful = false;
     const limit = (): number | undefined => (complete ? undefined : this.timings.initialMs);
     try {
       await this.follow({ query: WATCH_LIST_QUERY, onEvent, limit });
@@ -309,7 +309,7 @@ export class Reflector<T extends Identified> {
     delete this.state.forbidden;
     this.state.lastSync = this.timings.now();
     this.state.relists++;
-    this.mirror.replace(incoming);
+    this.store.replace(incoming);
     this.firstSync.resolve();
     this.log?.debug(`all ${this.source.what} received`, { mode, count: incoming.size });
   }
@@ -323,11 +323,11 @@ export class Reflector<T extends Identified> {
         was: this.version,
         version,
       });
-      this.mirror.doubtful = true;
+      this.store.doubtful = true;
       return this.ending.abort();
     }
     if (version !== "") this.version = version;
-    if (event.type !== "BOOKMARK") this.mirror.apply(event);
+    if (event.type !== "BOOKMARK") this.store.apply(event);
   }
 
   private async follow({ query, onEvent, limit }: Follow): Promise<void> {
@@ -352,9 +352,9 @@ export class Reflector<T extends Identified> {
         this.state.lastEvent = now();
         if (event.type === "BOOKMARK") bookmarks = true;
         else this.state.events++;
-        this.mirror.guarded(() => onEvent(event), event.object);
+        this.store.guarded(() => onEvent(event), event.object);
       },
-      onGarbage: (why) => this.mirror.malformed(why),
+      onGarbage: (why) => this.store.malformed(why),
     });
   }
 

@@ -21,7 +21,7 @@ export interface Source<T> {
    */
   firstFromMemory?: boolean;
   /** Cuts an object down. @throws TypeError when it makes no sense */
-  slim: (object: unknown) => T;
+  transform: (object: unknown) => T;
   same: (a: T, b: T) => boolean;
   /** What the objects are in protobuf; their metadata alone by default. */
   read?: ReadItem;

@@ -25,7 +25,7 @@ export interface ObjectStoreOptions<T> {
   /** What the objects are, for messages: "nodes". */
   what: string;
   /** Cuts an object down. @throws TypeError when it makes no sense */
-  slim: (object: unknown) => T;
+  transform: (object: unknown) => T;
   same: (a: T, b: T) => boolean;
   /** Whether an object belongs to the set; all do by default. */
   belongs?: ((object: T) => boolean) | undefined;
@@ -59,7 +59,7 @@ export class ObjectStore<T extends Identified> {
     this.set = new ChangeSet(options.same);
     this.confirmations = new Confirmations({
       get: options.get,
-      onPresent: (object) => this.take(options.slim(object)),
+      onPresent: (object) => this.take(options.transform(object)),
       ...(options.mostAsked !== undefined && { mostAsked: options.mostAsked }),
       onGone: (name) => this.remove(name),
       onError: (name, error) => {
@@ -109,9 +109,9 @@ export class ObjectStore<T extends Identified> {
       this.confirmations.settle(key);
       this.remove(key, true);
     } else if (type === "ADDED" || type === "MODIFIED") {
-      const slim = this.options.slim(object);
-      this.confirmations.settle(keyOf(slim));
-      this.take(slim);
+      const kept = this.options.transform(object);
+      this.confirmations.settle(keyOf(kept));
+      this.take(kept);
     } else throw new TypeError(`unknown event type ${type}`);
   }
 
@@ -137,7 +137,7 @@ export class ObjectStore<T extends Identified> {
 
   /** An object cut down; undefined when it makes no sense. */
   read(object: unknown): T | undefined {
-    return this.guarded(() => this.options.slim(object), object);
+    return this.guarded(() => this.options.transform(object), object);
   }
 
   /** Runs work on something from outside; what that throws is counted. @param object that the work is about */

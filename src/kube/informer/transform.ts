@@ -20,7 +20,7 @@ export function metadataOf(object: unknown): Json {
 }
 
 /** What every object's metadata has. @throws TypeError naming what is missing */
-export const slimIdentity = (
+export const transformIdentity = (
   metadata: Json,
 ): { name: string; uid: string; resourceVersion: string; creationTimestamp: string } => ({
   name: text(metadata, "name"),
@@ -30,7 +30,7 @@ export const slimIdentity = (
 });
 
 /** A Node, or its PartialObjectMetadata. @throws TypeError naming what is not as it must be */
-export function slimNode(object: unknown): NodeMeta {
+export function transformNode(object: unknown): NodeMeta {
   const metadata = metadataOf(object);
   const annotations: Record<string, string> = {};
   const all = metadata["annotations"];
@@ -42,7 +42,7 @@ export function slimNode(object: unknown): NodeMeta {
     }
   }
   return {
-    ...slimIdentity(metadata),
+    ...transformIdentity(metadata),
     annotations,
   };
 }
@@ -86,8 +86,8 @@ const conditionsOf = (status: unknown): Json[] =>
   isObject(status) && Array.isArray(status["conditions"]) ? (status["conditions"] as unknown[]).filter(isObject) : [];
 
 /** A full Node. @throws TypeError naming what is not as it must be */
-export function slimOwnNode(object: unknown): OwnNodeInfo {
-  const node = slimNode(object);
+export function transformOwnNode(object: unknown): OwnNodeInfo {
+  const node = transformNode(object);
   const { spec, status } = object as { spec?: unknown; status?: unknown };
   const addresses = addressesOf(status);
   const ofType = (wanted: string): string[] =>
@@ -114,7 +114,7 @@ const IP_TYPES = ["InternalIP", "ExternalIP"];
 const exact = <T>(list: readonly T[]): T[] => list.slice();
 
 /** What a full Node says beside its metadata. @throws TypeError naming what is not as it must be */
-export function slimDetails(object: unknown): NodeDetails & { name: string } {
+export function transformDetails(object: unknown): NodeDetails & { name: string } {
   const metadata = metadataOf(object);
   const { spec, status } = object as { spec?: unknown; status?: unknown };
   const addresses = addressesOf(status).filter(({ type }) => IP_TYPES.includes(type));

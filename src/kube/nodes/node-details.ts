@@ -12,7 +12,7 @@ import { listPages } from "../client/list.ts";
 import type { KubeLog } from "../informer/store.ts";
 import { nodeOf, readNode } from "../wire/node-wire.ts";
 import { NODES } from "./nodes.ts";
-import { slimDetails } from "../informer/transform.ts";
+import { transformDetails } from "../informer/transform.ts";
 import { TIMINGS } from "../client/timings.ts";
 import type { NodeDetails, NodeMeta } from "../types.ts";
 
@@ -147,7 +147,7 @@ export class NodeDetailsKeeper {
     // Where that did not help the API server's memory may be behind for good, as after a restore: then from its storage.
     const query = this.#failures.has(name) || resourceVersion === "" ? {} : { resourceVersion };
     try {
-      const details = slimDetails(await this.#client.read({ path, query, accept: ACCEPT, signal }, nodeOf));
+      const details = transformDetails(await this.#client.read({ path, query, accept: ACCEPT, signal }, nodeOf));
       if (signal.aborted) return;
       this.#learn(name, details);
       // Registered again, and one of the two is not the latest: the watch, or this answer.
@@ -235,7 +235,7 @@ export class NodeDetailsKeeper {
 /** A Node that makes no sense must not cost the others: it is asked for by itself, which says why. */
 function understood(item: unknown): (NodeDetails & { name: string }) | undefined {
   try {
-    return slimDetails(item);
+    return transformDetails(item);
   } catch (error) {
     if (error instanceof TypeError) return undefined;
     throw error;

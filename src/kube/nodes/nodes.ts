@@ -4,7 +4,7 @@
  */
 import type { KubeClient } from "../client/client.ts";
 import { Reflector } from "../informer/reflector.ts";
-import { sameNode, sameOwnNode, slimNode, slimOwnNode } from "../informer/transform.ts";
+import { sameNode, sameOwnNode, transformNode, transformOwnNode } from "../informer/transform.ts";
 import type { ReflectorOptions } from "../informer/source.ts";
 import type { Changes, NodeMeta, OwnNodeInfo, WatchState } from "../types.ts";
 
@@ -21,7 +21,7 @@ const inWire = (json: string): string =>
 export class NodeReflector extends Reflector<NodeMeta> {
   constructor(client: KubeClient, options: ReflectorOptions = {}) {
     const accept = { object: METADATA_ONLY, list: inWire(METADATA_LIST), watch: inWire(METADATA_ONLY) };
-    const source = { what: "nodes", path: NODES, query: {}, accept, slim: slimNode, same: sameNode };
+    const source = { what: "nodes", path: NODES, query: {}, accept, transform: transformNode, same: sameNode };
     super(client, { ...source, firstFromMemory: true }, options);
   }
 
@@ -46,7 +46,7 @@ export class OwnNode {
         path: NODES,
         query: { fieldSelector: `metadata.name=${name}` },
         accept: { object: json, list: json, watch: json },
-        slim: slimOwnNode,
+        transform: transformOwnNode,
         same: sameOwnNode,
       },
       options,

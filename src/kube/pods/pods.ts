@@ -26,7 +26,7 @@ export class PodReflector extends Reflector<PodEntry> {
       query: { fieldSelector: `${RUNNING},spec.hostNetwork=false` },
       olderQuery: { fieldSelector: RUNNING },
       accept: { object: "application/json", list: WIRE, watch: WIRE },
-      slim: (object: unknown) => entries.of(object),
+      transform: (object: unknown) => entries.of(object),
       same: samePod,
       read: readPod,
       belongs: isInside,

@@ -24,7 +24,7 @@ describe("direct routing", function () {
   const pods: TestPod[] = [];
 
   /** What a node's routes to a peer's pods lead over, IPv4 and IPv6. */
-  const ways = (from: TestNode, to: TestNode): string[] =>
+  const routes = (from: TestNode, to: TestNode): string[] =>
     to.podCidrs.map((cidr) => {
       const [route] = from.ns.json("ip", "-j", cidr.includes(":") ? "-6" : "-4", "route", "show", cidr);
       return route ? `${String(route["gateway"])} ${String(route["dev"])} ${String(route["protocol"])}` : "none";
@@ -33,7 +33,7 @@ describe("direct routing", function () {
   const tunnelled = (to: TestNode): string[] =>
     to.podCidrs.map((cidr) => `${cidr.slice(0, cidr.indexOf("/"))} sky.4096 83`);
   const goes = (from: TestNode, to: TestNode, how: (to: TestNode) => string[]): Promise<unknown> =>
-    eventuallyHolds(() => assert.deepEqual(ways(from, to), how(to)), { timeoutMs: 30_000 });
+    eventuallyHolds(() => assert.deepEqual(routes(from, to), how(to)), { timeoutMs: 30_000 });
   /** Puts a peer behind the router, as far as a node's own route goes, or takes it back. */
   const behind = (node: TestNode, peer: TestNode, op: "add" | "del"): void => {
     for (const [i, ip] of peer.ips.entries())
@@ -127,7 +127,7 @@ describe("direct routing", function () {
     behind(n2, n1, "del");
     await goes(n2, n1, directly);
     await n1.ready(["n2", "n3"]);
-    assert.deepEqual(ways(n1, n2), directly(n2));
+    assert.deepEqual(routes(n1, n2), directly(n2));
     // nothing is lost afterwards either
     await delay(2_000);
     for (const { ping } of running) ping.kill("SIGINT");
@@ -152,7 +152,7 @@ describe("direct routing", function () {
     for (const [command, ...args] of damages as [string, ...string[]][]) {
       n1.ns.exec(command, ...args);
       await eventually(
-        () => ways(n1, n2).join() === directly(n2).join() && !n1.ns.exec("ip", "route").includes("10.244.99.0/24"),
+        () => routes(n1, n2).join() === directly(n2).join() && !n1.ns.exec("ip", "route").includes("10.244.99.0/24"),
         { timeoutMs: REPAIR_MS, message: `not repaired: ${command} ${args.join(" ")}` },
       );
     }

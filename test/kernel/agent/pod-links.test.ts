@@ -155,7 +155,7 @@ describe("the agent and pods' links in the namespaces of pod networks", function
         linksAt: (path) => (path === blue.ns.path ? blue.links : undefined),
         owns: () => false,
         uses: () => false,
-        prepare: async () => ({ further: [] }),
+        prepare: async () => ({ additional: [] }),
         joinable: () => "joined",
         linked: async () => undefined,
         leaveIfEmpty: async () => undefined,

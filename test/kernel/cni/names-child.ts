@@ -50,7 +50,7 @@ const server = await CniServer.listen({
     prepare: async () => {
       const steps = JSON.parse(readFileSync(join(runDir, "wanted.json"), "utf8")) as Step[];
       for (const step of steps) await run(step, names);
-      return { further: [] };
+      return { additional: [] };
     },
   }),
 });

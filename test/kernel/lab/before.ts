@@ -8,9 +8,12 @@ const root = fileURLToPath(new URL("../../..", import.meta.url));
 /** The last commit before the sources were cut into rooms: everything inside is another, and everything between nodes is to be the same. */
 export const BEFORE = "f621862ffc0389fbb190f9b64d66f7f40559da08";
 
+/** Whoever the tree belongs to: nothing of it is run by git. */
+const git = (...args: string[]): string[] => ["-c", `safe.directory=${root.replace(/\/$/, "")}`, "-C", root, ...args];
+
 /** Why that commit cannot be built here; undefined where it can be. */
 export function missingHistory(): string | undefined {
-  const { status } = spawnSync("git", ["cat-file", "-e", `${BEFORE}^{tree}`], { cwd: root, stdio: "ignore" });
+  const { status } = spawnSync("git", git("cat-file", "-e", `${BEFORE}^{tree}`), { stdio: "ignore" });
   if (status === 0) return undefined;
   return `commit ${BEFORE.slice(0, 7)}, the version before, is not in this clone (a shallow one, or none at all); git fetch --unshallow brings it`;
 }
@@ -24,7 +27,7 @@ export function buildBefore(dist: string): string {
   if (existsSync(there)) return there;
   const tree = mkdtempSync(join(dist, "before."));
   try {
-    const archive = execFileSync("git", ["archive", BEFORE], { cwd: root, maxBuffer: 64 << 20 });
+    const archive = execFileSync("git", git("archive", BEFORE), { maxBuffer: 64 << 20 });
     execFileSync("tar", ["-x", "-C", tree], { input: archive });
     symlinkSync(join(root, "node_modules"), join(tree, "node_modules"));
     const env = { ...process.env, SKYLANE_COMMIT: BEFORE };

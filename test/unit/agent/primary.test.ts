@@ -28,11 +28,11 @@ const V6 = ["fd00:10::/48", "fd00:20::/112", "fd30::11/128"];
 describe("the ways of a pod with another primary network", () => {
   it("lead everything into it, and the cluster through the first interface, in the families that it has", () => {
     assert.deepEqual(withPrimary(FURTHER, network(["10.50.0.0/16", "fd50::/64"]), CLUSTER), {
-      further: [FURTHER[0], { ...FURTHER[1], destinations: ["0.0.0.0/0", "::/0"] }],
+      additional: [FURTHER[0], { ...FURTHER[1], destinations: ["0.0.0.0/0", "::/0"] }],
       destinations: [...V4, ...V6],
     });
     const four = withPrimary(FURTHER, network(["10.50.0.0/16"]), CLUSTER);
-    assert.deepEqual(four.further[1]?.destinations, ["0.0.0.0/0"]);
+    assert.deepEqual(four.additional[1]?.destinations, ["0.0.0.0/0"]);
     assert.deepEqual(four.destinations, [...V4, "::/0"]);
   });
 

@@ -70,8 +70,8 @@ describe("the machine as served requests see it", () => {
         joinable: (network) => (calls.push(`joinable ${network}`), "joined"),
         prepare: ({ pod }) => {
           calls.push("networks: prepare");
-          const further = pod ? [{ network: "blue", ifname: "net1" }] : [];
-          return Promise.resolve({ further, ...(pod && { uid: "real" }) });
+          const additional = pod ? [{ network: "blue", ifname: "net1" }] : [];
+          return Promise.resolve({ additional, ...(pod && { uid: "real" }) });
         },
         linked: ({ network }) => {
           calls.push(`linked ${network}`);

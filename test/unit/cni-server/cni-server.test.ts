@@ -215,7 +215,7 @@ describe("the agent's CNI socket", () => {
     host.prepare = async () => {
       await mounter?.hold("sky-blue", fd);
       await mounter?.release("sky-red");
-      return { further: [] };
+      return { additional: [] };
     };
     const { one, answer } = await call("ADD");
     assert.equal(answer?.exitCode, 0);
@@ -231,7 +231,7 @@ describe("the agent's CNI socket", () => {
       gone.hangUp();
       const failure = mounter?.release("sky-red").catch((error: unknown) => error);
       asked.resolve(await failure);
-      return { further: [] };
+      return { additional: [] };
     };
     gone.ask(words("ADD", { sandbox: fd }, { CNI_CONTAINERID: "c3" }));
     assert.match(String(await asked.promise), /name sky-red: taking it from a network namespace: the launcher is gone/);
@@ -255,7 +255,7 @@ describe("the agent's CNI socket", () => {
     await listen();
     const before = readFileSync(server.key.path);
     const goOn = Promise.withResolvers<void>();
-    host.prepare = () => goOn.promise.then(() => ({ further: [] }));
+    host.prepare = () => goOn.promise.then(() => ({ additional: [] }));
     const running = call("ADD");
     await eventually(() => mounter !== undefined);
     let closed = false;

@@ -325,8 +325,8 @@ export class InstancesHarness {
   /** An ADD as far as networks have to do with it: what it is told, its record and link, and that they are there. */
   async attach(asks: string): Promise<AttachedPod> {
     const request = await this.request(asks);
-    const { further } = await this.networks.prepare(request, this.mounter);
-    const network = further[0]?.network ?? assert.fail("no further interface");
+    const { additional } = await this.networks.prepare(request, this.mounter);
+    const network = additional[0]?.network ?? assert.fail("no additional interface");
     return this.attachTo(network, request.attachment.containerId);
   }
 

@@ -174,12 +174,12 @@ describe("a node's part in a pod network", function () {
 
   it("gives a pod on a bridge a MAC address that is this node's alone, and elsewhere any", async () => {
     await joined({ mode: "Bridged" });
-    const { further } = await harness.networks.prepare(await harness.request("blue"), harness.mounter);
-    assert.match(further[0]?.mac ?? "", /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/);
+    const { additional } = await harness.networks.prepare(await harness.request("blue"), harness.mounter);
+    assert.match(additional[0]?.mac ?? "", /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/);
     await harness.define("green", 7002);
     await eventually(() => harness.networks.cidrs?.includes("10.90.0.0/24"));
     const other = await harness.networks.prepare(await harness.request("green"), harness.mounter);
-    assert.equal(other.further[0]?.mac, undefined);
+    assert.equal(other.additional[0]?.mac, undefined);
     assert.deepEqual(
       harness.networks
         .status()
@@ -201,10 +201,10 @@ describe("a node's part in a pod network", function () {
     const asks = JSON.stringify([{ name: "blue", claim: "db" }]);
     // An address that a pod has by what nodes publish is nobody's.
     namespace.path?.known.add("10.89.0.3");
-    const { further } = await harness.networks.prepare(await harness.request(asks), harness.mounter);
-    assert.equal(further[0]?.claim, `default/db/${uid}`);
-    assert.match(further[0]?.ips?.[0] ?? "", /^10\.89\.0\.\d+$/);
-    assert.ok(further[0]?.mac);
+    const { additional } = await harness.networks.prepare(await harness.request(asks), harness.mounter);
+    assert.equal(additional[0]?.claim, `default/db/${uid}`);
+    assert.match(additional[0]?.ips?.[0] ?? "", /^10\.89\.0\.\d+$/);
+    assert.ok(additional[0]?.mac);
   });
 
   it("keeps its block in rounds of housekeeping while pods are in it", async () => {

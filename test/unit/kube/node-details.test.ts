@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect, type KubeClient, type NodeDetails, NodeDetailsKeeper } from "../../../src/kube/index.ts";
 import { readNode } from "../../../src/kube/wire/node-wire.ts";
-import { slimDetails } from "../../../src/kube/informer/transform.ts";
+import { transformDetails } from "../../../src/kube/informer/transform.ts";
 import { WireReader } from "../../../src/kube/wire/wire.ts";
 import { type ApiServer, type KubeObject, startApiServer } from "../../../lab/api/index.ts";
 import { nodeMessage, wireStatus } from "../../../lab/api/http/wire.ts";
@@ -47,11 +47,11 @@ describe("kube: what a Node's metadata does not say", () => {
       const object = full(n);
       object.metadata.uid = "u";
       const read = readNode(new WireReader(nodeMessage(object)));
-      assert.deepEqual(slimDetails(read), slimDetails(object));
-      assert.deepEqual(slimDetails(read), { name: `n${n}`, ...wanted(n, "u") });
+      assert.deepEqual(transformDetails(read), transformDetails(object));
+      assert.deepEqual(transformDetails(read), { name: `n${n}`, ...wanted(n, "u") });
     }
     const bare = { metadata: { name: "n", uid: "u" }, spec: { podCIDR: "10.1.0.0/24" } };
-    assert.deepEqual(slimDetails(bare), { name: "n", uid: "u", podCidrs: ["10.1.0.0/24"], addresses: [] });
+    assert.deepEqual(transformDetails(bare), { name: "n", uid: "u", podCidrs: ["10.1.0.0/24"], addresses: [] });
   });
 
   describe("from an API server", () => {

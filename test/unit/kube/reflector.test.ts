@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { type Changes, connect, type KubeClient, type NodeMeta, NodeReflector } from "../../../src/kube/index.ts";
 import { WatchStalled } from "../../../src/kube/client/watch.ts";
 import { Reflector } from "../../../src/kube/informer/reflector.ts";
-import { sameNode, slimNode } from "../../../src/kube/informer/transform.ts";
+import { sameNode, transformNode } from "../../../src/kube/informer/transform.ts";
 import { eventually } from "../../support/eventually.ts";
 import {
   answer,
@@ -444,7 +444,7 @@ describe("kube: the reflector of Nodes", () => {
       olderPath: "/apis/example.org/v1/things",
       query: {},
       accept: { object: "application/json", list: "application/json", watch: "application/json" },
-      slim: slimNode,
+      transform: transformNode,
       same: sameNode,
     };
     const asked: string[] = [];

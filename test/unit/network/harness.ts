@@ -40,7 +40,7 @@ export class FakeHost {
   ];
   routes: Route[] = [];
   /** Routes to single addresses. */
-  ways = new Map<string, Route>();
+  lookups = new Map<string, Route>();
   /** Thrown by whatever is asked, once. */
   fault: Error | undefined;
 
@@ -52,9 +52,9 @@ export class FakeHost {
     routes: () => this.routes,
     rules: () => [],
     routeTo: (ip: string) => {
-      const way = this.ways.get(ip);
-      if (!way) throw new NetlinkError({ errno: ENETUNREACH, doing: `looking for a route to ${ip}` });
-      return way;
+      const route = this.lookups.get(ip);
+      if (!route) throw new NetlinkError({ errno: ENETUNREACH, doing: `looking for a route to ${ip}` });
+      return route;
     },
   } as unknown as Rtnl;
 
@@ -272,7 +272,7 @@ export class NetworkHarness {
     for (const node of changed) {
       this.nodes.set(node.name, node);
       const [, cidr = ""] = /"podCidrs":\["([^"/]+)/.exec(node.vtepAnnotation ?? "") ?? [];
-      this.host.ways.set(cidr, { dst: cidr, ifindex: 9 } as Route);
+      this.host.lookups.set(cidr, { dst: cidr, ifindex: 9 } as Route);
     }
     for (const name of gone) this.nodes.delete(name);
     const changes: NodeChanges = new Map([

@@ -219,7 +219,7 @@ describe("a pod network on this node", () => {
 
   it("tests itself: a route that leads elsewhere keeps pods away", async () => {
     harness = await NetworkHarness.open();
-    harness.host.ways.set("10.244.12.0", { dst: "10.244.12.0", ifindex: 2 } as never);
+    harness.host.lookups.set("10.244.12.0", { dst: "10.244.12.0", ifindex: 2 } as never);
     const node = otherNode(12, "default");
     harness.nodes.set(node.name, node);
     harness.network.update(harness.inputs, true, new Map([[node.name, node]]));
@@ -227,7 +227,7 @@ describe("a pod network on this node", () => {
       failing().some((one) => /selftest: .*10\.244\.12\.0, the VTEP of n12, to another device/.test(one)),
     );
     assert.deepEqual(harness.written, []);
-    harness.host.ways.set("10.244.12.0", { dst: "10.244.12.0", ifindex: 9 } as never);
+    harness.host.lookups.set("10.244.12.0", { dst: "10.244.12.0", ifindex: 9 } as never);
     await harness.network.maintain();
     await works();
     assert.deepEqual(failing(), []);
@@ -238,7 +238,7 @@ describe("a pod network on this node", () => {
 
   it("in a namespace of its own asks no peer, and on a bridge tests no routes", async () => {
     harness = await NetworkHarness.open([], { isolated: true, bridged: true });
-    harness.host.ways.clear();
+    harness.host.lookups.clear();
     const node = otherNode(12, "default");
     harness.nodes.set(node.name, node);
     harness.network.update(harness.inputs, true, new Map([[node.name, node]]));

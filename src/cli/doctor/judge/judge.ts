@@ -5,7 +5,7 @@ import { judgeAgent } from "./judge-agent.ts";
 import { judgeFastPath } from "./judge-fast-path.ts";
 import { judgeKernel } from "./judge-kernel.ts";
 import { judgeOthers } from "./judge-others.ts";
-import { judgeWays } from "./judge-ways.ts";
+import { judgeRoutes } from "./judge-routes.ts";
 import { judgePeers } from "./judge-peers.ts";
 
 /** All findings. */
@@ -13,7 +13,7 @@ export const judge = (facts: Facts): Finding[] => [
   ...judgeKernel(facts),
   ...judgeAgent(facts),
   ...judgeOthers(facts),
-  ...judgeWays(facts),
+  ...judgeRoutes(facts),
   ...judgePeers(facts),
   ...judgeFastPath(facts),
 ];

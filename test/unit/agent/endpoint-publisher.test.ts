@@ -17,12 +17,12 @@ interface Published {
 
 describe("a node's own endpoints in the API server", function () {
   this.timeout(30_000);
-  const dir = mkdtempSync(join(tmpdir(), "skylane-book-"));
+  const dir = mkdtempSync(join(tmpdir(), "skylane-publisher-"));
   const name = endpointsName("lan", "n1");
   const one: Endpoint = { mac: "0a:00:00:00:00:01", ips: ["10.80.0.5"], moves: 3 };
   let server: ApiServer;
   let client: KubeClient;
-  let book: EndpointPublisher;
+  let publisher: EndpointPublisher;
   let uid: string | undefined;
 
   const newNode = async (): Promise<string> => {
@@ -55,14 +55,14 @@ describe("a node's own endpoints in the API server", function () {
       },
     };
     const info = { name: "lan", cidrs: ["10.80.0.0/16"] };
-    book = new EndpointPublisher({ client, info, node, log, onChange: () => undefined });
-    book.start();
-    await book.whenSynced();
-    book.set(new Map([[one.mac, one]]));
-    await book.published();
+    publisher = new EndpointPublisher({ client, info, node, log, onChange: () => undefined });
+    publisher.start();
+    await publisher.whenSynced();
+    publisher.set(new Map([[one.mac, one]]));
+    await publisher.published();
   });
   after(async () => {
-    await book.stop();
+    await publisher.stop();
     await client.close();
     await server.close();
     rmSync(dir, { recursive: true, force: true });
@@ -85,10 +85,10 @@ describe("a node's own endpoints in the API server", function () {
   it("are written once and not again for what is heard of the own write", async () => {
     const before = (await whole()).metadata.resourceVersion;
     const other: Endpoint = { mac: "0a:00:00:00:00:02", ips: ["10.80.0.6"], moves: 0 };
-    book.set(new Map([one, other].map((endpoint) => [endpoint.mac, endpoint])));
-    await book.published();
-    book.set(new Map([[one.mac, one]]));
-    await book.published();
+    publisher.set(new Map([one, other].map((endpoint) => [endpoint.mac, endpoint])));
+    await publisher.published();
+    publisher.set(new Map([[one.mac, one]]));
+    await publisher.published();
     const after = (await whole()).metadata.resourceVersion;
     assert.equal(Number(after) - Number(before), 2);
   });
@@ -104,8 +104,8 @@ describe("a node's own endpoints in the API server", function () {
     };
     await there("n2", "blue");
     await there("n3", "lan");
-    await eventually(() => book.lists.has("n3"));
-    assert.equal(book.lists.has("n2"), false);
+    await eventually(() => publisher.lists.has("n3"));
+    assert.equal(publisher.lists.has("n2"), false);
   });
 
   it("are heard of other nodes without what is outside of the network", async () => {
@@ -116,9 +116,9 @@ describe("a node's own endpoints in the API server", function () {
     ];
     const object = endpointsObject("lan", { name: "n4", uid: undefined }, [...outside, inside]);
     await createObject(client, NETWORK_ENDPOINTS, object);
-    await eventually(() => book.lists.has("n4"));
+    await eventually(() => publisher.lists.has("n4"));
     assert.deepEqual(
-      book.lists.get("n4")?.map(({ mac, ips }) => ({ mac, ips })),
+      publisher.lists.get("n4")?.map(({ mac, ips }) => ({ mac, ips })),
       [{ mac: inside.mac, ips: inside.ips }],
     );
   });
@@ -127,10 +127,10 @@ describe("a node's own endpoints in the API server", function () {
     const node = (await getObject(client, NODES, "n1")) as Published;
     await deleteObject(client, NODES, "n1", node.metadata.uid);
     uid = undefined;
-    book.adopt();
+    publisher.adopt();
     await whole();
     uid = await newNode();
-    book.adopt();
+    publisher.adopt();
     await whole();
   });
 });

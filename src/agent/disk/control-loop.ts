@@ -31,7 +31,7 @@ export interface Duty {
   keep: () => boolean | Promise<boolean>;
 }
 
-export interface DiskUpkeepOptions {
+export interface DiskControlLoopOptions {
   config: AgentConfig;
   log: Logger;
   metrics: Metrics;
@@ -54,8 +54,8 @@ class DirectoryRemoved extends Error {
 }
 
 /** Looks from {@link start} to {@link stop}. */
-export class DiskUpkeep {
-  readonly #options: DiskUpkeepOptions;
+export class DiskControlLoop {
+  readonly #options: DiskControlLoopOptions;
   readonly #first: FirstConflist;
   readonly #executable: Executable;
   readonly #duties: Duty[] = [];
@@ -66,7 +66,7 @@ export class DiskUpkeep {
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
-  constructor(options: DiskUpkeepOptions) {
+  constructor(options: DiskControlLoopOptions) {
     const { config, log, event } = options;
     const { confDir, confName, binDir, install } = config.cni;
     this.#options = options;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { withoutManagedFields } from "../../../src/kube/wire/cut.ts";
+import { withoutManagedFields } from "../../../src/kube/wire/managed-fields.ts";
 
 const cut = (value: unknown): unknown => JSON.parse(withoutManagedFields(Buffer.from(JSON.stringify(value))));
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { CniError, CODE, type FurtherInterface, handle } from "../../../src/cni/index.ts";
+import { CniError, CODE, type AdditionalInterface, handle } from "../../../src/cni/index.ts";
 import { FakeHost } from "./fake-host.ts";
 
 interface Result {
@@ -44,8 +44,8 @@ describe("interfaces beside the one that was asked for", () => {
   });
   afterEach(() => host.remove());
 
-  const wants = (...interfaces: FurtherInterface[]): void => {
-    host.prepare = () => Promise.resolve({ further: interfaces });
+  const wants = (...interfaces: AdditionalInterface[]): void => {
+    host.prepare = () => Promise.resolve({ additional: interfaces });
   };
   const call = async (command: string, more: object = {}): Promise<{ exitCode: number; json: Result }> => {
     const env = {
@@ -70,7 +70,7 @@ describe("interfaces beside the one that was asked for", () => {
     const asked: unknown[] = [];
     host.prepare = (request) => {
       asked.push(request);
-      return Promise.resolve({ further: [] });
+      return Promise.resolve({ additional: [] });
     };
     assert.equal((await call("ADD")).exitCode, 0);
     const attachment = { containerId: "c1", ifname: "eth0" };
@@ -129,7 +129,7 @@ describe("interfaces beside the one that was asked for", () => {
   it("ADD tells what it made, and nothing when it made nothing", async () => {
     const told: unknown[] = [];
     const prepared = {
-      further: [{ network: "blue", ifname: "net1" }],
+      additional: [{ network: "blue", ifname: "net1" }],
       attached: (made: unknown) => void told.push(made),
     };
     host.prepare = () => Promise.resolve(prepared);
@@ -147,8 +147,8 @@ describe("interfaces beside the one that was asked for", () => {
   describe("of which one has the pod's default route", () => {
     const cluster = ["10.244.0.0/16", "::/0"];
     beforeEach(() => {
-      const further = [{ network: "blue", ifname: "net1", destinations: ["0.0.0.0/0"] }];
-      host.prepare = () => Promise.resolve({ further, destinations: cluster });
+      const additional = [{ network: "blue", ifname: "net1", destinations: ["0.0.0.0/0"] }];
+      host.prepare = () => Promise.resolve({ additional, destinations: cluster });
     });
 
     it("ADD makes the routes and answers with them", async () => {

@@ -7,7 +7,7 @@ import { Task } from "../reconcile/index.ts";
 
 const RETRY = { baseMs: 200, maxMs: 30_000 };
 
-export interface InstanceUpkeepOptions {
+export interface BlockControlLoopOptions {
   log: Logger;
   /** Makes what is there go with our Node as it is now. @throws BlockError */
   adopt: () => Promise<void>;
@@ -16,11 +16,11 @@ export interface InstanceUpkeepOptions {
 }
 
 /** See the header. */
-export class InstanceUpkeep {
+export class BlockControlLoop {
   readonly #task: Task;
   #adopting = false;
 
-  constructor({ log, adopt, ensure }: InstanceUpkeepOptions) {
+  constructor({ log, adopt, ensure }: BlockControlLoopOptions) {
     this.#task = new Task(
       async () => {
         // The Node may change again meanwhile.

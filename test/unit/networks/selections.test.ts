@@ -3,14 +3,14 @@ import {
   formatNetworkStatus,
   parseNetworksAnnotation,
   primaryNetwork,
-  readWishes,
+  readSelections,
   SelectionError,
 } from "../../../src/crd/index.ts";
 import { generator } from "./support.ts";
 
 const STANDARD = "k8s.v1.cni.cncf.io/networks";
 const known = (name: string): boolean => ["blue", "green"].includes(name);
-const standard = (text: string) => readWishes({ [STANDARD]: text }, known);
+const standard = (text: string) => readSelections({ [STANDARD]: text }, known);
 const refuses = (text: string, pattern: RegExp): void =>
   assert.throws(
     () => parseNetworksAnnotation(text),
@@ -42,14 +42,14 @@ describe("what a pod's annotations ask for", () => {
   });
 
   it("has the primary network besides, unless it is asked for", () => {
-    const wishes = (text: string) => readWishes({ "skylane.dev/networks": text }, known, "blue");
-    assert.deepEqual(readWishes({}, known, "blue"), [{ network: "blue", ifname: "net1" }]);
-    assert.deepEqual(wishes("green@net2,red"), [
+    const selections = (text: string) => readSelections({ "skylane.dev/networks": text }, known, "blue");
+    assert.deepEqual(readSelections({}, known, "blue"), [{ network: "blue", ifname: "net1" }]);
+    assert.deepEqual(selections("green@net2,red"), [
       { network: "green", ifname: "net2" },
       { network: "red", ifname: "net1" },
       { network: "blue", ifname: "net3" },
     ]);
-    assert.deepEqual(wishes("blue@data0"), [{ network: "blue", ifname: "data0" }]);
+    assert.deepEqual(selections("blue@data0"), [{ network: "blue", ifname: "data0" }]);
   });
 
   it("is refused with the reason where it cannot be meant", () => {
@@ -86,32 +86,32 @@ describe("what a pod's annotations ask for", () => {
   });
 
   it("is both annotations together, with names that do not meet", () => {
-    const wishes = readWishes({ "skylane.dev/networks": "blue", [STANDARD]: "green" }, known);
-    assert.deepEqual(wishes, [
+    const selections = readSelections({ "skylane.dev/networks": "blue", [STANDARD]: "green" }, known);
+    assert.deepEqual(selections, [
       { network: "blue", ifname: "net2" },
       { network: "green", ifname: "net1" },
     ]);
-    assert.deepEqual(readWishes({}, known), []);
+    assert.deepEqual(readSelections({}, known), []);
   });
 
   it("comes out as it went in, in both forms, for any list; and garbage only ever as an error of its own", () => {
     const random = generator(11);
     for (let round = 0; round < 500; round++) {
-      const wishes = Array.from({ length: random(6) }, (_, i) => ({
+      const selections = Array.from({ length: random(6) }, (_, i) => ({
         network: `n${random(9)}`,
         ifname: `${"abc_-."[random(3)]}${i}`,
       }));
-      const short = wishes.map(({ network, ifname }) => `${network}@${ifname}`).join(" , ");
-      const json = JSON.stringify(wishes.map(({ network, ifname }) => ({ name: network, interface: ifname })));
-      assert.deepEqual(parseNetworksAnnotation(short), wishes);
-      assert.deepEqual(parseNetworksAnnotation(json), wishes);
+      const short = selections.map(({ network, ifname }) => `${network}@${ifname}`).join(" , ");
+      const json = JSON.stringify(selections.map(({ network, ifname }) => ({ name: network, interface: ifname })));
+      assert.deepEqual(parseNetworksAnnotation(short), selections);
+      assert.deepEqual(parseNetworksAnnotation(json), selections);
       const letters = [...json.split(""), ...short.split(""), "\u0000", "é", "/", "@", "{", "}"];
       const garbage = Array.from({ length: random(40) }, () => letters[random(letters.length)]).join("");
       for (const text of [garbage, `[${garbage}]`, json.slice(0, random(json.length))]) {
         try {
           const names = parseNetworksAnnotation(text).map(({ ifname }) => ifname);
           assert.equal(new Set(names).size, names.length, text);
-          readWishes({ [STANDARD]: text }, () => true);
+          readSelections({ [STANDARD]: text }, () => true);
         } catch (error) {
           assert.ok(error instanceof SelectionError, `${JSON.stringify(text)}: ${String(error)}`);
         }

@@ -19,8 +19,8 @@ function sources(facts: Facts): Finding {
     ({ src, priority, table }) =>
       src !== undefined && priority < 32_766 && table !== MAIN && [...from].some((ip) => cidrContains(src, ip)),
   );
-  const ways = astray.map((one) => `${one.from} → ${one.to} leaves by ${one.device ?? "no device"}`);
-  const found = `${some(ways, 2)}${guilty.length > 0 ? ` because of rule ${some(guilty.map(inWords), 3)}` : ""}`;
+  const misled = astray.map((one) => `${one.from} → ${one.to} leaves by ${one.device ?? "no device"}`);
+  const found = `${some(misled, 2)}${guilty.length > 0 ? ` because of rule ${some(guilty.map(inWords), 3)}` : ""}`;
   const meaning =
     "What this host answers to pods from that address, and sends to Services from it, goes astray: pods cannot use its kubelet, nor what else runs on the host's network.";
   const cure = guilty.some(isCloudSetup)
@@ -83,5 +83,5 @@ function hostPorts({ lostHostPorts: looked }: Facts): Finding {
   );
 }
 
-/** All about ways. */
-export const judgeWays = (facts: Facts): Finding[] => [sources(facts), defaults(facts), hostPorts(facts)];
+/** All about routes between this host and pods. */
+export const judgeRoutes = (facts: Facts): Finding[] => [sources(facts), defaults(facts), hostPorts(facts)];
