@@ -37,7 +37,7 @@ export function claimedAddresses(
   return new Set(ports.filter(({ mac }) => !without.has(mac)).flatMap(({ ips }) => ips));
 }
 
-/** Keeps them from the first {@link set} to {@link stop}. What somebody changes of routes that are there is repaired elsewhere (pod-ends.ts). */
+/** Keeps them from the first {@link set} to {@link stop}. What somebody changes of routes that are there is repaired elsewhere (host-ends/host-ends.ts). */
 export class ClaimRoutes {
   readonly #options: ClaimRoutesOptions;
   readonly #first: FirstFrames;

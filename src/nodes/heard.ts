@@ -1,4 +1,4 @@
-/** Whether a Node's kubelet is heard, as it counts between two Nodes that claim the same (overlay/order.ts). */
+/** Whether a Node's kubelet is heard, as it counts between two Nodes that claim the same (peers/order.ts). */
 import type { LeaseState } from "../kube/index.ts";
 
 /**

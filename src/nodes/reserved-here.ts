@@ -1,5 +1,5 @@
 /**
- * What of this host no peer may have (overlay/reserved.ts): the API server's addresses and the Services' CIDRs, which are looked up from
+ * What of this host no peer may have (peers/reserved.ts): the API server's addresses and the Services' CIDRs, which are looked up from
  * time to time, and from the machine as it is its own addresses, its gateways and what is on its links.
  */
 import { lookup } from "node:dns/promises";

@@ -1,5 +1,5 @@
 /**
- * Which nodes become peers. Every node is judged by itself (verdict.ts) and against those that have a better claim
+ * Which nodes become peers. Every node is judged by itself (validation.ts) and against those that have a better claim
  * (order.ts): Nodes are taken in that order, and whoever claims an address that is taken already is refused alone. A refused
  * node takes nothing, so it stands in nobody's way. What is ours is taken before all others.
  *

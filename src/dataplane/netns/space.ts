@@ -3,7 +3,7 @@
  * it is made. Its name under /run/netns is a mount, which keeps it when the process that made it ends; who sees
  * only a copy of the host's mounts, as a container does, cannot make it, and does not see one that is made after it started.
  * So the path stands for the descriptor in this process for as long as the space is open, and somebody in the
- * host's own mount namespace is asked to make and remove the mount (see `hold` in agent/cni-server.ts).
+ * host's own mount namespace is asked to make and remove the mount (see cni-server/launcher-mounter.ts).
  */
 import { readdirSync } from "node:fs";
 import { closeFd, lendNetns, newNetns, openNetns, SysError } from "../../sys/index.ts";

@@ -1,6 +1,6 @@
 /**
  * Removing pods' links in a process that serves many at once. A link is unreachable, its name and its routes gone, when
- * the kernel announces so; its system call returns only some 20 ms later (see netlink/background.ts). So a removal is
+ * the kernel announces so; its system call returns only some 20 ms later (see netlink/transport/background.ts). So a removal is
  * over with the announcement, and those that come while another one is under way go together as the next.
  */
 import { MAX_LINKS_AT_ONCE, type NetlinkEvent, type Rtnl } from "../../netlink/index.ts";

@@ -6,7 +6,7 @@ import { lost, useLab } from "../lab/support.ts";
 import { attack, type Entry, type HostileNode, hostileNode } from "./support.ts";
 
 const HONEST = ["node1", "node2"];
-/** A Node that changes more often is damped, each change later than the one before (agent/damper.ts); that is flapping.test.ts's. */
+/** A Node that changes more often is damped, each change later than the one before (nodes/damper.ts); that is flapping.test.ts's. */
 const PACE_MS = 1_200;
 const PATIENT = { timeoutMs: 60_000, intervalMs: 100 };
 
