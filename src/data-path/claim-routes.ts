@@ -100,9 +100,9 @@ export class ClaimRoutes {
   }
 
   #listen(ends: readonly (PodPort & { ifindex: number })[]): void {
-    const deaf = this.#first.follow(ends.map(({ ifname, ifindex, mac }) => ({ ifname, ifindex, macs: [mac] })));
-    for (const name of this.#told) if (!deaf.has(name)) this.#told.delete(name);
-    for (const [ifname, reason] of deaf) {
+    const unmonitored = this.#first.follow(ends.map(({ ifname, ifindex, mac }) => ({ ifname, ifindex, macs: [mac] })));
+    for (const name of this.#told) if (!unmonitored.has(name)) this.#told.delete(name);
+    for (const [ifname, reason] of unmonitored) {
       if (!this.#told.has(ifname))
         this.#options.log.warn("a workload that takes its addresses over would not be noticed", { ifname, reason });
       this.#told.add(ifname);

@@ -13,14 +13,14 @@ export interface Listening {
 }
 
 /** Host ends at which nothing, or not everything, can be listened for: why, by name, in words. */
-export type Deaf = ReadonlyMap<string, string>;
+export type Unmonitored = ReadonlyMap<string, string>;
 
 /** Listens until it is closed. */
 export class FirstFrames {
   readonly #netns: number | string | undefined;
   readonly #onSeen: (ifname: string, ifindex: number, mac: string) => void;
   readonly #taps = new Map<string, { what: string; tap: FrameTap }>();
-  readonly #deaf = new Map<string, string>();
+  readonly #unmonitored = new Map<string, string>();
 
   /**
    * @param netns the namespace of the host ends, as path or descriptor; the process's own when absent
@@ -32,22 +32,22 @@ export class FirstFrames {
   }
 
   /** Listens at these, and nowhere else. Returns those where that cannot be. */
-  follow(all: Iterable<Listening>): Deaf {
+  follow(all: Iterable<Listening>): Unmonitored {
     const wanted = new Map(Array.from(all).flatMap((one) => (one.macs.length > 0 ? [[one.ifname, one] as const] : [])));
-    for (const ifname of this.#deaf.keys()) if (!this.#taps.has(ifname)) this.#deaf.delete(ifname);
+    for (const ifname of this.#unmonitored.keys()) if (!this.#taps.has(ifname)) this.#unmonitored.delete(ifname);
     for (const [ifname, { what, tap }] of this.#taps) {
       if (what === nameOf(wanted.get(ifname))) continue;
       tap.close();
       this.#taps.delete(ifname);
-      this.#deaf.delete(ifname);
+      this.#unmonitored.delete(ifname);
     }
     for (const one of wanted.values()) if (!this.#taps.has(one.ifname)) this.#listen(one);
-    return this.#deaf;
+    return this.#unmonitored;
   }
 
   /** Whether it listens anywhere. */
   get listens(): boolean {
-    return this.#taps.size + this.#deaf.size > 0;
+    return this.#taps.size + this.#unmonitored.size > 0;
   }
 
   close(): void {
@@ -58,7 +58,10 @@ export class FirstFrames {
   #listen(one: Listening): void {
     const { ifname, ifindex, macs } = one;
     if (macs.length > MAX_TAPPED)
-      this.#deaf.set(ifname, `${ifname} has ${macs.length} claims, of which only ${MAX_TAPPED} can be listened for`);
+      this.#unmonitored.set(
+        ifname,
+        `${ifname} has ${macs.length} claims, of which only ${MAX_TAPPED} can be listened for`,
+      );
     const onSeen = (mac: Uint8Array) => this.#onSeen(ifname, ifindex, bytesToMac(mac));
     try {
       const tap = FrameTap.open({
@@ -70,7 +73,7 @@ export class FirstFrames {
       this.#taps.set(ifname, { what: nameOf(one), tap });
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
-      this.#deaf.set(ifname, error.message);
+      this.#unmonitored.set(ifname, error.message);
     }
   }
 }

@@ -101,11 +101,11 @@ export function ensureBridge(
   rtnl: Rtnl,
   local: BridgedNetwork,
   ports: Iterable<string>,
-  where: { netns?: number | string | undefined; birthplace?: LinkNetns | undefined },
+  where: { netns?: number | string | undefined; linkNetns?: LinkNetns | undefined },
 ): EnsuredBridge {
   const device = { ...deviceOf(local), bridged: true };
   const how = tunnelPreparation(where.netns);
-  const { link: vxlan, did, problems } = ensureDevice(rtnl, device, how, where.birthplace);
+  const { link: vxlan, did, problems } = ensureDevice(rtnl, device, how, where.linkNetns);
   const bridge = makeBridge(rtnl, local, did);
   const joined = applyAll(rtnl, planPort(vxlan, bridge, tunnelPort(local)));
   if (joined > 0) did.push(`made ${vxlan.name} a port`);

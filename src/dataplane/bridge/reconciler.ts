@@ -1,7 +1,7 @@
 /**
  * The reconciler of one bridged network: keeps bridge, ports and entries in the network's namespace what they should be.
  */
-import type { Deaf, EndpointAddresses } from "../../endpoints/index.ts";
+import type { Unmonitored, EndpointAddresses } from "../../endpoints/index.ts";
 import type { BridgeFdbEntry, NetlinkEvent } from "../../netlink/index.ts";
 import type { Peer } from "../../peers/index.ts";
 import { type Ensured, type Ground, kindOf } from "../../reconcile/index.ts";
@@ -12,7 +12,7 @@ import { BridgeDesired } from "./desired.ts";
 import { ensureBridge, ensurePorts, tunnelPreparation } from "./device.ts";
 import { doubtOf } from "./drift.ts";
 import { bridgeOperations } from "./operations.ts";
-import { Sightings } from "./sightings.ts";
+import { LearnedMacs } from "./learned-macs.ts";
 import { type BridgeStatus, bridgeStatus } from "./status.ts";
 import {
   type BridgedNetwork,
@@ -32,16 +32,16 @@ export interface BridgeReconcilerOptions extends KernelReconcilerOptions {
 /** Keeps one network's bridge right until it is stopped. */
 export class BridgeReconciler extends KernelReconciler<BridgeEntry, BridgeEntry, Devices> {
   readonly #desired: BridgeDesired;
-  readonly #sightings: Sightings;
+  readonly #learnedMacs: LearnedMacs;
   /** Addresses seen at locked ports in the last dump. */
   #locked: BridgeFdbEntry[] = [];
   /** Ports whose claims cannot be listened for, in words. */
-  #deaf: Deaf = new Map();
+  #unmonitored: Unmonitored = new Map();
 
   constructor(options: BridgeReconcilerOptions) {
     super(options, "bridge", ["link", "neighbour"], bridgeOperations);
     this.#desired = new BridgeDesired(options.local, this.desired);
-    this.#sightings = new Sightings(options.netns, (seen) => options.onMacSeen?.(seen));
+    this.#learnedMacs = new LearnedMacs(options.netns, (seen) => options.onMacSeen?.(seen));
   }
 
   /** Replaces the nodes that take part. They must not conflict with each other: they come from selectPeers. */
@@ -100,7 +100,7 @@ export class BridgeReconciler extends KernelReconciler<BridgeEntry, BridgeEntry,
       missing: this.missing,
       errors: this.errors,
       error: this.error,
-      problems: [...this.problems, ...this.#deaf.values()],
+      problems: [...this.problems, ...this.#unmonitored.values()],
       repairs: this.repairs,
     });
   }
@@ -108,7 +108,7 @@ export class BridgeReconciler extends KernelReconciler<BridgeEntry, BridgeEntry,
   /** Stops watching and leaves the kernel as it is. */
   override async stop(): Promise<void> {
     await super.stop();
-    this.#sightings.close();
+    this.#learnedMacs.close();
   }
 
   protected override get ground(): object {
@@ -117,7 +117,7 @@ export class BridgeReconciler extends KernelReconciler<BridgeEntry, BridgeEntry,
 
   protected override ensure(again: boolean): Ensured<Devices> {
     const { local, ports } = this.#desired;
-    const where = { netns: this.netns, birthplace: this.birthplace };
+    const where = { netns: this.netns, linkNetns: this.linkNetns };
     const { devices, did, problems, changed, refused } = ensureBridge(this.rtnl, local, ports.keys(), where);
     if (did.length > 0) {
       const what = `${again ? "repaired the bridge" : "bridge"} of network ${local.network}: ${did.join("; ")}`;
@@ -155,9 +155,9 @@ export class BridgeReconciler extends KernelReconciler<BridgeEntry, BridgeEntry,
 
   protected override afterPass(devices: Devices): void {
     const { ports } = this.#desired;
-    this.#deaf = this.#sightings.follow(devices, ports);
+    this.#unmonitored = this.#learnedMacs.follow(devices, ports);
     const locked = this.#locked.splice(0);
-    for (const entry of locked) this.#sightings.heard(entry, false, devices, ports);
+    for (const entry of locked) this.#learnedMacs.heard(entry, false, devices, ports);
   }
 
   protected override onEvents(events: readonly NetlinkEvent[]): void {
@@ -167,7 +167,7 @@ export class BridgeReconciler extends KernelReconciler<BridgeEntry, BridgeEntry,
     for (const event of events) {
       const devices = this.on;
       if (devices && event.kind === "bridgeFdb")
-        this.#sightings.heard(event.bridgeFdb, event.event === "del", devices, this.#desired.ports);
+        this.#learnedMacs.heard(event.bridgeFdb, event.event === "del", devices, this.#desired.ports);
       const key = doubtOf(this.#desired, devices, event);
       if (key === undefined) continue;
       // Whatever stood in its way may be gone now, or its port may be there.

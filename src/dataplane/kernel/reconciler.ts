@@ -78,7 +78,7 @@ export abstract class KernelReconciler<E extends Entry, A extends Entry, On> ext
   }
 
   /** Where the device is made, when not there. @throws SysError when no socket can be opened */
-  protected get birthplace(): LinkNetns | undefined {
+  protected get linkNetns(): LinkNetns | undefined {
     const { netns, underlayNetns } = this.#options;
     if (underlayNetns === undefined || netns === undefined) return undefined;
     this.#underlay ??= Rtnl.open({ netns: underlayNetns });

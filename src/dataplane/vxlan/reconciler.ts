@@ -68,7 +68,7 @@ export class OverlayReconciler extends KernelReconciler<OverlayEntry, Actual, On
 
   protected override ensure(again: boolean): Ensured<OnDevice> {
     const { device } = this.#desired;
-    const { link, changed, did, problems } = ensureDevice(this.rtnl, device, this.#preparation, this.birthplace);
+    const { link, changed, did, problems } = ensureDevice(this.rtnl, device, this.#preparation, this.linkNetns);
     if (changed) {
       const [level, what] = again ? (["warn", "repaired VXLAN device"] as const) : (["info", "VXLAN device"] as const);
       this.logger[level](`${what} ${link.name}: ${did.join("; ")}`);

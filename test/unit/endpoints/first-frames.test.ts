@@ -10,11 +10,11 @@ describe("listening for first frames", () => {
   it("says where that cannot be, and goes on with all others", () => {
     const frames = new FirstFrames(undefined, () => assert.fail("nobody sends there"));
     assert.equal(frames.listens, false);
-    const deaf = frames.follow([
+    const unmonitored = frames.follow([
       { ifname: "sky1", ifindex: NOWHERE, macs: [MAC] },
       { ifname: "sky2", ifindex: NOWHERE + 1, macs: [] },
     ]);
-    assert.deepEqual([...deaf.keys()], ["sky1"]);
+    assert.deepEqual([...unmonitored.keys()], ["sky1"]);
     assert.equal(frames.listens, true);
     assert.deepEqual([...frames.follow([{ ifname: "sky3", ifindex: NOWHERE, macs: [MAC] }]).keys()], ["sky3"]);
     assert.deepEqual([...frames.follow([]).keys()], []);

@@ -363,6 +363,30 @@ describe("the reconciler", () => {
     );
   });
 
+  it("looks at what there is after a removal was refused: nobody remembers any more what was to go", async () => {
+    const world = new World();
+    const reports: PassReport[] = [];
+    await keeping(
+      world,
+      async (keeper) => {
+        keeper.set(base("a"), base("b"));
+        await keeper.start();
+        world.refusing.set("base b", 1);
+        reports.length = 0;
+        keeper.drop("base b");
+        await keeper.settled();
+        assert.deepEqual(
+          reports.map(({ dumped, failures }) => [dumped, failures]),
+          [
+            [false, 1],
+            [true, 0],
+          ],
+        );
+      },
+      { onPass: (report) => reports.push(report), backoff: { baseMs: 60_000 } },
+    );
+  });
+
   it("does not forget a refused removal when something else changes", async () => {
     const world = new World();
     await keeping(world, async (keeper) => {

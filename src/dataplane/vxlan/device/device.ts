@@ -8,7 +8,7 @@
  */
 import { type Link, type Operation, OVERLAY_LINK_GROUP, type Rtnl } from "../../../netlink/index.ts";
 import type { LinkNetns } from "../../kernel/index.ts";
-import { createInNetns, planBirthplace } from "./link-netns.ts";
+import { createInNetns, planLinkNetns } from "./link-netns.ts";
 import { type DesiredDevice, DeviceConflict } from "../../../peers/index.ts";
 import { fixedDifferences, liveDifferences } from "../plan/match.ts";
 import { prepareDevice, type Preparation } from "./prepare.ts";
@@ -82,22 +82,22 @@ export interface EnsuredDevice {
 
 /**
  * Makes the device what it should be and sets it up. An unchanged device sees no operation.
- * @param birthplace where the device is made when that is not where it shall be.
+ * @param linkNetns where the device is made when that is not where it shall be.
  * @throws DeviceConflict, NetlinkError, SysError
  */
 export function ensureDevice(
   rtnl: Pick<Rtnl, "links" | "link" | "execute">,
   desired: DesiredDevice,
   how: Preparation,
-  birthplace?: LinkNetns,
+  linkNetns?: LinkNetns,
 ): EnsuredDevice {
-  const before = birthplace ? planBirthplace(desired, birthplace.rtnl.links()) : [];
+  const before = linkNetns ? planLinkNetns(desired, linkNetns.rtnl.links()) : [];
   const { operations, remade } = planDevice(desired, rtnl.links());
   const did = [...before, ...operations].map((operation) => inWords(operation, remade));
-  for (const operation of before) birthplace?.rtnl.execute(operation);
+  for (const operation of before) linkNetns?.rtnl.execute(operation);
   for (const operation of operations) {
-    const made = birthplace && operation.kind === "link" && operation.op === "add";
-    if (made) createInNetns(birthplace, desired, operation);
+    const made = linkNetns && operation.kind === "link" && operation.op === "add";
+    if (made) createInNetns(linkNetns, desired, operation);
     else execute(rtnl, desired, operation);
   }
   let link = mustBeThere(rtnl, desired);

@@ -15,11 +15,11 @@ import { isOverlayDevice, sameVxlan, vxlanConflict, whoIsInTheWay } from "./reco
 export type Creation = Extract<Operation, { op: "add"; kind: "link" }>;
 
 /**
- * What of the birthplace's links must go before the device can be made: one of this network's that somebody has moved
+ * What of the link netns's links must go before the device can be made: one of this network's that somebody has moved
  * there.
  * @throws DeviceConflict when something that is not this network's is in the way.
  */
-export function planBirthplace(desired: DesiredDevice, links: readonly Link[]): Operation[] {
+export function planLinkNetns(desired: DesiredDevice, links: readonly Link[]): Operation[] {
   const operations: Operation[] = [];
   for (const link of links) {
     const { index, name } = link;
@@ -34,7 +34,7 @@ export function planBirthplace(desired: DesiredDevice, links: readonly Link[]): 
   return operations;
 }
 
-/** Makes a device from the birthplace. @throws DeviceConflict, NetlinkError, SysError when the device's namespace is gone */
+/** Makes a device from the link netns. @throws DeviceConflict, NetlinkError, SysError when the device's namespace is gone */
 export function createInNetns({ rtnl, netns }: LinkNetns, desired: DesiredDevice, { link }: Creation): void {
   const netnsFd = typeof netns === "number" ? netns : openNetns(netns);
   try {

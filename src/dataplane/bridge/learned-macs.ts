@@ -3,14 +3,14 @@
  * those that are known to be elsewhere, as the MAC of a workload that has just moved here is: for a port's
  * claims, and for those alone, a packet socket listens.
  */
-import { type Deaf, FirstFrames } from "../../endpoints/index.ts";
+import { type Unmonitored, FirstFrames } from "../../endpoints/index.ts";
 import type { BridgeFdbEntry } from "../../netlink/index.ts";
 import type { Devices } from "./actual.ts";
 import { nameOf } from "./drift.ts";
 import type { LocalPort, MacSeen } from "./types.ts";
 
 /** Tells of what is seen until it is closed. */
-export class Sightings {
+export class LearnedMacs {
   readonly #onSeen: (seen: MacSeen) => void;
   readonly #first: FirstFrames;
   /** What the bridge keeps locked and was told. */
@@ -40,7 +40,7 @@ export class Sightings {
   }
 
   /** Listens for the claims of these ports, and no others. Returns what cannot be listened for, by port, in words. */
-  follow(devices: Devices, ports: ReadonlyMap<string, LocalPort>): Deaf {
+  follow(devices: Devices, ports: ReadonlyMap<string, LocalPort>): Unmonitored {
     return this.#first.follow(
       [...ports.values()].flatMap((port) => {
         const ifindex = devices.ports.get(port.ifname);
