@@ -15,6 +15,7 @@ import { peers } from "./rows/peers.ts";
 import { policyAgent } from "./rows/policy-agent.ts";
 import { policyChanges } from "./rows/policy-changes.ts";
 import { policyTraffic } from "./rows/policy-traffic.ts";
+import { probes } from "./rows/probes.ts";
 import { scale, scaleReal } from "./rows/scale.ts";
 import { traffic } from "./rows/traffic.ts";
 import { type Measurement, measured } from "./support/context.ts";
@@ -34,6 +35,7 @@ const MEASUREMENTS: readonly Measurement[] = [
   policyTraffic,
   policyChanges,
   policyAgent,
+  probes,
   scale,
   scaleReal,
 ];

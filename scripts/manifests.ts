@@ -43,7 +43,7 @@ function coalesced(defaults: Values, given: Values, top = true): Values {
 }
 
 /** The order of objects in a file: what others need first. */
-const ORDER = ["namespace", "crds", "admission-policy", "rbac", "configmap", "daemonset"];
+const ORDER = ["namespace", "crds", "admission-policy", "rbac", "configmap", "daemonset", "monitoring"];
 
 /** The chart with other values, as text. */
 export function renderChart(changes: Values = {}, target: Target = {}): string {

@@ -40,12 +40,14 @@ import { PolicyEngine, policyRoutes } from "../enforcement/index.ts";
 import { NetworkStatusWriter, OutsidePods, UnservedPods } from "../pod-requests/index.ts";
 import { PodLinks } from "../host-ends/index.ts";
 import { agentRoutes, type AgentStatus, assess, type CheckResult, Metrics, type Readiness } from "../observe/index.ts";
-import { fastRoutedPath, type MakeDataPath, routedPath } from "../data-path/index.ts";
+import { accompaniedPath, type MakeDataPath, routedPath } from "../data-path/index.ts";
 import { FastPath } from "../dataplane/fast-path/index.ts";
+import type { Probes } from "../probes/index.ts";
 import { PodNetwork } from "../network/index.ts";
 import { NetworkStatuses, ownNamespace } from "../controller/index.ts";
 import { Networks } from "../instances/index.ts";
 import { Grants } from "./grants.ts";
+import { probeRoutes, probesOf } from "./probing.ts";
 import { Serving, SOCKET_NAME } from "./serving.ts";
 import { isUplink } from "../dataplane/uplink/index.ts";
 
@@ -73,6 +75,7 @@ export class Agent {
   readonly #elsewhere: ReservedElsewhere;
   /** Only where it is configured, from the start on. */
   #fastPath: FastPath | undefined;
+  readonly #probes: Probes | undefined;
   /** There from the start on, before anything is worked out. */
   #machine: NetnsWatch | undefined;
   readonly #startedAt = performance.now();
@@ -139,6 +142,8 @@ export class Agent {
     const reserved = { elsewhere: () => elsewhere.now };
     const context = { config, log, metrics, rtnl, firewall, client, announce, event, repaired, ...reserved };
     this.#outside = new OutsidePods(context);
+    this.#probes = probesOf(config, { log, metrics, warn: (reason, message) => event("Warning", reason, message) });
+    this.#closers.push(() => this.#probes?.stop());
     this.#network = new PodNetwork({
       ...context,
       dataPath: (local, listener) => this.#makeDataPath(local, listener),
@@ -277,6 +282,7 @@ export class Agent {
       api: this.#cluster.status,
       policies: this.#policies.state,
       ...(this.#fastPath && { fastPath: this.#fastPath.status() }),
+      ...(this.#probes && { probes: this.#probes.status() }),
       ready: this.readiness(),
       uptimeSeconds: Math.round((performance.now() - this.#startedAt) / 1_000),
     };
@@ -339,8 +345,8 @@ export class Agent {
 
   #makeDataPath(...[local, listener]: Parameters<MakeDataPath>): ReturnType<MakeDataPath> {
     const ordinary = routedPath(this.#log, (more) => this.#watch(more));
-    const make = this.#fastPath ? fastRoutedPath(ordinary, this.#fastPath) : ordinary;
-    return make(local, listener);
+    const beside = [this.#fastPath, this.#probes].filter((one) => one !== undefined);
+    return accompaniedPath(ordinary, beside)(local, listener);
   }
 
   /** When the default network's data path works, when the node's part of it changes, and with each round. @throws Error of the system */
@@ -383,7 +389,7 @@ export class Agent {
       readiness: () => this.readiness(),
       metrics: shared(() => this.#metrics.text()),
       status: () => this.status(),
-      more: policyRoutes(this.#policies),
+      more: { ...policyRoutes(this.#policies), ...probeRoutes(this.#probes) },
       level: { get: () => this.#log.level, set: (level) => this.#setLogLevel(level) },
     });
     const { config, log } = { config: this.#config, log: this.#log };

@@ -4,6 +4,7 @@ import { doctorCommand } from "./doctor/index.ts";
 import { installCniCommand } from "./install-cni.ts";
 import { logLevelCommand } from "./log-level.ts";
 import { policyCommands } from "./policy/index.ts";
+import { probesCommand } from "./probes/index.ts";
 import { statusCommand } from "./status.ts";
 import { uninstallCommand } from "./uninstall.ts";
 
@@ -28,6 +29,7 @@ const versionCommand: Command = {
 export const nodeCommands: readonly Command[] = [
   statusCommand,
   doctorCommand,
+  probesCommand,
   ...policyCommands,
   logLevelCommand,
   installCniCommand,

@@ -55,6 +55,13 @@ type FastPath = NonNullable<AgentStatus["fastPath"]>;
 const fastPathLine = ({ on, message, pods, prefixes }: FastPath): string =>
   on ? `on, ${pods} links of pods, ${prefixes} prefixes of peers (${message})` : `off: ${message}`;
 
+type Probes = NonNullable<AgentStatus["probes"]>;
+
+const probesLine = ({ on, message, peers, verdicts }: Probes): string =>
+  on
+    ? `${peers.measured} of ${peers.all} peers measured, ${verdicts.length === 0 ? "none at fault" : `${peers.faulty} at fault`} (${message})`
+    : `off: ${message}`;
+
 /** What became of packets, and who is on the ordinary path all the same. */
 function fastPath({ packets, ordinary }: FastPath): string {
   return [
@@ -106,11 +113,18 @@ export function renderStatus(status: AgentStatus, now = Date.now(), only?: strin
       ["API server", sync && api.state !== "synced" ? `${api.state}, last in step ${lastSync(sync, now)}` : api.state],
       ...(status.policies ? ([["Policies", status.policies.message]] as const) : []),
       ...(status.fastPath ? ([["Fast path", fastPathLine(status.fastPath)]] as const) : []),
+      ...(status.probes ? ([["Probes", probesLine(status.probes)]] as const) : []),
     ]),
     failed.length > 0
       ? `\n${table(
           ["NOT READY", "WHY"],
           failed.map(({ name, message }) => [name, message]),
+        )}`
+      : "",
+    status.probes && status.probes.verdicts.length > 0
+      ? `\n${table(
+          ["WRONG BETWEEN NODES", "CURE"],
+          status.probes.verdicts.map(({ found, cure }) => [found, cure]),
         )}`
       : "",
     shown ? network(shown) : "",

@@ -1,12 +1,6 @@
-/**
- * The overlay's MTU. Encapsulation costs an outer Ethernet-less header: IP, UDP 8, VXLAN 8 and the inner
- * Ethernet 14 bytes (RFC 7348, section 5), so 50 bytes over IPv4 and 70 over IPv6. A packet that does not
- * fit is lost in silence on most underlays, so an explicit value that is too large earns a warning.
- */
+/** The overlay's MTU. A packet that does not fit is lost in silence on most underlays, so an explicit value that is too large earns a warning. */
+import { vxlanOverhead } from "../dataplane/vxlan/index.ts";
 import { type Family, familyOf } from "../addr/index.ts";
-
-/** What encapsulation adds to an inner packet, in bytes, by the family of the underlay. */
-export const vxlanOverhead = (family: Family): 50 | 70 => (family === 4 ? 50 : 70);
 
 /** The least MTU of a link that carries IPv6 (RFC 8200, section 5); the kernel takes IPv6 off a device below it. */
 const IPV6_MIN_MTU = 1280;

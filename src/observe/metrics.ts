@@ -3,6 +3,7 @@
  * gauges are set from a fresh look right before a scrape, so that they can never be stale.
  */
 import type { FastPathStatus } from "../dataplane/fast-path/index.ts";
+import { FAULTS, type ProbeCount, type ProbesStatus } from "../probes/index.ts";
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
 
 /** Whom a data path tells what it does. */
@@ -19,6 +20,9 @@ export interface DataPathListener {
 const WORK_BUCKETS = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10];
 /** Buckets for a CNI request, by the agent or by a plugin of its own: 1 ms to 10 s. */
 const CNI_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
+
+/** Buckets for a packet's way to another node and back: 50 µs to 1 s. */
+const ROUND_TRIP_BUCKETS = [0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1];
 
 /** How often the event loop's lag is measured, in milliseconds: each time wakes a process that does nothing otherwise. */
 const LAG_PRECISION_MS = 500;
@@ -152,6 +156,36 @@ export class Metrics {
     labelNames: ["from", "path", "outcome"] as const,
     ...this.#in,
   });
+  readonly probePackets = new Counter({
+    name: "skylane_probe_packets_total",
+    help: "Packets by which this node has measured its peers, through the tunnel (tunnel) or beside it (underlay), by family and by what became of them: answered, lost, or refused by this node's own kernel",
+    labelNames: ["path", "family", "outcome"] as const,
+    ...this.#in,
+  });
+  readonly probeSeconds = new Histogram({
+    name: "skylane_probe_round_trip_seconds",
+    help: "Time from a packet to a peer to its answer, through the tunnel or beside it",
+    labelNames: ["path"] as const,
+    buckets: ROUND_TRIP_BUCKETS,
+    ...this.#in,
+  });
+  readonly probeRound = new Gauge({
+    name: "skylane_probe_round_seconds",
+    help: "Time in which this node measures each of its peers once",
+    ...this.#in,
+  });
+  readonly probePeers = new Gauge({
+    name: "skylane_probe_peers",
+    help: "Peers by whether they were measured: measured, and of these faulty",
+    labelNames: ["state"] as const,
+    ...this.#in,
+  });
+  readonly probeFaults = new Gauge({
+    name: "skylane_probe_faults",
+    help: "Faults between nodes that stand as this node judges them, by kind; skylanectl probes names the nodes",
+    labelNames: ["fault"] as const,
+    ...this.#in,
+  });
   readonly collected = new Counter({
     name: "skylane_ipam_collected_total",
     help: "Address reservations freed because their pod is provably gone",
@@ -181,6 +215,17 @@ export class Metrics {
     this.fastPathPackets.reset();
     for (const { from, path, outcome, packets: count } of packets)
       this.fastPathPackets.inc({ from, path, outcome }, count);
+  }
+
+  /** Takes over how the probes stand. */
+  sampleProbes({ roundSeconds, peers, verdicts }: ProbesStatus, counts: readonly ProbeCount[]): void {
+    this.probeRound.set(roundSeconds);
+    this.probePeers.set({ state: "measured" }, peers.measured);
+    this.probePeers.set({ state: "faulty" }, peers.faulty);
+    for (const fault of FAULTS)
+      this.probeFaults.set({ fault }, verdicts.filter((verdict) => verdict.fault === fault).length);
+    this.probePackets.reset();
+    for (const { path, family, outcome, packets } of counts) this.probePackets.inc({ path, family, outcome }, packets);
   }
 
   /** @param version Skylane's own. */

@@ -5,6 +5,7 @@
 import type { FastPathStatus } from "../dataplane/fast-path/index.ts";
 import type { EntryCount, NetworkIdentity, PeerStatus as PeerOfOverlay } from "../dataplane/vxlan/index.ts";
 import type { Loss, Refusal } from "../peers/index.ts";
+import type { ProbesStatus } from "../probes/index.ts";
 import type { Readiness } from "./readiness.ts";
 
 /** A peer and whether the kernel has it. */
@@ -68,6 +69,8 @@ export interface AgentStatus {
   policies?: PoliciesStatus;
   /** Absent where it is not configured. */
   fastPath?: FastPathStatus;
+  /** Absent where they are off. */
+  probes?: ProbesStatus;
   ready: Readiness;
   uptimeSeconds: number;
 }

@@ -12,6 +12,8 @@ export { GoneFiles } from "./files/gone.ts";
 export * from "./files/lock.ts";
 export * from "./sockets/multicast.ts";
 export * from "./netns.ts";
+export { sockaddrOf } from "./sockets/icmp.ts";
+export { type Arrived, ProbeSocket } from "./sockets/probe-socket.ts";
 export { RememberedWord } from "./files/remembered-word.ts";
 export { PathWatch } from "./files/path-watch.ts";
 export * from "./sockets/socket.ts";

@@ -26,6 +26,7 @@ const SYMBOLS = {
   fcntl: { arguments: ["i32", "i32", "i32"], return: "i32" },
   poll: { arguments: ["buffer", "u64", "i32"], return: "i32" },
   ioctl: { arguments: ["i32", "u64", "buffer"], return: "i32" },
+  clock_gettime: { arguments: ["i32", "buffer"], return: "i32" },
   syscall: { arguments: ["i64", "i32", "buffer", "u32"], return: "i64" },
 } as const satisfies FFI.FunctionDefinitions;
 

@@ -5,6 +5,7 @@ export { Desired, deviceAlias, deviceOf, differing } from "./desired/desired.ts"
 export { type OverlayEntry } from "./desired/entries.ts";
 export { ensureDevice, planDevice } from "./device/device.ts";
 export { overlayOperations } from "./plan/operations.ts";
+export { vxlanOverhead } from "./overhead.ts";
 export { checksumOffloadWorks, tellWrongParameters } from "./device/prepare.ts";
 export { doubtOf } from "./drift.ts";
 export { OverlayReconciler, type ReconcilerOptions } from "./reconciler.ts";

@@ -9,42 +9,15 @@
 import { randomBytes } from "node:crypto";
 import { closeSync, read } from "node:fs";
 import { constants } from "node:os";
-import { type Family, familyOf, ipToBytes } from "../../addr/index.ts";
+import { type Family, familyOf } from "../../addr/index.ts";
 import { SysError } from "../errors.ts";
 import { libc } from "../libc.ts";
+import { checksum, ICMP, int32, openIcmp, setOption, sockaddrOf } from "./icmp.ts";
 
-const SOCK_RAW = 3;
-const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
 const SO_RCVBUF = 8;
 const SO_RCVTIMEO = 20;
 const SO_RCVBUFFORCE = 33;
-/** IP_PMTUDISC_PROBE: set DF, ignore the path MTU that is known. */
-const PMTUDISC_PROBE = 3;
-/** What differs between the families, from linux/in.h, linux/in6.h, linux/icmp.h and linux/icmpv6.h. */
-const FAMILY = {
-  4: {
-    domain: 2,
-    protocol: 1,
-    request: 8,
-    reply: 0,
-    headers: 20 + 8,
-    discover: [0, 10],
-    // ICMP_FILTER of SOL_RAW: a bit set keeps that type out
-    filter: { level: 255, option: 1, value: filter(1, 0) },
-  },
-  6: {
-    domain: 10,
-    protocol: 58,
-    request: 128,
-    reply: 129,
-    headers: 40 + 8,
-    discover: [41, 23],
-    // ICMP6_FILTER
-    filter: { level: 58, option: 1, value: filter(8, 129) },
-  },
-} as const;
-const IPV6_DONTFRAG = [41, 62] as const;
 /** The reader looks this often whether it was closed, in milliseconds. */
 const LOOK_UP_MS = 100;
 const COOKIE = 12;
@@ -61,21 +34,6 @@ export interface EchoRequest {
 
 /** What came of it; an error is what this host's kernel said at once, such as EMSGSIZE for the device's own MTU. */
 export type EchoAnswer = { answered: true; ms: number } | { answered: false; error?: SysError };
-
-function filter(words: number, pass: number): Buffer {
-  const mask = Buffer.alloc(words * 4, 0xff);
-  const word = pass >> 5;
-  mask.writeUInt32LE((0xffff_ffff & ~(1 << (pass & 31))) >>> 0, word * 4);
-  return mask;
-}
-
-/** RFC 1071. */
-function checksum(data: Buffer): number {
-  let sum = 0;
-  for (let i = 0; i < data.length; i += 2) sum += data.readUInt8(i) * 256 + (data[i + 1] ?? 0);
-  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
-  return ~sum & 0xffff;
-}
 
 /** Asks hosts of one family, from the network namespace of the calling thread. */
 export class Echo {
@@ -96,30 +54,15 @@ export class Echo {
 
   /** @throws SysError EPERM without CAP_NET_RAW, EAFNOSUPPORT where the kernel lacks the family */
   static open(family: Family): Echo {
-    const { call, errno } = libc();
-    const { domain, protocol, discover, filter: types } = FAMILY[family];
-    const what = `opening an ICMP socket for IPv${family}`;
-    const fd = call.socket(domain, SOCK_RAW | SOCK_CLOEXEC, protocol);
-    if (fd < 0) throw new SysError(errno(), "socket", what);
-    const set = (level: number, option: number, value: Buffer): void => {
-      if (call.setsockopt(fd, level, option, value, value.length) !== 0)
-        throw new SysError(errno(), "setsockopt", what);
-    };
-    const whole = (value: number): Buffer => {
-      const data = Buffer.alloc(4);
-      data.writeInt32LE(value);
-      return data;
-    };
+    const fd = openIcmp(family, ICMP[family].reply);
     try {
-      set(types.level, types.option, types.value);
-      set(discover[0], discover[1], whole(PMTUDISC_PROBE));
-      if (family === 6) set(IPV6_DONTFRAG[0], IPV6_DONTFRAG[1], whole(1));
       // without CAP_NET_ADMIN as much as the system's limit allows
-      const room = whole(RECEIVE_BUFFER);
-      if (call.setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, room, room.length) !== 0) set(SOL_SOCKET, SO_RCVBUF, room);
+      const room = int32(RECEIVE_BUFFER);
+      if (libc().call.setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, room, room.length) !== 0)
+        setOption(fd, SOL_SOCKET, SO_RCVBUF, room);
       const wait = Buffer.alloc(16);
       wait.writeBigInt64LE(BigInt(LOOK_UP_MS * 1000), 8);
-      set(SOL_SOCKET, SO_RCVTIMEO, wait);
+      setOption(fd, SOL_SOCKET, SO_RCVTIMEO, wait);
     } catch (error) {
       closeSync(fd);
       throw error;
@@ -156,7 +99,7 @@ export class Echo {
   }
 
   #send(id: number, to: string, size: number): SysError | undefined {
-    const { domain, request, headers } = FAMILY[this.#family];
+    const { request, headers } = ICMP[this.#family];
     const packet = Buffer.alloc(8 + Math.max(COOKIE, size - headers));
     packet.writeUInt8(request, 0);
     packet.writeUInt16BE(this.#own.readUInt16BE(0), 4);
@@ -165,10 +108,7 @@ export class Echo {
     packet.writeUInt32BE(id >>> 0, 16);
     // of ICMPv6 the kernel works it out, since the addresses count as well
     if (this.#family === 4) packet.writeUInt16BE(checksum(packet), 2);
-    const bytes = ipToBytes(to);
-    const address = Buffer.alloc(this.#family === 4 ? 16 : 28);
-    address.writeUInt16LE(domain, 0);
-    address.set(bytes, this.#family === 4 ? 4 : 8);
+    const address = sockaddrOf(to);
     const { call, errno } = libc();
     const sent = call.sendto(this.#fd, packet, BigInt(packet.length), 0, address, address.length);
     return sent < 0n ? new SysError(errno(), "sendto", `sending an echo request to ${to}`) : undefined;
@@ -200,7 +140,7 @@ export class Echo {
     const at = performance.now();
     // IPv4 comes with its header, whose length is in its first byte; IPv6 without
     const icmp = this.#family === 4 ? packet.subarray(((packet[0] ?? 0) & 0x0f) * 4) : packet;
-    if (icmp.length < 8 + COOKIE || icmp[0] !== FAMILY[this.#family].reply) return;
+    if (icmp.length < 8 + COOKIE || icmp[0] !== ICMP[this.#family].reply) return;
     if (!icmp.subarray(8, 16).equals(this.#own)) return;
     this.#waiting.get(icmp.readUInt32BE(16))?.(at);
   }

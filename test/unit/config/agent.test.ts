@@ -49,6 +49,7 @@ describe("config: the agent's", () => {
       directRouting: "off",
       dnsServers: [],
       fastPath: "off",
+      probes: "on",
       txChecksum: "auto",
       listen: "127.0.0.1:9473",
       metrics: { listen: "", allow: [] },

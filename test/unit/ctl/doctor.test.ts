@@ -192,6 +192,30 @@ describe("doctor: the agent", () => {
     assert.ok(!judge(healthy()).some(({ check }) => check.startsWith("fastpath")));
   });
 
+  it("has measured its peers, and knows what is wrong between nodes", () => {
+    const { value } = healthy().agent as { value: AgentStatus };
+    const verdict = { scope: "pair" as const, nodes: ["a"], others: ["b"], meaning: "m", cure: "c", since: "s" };
+    const probes = { on: true, message: "m", roundSeconds: 1, peers: { all: 2, measured: 2, faulty: 0 }, verdicts: [] };
+    const agent = (more: Partial<NonNullable<AgentStatus["probes"]>>) => ({
+      value: { ...value, probes: { ...probes, ...more } },
+    });
+    const levels = (facts: object): string[] =>
+      judge({ ...healthy(), ...facts })
+        .filter(({ check }) => check.startsWith("probes"))
+        .map(({ check, level, found }) => `${level} ${check}: ${found}`);
+    assert.deepEqual(levels({}), []);
+    assert.deepEqual(levels({ agent: agent({}) }), ["ok probes: 2 of 2 peers measured, none at fault"]);
+    assert.deepEqual(levels({ agent: agent({ on: false, message: "no socket" }) }), ["warn probes: off: no socket"]);
+    const verdicts = [
+      { ...verdict, fault: "tunnel" as const, found: "no VXLAN" },
+      { ...verdict, fault: "loss" as const, found: "lost" },
+    ];
+    assert.deepEqual(levels({ agent: agent({ verdicts }) }), [
+      "fail probes.tunnel: no VXLAN",
+      "warn probes.loss: lost",
+    ]);
+  });
+
   it("has pods with addresses outside of its pod CIDRs", () => {
     const { value } = healthy().agent as { value: AgentStatus };
     const [network] = value.networks;

@@ -76,6 +76,32 @@ describe("the status for people", () => {
     );
   });
 
+  it("says what the probes have found where they are on", () => {
+    assert.doesNotMatch(renderStatus(status, NOW), /probes|between nodes/i);
+    const probes = {
+      on: true,
+      message: "every peer within 1 seconds",
+      roundSeconds: 1,
+      peers: { all: 2, measured: 2, faulty: 1 },
+    };
+    const fine = renderStatus({ ...status, probes: { ...probes, verdicts: [] } }, NOW);
+    assert.match(fine, /^Probes: +2 of 2 peers measured, none at fault \(every peer within/m);
+    const [fault, scope] = ["tunnel", "pair"] as const;
+    const verdict = {
+      fault,
+      scope,
+      nodes: ["a"],
+      others: ["b"],
+      found: "no VXLAN passes",
+      meaning: "",
+      cure: "open it",
+      since: "",
+    };
+    const text = renderStatus({ ...status, probes: { ...probes, verdicts: [verdict] } }, NOW);
+    assert.match(text, /^Probes: +2 of 2 peers measured, 1 at fault/m);
+    assert.match(text, /^no VXLAN passes +open it$/m);
+  });
+
   it("lets nothing from outside move the cursor or begin a line", () => {
     const text = renderStatus(status);
     assert.ok(!text.includes("\u001b"));

@@ -104,6 +104,7 @@ describe("the manifest", () => {
       masqueradeExclude: ["192.168.0.0/16"],
       directRouting: "auto",
       fastPath: "auto",
+      probes: "off",
       underlay: { interface: "eth1" },
       listenPort: 9999,
       logLevel: "debug",
@@ -119,6 +120,7 @@ describe("the manifest", () => {
     assert.deepEqual(config.masquerade, { enabled: false, exclude: ["192.168.0.0/16"] });
     assert.equal(config.directRouting, "auto");
     assert.equal(config.fastPath, "auto");
+    assert.equal(config.probes, "off");
     assert.equal(config.underlay.interface, "eth1");
     assert.equal(config.metrics.listen, "", "metrics are for the node itself unless they are asked for");
     const metrics = { enabled: true, port: 9475, tokenSecret: "x", allow: ["10.1.0.0/16"] };

@@ -103,6 +103,7 @@ masquerade:
   exclude: {{ .Values.masqueradeExclude | toJson }}
 directRouting: {{ .Values.directRouting | quote }}
 fastPath: {{ .Values.fastPath | quote }}
+probes: {{ .Values.probes | quote }}
 underlay: {{ .Values.underlay | toJson }}
 listen: {{ printf "127.0.0.1:%v" .Values.listenPort | quote }}
 {{- if .Values.metrics.enabled }}

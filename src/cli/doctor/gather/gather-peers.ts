@@ -3,11 +3,12 @@
  * answers. Beside it ICMP echo, and where that is filtered a TCP connection to the kubelet's port, where a refusal is
  * an answer as well. Sizes are asked by ICMP echo that may not be fragmented.
  */
-import { connect } from "node:net";
 import { type Family, familyOf } from "../../../addr/index.ts";
 import { type NetworkStatus } from "../../../observe/index.ts";
-import { probe, probePaths, vxlanOverhead } from "../../../network/index.ts";
+import { vxlanOverhead } from "../../../dataplane/vxlan/index.ts";
+import { probe, probePaths } from "../../../network/index.ts";
 import { type Link, NetlinkError, type Route, type Rtnl } from "../../../netlink/index.ts";
+import { answersTcp } from "../../../probes/index.ts";
 import { Echo, SysError } from "../../../sys/index.ts";
 import { describeError } from "../../main.ts";
 import type { PeerProbe, SizeProbe } from "../facts.ts";
@@ -16,7 +17,6 @@ import type { PeerProbe, SizeProbe } from "../facts.ts";
 const AT_ONCE = 256;
 /** A lost packet is no verdict. */
 const TRIES = 2;
-const KUBELET_PORT = 10_250;
 /** Where the search for a size that passes begins: what IPv4 hosts must take (RFC 791), and what IPv6 links must carry (RFC 8200). */
 const LEAST: Record<Family, number> = { 4: 576, 6: 1280 };
 
@@ -83,21 +83,6 @@ async function attempts(
 async function askBeside(echoes: Echoes, to: string, timeoutMs: number): Promise<PeerProbe["beside"]> {
   if (await echoes.answers(to, undefined, timeoutMs)) return "echo";
   return (await answersTcp(to, timeoutMs)) ? "tcp" : "no";
-}
-
-/** Whether a host accepts or refuses a connection; either shows that it is there. */
-function answersTcp(host: string, timeoutMs: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect({ host, port: KUBELET_PORT });
-    const finish = (answered: boolean): void => {
-      clearTimeout(timer);
-      socket.destroy();
-      resolve(answered);
-    };
-    const timer = setTimeout(() => finish(false), timeoutMs);
-    socket.once("connect", () => finish(true));
-    socket.once("error", (error: NodeJS.ErrnoException) => finish(error.code === "ECONNREFUSED"));
-  });
 }
 
 /** Whether a packet of a size passes, and if not, which does (to 8 bytes). */

@@ -7,6 +7,7 @@ import { judgeKernel } from "./judge-kernel.ts";
 import { judgeOthers } from "./judge-others.ts";
 import { judgeRoutes } from "./judge-routes.ts";
 import { judgePeers } from "./judge-peers.ts";
+import { judgeProbes } from "./judge-probes.ts";
 
 /** All findings. */
 export const judge = (facts: Facts): Finding[] => [
@@ -15,5 +16,6 @@ export const judge = (facts: Facts): Finding[] => [
   ...judgeOthers(facts),
   ...judgeRoutes(facts),
   ...judgePeers(facts),
+  ...judgeProbes(facts),
   ...judgeFastPath(facts),
 ];

@@ -1,0 +1,97 @@
+/**
+ * A look at one peer that has not answered, or of which somebody asks: what a lost packet cannot tell. Small packets on all paths first, then full
+ * ones where small ones pass, then how large a packet may be; beside the tunnel a TCP connection where ICMP gets nothing. Nothing is silent
+ * that answers one of three.
+ */
+import { connect } from "node:net";
+import type { Path, Target } from "./target.ts";
+
+/** A lost packet is no verdict. */
+const TRIES = 3;
+/** Small packets by which a path shows whether it loses some: what was lost before may have been an outage. */
+const STUDY = 100;
+/** Where the search for a size that passes begins: what IPv4 hosts must take (RFC 791), and what IPv6 links must carry (RFC 8200). */
+const LEAST = { 4: 576, 6: 1280 } as const;
+const EXACT = 8;
+const KUBELET_PORT = 10_250;
+
+/** How packets are sent: as fast as the node's share allows, and no faster. */
+export interface Asking {
+  /** Whether a packet of a size is answered; the least size by default. */
+  ask: (path: Path, size?: number) => Promise<boolean>;
+  /** Whether a host accepts or refuses a TCP connection. */
+  tcp: (ip: string) => Promise<boolean>;
+  /** Whether a path may be studied now, which takes packets from all others; to be called back when that is over. */
+  study: () => (() => void) | undefined;
+  /** Whether hosts of the underlay answer ICMP echo as a rule. */
+  echoes: () => boolean;
+}
+
+async function any(path: Path, asking: Asking, size?: number): Promise<boolean> {
+  for (let n = 0; n < TRIES; n++) if (await asking.ask(path, size)) return true;
+  return false;
+}
+
+async function lookAtPath(path: Path, asking: Asking): Promise<void> {
+  if (!(await any(path, asking))) return path.become("silent");
+  if (!(await any(path, asking, path.full))) {
+    path.become("narrow");
+    path.passes ??= await widest(path, asking);
+    return;
+  }
+  // Whatever was lost while it was silent or narrow was not lost by chance.
+  if (path.seen !== "answers" && path.seen !== "lossy") return path.become("answers");
+  const over = path.loss !== undefined && path.loss > 0 ? asking.study() : undefined;
+  if (!over) return;
+  const lost = await study(path, asking);
+  over();
+  if (lost === undefined) path.become((await any(path, asking)) ? path.seen : "silent");
+  else path.become(path.studied(lost) ? "lossy" : "answers");
+}
+
+/** How many packets of a study are lost; undefined where it was given up, since so many in a row are an outage. */
+async function study(path: Path, asking: Asking): Promise<number | undefined> {
+  let [lost, running] = [0, 0];
+  for (let n = 0; n < STUDY && running < TRIES; n++) {
+    const answered = await asking.ask(path);
+    running = answered ? 0 : running + 1;
+    if (!answered) lost++;
+  }
+  return running < TRIES ? lost : undefined;
+}
+
+/** The largest size that passes, to 8 bytes; undefined where not even the least does. */
+async function widest(path: Path, asking: Asking): Promise<number | undefined> {
+  let [low, high] = [LEAST[path.family] as number, path.full];
+  if (low >= high || !(await any(path, asking, low))) return undefined;
+  while (high - low > EXACT) {
+    const middle = Math.floor((low + high) / 2);
+    if (await any(path, asking, middle)) low = middle;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Looks at a peer and leaves what was found with it. */
+export async function look(target: Target, asking: Asking): Promise<void> {
+  await Promise.all(target.paths.map((path) => lookAtPath(path, asking)));
+  const { beside } = target;
+  const answered = beside.rttMs !== undefined;
+  if (beside.seen === "silent" && (await asking.tcp(beside.ip))) beside.become("answers");
+  target.conclude(beside.seen !== "silent" || answered || asking.echoes());
+}
+
+/** Whether a host accepts or refuses a connection to the kubelet's port; either shows that it is there. */
+export function answersTcp(host: string, timeoutMs: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host, port: KUBELET_PORT });
+    const finish = (answered: boolean): void => {
+      clearTimeout(timer);
+      socket.destroy();
+      resolve(answered);
+    };
+    const timer = setTimeout(() => finish(false), timeoutMs);
+    socket.once("connect", () => finish(true));
+    socket.once("error", (error: NodeJS.ErrnoException) => finish(error.code === "ECONNREFUSED"));
+  });
+}

@@ -1,0 +1,251 @@
+/**
+ * What agents' probes make of real faults between nodes: each is brought about in a node's kernel or in the switch, and has to be named, with the nodes that
+ * it is about, and with nothing else. With so few nodes each pair is measured every 1.4 seconds; the rest of the time is that of a look at a
+ * suspect, of the answers of others, and of the five seconds that a verdict stands before it is said.
+ */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { run, tryRun } from "../../../lab/exec.ts";
+import { portName, underlayIp } from "../../../lab/cluster/names.ts";
+import type { StandingVerdict } from "../../../src/probes/index.ts";
+import { eventually } from "../../support/eventually.ts";
+import { useLab } from "./support.ts";
+
+/** Promised is half a minute and a round; a busy machine has more. */
+const NAMED_MS = 90_000;
+/** How many nodes: two racks of three, and one that reaches both. */
+const NODES = 7;
+
+type Named = Pick<StandingVerdict, "fault" | "scope" | "nodes" | "others" | "lost">;
+
+describe("probes in a cluster with faults between nodes", () => {
+  const the = useLab({ nodes: NODES });
+
+  const skylanectl = (): string => join(the().context.binDir, "skylanectl");
+
+  async function verdicts(node: string): Promise<StandingVerdict[]> {
+    const { probes } = await the().status(the().node(node));
+    assert.ok(probes?.on, "the node measures its peers");
+    return probes.verdicts;
+  }
+
+  const named = async (node: string): Promise<Named[]> =>
+    (await verdicts(node)).map(({ fault, scope, nodes, others, lost }) => ({
+      fault,
+      scope,
+      nodes,
+      others,
+      ...(lost && { lost }),
+    }));
+
+  /** Waits until a node names this and nothing else. */
+  const names = (node: string, wanted: Partial<Named>): Promise<StandingVerdict> =>
+    eventually(
+      async () => {
+        const all = await verdicts(node);
+        const [one] = all;
+        const it =
+          one &&
+          all.length === 1 &&
+          Object.entries(wanted).every(([key, value]) => String(one[key as keyof Named]) === String(value));
+        if (!it) throw new Error(JSON.stringify(await named(node)));
+        return one;
+      },
+      { timeoutMs: NAMED_MS, intervalMs: 200, message: `${node} names ${JSON.stringify(wanted)} and nothing else` },
+    );
+
+  const nothing = async (): Promise<void> => {
+    for (const { name } of the().nodes())
+      await eventually(async () => assert.deepEqual(await named(name), []) ?? true, {
+        timeoutMs: NAMED_MS * 3,
+        intervalMs: 200,
+        message: `${name} finds nothing wrong any more`,
+      });
+  };
+
+  /** Drops packets that come in at a node, as a firewall would. */
+  const drop = (node: string, ...matches: string[]): Promise<string> =>
+    run(the().enter(node, "nft", "-f", "-"), {
+      input: `table inet faults { chain in { type filter hook input priority -400\n${matches.map((match) => `${match} drop`).join("\n")}\n}\n}\n`,
+    });
+  const undo = (node: string): Promise<string> => the().exec(node, "nft", "delete", "table", "inet", "faults");
+
+  const events = async (reason: string): Promise<{ message: string; source: { host: string } }[]> => {
+    const { items } = await the().api.call<{
+      items: { reason: string; message: string; source: { host: string } }[];
+    }>("GET", "/api/v1/namespaces/default/events");
+    return items.filter((event) => event.reason === reason);
+  };
+
+  before("every node has measured all others", async function () {
+    this.timeout(NAMED_MS);
+    for (const { name } of the().nodes())
+      await eventually(
+        async () => {
+          const { probes } = await the().status(the().node(name));
+          return probes?.peers.measured === NODES - 1;
+        },
+        { timeoutMs: NAMED_MS, intervalMs: 200, message: `${name} has measured its peers` },
+      );
+  });
+
+  // That packets are no longer lost takes a few hundred of them to see.
+  afterEach("nothing is wrong any more", async function () {
+    this.timeout(NAMED_MS * 4);
+    await nothing();
+  });
+
+  it("tells loss, latency and MTU of each peer, in both families and beside the tunnel", async () => {
+    const answer = JSON.parse(await the().exec("node1", skylanectl(), "probes", "-o", "json")) as {
+      figures: { node: string; paths: { path: string; seen: string; rttMs: number; loss: number; mtu: number }[] }[];
+    };
+    assert.equal(answer.figures.length, NODES - 1);
+    for (const { paths } of answer.figures) {
+      assert.deepEqual(
+        paths.map(({ path, seen, mtu }) => [path, seen, mtu]),
+        [
+          ["tunnel", "answers", 1450],
+          ["tunnel", "answers", 1450],
+          ["underlay", "answers", 1500],
+        ],
+      );
+      for (const { rttMs } of paths) assert.ok(rttMs > 0 && rttMs < 1000);
+    }
+  });
+
+  it("names a UDP port that is blocked in one direction between two nodes, at both", async function () {
+    this.timeout(NAMED_MS * 2);
+    await drop("node2", `ip saddr ${underlayIp(1, 4)} udp dport 4789`);
+    try {
+      const wanted = {
+        fault: "tunnel",
+        scope: "pair",
+        nodes: ["node1"],
+        others: ["node2"],
+        lost: "from",
+      } satisfies Named;
+      const { found, cure } = await names("node1", wanted);
+      await names("node2", wanted);
+      assert.match(found, /what node1 \(this node\) sends to node2 is lost, the other direction is open/);
+      assert.match(cure, /UDP port 4789/);
+      await eventually(async () => (await events("SkylaneTunnelBlocked")).length > 0, { message: "there is an Event" });
+      const argv = the().enter("node1", skylanectl(), "doctor", "-o", "json");
+      const { stdout } = await tryRun(argv, { env: the().context.env });
+      const doctor = JSON.parse(stdout) as { findings: { check: string; level: string; found: string }[] };
+      assert.equal(doctor.findings.find(({ check }) => check === "probes.tunnel")?.found, found);
+    } finally {
+      await undo("node2");
+    }
+  });
+
+  it("names a node at which the UDP port is blocked, in the direction in which it is", async function () {
+    this.timeout(NAMED_MS * 2);
+    await drop("node3", "udp dport 4789");
+    try {
+      for (const node of ["node1", "node5"])
+        await names(node, { fault: "tunnel", scope: "node", nodes: ["node3"], lost: "to" });
+      await names("node3", { fault: "tunnel", scope: "node", nodes: ["node3"], lost: "to" });
+    } finally {
+      await undo("node3");
+    }
+  });
+
+  it("names a node that is off, by a few Events", async function () {
+    this.timeout(NAMED_MS * 2);
+    await the().partition("node7");
+    try {
+      for (const node of ["node1", "node4"]) await names(node, { fault: "down", scope: "node", nodes: ["node7"] });
+      await eventually(
+        async () => (await events("SkylanePeerUnreachable")).some(({ message }) => message.startsWith("node7 ")),
+        { message: "there is an Event" },
+      );
+      const hosts = new Set((await events("SkylanePeerUnreachable")).map(({ source }) => source.host));
+      assert.ok(hosts.size <= 3, `${[...hosts].join(", ")} have written Events`);
+    } finally {
+      await the().heal("node7");
+    }
+  });
+
+  it("names the link between two groups of nodes, where a third reaches both", async function () {
+    this.timeout(NAMED_MS * 2);
+    const [racks, far] = [
+      [1, 2, 3],
+      [4, 5, 6],
+    ] as const;
+    const from = [
+      `ip saddr { ${far.map((n) => underlayIp(n, 4)).join(", ")} }`,
+      `ip6 saddr { ${far.map((n) => underlayIp(n, 6)).join(", ")} }`,
+    ];
+    for (const n of racks) await drop(`node${n}`, ...from);
+    try {
+      for (const node of ["node1", "node6"])
+        await names(node, {
+          fault: "down",
+          scope: "link",
+          nodes: racks.map((n) => `node${n}`),
+          others: far.map((n) => `node${n}`),
+        });
+    } finally {
+      for (const n of racks) await undo(`node${n}`);
+    }
+  });
+
+  it("names a path that carries less than the MTU, and how much it carries", async function () {
+    this.timeout(NAMED_MS * 2);
+    const mtu = (bytes: number): Promise<string> =>
+      run(the().enterFabric("ip", "link", "set", portName(4), "mtu", String(bytes)));
+    await mtu(1400);
+    try {
+      const { found, cure } = await names("node1", { fault: "narrow", scope: "node", nodes: ["node4"] });
+      assert.match(found, /packets of 1450 bytes are lost in the tunnel .*, 13[45]\d pass/);
+      assert.match(cure, /carry 1500 bytes there, or set mtu: 13[45]0/);
+    } finally {
+      await mtu(1500);
+    }
+  });
+
+  it("names two nodes between which packets are lost now and then", async function () {
+    this.timeout(NAMED_MS * 4);
+    await drop("node2", `ip saddr ${underlayIp(1, 4)} udp dport 4789 numgen random mod 100 < 2`);
+    try {
+      await eventually(
+        async () => {
+          const all = await named("node1");
+          return all.some(
+            ({ fault, nodes, others }) => fault === "loss" && nodes[0] === "node1" && others[0] === "node2",
+          );
+        },
+        { timeoutMs: NAMED_MS * 3, intervalMs: 500, message: "node1 finds packets lost on the way to node2" },
+      );
+    } finally {
+      await undo("node2");
+    }
+  });
+
+  it("names the direction in which a wrong FDB entry leads packets astray, while no agent repairs it", async function () {
+    this.timeout(NAMED_MS * 2);
+    const pid = (await the().exec("node2", "pgrep", "-of", "skylane-agent.cjs")).trim();
+    await the().exec("node2", "kill", "-STOP", pid);
+    try {
+      const fdb = (await the().exec("node2", "bridge", "fdb", "show", "dev", "sky.4096")).split("\n");
+      const [mac] = fdb.find((line) => line.includes(`dst ${underlayIp(1, 4)} `))?.split(" ") ?? [];
+      assert.ok(mac, "node2 has an entry for node1");
+      await the().exec(
+        "node2",
+        "bridge",
+        "fdb",
+        "replace",
+        mac,
+        "dev",
+        "sky.4096",
+        "dst",
+        underlayIp(9, 4),
+        "self",
+        "permanent",
+      );
+      await names("node1", { fault: "tunnel", scope: "pair", nodes: ["node1"], others: ["node2"] });
+    } finally {
+      await the().exec("node2", "kill", "-CONT", pid);
+    }
+  });
+});
