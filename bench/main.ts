@@ -11,6 +11,7 @@ import { bridged } from "./rows/bridged.ts";
 import { burst } from "./rows/burst.ts";
 import { cni } from "./rows/cni.ts";
 import { fastPath } from "./rows/fast-path.ts";
+import { hostPorts } from "./rows/host-ports.ts";
 import { peers } from "./rows/peers.ts";
 import { policyAgent } from "./rows/policy-agent.ts";
 import { policyChanges } from "./rows/policy-changes.ts";
@@ -28,6 +29,7 @@ import { plainTable } from "./support/text.ts";
 const MEASUREMENTS: readonly Measurement[] = [
   cni,
   burst,
+  hostPorts,
   peers,
   bridged,
   traffic,

@@ -7,7 +7,6 @@ import { connect, NodeEvents, patchNodeAnnotations, patchNodeCondition } from ".
 import type { LogLevel, RootLogger } from "../log/index.ts";
 import { type MonitorListener, Rtnl } from "../netlink/index.ts";
 import { type LocalNetwork, VTEP_ANNOTATION } from "../peers/index.ts";
-import { GoneFiles } from "../sys/index.ts";
 import {
   type CachedInputs,
   cachePath,
@@ -26,7 +25,7 @@ import { DiskControlLoop } from "./disk/control-loop.ts";
 import { Housekeeping } from "./housekeeping.ts";
 import { NodeFirewall } from "../firewall/index.ts";
 import type { Host } from "../cni/index.ts";
-import { CNI_SOCKET, GONE, RuntimePlugins, servingHost, type ServingHostOptions } from "../cni-server/index.ts";
+import { CNI_SOCKET, RuntimePlugins, servingHost, type ServingHostOptions } from "../cni-server/index.ts";
 import type { NetnsMounter } from "../dataplane/netns/index.ts";
 import {
   claimNode,
@@ -48,6 +47,7 @@ import { NetworkStatuses, ownNamespace } from "../controller/index.ts";
 import { Networks } from "../instances/index.ts";
 import { Grants } from "./grants.ts";
 import { probeRoutes, probesOf } from "./probing.ts";
+import { type HostPortsOfAgent, keepHostPorts } from "./host-ports.ts";
 import { Serving, SOCKET_NAME } from "./serving.ts";
 import { isUplink } from "../dataplane/uplink/index.ts";
 
@@ -69,6 +69,7 @@ export class Agent {
   readonly #podLinks: PodLinks;
   readonly #outside: OutsidePods;
   readonly #policies: PolicyEngine;
+  readonly #hostPorts: HostPortsOfAgent;
   readonly #grants = new Grants();
   readonly #disk: DiskControlLoop;
   readonly #failed = Promise.withResolvers<Error>();
@@ -159,6 +160,7 @@ export class Agent {
       onChange: look,
       alone: () => this.#alone,
       apiAway: () => this.#untold(),
+      portmapped: files.portmapped,
     });
     this.#closers.push(() => this.#plugins.stop());
     this.#policies = new PolicyEngine({
@@ -196,6 +198,8 @@ export class Agent {
       () => this.#publication(),
     );
     this.#closers.push(() => this.#publisher.stop());
+    this.#hostPorts = keepHostPorts(config, log, metrics, look);
+    this.#closers.push(() => this.#hostPorts.stop());
     const networks = [this.#network, this.#networks] as const;
     this.#housekeeping = new Housekeeping({
       config,
@@ -204,6 +208,7 @@ export class Agent {
       rtnl,
       networks,
       lookAtPods: () => this.#podLinks.look(),
+      hostPorts: this.#hostPorts.keeper,
     });
     this.#closers.push(() => this.#housekeeping.stop());
     this.#podLinks = new PodLinks({ config, log, metrics, routed: true });
@@ -264,6 +269,7 @@ export class Agent {
       { name: "api", ask: () => ({ ok: this.#cluster.known, message }) },
       ...this.#network.questions(),
       { name: "policies", ask: () => this.#policies.verdict },
+      { name: "host-ports", ask: () => this.#hostPorts.keeper.verdict },
       { name: "plugins", ask: () => this.#plugins.verdict },
       { name: "forwarding", ask: () => this.#housekeeping.forwarding },
       ...this.#disk.questions,
@@ -281,6 +287,7 @@ export class Agent {
       networks: [...(network ? [network] : []), ...this.#networks.status()],
       api: this.#cluster.status,
       policies: this.#policies.state,
+      hostPorts: this.#hostPorts.keeper.status(),
       ...(this.#fastPath && { fastPath: this.#fastPath.status() }),
       ...(this.#probes && { probes: this.#probes.status() }),
       ready: this.readiness(),
@@ -380,6 +387,8 @@ export class Agent {
     this.#closers.push(() => machine.close());
     machine.also(this.#housekeeping);
     machine.also(this.#policies);
+    machine.also(this.#hostPorts.keeper);
+    this.#hostPorts.keeper.start();
     if (this.#config.fastPath === "auto") this.#startFastPath();
     machine.also(this.#networks);
     this.#metrics.beforeScrape(() => this.#sample());
@@ -444,14 +453,10 @@ export class Agent {
 
   #cniHost(): (names: NetnsMounter) => Host {
     const { cniSeconds } = this.#metrics;
-    const gone = new GoneFiles(join(this.#config.dataDir, GONE), (error) =>
-      this.#log.warn("a record that is gone could not be unlinked; the next start tries again", { error }),
-    );
-    this.#closers.push(() => gone.settled());
-    gone.sweep();
     const options: ServingHostOptions = {
       config: this.#config,
-      gone,
+      gone: this.#hostPorts.gone,
+      hostPorts: this.#hostPorts.keeper,
       own: this.#podLinks,
       networks: this.#networks,
       networkStatus: this.#networkStatus,

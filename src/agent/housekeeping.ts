@@ -2,7 +2,8 @@
  * What has no event and is looked at on a timer: forwarding, the files and the self-test of the networks, the
  * plugin's timings, and the addresses of pods that are gone. The timer's own beat is what `/healthz` reports.
  */
-import { collectDead } from "../cni/index.ts";
+import { collectDead, realHost } from "../cni/index.ts";
+import type { HostPortKeeper } from "../dataplane/host-ports/index.ts";
 import type { AgentConfig } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
 import { type MonitorListener, type NetlinkEvent, OVERLAY_LINK_GROUP, type Rtnl } from "../netlink/index.ts";
@@ -29,6 +30,7 @@ export interface HousekeepingOptions {
   metrics: Metrics;
   rtnl: Rtnl;
   networks: readonly [PodNetwork, Networks];
+  hostPorts: Pick<HostPortKeeper, "map" | "unmap" | "collect">;
   /** Looks at all host ends of the default network's pods: not all of their kernel parameters have an event. */
   lookAtPods: () => void;
 }
@@ -149,13 +151,17 @@ export class Housekeeping implements MonitorListener {
     const { config, networks } = this.#options;
     const [, further] = networks;
     for (const network of [config.network, ...further.recorded]) await this.#collectOf(network);
+    await this.#guarded("host ports of pods that are gone cannot be taken back", () =>
+      this.#options.hostPorts.collect(),
+    );
     await further.leaveEmpty();
   }
 
   async #collectOf(network: string): Promise<void> {
-    const { config, log, metrics } = this.#options;
+    const { config, log, metrics, hostPorts } = this.#options;
+    const host = { ...realHost, hostPorts: () => hostPorts };
     await this.#guarded(`what dead pods of network "${network}" left cannot be taken back`, async () => {
-      const { attachments, addresses, failures } = await collectDead({ dataDir: config.dataDir, network });
+      const { attachments, addresses, failures } = await collectDead({ dataDir: config.dataDir, network }, host);
       metrics.collected.inc({ network }, attachments.length + addresses.length);
       for (const { containerId, ifname } of attachments)
         log.info("took back a pod's interface and addresses: its sandbox is gone", { container: containerId, ifname });

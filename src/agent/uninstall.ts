@@ -14,6 +14,7 @@ import { errorText } from "../log/index.ts";
 import { describeOperation, type Link, Rtnl } from "../netlink/index.ts";
 import { listSpaces, openSpace, spaceName, spacePath } from "../dataplane/netns/index.ts";
 import { removeFirewall, removeTables, toolRunner } from "../dataplane/nft/index.ts";
+import { HOST_PORT_TABLE, HOST_PORTS } from "../dataplane/host-ports/index.ts";
 import { POLICY_TABLE } from "../policy/index.ts";
 import { removeOverlay } from "../dataplane/vxlan/index.ts";
 import { VTEP_ANNOTATION } from "../peers/index.ts";
@@ -53,7 +54,7 @@ export class UninstallRefused extends Error {
 /** How long the API server has, in milliseconds. */
 const API_MS = 5_000;
 /** Folders of the data directory; an operator's own files beside them stay. */
-const DATA = ["attachments", "cache", GONE, "ipam", "networks"];
+const DATA = ["attachments", "cache", GONE, HOST_PORTS, "ipam", "networks"];
 
 /** Uninstalls. @throws UninstallRefused while an agent runs or pods are attached */
 export async function uninstall(options: UninstallOptions): Promise<UninstallReport> {
@@ -88,7 +89,8 @@ export async function uninstall(options: UninstallOptions): Promise<UninstallRep
     });
     await attempt("networks", () => listSpaces().map(removeSpace));
     await attempt("packet filter", () => removeFirewall());
-    await attempt("network policies", removePolicies);
+    await attempt("network policies", () => removeTable(POLICY_TABLE));
+    await attempt("host ports", () => removeTable(HOST_PORT_TABLE));
     for (const name of DATA) await attempt("state", () => removeTree(join(options.dataDir, name)));
   } finally {
     lock?.release();
@@ -97,9 +99,9 @@ export async function uninstall(options: UninstallOptions): Promise<UninstallRep
   return report;
 }
 
-/** Takes away the rules of network policies; returns what there was. @throws NftError */
-async function removePolicies(): Promise<string[]> {
-  const table = `inet ${POLICY_TABLE}`;
+/** Takes away a table of family inet beside the main one; returns what there was. @throws NftError */
+async function removeTable(name: string): Promise<string[]> {
+  const table = `inet ${name}`;
   return (await removeTables(toolRunner(), [table])) ? [`nftables table ${table}`] : [];
 }
 

@@ -80,6 +80,17 @@ function fastPath({ packets, ordinary }: FastPath): string {
   ].join("");
 }
 
+type HostPorts = NonNullable<AgentStatus["hostPorts"]>;
+
+const hostPortsLine = ({ inPlace, error, ports }: HostPorts): string =>
+  `${ports.length === 0 ? "none" : ports.length}${inPlace || ports.length === 0 ? "" : `, not in place: ${error ?? "being put there"}`}`;
+
+function hostPorts({ ports }: HostPorts): string {
+  if (ports.length === 0) return "";
+  const rows = ports.map(({ port, to, pod, container }): Cell[] => [port, to.join(" "), pod ?? container]);
+  return `\n${table(["HOST PORT", "TO", "POD"], rows)}`;
+}
+
 /** Networks beside the default one have a line each: of them a node may have hundreds. */
 export const NETWORK_HEADINGS = ["NETWORK", "VNI", "MODE", "PEERS", "READY", "ERROR"] as const;
 
@@ -112,6 +123,7 @@ export function renderStatus(status: AgentStatus, now = Date.now(), only?: strin
       // In step means now; only what is over has a time.
       ["API server", sync && api.state !== "synced" ? `${api.state}, last in step ${lastSync(sync, now)}` : api.state],
       ...(status.policies ? ([["Policies", status.policies.message]] as const) : []),
+      ...(status.hostPorts ? ([["Host ports", hostPortsLine(status.hostPorts)]] as const) : []),
       ...(status.fastPath ? ([["Fast path", fastPathLine(status.fastPath)]] as const) : []),
       ...(status.probes ? ([["Probes", probesLine(status.probes)]] as const) : []),
     ]),
@@ -128,6 +140,7 @@ export function renderStatus(status: AgentStatus, now = Date.now(), only?: strin
         )}`
       : "",
     shown ? network(shown) : "",
+    status.hostPorts && only === undefined ? hostPorts(status.hostPorts) : "",
     status.fastPath && only === undefined ? fastPath(status.fastPath) : "",
     only === undefined && further.length > 0 ? `\n${table(NETWORK_HEADINGS, further.map(furtherRow))}` : "",
   ].join("");

@@ -64,8 +64,12 @@ function versionsOf(path: string): readonly string[] {
 
 /** What the chain depends on. */
 export interface ChainInput {
-  /** Plugins to run after Skylane; "auto" means portmap where its executable is installed. */
+  /** Plugins to run after Skylane; "auto" means portmap where host ports are its business and its executable is installed. */
   chained: "auto" | readonly Record<string, unknown>[];
+  /** Who maps host ports. */
+  hostPorts: "own" | "portmap";
+  /** Pods run whose host ports portmap may have mapped. */
+  portmapped?: boolean;
   /** Where plugins are looked for as long as no runtime has told what it finds. */
   binDir: string;
   /** What each runtime of the node finds. */
@@ -73,8 +77,25 @@ export interface ChainInput {
 }
 
 /** Types that may be in the chain. */
-export const chainedTypes = ({ chained }: Pick<ChainInput, "chained">): string[] =>
-  chained === "auto" ? ["portmap"] : [...new Set(chained.map(({ type }) => String(type)))];
+export function chainedTypes(input: Pick<ChainInput, "chained" | "hostPorts" | "portmapped">): string[] {
+  const { chained } = input;
+  if (chained !== "auto") return [...new Set(chained.map(({ type }) => String(type)))];
+  return portmapOf(input) ? ["portmap"] : [];
+}
+
+/** The plugin portmap as `auto` has it, if it does: without its capability it takes away what it has made, and makes nothing. */
+function portmapOf({ hostPorts, portmapped }: Pick<ChainInput, "hostPorts" | "portmapped">) {
+  if (hostPorts === "portmap") return { type: "portmap", capabilities: { portMappings: true }, snat: true };
+  return portmapped ? { type: "portmap", snat: true } : undefined;
+}
+
+/** Whether host ports are Skylane's: where the operator chains a plugin for them they are that one's. */
+export function hasHostPorts({ hostPorts, chained }: Pick<ChainInput, "chained" | "hostPorts">): boolean {
+  const others = chained === "auto" ? [] : chained.map(({ capabilities }) => capabilities);
+  return (
+    hostPorts === "own" && !others.some((one) => (one as { portMappings?: unknown } | undefined)?.portMappings === true)
+  );
+}
 
 /** What each runtime that has told of a type finds under it. */
 export const foundBy = (type: string, { runtimes = [] }: Pick<ChainInput, "runtimes">): (FoundPlugin | null)[] =>
@@ -96,11 +117,12 @@ export function isFound(type: string, input: ChainInput): boolean {
   return found.length > 0 ? !found.includes(null) : isInstalled(type, input);
 }
 
-/** The plugins chained behind Skylane: those configured, or portmap (host ports) where it is found. */
+/** The plugins chained behind Skylane: those configured, or portmap where it has something to do and is found. */
 export function chainedPlugins(input: ChainInput): readonly Record<string, unknown>[] {
   if (input.chained !== "auto") return input.chained;
-  // Where it is not, host ports are not offered; everything else works.
-  return isFound("portmap", input) ? [{ type: "portmap", capabilities: { portMappings: true }, snat: true }] : [];
+  const portmap = portmapOf(input);
+  // Where it is not found, it maps no host ports; everything else works.
+  return portmap && isFound("portmap", input) ? [portmap] : [];
 }
 
 /** Versions that every executable of a type speaks. */

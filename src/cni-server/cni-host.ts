@@ -10,6 +10,7 @@ import type { Logger } from "../log/index.ts";
 import { type GoneFiles, netnsIdentity } from "../sys/index.ts";
 import type { NetnsMounter } from "../dataplane/netns/index.ts";
 import type { PolicyEngine } from "../enforcement/index.ts";
+import type { HostPortKeeper } from "../dataplane/host-ports/index.ts";
 import type { NetworkStatusWriter } from "../pod-requests/index.ts";
 import type { Networks } from "../instances/index.ts";
 import type { PodLinks } from "../host-ends/index.ts";
@@ -26,6 +27,7 @@ export interface ServingHostOptions {
   own: Pick<PodLinks, "rtnl" | "attach" | "queue">;
   networks: Pick<Networks, "linksAt" | "uses" | "owns" | "joinable" | "prepare" | "linked" | "leaveIfEmpty">;
   networkStatus: Pick<NetworkStatusWriter, "write">;
+  hostPorts: Pick<HostPortKeeper, "map" | "unmap" | "require">;
   policies: Pick<PolicyEngine, "ready" | "require" | "admit" | "released">;
   gone: GoneFiles;
   log: Logger;
@@ -38,6 +40,7 @@ export function servingHost({
   own,
   networks,
   networkStatus,
+  hostPorts,
   policies,
   gone,
   log,
@@ -74,6 +77,7 @@ export function servingHost({
       const links = linksAt(hostNetns);
       return (ip) => (links !== undefined && leadsToPod(links.rtnl, ip)) || networks.uses(network, ip);
     },
+    hostPorts: () => hostPorts,
     deviceUp: (name, netns) => linksAt(netns)?.rtnl.link(name)?.up === true,
     recordDuration: (_runDir, duration) => observe(duration),
   };
@@ -104,6 +108,7 @@ export function servingHost({
       requireOwn: (attachment, netns) => sandboxes.requireOwn(attachment, netns),
       joinable(network) {
         policies.require(network);
+        if (network === config.network) hostPorts.require();
         return networks.joinable(network);
       },
       linked: (attachment) => networks.linked(attachment),

@@ -7,7 +7,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { DEFAULT_DATA_DIR, DEFAULT_RUN_DIR } from "../cni/index.ts";
 import { makeDirectory, writeFileAtomic } from "../sys/index.ts";
-import { type ChainInput, chainedPlugins, chainVersions } from "./chain.ts";
+import { type ChainInput, chainedPlugins, chainVersions, hasHostPorts } from "./chain.ts";
 
 /** What the configuration list depends on. */
 export interface ConflistInput extends ChainInput {
@@ -27,7 +27,13 @@ export function renderConflist(input: ConflistInput): string {
     network: input.network,
     ...(input.runDir === DEFAULT_RUN_DIR ? {} : { runDir: input.runDir }),
     ...(input.dataDir === DEFAULT_DATA_DIR ? {} : { dataDir: input.dataDir }),
-    capabilities: { ips: true, mac: true, dns: true, ipRanges: true },
+    capabilities: {
+      ips: true,
+      mac: true,
+      dns: true,
+      ipRanges: true,
+      ...(hasHostPorts(input) && { portMappings: true }),
+    },
   };
   const list = {
     ...chainVersions(input),

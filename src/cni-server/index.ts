@@ -3,5 +3,6 @@ export { GONE, servingHost, type ServingHostOptions } from "./cni-host.ts";
 export { CNI_SOCKET, CniServer } from "./cni-server.ts";
 export { type ConflistInput, conflistsBefore, ensureConflist, isOurConflist, renderConflist } from "./conflist.ts";
 export { DurationSpool } from "./durations.ts";
+export { PortmapPods } from "./portmap-pods.ts";
 export { LAUNCHER_KEY } from "./launcher-key.ts";
 export { RuntimePlugins } from "./runtime-plugins.ts";

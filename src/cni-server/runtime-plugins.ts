@@ -31,7 +31,11 @@ const MAX_RUNTIMES = 4;
 const SILENT_MS = 60 * 60_000;
 
 export interface RuntimePluginsOptions {
-  config: Pick<AgentConfig, "runDir" | "network"> & { cni: Pick<AgentConfig["cni"], "chained" | "binDir"> };
+  config: Pick<AgentConfig, "runDir" | "network" | "hostPorts"> & {
+    cni: Pick<AgentConfig["cni"], "chained" | "binDir">;
+  };
+  /** Whether pods run whose host ports portmap may have mapped. */
+  portmapped: boolean;
   log: Logger;
   /** Whether the default network is the only one, so that the plugin serves every request about it as well as the agent. */
   alone: () => boolean;
@@ -63,8 +67,9 @@ export class RuntimePlugins {
 
   constructor(options: RuntimePluginsOptions) {
     this.#options = options;
-    const { runDir, cni } = options.config;
-    this.#types = chainedTypes(cni);
+    const { portmapped } = options;
+    const { runDir, cni, hostPorts } = options.config;
+    this.#types = chainedTypes({ ...cni, hostPorts, portmapped });
     this.#now = options.now ?? (() => performance.now());
     this.#stamp = this.#look();
     // What the agent before this one was told; it is asked for anew with the first call.
@@ -90,9 +95,9 @@ export class RuntimePlugins {
 
   /** Whether every pod's runtime finds every plugin, in words. */
   get verdict(): { ok: boolean; message: string } {
-    const { cni } = this.#options.config;
+    const { cni, hostPorts } = this.#options.config;
     const runtimes = this.#current();
-    const input = { ...cni, runtimes };
+    const input = { ...cni, hostPorts, runtimes };
     const missing = cni.chained === "auto" ? [] : this.#types.filter((type) => !isFound(type, input));
     if (missing.length > 0) {
       const names = missing.map((type) => `"${type}"`).join(", ");

@@ -39,6 +39,8 @@ export interface AttachmentRecord extends Omit<Reservation, "ip"> {
   bySource?: boolean;
   /** The routing table for that, where it is the interface's own. */
   sourceTable?: number;
+  /** It was made when host ports were Skylane's, so no other plugin has any of its pod. */
+  hostPorts?: "own";
   /** MTU of its host end, in bytes. */
   mtu?: number;
   /** Path of the network namespace in which its host end is, where that is not the host's. */

@@ -6,7 +6,8 @@ import { accessSync, constants, existsSync, statfsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { FAMILIES, type Family, familyOf } from "../addr/index.ts";
 import { readPublished } from "../config/index.ts";
-import { Ipam, sandboxOf, uptime } from "../ipam/local/index.ts";
+import { type HostPortRecord, HostPortRecords, HostPorts, kernelTable } from "../dataplane/host-ports/index.ts";
+import { Ipam, provablyDead, sandboxOf, uptime } from "../ipam/local/index.ts";
 import { type Route, Rtnl } from "../netlink/index.ts";
 import {
   attachPod,
@@ -75,6 +76,8 @@ export interface Host {
   checkPod: typeof checkPod;
   hostIfname: typeof hostIfname;
   podMacOf: typeof podMacOf;
+  /** Ports of the node that lead to pods. */
+  hostPorts(config: Pick<NetConfig, "dataDir">): Pick<HostPorts, "map" | "unmap">;
   /** Adds routes through an interface of the sandbox. @throws NetlinkError */
   addRoutes(netns: string, ifname: string, routes: readonly Omit<Route, "ifindex">[]): void;
   /** The sandbox's loopback interface, set up or down first if asked to. @throws NetlinkError, SysError */
@@ -105,6 +108,13 @@ export const newAttachments = (
 ): Attachments =>
   new Attachments(dataDir, network, ({ containerId, ifname }: Attachment) => hostIfname(containerId, ifname), unlink);
 
+/** Whether the attachment that has host ports is there, and its sandbox not provably dead. @throws Error with a POSIX `code` */
+export function isAttached(dataDir: string, { network, owner, bootId: of }: HostPortRecord): boolean {
+  if (of !== bootId()) return false;
+  const record = newAttachments({ dataDir, network }).find(owner);
+  return record !== undefined && !provablyDead(record);
+}
+
 /** This machine. */
 export const realHost: Host = {
   isOwnNetns(path) {
@@ -125,6 +135,12 @@ export const realHost: Host = {
   attachPod,
   detachPod,
   forgetSource,
+  hostPorts: ({ dataDir }) =>
+    new HostPorts({
+      records: new HostPortRecords(dataDir),
+      table: kernelTable,
+      isAttached: (record) => isAttached(dataDir, record),
+    }),
   defaultFamilies(netns) {
     using rtnl = Rtnl.open({ netns });
     const there = rtnl.routes({ table: MAIN_TABLE }).filter(({ dst }) => dst === "default");

@@ -24,7 +24,7 @@ export type {
 export { type Attachment, requestOf } from "./spec/environment.ts";
 export { type Collected, collectDead } from "./verbs/gc.ts";
 export { type CniCall, handle, isAnswer, readCall, serveCall } from "./verbs/handle.ts";
-export { type Host, ipamDir, newAttachments, realHost } from "./host.ts";
+export { type Host, ipamDir, isAttached, newAttachments, realHost } from "./host.ts";
 export { isLauncher, supportDir } from "./installation.ts";
 export type { CniAnswer, CniRequest } from "./spec/request.ts";
 export { SUPPORTED_VERSIONS } from "./spec/version.ts";

@@ -141,7 +141,7 @@ const cni = v.pipe(
         v.union([v.literal("auto"), v.pipe(v.array(chainedPlugin), v.maxLength(16))]),
         v.metadata({ allowed: "`auto`, or a list of up to 16 CNI plugin configurations, each with `type`" }),
         v.description(
-          "Plugins that run after skylane for every pod. `auto`: `portmap` with capability `portMappings` when its executable is in `cni.binDir`, so that `hostPort` works; `[]`: none.",
+          "Plugins that run after skylane for every pod. `auto`: with `hostPorts: portmap` that plugin, when its executable is in `cni.binDir`, else none; `[]`: none.",
         ),
       ),
       "auto",
@@ -248,6 +248,15 @@ export const AgentSchema = v.object({
       ),
     ),
     "on",
+  ),
+  hostPorts: v.optional(
+    v.pipe(
+      oneOf(["own", "portmap"]),
+      v.description(
+        "Who maps `hostPort` of pods. `own`: Skylane, in a table of its own; with `cni.chained: auto` the plugin `portmap` is chained only as long as pods run that came before. `portmap`: that plugin, chained by `cni.chained`. A plugin of `cni.chained` with capability `portMappings` has them in any case. Pods that run keep what they have.",
+      ),
+    ),
+    "own",
   ),
   underlay: v.optional(underlay, {}),
   txChecksum: v.optional(

@@ -145,6 +145,11 @@ export class Metrics {
     buckets: WORK_BUCKETS,
     ...this.#in,
   });
+  readonly hostPorts = new Gauge({
+    name: "skylane_host_ports",
+    help: "Ports of this node that lead to pods on it",
+    ...this.#in,
+  });
   readonly fastPathOn = new Gauge({
     name: "skylane_fast_path_on",
     help: "1 while the fast path is on, 0 while it is configured and something is in its way",

@@ -3,6 +3,7 @@
  * document that a script can read without knowing how the agent works.
  */
 import type { FastPathStatus } from "../dataplane/fast-path/index.ts";
+import type { HostPortsStatus } from "../dataplane/host-ports/index.ts";
 import type { EntryCount, NetworkIdentity, PeerStatus as PeerOfOverlay } from "../dataplane/vxlan/index.ts";
 import type { Loss, Refusal } from "../peers/index.ts";
 import type { ProbesStatus } from "../probes/index.ts";
@@ -67,6 +68,8 @@ export interface AgentStatus {
   api: ApiStatus;
   /** Absent in the answer of an agent that knows none. */
   policies?: PoliciesStatus;
+  /** Absent in the answer of an agent that knows none. */
+  hostPorts?: HostPortsStatus;
   /** Absent where it is not configured. */
   fastPath?: FastPathStatus;
   /** Absent where they are off. */

@@ -3,13 +3,14 @@ import { join } from "node:path";
 import { type AgentConfig, publishedPath } from "../../config/index.ts";
 import type { Logger } from "../../log/index.ts";
 import type { LocalNetwork } from "../../peers/index.ts";
-import { type ConflistInput, ensureConflist, renderConflist } from "../../cni-server/index.ts";
+import { type ConflistInput, ensureConflist, PortmapPods, renderConflist } from "../../cni-server/index.ts";
 import { ensurePublished, type PublishedExtra } from "../../network/index.ts";
 
 /** Keeps them; the caller has seen the data path work, as both mean that pods may come. */
 export class NodeFiles {
   readonly #config: AgentConfig;
   readonly #log: Logger;
+  readonly #portmapPods: PortmapPods;
   readonly #repaired: (path: string) => void;
   /** What was last written, or found as it should be. */
   #published: string | undefined;
@@ -18,8 +19,14 @@ export class NodeFiles {
   /** @param repaired hears of each file that somebody had changed or removed */
   constructor(config: AgentConfig, log: Logger, repaired: (path: string) => void) {
     this.#config = config;
+    this.#portmapPods = new PortmapPods(config);
     this.#log = log;
     this.#repaired = repaired;
+  }
+
+  /** Whether pods run whose host ports the plugin portmap may have mapped, and those of new ones are ours. */
+  get portmapped(): boolean {
+    return this.#config.hostPorts === "own" && this.#portmapPods.there;
   }
 
   /** Makes both files say what they should; touches neither when it does. @throws Error of the system when one cannot be written. */
@@ -30,8 +37,10 @@ export class NodeFiles {
     if (ensurePublished(runDir, local, extra, this.#log) && said === this.#published)
       this.#repaired(publishedPath(runDir, network));
     this.#published = said;
+    const { portmapped } = this;
+    const { hostPorts } = this.#config;
     const { confDir, confName, binDir, chained } = this.#config.cni;
-    const text = renderConflist({ network, runDir, dataDir, chained, binDir, runtimes });
+    const text = renderConflist({ network, runDir, dataDir, chained, binDir, hostPorts, portmapped, runtimes });
     const path = join(confDir, confName);
     if (ensureConflist(confDir, confName, text)) {
       if (text === this.#conflist) this.#repaired(path);

@@ -142,7 +142,10 @@ export interface Facts {
   rules: readonly Rule[];
   astray: readonly Astray[];
   /** An error where runtimes' records, or the packet filter, cannot be read. */
+  /** Of those that the plugin portmap has mapped. */
   lostHostPorts: Looked<{ all: number; lost: readonly LostHostPort[] }>;
+  /** Of our own. */
+  ownHostPorts: Looked<{ all: number; lost: readonly LostHostPort[] }>;
   sysctls: SysctlFacts;
   /** Neighbour entries that count against the limits, by family. */
   neighbours: Readonly<Record<4 | 6, number>>;

@@ -43,6 +43,7 @@ async function run(input: Input): Promise<number> {
   const facts = await gather({
     socket,
     runDir,
+    dataDir,
     resultsDir: join(dirname(dataDir), "results"),
     settings: { vni, port, listen, confDir: cni.confDir, confName: cni.confName, binDir: cni.binDir },
     timeoutMs,

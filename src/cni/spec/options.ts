@@ -5,6 +5,14 @@
  */
 import { cidrContains, familyOf, parseCidr, parseInterfaceAddress, parseIp, parseMac } from "../../addr/index.ts";
 import type { IpRange } from "../../ipam/local/index.ts";
+import {
+  familiesOf,
+  hostPortText,
+  overlap,
+  type PortMapping,
+  type Protocol,
+  PROTOCOLS,
+} from "../../dataplane/host-ports/index.ts";
 import type { CniArgs } from "./args.ts";
 import { CniError, CODE } from "./errors.ts";
 import { get, optionalInteger, optionalList, optionalObject } from "./json.ts";
@@ -21,8 +29,13 @@ export interface AttachOptions {
   mac?: string;
   /** Lower than the network's MTU, in bytes. */
   mtu?: number;
+  /** Host ports; none by default. */
+  ports?: PortMapping[];
   dns: Dns;
 }
+
+/** More than any pod has; each is an element of the packet filter. */
+const MOST_PORTS = 4_096;
 
 /** Only passed on, never used: whatever a resolv.conf may have, a link-local address with its zone too. */
 const NAMESERVER = /^[0-9A-Fa-f.:]{2,45}(%[\w.-]{1,15})?$/;
@@ -144,12 +157,58 @@ function dnsOf(raw: Json, runtime: Json): Dns {
   return dns;
 }
 
+/** Which ports of the node are to lead to the pod. Ports of a container without one of the node's are no matter of ours (CRI-O passes them). */
+function portMappings(runtime: Json): PortMapping[] {
+  const path = "runtimeConfig.portMappings";
+  const list = optionalList(runtime, "portMappings", path) ?? [];
+  if (list.length > MOST_PORTS) throw refuse(path, list.length, `at most ${MOST_PORTS} port mappings`);
+  const found: PortMapping[] = [];
+  for (const [i, value] of list.entries()) {
+    const at = `${path}[${i}]`;
+    if (!isObject(value)) throw refuse(at, value, "an object with hostPort, containerPort and protocol");
+    const hostPort = optionalInteger(value, "hostPort", { path: `${at}.hostPort`, min: 0, max: 65_535 }) ?? 0;
+    if (hostPort === 0) continue;
+    const port = { path: `${at}.containerPort`, min: 1, max: 65_535 };
+    const containerPort = optionalInteger(value, "containerPort", port);
+    if (containerPort === undefined) throw refuse(port.path, undefined, "a port of the pod");
+    const protocol = (optionalString(value, "protocol", `${at}.protocol`) || "tcp").toLowerCase();
+    if (!Object.hasOwn(PROTOCOLS, protocol))
+      throw refuse(`${at}.protocol`, protocol, "tcp, udp or sctp", CODE.unsupportedField);
+    const hostIpText = optionalString(value, "hostIP", `${at}.hostIP`) ?? "";
+    const hostIp = hostIpText === "" ? "" : parsed(`${at}.hostIP`, hostIpText, parseIp);
+    const mapping: PortMapping = { protocol: protocol as Protocol, hostPort, containerPort, hostIp };
+    const same = found.find((other) => other.hostIp === hostIp && overlap(other, mapping));
+    if (same && same.containerPort !== containerPort)
+      throw refuse(
+        at,
+        value,
+        `a host port that no other mapping of the pod has: ${hostPortText(same)} leads to ${same.containerPort}`,
+      );
+    if (!same) found.push(mapping);
+  }
+  return found;
+}
+
+/** @throws CniError 2 when a pod is to have host ports of a family that it has no address of: nothing could ever come by them */
+export function requireFamilies(ports: readonly PortMapping[], ips: readonly string[]): void {
+  const families = new Set(ips.map(familyOf));
+  const lost = ports.find((mapping) => !familiesOf(mapping).some((family) => families.has(family)));
+  if (lost)
+    throw refuse(
+      "runtimeConfig.portMappings",
+      hostPortText(lost),
+      `on an address of a family that the pod has (${ips.join(", ")}), as hostIP of its ports in the Pod's specification`,
+      CODE.unsupportedField,
+    );
+}
+
 /** Reads what is asked for one attachment. @throws CniError 2, 4 or 7, naming the key. */
 export function readOptions(raw: Json, cniArgs: CniArgs): AttachOptions {
   const runtime = optionalObject(raw, "runtimeConfig") ?? {};
   const args = optionalObject(optionalObject(raw, "args") ?? {}, "cni", "args.cni") ?? {};
   const ips = requestedIps(runtime, args, cniArgs);
   const ranges = ipRanges(runtime);
+  const ports = portMappings(runtime);
   const mac = requestedMac(runtime, args, cniArgs);
   // As in the reference plugins, 0 is that of a key that is not set.
   const mtu = get(raw, "mtu") === 0 ? undefined : optionalInteger(raw, "mtu", { min: 68, max: 65_535 });
@@ -158,6 +217,7 @@ export function readOptions(raw: Json, cniArgs: CniArgs): AttachOptions {
     ...(ranges && { ranges }),
     ...(mac && { mac }),
     ...(mtu && { mtu }),
+    ...(ports.length > 0 && { ports }),
     dns: dnsOf(raw, runtime),
   };
 }

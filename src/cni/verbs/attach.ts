@@ -12,8 +12,9 @@ import { type Attachment, requestOf } from "../spec/environment.ts";
 import { CniError, CODE, describeError } from "../spec/errors.ts";
 import type { AttachedInterface, Place, Wanted } from "./additional-interfaces.ts";
 import type { Host } from "../host.ts";
-import { refuse } from "../spec/json.ts";
-import type { AttachOptions } from "../spec/options.ts";
+import { isObject } from "../../json/index.ts";
+import { get, refuse } from "../spec/json.ts";
+import { type AttachOptions, requireFamilies } from "../spec/options.ts";
 import { requireWide } from "../published-state.ts";
 import type { VerbInput } from "../spec/request.ts";
 import { canonicalDst, type CniResult, type ResultRoute } from "../spec/result.ts";
@@ -179,6 +180,20 @@ async function begin(input: VerbInput, record: AttachmentRecord, delegate: Deleg
   );
 }
 
+/** Whether the configuration has runtimes tell us of host ports. */
+function hasHostPorts({ raw }: VerbInput["config"]): boolean {
+  const capabilities = get(raw, "capabilities");
+  return isObject(capabilities) && get(capabilities, "portMappings") === true;
+}
+
+/** Ports of the node lead to its own network namespace, where only the default network's pods have addresses. */
+const hostPortsElsewhere = (network: string): CniError =>
+  new CniError(
+    CODE.unsupportedField,
+    `a pod cannot have host ports in pod network "${network}"`,
+    "Take the capability portMappings out of this network's configuration; host ports lead to a pod's address in the default network.",
+  );
+
 function addExtraRoutes(host: Host, netns: string, ifname: string, routes: readonly ResultRoute[]): void {
   if (routes.length === 0) return;
   const wanted = routes.map(({ dst, gw, mtu, priority, table }) => ({
@@ -226,7 +241,8 @@ export async function attachOne(input: VerbInput, what: AttachInput): Promise<At
   const { env, config, host } = input;
   const { attachment, netns, options, published, more, bySource, claim: { claim, standby = false } = {} } = what;
   const { hostNetns, bridge } = published;
-  const { mac: askedMac } = options;
+  const { mac: askedMac, ports = [] } = options;
+  if (hostNetns && ports.length > 0) throw hostPortsElsewhere(config.network);
   const destinations = what.destinations ?? published.destinations;
   const apart = what.beside && !destinations ? routedApart(attachment) : undefined;
   const alias = aliasOf(env, attachment);
@@ -242,6 +258,7 @@ export async function attachOne(input: VerbInput, what: AttachInput): Promise<At
     ...(what.destinations && { destinations: what.destinations }),
     ...(bySource && { bySource }),
     ...apart,
+    ...(hasHostPorts(config) && { hostPorts: "own" as const }),
     mtu,
     ...(hostNetns && { hostNetns }),
     ...(hostNetns && askedMac && { mac: askedMac }),
@@ -289,6 +306,14 @@ export async function attachOne(input: VerbInput, what: AttachInput): Promise<At
       host.attachments(config).end(attachment);
       await begin(input, { ...record, ...beside }, delegate);
       link = await host.attachPod({ ...spec, ...beside });
+    }
+    if (ports.length > 0) {
+      requireFamilies(ports, addresses);
+      const { bootId } = origin;
+      const { podNamespace, podName } = parseArgs(env.CNI_ARGS);
+      const pod = podName === undefined ? {} : { pod: `${podNamespace ?? ""}/${podName}` };
+      const { network } = config;
+      await host.hostPorts(config).map({ owner: attachment, network, ...pod, bootId, ips: addresses, ports });
     }
     if (hostNetns) await host.linked?.({ ...attachment, network: config.network, claimed, standby });
     const extra = extraRoutes(given, link);

@@ -1,5 +1,5 @@
 /**
- * Taking an attachment back: its link, its addresses, its record, in this order, so that an address is free only
+ * Taking an attachment back: its host ports, its link, its addresses, its record, in this order, so that an address is free only
  * when nothing answers to it any more and the record goes only when nothing else is left. One function for DEL,
  * for GC and for an ADD that failed. Each step is tried even when one before it failed; nothing of it needs the
  * sandbox, the agent, or that the step was ever done.
@@ -40,6 +40,8 @@ export async function rollBack({ host, config, attachment, netns, keepLink, dele
   const { more = [], hostNetns, bySource, sourceTable } = host.attachments(config).find(attachment) ?? {};
   // At once: with its last pod a node leaves a network, which takes a while, and of networks a pod may have thirty.
   await Promise.all(more.map((place) => attempt(() => takeBackFurther({ host, config, attachment, netns }, place))));
+  // As long as a port leads to its addresses, they are in use.
+  await attempt(() => host.hostPorts(config).unmap(attachment));
   const where = { ...(netns && { netns }), ...(hostNetns && { hostNetns }) };
   if (!keepLink) await attempt(() => host.detachPod({ ...attachment, ...where }));
   if (bySource && netns) await attempt(() => host.forgetSource(netns, sourceTable));

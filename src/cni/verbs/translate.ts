@@ -6,6 +6,7 @@ import { ConfigError } from "../../config/index.ts";
 import { IpamDuplicate, IpamExhausted, IpamInvalid, IpamStorageError, IpamTaken } from "../../ipam/local/index.ts";
 import { NetlinkError, NetlinkTimeout } from "../../netlink/index.ts";
 import { PodLinkError, type PodLinkReason } from "../../dataplane/pod-link/index.ts";
+import { HostPortsNotReady, HostPortsUnsupported, HostPortTaken } from "../../dataplane/host-ports/index.ts";
 import { SysError } from "../../sys/index.ts";
 import { CniError, CODE, describeError, errnoOf } from "../spec/errors.ts";
 
@@ -32,6 +33,16 @@ export function toCniError(error: unknown): CniError {
   if (error instanceof IpamDuplicate) return wrap(CODE.alreadyAttached, error);
   if (error instanceof IpamInvalid || error instanceof ConfigError) return wrap(CODE.invalidConfig, error);
   if (error instanceof IpamStorageError) return new CniError(CODE.io, error.message, "", { cause: error });
+  if (error instanceof HostPortTaken)
+    return wrap(
+      CODE.alreadyAttached,
+      error,
+      "It is free once that pod is deleted; or give one of the two another hostPort.",
+    );
+  if (error instanceof HostPortsNotReady)
+    return wrap(CODE.tryAgain, error, "See the skylane-agent pod of this node and its log.");
+  if (error instanceof HostPortsUnsupported)
+    return wrap(CODE.kernel, error, "hostPorts: portmap (Helm: hostPorts) leaves them to the plugin portmap.");
   if (error instanceof NetlinkTimeout) return wrap(CODE.tryAgain, error);
   if (error instanceof PodLinkError && error.reason !== "kernel") return wrap(POD_LINK[error.reason], error);
   const errno = errnoOf(error);

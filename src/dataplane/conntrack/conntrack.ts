@@ -6,7 +6,7 @@
  * of a connection no more is kept than the caller keeps.
  */
 import { constants } from "node:os";
-import { bytesToIp } from "../../addr/index.ts";
+import { bytesToIp, type Family, familyOf, ipToBytes } from "../../addr/index.ts";
 import {
   eachNfAttribute,
   NETLINK_NETFILTER,
@@ -24,10 +24,16 @@ import { KernelSocket, SysError, withNetns } from "../../sys/index.ts";
 
 const TYPE = { GET: (NF_SUBSYSTEM.CONNTRACK << 8) | 1, DELETE: (NF_SUBSYSTEM.CONNTRACK << 8) | 2 } as const;
 /** enum ctattr_type, ctattr_tuple, ctattr_ip, ctattr_l4proto */
-const CTA = { TUPLE_ORIG: 1, TUPLE_REPLY: 2, ID: 12, ZONE: 18 } as const;
+const CTA = { TUPLE_ORIG: 1, TUPLE_REPLY: 2, ID: 12, ZONE: 18, FILTER: 25 } as const;
 const TUPLE = { IP: 1, PROTO: 2 } as const;
 const IP_SOURCES: ReadonlySet<number> = new Set([1, 3]);
 const PROTO = { NUM: 1, SRC_PORT: 2, DST_PORT: 3 } as const;
+
+/** enum ctattr_filter, and what a filter looks at (net/netfilter/nf_internals.h). */
+const FILTER = { ORIG: 1, REPLY: 2, IP_SRC: 1 << 0, PROTO_NUM: 1 << 3, DST_PORT: 1 << 5 } as const;
+/** AF_INET, AF_INET6. */
+const ADDRESS_FAMILY: Readonly<Record<Family, number>> = { 4: 2, 6: 10 };
+const IP_SOURCE: Readonly<Record<Family, number>> = { 4: 1, 6: 3 };
 
 const DATAGRAM = 64 * 1024;
 
@@ -55,6 +61,15 @@ export interface HeldConnection extends Connection {
   handle: { family: number; attributes: Buffer };
 }
 
+/** Which connections somebody chooses from: of a table of half a million the kernel hands out those alone, as of Linux 5.8. */
+export interface Narrowed {
+  family: Family;
+  /** They were made to this port of this protocol. */
+  destination?: { protocol: number; port: number };
+  /** This address answers. */
+  answering?: string;
+}
+
 /** A conversation with the kernel about connections. */
 export class Conntrack implements Disposable {
   readonly #socket: KernelSocket;
@@ -74,12 +89,14 @@ export class Conntrack implements Disposable {
   /**
    * Those of all connections of both families that somebody chooses. One that begins or ends meanwhile may be among them or not; where the kernel
    * says that it lost its place, the table is gone through again.
+   * @param narrowed what all of them have in common; an older kernel hands out the others as well, so `chosen` asks about it too
    * @throws SysError when the table cannot be read, or changes under every attempt
    */
-  select(chosen: (connection: Connection) => boolean): Promise<HeldConnection[]> {
+  select(chosen: (connection: Connection) => boolean, narrowed?: Narrowed): Promise<HeldConnection[]> {
+    const [family, body] = narrowed ? [ADDRESS_FAMILY[narrowed.family], filterOf(narrowed)] : [0, Buffer.alloc(0)];
     return nfDump(
       this.#socket,
-      { type: TYPE.GET, family: 0, body: Buffer.alloc(0), what: "the table of connections" },
+      { type: TYPE.GET, family, body, what: "the table of connections" },
       (): HeldConnection[] => [],
       (found, datagram, at) => {
         const connection = connectionOf(datagram, at.from, at.to);
@@ -121,6 +138,30 @@ export class Conntrack implements Disposable {
       return this.#buffer.subarray(0, got.length);
     }
   }
+}
+
+/** What has the kernel hand out some connections alone. */
+function filterOf({ destination, answering }: Narrowed): Buffer {
+  const parts: Buffer[] = [];
+  const flags: Buffer[] = [];
+  // The one number of nfnetlink's that is in this machine's own order.
+  const flag = (type: number, bits: number): void =>
+    void flags.push(nfAttribute(type, new Uint8Array(Uint32Array.of(bits).buffer)));
+  if (destination) {
+    const { protocol, port } = destination;
+    const proto = [
+      nfAttribute(PROTO.NUM, Uint8Array.of(protocol)),
+      nfAttribute(PROTO.DST_PORT, Uint8Array.of(port >> 8, port & 0xff)),
+    ];
+    parts.push(nfNested(CTA.TUPLE_ORIG, [nfNested(TUPLE.PROTO, proto)]));
+    flag(FILTER.ORIG, FILTER.PROTO_NUM | FILTER.DST_PORT);
+  }
+  if (answering !== undefined) {
+    const source = nfAttribute(IP_SOURCE[familyOf(answering)], ipToBytes(answering));
+    parts.push(nfNested(CTA.TUPLE_REPLY, [nfNested(TUPLE.IP, [source])]));
+    flag(FILTER.REPLY, FILTER.IP_SRC);
+  }
+  return flags.length === 0 ? Buffer.alloc(0) : Buffer.concat([...parts, nfNested(CTA.FILTER, flags)]);
 }
 
 /** One of a dump's messages; undefined where it has no addresses. @throws MalformedMessage */

@@ -1,2 +1,2 @@
 /** Connections that the kernel follows. */
-export { type Connection, Conntrack } from "./conntrack.ts";
+export { type Connection, Conntrack, type HeldConnection } from "./conntrack.ts";

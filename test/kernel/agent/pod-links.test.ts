@@ -161,6 +161,7 @@ describe("the agent and pods' links in the namespaces of pod networks", function
         leaveIfEmpty: async () => undefined,
       },
       networkStatus: { write: () => undefined },
+      hostPorts: { map: async () => undefined, unmap: async () => undefined, require: () => undefined },
       policies: {
         ready: async () => undefined,
         require: () => undefined,

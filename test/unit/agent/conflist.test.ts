@@ -11,7 +11,12 @@ describe("the CNI configuration list", () => {
   });
   afterEach(() => rmSync(dir, { recursive: true }));
 
-  const base = { network: "default", runDir: "/run/skylane", dataDir: "/var/lib/cni/skylane" };
+  const base = {
+    network: "default",
+    runDir: "/run/skylane",
+    dataDir: "/var/lib/cni/skylane",
+    hostPorts: "portmap" as "own" | "portmap",
+  };
 
   it("names the plugin, the network, the versions and the capabilities", () => {
     const list = JSON.parse(renderConflist({ ...base, chained: [], binDir: dir }));
@@ -43,6 +48,31 @@ describe("the CNI configuration list", () => {
     assert.deepEqual(types("auto"), ["skylane", "portmap"]);
     assert.deepEqual(types([]), ["skylane"]);
     assert.deepEqual(types([{ type: "bandwidth" }, { type: "tuning" }]), ["skylane", "bandwidth", "tuning"]);
+  });
+
+  it("offers host ports itself, unless another plugin of the chain does", () => {
+    writeFileSync(join(dir, "portmap"), "", { mode: 0o755 });
+    type Plugin = { type: string; capabilities?: Record<string, boolean> };
+    const plugins = (more: Partial<Parameters<typeof renderConflist>[0]>): Plugin[] =>
+      JSON.parse(renderConflist({ ...base, hostPorts: "own", chained: "auto", binDir: dir, ...more })).plugins;
+    const offering = (more: Parameters<typeof plugins>[0]): string[] =>
+      plugins(more).flatMap(({ type, capabilities }) => (capabilities?.["portMappings"] ? type : []));
+    assert.deepEqual([plugins({}).length, offering({})], [1, ["skylane"]]);
+    assert.deepEqual(offering({ chained: [] }), ["skylane"]);
+    assert.deepEqual(offering({ chained: [{ type: "tuning", capabilities: { mac: true } }] }), ["skylane"]);
+    assert.deepEqual(offering({ chained: [{ type: "hostports", capabilities: { portMappings: true } }] }), [
+      "hostports",
+    ]);
+    assert.deepEqual(offering({ hostPorts: "portmap" }), ["portmap"]);
+    assert.deepEqual(offering({ hostPorts: "portmap", chained: [] }), []);
+  });
+
+  it("keeps portmap for pods that it may have mapped, without telling it of ports", () => {
+    const plugins = () =>
+      JSON.parse(renderConflist({ ...base, hostPorts: "own", chained: "auto", binDir: dir, portmapped: true })).plugins;
+    assert.equal(plugins().length, 1, "it is not there");
+    writeFileSync(join(dir, "portmap"), "", { mode: 0o755 });
+    assert.deepEqual(plugins().slice(1), [{ type: "portmap", snat: true }]);
   });
 
   /** Installs a plugin that says which versions it speaks. */

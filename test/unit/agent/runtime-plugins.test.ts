@@ -40,19 +40,26 @@ describe("the plugins that a container runtime finds", () => {
   };
   const start = (chained: Chained = "auto"): RuntimePlugins => {
     plugins?.stop();
-    const config = { runDir: at("run"), network: "default", cni: { chained, binDir: at("bin") } };
+    const config = {
+      runDir: at("run"),
+      network: "default",
+      hostPorts: "portmap" as const,
+      cni: { chained, binDir: at("bin") },
+    };
     plugins = new RuntimePlugins({
       config,
       log,
       alone: () => alone,
       apiAway: () => away,
+      portmapped: false,
       now: () => clock,
       onChange: () => changes++,
     });
     return plugins;
   };
   const list = (chained: Chained = "auto"): Json & { cniVersions: string[]; plugins: { type: string }[] } => {
-    const base = { network: "default", runDir: at("run"), dataDir: at("data"), binDir: at("bin"), chained };
+    const dirs = { runDir: at("run"), dataDir: at("data"), binDir: at("bin") };
+    const base = { network: "default", ...dirs, chained, hostPorts: "portmap" as const };
     return JSON.parse(renderConflist({ ...base, ...plugins?.told }));
   };
   const types = (chained?: Chained): string[] => list(chained).plugins.map(({ type }) => type);

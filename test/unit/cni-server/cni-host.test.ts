@@ -87,6 +87,11 @@ describe("the machine as served requests see it", () => {
           calls.push(`status of ${uid}: ${made.length}`);
         },
       },
+      hostPorts: {
+        map: ({ owner: { containerId } }) => (calls.push(`ports of ${containerId}`), Promise.resolve()),
+        unmap: () => Promise.resolve(),
+        require: () => void calls.push("host ports: require"),
+      },
       policies: {
         ready: () => (calls.push("policies: ready"), Promise.resolve()),
         require: (network) => void calls.push(`policies: require ${network}`),
@@ -130,6 +135,7 @@ describe("the machine as served requests see it", () => {
     await host.detachPod({ containerId: "c1", ifname: "net1", hostNetns: "/netns/blue" });
     await host.left?.("blue");
     assert.equal(host.joinable?.("blue"), "joined");
+    assert.equal(host.joinable?.("default"), "joined");
     host.recordDuration(dir, { verb: "ADD", result: "ok", ms: 1 });
     assert.deepEqual(calls, [
       "node: detach c1",
@@ -139,6 +145,9 @@ describe("the machine as served requests see it", () => {
       "left blue true",
       "policies: require blue",
       "joinable blue",
+      "policies: require default",
+      "host ports: require",
+      "joinable default",
       "observed ADD",
     ]);
   });

@@ -6,6 +6,7 @@ import { Attachments } from "../../../src/cni/attachments.ts";
 import type { Duration, Host } from "../../../src/cni/index.ts";
 import type { PublishedNetwork } from "../../../src/config/index.ts";
 import { IpamExhausted, type Reservation } from "../../../src/ipam/local/index.ts";
+import type { HostPortRequest } from "../../../src/dataplane/host-ports/index.ts";
 import type { PodLink } from "../../../src/dataplane/pod-link/index.ts";
 import { bootId } from "../../../src/sys/index.ts";
 
@@ -37,7 +38,7 @@ export class FakeHost implements Host {
   differences: string[] = [];
   bootId = bootId();
   /** Thrown by the next call of that name. */
-  fail: Partial<Record<"attachPod" | "detachPod" | "release" | "addRoutes", Error>> = {};
+  fail: Partial<Record<"attachPod" | "detachPod" | "mapPorts" | "unmapPorts" | "release" | "addRoutes", Error>> = {};
   #next = 2;
 
   #failing(name: keyof FakeHost["fail"]): void {
@@ -63,6 +64,22 @@ export class FakeHost implements Host {
 
   left(network: string): void {
     this.leftNetworks.push(network);
+  }
+
+  /** Host ports by "container/ifname". */
+  ports = new Map<string, HostPortRequest>();
+
+  hostPorts(): ReturnType<Host["hostPorts"]> {
+    return {
+      map: async (request) => {
+        this.#failing("mapPorts");
+        this.ports.set(`${request.owner.containerId}/${request.owner.ifname}`, request);
+      },
+      unmap: async ({ containerId, ifname }) => {
+        this.#failing("unmapPorts");
+        this.ports.delete(`${containerId}/${ifname}`);
+      },
+    };
   }
 
   ipam(): ReturnType<Host["ipam"]> {

@@ -54,6 +54,22 @@ const config = fc.record(
         {
           ips: mostly(fc.array(ip, { maxLength: 3 })),
           mac: mostly(text),
+          portMappings: mostly(
+            fc.array(
+              mostly(
+                fc.record(
+                  {
+                    hostPort: mostly(fc.integer({ min: 0, max: 65_536 })),
+                    containerPort: mostly(fc.integer({ min: 0, max: 65_536 })),
+                    protocol: mostly(fc.constantFrom("tcp", "UDP", "sctp", "icmp"), text),
+                    hostIP: mostly(ip, text),
+                  },
+                  { requiredKeys: [] },
+                ),
+              ),
+              { maxLength: 3 },
+            ),
+          ),
           dns: mostly(fc.record({ servers: mostly(fc.array(ip)) })),
           ipRanges: mostly(
             fc.array(mostly(fc.array(mostly(fc.record({ subnet: mostly(cidr), rangeStart: mostly(ip) }))))),

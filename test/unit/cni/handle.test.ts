@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { CniError, handle } from "../../../src/cni/index.ts";
 import type { PublishedNetwork } from "../../../src/config/index.ts";
+import { HostPortsNotReady, HostPortsUnsupported, HostPortTaken } from "../../../src/dataplane/host-ports/index.ts";
 import { SysError } from "../../../src/sys/index.ts";
 import { FakeHost } from "./fake-host.ts";
 
@@ -147,6 +148,31 @@ describe("the verbs", () => {
         /"runtimeConfig\.ipRanges\[0\]\[0\]\.subnet"/,
         { runtimeConfig: { ipRanges: [[{ subnet: "x" }]] } },
       ],
+      ["port mappings", 7, /"runtimeConfig\.portMappings"/, { runtimeConfig: { portMappings: {} } }],
+      ["a port mapping", 7, /portMappings\[0\]/, { runtimeConfig: { portMappings: ["80:80"] } }],
+      ...(
+        [
+          ["a host port", 7, "hostPort", { hostPort: 65_536, containerPort: 1 }],
+          ["a host port as text", 7, "hostPort", { hostPort: "80", containerPort: 1 }],
+          ["a port", 7, "containerPort", { hostPort: 1 }],
+          ["port 0", 7, "containerPort", { hostPort: 1, containerPort: 0 }],
+          ["a protocol", 2, "protocol", { hostPort: 1, containerPort: 1, protocol: "icmp" }],
+          ["what is in every object", 2, "protocol", { hostPort: 1, containerPort: 1, protocol: "constructor" }],
+          ["a host's name", 7, "hostIP", { hostPort: 1, containerPort: 1, hostIP: "localhost" }],
+          ["a rule", 7, "hostIP", { hostPort: 1, containerPort: 1, hostIP: "1.2.3.4 drop" }],
+        ] as const
+      ).map(([what, code, key, mapping]): [string, number, RegExp, Json] => [
+        `${what} of a port mapping`,
+        code,
+        new RegExp(`"runtimeConfig\\.portMappings\\[0\\]\\.${key}"`),
+        { runtimeConfig: { portMappings: [mapping] } },
+      ]),
+      [
+        "a host port that leads to two",
+        7,
+        /portMappings\[1\].*80\/tcp leads to 1/,
+        { runtimeConfig: { portMappings: [1, 2].map((containerPort) => ({ hostPort: 80, containerPort })) } },
+      ],
       ["args.cni.ips", 7, /"args\.cni\.ips\[0\]"/, { args: { cni: { ips: [1] } } }],
       ["mtu", 7, /"mtu"/, { mtu: "1450" }],
       ["an mtu above the overlay's", 7, /at most 1450/, { mtu: 9000 }],
@@ -178,6 +204,58 @@ describe("the verbs", () => {
     it("ignores keys that it does not know, and cniVersions", async () => {
       const extra = { cniVersions: VERSIONS, whatever: [1], capabilities: { ips: true }, disableCheck: true };
       assert.equal((await call("ADD", { config: extra })).exitCode, 0);
+    });
+    it("maps host ports to the pod's addresses, and takes them back with it", async () => {
+      const portMappings = [
+        { hostPort: 8080, containerPort: 80 },
+        { hostPort: 8080, containerPort: 80, protocol: "TCP", hostIP: "" },
+        { HostPort: 53, ContainerPort: 5353, Protocol: "udp", HostIP: "192.0.2.1" },
+        { hostPort: 0, containerPort: 99, protocol: "tcp" },
+      ];
+      const env = { CNI_ARGS: "K8S_POD_NAMESPACE=ns;K8S_POD_NAME=web-0" };
+      assert.equal((await call("ADD", { env, config: { runtimeConfig: { portMappings } } })).exitCode, 0);
+      assert.partialDeepStrictEqual(host.ports.get("c1/eth0"), {
+        owner: { containerId: "c1", ifname: "eth0" },
+        pod: "ns/web-0",
+        ips: ["10.244.1.2", "fd00:1::2"],
+        ports: [
+          { protocol: "tcp", hostPort: 8080, containerPort: 80, hostIp: "" },
+          { protocol: "udp", hostPort: 53, containerPort: 5353, hostIp: "192.0.2.1" },
+        ],
+      });
+      assert.equal((await call("DEL", { config: { runtimeConfig: { portMappings: "?" } } })).exitCode, 0);
+      assert.equal(host.ports.size, 0);
+    });
+    it("leaves nothing of a pod whose host ports cannot be mapped, and keeps addresses as long as a port leads to them", async () => {
+      const config = { runtimeConfig: { portMappings: [{ hostPort: 80, containerPort: 80 }] } };
+      host.fail.mapPorts = new HostPortTaken("host port 80/tcp of this node is taken by pod a/b");
+      await failure(101, /80\/tcp.*taken by pod a\/b.*hostPort/, "ADD", { config });
+      host.fail.mapPorts = new HostPortsNotReady("not yet");
+      await failure(11, /not yet.*skylane-agent/, "ADD", { config });
+      host.fail.mapPorts = new HostPortsUnsupported("never");
+      await failure(102, /never.*hostPorts: portmap/, "ADD", { config });
+      assert.deepEqual(host.remains(), []);
+      delete host.fail.mapPorts;
+      const portMappings = [{ hostPort: 80, containerPort: 80, hostIP: "::" }];
+      const onlyIpv6 = { runtimeConfig: { portMappings, ips: ["10.244.1.3"] } };
+      await failure(2, /\[::\]:80\/tcp.*family that the pod has/, "ADD", { config: onlyIpv6 });
+      assert.deepEqual(host.remains(), []);
+      assert.equal((await call("ADD", { config })).exitCode, 0);
+      host.fail.unmapPorts = new Error("the kernel says no");
+      assert.equal((await call("DEL")).exitCode, 1);
+      assert.equal(host.reservations.length, 2);
+      delete host.fail.unmapPorts;
+      assert.equal((await call("DEL")).exitCode, 0);
+      assert.deepEqual(host.remains(), []);
+    });
+    it("remembers that no other plugin has host ports of a pod", async () => {
+      const capabilities = { portMappings: true };
+      const net = { dataDir: host.dir, network: "default" };
+      await call("ADD", { config: { capabilities } });
+      assert.equal(host.attachments(net).list()[0]?.hostPorts, "own");
+      await call("DEL", { config: { capabilities } });
+      await call("ADD");
+      assert.equal(host.attachments(net).list()[0]?.hostPorts, undefined);
     });
     it("is not moved by __proto__ or duplicate keys", async () => {
       const text = `{"__proto__":{"mtu":1},"cniVersion":"0.1.0","cniVersion":"1.1.0","name":"net","dataDir":"${host.dir}","runDir":"${host.dir}","constructor":1}`;

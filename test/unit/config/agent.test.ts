@@ -50,6 +50,7 @@ describe("config: the agent's", () => {
       dnsServers: [],
       fastPath: "off",
       probes: "on",
+      hostPorts: "own",
       txChecksum: "auto",
       listen: "127.0.0.1:9473",
       metrics: { listen: "", allow: [] },

@@ -402,6 +402,11 @@ describe("doctor: others on the node", () => {
     const found = only({ lostHostPorts: { value: { all: 3, lost } } }, "hostports", "fail");
     assert.match(found.found, /^8080\/tcp of container 0123456789abc: the rules are gone/);
     only({ lostHostPorts: { error: "ENOENT" } }, "hostports", "skip");
+    const ours = only({ ownHostPorts: { value: { all: 3, lost } } }, "hostports", "fail");
+    assert.match(ours.found, /^8080\/tcp of container 0123456789abc: the packet filter does not have them/);
+    only({ ownHostPorts: { error: "EACCES" } }, "hostports", "skip");
+    const whole = { lostHostPorts: { error: "ENOENT" }, ownHostPorts: { value: { all: 3, lost: [] } } };
+    assert.deepEqual(troubles(healthy(whole)), []);
   });
 
   it("finds packet filters that drop what is forwarded", () => {

@@ -102,6 +102,20 @@ describe("the status for people", () => {
     assert.match(text, /^no VXLAN passes +open it$/m);
   });
 
+  it("lists host ports, and says where they are not in place", () => {
+    const ports = [
+      { port: "8080/tcp", to: ["10.244.1.5:80", "[fd00::5]:80"], pod: "shop/web-0", container: "c1" },
+      { port: "192.0.2.1:53/udp", to: ["10.244.1.6:53"], container: "c2" },
+    ];
+    const text = renderStatus({ ...status, hostPorts: { inPlace: true, ports } }, NOW);
+    assert.match(text, /^Host ports: +2$/m);
+    assert.match(text, /^8080\/tcp +10\.244\.1\.5:80 \[fd00::5\]:80 +shop\/web-0$/m);
+    assert.match(text, /^192\.0\.2\.1:53\/udp +10\.244\.1\.6:53 +c2$/m);
+    const broken = { inPlace: false, error: "nft is not installed", ports };
+    assert.match(renderStatus({ ...status, hostPorts: broken }, NOW), /^Host ports: +2, not in place: nft is not/m);
+    assert.match(renderStatus({ ...status, hostPorts: { inPlace: true, ports: [] } }, NOW), /^Host ports: +none$/m);
+  });
+
   it("lets nothing from outside move the cursor or begin a line", () => {
     const text = renderStatus(status);
     assert.ok(!text.includes("\u001b"));

@@ -105,6 +105,7 @@ describe("the manifest", () => {
       directRouting: "auto",
       fastPath: "auto",
       probes: "off",
+      hostPorts: "portmap",
       underlay: { interface: "eth1" },
       listenPort: 9999,
       logLevel: "debug",
@@ -121,6 +122,7 @@ describe("the manifest", () => {
     assert.equal(config.directRouting, "auto");
     assert.equal(config.fastPath, "auto");
     assert.equal(config.probes, "off");
+    assert.equal(config.hostPorts, "portmap");
     assert.equal(config.underlay.interface, "eth1");
     assert.equal(config.metrics.listen, "", "metrics are for the node itself unless they are asked for");
     const metrics = { enabled: true, port: 9475, tokenSecret: "x", allow: ["10.1.0.0/16"] };

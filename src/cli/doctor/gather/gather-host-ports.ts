@@ -1,5 +1,5 @@
 /**
- * Host ports of running pods whose rules are gone. Which pods have some is in the runtimes' own records of what they attached (libcni's
+ * Host ports of running pods whose rules are gone: our own, and those of the plugin portmap. Which pods have some of these is in the runtimes' own records of what they attached (libcni's
  * cache, one file an attachment, in the same place for all runtimes); a record without its host end on this node is a leftover.
  */
 import { readdirSync, readFileSync } from "node:fs";
@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { type Family, familyOf } from "../../../addr/index.ts";
 import type { Link } from "../../../netlink/index.ts";
 import { hostPortRules, type RunTool } from "../../../dataplane/nft/index.ts";
+import { type HostPortRecord, HostPortRecords, missingHostPorts } from "../../../dataplane/host-ports/index.ts";
 import { hostIfname } from "../../../dataplane/pod-link/index.ts";
 import type { LostHostPort } from "../facts.ts";
 
@@ -29,13 +30,34 @@ interface Attached {
   mappings: Mapping[];
 }
 
-/** Looks for them. @throws Error where the records cannot be read; NftError */
+/** Our own, by our records. @throws Error where these cannot be read; NftError */
+export async function ownHostPorts(
+  dataDir: string,
+  links: readonly Link[],
+  run: RunTool,
+): Promise<{ all: number; lost: LostHostPort[] }> {
+  const records = ownRecords(dataDir, links);
+  const all = records.reduce((sum, { ports }) => sum + ports.length, 0);
+  return { all, lost: await missingHostPorts(run, records) };
+}
+
+/** Records of pods that are here. */
+function ownRecords(dataDir: string, links: readonly Link[]): HostPortRecord[] {
+  const names = new Set(links.map(({ name }) => name));
+  return new HostPortRecords(dataDir)
+    .list()
+    .filter(({ owner: { containerId, ifname } }) => names.has(hostIfname(containerId, ifname)));
+}
+
+/** Those of portmap. @throws Error where the records cannot be read; NftError */
 export async function lostHostPorts(
   directory: string,
+  dataDir: string,
   links: readonly Link[],
   run: RunTool,
 ): Promise<{ all: number; lost: LostHostPort[] }> {
   const names = new Set(links.map(({ name }) => name));
+  for (const { owner } of ownRecords(dataDir, links)) names.delete(hostIfname(owner.containerId, owner.ifname));
   const pods = readdirSync(directory)
     .slice(0, MOST_RECORDS)
     .flatMap((file) => recordIn(join(directory, file)) ?? [])

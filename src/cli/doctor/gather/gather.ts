@@ -10,7 +10,7 @@ import { describeError } from "../../main.ts";
 import { type Facts, type Looked, networkOf, type Settings } from "../facts.ts";
 import { confFiles, countNeighbours, gatherManagers, gatherSysctls, udpHolders, whoListens } from "./gather-host.ts";
 import { gatherAstray } from "./gather-astray.ts";
-import { lostHostPorts } from "./gather-host-ports.ts";
+import { lostHostPorts, ownHostPorts } from "./gather-host-ports.ts";
 import { tryKernel } from "./gather-kernel.ts";
 import { probePeers, type ProbeOptions } from "./gather-peers.ts";
 import { vxlanElsewhere } from "./gather-vxlan.ts";
@@ -23,6 +23,8 @@ export interface GatherOptions extends ProbeOptions {
   runDir: string;
   /** Where the runtimes' library keeps what it attached. */
   resultsDir: string;
+  /** Where records of attachments and of host ports are. */
+  dataDir: string;
   settings: Settings;
 }
 
@@ -68,7 +70,8 @@ export async function gather(options: GatherOptions): Promise<Facts> {
     routes,
     rules: rtnl.rules(),
     astray: gatherAstray(rtnl, links, addresses, routes),
-    lostHostPorts: await looked(() => lostHostPorts(options.resultsDir, links, run)),
+    lostHostPorts: await looked(() => lostHostPorts(options.resultsDir, options.dataDir, links, run)),
+    ownHostPorts: await looked(() => ownHostPorts(options.dataDir, links, run)),
     sysctls: gatherSysctls(links, addresses, routes),
     neighbours: countNeighbours(rtnl),
     confFiles: confFiles(settings.confDir),

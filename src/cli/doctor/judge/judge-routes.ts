@@ -1,7 +1,7 @@
 /** What others do to the ways between this host and pods: policy routing by source, routes over our devices, host ports flushed away. */
 import { cidrContains } from "../../../addr/index.ts";
 import { isPodLinkGroup, OVERLAY_LINK_GROUP, ROUTE_PROTOCOL, type Route, type Rule } from "../../../netlink/index.ts";
-import { type Facts, networkOf } from "../facts.ts";
+import { type Facts, type LostHostPort, networkOf } from "../facts.ts";
 import { fail, type Finding, ok, skip, some, warn } from "../finding.ts";
 
 const MAIN = 254;
@@ -68,18 +68,32 @@ function defaults(facts: Facts): Finding {
     : warn(name, some(text), "What this host sends there goes to a pod or into the tunnel.", cure);
 }
 
-function hostPorts({ lostHostPorts: looked }: Facts): Finding {
+const portsInWords = (lost: readonly LostHostPort[]): string =>
+  some(lost.map(({ port, containerId }) => `${port} of container ${containerId.slice(0, 13)}`));
+
+function hostPorts({ lostHostPorts: looked, ownHostPorts: own }: Facts): Finding {
   const name = "hostports";
-  if ("error" in looked)
+  if ("error" in own) return skip(name, `the records of host ports cannot be read from here: ${own.error}`);
+  if (own.value.lost.length > 0)
+    return fail(
+      name,
+      `${portsInWords(own.value.lost)}: the packet filter does not have them`,
+      "These host ports lead nowhere. skylane-agent puts them back whenever somebody removes them: it does not run, or the kernel refuses its table.",
+      "See skylanectl status, and the log of the skylane-agent pod of this node.",
+    );
+  // Pods of our own need nothing of the runtime's.
+  if ("error" in looked && own.value.all === 0)
     return skip(name, `the records of the container runtime cannot be read from here: ${looked.error}`);
-  const { all, lost } = looked.value;
-  if (lost.length === 0)
-    return ok(name, all === 0 ? "no pod of this node has host ports" : `${all} host ports are in place`);
+  const { all, lost } = "error" in looked ? { all: 0, lost: [] } : looked.value;
+  if (lost.length === 0) {
+    const count = all + own.value.all;
+    return ok(name, count === 0 ? "no pod of this node has host ports" : `${count} host ports are in place`);
+  }
   return fail(
     name,
-    `${some(lost.map(({ port, containerId }) => `${port} of container ${containerId.slice(0, 13)}`))}: the rules are gone`,
+    `${portsInWords(lost)}: the rules are gone`,
     "Somebody has flushed the packet filter (iptables -F, a reload of firewalld or nftables.service): these host ports lead nowhere. The plugin portmap makes its rules with the pod and never again.",
-    "Delete these pods, which come anew with their rules (crictl pods --id CONTAINER says which each is); have the firewall's reload keep others' tables.",
+    "Delete these pods, which come anew with their rules (crictl pods --id CONTAINER says which each is); hostPorts: own has Skylane map and repair those of new pods.",
   );
 }
 

@@ -48,9 +48,13 @@ const MOST_IN_MESSAGE = 1_400;
 
 /** The kernel refused a change of elements; the table is as it was. */
 export class ElementsRefused extends Error {
+  /** "ENOENT" where a table, set or element is not there, "EEXIST" where one has another value. */
+  readonly code: string;
+
   constructor(errno: number) {
     super(`the kernel refuses a change of a set's elements: ${errnoText(errno)} (${errnoName(errno)})`);
     this.name = "ElementsRefused";
+    this.code = errnoName(errno);
   }
 }
 

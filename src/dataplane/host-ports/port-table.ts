@@ -1,0 +1,78 @@
+/**
+ * The table of host ports as a process sees it that changes a pod's elements and goes on: the plugin where no agent answers. The table is the
+ * agent's to make; it stays in the kernel when the agent stops.
+ */
+import { ElementSocket, ElementsRefused } from "../nft/index.ts";
+import { HostPortsNotReady } from "./errors.ts";
+import type { Mapped } from "./records.ts";
+import { stepsToPut, stepsToTake } from "./table.ts";
+
+/** Where mappings come and go. */
+export interface PortTable {
+  /** Has the kernel map. @throws HostPortsNotReady, HostPortsUnsupported, SysError */
+  put(record: Mapped): void | Promise<void>;
+  /** Has it map no longer what no other has; what is not there is no error. @throws SysError, ElementsRefused */
+  take(records: readonly Mapped[], others: readonly Mapped[]): void | Promise<void>;
+}
+
+/**
+ * Puts a pod's elements into the table. An element that is there leads to a pod that is gone, as no other one has this port, and is replaced.
+ * @returns the transaction's generation @throws ElementsRefused when there is no table, SysError
+ */
+export function putElements(socket: ElementSocket, record: Mapped): number | undefined {
+  const steps = stepsToPut(record);
+  try {
+    return socket.changeRaw(steps);
+  } catch (error) {
+    if (!(error instanceof ElementsRefused) || error.code !== "EEXIST") throw error;
+    takeElements(socket, [record], []);
+    return socket.changeRaw(steps);
+  }
+}
+
+/**
+ * Takes pods' elements out of the table, those that are there.
+ * @returns the transactions' generations @throws ElementsRefused, SysError
+ */
+export function takeElements(
+  socket: ElementSocket,
+  records: readonly Mapped[],
+  others: readonly Mapped[],
+): (number | undefined)[] {
+  const steps = stepsToTake(records, others);
+  const isGone = (error: unknown): boolean => error instanceof ElementsRefused && error.code === "ENOENT";
+  try {
+    return [socket.changeRaw(steps)];
+  } catch (error) {
+    if (!isGone(error)) throw error;
+  }
+  // One that is not there has the whole transaction refused.
+  const each = steps.flatMap((step) => ("gone" in step ? step.gone.map((one) => ({ ...step, gone: [one] })) : []));
+  return each.map((step) => {
+    try {
+      return socket.changeRaw([step]);
+    } catch (error) {
+      if (!isGone(error)) throw error;
+      return undefined;
+    }
+  });
+}
+
+/** The table in this process's network namespace. */
+export const kernelTable: PortTable = {
+  put(record) {
+    using socket = ElementSocket.open(undefined);
+    try {
+      putElements(socket, record);
+    } catch (error) {
+      if (!(error instanceof ElementsRefused) || error.code !== "ENOENT") throw error;
+      throw new HostPortsNotReady("this node has no table of host ports yet, which skylane-agent makes", {
+        cause: error,
+      });
+    }
+  },
+  take(records, others) {
+    using socket = ElementSocket.open(undefined);
+    takeElements(socket, records, others);
+  },
+};
