@@ -269,6 +269,13 @@ describe("an agent that serves CNI requests", function () {
       return dir;
     };
     const list = (): Json => JSON.parse(readFileSync(node.conflist, "utf8")) as Json;
+    const restart = async (hostPorts: "own" | "portmap"): Promise<void> => {
+      await node.stop("SIGTERM");
+      node.configure({ hostPorts });
+      node.start();
+      await node.ready(["n2"]);
+    };
+    await restart("portmap");
     const [own, debian] = [install("bin", "0.4.0", "1.0.0", "1.1.0"), install("usr", "0.3.1", "0.4.0")];
     // On a busy machine the agent may have to ask it more than once.
     const patient = { timeoutMs: 90_000 };
@@ -282,13 +289,26 @@ describe("an agent that serves CNI requests", function () {
     assert.equal((await status()).exitCode, 0);
     assert.equal((await served("STATUS")) - before, 1, "the agent goes on serving it");
     // The next agent of the node knows.
-    await node.stop("SIGTERM");
-    node.start();
-    await node.ready(["n2"]);
+    await restart("portmap");
     assert.deepEqual(list().cniVersions, ["0.3.1", "0.4.0"]);
+    // Host ports become the agent's own: who takes away those of pods that run stays, and is told of no others.
+    assert.equal((await call("ADD", pod(0))).exitCode, 0);
+    await restart("own");
+    const [skylane, ...chained] = list().plugins as Json[];
+    assert.deepEqual(chained, [{ type: "portmap", snat: true }]);
+    assert.equal((skylane?.capabilities as Json).portMappings, true);
+    const capabilities = { portMappings: true };
+    assert.equal((await call("ADD", pod(1), { capabilities })).exitCode, 0);
+    assert.equal((await call("DEL", pod(0))).exitCode, 0);
+    await eventually(() => (list().plugins as Json[]).length === 1, patient);
+    assert.deepEqual(list().cniVersions, VERSIONS);
+    assert.equal((await call("DEL", pod(1))).exitCode, 0);
+    await restart("portmap");
+    await eventually(() => (list().plugins as Json[]).length === 2, patient);
     rmSync(join(own, "portmap"));
     rmSync(debian, { recursive: true });
     await eventually(() => (list().plugins as Json[]).length === 1, patient);
+    await restart("own");
   });
 
   it("takes back what a runtime did not live to hear of", async () => {
