@@ -299,6 +299,18 @@ export function policiesPart(context: Context): void {
       await settles(inside(nearby), { silent: [...tcp(server), ...byService, ...byNode], answer: tcp(client) });
     });
 
+    it("has a hostPort lead to its pod, from pods and nodes here and elsewhere, by Skylane's own table", async () => {
+      const ip = await nodeIp(server.node);
+      for (const from of [client, near, hostHere, hostThere])
+        await settles(inside(from), { answer: [target("tcp", ip, HOST_PORT)] });
+      await settles(inside(hostHere), { answer: [target("tcp", "127.0.0.1", HOST_PORT)] });
+      const list = ["nft", "list", "map", "inet", "skylane_hostports", "all4"];
+      const elements = await context.machine.hardware?.at(server.node, list);
+      const [ipv4 = ""] = server.ips;
+      if (elements !== undefined)
+        assert.match(elements, new RegExp(`tcp \\. ${HOST_PORT} : ${ipv4.replaceAll(".", "\\.")} \\. ${PORT}`));
+    });
+
     it("counts pods of the host's network as their node, whatever their labels", async () => {
       const { kube } = context;
       await kube.apply(
