@@ -296,7 +296,7 @@ describe("an agent that serves CNI requests", function () {
     await restart("own");
     const [skylane, ...chained] = list().plugins as Json[];
     assert.deepEqual(chained, [{ type: "portmap", snat: true }]);
-    assert.equal((skylane?.capabilities as Json).portMappings, true);
+    assert.equal((skylane?.["capabilities"] as Json | undefined)?.["portMappings"], true);
     const capabilities = { portMappings: true };
     assert.equal((await call("ADD", pod(1), { capabilities })).exitCode, 0);
     assert.equal((await call("DEL", pod(0))).exitCode, 0);
