@@ -247,7 +247,7 @@ export const AgentSchema = v.object({
         "`on`: the agent measures every peer of the default network by ICMP echo, in the tunnel and beside it: loss, latency, and whether packets of the full MTU pass. It sends 20 packets a second at most, however many nodes there are, and says in Events, metrics, `skylanectl probes` and `skylanectl doctor` what is wrong and where. `off`: nothing is sent but the self-test's own packets.",
       ),
     ),
-    "on",
+    "off",
   ),
   hostPorts: v.optional(
     v.pipe(

@@ -19,7 +19,7 @@ const NODES = 7;
 type Named = Pick<StandingVerdict, "fault" | "scope" | "nodes" | "others" | "lost">;
 
 describe("probes in a cluster with faults between nodes", () => {
-  const the = useLab({ nodes: NODES });
+  const the = useLab({ nodes: NODES, agentConfig: { probes: "on" } });
 
   const skylanectl = (): string => join(the().context.binDir, "skylanectl");
 

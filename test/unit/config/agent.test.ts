@@ -49,7 +49,7 @@ describe("config: the agent's", () => {
       directRouting: "off",
       dnsServers: [],
       fastPath: "off",
-      probes: "on",
+      probes: "off",
       hostPorts: "own",
       txChecksum: "auto",
       listen: "127.0.0.1:9473",
