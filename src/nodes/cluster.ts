@@ -40,8 +40,9 @@ const PUBLIC_ANNOTATION = "skylane.dev/public-ip";
 
 /** How long a machine that still has its data path waits for the API server before it plans from the cache. */
 const CACHE_GRACE_MS = 10_000;
-/** Changes within this time are written to the cache together. */
+/** Changes within this time are written to the cache together, and within so much more for each Node: all of them are written each time. */
 const SAVE_DELAY_MS = 2_000;
+const SAVE_DELAY_NODE_MS = 2;
 /**
  * Contested Nodes are asked for again after this long, longer the more nodes ask and the longer nothing comes of it, and no more of them
  * at a time than so many, whose leases are followed meanwhile.
@@ -211,7 +212,11 @@ export class ClusterView {
 
   /** Something that is saved has changed beside the inputs. */
   save(): void {
-    if (this.live && this.#ownFacts) this.#save.want(SAVE_DELAY_MS);
+    if (this.live && this.#ownFacts) this.#saveSoon();
+  }
+
+  #saveSoon(): void {
+    this.#save.want(SAVE_DELAY_MS + SAVE_DELAY_NODE_MS * this.#nodes.nodes().size);
   }
 
   /** Stops watching and saves what is not saved yet. */
@@ -315,7 +320,7 @@ export class ClusterView {
     if (this.#usingCache) this.#options.log.info("in step with the API server; the cache is no longer used");
     this.#usingCache = false;
     this.#options.onInputs(this.#inputs(), true, changes);
-    this.#save.want(SAVE_DELAY_MS);
+    this.#saveSoon();
     // Behind the choice of peers, which may wait for the end of this turn.
     setImmediate(() => this.#askContested(this.#asked));
   }
