@@ -39,7 +39,7 @@ const TASKS = {
       "/usr/lib/cni/portmap": "containernetworking-plugins",
     },
   },
-  // test/cluster/machine; Kubernetes itself is built there, with the tools that this takes
+  // test/cluster/machine, with which Kubernetes itself is built, too
   cluster: {
     commands: {
       etcd: "etcd-server",
@@ -138,6 +138,15 @@ function npmPackages() {
   writeFileSync(stamp, lock);
 }
 
+/** Kubernetes for the test on a real cluster, unless it is to run on one that is there already. Takes minutes on a new machine, and no test's time. */
+function kubernetes() {
+  if (process.env.SKYLANE_TEST_KUBECONFIG) return;
+  console.error(
+    "setup: Kubernetes (where it is not there yet it is built from Debian's source: 13 minutes on 2 idle cores)",
+  );
+  run(join(root, "test", "cluster", "machine", "build-kubernetes.sh"), [], { stdio: ["ignore", 2, 2] });
+}
+
 try {
   const asked = process.argv.slice(2);
   const unknown = asked.find((task) => !Object.hasOwn(TASKS, task));
@@ -145,6 +154,7 @@ try {
   npmPackages();
   const tasks = asked.includes("cluster") ? Object.keys(TASKS) : asked;
   debianPackages(tasks.map((task) => TASKS[task]));
+  if (asked.includes("cluster")) kubernetes();
 } catch (error) {
   console.error(`setup: ${error instanceof Error ? error.message : String(error)}`);
   process.exitCode = 1;

@@ -101,8 +101,6 @@ async function local(nodes: number): Promise<Machine> {
     const [status, signal] = (await once(child, "close")) as [number | null, string | null];
     if (status !== 0) throw new Error(`${[command, ...args].join(" ")} ended with ${signal ?? `status ${status}`}`);
   };
-  say("Kubernetes' binaries (built from Debian's source on a new machine: about 13 minutes)");
-  await through(`${TOOLS}/build-kubernetes.sh`);
   say(`Skylane's image, and a cluster of ${nodes} nodes meanwhile`);
   const prepared = [through(`${TOOLS}/build-image.sh`, image, archive), through(script, "up", String(nodes))];
   for (const one of await Promise.allSettled(prepared)) if (one.status === "rejected") throw one.reason;
