@@ -9,7 +9,10 @@ import { type DeviceParameters, type MonitorListener, type NetlinkEvent, Rtnl } 
 
 /** Between two looks, in milliseconds. */
 const LOOK_MS = 700;
-/** A look that took long is followed by a rest of so many times that, so that thousands of devices cost half a percent of a core. */
+/**
+ * A look is followed by a rest of so many times the processor time that it took, so that thousands of devices cost half a percent of a core.
+ * Time in which others had the processor does not count: a change would go unnoticed for minutes where there is much other work.
+ */
 const REST = 200;
 /** The longest pause after looks that failed, in milliseconds. */
 const LONGEST_MS = 30_000;
@@ -40,7 +43,7 @@ export class ParameterWatch {
   }
 
   #look(): void {
-    const started = performance.now();
+    const started = processorMs();
     let reason: string | undefined;
     let events: NetlinkEvent[] = [];
     try {
@@ -52,12 +55,18 @@ export class ParameterWatch {
       this.#failures++;
       reason = `kernel parameters of devices cannot be read: ${error instanceof Error ? error.message : String(error)}`;
     }
-    const rest = Math.max(LOOK_MS, (performance.now() - started) * REST);
+    const rest = Math.max(LOOK_MS, (processorMs() - started) * REST);
     this.#timer = setTimeout(() => this.#look(), Math.min(rest * 2 ** this.#failures, LONGEST_MS)).unref();
     // What a listener looks at says so in the log where it cannot.
     if (reason !== undefined) this.#listener.onResync(reason);
     else if (events.length > 0) this.#listener.onEvents(events);
   }
+}
+
+/** Processor time of this thread so far, in milliseconds. */
+function processorMs(): number {
+  const { user, system } = process.threadCpuUsage();
+  return (user + system) / 1_000;
 }
 
 /** The devices whose parameters are others than before, as notifications. Devices that came or went are told by the kernel. Pure. */

@@ -18,6 +18,8 @@ export interface InstanceContext {
   log: Logger;
   metrics: Metrics;
   client: KubeClient;
+  /** How long the start of a pod waits for its network's data path, in milliseconds; then its runtime asks again. */
+  readyMs: number;
   /** For looking at the host. */
   rtnl: Rtnl;
   machine: InstanceMachine;

@@ -11,6 +11,9 @@ import { within } from "../reconcile/index.ts";
 import { ensurePublished, type PublishedExtra } from "../network/index.ts";
 import type { Question } from "../observe/index.ts";
 
+/** A network comes, but did not within the time that the start of a pod waits. */
+export class NotReadyYet extends CniError {}
+
 /** See the header. */
 export class InstanceFiles {
   readonly #runDir: string;
@@ -62,10 +65,10 @@ export class InstanceFiles {
     rmSync(publishedPath(this.#runDir, this.#info.name), { force: true });
   }
 
-  #notReady(questions: readonly Question[]): CniError {
+  #notReady(questions: readonly Question[]): NotReadyYet {
     const unmet = questions.find(({ name, ask }) => name !== "published" && !ask().ok);
     const why = unmet ? `${unmet.name}: ${unmet.ask().message}` : "its files are not written yet";
-    return new CniError(
+    return new NotReadyYet(
       CODE.tryAgain,
       `pod network "${this.#info.name}" is not ready on this node yet (${why})`,
       "The data path is being made; the agent's log says what it waits for.",

@@ -33,8 +33,6 @@ import { claimFor, transferClaim } from "../pod-requests/index.ts";
 import { type ClaimUse, portsOf } from "../workloads/index.ts";
 import type { NetworkStatus } from "../observe/index.ts";
 
-/** How long the start of a pod waits for its network's data path, in milliseconds; then its runtime asks again. */
-const READY_MS = 15_000;
 const NO_ANSWER = "the API server does not answer";
 
 /** See the header. */
@@ -214,7 +212,7 @@ export class NetworkInstance {
   /** Whether a pod on any node has an address, as far as nodes publish that. @throws Error when the API server does not answer */
   async #inUse(address: string): Promise<boolean> {
     const known = Promise.resolve(this.#path?.knows(address));
-    return (await within(known, READY_MS, () => new Error(NO_ANSWER))) ?? false;
+    return (await within(known, this.#context.readyMs, () => new Error(NO_ANSWER))) ?? false;
   }
 
   /** Takes note of kernel parameters of the whole namespace; those of single devices are for those who made them. */
@@ -327,15 +325,15 @@ export class NetworkInstance {
    */
   async prepare(): Promise<void> {
     const known = this.#context.blocks.whenSynced();
-    await within(known, READY_MS, () => new Error("the API server has not listed this node's blocks yet"));
+    await within(known, this.#context.readyMs, () => new Error("the API server has not listed this node's blocks yet"));
     await within(
       this.#all.whenSynced,
-      READY_MS,
+      this.#context.readyMs,
       () => new Error("the API server has not listed the network's blocks yet"),
     );
     await this.#ensureRoom();
     const questions = () => this.#network.questions();
-    await this.#files.whenWritten(this.#addresses.blocks.usable(), questions, READY_MS);
+    await this.#files.whenWritten(this.#addresses.blocks.usable(), questions, this.#context.readyMs);
   }
 
   /** Keeps the network from going while pods are in it. @throws CniError when it is gone, or another one elsewhere; ApiError */
@@ -382,7 +380,7 @@ export class NetworkInstance {
     const done = Promise.allSettled([this.#path?.linked(attachment), this.#addresses.confirm(attachment)]);
     const outcomes = await within(
       done,
-      READY_MS,
+      this.#context.readyMs,
       () => new CniError(CODE.tryAgain, `pod network "${this.name}": ${NO_ANSWER}`),
     );
     const failure = outcomes.find((one) => one.status === "rejected");

@@ -22,6 +22,7 @@ import { heldSpace, IdleSpaces } from "./named-spaces.ts";
 import { definedHere, findLeftovers, hasPods, removeLeftovers } from "./leftovers.ts";
 import { NetworkInstance } from "./network-instance.ts";
 import type { InstanceContext } from "./instance-context.ts";
+import { NotReadyYet } from "./instance-files.ts";
 import { type InstanceLinks, type InstanceMachine, THIS_MACHINE } from "./instance-machine.ts";
 import { hasAttachments, readDefinition, recordedNetworks, writeDefinition } from "./instance-records.ts";
 import {
@@ -36,9 +37,12 @@ import type { NetworkStatus } from "../observe/index.ts";
 import { KeyedMutex } from "../reconcile/index.ts";
 
 /** What the networks need. */
-export interface NetworksOptions extends Omit<InstanceContext, "blocks" | "networkBlocks" | "places" | "machine"> {
+export interface NetworksOptions
+  extends Omit<InstanceContext, "blocks" | "networkBlocks" | "places" | "machine" | "readyMs"> {
   /** {@link THIS_MACHINE} by default. */
   machine?: InstanceMachine;
+  /** How long the start of a pod waits for its network's data path, in milliseconds; {@link READY_MS} by default. */
+  readyMs?: number;
   /** Why the API server cannot be asked; undefined while it can. */
   apiAway: () => string | undefined;
   /** Whether there is any has changed, or a node takes part in one: the plugin must know. */
@@ -47,9 +51,12 @@ export interface NetworksOptions extends Omit<InstanceContext, "blocks" | "netwo
   onDefined: () => void;
 }
 
+/** Short enough for a pod of many networks to be answered within kubelet's two minutes. */
+const READY_MS = 15_000;
+
 /** See the header. */
 export class Networks {
-  readonly #options: NetworksOptions & Pick<InstanceContext, "machine">;
+  readonly #options: NetworksOptions & Pick<InstanceContext, "machine" | "readyMs">;
   readonly #defined: DefinedNetworks;
   /** Blocks of this node: one watch for all networks, begun when it first takes part in one. */
   readonly #blocks: ObjectReflector<NetworkBlock>;
@@ -75,7 +82,7 @@ export class Networks {
   readonly #node: NodeIdentity;
 
   constructor(options: NetworksOptions) {
-    this.#options = { ...options, machine: options.machine ?? THIS_MACHINE };
+    this.#options = { ...options, machine: options.machine ?? THIS_MACHINE, readyMs: options.readyMs ?? READY_MS };
     const { client, log } = options;
     this.#defined = new DefinedNetworks({ ...options, cluster: () => this.#cluster() });
     this.#presence = new NetworkPresence({ ...options, defined: this.#defined, here: () => this.#instances.size > 0 });
@@ -380,8 +387,10 @@ export class Networks {
         await instance.prepare();
         await instance.hold();
       } catch (error) {
-        // Nobody has come yet, and what it has claimed would keep the network from going.
-        if (!there && instance.empty) await this.#leave(instance);
+        // Nobody has come yet, and what it has claimed would keep the network from going. One that only takes longer goes on coming:
+        // a busy node would never have it if each request began anew. Housekeeping leaves it where nobody asks again.
+        const late = error instanceof NotReadyYet;
+        if (!there && !late && instance.empty) await this.#leave(instance);
         throw error;
       }
     });

@@ -127,9 +127,8 @@ describe("a pod whose default route leads through another interface than its fir
 
   it("leaves no rule behind when it cannot be made", () => {
     const pod = testPod({ destinations: [], bySource: true });
-    pod.sandbox.exec("ip", "link", "add", "x", "type", "bridge");
-    pod.sandbox.exec("ip", "link", "set", "x", "addrgenmode", "none", "up");
-    pod.sandbox.exec("ip", "-6", "route", "add", "default", "dev", "x", "table", "8300", "metric", "1024");
+    // Through no device: a device's routes say in its own time whether it has a carrier.
+    pod.sandbox.exec("ip", "-6", "route", "add", "unreachable", "default", "table", "8300", "metric", "1024");
     leavesNothing(node, pod, () => assert.throws(() => on(() => attachPod(pod)), PodLinkError));
   });
 });

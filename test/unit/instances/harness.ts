@@ -134,6 +134,8 @@ export class InstancesHarness {
   readonly nodes = new Map<string, NodeFacts>();
   rulesNow: CheckResult = { ok: true, message: "in place" };
   away: string | undefined;
+  /** How long a request waits for a network, in milliseconds; as long as in the product by default. */
+  readyMs: number | undefined;
   /** Told when an instance is made, by its network. */
   onJoin: (network: string) => void = () => undefined;
   /** Told of each data path before it starts. */
@@ -184,6 +186,7 @@ export class InstancesHarness {
   /** A node's networks as an agent has them that starts now; {@link close} stops the latest one. */
   agent(): Networks {
     return new Networks({
+      ...(this.readyMs !== undefined && { readyMs: this.readyMs }),
       config: this.config,
       log: this.log,
       metrics: this.metrics,

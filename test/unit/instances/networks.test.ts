@@ -167,6 +167,35 @@ describe("the pod networks of a node", function () {
     assert.deepEqual(await blocks(), []);
   });
 
+  it("that take longer than a request waits are there for the next one, or go where none comes", async () => {
+    await harness.networks.stop();
+    harness.readyMs = 1_000;
+    harness.rulesNow = { ok: false, message: "the rules are being made" };
+    harness.networks = harness.agent();
+    await started();
+    await defined("blue", 7001);
+    const request = await harness.request("blue");
+    const late = () =>
+      assert.rejects(harness.networks.prepare(request, harness.mounter), /is not ready on this node yet/);
+    await late();
+    const [block] = await blocks();
+    harness.since();
+    await late();
+    assert.deepEqual(
+      harness.since().filter((call) => /leave|join/.test(call)),
+      [],
+      "begun anew",
+    );
+    assert.deepEqual(await blocks(), [block]);
+    const { rules } = harness.namespace("blue");
+    assert.ok(rules);
+    rules.verdictNow = { ok: true, message: "in place" };
+    rules.applied();
+    await harness.networks.prepare(request, harness.mounter);
+    await harness.networks.leaveEmpty();
+    assert.deepEqual(await blocks(), []);
+  });
+
   it("are gone on with after a start, by what is written down", async () => {
     await started();
     await defined("blue", 7001);
