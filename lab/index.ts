@@ -2,7 +2,6 @@
 export type { FaultSettings } from "./api/index.ts";
 export { type KubeObject } from "./api-client.ts";
 export { labCommands } from "./cli/index.ts";
-export { slowness } from "./demo/pace.ts";
 export { forgotten, joined } from "./cluster/convergence.ts";
 export { type Drift, DRIFT_KINDS, type DriftKind } from "./pods/drift.ts";
 export { Lab } from "./lab.ts";

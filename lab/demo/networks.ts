@@ -6,8 +6,7 @@ import { networkTable } from "../cli/networks.ts";
 import { moveUnderLoad } from "../pods/gap.ts";
 import type { Lab } from "../lab.ts";
 import type { PodRecord } from "../cluster/records.ts";
-import { slowness } from "./pace.ts";
-import { check, indented, ofFamily, type Step } from "./step.ts";
+import { check, indented, NotShown, ofFamily, type Step } from "./step.ts";
 
 const TENANTS = ["blue", "green"];
 /** Two blocks each, one for either node, so that both tenants' pods come to have the same two addresses a family. */
@@ -19,8 +18,8 @@ const IFNAME = "net1";
 const FORGED = "10.50.0.14";
 /** An answer that is to come, or not to come, in milliseconds. */
 const WAIT_MS = 1000;
-/** A workload that moves is to be away for less than this on a machine that is not busy, in milliseconds. */
-const LONGEST_GAP_MS = 1000;
+/** What an agent says of a kernel that has no bridged networks. */
+const NO_BRIDGE = /bridged networks need Linux [\d.]+/;
 
 const addPod = (lab: Lab, node: string, name: string, network: string): Promise<PodRecord> =>
   lab.addPod(node, name, { annotations: { [NETWORKS_ANNOTATION]: network } });
@@ -168,7 +167,10 @@ others make their entries: nothing is learned, and no ARP question crosses the u
     await lab.addNetwork("lan", { cidrs: ["10.80.0.0/16", "fd80::/64"], mode: "Bridged" });
     await lab.addClaim("vm", { network: "lan", podName: "vm" });
     const pods = [
-      await addPod(lab, "node1", "witness", "lan"),
+      await addPod(lab, "node1", "witness", "lan").catch((error: unknown) => {
+        const why = error instanceof Error ? NO_BRIDGE.exec(error.message)?.[0] : undefined;
+        throw why === undefined ? error : new NotShown(why);
+      }),
       await addPod(lab, "node2", "vm", "lan"),
       await addPod(lab, "node3", "other", "lan"),
     ];
@@ -194,6 +196,8 @@ const move: Step = {
   why: `From node2 to node3, with its addresses, its MAC and its sockets, as a virtual machine that migrates. Meanwhile witness, on
 node1, sends it an echo request every 10 ms, and 30 MiB in three seconds over a connection made before.`,
   async run(lab, print) {
+    if (!lab.pods().some(({ name }) => name === "vm"))
+      throw new NotShown("no bridged network, no workload that moves in it");
     const before = await lab.claim("vm");
     const from = lab.pod("witness");
     const ip = ofFamily(before.ips, 4) as string;
@@ -218,8 +222,6 @@ node1, sends it an echo request every 10 ms, and 30 MiB in three seconds over a 
     );
     const after = await lab.claim("vm");
     check(same, "what arrived is not what was sent");
-    const longest = gap.longestMs < LONGEST_GAP_MS ? LONGEST_GAP_MS : LONGEST_GAP_MS * slowness();
-    check(gap.longestMs < longest, `vm was away for ${duration(gap.longestMs)}`);
     check(after.node === "node3" && after.pod === "vm", "the claim is not on node3");
     check(after.ips.join() === before.ips.join() && after.mac === before.mac, "vm has another address now");
   },

@@ -5,6 +5,11 @@ import type { Lab } from "../lab.ts";
 /** Where a step prints. */
 export type Print = (text: string) => Promise<void>;
 
+/** What a step would show is nothing that this machine's kernel can do: its message says why. The demo goes on without it. */
+export class NotShown extends Error {
+  override readonly name = "NotShown";
+}
+
 /** One step: its title, why it matters, and what it does. What it shows it checks: a step that does not hold throws. */
 export interface Step {
   title: string;

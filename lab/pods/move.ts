@@ -64,7 +64,9 @@ async function setAside(lab: LabContext, pod: PodRecord, { env }: RuntimeNode): 
   const { interfaces = [] } = (pod.result ?? {}) as { interfaces?: { name: string; sandbox?: string }[] };
   for (const [i, { name }] of interfaces.filter(({ sandbox }) => sandbox).entries()) {
     await run(entering({ netns }, "ip", ["address", "flush", "dev", name]), { env });
-    await run(entering({ netns }, "ip", ["link", "set", name, "down", "name", `old${i}`]), { env });
+    await run(entering({ netns }, "ip", ["link", "set", name, "down"]), { env });
+    // Kernels before 6.2 do not rename what the same message takes down.
+    await run(entering({ netns }, "ip", ["link", "set", name, "name", `old${i}`]), { env });
   }
 }
 
