@@ -19,6 +19,8 @@ export type Side = keyof typeof TCX;
 const LICENSE = "GPL";
 /** The verifier's words on a program that it refuses: the last ones say why. */
 const LOG = 1 << 20;
+/** BPF_LOG_LEVEL1 and BPF_LOG_STATS (linux/bpf_verifier.h): each step, or the sum alone. */
+const [LOG_STEPS, LOG_STATS] = [1, 4];
 const LAST_WORDS = 2_000;
 const INSTRUCTION = 8;
 const ATTEMPTS = 5;
@@ -66,9 +68,16 @@ export class Program implements Disposable {
 
   /**
    * @param name up to 15 letters
+   * @param heed hears how much work the verifier had with a program that it takes
    * @throws VerifierError; SysError EPERM where this process may not; Error when a name in it stands for nothing
    */
-  static load(name: string, assembly: Assembly, maps: Readonly<Record<string, BpfMap>>, types: KernelTypes): Program {
+  static load(
+    name: string,
+    assembly: Assembly,
+    maps: Readonly<Record<string, BpfMap>>,
+    types: KernelTypes,
+    heed?: (log: string) => void,
+  ): Program {
     const code = assembly.link({
       map: (called) => {
         const map = maps[called];
@@ -94,19 +103,25 @@ export class Program implements Disposable {
     attribute.writeUInt32LE(TCX.receives, 68);
     attribute.writeBigUInt64LE(addressOf(fds), 120);
     const load = (): number => patiently(() => bpf(COMMAND.PROG_LOAD, attribute, `loading BPF program ${name}`));
-    try {
-      return new Program(name, load());
-    } catch (error) {
-      const log = Buffer.alloc(LOG);
-      attribute.writeUInt32LE(1, 24);
+    let log = Buffer.alloc(0);
+    const logged = (level: number): number => {
+      log = Buffer.alloc(LOG);
+      attribute.writeUInt32LE(level, 24);
       attribute.writeUInt32LE(log.length, 28);
       attribute.writeBigUInt64LE(addressOf(log), 32);
+      return load();
+    };
+    const said = (): string => log.toString("latin1", 0, Math.max(0, log.indexOf(0)));
+    try {
+      const program = new Program(name, heed ? logged(LOG_STATS) : load());
+      heed?.(said());
+      return program;
+    } catch (error) {
       try {
-        return new Program(name, load());
+        return new Program(name, logged(LOG_STEPS));
       } catch (again) {
-        const said = log.toString("latin1", 0, Math.max(0, log.indexOf(0)));
-        if (said === "") throw again;
-        throw new VerifierError(name, said, { cause: error });
+        if (said() === "") throw again;
+        throw new VerifierError(name, said(), { cause: error });
       }
     }
   }

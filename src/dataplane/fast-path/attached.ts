@@ -6,6 +6,7 @@ import { Assembly, kernelTypes, type KernelTypes, Program, type Side, TcxLink } 
 import { SysError, withNetns } from "../../sys/index.ts";
 import type { Entries } from "./entries.ts";
 import { fromPod } from "./programs/from-pod.ts";
+import { fromSegment } from "./programs/from-segment.ts";
 import { fromWire } from "./programs/from-wire.ts";
 import { toDevice } from "./programs/to-device.ts";
 import { CONNTRACK } from "./programs/settled.ts";
@@ -22,12 +23,15 @@ interface Programs {
   made: string;
   pod: Program;
   wire: Program;
+  /** Absent where no peer is reached without the tunnel. */
+  segment?: Program;
   /** Absent where the VXLAN device makes the tunnel's header itself. */
   device?: Program;
 }
 /** A program by its place. */
-type At = "pod" | "wire" | "device";
-const SIDES: Readonly<Record<At, Side>> = { pod: "receives", wire: "receives", device: "sends" };
+type At = "pod" | "wire" | "segment" | "device";
+const SIDES: Readonly<Record<At, Side>> = { pod: "receives", wire: "receives", segment: "receives", device: "sends" };
+const placeOf = (at: At, ifindex: number): string => `${at} ${ifindex}`;
 
 /** Devices that programs should be at. */
 export interface Places {
@@ -37,21 +41,20 @@ export interface Places {
 }
 
 function disposeOf(programs: Programs | undefined): void {
-  for (const program of [programs?.pod, programs?.wire, programs?.device]) program?.[Symbol.dispose]();
+  for (const program of [programs?.pod, programs?.wire, programs?.segment, programs?.device])
+    program?.[Symbol.dispose]();
 }
 
 /** See the header. */
 export class Attached implements Disposable {
   readonly #netns: number | string | undefined;
   readonly #types: KernelTypes;
-  readonly #entries: Entries;
   #programs: Programs | undefined;
-  /** Links by device, and of which program. */
-  readonly #links = new Map<number, { link: TcxLink; at: At }>();
+  /** Links by program and device: a device may have two. */
+  readonly #links = new Map<string, { link: TcxLink; at: At; ifindex: number }>();
 
   /** @throws Error naming what this kernel does not have; SysError when its types cannot be read, or this process may not */
-  constructor(entries: Entries, netns?: number | string) {
-    this.#entries = entries;
+  constructor(netns?: number | string) {
     this.#netns = netns;
     this.#types = kernelTypes(CONNTRACK, MODULES);
     try {
@@ -67,8 +70,8 @@ export class Attached implements Disposable {
     return [...this.#links.values()].filter(({ at }) => at === "pod").length;
   }
 
-  /** Has programs made for these settings, at the same devices as those before them. @throws VerifierError, SysError */
-  load(tunnel: TunnelSettings, lifetimes: Lifetimes): void {
+  /** Has programs made for these settings, at the same devices as those before them. @param maps always the same. @throws VerifierError, SysError */
+  load(maps: Entries["maps"], tunnel: TunnelSettings, lifetimes: Lifetimes): void {
     const made = JSON.stringify([tunnel, lifetimes]);
     if (this.#programs?.made === made) return;
     const offsets = {
@@ -76,21 +79,22 @@ export class Attached implements Disposable {
       tcpState: this.#types.offset("nf_conn.proto") + this.#types.offset("ip_ct_tcp.state"),
     };
     const load = (name: string, assembly: Assembly): Program =>
-      fresh.use(Program.load(name, assembly, this.#entries.maps, this.#types));
+      fresh.use(Program.load(name, assembly, maps, this.#types));
     using fresh = new DisposableStack();
     const programs: Programs = {
       made,
       pod: load("sky_from_pod", fromPod(tunnel, lifetimes, offsets)),
       wire: load("sky_from_wire", fromWire(tunnel, lifetimes, offsets)),
+      ...(tunnel.direct && { segment: load("sky_from_segmt", fromSegment(tunnel, lifetimes, offsets)) }),
       ...(tunnel.encapsulate && { device: load("sky_to_device", toDevice(tunnel)) }),
     };
     fresh.move();
     const before = this.#programs;
     this.#programs = programs;
-    for (const [ifindex, { link, at }] of this.#links) {
+    for (const [place, { link, at }] of this.#links) {
       const program = programs[at];
       // One that is detached takes no other; it is attached anew.
-      if (!program || link.ifindex === 0) this.#detach(ifindex);
+      if (!program || link.ifindex === 0) this.#detach(place);
       else link.update(program);
     }
     disposeOf(before);
@@ -104,22 +108,27 @@ export class Attached implements Disposable {
   attach({ pods, wire, device }: Places): number {
     const programs = this.#programs;
     if (!programs) throw new Error("no program is loaded");
-    const wanted = new Map<number, At>([...pods].map((ifindex) => [ifindex, "pod"]));
-    if (wire !== undefined) wanted.set(wire, "wire");
-    if (device !== undefined && programs.device) wanted.set(device, "device");
+    const wanted = new Map<string, { at: At; ifindex: number }>();
+    const want = (at: At, ifindex: number | undefined): void => {
+      if (ifindex !== undefined && programs[at]) wanted.set(placeOf(at, ifindex), { at, ifindex });
+    };
+    for (const ifindex of pods) want("pod", ifindex);
+    want("wire", wire);
+    want("segment", wire);
+    want("device", device);
     let lost = 0;
-    for (const [ifindex, { link, at }] of this.#links) {
+    for (const [place, { link, ifindex }] of this.#links) {
       const there = link.ifindex === ifindex;
-      if (there && wanted.get(ifindex) === at) continue;
-      this.#detach(ifindex);
-      if (!there && wanted.has(ifindex)) lost++;
+      if (there && wanted.has(place)) continue;
+      this.#detach(place);
+      if (!there && wanted.has(place)) lost++;
     }
-    for (const [ifindex, at] of wanted) {
-      if (this.#links.has(ifindex)) continue;
+    for (const [place, { at, ifindex }] of wanted) {
+      if (this.#links.has(place)) continue;
       const attach = (): TcxLink => TcxLink.attach(programs[at] as Program, ifindex, SIDES[at]);
       try {
         const link = this.#netns === undefined ? attach() : withNetns(this.#netns, attach);
-        this.#links.set(ifindex, { link, at });
+        this.#links.set(place, { link, at, ifindex });
       } catch (error) {
         // Gone, and its event comes.
         if (!(error instanceof SysError) || error.code !== "ENODEV") throw error;
@@ -130,7 +139,7 @@ export class Attached implements Disposable {
 
   /** Takes all programs off their devices. */
   detach(): void {
-    for (const ifindex of this.#links.keys()) this.#detach(ifindex);
+    for (const place of this.#links.keys()) this.#detach(place);
   }
 
   [Symbol.dispose](): void {
@@ -147,8 +156,8 @@ export class Attached implements Disposable {
     else withNetns(this.#netns, attach);
   }
 
-  #detach(ifindex: number): void {
-    this.#links.get(ifindex)?.link[Symbol.dispose]();
-    this.#links.delete(ifindex);
+  #detach(place: string): void {
+    this.#links.get(place)?.link[Symbol.dispose]();
+    this.#links.delete(place);
   }
 }

@@ -15,9 +15,9 @@ import { type PacketCount, readCounters } from "./counters.ts";
 import { Entries } from "./entries.ts";
 import { Liberal } from "./liberal.ts";
 import { PodWays } from "./pod-ways.ts";
+import { type KnownPeers, PeerPrefixes } from "./peer-prefixes.ts";
 import { deviceEntry, podEntry } from "./programs/maps.ts";
 import { lookAround, type Surroundings } from "./surroundings.ts";
-import { TunnelPeers } from "./tunnel-peers.ts";
 
 /** A burst of notifications is one look, this long after its first, in milliseconds. */
 const SETTLE_MS = 20;
@@ -59,7 +59,7 @@ export class FastPath implements MonitorListener {
   readonly #options: FastPathOptions;
   readonly #rtnl: Rtnl;
   readonly #ways = new PodWays();
-  readonly #peers = new TunnelPeers();
+  readonly #peers = new PeerPrefixes();
   readonly #liberal: Liberal;
   readonly #task: Task;
   readonly #watch: { close(): Promise<void> };
@@ -71,7 +71,7 @@ export class FastPath implements MonitorListener {
   #looks = 0;
   #unread = true;
   /** What programs are to know of peers, and whether the maps have it already. */
-  #known: { peers: TunnelPeers["now"]; written: boolean } | undefined;
+  #known: { uplink: number; peers: KnownPeers; written: boolean } | undefined;
   #on = false;
   #message = "not looked at yet";
   #ordinary: FastPathStatus["ordinary"] = [];
@@ -174,11 +174,15 @@ export class FastPath implements MonitorListener {
     if (++this.#looks % AROUND_EVERY === 0) this.#around = undefined;
     const around = (this.#around ??= lookAround(this.#rtnl, local, this.#options.netns));
     if (typeof around === "string") return this.#off(around);
+    // What the kernel lacks is said before it is asked for memory, of which old ones allow little.
+    const attached = (this.#attached ??= new Attached(this.#options.netns));
     const entries = (this.#entries ??= new Entries(this.#options.netns));
-    const attached = (this.#attached ??= new Attached(entries, this.#options.netns));
-    const { tunnel, lifetimes, shaped, wireSlow } = around;
-    const known = (this.#known ??= { peers: this.#peers.now, written: false });
-    attached.load({ ...tunnel, lengths: known.peers.lengths }, lifetimes);
+    const { tunnel, lifetimes, shaped, wireSlow, directSlow } = around;
+    const { uplink } = tunnel;
+    if (this.#known?.uplink !== uplink) this.#known = { uplink, peers: this.#peers.known(uplink), written: false };
+    const known = this.#known;
+    const { lengths, direct } = known.peers;
+    attached.load(entries.maps, { ...tunnel, lengths, direct: direct && directSlow === undefined }, lifetimes);
     const liberal = this.#liberal.keep();
     if (liberal.why !== undefined) return this.#off(liberal.why);
     if (liberal.repaired) this.#repaired("fast-path-sysctl", 1);
@@ -193,12 +197,13 @@ export class FastPath implements MonitorListener {
       "fast-path-program",
       attached.attach({
         pods: devices,
-        ...(wireSlow === undefined && { wire: tunnel.uplink }),
+        ...(wireSlow === undefined && { wire: uplink }),
         device: tunnel.device,
       }),
     );
     this.#ordinary = [
       ...(wireSlow === undefined ? [] : [{ what: "packets from other nodes", why: wireSlow }]),
+      ...(direct && directSlow !== undefined ? [{ what: "packets without the tunnel", why: directSlow }] : []),
       ...[...ends].flatMap(([index, { name }]) => {
         const kind = shaped.get(index);
         return kind === undefined ? [] : [{ what: name, why: `it has queueing discipline ${kind}` }];

@@ -18,10 +18,12 @@ const DEFAULTS = { hops: 64, ports: [32_768, 60_999], tcpSeconds: 432_000, udpSe
 /** Where there can be a fast path, and how. */
 export interface Surroundings {
   /** All of it but what follows from peers. */
-  tunnel: Omit<TunnelSettings, "lengths">;
+  tunnel: Omit<TunnelSettings, "lengths" | "direct">;
   lifetimes: Lifetimes;
   /** Why what comes from the wire is left to the ordinary path; absent where it is not. */
   wireSlow?: string;
+  /** The same of what would leave without the tunnel. */
+  directSlow?: string;
   /** Queueing disciplines of host ends that are more than none, by device. */
   shaped: ReadonlyMap<number, string>;
 }
@@ -44,9 +46,8 @@ export function lookAround(rtnl: Rtnl, local: LocalNetwork, netns?: number | str
     if (kind !== NO_QUEUE) shaped.set(ifindex, kind);
   }
   const ipsec = hasXfrmPolicies(netns);
-  const wireSlow = ipsec
-    ? "the kernel has IPsec policies, which only the ordinary path heeds"
-    : atIngress && `${name} has traffic control of its own at its ingress (${atIngress})`;
+  const directSlow = ipsec ? "the kernel has IPsec policies, which only the ordinary path heeds" : undefined;
+  const wireSlow = directSlow ?? (atIngress && `${name} has traffic control of its own at its ingress (${atIngress})`);
   const parameters = (): Pick<TunnelSettings, "hops" | "ports"> & { lifetimes: Lifetimes } => {
     const [first = DEFAULTS.ports[0], last = DEFAULTS.ports[1]] =
       readSysctl("net.ipv4.ip_local_port_range")?.split(/\s+/).map(Number) ?? [];
@@ -78,6 +79,7 @@ export function lookAround(rtnl: Rtnl, local: LocalNetwork, netns?: number | str
     },
     lifetimes,
     ...(wireSlow !== undefined && { wireSlow }),
+    ...(directSlow !== undefined && { directSlow }),
     shaped,
   };
 }

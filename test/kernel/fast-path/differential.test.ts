@@ -7,7 +7,7 @@ import type { FastPath } from "../../../src/dataplane/fast-path/index.ts";
 import type { Outcome } from "../../../src/dataplane/fast-path/programs/outcomes.ts";
 import { eventually } from "../../support/eventually.ts";
 import type { TestNode } from "../overlay/cluster.ts";
-import { FrameSender } from "../support/frames.ts";
+import { frame, FrameSender } from "../support/frames.ts";
 import {
   back,
   datagram,
@@ -87,14 +87,19 @@ const UNDERLAY = {
   6: { ip: (n: number) => `fd30::${n}`, mtu: 1_430 },
 } as const;
 
-for (const [family, under] of [
-  [4, 4],
-  [6, 4],
-  [4, 6],
-  [6, 6],
+for (const [family, under, how] of [
+  [4, 4, "tunnel"],
+  [6, 4, "tunnel"],
+  [4, 6, "tunnel"],
+  [6, 6, "tunnel"],
+  [4, 4, "direct"],
+  [6, 4, "direct"],
+  [4, 6, "direct"],
 ] as const)
-  describe(`the same IPv${family} packets over IPv${under} with the fast path off and on`, () => {
-    const { ip: underlayIp, mtu } = UNDERLAY[under];
+  describe(`the same IPv${family} packets over IPv${under} with the fast path off and on${how === "direct" ? ", without a tunnel" : ""}`, () => {
+    const direct = how === "direct";
+    const { ip: underlayIp } = UNDERLAY[under];
+    const mtu = direct ? 1_500 : UNDERLAY[under].mtu;
     let cluster: FastCluster;
     let pods: HandPod[];
     let stranger: FrameSender;
@@ -115,15 +120,16 @@ for (const [family, under] of [
       tcp(which, ["ACK"], 1_001, 5_001, Buffer.alloc(bytes, "x"), hops);
 
     before(async () => {
-      cluster = await fastCluster(under);
+      cluster = await fastCluster(under, direct);
       pods = [cluster.pod(1, 2), cluster.pod(2, 2), cluster.pod(1, 3)];
       // What the fast path needs, and what by itself makes a difference.
       for (const { ns } of cluster.cluster.nodes)
         ns.exec("sysctl", "-qw", "net.netfilter.nf_conntrack_tcp_be_liberal=1");
-      // As large as nobody makes them, so that larger packets than the tunnel takes come to a node.
+      // As large as nobody makes them, so that larger packets than the underlay takes come to a node.
       for (const { ns, node, hostIfname } of pods) {
-        node.ns.exec("ip", "link", "set", hostIfname, "mtu", "1500");
-        ns.exec("ip", "link", "set", "eth0", "mtu", "1500");
+        const larger = direct ? "1600" : "1500";
+        node.ns.exec("ip", "link", "set", hostIfname, "mtu", larger);
+        ns.exec("ip", "link", "set", "eth0", "mtu", larger);
       }
       const machine = cluster.cluster.machine("stranger", 9);
       stranger = new FrameSender(machine.path, "eth0");
@@ -131,20 +137,108 @@ for (const [family, under] of [
 
     after(() => stranger[Symbol.dispose]());
 
+    const ownMac = (): string =>
+      ((cluster.cluster.nodes[0] as TestNode).ns.json("ip", "-j", "link", "show", "eth0")[0] as { address: string })
+        .address;
+    /** A packet from somebody on the underlay, without a tunnel, for the first node to forward. */
+    const fromSegment = (packet: Buffer): void => stranger.send(frame(stranger.mac, ownMac(), packet));
     /** A frame out of the tunnel from somebody, with a packet inside for the first pod. */
     const fromTunnel = (n: number, vni: number, packet: Buffer, tos = 0): void => {
       const [here, there] = cluster.cluster.nodes as [TestNode, TestNode];
-      const eth0 = cluster.cluster.nodes[0]?.ns.json("ip", "-j", "link", "show", "eth0")[0] as { address: string };
       stranger.send(
         tunnelled({
           from: { mac: stranger.mac, ip: underlayIp(n) },
-          to: { mac: eth0.address, ip: underlayIp(1) },
+          to: { mac: ownMac(), ip: underlayIp(1) },
           vni,
           tos,
           inner: { source: there.local.mac, destination: here.local.mac, packet },
         }),
       );
     };
+
+    const outOfTunnel = (answer: () => Buffer, near: Talk): Case[] => [
+      {
+        what: "out of the tunnel, from its peer's address",
+        send: () => fromTunnel(2, 4_096, answer()),
+        come: 1,
+        outcome: "delivered",
+        at: [0, "wire"],
+      },
+      {
+        what: "out of the tunnel, of another network",
+        send: () => fromTunnel(2, 4_097, answer()),
+        come: 0,
+      },
+      {
+        what: "out of the tunnel, having met with congestion on the way",
+        send: () => fromTunnel(2, 4_096, capable(answer()), CONGESTED),
+        come: 1,
+        outcome: "congestion",
+        at: [0, "wire"],
+      },
+      {
+        what: "out of the tunnel, having met with congestion that the pods could not be told of",
+        send: () => fromTunnel(2, 4_096, answer(), CONGESTED),
+        come: 0,
+        outcome: "congestion",
+        at: [0, "wire"],
+      },
+      {
+        what: "out of the tunnel, from a stranger",
+        send: () => fromTunnel(9, 4_096, answer()),
+        // The agent's rules are not here.
+        come: 1,
+        outcome: "source",
+        at: [0, "wire"],
+      },
+      {
+        what: "out of the tunnel, as a pod of the node itself",
+        send: () => fromTunnel(2, 4_096, data(back(near), 5)),
+        come: 1,
+        outcome: "source",
+        at: [0, "wire"],
+      },
+    ];
+
+    const withoutTunnel = (answer: (hops?: number) => Buffer, near: Talk): Case[] => [
+      {
+        what: "from its peer's segment",
+        send: () => fromSegment(answer()),
+        come: 1,
+        outcome: "delivered",
+        at: [0, "wire"],
+      },
+      {
+        what: "from its peer's segment, at the end of its hops",
+        send: () => fromSegment(answer(1)),
+        come: 0,
+        outcome: "shape",
+        at: [0, "wire"],
+      },
+      {
+        what: "from its peer's segment, the beginning of a connection",
+        send: () => fromSegment(tcp({ ...talk(two(), one(), 4_070), dport: 81 }, ["SYN"], 1, 0)),
+        come: 1,
+        outcome: "flags",
+        at: [0, "wire"],
+      },
+      {
+        what: "from its peer's segment, to nobody",
+        send: () => fromSegment(data({ ...talk(two(), one(), 4_071), destination: ip(one()).replace(/2$/, "77") }, 3)),
+        come: 0,
+        outcome: "destination",
+        at: [0, "wire"],
+      },
+      // The agent's rules are not here.
+      { what: "from the segment, as a pod of the node itself", send: () => fromSegment(data(back(near), 5)), come: 1 },
+      {
+        what: "out of a tunnel that is not used",
+        send: () => fromTunnel(2, 4_096, answer()),
+        come: 1,
+        outcome: "source",
+        at: [0, "wire"],
+      },
+    ];
 
     function cases(): Case[] {
       const away = talk(one(), two(), 4_001);
@@ -159,7 +253,7 @@ for (const [family, under] of [
         { what: "an acknowledgement alone", send: () => send(one(), data(away, 0)), come: 1, outcome: "sent" },
         { what: "the largest", send: () => send(one(), data(away, full)), come: 1, outcome: "sent" },
         {
-          what: "one byte more than the tunnel takes",
+          what: "one byte more than the way takes",
           send: () => send(one(), data(away, full + 1)),
           come: family === 4 ? 2 : 0,
           outcome: "mtu",
@@ -238,52 +332,12 @@ for (const [family, under] of [
               },
             ]),
         {
-          what: "out of the tunnel, from its peer's address",
-          send: () => fromTunnel(2, 4_096, answer()),
-          come: 1,
-          outcome: "delivered",
-          at: [0, "wire"],
-        },
-        {
-          what: "out of the tunnel, of another network",
-          send: () => fromTunnel(2, 4_097, answer()),
-          come: 0,
-        },
-        {
-          what: "out of the tunnel, having met with congestion on the way",
-          send: () => fromTunnel(2, 4_096, capable(answer()), CONGESTED),
-          come: 1,
-          outcome: "congestion",
-          at: [0, "wire"],
-        },
-        {
-          what: "out of the tunnel, having met with congestion that the pods could not be told of",
-          send: () => fromTunnel(2, 4_096, answer(), CONGESTED),
-          come: 0,
-          outcome: "congestion",
-          at: [0, "wire"],
-        },
-        {
           what: "able to be told of congestion",
           send: () => send(one(), capable(data(away, 10))),
           come: 1,
           outcome: "sent",
         },
-        {
-          what: "out of the tunnel, from a stranger",
-          send: () => fromTunnel(9, 4_096, answer()),
-          // The agent's rules are not here.
-          come: 1,
-          outcome: "source",
-          at: [0, "wire"],
-        },
-        {
-          what: "out of the tunnel, as a pod of the node itself",
-          send: () => fromTunnel(2, 4_096, data(back(near), 5)),
-          come: 1,
-          outcome: "source",
-          at: [0, "wire"],
-        },
+        ...(direct ? withoutTunnel(answer, near) : outOfTunnel(answer, near)),
         {
           what: "the end of a connection",
           send: () => send(one(), tcp(away, ["FIN", "ACK"], 1_011, 5_001)),
@@ -339,7 +393,7 @@ for (const [family, under] of [
       for (const [what, frames] of slow) assert.deepEqual(fast.get(what), frames, what);
       const there = paths[1] as FastPath;
       assert.ok(packets(there, "wire", "delivered") >= 4, "the other node has the packets that were sent so");
-      if (under === 4)
+      if (under === 4 && !direct)
         assert.ok(
           packets(paths[0] as FastPath, "device", "tunnelled") >= 3,
           "those on the ordinary path had the program's header",

@@ -8,6 +8,7 @@ import { kernelTypes, type KernelTypes, Program } from "../../../src/dataplane/b
 import { readCounters } from "../../../src/dataplane/fast-path/counters.ts";
 import { Entries } from "../../../src/dataplane/fast-path/entries.ts";
 import { fromPod } from "../../../src/dataplane/fast-path/programs/from-pod.ts";
+import { fromSegment } from "../../../src/dataplane/fast-path/programs/from-segment.ts";
 import { fromWire } from "../../../src/dataplane/fast-path/programs/from-wire.ts";
 import { toDevice } from "../../../src/dataplane/fast-path/programs/to-device.ts";
 import { deviceEntry, podEntry, prefixEntry } from "../../../src/dataplane/fast-path/programs/maps.ts";
@@ -39,7 +40,7 @@ for (const underlayIp of ["172.30.0.1", "fd30::1"])
     let ns: TestNamespace;
     let types: KernelTypes;
     let entries: Entries;
-    let programs: Partial<Record<"pod" | "wire" | "device", Program>>;
+    let programs: Partial<Record<"pod" | "wire" | "segment" | "device", Program>>;
 
     before(() => {
       ns = testNamespace("fuzz");
@@ -54,6 +55,7 @@ for (const underlayIp of ["172.30.0.1", "fd30::1"])
         device: 1,
         uplink: 1,
         encapsulate: four,
+        direct: true,
         hops: 64,
         lengths: { 4: [24, 16], 6: [64] },
         ports: [32_768, 60_999],
@@ -65,6 +67,7 @@ for (const underlayIp of ["172.30.0.1", "fd30::1"])
       programs = {
         pod: Program.load("fuzz_pod", fromPod(tunnel, lifetimes, offsets), entries.maps, types),
         wire: Program.load("fuzz_wire", fromWire(tunnel, lifetimes, offsets), entries.maps, types),
+        segment: Program.load("fuzz_segment", fromSegment(tunnel, lifetimes, offsets), entries.maps, types),
         ...(four && { device: Program.load("fuzz_device", toDevice(tunnel), entries.maps, types) }),
       };
       // Loopback is the device of both, so that packets come as far as the question whether their connection is known.
@@ -76,6 +79,8 @@ for (const underlayIp of ["172.30.0.1", "fd30::1"])
           ...["10.244.2.0/24", "fd00:10:244:2::/64"].map((prefix) =>
             prefixEntry({ prefix, underlayIp: four ? "172.30.0.2" : "fd30::2", mac: MACS.peer }),
           ),
+          prefixEntry({ prefix: "10.244.3.0/24", underlayIp: "172.30.0.3", mac: MACS.peer, direct: true }),
+          prefixEntry({ prefix: "fd00:10:244:3::/64", underlayIp: "fd30::3", mac: MACS.peer, direct: true }),
         ],
       );
     });
@@ -91,6 +96,10 @@ for (const underlayIp of ["172.30.0.1", "fd30::1"])
       { source: "10.244.2.2", destination: "10.244.1.2", sport: 80, dport: 4_000 },
       { source: "fd00:10:244:1::2", destination: "fd00:10:244:2::2", sport: 4_000, dport: 80 },
       { source: "fd00:10:244:2::2", destination: "fd00:10:244:1::2", sport: 80, dport: 4_000 },
+      { source: "10.244.1.2", destination: "10.244.3.2", sport: 4_000, dport: 80 },
+      { source: "10.244.3.2", destination: "10.244.1.2", sport: 80, dport: 4_000 },
+      { source: "fd00:10:244:1::2", destination: "fd00:10:244:3::2", sport: 4_000, dport: 80 },
+      { source: "fd00:10:244:3::2", destination: "fd00:10:244:1::2", sport: 80, dport: 4_000 },
     ];
     const inside = talks.flatMap((talk) => [tcp(talk, ["ACK"], 1, 1, Buffer.alloc(40)), datagram(talk)]);
     const outside = inside.map((packet) =>

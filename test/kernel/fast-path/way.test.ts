@@ -1,7 +1,7 @@
 /** The way to a peer is the kernel's, and no older than a moment: also while the agent does nothing. */
 import assert from "node:assert/strict";
 import type { FastPath } from "../../../src/dataplane/fast-path/index.ts";
-import { WAY_NS } from "../../../src/dataplane/fast-path/programs/tunnel.ts";
+import { WAY_NS } from "../../../src/dataplane/fast-path/programs/way.ts";
 import { eventually } from "../../support/eventually.ts";
 import type { TestNode } from "../overlay/cluster.ts";
 import {

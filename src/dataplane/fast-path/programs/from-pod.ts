@@ -3,7 +3,7 @@
  */
 import { FAMILIES, type Family, familyOf } from "../../../addr/index.ts";
 import { Assembly, R0, R1, R2, R6, R7, R8, R9, SKB } from "../../bpf/index.ts";
-import { PEER, POD } from "./maps.ts";
+import { PEER, POD, WAY } from "./maps.ts";
 import {
   begin,
   copyMac,
@@ -17,6 +17,7 @@ import {
   fits,
   hop,
   IP,
+  reachedBy,
   readable,
   readPacket,
   writeMac,
@@ -24,8 +25,11 @@ import {
 import { settled } from "./settled.ts";
 import type { Lifetimes, Offsets, TunnelSettings } from "./settings.ts";
 import { cut, encapsulate } from "./tunnel.ts";
+import { findWay, leave } from "./way.ts";
 
 const AT = ETHERNET.bytes;
+/** The largest of IP packets. */
+const LARGEST = 0xffff;
 
 /** @throws RangeError when the tunnel's header is to be made over IPv6, whose checksum a program cannot make */
 export function fromPod(tunnel: TunnelSettings, lifetimes: Lifetimes, offsets: Offsets): Assembly {
@@ -47,11 +51,20 @@ export function fromPod(tunnel: TunnelSettings, lifetimes: Lifetimes, offsets: O
     deliver(a, family, `here${family}`);
     a.label(`elsewhere${family}`);
     findPeer(a, family, AT, "destination", { lengths: tunnel.lengths, else_: "destination" });
-    a.move(R8, R0).move(R9, tunnel.mtu);
+    a.move(R8, R0);
+    reachedBy(a, "tunnel", tunnel.direct ? `direct${family}` : "destination");
+    a.move(R9, tunnel.mtu);
     fits(a, family, AT, `peer${family}`);
     settled(a, family, AT, { offsets, lifetimes, label: `away${family}` });
     if (tunnel.encapsulate) encapsulate(a, family, tunnel, "pod");
     else byDevice(a, family, tunnel);
+    if (!tunnel.direct) continue;
+    a.label(`direct${family}`);
+    // What fits is what fits the way.
+    a.move(R9, LARGEST);
+    fits(a, family, AT, `direct${family}`);
+    settled(a, family, AT, { offsets, lifetimes, label: `direct${family}` });
+    sendDirectly(a, family, tunnel);
   }
   end(a, "pod");
   return tunnel.encapsulate ? cut(a) : a;
@@ -67,6 +80,21 @@ function ownSource(a: Assembly, family: Family): void {
     .load(4, R1, R0, POD.ifindex)
     .load(4, R2, R6, SKB.ifindex)
     .jumpIf(R1, "!=", R2, "source");
+}
+
+/** Sends the packet as it is to the next hop of the entry in R8. */
+function sendDirectly(a: Assembly, family: Family, { uplink }: TunnelSettings): void {
+  findWay(a, `direct${family}`, {
+    family,
+    source: (at) => void a.load(4, R1, R7, AT + IP[family].source + at),
+    overhead: 0,
+    uplink,
+  });
+  hop(a, family, AT, `direct${family}`);
+  copyMac(a, ETHERNET.destination, WAY.hop);
+  copyMac(a, ETHERNET.source, WAY.own);
+  count(a, "pod", "sent");
+  leave(a, `direct${family}`, uplink, family);
 }
 
 /** Hands the frame to the VXLAN device, addressed to the peer of the entry in R8, as routing would. */

@@ -19,6 +19,8 @@ import {
   findPod,
   IP,
   PROTOCOL,
+  pull,
+  reachedBy,
   readable,
   readPacket,
   STACK,
@@ -44,10 +46,6 @@ const TAKEN_OFF: ReadonlySet<Outcome> = new Set([
 const RECEIVED = 1;
 
 const VXLAN_BYTES = 8;
-/** The longest headers that are read of an inner packet: IPv6 and TCP. */
-const INNER = 60;
-/** Those of IPv4 and TCP: who has so much has the rest where it has put this. */
-const USUAL = 40;
 /** Flags of bpf_skb_adjust_room: the size of segments stays, so does what is known of checksums; which family is inside. */
 const FIXED_GSO = 1;
 const NO_CSUM_RESET = 1 << 5;
@@ -63,7 +61,8 @@ export function fromWire(tunnel: TunnelSettings, lifetimes: Lifetimes, offsets: 
   const inner = udp + UDP_BYTES + VXLAN_BYTES + ETHERNET.bytes;
   begin(a, "next");
   toThisVtep(a, under, udp, tunnel);
-  pull(a, inner);
+  pull(a, inner, "kernel");
+  readable(a, inner, "shape");
   ofThisNetwork(a, udp + UDP_BYTES, tunnel);
   a.load(1, R1, R7, ETHERNET.bytes + 1);
   if (under === 6) a.alu(R1, ">>=", 4);
@@ -76,6 +75,7 @@ export function fromWire(tunnel: TunnelSettings, lifetimes: Lifetimes, offsets: 
     a.label(`ip${family}`);
     readPacket(a, family, inner);
     findPeer(a, family, inner, "source", { lengths: tunnel.lengths, else_: "source" });
+    reachedBy(a, "tunnel", "source");
     ofThatPeer(a, under, "source");
     findPod(a, family, inner, "destination");
     settled(a, family, inner, { offsets, lifetimes, label: `in${family}` });
@@ -111,6 +111,7 @@ function toDevice(a: Assembly, under: Family, inner: number, { lengths, device, 
   for (const family of FAMILIES.toReversed()) {
     a.label(`rest${family}`);
     findPeer(a, family, inner, "source", { lengths, else_: "next" });
+    reachedBy(a, "tunnel", "next");
     ofThatPeer(a, under, "next");
     a.move(R8, R0);
     unpack(a, family, under, inner - ETHERNET.bytes, "next");
@@ -142,27 +143,6 @@ function toThisVtep(a: Assembly, under: Family, udp: number, { underlayIp, port 
     a.load(4, R1, R7, at + IP[under].destination + done)
       .move32(R2, own.readInt32LE(done))
       .jumpIf(R1, "!=", R2, "next");
-}
-
-/** Has the kernel put all headers where they can be read, if they are not: some drivers leave them in pages. What is short has nothing more. */
-function pull(a: Assembly, inner: number): void {
-  a.move(R2, R7)
-    .alu(R2, "+=", inner + USUAL)
-    .jumpIf(R2, "<=", R8, "headers")
-    .move(R1, R8)
-    .alu(R1, "-=", R7)
-    .load(4, R2, R6, SKB.len)
-    .jumpIf(R1, "==", R2, "headers")
-    .move(R1, R6)
-    .jumpIf(R2, "<=", inner + INNER, "pull")
-    .move(R2, inner + INNER)
-    .label("pull")
-    .call("skb_pull_data")
-    .jumpIf(R0, "!=", 0, "kernel")
-    .load(4, R7, R6, SKB.data)
-    .load(4, R8, R6, SKB.data_end)
-    .label("headers");
-  readable(a, inner, "shape");
 }
 
 function ofThisNetwork(a: Assembly, vxlan: number, { vni }: TunnelSettings): void {

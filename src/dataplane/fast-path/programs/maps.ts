@@ -4,7 +4,7 @@
  * - pods: by a pod's address, behind which device it is, what fits through that, and the MAC of the pod's end.
  * - devices: the host ends that pods are behind. The kernel itself takes an entry out when its device goes (kernel/bpf/devmap.c, dev_map_notification):
  *   so an entry of `pods` counts for as long as its device is there, also while the agent does nothing for a minute.
- * - peers: by prefix, at which underlay address a node is that has it, and the MAC of its VTEP. Behind that programs themselves note the way to that
+ * - peers: by prefix, at which underlay address a node is that has it, and the MAC of its VTEP; or the address to which packets go without the tunnel. Behind that programs themselves note the way to that
  *   address, as the kernel has it, for some milliseconds. A hash and not the kernel's map of longest prefixes, which takes three times as long: programs know
  *   of which lengths prefixes are (usually one), and look for each.
  * - counters: packets by what became of them.
@@ -15,8 +15,8 @@ import { COUNTERS } from "./outcomes.ts";
 
 /** Where what is in an entry of `pods`. */
 export const POD = { ifindex: 0, mtu: 4, mac: 8, bytes: 16 } as const;
-/** The same of `peers`; an IPv4 address takes the first four bytes. From `way` on it is the programs' own. */
-export const PEER = { underlay: 0, mac: 16, way: 24, bytes: 48 } as const;
+/** The same of `peers`; an IPv4 address takes the first four bytes, `direct` is 1 where there is no tunnel. From `way` on it is the programs' own. */
+export const PEER = { underlay: 0, mac: 16, direct: 22, way: 24, bytes: 48 } as const;
 /** The way to a peer: the next hop's MAC and the MTU as one number of eight bytes, so that it is always of one time; our MAC; when the kernel said so. */
 export const WAY = { hop: PEER.way, mtu: PEER.way + 6, own: PEER.way + 8, asked: PEER.way + 16 } as const;
 
@@ -52,8 +52,10 @@ export interface FastPod {
 /** A prefix of a peer's as programs know it. */
 export interface FastPrefix {
   prefix: string;
+  /** Where the node is; the next hop where it is reached without the tunnel. */
   underlayIp: string;
   mac: string;
+  direct?: boolean;
 }
 
 /** An entry, and the map that it is for. */
@@ -87,11 +89,12 @@ export const deviceEntry = (ifindex: number): Entry => ({
 });
 
 /** The entry of a peer's prefix. */
-export function prefixEntry({ prefix, underlayIp, mac }: FastPrefix): Entry {
+export function prefixEntry({ prefix, underlayIp, mac, direct = false }: FastPrefix): Entry {
   const [ip = "", bits] = prefix.split("/");
   const value = Buffer.alloc(PEER.bytes);
   value.set(ipToBytes(underlayIp), PEER.underlay);
   value.set(macToBytes(mac), PEER.mac);
+  value[PEER.direct] = Number(direct);
   return {
     map: `peers${familyOf(ip)}`,
     key: Buffer.concat([numberKey(Number(bits)), ipToBytes(ip)]),

@@ -7,7 +7,7 @@ import { type Family, macToBytes } from "../../../addr/index.ts";
 import { type Assembly, be16, R0, R1, R2, R6, R7, R8, R9, R10, SKB } from "../../bpf/index.ts";
 import type { TunnelSettings } from "./settings.ts";
 import { counterOf, type Direction, type Outcome, OUTCOMES } from "./outcomes.ts";
-import { numberKey, POD } from "./maps.ts";
+import { numberKey, PEER, POD } from "./maps.ts";
 import { HOST_MAC } from "../../pod-link/index.ts";
 
 /** linux/if_ether.h, linux/in.h */
@@ -32,6 +32,10 @@ const NEXT = -1;
 const BEGIN_OR_END = 0x07;
 export const TCP = { bytes: 20, offset: 12, flags: 13 } as const;
 const PACKET_HOST = 0;
+/** The longest headers that are read of an inner packet: IPv6 and TCP. */
+const INNER = 60;
+/** Those of IPv4 and TCP: who has so much has the rest where it has put this. */
+const USUAL = 40;
 
 /** Places on the stack, from its end (R10). */
 export const STACK = {
@@ -57,6 +61,26 @@ export function begin(a: Assembly, refused: string): void {
 /** Whether so many bytes from the frame's beginning can be read. */
 export function readable(a: Assembly, bytes: number, else_: string): void {
   a.move(R2, R7).alu(R2, "+=", bytes).jumpIf(R2, ">", R8, else_);
+}
+
+/** Has the kernel put all headers where they can be read, if they are not: some drivers leave them in pages. What is short has nothing more. */
+export function pull(a: Assembly, inner: number, refused: string): void {
+  a.move(R2, R7)
+    .alu(R2, "+=", inner + USUAL)
+    .jumpIf(R2, "<=", R8, "headers")
+    .move(R1, R8)
+    .alu(R1, "-=", R7)
+    .load(4, R2, R6, SKB.len)
+    .jumpIf(R1, "==", R2, "headers")
+    .move(R1, R6)
+    .jumpIf(R2, "<=", inner + INNER, "pull")
+    .move(R2, inner + INNER)
+    .label("pull")
+    .call("skb_pull_data")
+    .jumpIf(R0, "!=", 0, refused)
+    .load(4, R7, R6, SKB.data)
+    .load(4, R8, R6, SKB.data_end)
+    .label("headers");
 }
 
 /**
@@ -132,6 +156,11 @@ export function findPod(a: Assembly, family: Family, at: number, else_: string):
     .jumpIf(R0, "==", 0, "gone")
     .load(4, R9, R8, POD.mtu);
   fits(a, family, at, `pod${family}`);
+}
+
+/** Goes on if the peer whose entry is in R0 is reached through the tunnel, or without it. */
+export function reachedBy(a: Assembly, how: "tunnel" | "direct", else_: string): void {
+  a.load(1, R1, R0, PEER.direct).jumpIf(R1, "!=", how === "direct" ? 1 : 0, else_);
 }
 
 /** The bits of a prefix in four bytes of an address, as they are loaded. @param from which bit these begin */

@@ -18,6 +18,8 @@ export interface TunnelSettings {
   uplink: number;
   /** The tunnel's header is made by the program and leaves by the underlay device; else by the VXLAN device. */
   encapsulate: boolean;
+  /** Some peers are reached without the tunnel over the underlay device, and packets of pods may leave so. */
+  direct: boolean;
   /** Hops of outer packets (net.ipv4.ip_default_ttl). */
   hops: number;
   /** Lengths of peers' prefixes, the longest first; at least one a family. */

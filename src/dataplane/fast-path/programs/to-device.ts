@@ -5,7 +5,20 @@
 import { FAMILIES, type Family } from "../../../addr/index.ts";
 import { Assembly, R0, R1, R2, R6, R7, R8, R9, R10, SKB } from "../../bpf/index.ts";
 import { PEER } from "./maps.ts";
-import { begin, end, ETHER_TYPE, ETHERNET, findPeer, fits, IP, PROTOCOL, readable, STACK, TCP } from "./packet.ts";
+import {
+  begin,
+  end,
+  ETHER_TYPE,
+  ETHERNET,
+  findPeer,
+  fits,
+  IP,
+  PROTOCOL,
+  reachedBy,
+  readable,
+  STACK,
+  TCP,
+} from "./packet.ts";
 import type { TunnelSettings } from "./settings.ts";
 import { cut, encapsulate } from "./tunnel.ts";
 
@@ -22,6 +35,7 @@ export function toDevice(tunnel: TunnelSettings): Assembly {
     readable(a, AT + IP[family].bytes, "shape");
     segments(a, family);
     findPeer(a, family, AT, "destination", { lengths: tunnel.lengths, else_: "destination" });
+    reachedBy(a, "tunnel", "destination");
     toThatPeer(a);
     a.move(R8, R0).move(R9, tunnel.mtu);
     fits(a, family, AT, `peer${family}`);

@@ -2,16 +2,13 @@
  * VXLAN over IPv4 made by the program (RFC 7348), as the VXLAN device makes it: no DSCP, ECN as RFC 6040 has it, hops as of any packet of
  * this host, a source port from the hash of the inner connection. The UDP checksum is zero, as the RFC recommends: a program cannot make one of a packet whose
  * own is left to the device.
- *
- * The way to the peer is the kernel's own. It is asked for every {@link WAY_NS}, whatever the agent does; the packet that asks leaves by the kernel's neighbour
- * entry, which so is used and looked after as by any other sender, and those that follow have the MACs that it has. If the way does not lead over the device
- * that is known as the underlay's, or the packet would not fit, the packet goes the ordinary path.
  */
 import { type Family, ipToBytes } from "../../../addr/index.ts";
-import { type Assembly, be16, R0, R1, R2, R3, R4, R6, R7, R8, R9, R10, type Register, SKB } from "../../bpf/index.ts";
+import { type Assembly, be16, R0, R1, R2, R3, R4, R6, R7, R8, R9, R10, SKB } from "../../bpf/index.ts";
 import { PEER, WAY } from "./maps.ts";
-import { copyMac, count, DROP, ETHER_TYPE, ETHERNET, hop, IP, PROTOCOL, STACK, UDP_BYTES, writeMac } from "./packet.ts";
+import { copyMac, count, DROP, ETHER_TYPE, ETHERNET, hop, IP, PROTOCOL, UDP_BYTES, writeMac } from "./packet.ts";
 import type { TunnelSettings } from "./settings.ts";
+import { findWay, leave } from "./way.ts";
 
 /** Outer IPv4, UDP, VXLAN and inner Ethernet headers. */
 const UDP_AT = ETHERNET.bytes + IP[4].bytes;
@@ -25,24 +22,7 @@ export const VXLAN_FLAGS = 0x08;
 /** A VNI as the four bytes of the header in memory. */
 export const vniBytes = (vni: number): number => ((vni >>> 16) & 0xff) | (vni & 0xff00) | ((vni & 0xff) << 16);
 
-/** How long what the kernel said of the way to a peer counts, in nanoseconds. */
-export const WAY_NS = 10_000_000;
-
-/** struct bpf_fib_lookup on the stack, and what is kept over calls. */
-const FIB = {
-  at: -136,
-  bytes: 64,
-  family: 0,
-  protocol: 1,
-  length: 6,
-  ifindex: 8,
-  source: 16,
-  destination: 32,
-  own: 52,
-  hop: 58,
-} as const;
-const KEPT = { ecn: -144, port: -152, asked: -160 } as const;
-const AF_INET = 2;
+const KEPT = { ecn: -144, port: -152 } as const;
 /** BPF_ADJ_ROOM_MAC and flags of bpf_skb_adjust_room: the size of segments stays, an Ethernet header in UDP in IPv4 comes before them. */
 export const ROOM_AT_MAC = 1;
 const ROOM_FLAGS = 1 | (1 << 1) | (1 << 4) | (1 << 6);
@@ -53,7 +33,14 @@ const ECN = { mask: 3, CE: 3, ECT0: 2 } as const;
  * @param from a pod: then forwarding takes one of its hops; or the VXLAN device, to which it came forwarded
  */
 export function encapsulate(a: Assembly, family: Family, tunnel: TunnelSettings, from: "pod" | "device"): void {
-  findWay(a, family, tunnel);
+  const own = Buffer.from(ipToBytes(tunnel.underlayIp)).readInt32LE();
+  findWay(a, `tunnel${family}`, {
+    family: 4,
+    source: () => void a.move32(R1, own),
+    protocol: PROTOCOL.UDP,
+    overhead: OVERHEAD,
+    uplink: tunnel.uplink,
+  });
   keepEcn(a, family);
   keepPort(a, tunnel);
   a.move(R1, R6)
@@ -78,81 +65,11 @@ export function encapsulate(a: Assembly, family: Family, tunnel: TunnelSettings,
   copyMac(a, ETHERNET.destination, WAY.hop);
   copyMac(a, ETHERNET.source, WAY.own);
   count(a, from, from === "pod" ? "sent" : "tunnelled");
-  a.move(R1, tunnel.uplink)
-    .move(R2, 0)
-    .load(8, R3, R10, KEPT.asked)
-    .jumpIf(R3, "!=", 0, `neighbour${family}`)
-    .call("redirect")
-    .exit()
-    .label(`neighbour${family}`)
-    .move(R3, 0)
-    .move(R4, 0)
-    .call("redirect_neigh")
-    .exit();
+  leave(a, `tunnel${family}`, tunnel.uplink);
 }
 
 /** What `encapsulate` leaves for when the kernel did not keep its headers together, which it does. */
 export const cut = (a: Assembly): Assembly => a.label("cut").exit(DROP);
-
-/** Has the way to the peer in its entry (R8), and notes whether it was asked for. */
-function findWay(a: Assembly, family: Family, { underlayIp, uplink }: TunnelSettings): void {
-  a.call("ktime_get_coarse_ns")
-    .store(8, R10, KEPT.asked, 0)
-    .load(8, R1, R8, WAY.asked)
-    .move(R9, R0)
-    .alu(R0, "-=", R1)
-    .jumpIf(R0, ">", WAY_NS, `ask${family}`)
-    .load(2, R1, R8, WAY.mtu)
-    .load(8, R2, R10, STACK.segment)
-    .alu(R2, "+=", OVERHEAD)
-    .jumpIf(R2, ">", R1, "mtu")
-    .jump(`way${family}`)
-    .label(`ask${family}`)
-    .store(8, R10, KEPT.asked, 1);
-  for (let at = 0; at < FIB.bytes; at += 8) a.store(8, R10, FIB.at + at, 0);
-  a.store(1, R10, FIB.at + FIB.family, AF_INET)
-    .store(1, R10, FIB.at + FIB.protocol, PROTOCOL.UDP)
-    .load(8, R1, R10, STACK.segment)
-    .alu(R1, "+=", OVERHEAD)
-    .store(2, R10, FIB.at + FIB.length, R1)
-    .load(4, R1, R6, SKB.ifindex)
-    .store(4, R10, FIB.at + FIB.ifindex, R1)
-    .store(4, R10, FIB.at + FIB.source, Buffer.from(ipToBytes(underlayIp)).readInt32LE())
-    .load(4, R1, R8, PEER.underlay)
-    .store(4, R10, FIB.at + FIB.destination, R1)
-    .move(R1, R6)
-    .move(R2, R10)
-    .alu(R2, "+=", FIB.at)
-    .move(R3, FIB.bytes)
-    .move(R4, 0)
-    .call("fib_lookup")
-    .jumpIf(R0, "!=", 0, "route")
-    .load(4, R1, R10, FIB.at + FIB.ifindex)
-    .jumpIf(R1, "!=", uplink, "route");
-  // The kernel has put the MTU where the length was.
-  for (const [from, to, beside] of [
-    [FIB.own, WAY.own, undefined],
-    [FIB.hop, WAY.hop, FIB.length],
-  ] as const) {
-    bytes(a, R1, from, 3);
-    if (beside !== undefined)
-      a.load(2, R2, R10, FIB.at + beside)
-        .alu(R2, "<<=", 48)
-        .alu(R1, "|=", R2);
-    a.store(8, R8, to, R1);
-  }
-  a.store(8, R8, WAY.asked, R9).label(`way${family}`);
-}
-
-/** A register = so many pairs of bytes of the answer, which need not lie where a number of that size may. */
-function bytes(a: Assembly, into: Register, from: number, pairs: number): void {
-  a.move(into, 0);
-  for (let pair = 0; pair < pairs; pair++) {
-    a.load(2, R2, R10, FIB.at + from + 2 * pair);
-    if (pair > 0) a.alu(R2, "<<=", 16 * pair);
-    a.alu(into, "|=", R2);
-  }
-}
 
 /** What the packet says of congestion; that it has met with some is said by the inner header alone (RFC 6040, section 4.1; INET_ECN_encapsulate). */
 function keepEcn(a: Assembly, family: Family): void {

@@ -1,4 +1,7 @@
-/** Peers as entries of the fast path's maps: those that the tunnel leads to just as this node's settings have it. All others are on the ordinary path, and why. */
+/**
+ * Peers as entries of the fast path's maps: those that the tunnel leads to just as this node's settings have it, and those that are reached without it over the
+ * underlay device. All others are on the ordinary path, and why.
+ */
 import { FAMILIES, type Family, familyOf, hostPrefix } from "../../addr/index.ts";
 import type { Peer } from "../../peers/index.ts";
 import { type Entry, prefixEntry } from "./programs/maps.ts";
@@ -14,18 +17,23 @@ interface Prefix {
   family: Family;
   length: number;
   entry: Entry;
+  /** Device over which it is reached without the tunnel. */
+  over?: number;
 }
 
-/** Why a peer's prefix is left to the ordinary path; undefined where it is not. */
-function ordinaryBy(peer: Peer, prefix: string): string | undefined {
-  if (peer.vni !== undefined || peer.port !== undefined) return "it has another VNI or VXLAN port than this node";
-  if (peer.direct?.some(({ gateway }) => familyOf(gateway) === familyOf(prefix.split("/")[0] ?? "")))
-    return "it is reached without the tunnel";
-  return undefined;
+/** What programs are to know of peers. */
+export interface KnownPeers {
+  entries: Entry[];
+  /** Of which lengths their prefixes are. */
+  lengths: TunnelSettings["lengths"];
+  /** Whether any is reached without the tunnel. */
+  direct: boolean;
+  /** Who is on the ordinary path. */
+  ordinary: { what: string; why: string }[];
 }
 
 /** See the header. */
-export class TunnelPeers {
+export class PeerPrefixes {
   readonly #prefixes = new Map<string, readonly Prefix[]>();
   readonly #ordinary = new Map<string, string>();
 
@@ -45,20 +53,26 @@ export class TunnelPeers {
     for (const peer of peers) this.#take(peer.node, peer);
   }
 
-  /** What programs are to know: entries, of which lengths their prefixes are, and who is on the ordinary path. */
-  get now(): { entries: Entry[]; lengths: TunnelSettings["lengths"]; ordinary: { what: string; why: string }[] } {
+  /** What programs are to know. @param uplink index of the underlay device */
+  known(uplink: number): KnownPeers {
     const lengths = this.#lengths();
     const ordinary = new Map(this.#ordinary);
     const entries: Entry[] = [];
+    let direct = false;
     for (const [node, prefixes] of this.#prefixes)
-      for (const { family, length, entry } of prefixes)
-        if (lengths[family].includes(length)) entries.push(entry);
-        else
+      for (const { family, length, entry, over } of prefixes)
+        if (!lengths[family].includes(length))
           ordinary.set(
             node,
             `its prefix is of /${length}, and more than ${MOST_LENGTHS - 1} other lengths are commoner`,
           );
-    return { entries, lengths, ordinary: [...ordinary].map(([node, why]) => ({ what: `node ${node}`, why })) };
+        else if (over !== undefined && over !== uplink)
+          ordinary.set(node, "it is reached without the tunnel over another device than the underlay's");
+        else {
+          entries.push(entry);
+          direct ||= over !== undefined;
+        }
+    return { entries, lengths, direct, ordinary: [...ordinary].map(([node, why]) => ({ what: `node ${node}`, why })) };
   }
 
   /** The commonest lengths of prefixes, longest first. */
@@ -79,14 +93,16 @@ export class TunnelPeers {
     const prefixes: Prefix[] = [];
     // Addresses that move with their pods are prefixes of their own, longer than any that they are in, as among the kernel's routes.
     for (const prefix of [...peer.podCidrs, ...(peer.hosts ?? []).map(hostPrefix)]) {
-      const why = ordinaryBy(peer, prefix);
-      if (why !== undefined) {
-        this.#ordinary.set(node, why);
+      const [ip = "", length] = prefix.split("/");
+      const family = familyOf(ip);
+      const hop = peer.direct?.find(({ gateway }) => familyOf(gateway) === family);
+      if (!hop && (peer.vni !== undefined || peer.port !== undefined)) {
+        this.#ordinary.set(node, "it has another VNI or VXLAN port than this node");
         continue;
       }
-      const [ip = "", length] = prefix.split("/");
-      const entry = prefixEntry({ prefix, underlayIp: peer.underlayIp, mac: peer.mac });
-      prefixes.push({ family: familyOf(ip), length: Number(length), entry });
+      const { underlayIp, mac } = peer;
+      const entry = prefixEntry({ prefix, mac, ...(hop ? { underlayIp: hop.gateway, direct: true } : { underlayIp }) });
+      prefixes.push({ family, length: Number(length), entry, ...(hop && { over: hop.ifindex }) });
     }
     if (prefixes.length > 0) this.#prefixes.set(node, prefixes);
   }
