@@ -6,6 +6,7 @@
 //   node scripts/setup.mjs                npm packages alone: enough for unit tests and the check, without root
 //   node scripts/setup.mjs kernel         what building, the kernel tests and the lab need
 //   node scripts/setup.mjs cluster        what the test on a real cluster needs, too, but for Kubernetes
+//   node scripts/setup.mjs kernels        what the test on other kernels needs, and nothing else
 //   node scripts/setup.mjs kubernetes     all of it: Kubernetes is built from Debian's source where it is not there yet
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -52,6 +53,21 @@ const TASKS = {
       debootstrap: "debootstrap",
       gcc: "gcc",
       sysctl: "procps",
+    },
+    files: {
+      "/usr/share/doc/busybox-static": "busybox-static",
+      "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
+    },
+  },
+  // test/kernels: virtual machines with other kernels
+  kernels: {
+    commands: {
+      "qemu-system-x86_64": "qemu-system-x86",
+      debootstrap: "debootstrap",
+      mke2fs: "e2fsprogs",
+      cpio: "cpio",
+      xz: "xz-utils",
+      zstd: "zstd",
     },
     files: {
       "/usr/share/doc/busybox-static": "busybox-static",
@@ -154,7 +170,7 @@ try {
   const unknown = asked.find((task) => !known.includes(task));
   if (unknown !== undefined) throw new Error(`no task "${unknown}"; there are ${known.join(", ")}`);
   npmPackages();
-  const tasks = asked.some((task) => task !== "kernel") ? Object.keys(TASKS) : asked;
+  const tasks = asked.some((task) => task === "cluster" || task === KUBERNETES) ? ["kernel", "cluster"] : asked;
   debianPackages(tasks.map((task) => TASKS[task]));
   if (asked.includes(KUBERNETES)) kubernetes();
 } catch (error) {

@@ -4,6 +4,7 @@
 //
 //   node scripts/test.mjs unit kernel [--coverage[=files]] [PATTERN...] [-- mocha options]
 //
+// On a machine that is N times slower than others SKYLANE_TEST_PATIENCE=N has each test wait so many times as long.
 // With patterns only the files run whose path contains one of them. With --coverage it prints before the sum which share of the lines of
 // each room, or file, the unit tests have run.
 import { spawnSync } from "node:child_process";
@@ -73,7 +74,8 @@ function run(name, timeout, files, options) {
   const ours = ["--timeout", String(timeout), "--reporter", join(root, "scripts/reporter.cjs"), ...options];
   const measured = coverage !== undefined && name === "unit";
   const measuring = measured ? ["--require", join(root, "scripts/coverage-exit.cjs")] : [];
-  const { status, signal } = spawnSync("node", [...mocha, ...ours, ...measuring, ...passOn, ...files], {
+  const patient = process.env.SKYLANE_TEST_PATIENCE ? ["--require", join(root, "scripts/patience.cjs")] : [];
+  const { status, signal } = spawnSync("node", [...mocha, ...ours, ...measuring, ...patient, ...passOn, ...files], {
     cwd: root,
     stdio: "inherit",
     env: { ...environment, SKYLANE_TEST_REPORT: report, ...(measured && MEASURING) },

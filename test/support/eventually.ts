@@ -5,6 +5,9 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { inspect } from "node:util";
 
+/** How many times slower than others this machine is said to be. */
+const PATIENCE = Number(process.env["SKYLANE_TEST_PATIENCE"] ?? 1);
+
 export interface EventuallyOptions {
   /** How long to go on looking, in milliseconds; 20,000 by default, which no machine that works needs: a test never ends by it unless it fails. */
   timeoutMs?: number;
@@ -26,7 +29,8 @@ export async function eventually<T extends Looked>(
   look: () => T | Promise<T>,
   options: EventuallyOptions = {},
 ): Promise<Exclude<T, false | null | undefined>> {
-  const { timeoutMs = 20_000, intervalMs = 20 } = options;
+  const { intervalMs = 20 } = options;
+  const timeoutMs = (options.timeoutMs ?? 20_000) * PATIENCE;
   const end = performance.now() + timeoutMs;
   for (;;) {
     let last: { value: T } | { error: unknown };

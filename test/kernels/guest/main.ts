@@ -1,0 +1,44 @@
+/**
+ * What runs on a kernel: each feature that is named is tried, and what came of it is a line of JSON on the second serial line. The console has
+ * all that was printed meanwhile.
+ *
+ *   main.ts FEATURE,… [PATTERN,…]     patterns choose the files of the kernel tests
+ */
+import { appendFileSync } from "node:fs";
+import type { Feature, Outcome } from "../outcomes.ts";
+import { bridged, demo } from "./demos.ts";
+import { tryFastPath, verify } from "./fast-path.ts";
+import { kernelTests } from "./tests.ts";
+
+/** Says what it did, or why this kernel cannot. Throws what failed. */
+export type Trial = () => Promise<Pick<Outcome, "says"> & Partial<Pick<Outcome, "outcome" | "counts">>>;
+
+const SERIAL = "/dev/ttyS1";
+const [features = "", patterns = ""] = process.argv.slice(2);
+
+const TRIALS: Readonly<Record<Feature, Trial>> = {
+  overlay: () => demo("overlay"),
+  networks: () => demo("networks"),
+  bridged,
+  policies: () => demo("policy"),
+  fastPath: tryFastPath,
+  verifier: verify,
+  tests: () => kernelTests(patterns.split(",").filter(Boolean)),
+};
+
+for (const feature of features.split(",") as Feature[]) {
+  console.log(`\n=== ${feature}`);
+  const start = performance.now();
+  let came: Omit<Outcome, "feature" | "seconds">;
+  try {
+    came = { outcome: "passed", ...(await TRIALS[feature]()) };
+  } catch (error) {
+    console.log(error);
+    came = {
+      outcome: "failed",
+      says: (error instanceof Error ? error.message : String(error)).split("\n", 1)[0] ?? "",
+    };
+  }
+  const seconds = Math.round((performance.now() - start) / 1000);
+  appendFileSync(SERIAL, `${JSON.stringify({ feature, ...came, seconds } satisfies Outcome)}\n`);
+}

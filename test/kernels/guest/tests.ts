@@ -1,0 +1,31 @@
+/** The kernel tests that say something about a kernel: what Skylane asks of it, and little else. */
+import { shown } from "./command.ts";
+import type { Trial } from "./main.ts";
+
+/** Parts of the names of their files, where nobody asks for others. */
+const SELECTION = [
+  "kernel/netlink/objects",
+  "kernel/overlay/overlay",
+  "kernel/overlay/drift",
+  "kernel/bridge/bridge",
+  "kernel/pod/attach",
+  "kernel/nft/firewall",
+  "kernel/policy/table",
+  "kernel/networks/isolation",
+  "kernel/fast-path/differential",
+];
+
+/** A machine without a processor's help is some ten times slower. */
+const PATIENCE = "10";
+
+/** @param patterns parts of names of files; the selection where there is none */
+export async function kernelTests(patterns: readonly string[]): ReturnType<Trial> {
+  const chosen = patterns.length > 0 ? patterns : SELECTION;
+  process.env["SKYLANE_TEST_PATIENCE"] ??= PATIENCE;
+  const { text } = await shown("node", "scripts/test.mjs", "kernel", ...chosen);
+  const sum = /^(\d+) passed, (\d+) failed, (\d+) skipped$/m.exec(text);
+  if (!sum) throw new Error("the tests ended without a sum");
+  const [passed, failed, skipped] = sum.slice(1).map(Number) as [number, number, number];
+  const says = `${passed} passed, ${failed} failed, ${skipped} skipped`;
+  return { outcome: failed > 0 ? "failed" : "passed", says, counts: { passed, failed, skipped } };
+}
