@@ -26,6 +26,9 @@ export const familyOf = (text: string): Family => (text.includes(":") ? 6 : 4);
 export function parseIp(text: string): string {
   // What four decimal parts without leading zeros say is their canonical text, too.
   if (ipv4Value(text) !== undefined) return text;
+  const short = familyOf(text) === 6 ? ipv6Bytes(text) : undefined;
+  // An address that embeds one of IPv4 is left to the library.
+  if (short && (short[10] !== 0xff || short[11] !== 0xff)) return ipv6Text(short);
   if (familyOf(text) === 4 || !ipaddr.IPv6.isValid(text) || text.includes("%")) {
     throw new RangeError(`"${printable(text)}" is not an IPv4 or IPv6 address`);
   }
@@ -84,9 +87,20 @@ const COLON = 58;
 const SMALL_A = 97;
 const IPV6_BYTES = 16;
 
+/** Writes the bytes of a canonical address to a place among others, in network order: 4 or 16 of them. */
+export function writeIp(ip: string, bytes: Uint8Array, at: number): void {
+  const value = ipv4Value(ip);
+  if (value === undefined) return bytes.set(ipv6Bytes(ip, IPV6_SCRATCH) ?? ipToBytes(ip), at);
+  bytes[at] = value / 0x1000000;
+  bytes[at + 1] = value >> 16;
+  bytes[at + 2] = value >> 8;
+  bytes[at + 3] = value;
+}
+
+const IPV6_SCRATCH = new Uint8Array(IPV6_BYTES);
+
 /** The bytes of an IPv6 address written in groups of small digits throughout; undefined for any other text, which is the library's. It takes ten times as long. */
-function ipv6Bytes(text: string): Uint8Array | undefined {
-  const bytes = new Uint8Array(IPV6_BYTES);
+function ipv6Bytes(text: string, bytes = new Uint8Array(IPV6_BYTES)): Uint8Array | undefined {
   let [at, gap, group, digits] = [0, -1, 0, 0];
   for (let i = 0; i <= text.length; i++) {
     const code = i < text.length ? text.charCodeAt(i) : COLON;
@@ -116,10 +130,30 @@ function ipv6Bytes(text: string): Uint8Array | undefined {
   return bytes.copyWithin(behind, gap, at).fill(0, gap, behind);
 }
 
+/** The canonical text of an IPv6 address (RFC 5952, section 4): small digits, and the longest run of at least two zero groups left out, the first of equal ones. */
+function ipv6Text(bytes: Uint8Array): string {
+  let [gap, length] = [-1, 1];
+  for (let at = 0; at < IPV6_BYTES; at += 2) {
+    let end = at;
+    while (end < IPV6_BYTES && bytes[end] === 0 && bytes[end + 1] === 0) end += 2;
+    if (end - at > 2 * length) [gap, length] = [at, (end - at) / 2];
+    if (end > at) at = end;
+  }
+  const groups = (from: number, to: number): string => {
+    let text = "";
+    for (let at = from; at < to; at += 2) {
+      if (at > from) text += ":";
+      text += (((bytes[at] as number) << 8) | (bytes[at + 1] as number)).toString(16);
+    }
+    return text;
+  };
+  return gap < 0 ? groups(0, IPV6_BYTES) : `${groups(0, gap)}::${groups(gap + 2 * length, IPV6_BYTES)}`;
+}
+
 /** The canonical text of an address given as 4 or 16 bytes in network order. @throws RangeError on any other length. */
 export function bytesToIp(bytes: Uint8Array): string {
   if (bytes.length === 4) return `${bytes[0]}.${bytes[1]}.${bytes[2]}.${bytes[3]}`;
-  if (bytes.length === 16) return new ipaddr.IPv6(Array.from(bytes)).toRFC5952String();
+  if (bytes.length === IPV6_BYTES) return ipv6Text(bytes);
   throw new RangeError(`an IP address has 4 or 16 bytes, not ${bytes.length}`);
 }
 

@@ -47,19 +47,22 @@ export interface PolicySourcesOptions {
 const LINGER_MS = 5 * 60_000;
 const PODS_PER_TURN = 1_000;
 
+/** What follows objects of a kind. */
+interface Following<T> {
+  readonly objects: ReadonlyMap<string, T>;
+  readonly state: WatchState;
+  stop: () => Promise<void>;
+}
+
 /** One that follows objects while there are policies. */
-interface Follower<T> {
-  readonly reflector: {
-    readonly objects: ReadonlyMap<string, T>;
-    readonly state: WatchState;
-    stop: () => Promise<void>;
-  };
+interface Follower<T, R extends Following<T> = Following<T>> {
+  readonly reflector: R;
   /** Its first complete set has come. */
   heard: boolean;
 }
 
 interface Followed {
-  pods: Follower<PodEntry>;
+  pods: Follower<PodEntry, PodReflector>;
   namespaces: Follower<Named>;
 }
 
@@ -136,8 +139,11 @@ export class PolicySources {
 
   /** Pods of this node by namespace/name, without addresses. */
   *podsHere(): Generator<Pod> {
-    for (const pod of this.#followed?.pods.reflector.objects.values() ?? [])
-      if (pod.node === this.#options.nodeName) yield policyPod(pod, []);
+    const { reflector } = this.#followed?.pods ?? {};
+    for (const [key, node] of reflector?.nodes() ?? []) {
+      const pod = node === this.#options.nodeName ? reflector?.objects.get(key) : undefined;
+      if (pod) yield policyPod(pod, []);
+    }
   }
 
   /** A pod of this node as known now; undefined also while pods are not followed, since there are no policies. */
@@ -238,8 +244,9 @@ export class PolicySources {
     if (this.#followed || this.#stopped) return;
     const { client, nodeName, log } = this.#options;
     log.info("there are network policies: following pods and namespaces");
+    const pods = new PodReflector(client, nodeName, this.#reflectorOptions);
     this.#followed = {
-      pods: this.#followerOf(new PodReflector(client, nodeName, this.#reflectorOptions), this.#pods),
+      pods: this.#followerOf<PodEntry, PodReflector>(pods, this.#pods),
       namespaces: this.#followerOf(new NamespaceReflector(client, this.#reflectorOptions), this.#namespaces),
     };
   }
@@ -263,14 +270,11 @@ export class PolicySources {
   }
 
   /** @param names where names of what has changed go */
-  #followerOf<T extends { readonly name: string; readonly key?: string }>(
-    reflector: Follower<T>["reflector"] & {
-      onChange: (listener: (changes: ReflectedChanges<T>) => void) => void;
-      start: () => void;
-    },
+  #followerOf<T extends { readonly name: string; readonly key?: string }, R extends Startable<T> = Startable<T>>(
+    reflector: R,
     names: Set<string>,
-  ): Follower<T> {
-    const follower: Follower<T> = { reflector, heard: false };
+  ): Follower<T, R> {
+    const follower: Follower<T, R> = { reflector, heard: false };
     const nameOf = ({ key, name }: T): string => key ?? name;
     reflector.onChange(({ added, changed, removed }) => {
       follower.heard = true;
@@ -352,7 +356,7 @@ export class PolicySources {
     const changed = this.#addresses.changed(regranted === "all" ? undefined : regranted);
     if (changed.size === 0 || !this.#followed) return;
     const live = new Set<string>();
-    for (const [key, { node }] of this.#followed.pods.reflector.objects) {
+    for (const [key, node] of this.#followed.pods.reflector.nodes()) {
       live.add(node);
       if (changed.has(node)) this.#pods.add(key);
     }
@@ -396,8 +400,15 @@ const namespaceOf = ({ name, labels, annotations }: Named): Namespace => ({
 });
 
 /** A pod as policies know it. @param ips what is believed of its addresses */
-export function policyPod({ namespace, name, node, making: { labels, ports } }: PodEntry, ips: readonly string[]): Pod {
-  return { namespace, name, labels, ips, ports, node, hostNetwork: false, ended: false };
+export function policyPod({ key, namespace, name, node, making }: PodEntry, ips: readonly string[]): Pod {
+  const { labels, ports } = making;
+  return { key, namespace, name, labels, ips, ports, node, hostNetwork: false, ended: false };
+}
+
+/** One that begins when it is told to. */
+interface Startable<T> extends Following<T> {
+  onChange: (listener: (changes: ReflectedChanges<T>) => void) => void;
+  start: () => void;
 }
 
 /** What a reflector tells. */

@@ -19,16 +19,23 @@ export interface Identified {
 export const keyOf = (object: Pick<Identified, "namespace" | "name" | "key">): string =>
   object.key ?? (object.namespace === undefined ? object.name : `${object.namespace}/${object.name}`);
 
+/** Where a set keeps its objects. What it gives need not be the very object that it was given, only say the same. */
+export interface Kept<T> extends ReadonlyMap<string, T> {
+  set: (key: string, object: T) => unknown;
+  delete: (key: string) => boolean;
+}
+
 /** A set of objects by key that tells what changed. */
 export class ChangeSet<T extends Identified> {
-  private readonly objects = new Map<string, T>();
+  private readonly objects: Kept<T>;
   /** State of each touched name when listeners were last told. */
   private readonly before = new Map<string, T | undefined>();
   private ended: T[] = [];
   private readonly same: (a: T, b: T) => boolean;
 
-  constructor(same: (a: T, b: T) => boolean) {
+  constructor(same: (a: T, b: T) => boolean, objects: Kept<T> = new Map()) {
     this.same = same;
+    this.objects = objects;
   }
 
   get all(): ReadonlyMap<string, T> {

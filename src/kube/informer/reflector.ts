@@ -6,7 +6,7 @@
  */
 import { ApiError } from "../client/api-error.ts";
 import { Backoff, pause } from "../client/backoff.ts";
-import { type Identified, keyOf } from "./changes.ts";
+import { type Identified, type Kept, keyOf } from "./changes.ts";
 import type { KubeClient } from "../client/client.ts";
 import { endsInitialEvents, goesBack, listPages, NoWatchList, versionOf, WATCH_LIST_QUERY } from "../client/list.ts";
 import { type KubeLog, ObjectStore } from "./store.ts";
@@ -256,7 +256,7 @@ export class Reflector<T extends Identified> {
 
   /** Takes the whole set in pages; the resourceVersion to watch from. */
   private async list(): Promise<string> {
-    const incoming = new Map<string, T>();
+    const incoming: Kept<T> = this.source.kept?.() ?? new Map<string, T>();
     const { accept, firstFromMemory, read } = this.source;
     const { path, query } = this;
     const { signal } = this.stopping;
@@ -275,7 +275,7 @@ export class Reflector<T extends Identified> {
 
   /** The whole set, and the watch after it, in one stream. */
   private async watchList(): Promise<void> {
-    const incoming = new Map<string, T>();
+    const incoming: Kept<T> = this.source.kept?.() ?? new Map<string, T>();
     let complete = false;
     const onEvent = (event: WatchEvent): void => {
       if (complete) return this.applied(event);

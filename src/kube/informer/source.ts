@@ -1,4 +1,5 @@
 /** What a reflector is told about the objects that it keeps, and how it may behave. */
+import type { Kept } from "./changes.ts";
 import type { KubeLog } from "./store.ts";
 import type { ReadItem } from "../wire/list-wire.ts";
 import type { ReflectorTimings } from "../client/timings.ts";
@@ -27,6 +28,8 @@ export interface Source<T> {
   read?: ReadItem;
   /** Whether an object belongs to the set: one that does not, or not any more, is as good as gone. All do by default. */
   belongs?: (object: T) => boolean;
+  /** Where objects are kept of which there are very many; in a map by default. */
+  kept?: () => Kept<T>;
   /** More missing objects than so many are not all asked for: see confirm.ts. */
   mostAsked?: number;
   /** What follows where the server does not let us read the objects: then that is an error, and not only a warning. */

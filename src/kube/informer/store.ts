@@ -4,7 +4,7 @@
  * What makes no sense is counted and left out, and never stops the rest.
  */
 import type { BackoffOptions } from "../client/backoff.ts";
-import { ChangeSet, type Identified, keyOf } from "./changes.ts";
+import { ChangeSet, type Identified, type Kept, keyOf } from "./changes.ts";
 import { Confirmations } from "./confirm.ts";
 import type { Changes, WatchState } from "../types.ts";
 import { metadataOf } from "./transform.ts";
@@ -29,6 +29,8 @@ export interface ObjectStoreOptions<T> {
   same: (a: T, b: T) => boolean;
   /** Whether an object belongs to the set; all do by default. */
   belongs?: ((object: T) => boolean) | undefined;
+  /** See Source. */
+  kept?: (() => Kept<T>) | undefined;
   /** See Source. */
   mostAsked?: number | undefined;
   /** Fetches one object by its key (changes.ts). @throws ApiError */
@@ -56,7 +58,7 @@ export class ObjectStore<T extends Identified> {
 
   constructor(options: ObjectStoreOptions<T>) {
     this.options = options;
-    this.set = new ChangeSet(options.same);
+    this.set = new ChangeSet(options.same, options.kept?.());
     this.confirmations = new Confirmations({
       get: options.get,
       onPresent: (object) => this.take(options.transform(object)),

@@ -90,10 +90,10 @@ export class PodEntries {
   /** By a number that equal ones have in common; of different ones with the same number only one is shared. */
   #makings = new Map<number, PodMaking>();
   #sweepAt = FEW_MAKINGS;
-  readonly #live: () => Iterable<PodEntry>;
+  readonly #live: () => Iterable<PodMaking>;
 
-  /** @param ownNode of whose pods the uid is kept @param live entries that are in use */
-  constructor(ownNode: string, live: () => Iterable<PodEntry>) {
+  /** @param ownNode of whose pods the uid is kept @param live what pods have that are there */
+  constructor(ownNode: string, live: () => Iterable<PodMaking>) {
     this.#ownNode = ownNode;
     this.#live = live;
   }
@@ -111,7 +111,7 @@ export class PodEntries {
     const metadata = metadataOf(object);
     const { spec, status } = object as { spec?: unknown; status?: unknown };
     const [name, namespace, uid] = [textIn(metadata, "name"), textIn(metadata, "namespace"), textIn(metadata, "uid")];
-    const key = `${namespace}/${name}`;
+    const key = asOne(`${namespace}/${name}`);
     if (isOutside(spec, status)) return new PodEntry(key, OUTSIDE, "", NO_IPS, "");
     const node = isObject(spec) && typeof spec["nodeName"] === "string" ? this.#text(spec["nodeName"]) : "";
     const making = this.#making(namespace, metadata["labels"], portsOf(spec));
@@ -149,13 +149,15 @@ export class PodEntries {
 
   /** Forgets what no pod has any more. */
   #sweep(): void {
-    const live = new Set<PodMaking>();
-    for (const { making } of this.#live()) live.add(making);
+    const live = new Set(this.#live());
     const before = this.#makings;
     this.#makings = new Map([...before].filter(([, making]) => live.has(making)));
     this.#sweepAt = FEW_MAKINGS + 2 * this.#makings.size;
   }
 }
+
+/** A text that was put together, as one that does not keep its parts in memory. */
+const asOne = (text: string): string => Buffer.from(text).toString();
 
 /** What a pod is that is not one for policies. */
 const OUTSIDE: PodMaking = { namespace: "", labels: {}, ports: NO_PORTS };

@@ -3,7 +3,8 @@ import type { KubeClient } from "../client/client.ts";
 import { Reflector } from "../informer/reflector.ts";
 import type { ReflectorOptions } from "../informer/source.ts";
 import { readPod } from "../wire/pod-wire.ts";
-import { isInside, PodEntries, type PodEntry, samePod } from "./pod-entry.ts";
+import { PodColumns } from "./pod-columns.ts";
+import { isInside, PodEntries, type PodEntry, type PodMaking, samePod } from "./pod-entry.ts";
 
 /** Path of the Pods of all namespaces. */
 const PODS = "/api/v1/pods";
@@ -16,9 +17,13 @@ const MOST_ASKED = 100;
 
 /** See the header. `objects` has them by `<namespace>/<name>`; pods of the host's network and ended ones are none of them. */
 export class PodReflector extends Reflector<PodEntry> {
+  /** A list while it comes in. */
+  #listed: WeakRef<PodColumns> | undefined;
+
   /** @param ownNode of whose pods the uid is kept */
   constructor(client: KubeClient, ownNode: string, options: ReflectorOptions = {}) {
-    const entries = new PodEntries(ownNode, () => this.objects.values());
+    const entries = new PodEntries(ownNode, () => this.#makings());
+    let isMade = false;
     const source = {
       what: "pods",
       path: PODS,
@@ -30,11 +35,32 @@ export class PodReflector extends Reflector<PodEntry> {
       same: samePod,
       read: readPod,
       belongs: isInside,
+      kept: (): PodColumns => {
+        const columns = new PodColumns();
+        // The first is the set itself, which is made before there is a reflector to know it.
+        if (isMade) this.#listed = new WeakRef(columns);
+        return columns;
+      },
       mostAsked: MOST_ASKED,
       firstFromMemory: true,
       consequence: "network policies cannot be put in force",
     };
     super(client, source, options);
+    isMade = true;
+  }
+
+  /** Keys of all pods, each with the name of the node that it is on. */
+  nodes(): Iterable<[key: string, node: string]> {
+    return this.#columns.nodes();
+  }
+
+  *#makings(): Generator<PodMaking> {
+    yield* this.#columns.makings();
+    yield* this.#listed?.deref()?.makings() ?? [];
+  }
+
+  get #columns(): PodColumns {
+    return this.objects as PodColumns;
   }
 }
 

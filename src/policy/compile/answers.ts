@@ -6,7 +6,7 @@ import { selects } from "../semantics/selector.ts";
 import type { ClusterNode, Namespace, Pod } from "../semantics/types.ts";
 import { isSelectable } from "../semantics/types.ts";
 import { isAmong } from "../semantics/domain-names.ts";
-import { Addresses, type NamedRecord, type NodeRecord, type PodRecord } from "./addresses.ts";
+import { Addresses, type NamedRecord, type NodeRecord } from "./cluster/addresses.ts";
 import {
   type Atom,
   Atoms,
@@ -17,18 +17,19 @@ import {
   type PodsAtom,
   type PortNameAtom,
 } from "./atoms.ts";
-import { Identities, type Identity, identityKey, NO_ATOMS } from "./identities.ts";
+import { Identities, type Identity, identityKey, NO_ATOMS } from "./cluster/identities.ts";
+import { PodRows } from "./cluster/pod-rows.ts";
 
 export class Answers {
-  readonly pods = new Map<string, PodRecord>();
+  readonly pods = new PodRows();
   readonly nodes = new Map<string, NodeRecord>();
   readonly namespaces = new Map<string, Namespace>();
   /** Addresses that domain names have or had. */
   readonly named = new Map<string, NamedRecord>();
   readonly identities = new Identities();
-  readonly addresses = new Addresses();
+  readonly addresses = new Addresses((row) => this.pods.isLocal(row));
   readonly atoms = new Atoms();
-  #dirtyIps = new Set<string>();
+  #dirty = new Set<number>();
   /** Answers that are other ones than those in `atoms`. */
   #pending = new Map<Identity | NodeRecord | NamedRecord, Map<Atom, boolean>>();
   #newAtoms: Atom[] = [];
@@ -43,16 +44,14 @@ export class Answers {
   setNode(name: string, node: ClusterNode | undefined): void {
     const before = this.nodes.get(name);
     if (before) {
-      this.addresses.remove(before);
-      this.#dirty(before.ips);
+      for (const number of this.#see(before.ips)) this.addresses.remove(number, before);
       this.nodes.delete(name);
     }
     if (!node) return;
     const record: NodeRecord = { kind: "node", ...node, atoms: NO_ATOMS };
     for (const atom of this.atoms.of("nodes")) this.#holdNode(atom, record);
     this.nodes.set(name, record);
-    this.addresses.add(record);
-    this.#dirty(record.ips);
+    for (const number of this.#see(record.ips)) this.addresses.add(number, record);
   }
 
   /** A name has an address until then (milliseconds since the epoch), has it no more (0), or is forgotten (undefined). */
@@ -66,36 +65,50 @@ export class Answers {
     else record.names.set(name, until);
     if (record.names.size === 0) this.named.delete(ip);
     for (const atom of this.atoms.of("names")) this.#answered(record, atom, hasName(atom, record));
-    this.#dirty(record.ips);
+    this.#see(record.ips);
   }
 
-  /** What a pod is by now, and what it was; undefined where policies cannot select it, and where nothing changes. */
-  setPod(
-    key: string,
-    pod: Pod | undefined,
-    local: boolean,
-  ): { before: PodRecord | undefined; after: PodRecord | undefined } {
-    const before = this.pods.get(key);
-    if (before && pod && isSelectable(pod) && isSamePod(before, pod, local))
-      return { before: undefined, after: undefined };
-    if (before) {
-      this.pods.delete(key);
-      this.addresses.remove(before);
-      this.#dirty(before.ips);
-      this.identities.remove(before);
+  /** What a pod is by now. @returns the addresses that it had here, where it was here, and its row; nothing where nothing changes, or policies cannot select it */
+  setPod(key: string, pod: Pod | undefined, local: boolean): { had: readonly string[]; row: number | undefined } {
+    const before = this.pods.find(key);
+    const selectable = pod && isSelectable(pod) ? pod : undefined;
+    if (before !== undefined && selectable && this.#isSame(before, selectable, local)) return UNCHANGED;
+    const had = before !== undefined && this.pods.isLocal(before) ? this.ipsOf(before) : NO_IPS;
+    if (before !== undefined) {
+      for (const number of this.pods.addressesOf(before)) {
+        this.addresses.remove(number, before);
+        this.#dirty.add(number);
+      }
+      const identity = this.pods.identityOf(before);
+      this.pods.remove(before);
+      this.identities.tidy(identity);
     }
-    if (!pod || !isSelectable(pod)) return { before, after: undefined };
-    const { identity, isNew } = this.identities.of(pod);
-    const after: PodRecord = { kind: "pod", key, ips: pod.ips, local, identity };
-    this.identities.add(after);
+    if (!selectable) return { had, row: undefined };
+    const { identity, isNew } = this.identities.of(selectable);
+    const numbers = this.#see(selectable.ips);
+    const row = this.pods.add(key, identity, numbers, local);
+    for (const number of numbers) this.addresses.add(number, row);
     if (isNew) {
       for (const atom of this.atoms.of("pods")) this.#hold(atom, identity);
       for (const atom of this.atoms.of("port")) this.#hold(atom, identity);
     }
-    this.pods.set(key, after);
-    this.addresses.add(after);
-    this.#dirty(after.ips);
-    return { before, after };
+    return { had, row };
+  }
+
+  /** Addresses of a pod. */
+  ipsOf(row: number): string[] {
+    return this.pods.addressesOf(row).map((number) => this.addresses.text(number));
+  }
+
+  /** Whether nothing has changed that policies could know: lists say most of what they say again and again. */
+  #isSame(row: number, pod: Pod, local: boolean): boolean {
+    const numbers = this.pods.addressesOf(row);
+    return (
+      this.pods.isLocal(row) === local &&
+      this.pods.identityOf(row).key === identityKey(pod) &&
+      numbers.length === pod.ips.length &&
+      numbers.every((number, i) => this.addresses.text(number) === pod.ips[i])
+    );
   }
 
   /** The atom that a spec stands for, asked once more. Those that are new are answered by {@link answer}. */
@@ -120,15 +133,18 @@ export class Answers {
     return changed;
   }
 
-  /** Addresses of which something has changed since this was last asked. */
-  takeDirty(): Set<string> {
-    const dirty = this.#dirtyIps;
-    this.#dirtyIps = new Set();
+  /** Numbers of addresses of which something has changed since this was last asked; each is to be tidied up when it was seen to. */
+  takeDirty(): Set<number> {
+    const dirty = this.#dirty;
+    this.#dirty = new Set();
     return dirty;
   }
 
-  #dirty(ips: readonly string[]): void {
-    for (const ip of ips) this.#dirtyIps.add(ip);
+  /** Something has changed of these addresses. @returns their numbers */
+  #see(ips: readonly string[]): number[] {
+    const numbers = ips.map((ip) => this.addresses.numberOf(ip));
+    for (const number of numbers) this.#dirty.add(number);
+    return numbers;
   }
 
   #answerAll(atom: Atom, asked: boolean): void {
@@ -209,8 +225,9 @@ export class Answers {
       const same = sets.get(key) ?? (atoms.size === 0 ? NO_ATOMS : atoms);
       sets.set(key, same);
       who.atoms = same;
-      if ("pods" in who) for (const { ips } of who.pods) this.#dirty(ips);
-      else this.#dirty(who.ips);
+      if ("ips" in who) this.#see(who.ips);
+      else
+        for (const row of this.pods.of(who)) for (const number of this.pods.addressesOf(row)) this.#dirty.add(number);
     }
     this.#pending = new Map();
   }
@@ -222,9 +239,5 @@ export function hasName({ names: asked }: NamesAtom, { names }: NamedRecord, pas
   return false;
 }
 
-/** Whether nothing has changed that policies could know: lists say most of what they say again and again. */
-const isSamePod = (before: PodRecord, pod: Pod, local: boolean): boolean =>
-  before.local === local &&
-  before.identity.key === identityKey(pod) &&
-  before.ips.length === pod.ips.length &&
-  before.ips.every((ip, i) => ip === pod.ips[i]);
+const NO_IPS: readonly string[] = [];
+const UNCHANGED = { had: NO_IPS, row: undefined };

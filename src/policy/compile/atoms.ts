@@ -7,7 +7,7 @@ import type { Family } from "../../addr/index.ts";
 import { selects, type Selector } from "../semantics/selector.ts";
 import type { Block, PodSelection } from "../semantics/types.ts";
 import { type Interval, intervalsOf, lastOf, union, without } from "./blocks.ts";
-import { type Identity, Numbers } from "./identities.ts";
+import { type Identity, Numbers } from "./cluster/identities.ts";
 
 interface AtomBase {
   readonly id: number;

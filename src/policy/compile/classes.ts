@@ -5,7 +5,7 @@
  */
 import type { NamedPort } from "../semantics/types.ts";
 import type { Atom } from "./atoms.ts";
-import { Numbers } from "./identities.ts";
+import { Numbers } from "./cluster/identities.ts";
 
 export interface AddressClass {
   /** From 1; 0 is whatever nobody asks about. */

@@ -19,14 +19,13 @@ import {
   type Policy,
   policyKeyOf,
 } from "../semantics/types.ts";
-import type { PodRecord } from "./addresses.ts";
 import { Answers, hasName } from "./answers.ts";
 import type { Atom } from "./atoms.ts";
 import { pointOf } from "./axis.ts";
 import { Blocks, type Interval } from "./blocks.ts";
 import { type AddressClass, Classes, NOBODY } from "./classes.ts";
 import { losesBy } from "./decide.ts";
-import { type Identity, NO_ATOMS } from "./identities.ts";
+import { type Identity, NO_ATOMS } from "./cluster/identities.ts";
 import type { Profile } from "./profile.ts";
 import { Profiles, type ProfileSwap } from "./profiles.ts";
 import { NAME_CHAINS, type Outcome, type Place, Ruleset, type RulesetChange } from "./ruleset.ts";
@@ -59,10 +58,10 @@ export interface Change {
 }
 
 export class PolicyModel {
-  readonly ruleset = new Ruleset();
+  readonly #answers = new Answers();
+  readonly ruleset = new Ruleset(this.#answers.addresses.classes);
   readonly #node: string;
   readonly #podCidrs: readonly string[];
-  readonly #answers = new Answers();
   readonly #classes = new Classes();
   readonly #blocks = new Blocks();
   readonly #subjects = new Subjects();
@@ -70,9 +69,8 @@ export class PolicyModel {
   readonly #servers = new DnsServers(this.ruleset);
   /** Addresses that have a class for their names. */
   readonly #named = new Set<string>();
-  /** Of the change under way: pods here, and addresses of pods that were, whose profiles may be other ones; classes that identities have. */
-  #reassigned = new Set<PodRecord>();
-  #goneLocals: string[] = [];
+  /** Of the change under way: addresses of pods that are here, or were, whose profiles may be other ones; classes that identities have. */
+  #reassigned = new Set<string>();
   #found = new Map<Identity, Map<readonly Atom[], AddressClass>>();
 
   /**
@@ -153,10 +151,12 @@ export class PolicyModel {
 
   /** Who has an address, as far as policies can ask: a pod as namespace/name, or nodes; undefined where nobody that is known. */
   ownerOf(ip: string): { pod: string } | { nodes: string[] } | undefined {
-    const { addresses } = this.#answers;
-    const pod = addresses.podAt(ip);
-    if (pod) return { pod: pod.key };
-    const nodes = addresses.nodesAt(ip).map(({ name }) => name);
+    const { addresses, pods } = this.#answers;
+    const number = addresses.find(ip);
+    if (number === undefined) return undefined;
+    const row = addresses.podAt(number);
+    if (row !== undefined) return { pod: pods.keyOf(row) };
+    const nodes = addresses.nodesAt(number).map(({ name }) => name);
     return nodes.length > 0 ? { nodes } : undefined;
   }
 
@@ -169,7 +169,7 @@ export class PolicyModel {
   selected(): Map<string, Set<string>> {
     const found = new Map<string, Set<string>>();
     for (const { policies, addresses } of this.#profiles.all()) {
-      const pods = [...addresses].flatMap((ip) => this.#answers.addresses.podAt(ip)?.key ?? []);
+      const pods = [...addresses].flatMap((ip) => this.#podKeyAt(ip) ?? []);
       for (const policy of policies) {
         const key = policyKeyOf(policy);
         const those = found.get(key);
@@ -231,7 +231,7 @@ export class PolicyModel {
     for (const name of nodes?.gone ?? []) this.#answers.setNode(name, undefined);
     for (const node of nodes?.set ?? []) this.#answers.setNode(node.name, node);
     for (const pod of pods?.gone ?? []) this.#setPod(keyOf(pod), undefined);
-    for (const pod of pods?.set ?? []) this.#setPod(keyOf(pod), pod);
+    for (const pod of pods?.set ?? []) this.#setPod(pod.key ?? keyOf(pod), pod);
     for (const policy of policies?.gone ?? []) this.#concern(this.#subjects.delete(policyKeyOf(policy))?.policy);
     for (const policy of policies?.set ?? []) this.#setPolicy(policy);
 
@@ -241,13 +241,14 @@ export class PolicyModel {
     this.#answers.answer(goneAtoms);
     const dirty = this.#answers.takeDirty();
     if (this.#answers.takeBlocksChanged()) this.#cutBlocks(dirty);
-    for (const ip of dirty) this.#classify(ip);
+    for (const number of dirty) this.#classify(number);
     const closed = this.overloaded();
     const created = this.#enter();
     const revocations = this.#revocations(swaps, created, closed);
     for (const profile of retired) profile.remove();
     for (const gone of this.#classes.sweep()) for (const profile of this.#profiles.all()) profile.enter(gone, false);
     this.#answers.atoms.forget(goneAtoms);
+    for (const number of dirty) this.#answers.addresses.tidy(number);
     this.#seeAnswers();
     this.#settle();
     return { rules: this.ruleset.take(), revocations };
@@ -269,14 +270,14 @@ export class PolicyModel {
     const audit = namespaces.get(name)?.audit ?? false;
     this.#answers.setNamespace(name, namespace);
     if (audit !== (namespace?.audit ?? false)) for (const { given } of this.#subjects.in(name)) this.#setPolicy(given);
-    for (const identity of identities.in(name)) for (const pod of identity.pods) this.#seeLocal(pod);
+    for (const identity of identities.in(name)) this.#seeLocals(identity);
   }
 
   #setPod(key: string, pod: Pod | undefined): void {
     this.#servers.setPod(key, pod);
-    const { before, after } = this.#answers.setPod(key, pod, pod?.node === this.#node);
-    if (before?.local) this.#goneLocals.push(...before.ips);
-    if (after) this.#seeLocal(after);
+    const { had, row } = this.#answers.setPod(key, pod, pod?.node === this.#node);
+    for (const ip of had) this.#reassigned.add(ip);
+    if (row !== undefined && this.#answers.pods.isLocal(row)) this.#seeLocal(row);
   }
 
   #setPolicy(policy: Policy): void {
@@ -294,23 +295,38 @@ export class PolicyModel {
     const { namespace } = policy.subject;
     const names = namespace === undefined ? this.#answers.identities.namespaces() : [namespace];
     for (const name of names)
-      for (const identity of this.#answers.identities.in(name)) {
-        if (identity.locals === 0 || !selects(policy.subject.pods, identity.labels)) continue;
-        for (const pod of identity.pods) this.#seeLocal(pod);
-      }
+      for (const identity of this.#answers.identities.in(name))
+        if (identity.locals > 0 && selects(policy.subject.pods, identity.labels)) this.#seeLocals(identity);
   }
 
-  #seeLocal(pod: PodRecord): void {
-    if (pod.local) this.#reassigned.add(pod);
+  #seeLocals(identity: Identity): void {
+    if (identity.locals === 0) return;
+    const { pods } = this.#answers;
+    for (const row of pods.of(identity)) if (pods.isLocal(row)) this.#seeLocal(row);
+  }
+
+  #seeLocal(row: number): void {
+    for (const ip of this.#answers.ipsOf(row)) this.#reassigned.add(ip);
+  }
+
+  /** Row of the pod that has an address. */
+  #rowAt(ip: string): number | undefined {
+    const { addresses } = this.#answers;
+    const number = addresses.find(ip);
+    return number === undefined ? undefined : addresses.podAt(number);
+  }
+
+  #podKeyAt(ip: string): string | undefined {
+    const row = this.#rowAt(ip);
+    return row === undefined ? undefined : this.#answers.pods.keyOf(row);
   }
 
   /** Gives pods here their profiles. */
   #reassign(): ProfileSwap[] {
-    const ips = new Set(this.#goneLocals);
-    for (const { ips: own } of this.#reassigned) for (const ip of own) ips.add(ip);
-    return [...ips].flatMap((ip) => {
-      const pod = this.#answers.addresses.podAt(ip);
-      return this.#profiles.assign(ip, pod?.local ? pod.identity : undefined);
+    const { pods } = this.#answers;
+    return [...this.#reassigned].flatMap((ip) => {
+      const row = this.#rowAt(ip);
+      return this.#profiles.assign(ip, row !== undefined && pods.isLocal(row) ? pods.identityOf(row) : undefined);
     });
   }
 
@@ -323,13 +339,14 @@ export class PolicyModel {
   }
 
   /** Cuts the blocks anew, and has looked at which addresses are in others than before. */
-  #cutBlocks(dirty: Set<string>): void {
+  #cutBlocks(dirty: Set<number>): void {
+    const { addresses } = this.#answers;
     const before = new Map<string, readonly Atom[]>();
     // Others have the class of their block, whatever that is.
     for (const map of FAMILIES.flatMap((family) => [`peers${family}`, `named${family}`]))
       for (const ip of this.ruleset.maps.get(map)?.elements.keys() ?? []) before.set(ip, this.#blocks.at(ip));
     this.#blocks.rebuild(this.#answers.atoms.of("block"));
-    for (const [ip, atoms] of before) if (!sameAtoms(atoms, this.#blocks.at(ip))) dirty.add(ip);
+    for (const [ip, atoms] of before) if (!sameAtoms(atoms, this.#blocks.at(ip))) dirty.add(addresses.numberOf(ip));
     for (const family of FAMILIES) {
       const map = `blocks${family}`;
       const left = new Set(this.ruleset.maps.get(map)?.elements.keys());
@@ -342,11 +359,13 @@ export class PolicyModel {
   }
 
   /** Gives an address its class. Whom nothing is known of but its address is in a block, or nobody. */
-  #classify(ip: string): void {
-    const { addresses } = this.#answers;
-    const identity = addresses.podAt(ip)?.identity;
+  #classify(number: number): void {
+    const { addresses, pods } = this.#answers;
+    const ip = addresses.text(number);
+    const row = addresses.podAt(number);
+    const identity = row === undefined ? undefined : pods.identityOf(row);
     let own: ReadonlySet<Atom> = identity?.atoms ?? NO_ATOMS;
-    for (const { atoms } of addresses.nodesAt(ip)) if (atoms.size > 0) own = new Set([...own, ...atoms]);
+    for (const { atoms } of addresses.nodesAt(number)) if (atoms.size > 0) own = new Set([...own, ...atoms]);
     const blocks = own.size > 0 ? this.#blocks.at(ip) : NO_BLOCKS;
     const like = own === identity?.atoms ? this.#likeIdentity(identity) : undefined;
     const known = like?.get(blocks);
@@ -466,7 +485,6 @@ export class PolicyModel {
 
   #settle(): void {
     this.#reassigned = new Set();
-    this.#goneLocals = [];
     this.#found = new Map();
   }
 }

@@ -5,7 +5,7 @@ import { type Atom, type AtomSpec, questionOf } from "./atoms.ts";
 import { stretchOf } from "./axis.ts";
 import type { Interval } from "./blocks.ts";
 import { type ResolvedRule, stretchesOfNames } from "./decide.ts";
-import type { Identity } from "./identities.ts";
+import type { Identity } from "./cluster/identities.ts";
 import { directionOf, OutcomeChains, outcomeOf, Profile } from "./profile.ts";
 import { type Place, PLACES, type Ruleset } from "./ruleset.ts";
 import type { PolicyRecord, Subjects } from "./subjects.ts";

@@ -89,9 +89,19 @@ export type MapSpec =
 
 export type Value = string | number | true;
 
+/** Elements of a map by their keys. */
+export interface Elements extends Iterable<[string, Value]> {
+  readonly size: number;
+  get: (key: string) => Value | undefined;
+  set: (key: string, value: Value) => unknown;
+  delete: (key: string) => unknown;
+  keys: () => Iterable<string>;
+  values: () => Iterable<Value>;
+}
+
 export interface ElementsOfMap {
   spec: MapSpec;
-  elements: Map<string, Value>;
+  elements: Elements;
 }
 
 /** What is different in one map. */
@@ -142,8 +152,10 @@ export class Ruleset {
   readonly #goneMaps: string[] = [];
   readonly #goneChains = new Map<string, Chain>();
 
-  constructor() {
-    for (const [name, spec] of FIXED_MAPS) this.maps.set(name, { spec, elements: new Map() });
+  /** @param peers where classes of addresses are kept, by family */
+  constructor(peers: Readonly<Record<Family, Elements>>) {
+    for (const [name, spec] of FIXED_MAPS)
+      this.maps.set(name, { spec, elements: spec.kind === "peers" ? peers[spec.family] : new Map<string, Value>() });
   }
 
   addMap(name: string, spec: MapSpec): void {

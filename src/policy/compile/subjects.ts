@@ -2,7 +2,7 @@
 import type { Direction, Policy, Namespace } from "../semantics/types.ts";
 import { byPrecedence, policyKeyOf } from "../semantics/types.ts";
 import { selects } from "../semantics/selector.ts";
-import type { Identity } from "./identities.ts";
+import type { Identity } from "./cluster/identities.ts";
 
 /** A policy as it is in force: in audit mode also where its namespace says so. */
 export interface PolicyRecord {

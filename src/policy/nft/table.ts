@@ -11,7 +11,14 @@ import {
   type RunTool,
   toolRunner,
 } from "../../dataplane/nft/index.ts";
-import { FIXED_MAPS, HELD_CHAIN, type ProfileChain, type Ruleset, type RulesetChange } from "../compile/ruleset.ts";
+import {
+  FIXED_MAPS,
+  HELD_CHAIN,
+  type ProfileChain,
+  type Ruleset,
+  type RulesetChange,
+  type Value,
+} from "../compile/ruleset.ts";
 import { isolatedIn } from "../compile/profile.ts";
 import { rawSteps } from "./elements.ts";
 import { POLICY_TABLE, renderAdditions, type RenderOptions, renderChange, renderTable } from "./render.ts";
@@ -155,7 +162,7 @@ function closed({ maps, chains }: Pick<Ruleset, "maps" | "chains">): Pick<Rulese
     maps: new Map(
       FIXED_MAPS.map(([name, spec]) => {
         const place = spec.kind === "pods" && spec.place !== "node" ? spec.place : undefined;
-        return [name, { spec, elements: new Map(place ? pods(place, name) : []) }];
+        return [name, { spec, elements: new Map<string, Value>(place ? pods(place, name) : []) }];
       }),
     ),
     chains: new Map(

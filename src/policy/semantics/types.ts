@@ -90,6 +90,8 @@ export interface NamedPort {
 
 /** What is known of a pod. */
 export interface Pod {
+  /** {@link keyOf} it, where somebody has that at hand: one text for all who keep it. */
+  key?: string;
   namespace: string;
   name: string;
   labels: Labels;

@@ -83,7 +83,13 @@ describe("addresses", () => {
         (text) => {
           if (ipaddr.IPv4.isValidFourPartDecimal(text)) return;
           if (!ipaddr.IPv6.isValid(text)) assert.throws(() => ipToBytes(text));
-          else assert.deepEqual([...ipToBytes(text)], ipaddr.IPv6.parse(text).toByteArray());
+          else {
+            assert.deepEqual([...ipToBytes(text)], ipaddr.IPv6.parse(text).toByteArray());
+            const canonical = ipaddr.IPv6.parse(text).toRFC5952String();
+            assert.equal(bytesToIp(ipToBytes(text)), canonical);
+            if (ipaddr.IPv6.parse(text).isIPv4MappedAddress()) assert.throws(() => parseIp(text), RangeError);
+            else assert.equal(parseIp(text), canonical);
+          }
         },
       ),
       { numRuns: 5_000 },

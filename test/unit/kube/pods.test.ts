@@ -27,7 +27,7 @@ const pod = (key: string, { labels = {}, spec = {}, status: said = {}, uid = `ui
     status: { phase: "Running", podIP: "10.1.0.5", podIPs: [{ ip: "10.1.0.5" }], ...said },
   };
 };
-const entriesOf = (live: PodEntry[] = []) => new PodEntries("n1", () => live);
+const entriesOf = (live: PodEntry[] = []) => new PodEntries("n1", () => live.map(({ making }) => making));
 const inWire = (object: object) => readPod(new WireReader(podMessage(object as unknown as KubeObject)));
 
 /** All that an entry says. */

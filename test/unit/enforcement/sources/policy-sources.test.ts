@@ -43,6 +43,7 @@ describe("sources of network policies", () => {
     await synced();
     assert.equal(heard.sources.presence("default"), "some");
     assert.deepEqual(heard.told.pods.get("shop/web"), {
+      key: "shop/web",
       namespace: "shop",
       name: "web",
       labels: { app: "web" },
