@@ -10,6 +10,9 @@ import { type Changes, HELD_CHAIN, POLICY_TABLE, PolicyModel, PolicyTable, type 
 import { RepairRest, Task } from "../reconcile/index.ts";
 import { mergeChanges } from "./merge-changes.ts";
 
+/** Kinds of pods whose rules stay in the kernel when the last such pod has gone, in each direction and family: new rules are a process, and 50 ms. */
+const KEPT_PROFILES = 128;
+
 const OWN_TABLE = `inet ${POLICY_TABLE}`;
 
 export interface EnforcedRulesOptions {
@@ -59,7 +62,7 @@ export class EnforcedRules {
   constructor(options: EnforcedRulesOptions) {
     this.#options = options;
     const { log, netns, nodeName, podCidrs } = options;
-    this.model = new PolicyModel(nodeName, podCidrs);
+    this.model = new PolicyModel(nodeName, podCidrs, KEPT_PROFILES);
     this.#table = new PolicyTable({
       netns,
       onRefused: (error) =>

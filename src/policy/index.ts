@@ -16,7 +16,8 @@ export { POLICY_FOR_ANNOTATION, readMultiNetworkPolicy } from "./api/multi-netwo
 export { readNetworkPolicy } from "./api/network-policy.ts";
 export { type Accepted, acceptedFor, saysAccepted, withAccepted } from "./api/policy-condition.ts";
 export { isInAudit, MODE_ANNOTATION, type ReadPolicy } from "./api/policy-object.ts";
-export { type Change, type Changes, PolicyModel, type Revocation } from "./compile/model.ts";
+export type { Change, Changes, Revocation } from "./compile/changes.ts";
+export { PolicyModel } from "./compile/model.ts";
 export { HELD_CHAIN, type Outcome, type Place, type Ruleset, type RulesetChange } from "./compile/ruleset.ts";
 export {
   DEFAULT_DENY,

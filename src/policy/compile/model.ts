@@ -7,7 +7,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { cidrOf, type Family, FAMILIES, familyOf } from "../../addr/index.ts";
-import { isAmong, type NamedAddress } from "../semantics/domain-names.ts";
+import { isAmong } from "../semantics/domain-names.ts";
 import type { Packet } from "../semantics/oracle.ts";
 import { selects } from "../semantics/selector.ts";
 import {
@@ -23,39 +23,16 @@ import { Answers, hasName } from "./answers.ts";
 import type { Atom } from "./atoms.ts";
 import { pointOf } from "./axis.ts";
 import { Blocks, type Interval } from "./blocks.ts";
+import type { Change, Changes, Revocation } from "./changes.ts";
 import { type AddressClass, Classes, NOBODY } from "./classes.ts";
 import { losesBy } from "./decide.ts";
 import { type Identity, NO_ATOMS } from "./cluster/identities.ts";
 import type { Profile } from "./profile.ts";
 import { Profiles, type ProfileSwap } from "./profiles.ts";
-import { NAME_CHAINS, type Outcome, type Place, Ruleset, type RulesetChange } from "./ruleset.ts";
+import { NAME_CHAINS, type Outcome, type Place, Ruleset } from "./ruleset.ts";
 import { DnsServers } from "./dns-servers.ts";
 import { Subjects } from "./subjects.ts";
 import { keyOf } from "../../json/index.ts";
-
-/** What came or is different, and the names of what is gone. */
-export interface Changes {
-  pods?: { set?: readonly Pod[]; gone?: readonly { namespace: string; name: string }[] };
-  namespaces?: { set?: readonly Namespace[]; gone?: readonly string[] };
-  nodes?: { set?: readonly ClusterNode[]; gone?: readonly string[] };
-  policies?: { set?: readonly Policy[]; gone?: readonly Pick<Policy, "kind" | "namespace" | "name">[] };
-  /** Addresses of domain names, until then in milliseconds since the epoch; 0: no longer, but connections may have begun before. */
-  names?: { set?: readonly (NamedAddress & { until: number })[]; gone?: readonly NamedAddress[] };
-  /** All DNS servers whose answers are believed, beside the cluster's own; canonical addresses. */
-  servers?: readonly string[];
-}
-
-/** Connections of a pod here that may not be allowed any more: with one peer, or with anybody. */
-export interface Revocation {
-  ip: string;
-  peer: string | undefined;
-}
-
-export interface Change {
-  rules: RulesetChange;
-  /** Whose established connections are to be judged anew. Every connection that is not allowed any more is among them. */
-  revocations: Revocation[];
-}
 
 export class PolicyModel {
   readonly #answers = new Answers();
@@ -71,16 +48,20 @@ export class PolicyModel {
   readonly #named = new Set<string>();
   /** Of the change under way: addresses of pods that are here, or were, whose profiles may be other ones; classes that identities have. */
   #reassigned = new Set<string>();
+  /** Who pods here are that have no addresses yet. */
+  #expected = new Set<Identity>();
   #found = new Map<Identity, Map<readonly Atom[], AddressClass>>();
 
   /**
    * @param node name of the node whose pods the rules are for
    * @param podCidrs where most pods of the cluster have their addresses: a hint, which changes what rules cost and not what they say
+   * @param kept how many profiles stay that no pod has at present: the next pod of the kind finds its rules in the kernel, and one that is to come, too
    */
-  constructor(node: string, podCidrs: readonly string[] = []) {
+  constructor(node: string, podCidrs: readonly string[] = [], kept = 0) {
     this.#node = node;
     this.#podCidrs = podCidrs;
     this.#profiles = new Profiles({
+      kept,
       ruleset: this.ruleset,
       subjects: this.#subjects,
       namespaceOf: (name) => this.#answers.namespaces.get(name),
@@ -90,7 +71,7 @@ export class PolicyModel {
     });
   }
 
-  /** No policy selects a pod here: no rules are needed. */
+  /** No policy selects a pod here, or did lately: no rules are needed. */
   get idle(): boolean {
     return this.#profiles.size === 0;
   }
@@ -169,6 +150,7 @@ export class PolicyModel {
   selected(): Map<string, Set<string>> {
     const found = new Map<string, Set<string>>();
     for (const { policies, addresses } of this.#profiles.all()) {
+      if (addresses.size === 0) continue;
       const pods = [...addresses].flatMap((ip) => this.#podKeyAt(ip) ?? []);
       for (const policy of policies) {
         const key = policyKeyOf(policy);
@@ -187,7 +169,7 @@ export class PolicyModel {
 
   /** Profiles whose rules are too much: their pods, which nothing reaches and which reach nothing, and the policies that are to be told of. */
   overloaded(): Profile[] {
-    return [...this.#profiles.all()].filter(({ overloaded }) => overloaded);
+    return [...this.#profiles.all()].filter(({ overloaded, addresses }) => overloaded && addresses.size > 0);
   }
 
   /** Everything that there is, as a list from the API server says it. */
@@ -278,6 +260,8 @@ export class PolicyModel {
     const { had, row } = this.#answers.setPod(key, pod, pod?.node === this.#node);
     for (const ip of had) this.#reassigned.add(ip);
     if (row !== undefined && this.#answers.pods.isLocal(row)) this.#seeLocal(row);
+    if (row !== undefined && pod?.node === this.#node && pod.ips.length === 0)
+      this.#expected.add(this.#answers.pods.identityOf(row));
   }
 
   #setPolicy(policy: Policy): void {
@@ -324,6 +308,8 @@ export class PolicyModel {
   /** Gives pods here their profiles. */
   #reassign(): ProfileSwap[] {
     const { pods } = this.#answers;
+    const families = new Set(this.#podCidrs.map((cidr) => familyOf(cidr)));
+    for (const identity of this.#expected) for (const family of families) this.#profiles.prepare(identity, family);
     return [...this.#reassigned].flatMap((ip) => {
       const row = this.#rowAt(ip);
       return this.#profiles.assign(ip, row !== undefined && pods.isLocal(row) ? pods.identityOf(row) : undefined);
@@ -442,7 +428,9 @@ export class PolicyModel {
       for (const one of this.#profiles.all()) if (one.enforces) for (const ip of one.addresses) anybody.add(ip);
     const found: Revocation[] = [...anybody].map((ip) => ({ ip, peer: undefined }));
     const losing = new Map<AddressClass, Map<AddressClass, Profile[]>>();
-    const profiles = [...this.#profiles.all()].filter((one) => one.enforces && !created.has(one));
+    const profiles = [...this.#profiles.all()].filter(
+      (one) => one.enforces && one.addresses.size > 0 && !created.has(one),
+    );
     const losers = (was: AddressClass, is: AddressClass): Profile[] => {
       let by = losing.get(was);
       if (!by) losing.set(was, (by = new Map()));
@@ -485,6 +473,7 @@ export class PolicyModel {
 
   #settle(): void {
     this.#reassigned = new Set();
+    this.#expected = new Set();
     this.#found = new Map();
   }
 }

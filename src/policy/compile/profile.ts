@@ -98,6 +98,7 @@ export interface ProfileParts {
  */
 const MOST_WORK = 5_000_000;
 const MOST_ELEMENTS = 50_000;
+const FEW_ELEMENTS = 1_000;
 
 export class Profile {
   readonly key: string;
@@ -177,6 +178,11 @@ export class Profile {
   /** Its rules are too much: nothing passes, or everything where all is in audit mode. */
   get overloaded(): boolean {
     return this.#overloaded;
+  }
+
+  /** So few elements that it costs next to nothing to keep it. */
+  get isSmall(): boolean {
+    return !this.#overloaded && this.#elements <= FEW_ELEMENTS;
   }
 
   /** Policies of its rules. */

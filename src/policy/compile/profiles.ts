@@ -1,6 +1,13 @@
 /** Which profile the pods of this node have, and the making of those that are new. */
 import { type Family, familyOf } from "../../addr/index.ts";
-import type { Direction, NamedPort, Namespace, Peer, Rule } from "../semantics/types.ts";
+import {
+  type Direction,
+  type NamedPort,
+  type Namespace,
+  type Peer,
+  policyKeyOf,
+  type Rule,
+} from "../semantics/types.ts";
 import { type Atom, type AtomSpec, questionOf } from "./atoms.ts";
 import { stretchOf } from "./axis.ts";
 import type { Interval } from "./blocks.ts";
@@ -17,6 +24,8 @@ const slot = (place: Place, ip: string): string => `${place} ${ip}`;
 const textOf = ({ name, protocol, port }: NamedPort): string => `${name} ${protocol} ${port}`;
 
 export interface ProfilesOptions {
+  /** So many profiles are kept that no pod has at present, as long as their policies are what they are. */
+  kept: number;
   ruleset: Ruleset;
   subjects: Subjects;
   namespaceOf: (name: string) => Namespace | undefined;
@@ -40,6 +49,8 @@ export class Profiles {
   readonly #of = new Map<string, Profile>();
   readonly #outcomes: OutcomeChains;
   readonly #created = new Set<Profile>();
+  /** Those that no pod has, which the next pod of the kind finds in the kernel; who was left last is the last. */
+  readonly #unused = new Set<Profile>();
   #numbers = 0;
 
   constructor(options: ProfilesOptions) {
@@ -71,6 +82,8 @@ export class Profiles {
       swaps.push({ ip, place, before, after });
       before?.addresses.delete(ip);
       after?.addresses.add(ip);
+      if (before?.addresses.size === 0) this.#unused.add(before);
+      if (after) this.#unused.delete(after);
       if (after) this.#of.set(slot(place, ip), after);
       else this.#of.delete(slot(place, ip));
       this.#o.ruleset.set(mapOf(place, ip), ip, after?.name);
@@ -81,6 +94,18 @@ export class Profiles {
       this.#o.ruleset.set(`asking${familyOf(ip)}`, ip, asks || undefined);
     }
     return swaps;
+  }
+
+  /** Makes the profiles that a pod of an identity will have once it has addresses of a family. */
+  prepare(identity: Identity, family: Family): void {
+    if (this.#o.kept === 0) return;
+    const selecting = this.#o.subjects.selecting(identity, this.#o.namespaceOf);
+    for (const place of PLACES) {
+      const profile = this.#wanted(place, family, identity, selecting);
+      if (profile?.addresses.size !== 0) continue;
+      this.#unused.delete(profile);
+      this.#unused.add(profile);
+    }
   }
 
   /** Leads pods to a profile by the name that it has now. */
@@ -95,15 +120,30 @@ export class Profiles {
     return created;
   }
 
-  /** Lets go of what profiles without pods ask. Their chains stay until {@link Profile.remove}: what they said is still of interest. */
+  /**
+   * Lets go of what profiles ask that no pod has and that are not kept for the next one: those that were left last are, unless a policy of theirs is another one by now,
+   * or they are large. Chains of the others stay until {@link Profile.remove}: what they said is still of interest.
+   */
   retire(): Profile[] {
-    const gone = [...this.#byKey.values()].filter(({ addresses }) => addresses.size === 0);
-    for (const profile of gone) {
-      this.#byKey.delete(profile.key);
-      this.#created.delete(profile);
-      for (const atom of profile.atoms) this.#o.release(atom);
+    const gone = [...this.#unused].filter((one) => !one.isSmall || !this.#isCurrent(one));
+    for (const profile of gone) this.#unused.delete(profile);
+    for (const profile of this.#unused) {
+      if (this.#unused.size <= this.#o.kept) break;
+      this.#unused.delete(profile);
+      gone.push(profile);
     }
-    return gone;
+    return gone.filter((profile) => {
+      this.#byKey.delete(profile.key);
+      for (const atom of profile.atoms) this.#o.release(atom);
+      // What has just been made is not among the rules yet.
+      return !this.#created.delete(profile);
+    });
+  }
+
+  /** Whether a profile's policies are in force as it knows them; one without its own only guards what those of the other direction end. */
+  #isCurrent({ policies }: Profile): boolean {
+    const { subjects } = this.#o;
+    return subjects.size > 0 && policies.every((policy) => subjects.get(policyKeyOf(policy))?.policy === policy);
   }
 
   #wanted(place: Place, family: Family, identity: Identity, selecting: readonly PolicyRecord[]): Profile | undefined {

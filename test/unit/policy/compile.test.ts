@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { PolicyModel, readNetworkPolicy } from "../../../src/policy/index.ts";
 import type { Pod } from "../../../src/policy/semantics/types.ts";
-import { change, changed, differences, follower, modelOf, NODE, packetsOf, world } from "./support.ts";
+import { change, changed, differences, follower, modelOf, NODE, packetsOf, POD_CIDRS, world } from "./support.ts";
 
 describe("compiled policies", () => {
   it("say what the oracle says, of every pod, peer, protocol, port and direction", () => {
@@ -31,6 +31,57 @@ describe("compiled policies", () => {
       }),
       { numRuns: 200 },
     );
+  });
+
+  it("say so also where they keep what no pod has at present, and follow their own changes", () => {
+    fc.assert(
+      fc.property(world, fc.array(change, { minLength: 1, maxLength: 8 }), (start, changes) => {
+        const model = modelOf(start, 4);
+        const follow = follower(model);
+        let now = start;
+        for (const one of changes) {
+          follow(model.change(one).rules);
+          now = changed(now, one);
+          assert.deepEqual(differences(now, model).slice(0, 5), []);
+        }
+        assert.ok(model.sizes().profiles <= modelOf(now).sizes().profiles + 4);
+        follow(model.replace({ policies: [] }).rules);
+        assert.ok(model.idle, "nothing is kept of policies that are gone");
+        assert.deepEqual(shape(model), shape(modelOf({ ...now, policies: [] })));
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  it("have nothing but elements to change where a pod of a kind comes that was here, or was expected", () => {
+    const pod = (name: string, app: string, ips: string[]): Pod => ({
+      namespace: "red",
+      name,
+      labels: { app },
+      ips,
+      ports: [],
+      node: NODE,
+      hostNetwork: false,
+      ended: false,
+    });
+    const { policy } = readNetworkPolicy({
+      metadata: { namespace: "red", name: "p" },
+      spec: { podSelector: {}, policyTypes: ["Ingress", "Egress"], ingress: [{ from: [{ podSelector: {} }] }] },
+    });
+    assert.ok(policy);
+    const model = new PolicyModel(NODE, POD_CIDRS, 8);
+    model.replace({ pods: [], policies: [policy] });
+    assert.ok(model.idle);
+    const expected = model.change({ pods: { set: [pod("one", "a", [])] } }).rules;
+    assert.ok(expected.newChains.length > 0, "its rules are made before its addresses are known");
+    assert.ok(!model.idle);
+    const come = model.change({ pods: { set: [pod("one", "a", ["10.0.0.1", "fd00::1"])] } }).rules;
+    assert.ok(come.elementsOnly && come.maps.length > 0);
+    const gone = model.change({ pods: { gone: [{ namespace: "red", name: "one" }] } }).rules;
+    assert.ok(gone.elementsOnly && gone.maps.length > 0);
+    const again = model.change({ pods: { set: [pod("two", "a", ["10.0.0.2"])] } }).rules;
+    assert.ok(again.elementsOnly && again.maps.length > 0);
+    assert.equal(model.selected().get("NetworkPolicy red/p")?.size, 1);
   });
 
   it("are nothing where there are no policies, and nothing again when they are gone", () => {

@@ -274,8 +274,8 @@ export const namesIn = ({ named = [] }: World): Changes => ({
   names: { set: named.map((one) => ({ ...one, until: LATER })) },
 });
 
-export function modelOf(world: World): PolicyModel {
-  const model = new PolicyModel(NODE, POD_CIDRS);
+export function modelOf(world: World, kept = 0): PolicyModel {
+  const model = new PolicyModel(NODE, POD_CIDRS, kept);
   model.change(namesIn(world));
   model.replace(world);
   return model;
