@@ -96,7 +96,7 @@ static int find_home(const char *dir, const char *name, char *home, size_t size)
 /* Becomes Node on the script of that name; returns only on failure. */
 static int run(const char *dir, const char *name, int argc, char **argv) {
   static char home[PATH_MAX], node[PATH_MAX], script[PATH_MAX], libraries[PATH_MAX], loader[PATH_MAX], cache[PATH_MAX];
-  static char *arguments[MAX_ARGUMENTS + 8];
+  static char *arguments[MAX_ARGUMENTS + 9];
   int n = 0;
 
   if (find_home(dir, name, home, sizeof home) != 0 ||
@@ -124,6 +124,8 @@ static int run(const char *dir, const char *name, int argc, char **argv) {
     arguments[n++] = "--max-semi-space-size=2";
     /* Compiling with all of V8's skill takes a sixth of a start among thousands of nodes, which work as little as an agent's never pays back. */
     arguments[n++] = "--max-opt=2";
+    /* The agent collects by itself when it has left garbage (src/observe/memory.ts): V8's own rounds half a minute after it find none. */
+    arguments[n++] = "--no-memory-reducer";
   }
   arguments[n++] = script;
   for (int i = 1; i < argc; i++) arguments[n++] = argv[i];

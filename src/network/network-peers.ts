@@ -42,6 +42,29 @@ export class Peers {
     for (const [node, peer] of this.all) yield this.#direct.get(node) ?? peer;
   }
 
+  /** How many are accepted. */
+  get size(): number {
+    return this.all.size;
+  }
+
+  /** Whether a node's is. */
+  has(node: string): boolean {
+    return this.all.has(node);
+  }
+
+  /** So many of those accepted, from the one with a number on, and from the first again after the last; all where there are fewer. */
+  sample(start: number, count: number): Peer[] {
+    const [before, from]: [Peer[], Peer[]] = [[], []];
+    let number = 0;
+    for (const [node, peer] of this.all) {
+      if (from.length === count) break;
+      if (number >= start) from.push(this.#direct.get(node) ?? peer);
+      else if (number < count) before.push(this.#direct.get(node) ?? peer);
+      number++;
+    }
+    return [...from, ...before.slice(0, count - from.length)];
+  }
+
   /** Those accepted, by node. */
   get all(): ReadonlyMap<string, Peer> {
     return this.#selector?.peers ?? new Map<string, Peer>();

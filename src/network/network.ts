@@ -9,7 +9,7 @@ import { type Family, familyOf } from "../addr/index.ts";
 import type { NetworkConfig } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
-import type { LocalNetwork, Peer, VtepAnnotation } from "../peers/index.ts";
+import type { LocalNetwork, VtepAnnotation } from "../peers/index.ts";
 import { Task } from "../reconcile/index.ts";
 import type { DataPath, MakeDataPath } from "../data-path/index.ts";
 import type { DataPathListener, Metrics, NetworkStatus, Question, CheckResult } from "../observe/index.ts";
@@ -28,7 +28,7 @@ import { familyInUse, localChanges, publishedIp, resolveLocal } from "./local.ts
 import { Peers } from "./network-peers.ts";
 import { filesVerdict, type NetworkView, questionsOf, sampleInto, statusOf } from "./report.ts";
 import type { Underlay } from "./underlay.ts";
-import { SelfTest } from "./selftest.ts";
+import { SelfTest, type TestedPeers } from "./selftest.ts";
 
 const RETRY = { baseMs: 500, maxMs: 30_000 };
 
@@ -59,6 +59,8 @@ export interface NetworkOptions {
   /** Emits an Event on our Node. */
   event: (type: "Normal" | "Warning", reason: string, message: string) => void;
 }
+
+const NO_PEERS: TestedPeers = { size: 0, has: () => false, sample: () => [] };
 
 /** Keeps one pod network working. */
 export class PodNetwork {
@@ -194,8 +196,8 @@ export class PodNetwork {
   }
 
   /** Peers to which there are routes that can be tested. */
-  get #tested(): Peer[] {
-    return this.#options.bridged ? [] : [...this.#peers.routed()];
+  get #tested(): TestedPeers {
+    return this.#options.bridged ? NO_PEERS : this.#peers;
   }
 
   /** Tests the data path; peers are asked where they can be from the agent's own network namespace. */
@@ -312,7 +314,7 @@ export class PodNetwork {
       const peers = this.#tested;
       const { ok, message } = this.#selfTest.check(local, peers);
       if (!ok) throw new Error(`the self-test of the data path failed: ${message}`);
-      this.#log.info("the data path works", { peers: peers.length, selfTest: message });
+      this.#log.info("the data path works", { peers: peers.size, selfTest: message });
       this.#worked = true;
       // Whether a peer answers is worth knowing, and nothing to wait for.
       void this.#ask(local);

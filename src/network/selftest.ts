@@ -12,6 +12,14 @@ const SAMPLE = 16;
 /** An answer of a peer is worth this long, in milliseconds; until then nobody is asked again. */
 const ANSWER_LASTS_MS = 60_000;
 
+/** Peers of which some are looked at; there may be thousands, and a look is for a few. */
+export interface TestedPeers {
+  readonly size: number;
+  has: (node: string) => boolean;
+  /** So many from the one with a number on, and from the first again after the last; all where there are fewer. */
+  sample: (start: number, count: number) => Peer[];
+}
+
 /** The self-test of one network. */
 export class SelfTest {
   readonly #rtnl: Pick<Rtnl, "link" | "routeTo">;
@@ -31,7 +39,7 @@ export class SelfTest {
   }
 
   /** Runs the local half alone, which is what decides. Never throws: what goes wrong is the verdict. */
-  check(local: LocalNetwork, peers: readonly Peer[]): { ok: boolean; message: string } {
+  check(local: LocalNetwork, peers: TestedPeers): { ok: boolean; message: string } {
     const paths = this.#paths(local, peers);
     const complaint = this.#complaint(local, paths);
     if (complaint !== undefined) {
@@ -46,8 +54,8 @@ export class SelfTest {
   }
 
   /** Runs both halves. Never throws. */
-  async run(local: LocalNetwork, peers: readonly Peer[]): Promise<{ ok: boolean; message: string }> {
-    if (!this.check(local, peers).ok || peers.length === 0) return this.#verdict;
+  async run(local: LocalNetwork, peers: TestedPeers): Promise<{ ok: boolean; message: string }> {
+    if (!this.check(local, peers).ok || peers.size === 0) return this.#verdict;
     const message = await this.#remote(local, peers);
     if (this.#verdict.ok) this.#verdict = { ok: true, message };
     return this.#verdict;
@@ -82,18 +90,16 @@ export class SelfTest {
   }
 
   /** Paths to the peers whose turn it is. */
-  #paths({ podCidrs }: LocalNetwork, peers: readonly Peer[]): ProbePath[] {
-    const start = peers.length === 0 ? 0 : this.#offset % peers.length;
-    const turn = [...peers.slice(start, start + SAMPLE), ...peers.slice(0, Math.max(0, start + SAMPLE - peers.length))];
-    return probePaths(podCidrs, turn.slice(0, peers.length));
+  #paths({ podCidrs }: LocalNetwork, peers: TestedPeers): ProbePath[] {
+    return peers.size === 0 ? [] : probePaths(podCidrs, peers.sample(this.#offset % peers.size, SAMPLE));
   }
 
-  async #remote(local: LocalNetwork, peers: readonly Peer[]): Promise<string> {
+  async #remote(local: LocalNetwork, peers: TestedPeers): Promise<string> {
     const last = this.#answered;
-    if (last && Date.now() - last.at < ANSWER_LASTS_MS && peers.some(({ node }) => node === last.node))
+    if (last && Date.now() - last.at < ANSWER_LASTS_MS && peers.has(last.node))
       return `${last.node} answered through the tunnel`;
     const { asked, answered } = await probeSome(this.#paths(local, peers));
-    this.#offset = (this.#offset + asked) % peers.length;
+    this.#offset = (this.#offset + asked) % peers.size;
     this.#metrics.selfTests.inc({ outcome: answered === undefined ? "unanswered" : "answered" });
     this.#answered = answered === undefined ? undefined : { node: answered, at: Date.now() };
     return answered === undefined

@@ -6,9 +6,8 @@
  */
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { setImmediate as nextTurn } from "node:timers/promises";
 import { parseCidr, parseIp } from "../addr/index.ts";
 import type { AgentConfig } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
@@ -142,28 +141,31 @@ const kept = ({ name, uid, creationTimestamp, vtepAnnotation, granted }: NodeFac
 });
 
 /**
- * The text behind the head of the file, in parts, and what tells it from another: those of thousands of Nodes take tens of milliseconds to make,
- * for which an event would have to wait.
+ * The text behind the head of the file, in parts: that of thousands of Nodes takes tens of milliseconds to make, for which an event would have
+ * to wait, and megabytes, which would have to be collected.
  */
-async function bodyOf({ own, nodes, reserved }: SavedInputs): Promise<{ parts: string[]; hash: string }> {
-  const digest = createHash("sha256");
-  const parts: string[] = [];
-  const add = (part: string): void => {
-    digest.update(part);
-    parts.push(part);
-  };
-  add(`${reserved ? `"reserved":${JSON.stringify(reserved)},` : ""}"own":${JSON.stringify(own)},"nodes":[`);
+function* bodyOf({ own, nodes, reserved }: SavedInputs): Generator<string> {
+  yield `${reserved ? `"reserved":${JSON.stringify(reserved)},` : ""}"own":${JSON.stringify(own)},"nodes":[`;
   let part = "";
   let count = 0;
   for (const node of nodes) {
     part += `${count === 0 ? "" : ","}${JSON.stringify(kept(node))}`;
     if (++count % AT_A_TIME !== 0) continue;
-    add(part);
+    yield part;
     part = "";
-    await nextTurn();
   }
-  add(`${part}]}\n`);
-  return { parts, hash: digest.digest("base64") };
+  yield `${part}]}\n`;
+}
+
+/** Writes a file part by part, letting others come between two of them. @returns what tells the body from another */
+async function write(file: FileHandle, head: string, body: Iterable<string>): Promise<string> {
+  const digest = createHash("sha256");
+  await file.write(head);
+  for (const part of body) {
+    digest.update(part);
+    await file.write(part);
+  }
+  return digest.digest("base64");
 }
 
 /** Writes a cache when its inputs changed or it grew old. */
@@ -185,15 +187,18 @@ export class CacheWriter {
 
   /** @returns whether something was written. @throws Error with the system's code; the former file is then still whole. */
   async save(inputs: SavedInputs, now = Date.now()): Promise<boolean> {
-    const { parts, hash } = await bodyOf(inputs);
-    if (hash === this.#hash && now - this.#savedAt < REFRESH_MS) return false;
     const folder = dirname(this.#path);
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const draft = `${this.#path}.${process.pid}.tmp`;
+    let hash: string;
     try {
       const file = await open(draft, "w", 0o600);
       try {
-        await file.writeFile([`{"version":${VERSION},"granted":true,"savedAt":${now},`, ...parts]);
+        hash = await write(file, `{"version":${VERSION},"granted":true,"savedAt":${now},`, bodyOf(inputs));
+        if (hash === this.#hash && now - this.#savedAt < REFRESH_MS) {
+          await rm(draft);
+          return false;
+        }
         await file.datasync();
       } finally {
         await file.close();

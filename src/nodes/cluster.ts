@@ -43,6 +43,8 @@ const CACHE_GRACE_MS = 10_000;
 /** Changes within this time are written to the cache together, and within so much more for each Node: all of them are written each time. */
 const SAVE_DELAY_MS = 2_000;
 const SAVE_DELAY_NODE_MS = 2;
+/** What comes first is worth the most: until it is written a reboot finds nothing, or what was true before. By then this node's own word is known, too. */
+const FIRST_SAVE_MS = 5_000;
 /**
  * Contested Nodes are asked for again after this long, longer the more nodes ask and the longer nothing comes of it, and no more of them
  * at a time than so many, whose leases are followed meanwhile.
@@ -98,6 +100,7 @@ export class ClusterView {
   #contest: NodeJS.Timeout | undefined;
   /** Contested Nodes that were asked for at the last time. */
   #asked: ReadonlySet<string> = new Set();
+  #everSaved = false;
   /** Times in a row that asking for them has changed nothing. */
   #askedInVain = 0;
 
@@ -127,7 +130,10 @@ export class ClusterView {
       if (node.granted) this.#details.remember(node.name, { uid: node.uid, ...node.granted });
     }
     this.#save = new Task(
-      async () => void (await writer.save(this.#saved())),
+      async () => {
+        await writer.save(this.#saved());
+        this.#everSaved = true;
+      },
       { baseMs: 5_000, maxMs: 300_000 },
       (error) =>
         log.warn("the cache of last known peers cannot be written; a reboot without API would miss them", { error }),
@@ -216,7 +222,8 @@ export class ClusterView {
   }
 
   #saveSoon(): void {
-    this.#save.want(SAVE_DELAY_MS + SAVE_DELAY_NODE_MS * this.#nodes.nodes().size);
+    const usual = SAVE_DELAY_MS + SAVE_DELAY_NODE_MS * this.#nodes.nodes().size;
+    this.#save.want(this.#everSaved ? usual : Math.min(usual, FIRST_SAVE_MS));
   }
 
   /** Stops watching and saves what is not saved yet. */

@@ -8,11 +8,12 @@
 import { performance } from "node:perf_hooks";
 import { getHeapStatistics, setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
+import { releaseFreed } from "../sys/index.ts";
 
 /** How often the heap's size is looked at, in milliseconds: a matter of microseconds. */
 const LOOK_MS = 2_000;
 /** Growth since the last collection that is worth a pause, and growth between two looks that is none, in bytes. */
-const WORTH_IT = 4 << 20;
+const WORTH_IT = 8 << 20;
 const QUIET = 1 << 20;
 /** A share of the time spent at work from which on somebody may be waiting for more of it. */
 const BUSY = 0.02;
@@ -47,6 +48,7 @@ export function returnMemory(isStarting: () => boolean): () => void {
     putOff = 0;
     if (collected === undefined) setFlagsFromString(`--heap-growing-percent=${GROWTH_PERCENT}`);
     collect({ type: "major", execution: "sync", flavor: "last-resort" });
+    releaseFreed();
     last = collected = size();
   };
   const timer = setInterval(look, LOOK_MS).unref();

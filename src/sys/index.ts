@@ -11,6 +11,7 @@ export { FrameTap, type FrameTapOptions, MAX_TAPPED } from "./sockets/frame-tap.
 export { GoneFiles } from "./files/gone.ts";
 export * from "./files/lock.ts";
 export * from "./sockets/multicast.ts";
+export { releaseFreed } from "./memory.ts";
 export * from "./netns.ts";
 export { sockaddrOf } from "./sockets/icmp.ts";
 export { type Arrived, ProbeSocket } from "./sockets/probe-socket.ts";

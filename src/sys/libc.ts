@@ -27,6 +27,8 @@ const SYMBOLS = {
   poll: { arguments: ["buffer", "u64", "i32"], return: "i32" },
   ioctl: { arguments: ["i32", "u64", "buffer"], return: "i32" },
   clock_gettime: { arguments: ["i32", "buffer"], return: "i32" },
+  // of the GNU C library, with which the Node that is shipped is linked on every system
+  malloc_trim: { arguments: ["u64"], return: "i32" },
   syscall: { arguments: ["i64", "i32", "buffer", "u32"], return: "i64" },
 } as const satisfies FFI.FunctionDefinitions;
 

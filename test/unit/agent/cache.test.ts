@@ -43,6 +43,7 @@ describe("the cache of last known inputs", () => {
     const writer = new CacheWriter(path);
     await writer.save(inputs(), 1_000);
     assert.equal(await writer.save(inputs(), 2_000), false);
+    assert.deepEqual(readdirSync(join(dir, "cache")), ["default.json"]);
     const changed = inputs();
     changed.nodes.pop();
     assert.equal(await writer.save(changed, 3_000), true);
