@@ -54,7 +54,7 @@ async function ours(rtnl: Rtnl, ns: Namespace, peers: readonly Peer[]): Promise<
   const link = rtnl.link(DEVICE);
   if (!link) throw new Error("the device is not there");
   const on = { ifindex: link.index, vni: LOCAL.vni, port: LOCAL.port };
-  const { operations } = planAll(desired.tracker, await readActual(rtnl, on, false), overlayOperations, on);
+  const { operations } = planAll(desired.tracker, await readActual(rtnl, on, undefined), overlayOperations, on);
   const planned = performance.now();
   const failures = await applyPlan(rtnl, operations);
   const end = performance.now();

@@ -1,9 +1,10 @@
 /**
  * The data path of a routed network with a namespace of its own: the overlay's reconciler, with a host route to each address of
- * a claim, beside the routes to nodes' blocks. Where such an address is follows from what all nodes publish: a peer that has it has
- * the route, and what is here has one to its pod. It has a single place in the routing table, so when its pod moves the one route is
- * replaced by the other. An ordinary pod costs nothing of this: its address is in its node's block. And as long as no node says
- * that it has pods with claims, nothing is watched.
+ * a claim, beside the routes to nodes' blocks. Where such an address is follows from what all nodes publish (address-places.ts): a peer
+ * that has it has the route, and what is here has one to its pod. With that the pod's packets are let in as well, since what it may send
+ * from is what leads back to it. The reconciler keeps both, so when a pod moves the one route is replaced by the other, and nobody else
+ * writes it: the repair of host ends leaves out what {@link ClaimsPath.keeps}. An ordinary pod costs nothing of this: its address is
+ * in its node's block. And as long as no node says that it has pods with claims, nothing is watched.
  */
 import { cidrContains } from "../addr/index.ts";
 import { ipamDir, type Linked } from "../cni/index.ts";
@@ -15,11 +16,13 @@ import type { Rtnl } from "../netlink/index.ts";
 import { type LocalNetwork, type Peer } from "../peers/index.ts";
 import { OverlayReconciler } from "../dataplane/vxlan/index.ts";
 import { hostIfname, type PodLink, type PodLinkSpec } from "../dataplane/pod-link/index.ts";
-import { claimedAddresses, ClaimRoutes } from "./claim-routes.ts";
+import { type AddressPlaces, NO_PLACES, placesOf, samePlacesHere } from "./address-places.ts";
+import { StandbyTaps } from "./standby-taps.ts";
 import type { DataPathStatus, InstancePath } from "./data-path.ts";
 import type { DataPathListener } from "../observe/index.ts";
 import { OWN_NETNS, type WatchNetns } from "../host/index.ts";
 import { type InstanceFirewall, SendingHosts } from "../firewall/index.ts";
+import type { PodLinks } from "../host-ends/index.ts";
 import { type Decision, portsOf, withUnrecorded, Workloads, type WorkloadsOptions } from "../workloads/index.ts";
 
 export interface ClaimsPathOptions extends Omit<WorkloadsOptions, "ports" | "onDecision"> {
@@ -31,24 +34,33 @@ export interface ClaimsPathOptions extends Omit<WorkloadsOptions, "ports" | "onD
   announce: () => void;
   /** What happens there. */
   watch: WatchNetns;
+  /** Pods' links there. */
+  links: Pick<PodLinks, "hostEndOf">;
   /** Holds peers to their addresses. */
   guard: Pick<InstanceFirewall, "hold" | "changeHosts">;
   places: WorkloadsOptions["places"] & Pick<ClaimPlaces, "in">;
 }
+
+const UNDECIDED = {
+  ports: new Map<string, never>(),
+  held: new Set<string>(),
+  refused: new Set<string>(),
+  owners: new Map<string, OwnedEndpoint>(),
+};
 
 /** See the header. */
 export class ClaimsPath implements InstancePath {
   readonly #options: ClaimsPathOptions;
   readonly #workloads: Workloads;
   readonly #overlay: OverlayReconciler;
-  readonly #ends: ClaimRoutes;
+  readonly #taps: StandbyTaps;
   readonly #ipam: Ipam;
   #local: LocalNetwork;
   /** As they were set, without hosts. */
   readonly #peers = new Map<string, Peer>();
-  #owners: ReadonlyMap<string, OwnedEndpoint> = new Map();
-  /** Addresses that other nodes have, by node. */
-  #hosts: ReadonlyMap<string, readonly string[]> = new Map();
+  /** Pods with claims and who has what, since the last decision. */
+  #decision: Pick<Decision, "ports" | "held" | "refused"> & { owners: ReadonlyMap<string, OwnedEndpoint> } = UNDECIDED;
+  #places: AddressPlaces = NO_PLACES;
   /** Those that other nodes may send from. */
   readonly #sending: SendingHosts;
   /** Peers are held to their addresses. */
@@ -91,11 +103,7 @@ export class ClaimsPath implements InstancePath {
         having((node) => this.#sending.of(node)),
       );
     });
-    this.#ends = new ClaimRoutes({
-      ...options,
-      onSeen: (ifname) => this.#workloads.seen(ifname),
-      replaced: () => this.#overlay.settled(),
-    });
+    this.#taps = new StandbyTaps(netns, log, (ifname) => this.#workloads.seen(ifname));
   }
 
   get error(): string | undefined {
@@ -116,7 +124,7 @@ export class ClaimsPath implements InstancePath {
    */
   async start(): Promise<void> {
     const { config, rtnl } = this.#options;
-    const here = claimedAddresses(config, rtnl).size > 0;
+    const here = portsOf(config, rtnl, "claimed").size > 0;
     if (here || this.#anyPeer() || (await this.#workloads.published())) await this.#follow();
     this.#started = true;
     // Those that came meanwhile.
@@ -130,7 +138,7 @@ export class ClaimsPath implements InstancePath {
   setLocal(local: LocalNetwork): void {
     this.#local = local;
     this.#overlay.setLocal(local);
-    this.#route();
+    this.#place();
   }
 
   setPeers(peers: Iterable<Peer>): void {
@@ -166,8 +174,8 @@ export class ClaimsPath implements InstancePath {
     const name = hostIfname(containerId, ifname);
     this.#arriving.set(name, addresses);
     try {
-      if (this.#elsewhere(addresses)) {
-        this.#route();
+      if (this.#decided && this.#contested(addresses)) {
+        this.#place();
         await this.#overlay.settled();
       }
       return await make();
@@ -197,9 +205,8 @@ export class ClaimsPath implements InstancePath {
     return this.#workloads.knows(address);
   }
 
-  /** Addresses of pods here that other nodes have, or may have. @throws NetlinkError, IpamStorageError */
-  away(): ReadonlySet<string> {
-    return this.#ends.away();
+  keeps(ip: string): boolean {
+    return this.#overlay.keeps(ip);
   }
 
   /** Our Node is another object now, or gone. */
@@ -222,7 +229,7 @@ export class ClaimsPath implements InstancePath {
     this.#stopped = true;
     this.#sending.stop();
     await this.#workloads.stop();
-    await this.#ends.stop();
+    this.#taps.close();
     await this.#overlay.stop();
   }
 
@@ -254,41 +261,57 @@ export class ClaimsPath implements InstancePath {
     if (this.#started && this.#anyPeer()) void this.#follow();
   }
 
-  #take({ ports, held, owners }: Decision): void {
+  #take({ ports, held, refused, owners }: Decision): void {
     this.#decided = true;
-    this.#owners = owners.byMac;
-    this.#route();
+    this.#decision = { ports, held, refused, owners: owners.byMac };
+    this.#place();
     this.#hold();
     if (ports.size > 0 && !this.#claims) {
       this.#claims = true;
       this.#options.announce();
     }
-    // What is being made keeps its routes, too, until the others have been told that it is here.
-    const arriving = [...this.#arriving.keys()].flatMap((name) => ports.get(name)?.mac ?? []);
-    this.#ends.set(ports, new Set([...held, ...arriving]));
+    const { pods } = this.#places;
+    this.#taps.follow([...ports.values()].filter(({ ifindex, ips }) => !ips.some((ip) => pods.get(ip) === ifindex)));
   }
 
   #arrived(name: string): void {
     const addresses = this.#arriving.get(name);
     this.#arriving.delete(name);
-    if (addresses && this.#elsewhere(addresses)) this.#route();
+    if (addresses && this.#decided && this.#contested(addresses)) this.#place();
   }
 
-  /** Whether other nodes say that they have one of these. */
-  #elsewhere(ips: readonly string[]): boolean {
+  /** Whether one of these leads somewhere by a decision, or would, were no link with it being made. */
+  #contested(ips: readonly string[]): boolean {
     const own = this.#options.node.name;
-    return this.#owners.values().some((one) => one.node !== own && one.ips.some((ip) => ips.includes(ip)));
+    const owners = this.#decision.owners.values();
+    return (
+      ips.some((ip) => this.#overlay.keeps(ip)) ||
+      owners.some((one) => one.node !== own && one.ips.some((ip) => ips.includes(ip)))
+    );
   }
 
-  /** Hands over which addresses the peers have: those that changed in one go, as one may have what another one had. */
-  #route(): void {
-    const before = this.#hosts;
-    this.#hosts = this.#hostsByNode();
-    this.#sending.set(this.#hosts, this.#expected());
-    const nodes = new Set([...before.keys(), ...this.#hosts.keys()]);
-    const changed = [...nodes].filter((node) => String(before.get(node)) !== String(this.#hosts.get(node)));
+  /** Decides where addresses lead, and hands over what changed of that in one go: what one has may be what another one had. */
+  #place(): void {
+    const before = this.#places;
+    const after = (this.#places = placesOf({
+      ...this.#decision,
+      node: this.#options.node.name,
+      arriving: this.#arriving,
+      owners: this.#decision.owners.values(),
+      ordinary: this.#ordinary(),
+    }));
+    this.#sending.set(after.elsewhere, this.#expected());
+    const nodes = new Set([...before.elsewhere.keys(), ...after.elsewhere.keys()]);
+    const changed = [...nodes].filter(
+      (node) => String(before.elsewhere.get(node)) !== String(after.elsewhere.get(node)),
+    );
     const peers = changed.flatMap((node) => this.#peers.get(node) ?? []);
-    if (peers.length > 0) this.#overlay.changePeers(peers.map((peer) => [peer.node, this.#withHosts(peer)]));
+    const same = samePlacesHere(before, after);
+    if (peers.length === 0 && same) return;
+    this.#overlay.changePeers(
+      peers.map((peer) => [peer.node, this.#withHosts(peer)]),
+      after,
+    );
   }
 
   /** Addresses by the nodes that have their claims, by the claims' status: it is written before anybody sends from there. */
@@ -301,31 +324,26 @@ export class ClaimsPath implements InstancePath {
     return expected;
   }
 
-  #hostsByNode(): Map<string, string[]> {
-    const here = new Set([...this.#arriving.values()].flat());
+  /**
+   * Tells pods here that have an address without a claim, of which another node says that it has it. No claim has an address of a
+   * node's block, so this is somebody's error, and no pod of ours is to be cut off by it.
+   */
+  #ordinary(): (ip: string, node: string) => number | "unknown" | undefined {
+    const { links } = this.#options;
     const inBlocks = (ip: string): boolean => this.#local.podCidrs.some((cidr) => cidrContains(cidr, ip));
     let taken: Set<string> | undefined;
-    const hosts = new Map<string, string[]>();
-    for (const { node, ips } of this.#owners.values()) {
-      if (node === this.#options.node.name) continue;
-      for (const ip of ips) {
-        if (here.has(ip)) continue;
-        // No claim has an address of a node's block, so this is somebody's error, and no pod of ours is to be cut off by it.
-        if (inBlocks(ip) && (taken ??= new Set(this.#ipam.list().map((one) => one.ip))).has(ip)) {
-          const message = `node ${node} says that it has ${ip}, which a pod here has out of this node's block; it is passed over`;
-          this.#workloads.once(`taken ${ip} ${node}`, message, {});
-          continue;
-        }
-        const list = hosts.get(node);
-        if (list) list.push(ip);
-        else hosts.set(node, [ip]);
-      }
-    }
-    return hosts;
+    return (ip, node) => {
+      const end = links.hostEndOf(ip);
+      const reserved = (): boolean => (taken ??= new Set(this.#ipam.list().map((one) => one.ip))).has(ip);
+      if (end === undefined && !(inBlocks(ip) && reserved())) return undefined;
+      const message = `node ${node} says that it has ${ip}, which a pod here has without a claim; it is passed over`;
+      this.#workloads.once(`taken ${ip} ${node}`, message, {});
+      return end ?? "unknown";
+    };
   }
 
   #withHosts(peer: Peer): Peer {
-    const hosts = this.#hosts.get(peer.node);
+    const hosts = this.#places.elsewhere.get(peer.node);
     return hosts ? { ...peer, hosts } : peer;
   }
 }

@@ -46,8 +46,8 @@ export interface InstancePath extends DataPath {
   knows(address: string): boolean | Promise<boolean>;
   /** The same, in a network whose endpoints are all published; whoever asks cannot wait. */
   uses?(ip: string): boolean;
-  /** Addresses of pods here that other nodes have, or may have. @throws NetlinkError, IpamStorageError */
-  away?(): ReadonlySet<string>;
+  /** Whether the route to an address is kept here, wherever it leads, so that nobody else may write it; of none by default. */
+  keeps?(ip: string): boolean;
   /** Makes a pod's link with what has to be so before. @throws what `make` throws */
   making?(spec: PodLinkSpec, make: () => Promise<PodLink>): Promise<PodLink>;
   /** Takes away what the other nodes know of ours, after the stop. @throws ApiError */

@@ -45,11 +45,6 @@ export class FirstFrames {
     return this.#unmonitored;
   }
 
-  /** Whether it listens anywhere. */
-  get listens(): boolean {
-    return this.#taps.size + this.#unmonitored.size > 0;
-  }
-
   close(): void {
     for (const { tap } of this.#taps.values()) tap.close();
     this.#taps.clear();

@@ -2,6 +2,9 @@
  * Keeps the host ends of pods as the plugin made them. The plugin itself is long gone when somebody deletes a pod's
  * route or sets its link down; the kernel tells the agent, and the agent looks up in the reservations what the pod
  * holds. Addresses that another IPAM plugin gave are not known here, so those pods are left to their runtime.
+ *
+ * Routes to addresses that may as well be another node's, those of claims above all, are none of its business: the network's data path
+ * decides where they lead, and is the only one to write them (data-path/claims-path.ts).
  */
 import { addressBits, familyOf } from "../addr/index.ts";
 import { ipamDir, realHost } from "../cni/index.ts";
@@ -52,8 +55,8 @@ export interface HostEndsOptions {
   netns?: number | undefined;
   /** Host ends are ports of a bridge. */
   bridged?: boolean;
-  /** Addresses of pods here that other nodes have for now; none by default. @throws NetlinkError, IpamStorageError */
-  away?: () => ReadonlySet<string>;
+  /** Whether the network's data path keeps the route to an address; of none by default. */
+  keeps?: (ip: string) => boolean;
 }
 
 /** The device that a notification is about; 0 where it is about none. */
@@ -72,6 +75,13 @@ function indexOf(event: NetlinkEvent): number {
     default:
       return 0;
   }
+}
+
+/** A pod, and whether it has its addresses by a claim. */
+interface Attached extends AttachedPod {
+  addresses: string[];
+  kept: Set<string>;
+  claimed: boolean;
 }
 
 /** The number that stands for all devices of a namespace in notifications of kernel parameters. */
@@ -99,6 +109,8 @@ export class HostEnds {
   readonly #mtus = new Map<string, number>();
   /** Indexes of host ends whose pods have permanent neighbours. */
   readonly #settled = new Set<number>();
+  /** Host ends of pods without a claim, by the pods' addresses, as of the last look. */
+  #ordinary: ReadonlyMap<string, number> = new Map();
   /** Host ends whose pods are still being made, at the last look. */
   #young: ReadonlySet<string> = new Set();
   readonly #timer: NodeJS.Timeout;
@@ -123,6 +135,12 @@ export class HostEnds {
   /** Looks at everything now: at start, and after notifications were lost. */
   look(): void {
     this.#task.want();
+  }
+
+  /** Index of the host end of the pod that has an address without a claim; undefined where none has, or its ADD was only just. */
+  hostEndOf(ip: string): number | undefined {
+    const index = this.#ordinary.get(ip);
+    return index !== undefined && this.#seen.has(index) ? index : undefined;
   }
 
   /**
@@ -164,10 +182,14 @@ export class HostEnds {
         // With an address the kernel removes the IPv4 routes that name it as their source, and tells nobody.
         return GATEWAYS.has(event.address.ip) ? event.event === "del" : isHostAddress(event.address);
       case "route": {
-        const { protocol, gateway, dst } = event.route;
-        const host = /\/(32|128)$/.test(dst) && gateway === undefined;
+        const { protocol, gateway, dst, ifindex = 0 } = event.route;
+        const [ip = "", bits] = dst.split("/");
+        const host = (bits === "32" || bits === "128") && gateway === undefined;
+        const ours = protocol === ROUTE_PROTOCOL;
         // one of ours that went, or another in its place
-        return host && (event.event === "del" ? protocol === ROUTE_PROTOCOL : protocol !== ROUTE_PROTOCOL);
+        if (event.event === "del" ? ours : !ours) return host;
+        // or one that came, by the data path, to a pod here, whose neighbours follow from it
+        return host && event.event === "new" && this.#seen.has(ifindex) && this.#options.keeps?.(ip) === true;
       }
       case "neighbour":
         return event.event === "del" && this.#settled.has(event.neighbour.ifindex);
@@ -184,10 +206,11 @@ export class HostEnds {
     const { config, log, metrics, rtnl } = this.#options;
     const names = new Map([...this.#seen].map(([index, { name }]) => [index, name]));
     const { netns, bridged = false } = this.#options;
-    const ends = repairHostEnds(rtnl, this.#attached(), { netns, names });
+    const attached = this.#attached();
+    const ends = repairHostEnds(rtnl, attached, { netns, names });
     // Nobody routes to the port of a bridge.
     const neighbours = bridged ? undefined : repairNeighbours(rtnl, this.#young, this.#settled, netns);
-    this.#remember();
+    this.#remember(attached);
     const done = [...ends.done, ...(neighbours?.done ?? [])];
     const failures = [...ends.failures, ...(neighbours?.failures ?? [])];
     for (const change of ends.set) {
@@ -204,20 +227,27 @@ export class HostEnds {
   }
 
   /** Host ends as they are now, right or as right as could be. */
-  #remember(): void {
+  #remember(attached: readonly Attached[]): void {
     this.#seen.clear();
     for (const link of listPodLinks(this.#options.rtnl)) if (link.up) this.#seen.set(link.index, link);
     const names = new Set([...this.#seen.values()].map(({ name }) => name));
     for (const name of this.#mtus.keys()) if (!names.has(name)) this.#mtus.delete(name);
     for (const { name, mtu } of this.#seen.values()) if (!this.#mtus.has(name)) this.#mtus.set(name, mtu);
+    if (!this.#options.keeps) return;
+    const indexes = new Map(Array.from(this.#seen.values(), ({ name, index }) => [name, index]));
+    const ordinary = new Map<string, number>();
+    for (const { containerId, ifname, addresses, claimed } of attached) {
+      const index = claimed ? undefined : indexes.get(hostIfname(containerId, ifname));
+      if (index !== undefined) for (const ip of addresses) ordinary.set(ip, index);
+    }
+    this.#ordinary = ordinary;
   }
 
   /** Pods by the addresses that they hold, those aside that are still being made. */
-  #attached(): AttachedPod[] {
+  #attached(): Attached[] {
     const boot = bootId();
-    const { config, bridged = false } = this.#options;
-    const away = this.#options.away?.() ?? new Set();
-    const pods = new Map<string, AttachedPod & { addresses: string[] }>();
+    const { config, bridged = false, keeps } = this.#options;
+    const pods = new Map<string, Attached>();
     const young = new Set<string>();
     const podOf = ({ owner, uptime: since, bootId: then }: Omit<Reservation, "ip">, mtu?: number) => {
       if (then !== boot) return undefined;
@@ -232,15 +262,24 @@ export class HostEnds {
         containerId,
         ifname,
         addresses: [],
-        away,
+        kept: new Set<string>(),
+        claimed: false,
         bridged,
         ...(known !== undefined && { mtu: known }),
       };
       pods.set(key, pod);
       return pod;
     };
-    for (const record of realHost.attachments(config).list()) podOf(record, record.mtu);
-    for (const record of this.#ipam.list()) podOf(record)?.addresses.push(record.ip);
+    for (const record of realHost.attachments(config).list()) {
+      const pod = podOf(record, record.mtu);
+      if (pod) pod.claimed = record.claim !== undefined;
+    }
+    for (const record of this.#ipam.list()) {
+      const pod = podOf(record);
+      pod?.addresses.push(record.ip);
+      // Of a claim's addresses nobody knows where they lead before the data path has decided.
+      if (pod?.claimed || keeps?.(record.ip)) pod?.kept.add(record.ip);
+    }
     clearTimeout(this.#later);
     this.#later = undefined;
     this.#young = young;

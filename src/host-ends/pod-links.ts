@@ -63,6 +63,11 @@ export class PodLinks implements MonitorListener {
     this.#ends.look();
   }
 
+  /** See {@link HostEnds.hostEndOf}. */
+  hostEndOf(ip: string): number | undefined {
+    return this.#ends.hostEndOf(ip);
+  }
+
   /** Looks no more. Removals that are under way end by themselves. */
   async stop(): Promise<void> {
     await this.#ends.stop();

@@ -10,7 +10,7 @@ import { SpaceLinks } from "../host-ends/index.ts";
 import { Rtnl } from "../netlink/index.ts";
 
 /** Pods' links of a network. */
-export type InstanceLinks = Pick<SpaceLinks, "rtnl" | "watch" | "queue" | "attach" | "look" | "stop">;
+export type InstanceLinks = Pick<SpaceLinks, "rtnl" | "watch" | "queue" | "attach" | "look" | "hostEndOf" | "stop">;
 /** The packet filter of a network. */
 export type InstanceRules = Pick<
   InstanceFirewall,

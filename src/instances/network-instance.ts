@@ -14,7 +14,7 @@ import type { Space } from "../dataplane/netns/index.ts";
 import type { PodNetworkInfo } from "../crd/index.ts";
 import type { LocalNetwork, VtepAnnotation } from "../peers/index.ts";
 import { listPodLinks } from "../dataplane/pod-link/index.ts";
-import { claimedAddresses, type InstancePath, type MakeDataPath } from "../data-path/index.ts";
+import type { InstancePath, MakeDataPath } from "../data-path/index.ts";
 import { type PolicedNetwork, podsOfLinks } from "../enforcement/index.ts";
 import { Task, within } from "../reconcile/index.ts";
 import type { Inputs, NodeChanges, NodeIdentity, OwnFacts } from "../nodes/index.ts";
@@ -90,7 +90,7 @@ export class NetworkInstance {
       metrics,
       netns,
       routed: !bridged,
-      away: () => this.#path?.away?.() ?? claimedAddresses(config, this.links.rtnl),
+      keeps: (ip) => this.#path?.keeps?.(ip) ?? false,
       making: (spec, make) => this.#path?.making?.(spec, make) ?? make(),
     });
     const { rtnl: there, watch } = this.links;
@@ -195,6 +195,7 @@ export class NetworkInstance {
       netns: space.fd,
       rtnl: links.rtnl,
       watch: links.watch.also,
+      links,
       guard: this.#firewall,
       allowed: () => this.#allowed,
       log: this.#log,

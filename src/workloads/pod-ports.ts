@@ -10,6 +10,8 @@ export type ClaimUse = NonNullable<AttachmentRecord["claim"]>;
 
 /** A pod's port. */
 export interface PodPort extends PortFacts {
+  /** Of its host end. */
+  ifindex: number;
   claim?: ClaimUse;
   /** The MAC address was asked for by name. */
   named?: boolean;
@@ -25,7 +27,7 @@ export function portsOf(config: NetworkRecords, rtnl: Rtnl, which: "claimed" | "
     .list()
     .filter(({ claim }) => which === "all" || claim !== undefined);
   if (records.length === 0) return new Map();
-  const there = new Set(listPodLinks(rtnl).map(({ name }) => name));
+  const there = new Map(listPodLinks(rtnl).map(({ name, index }) => [name, index]));
   const ips = new Map<string, string[]>();
   for (const { ip, owner } of realHost.ipam(config).list()) {
     const name = hostIfname(owner.containerId, owner.ifname);
@@ -35,10 +37,12 @@ export function portsOf(config: NetworkRecords, rtnl: Rtnl, which: "claimed" | "
   for (const { owner, mac, claim } of records) {
     const { containerId, ifname } = owner;
     const name = hostIfname(containerId, ifname);
-    if (!there.has(name)) continue;
+    const ifindex = there.get(name);
+    if (ifindex === undefined) continue;
     const addresses = { mac: mac ?? podMacOf(containerId, ifname), ips: (ips.get(name) ?? []).sort() };
     ports.set(name, {
       ifname: name,
+      ifindex,
       ...addresses,
       claimed: claim !== undefined,
       ...(claim && { claim }),
@@ -75,7 +79,8 @@ export function withUnrecorded(
     if (known || master === undefined || !unaccounted) continue;
     const at = rtnl.bridgeFdb({ master }).filter((entry) => entry.ifindex === index);
     const endpoint = at.map(({ mac }) => published.get(mac)).find((one) => one !== undefined && !macs.has(one.mac));
-    if (endpoint) all.set(name, { ifname: name, mac: endpoint.mac, ips: [...endpoint.ips].sort(), claimed: false });
+    const port = { ifname: name, ifindex: index, claimed: false };
+    if (endpoint) all.set(name, { ...port, mac: endpoint.mac, ips: [...endpoint.ips].sort() });
   }
   return all;
 }

@@ -4,7 +4,7 @@
  * something else on our device, or one of our entries going, is a doubt, and a doubt ends in a look at the kernel.
  */
 import type { Link, NetlinkEvent } from "../../netlink/index.ts";
-import { doubtAbout, WHOLE } from "../../reconcile/index.ts";
+import { doubtAbout, entryKey, WHOLE } from "../../reconcile/index.ts";
 import type { Desired } from "./desired/desired.ts";
 import { type Actual, MAIN_TABLE, type OnDevice } from "./plan/actual.ts";
 import { fixedDifferences, liveDifferences } from "./plan/match.ts";
@@ -24,8 +24,12 @@ export function doubtOf(desired: Desired, on: OnDevice = NOWHERE, event: Netlink
   switch (event.kind) {
     case "link":
       return isDeviceDoubt(desired, on.ifindex, event.link, gone) ? WHOLE : undefined;
-    case "route":
-      return (event.route.table ?? MAIN_TABLE) === MAIN_TABLE ? doubt(event) : undefined;
+    case "route": {
+      const { dst, table = MAIN_TABLE } = event.route;
+      // That nothing leads where nothing shall lead is no news.
+      const vacated = gone && desired.entries.get(entryKey("route", dst))?.kind === "vacant";
+      return table === MAIN_TABLE && !vacated ? doubt(event) : undefined;
+    }
     case "address":
       return event.address.ifindex === on.ifindex ? doubt(event) : undefined;
     case "neighbour":

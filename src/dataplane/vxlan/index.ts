@@ -1,7 +1,7 @@
 /** The overlay: what the kernel should hold for the peers of a routed network, and keeping it so. */
 export { isMadeNeighbour } from "./plan/match.ts";
 export { type Actual, type ActualState, allOf, type OnDevice, readActual } from "./plan/actual.ts";
-export { Desired, deviceAlias, deviceOf, differing } from "./desired/desired.ts";
+export { type AddressesHere, Desired, deviceAlias, deviceOf, differing } from "./desired/desired.ts";
 export { type OverlayEntry } from "./desired/entries.ts";
 export { ensureDevice, planDevice } from "./device/device.ts";
 export { overlayOperations } from "./plan/operations.ts";

@@ -56,7 +56,7 @@ export interface OverlayStatus extends NetworkIdentity {
 
 /** What the reconciler knows, from which a status is made. */
 export interface Knowledge {
-  desired: Pick<Desired, "local" | "peers" | "tracker">;
+  desired: Pick<Desired, "local" | "peers" | "here" | "tracker">;
   /** Desired entries that were not in the kernel after the last pass. */
   missing: ReadonlySet<string>;
   /** What the kernel said about those of them that it refused. */
@@ -89,7 +89,7 @@ export function overlayStatus(known: Knowledge): OverlayStatus {
   const expected = byKind(ENTRY_KINDS, (kind) => tracker.count(kind));
   const absent = byKind(ENTRY_KINDS, () => 0);
   const states = new Map<string, { state: PeerState; error?: string }>();
-  const owners = missing.size > 0 ? ownersOf(local, peers.values()) : new Map<string, string>();
+  const owners = missing.size > 0 ? ownersOf(desired) : new Map<string, string>();
   for (const key of missing) {
     const node = owners.get(key);
     if (node === undefined) continue;
@@ -101,6 +101,7 @@ export function overlayStatus(known: Knowledge): OverlayStatus {
   const repairs = byKind(["device", ...ENTRY_KINDS], (kind) => known.repairs.get(kind) ?? 0);
   let lacking = 0;
   for (const key of missing) {
+    if (tracker.entries.get(key)?.kind === "vacant") continue;
     const kind = kindOf(key) as EntryKind;
     if (spared.has(owners.get(key) ?? "")) expected[kind]--;
     else {

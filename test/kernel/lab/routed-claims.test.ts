@@ -25,6 +25,8 @@ describe("a workload with a claim in a routed network", function () {
   });
   const inBlue = (node: string, command: string): Promise<string> =>
     the().exec(node, "ip", "netns", "exec", "sky-blue", ...command.split(" "));
+  const inBlueShell = (node: string, script: string): Promise<string> =>
+    the().exec(node, "ip", "netns", "exec", "sky-blue", "sh", "-c", script);
   const published = async (): Promise<Map<string, Endpoint[]>> => {
     const { items } = await the().api.call<{ items: { spec: { node: string; endpoints?: Endpoint[] } }[] }>(
       "GET",
@@ -56,6 +58,32 @@ describe("a workload with a claim in a routed network", function () {
   };
   const soonLeadsTo = (target: string): Promise<unknown> =>
     eventually(() => leadsTo(target).then(() => true), { timeoutMs: 3_000, message: `no way to ${target}` });
+  /** What becomes of the routes to an address on a node while something is done: a line for each change, as the kernel announces it. */
+  const changesOf = async (node: string, ip: string, work: () => Promise<void>): Promise<string[]> => {
+    const family = ip.includes(":") ? "-6" : "-4";
+    const [file, sentinel] = ["/var/log/routes.log", ip.includes(":") ? "2001:db8::1" : "192.0.2.1"];
+    const said = async (): Promise<string[]> => (await the().exec(node, "cat", file)).split("\n");
+    /** Heard after everything before; said again until somebody listens. */
+    const heard = (metric: number): Promise<unknown> =>
+      eventually(
+        async () => {
+          await inBlue(node, `ip ${family} route replace ${sentinel} dev lo metric ${metric}`);
+          return (await said()).some((line) => line.startsWith(sentinel) && line.includes(`metric ${metric}`));
+        },
+        { timeoutMs: 10_000, message: `nothing is heard of routes on ${node}` },
+      );
+    const listen = `ip netns exec sky-blue ip -o ${family} monitor route >${file} 2>&1 & echo $!`;
+    const pid = (await the().exec(node, "sh", "-c", listen)).trim();
+    try {
+      await heard(101);
+      await work();
+      await heard(102);
+      return (await said()).filter((line) => line.replace(/^Deleted /, "").startsWith(`${ip} `));
+    } finally {
+      await the().exec(node, "kill", pid);
+      for (const metric of [101, 102]) await inBlue(node, `ip ${family} route del ${sentinel} metric ${metric}`);
+    }
+  };
   const reached = async (from: readonly string[]): Promise<void> => {
     for (const name of from)
       for (const ip of ips)
@@ -154,8 +182,17 @@ describe("a workload with a claim in a routed network", function () {
     await leadsTo("node2");
     await reached(["plain-node1", "plain-node3"]);
     const [to = ""] = the().ipsOf("plain-node1", "net1");
-    await the().execInPod("db-target", "ping", "-n", "-c5", "-i0.2", "-W1", to);
-    await soonLeadsTo("node3");
+    const changes = await changesOf("node3", ip, async () => {
+      await the().execInPod("db-target", "ping", "-n", "-c5", "-i0.2", "-W1", to);
+      await soonLeadsTo("node3");
+    });
+    // One writer has the route to the former node and that to the pod: the one takes the other's place, and packets always have one.
+    assert.ok(changes.length > 0 && !changes.some((line) => line.startsWith("Deleted")), changes.join("\n"));
+    // Its neighbour follows from the route, and takes no room from others.
+    await eventually(async () => /PERMANENT/.test(await inBlue("node3", `ip neigh show ${ip} nud all`)), {
+      timeoutMs: 5_000,
+      message: "the pod's neighbour is not permanent",
+    });
     assert.deepEqual(await ownersOf(ip), ["node3"]);
     const { node, pod } = await the().claim("db");
     assert.deepEqual([node, pod], ["node3", "db-target"]);
@@ -175,6 +212,35 @@ describe("a workload with a claim in a routed network", function () {
       timeoutMs: 15_000,
       message: "the claim names a pod that is gone",
     });
+  });
+
+  it("is where it is published after moves there and back, during which somebody removes its routes", async function () {
+    this.timeout(60_000);
+    await the().addPod("node3", "db-target", wants({ claim: "db", standby: true }));
+    const [ip = ""] = ips;
+    const [to = ""] = the().ipsOf("plain-node1", "net1");
+    const remove = ips.map((one) => `ip ${one.includes(":") ? "-6" : "-4"} route del ${one}`).join("; ");
+    const removing = ["node2", "node3"].map((node) =>
+      inBlueShell(node, `for n in $(seq 60); do ${remove}; sleep 0.02; done 2>/dev/null; true`),
+    );
+    for (const [pod, node] of [
+      ["db-target", "node3"],
+      ["db", "node2"],
+      ["db-target", "node3"],
+      ["db", "node2"],
+    ] as const)
+      await eventually(
+        async () => {
+          await the().execInPod(pod, "sh", "-c", `ping -n -c1 -W1 ${to} >/dev/null; true`);
+          return (await ownersOf(ip)).join() === node;
+        },
+        { message: `${pod} does not take its addresses over` },
+      );
+    await Promise.all(removing);
+    await soonLeadsTo("node2");
+    await reached(["plain-node1", "plain-node3"]);
+    await the().deletePod("db-target");
+    await soonLeadsTo("node2");
   });
 
   it("has no address out of another node's block, whether a pod there has it or not", async () => {
@@ -209,6 +275,13 @@ describe("a workload with a claim in a routed network", function () {
     await soonLeadsTo("node2");
     await pause(1_500); // Until the pod's host end is no longer too young to be looked after.
     await inBlue("node2", `ip route del ${ip}`);
+    await soonLeadsTo("node2");
+    await inBlue("node2", `ip route replace ${ip} dev lo`);
+    await soonLeadsTo("node2");
+    const end = / dev (sky[0-9a-f]{11}) /.exec(await wayTo("node2", ip))?.[1] ?? "none";
+    await inBlue("node2", `ip link set ${end} down`);
+    await soonLeadsTo("node2");
+    await inBlue("node2", "ip link del sky.5000");
     await soonLeadsTo("node2");
   });
 

@@ -19,7 +19,7 @@ describe("workloads that are found one by one", function () {
   const mac = "0a:00:00:00:00:01";
   const ifname = hostIfname("c1", "net1");
   const use = { holder: "shop/db/u1", pod: "db-0" };
-  const port: PodPort = { ifname, mac, ips: ["10.80.0.5"], claimed: true, claim: use };
+  const port: PodPort = { ifname, ifindex: 7, mac, ips: ["10.80.0.5"], claimed: true, claim: use };
   let server: ApiServer;
   let client: KubeClient;
   let uid = "";

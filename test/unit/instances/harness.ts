@@ -242,7 +242,9 @@ export class InstancesHarness {
         };
         const nothing = {} as never;
         const stop = () => Promise.resolve();
-        return { rtnl, watch: { also, close: stop }, queue: nothing, attach: nothing, look: () => undefined, stop };
+        const watch = { also, close: stop };
+        const [look, hostEndOf] = [() => undefined, () => undefined];
+        return { rtnl, watch, queue: nothing, attach: nothing, look, hostEndOf, stop };
       },
       rules: (options) => {
         const namespace = namespaceOf(options.netns);

@@ -40,7 +40,7 @@ export function desiredState(own: LocalNetwork, peers: readonly Peer[]): Desired
 export const entriesOf = <K extends OverlayEntry["kind"]>({ entries }: Desired, kind: K) =>
   new Map(
     entries.values().flatMap((entry) => {
-      const id = entry.kind === "fdb" ? entry.mac : entry.kind === "route" ? entry.dst : entry.ip;
+      const id = "dst" in entry && entry.kind !== "fdb" ? entry.dst : entry.kind === "fdb" ? entry.mac : entry.ip;
       return entry.kind === kind ? [[id, entry as Extract<OverlayEntry, { kind: K }>] as const] : [];
     }),
   );

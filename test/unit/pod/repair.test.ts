@@ -38,9 +38,9 @@ describe("repairing a pod's host end", () => {
     assert.equal(hostEndRepairs(end(pod), elsewhere).missing.length, 4);
   });
 
-  it("leaves the routes alone of addresses that another node has", () => {
-    const away = { ...pod, away: new Set(["10.244.1.2"]) };
-    const operations = hostEndRepairs(end(away), { addresses: [], routes: [] }).missing;
+  it("leaves the routes alone that somebody else keeps", () => {
+    const kept = { ...pod, kept: new Set(["10.244.1.2"]) };
+    const operations = hostEndRepairs(end(kept), { addresses: [], routes: [] }).missing;
     assert.deepEqual(words(operations), ["replace address", "replace address", "replace route"]);
   });
 

@@ -28,8 +28,8 @@ export interface AttachedPod {
   containerId: string;
   ifname: string;
   addresses: readonly string[];
-  /** Those of them that another node has for now: no route leads from here to the pod. */
-  away?: ReadonlySet<string>;
+  /** Those of them to which somebody else keeps the routes, to here or elsewhere. */
+  kept?: ReadonlySet<string>;
   /** MTU of its host end, in bytes, where it was written down. */
   mtu?: number;
   /** Its host end is a port of a bridge: it has neither addresses nor routes. */
@@ -48,13 +48,13 @@ export interface HostEndRepairs {
 /** The kernel's words for a device that is no longer there. */
 const GONE = new Set(["ENODEV", "ENXIO", "ENOENT", "ENETDOWN"]);
 
-/** What belongs on a host end, but for routes to addresses that another node has for now. @param sources as the namespace has them */
+/** What belongs on a host end, but for routes that somebody else keeps. @param sources as the namespace has them */
 function* objectsOf(index: number, pod: AttachedPod, sources: HostSources): Generator<KernelObject> {
   yield { kind: "link", link: { index, up: true } };
   for (const ip of pod.addresses) {
     const family = familyOf(ip);
     yield { kind: "address", address: { ifindex: index, ip: GATEWAY[family], ...GATEWAY_ADDRESS[family] } };
-    if (!pod.away?.has(ip)) yield { kind: "route", route: hostRoute(ip, index, sources) };
+    if (!pod.kept?.has(ip)) yield { kind: "route", route: hostRoute(ip, index, sources) };
   }
 }
 

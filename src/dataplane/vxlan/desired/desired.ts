@@ -19,6 +19,8 @@ export const DEVICE_ALIAS_PREFIX = "skylane network ";
 /** The network address of a canonical prefix: its text says it, and this is asked for every peer. */
 const networkAddress = (cidr: string): string => cidr.slice(0, cidr.indexOf("/"));
 
+const isHostPrefix = (dst: string): boolean => /\/(32|128)$/.test(dst);
+
 /** A node's VTEP address of each family in which it has pods. */
 function vtepAddresses(podCidrs: readonly string[]): Map<Family, string> {
   const addresses = new Map<Family, string>();
@@ -57,6 +59,28 @@ function peerEntries(local: LocalNetwork, peer: Peer): OverlayEntry[] {
   return entries;
 }
 
+/** Addresses that move with their pods, as far as they concern this node; what peers have of them is in {@link Peer.hosts}. No address is in two places. */
+export interface AddressesHere {
+  /** Those of pods here, and the index of each pod's host end. */
+  pods: ReadonlyMap<string, number>;
+  /** Those that nothing leads to, though a pod here could have them. */
+  vacant: ReadonlySet<string>;
+}
+
+const NONE_HERE: AddressesHere = { pods: new Map(), vacant: new Set() };
+
+/** What those need. */
+const entriesHere = ({ podCidrs }: LocalNetwork, { pods, vacant }: AddressesHere): OverlayEntry[] => {
+  const own = vtepAddresses(podCidrs);
+  return [
+    ...Array.from(pods, ([ip, ifindex]): OverlayEntry => {
+      const prefSrc = own.get(familyOf(ip));
+      return { kind: "route", dst: hostPrefix(ip), ifindex, ...(prefSrc !== undefined && { prefSrc }) };
+    }),
+    ...Array.from(vacant, (ip): OverlayEntry => ({ kind: "vacant", dst: hostPrefix(ip) })),
+  ];
+};
+
 /** Says a VNI or port only where it differs from one's own. */
 export function differing<K extends "vni" | "port">(
   key: K,
@@ -76,8 +100,11 @@ export function deviceOf(
 }
 
 /** Which node every entry is for, by key. */
-export function ownersOf(local: LocalNetwork, peers: Iterable<Peer>): Map<string, string> {
-  const owners = new Map(ownEntries(local).map((entry) => [keyOf(entry), local.node]));
+export function ownersOf({ local, peers: all, here }: Pick<Desired, "local" | "peers" | "here">): Map<string, string> {
+  const owners = new Map(
+    [...ownEntries(local), ...entriesHere(local, here)].map((entry) => [keyOf(entry), local.node]),
+  );
+  const peers = all.values();
   for (const peer of peers) for (const entry of peerEntries(local, peer)) owners.set(keyOf(entry), peer.node);
   return owners;
 }
@@ -91,6 +118,9 @@ export class Desired {
   readonly #peers = new Map<string, Peer>();
   /** How many direct hops go through an interface, by its index. */
   readonly #hops = new Map<number, number>();
+  #here = NONE_HERE;
+  /** Host ends of the pods among them, by index. */
+  #ends: ReadonlySet<number> = new Set();
 
   constructor(local: LocalNetwork, tracker = new DeltaTracker<OverlayEntry>()) {
     this.tracker = tracker;
@@ -116,6 +146,24 @@ export class Desired {
     return this.tracker.entries;
   }
 
+  /** Addresses that are here, or could be. */
+  get here(): AddressesHere {
+    return this.#here;
+  }
+
+  /** Whether routes lead to a pod here through an interface. */
+  isPodEnd(ifindex: number): boolean {
+    return this.#ends.has(ifindex);
+  }
+
+  /** Whether what leads to a destination is decided here although it does not lie on the VXLAN device. */
+  decides(dst: string): boolean {
+    const { pods, vacant } = this.#here;
+    if (pods.size + vacant.size === 0 || !isHostPrefix(dst)) return false;
+    const ip = networkAddress(dst);
+    return pods.has(ip) || vacant.has(ip);
+  }
+
   /** Whether direct routes go through an interface. */
   routesThrough(ifindex: number): boolean {
     return this.#hops.has(ifindex);
@@ -124,18 +172,26 @@ export class Desired {
   /** Replaces what we are ourselves, which may concern every peer's entries. */
   setLocal(local: LocalNetwork): void {
     const peers = [...this.#peers];
-    this.change(peers.map(([node]) => [node, undefined]));
+    const here = this.#here;
+    this.change(
+      peers.map(([node]) => [node, undefined]),
+      NONE_HERE,
+    );
     this.#drop(ownEntries(this.#local));
     this.#local = local;
     const device = deviceOf(local);
     if (!sameDevice(this.#device, device)) this.#device = device;
     this.#put(ownEntries(local));
-    this.change(peers);
+    this.change(peers, here);
   }
 
-  /** Takes peers as they are now, by node; undefined for those that left. They must not conflict with each other. */
-  change(peers: Iterable<readonly [node: string, peer: Peer | undefined]>): void {
+  /**
+   * Takes peers as they are now, by node; undefined for those that left. They must not conflict with each other, nor with what is here.
+   * @param here the addresses here, where they are others now: what moves between this node and a peer moves in one go
+   */
+  change(peers: Iterable<readonly [node: string, peer: Peer | undefined]>, here?: AddressesHere): void {
     const changes = [...peers];
+    if (here) this.#drop(entriesHere(this.#local, this.#here));
     // First what goes: what one peer no longer has another one may have now.
     for (const [node] of changes) {
       const former = this.#peers.get(node);
@@ -152,6 +208,10 @@ export class Desired {
       this.#put(peerEntries(this.#local, peer));
       this.#countHops(peer, 1);
     }
+    if (!here) return;
+    this.#here = here;
+    this.#ends = new Set(here.pods.values());
+    this.#put(entriesHere(this.#local, here));
   }
 
   #countHops({ direct = [] }: Peer, by: 1 | -1): void {

@@ -1,7 +1,7 @@
 /** The entries of an overlay: what the kernel should hold for it besides the device itself. */
 import { entryKey } from "../../../reconcile/index.ts";
 
-/** The kinds of entries, as they are shown. */
+/** The kinds of entries that are there, as they are shown. */
 export const ENTRY_KINDS = ["fdb", "neighbour", "route", "address"] as const;
 export type EntryKind = (typeof ENTRY_KINDS)[number];
 
@@ -21,16 +21,22 @@ export interface DesiredNeighbour {
   mac: string;
 }
 
-/** A route to a peer's pods. */
+/** A route to a peer's pods, or to a pod here whose address may as well be a peer's. */
 export interface DesiredRoute {
   kind: "route";
   dst: string;
-  /** Absent in the route to a VTEP itself. */
+  /** Absent in the route to a VTEP itself, and in that to a pod here. */
   gateway?: string;
-  /** Our VTEP address of the family: the source of what the host itself sends to pods. */
-  prefSrc: string;
-  /** The underlay interface of a direct route; absent: the route lies on the VXLAN device. */
+  /** Our VTEP address of the family, where we have one: the source of what the host itself sends to pods. */
+  prefSrc?: string;
+  /** The underlay interface of a direct route, or the host end of a pod here; absent: the route lies on the VXLAN device. */
   ifindex?: number;
+}
+
+/** In the place of a route: nothing of ours may lead there, neither to a pod here nor to a peer. */
+export interface DesiredVacancy {
+  kind: "vacant";
+  dst: string;
 }
 
 /** A VTEP address of our own. */
@@ -40,7 +46,11 @@ export interface DesiredAddress {
 }
 
 /** An entry of any kind. */
-export type OverlayEntry = DesiredAddress | DesiredFdb | DesiredNeighbour | DesiredRoute;
+export type OverlayEntry = DesiredAddress | DesiredFdb | DesiredNeighbour | DesiredRoute | DesiredVacancy;
+
+/** Whether a route leads to a pod here. */
+export const leadsToPod = ({ gateway, ifindex }: DesiredRoute): boolean =>
+  gateway === undefined && ifindex !== undefined;
 
 /** One name for an entry of any kind, by its key in the kernel: an address, a MAC, a destination. */
 export function keyOf(entry: OverlayEntry): string {
@@ -48,6 +58,7 @@ export function keyOf(entry: OverlayEntry): string {
     case "fdb":
       return entryKey("fdb", entry.mac);
     case "route":
+    case "vacant":
       return entryKey("route", entry.dst);
     default:
       return entryKey(entry.kind, entry.ip);

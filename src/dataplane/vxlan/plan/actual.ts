@@ -1,6 +1,7 @@
 /**
- * Actual state: what the kernel holds on our VXLAN device, read anew each time, and the direct routes to peers on other
- * devices. Host routes to pods carry the same protocol number, but have no gateway, and are none of this planner's business.
+ * Actual state: what the kernel holds on our VXLAN device, read anew each time, and of other devices the direct routes to peers, and
+ * those to single addresses that are decided here. Other host routes to pods carry the same protocol number, but have no gateway, and
+ * are none of this planner's business (see host-ends/host-ends.ts).
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import {
@@ -33,12 +34,15 @@ export interface OnDevice {
 }
 
 /** Something that the kernel holds. */
-export type Actual =
+export type Held =
   | { kind: "address"; address: Address }
   | { kind: "fdb"; fdb: FdbEntry }
   | { kind: "neighbour"; neighbour: Neighbour }
-  /** Of the main table: of the device, whoever made it, or a direct one. */
+  /** Of the main table: of the device, whoever made it, a direct one, or one to a pod. */
   | { kind: "route"; route: Route };
+
+/** The same, or that it holds nothing where nothing shall be. */
+export type Actual = Held | { kind: "vacant"; dst: string };
 
 /** What was read, each kind for itself. */
 export interface ActualState {
@@ -50,31 +54,29 @@ export interface ActualState {
 
 /**
  * Dumps a device, letting the event loop turn between the dumps.
- * @param direct whether there may be direct routes: they take a look at all routes of ours
+ * @param others which routes of other devices count, where any do: they take a look at all routes
  * @throws NetlinkError
  */
 export async function readActual(
   rtnl: Pick<Rtnl, "addresses" | "fdb" | "neighbours" | "routes">,
   { ifindex }: OnDevice,
-  direct: boolean,
-): Promise<Iterable<Actual>> {
+  others: ((route: Route) => boolean) | undefined,
+): Promise<Iterable<Held>> {
   const addresses = rtnl.addresses({ ifindex });
   const fdb = rtnl.fdb({ ifindex });
   await nextTurn();
   const neighbours = rtnl.neighbours({ ifindex });
   await nextTurn();
-  const routes = rtnl.routes({ ifindex, table: MAIN_TABLE });
-  if (direct) {
-    await nextTurn();
-    for (const route of rtnl.routes({ protocol: ROUTE_PROTOCOL, table: MAIN_TABLE })) {
-      if (route.ifindex !== ifindex && isDirectRoute(route)) routes.push(route);
-    }
-  }
+  const counts = (route: Route): boolean =>
+    route.ifindex === ifindex || route.multipath === true || others?.(route) === true;
+  const routes = others
+    ? rtnl.routes({ table: MAIN_TABLE }).filter(counts)
+    : rtnl.routes({ ifindex, table: MAIN_TABLE });
   return allOf({ addresses, fdb, neighbours, routes });
 }
 
 /** All that was read, one after the other. */
-export function* allOf({ addresses, fdb, neighbours, routes }: ActualState): Generator<Actual> {
+export function* allOf({ addresses, fdb, neighbours, routes }: ActualState): Generator<Held> {
   for (const address of addresses) yield { kind: "address", address };
   for (const entry of fdb) yield { kind: "fdb", fdb: entry };
   for (const neighbour of neighbours) yield { kind: "neighbour", neighbour };

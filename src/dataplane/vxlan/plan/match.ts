@@ -14,7 +14,7 @@ import {
   ROUTE_PROTOCOL,
 } from "../../../netlink/index.ts";
 import { defaultMetric, MAIN_TABLE, PERMANENT } from "./actual.ts";
-import type { DesiredFdb, DesiredNeighbour, DesiredRoute } from "../desired/entries.ts";
+import { type DesiredFdb, type DesiredNeighbour, type DesiredRoute, leadsToPod } from "../desired/entries.ts";
 import type { DesiredDevice } from "../../../peers/index.ts";
 
 /** rtm_type RTN_UNICAST. */
@@ -61,7 +61,7 @@ export const isOwnRoute = (actual: Route): boolean => actual.protocol === ROUTE_
 /** Whether a route's gateway is on the VXLAN device, whatever other routes say. */
 const isOnlink = ({ gateway, ifindex }: DesiredRoute): boolean => gateway !== undefined && ifindex === undefined;
 
-/** @param ifindex of the VXLAN device, on which a route lies that is no direct one */
+/** @param ifindex of the VXLAN device, on which a route lies that names no other */
 export function isRightRoute(desired: DesiredRoute, actual: Route, ifindex: number): boolean {
   return (
     actual.ifindex === (desired.ifindex ?? ifindex) &&
@@ -93,13 +93,15 @@ function scopeOf(dst: string): number {
 }
 
 export const routeObject = (overlay: number, route: DesiredRoute): Route => {
-  const { dst, gateway, prefSrc, ifindex = overlay } = route;
+  const { dst, gateway, ifindex = overlay } = route;
   const family = familyOf(dst);
-  const scope = family === 4 ? { scope: scopeOf(dst) } : {};
+  // A route to a pod differs from all others in its device.
+  const scope = family === 4 && !leadsToPod(route) ? { scope: scopeOf(dst) } : {};
+  const prefSrc = route.prefSrc === undefined ? {} : { prefSrc: route.prefSrc };
   // The kernel is to say so when a direct route's gateway is on no network of the interface.
   const onlink = isOnlink(route) ? { onlink: true } : {};
   const way = gateway === undefined ? {} : { gateway };
-  return { family, dst, ...way, prefSrc, ifindex, ...onlink, protocol: ROUTE_PROTOCOL, ...scope };
+  return { family, dst, ...way, ...prefSrc, ifindex, ...onlink, protocol: ROUTE_PROTOCOL, ...scope };
 };
 
 /** What of a VXLAN device can only be set when it is made, and differs; empty when it can stay. */

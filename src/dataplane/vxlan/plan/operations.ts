@@ -7,11 +7,14 @@
  *
  * Ours to remove on our device: every address, every FDB entry, every permanent neighbour, every route of our protocol number; on
  * other devices, direct routes of it. A route of another protocol stays, unless it stands exactly where one of ours belongs.
+ *
+ * A route to a pod is made by the plugin that attaches the pod, and is an entry of ours from when it is known whose the address is: put
+ * by "replace", it is right already as a rule. It is never removed but for a vacancy: with its pod it goes by itself.
  */
 import { addressBits, familyOf } from "../../../addr/index.ts";
 import { type Operation, ROUTE_PROTOCOL } from "../../../netlink/index.ts";
 import { entryKey, type EntryOperations } from "../../../reconcile/index.ts";
-import type { OverlayEntry } from "../desired/entries.ts";
+import { leadsToPod, type OverlayEntry } from "../desired/entries.ts";
 import { type Actual, defaultMetric, isDirectRoute, MAIN_TABLE, type OnDevice, PERMANENT } from "./actual.ts";
 import {
   addressObject,
@@ -28,7 +31,7 @@ import {
 } from "./match.ts";
 
 export const overlayOperations: EntryOperations<OverlayEntry, Actual, OnDevice, Operation> = {
-  order: ["address", "fdb", "neighbour", "route"],
+  order: ["address", "fdb", "neighbour", "route", "vacant"],
 
   keyOf(there) {
     switch (there.kind) {
@@ -42,6 +45,8 @@ export const overlayOperations: EntryOperations<OverlayEntry, Actual, OnDevice, 
         return entryKey("fdb", there.fdb.mac);
       case "neighbour":
         return entryKey("neighbour", there.neighbour.ip);
+      case "vacant":
+        return entryKey("route", there.dst);
       default: {
         const { dst, metric, table = MAIN_TABLE } = there.route;
         return entryKey("route", hasPlaceOf(there.route) ? dst : `${dst} metric ${metric} table ${table}`);
@@ -53,6 +58,7 @@ export const overlayOperations: EntryOperations<OverlayEntry, Actual, OnDevice, 
     if (entry.kind === "address") return there.kind === "address" && isRightAddress(there.address);
     if (entry.kind === "fdb") return there.kind === "fdb" && isRightFdb(entry, there.fdb, on);
     if (entry.kind === "neighbour") return there.kind === "neighbour" && isRightNeighbour(entry, there.neighbour);
+    if (entry.kind === "vacant") return there.kind !== "route" || !isOwnRoute(there.route);
     return there.kind === "route" && isRightRoute(entry, there.route, on.ifindex);
   },
 
@@ -70,6 +76,8 @@ export const overlayOperations: EntryOperations<OverlayEntry, Actual, OnDevice, 
         const { kind, ...neighbour } = entry;
         return { kind, neighbour: { ifindex, state: PERMANENT, ...neighbour } };
       }
+      case "vacant":
+        return entry;
       default: {
         const { kind, ...route } = entry;
         const { dst } = route;
@@ -90,13 +98,19 @@ export const overlayOperations: EntryOperations<OverlayEntry, Actual, OnDevice, 
         const { kind, ...fdb } = entry;
         return { op: "replace", kind, fdb: { ifindex, state: PERMANENT, ...fdb } };
       }
+      case "vacant":
+        return there?.kind === "route" ? { op: "del", kind: "route", route: there.route } : undefined;
       case "neighbour": {
         const { kind, ...neighbour } = entry;
         return { op: "replace", kind, neighbour: { ifindex, state: PERMANENT, ...neighbour } };
       }
       default:
         // "add" fails where somebody's route stands in the place on another device, which must not go unnoticed.
-        return { op: there ? "replace" : "add", kind: "route", route: routeObject(ifindex, entry) };
+        return {
+          op: there?.kind === "route" || leadsToPod(entry) ? "replace" : "add",
+          kind: "route",
+          route: routeObject(ifindex, entry),
+        };
     }
   },
 
@@ -112,6 +126,8 @@ export const overlayOperations: EntryOperations<OverlayEntry, Actual, OnDevice, 
         if (!isMadeNeighbour(there.neighbour)) return undefined;
         return { op: "del", kind: "neighbour", neighbour: { ifindex, ip: there.neighbour.ip } };
       }
+      case "vacant":
+        return undefined;
       default: {
         const { route } = there;
         const ours = (isOwnRoute(route) && route.ifindex === ifindex) || isDirectRoute(route);
