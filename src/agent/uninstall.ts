@@ -12,7 +12,7 @@ import { type AgentConfig, parsePublished } from "../config/index.ts";
 import { type ConnectOptions, connect, patchNodeAnnotations } from "../kube/index.ts";
 import { errorText } from "../log/index.ts";
 import { describeOperation, type Link, Rtnl } from "../netlink/index.ts";
-import { listSpaces, openSpace, spaceName, spacePath } from "../dataplane/netns/index.ts";
+import { listNetworkNetns, openNetworkNetns, networkNetnsName, networkNetnsPath } from "../dataplane/netns/index.ts";
 import { removeFirewall, removeTables, toolRunner } from "../dataplane/nft/index.ts";
 import { HOST_PORT_TABLE, HOST_PORTS } from "../dataplane/host-ports/index.ts";
 import { POLICY_TABLE } from "../policy/index.ts";
@@ -69,7 +69,7 @@ export async function uninstall(options: UninstallOptions): Promise<UninstallRep
       }
     };
     using rtnl = Rtnl.open();
-    const podLinks = [...listPodLinks(rtnl), ...listSpaces().flatMap(podLinksIn)];
+    const podLinks = [...listPodLinks(rtnl), ...listNetworkNetns().flatMap(podLinksIn)];
     if (podLinks.length > 0 && !options.pods) {
       const names = podLinks.slice(0, 5).map(({ alias, name }) => alias ?? name);
       const more = podLinks.length > names.length ? " …" : "";
@@ -87,7 +87,7 @@ export async function uninstall(options: UninstallOptions): Promise<UninstallRep
       for (const { error } of failures) report.problems.push(error.message);
       return removed.map((operation) => describeOperation(operation).replace(/^deleting /, ""));
     });
-    await attempt("networks", () => listSpaces().map(removeSpace));
+    await attempt("networks", () => listNetworkNetns().map(removeNetns));
     await attempt("packet filter", () => removeFirewall());
     await attempt("network policies", () => removeTable(POLICY_TABLE));
     await attempt("host ports", () => removeTable(HOST_PORT_TABLE));
@@ -107,27 +107,27 @@ async function removeTable(name: string): Promise<string[]> {
 
 /** Pods' links whose host ends are in a network's namespace. */
 function podLinksIn(network: string): Link[] {
-  using space = openSpace(network);
-  if (!space) return [];
-  using rtnl = Rtnl.open({ netns: space.fd });
+  using netns = openNetworkNetns(network);
+  if (!netns) return [];
+  using rtnl = Rtnl.open({ netns: netns.fd });
   return listPodLinks(rtnl);
 }
 
 /** Takes a network's namespace away with all that is in it; returns its name. @throws SysError, NetlinkError */
-function removeSpace(network: string): string {
-  const name = `network namespace ${spaceName(network)}`;
-  const space = openSpace(network);
-  if (space) {
+function removeNetns(network: string): string {
+  const name = `network namespace ${networkNetnsName(network)}`;
+  const netns = openNetworkNetns(network);
+  if (netns) {
     try {
-      using rtnl = Rtnl.open({ netns: space.fd });
+      using rtnl = Rtnl.open({ netns: netns.fd });
       // At once, whoever still has the namespace open: the VNI is free then.
       const [failure] = removeOverlay(rtnl, { podLinks: listPodLinks(rtnl) }).failures;
       if (failure) throw failure.error;
     } finally {
-      space.close();
+      netns.close();
     }
   }
-  forgetNetns(spacePath(network));
+  forgetNetns(networkNetnsPath(network));
   return name;
 }
 

@@ -1,2 +1,2 @@
 /** Pods' links in the hands of the agent: making and removing them, and the repair of their host ends. */
-export { PodLinks, SpaceLinks } from "./pod-links.ts";
+export { PodLinks, NetnsLinks } from "./pod-links.ts";

@@ -76,7 +76,7 @@ export class PodLinks implements MonitorListener {
 }
 
 /** Pods' links of a namespace that nobody else listens in. */
-export class SpaceLinks extends PodLinks {
+export class NetnsLinks extends PodLinks {
   /** What is heard there. */
   readonly watch: NetnsWatch;
 

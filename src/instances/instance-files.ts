@@ -2,7 +2,7 @@
 import { CniError, CODE } from "../cni/index.ts";
 import { type AgentConfig, publishedPath } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
-import type { Space } from "../dataplane/netns/index.ts";
+import type { NetworkNetns } from "../dataplane/netns/index.ts";
 import type { PodNetworkInfo } from "../crd/index.ts";
 import type { LocalNetwork } from "../peers/index.ts";
 import { rmSync } from "node:fs";
@@ -18,7 +18,7 @@ export class NotReadyYet extends CniError {}
 export class InstanceFiles {
   readonly #runDir: string;
   readonly #info: PodNetworkInfo;
-  readonly #space: Pick<Space, "path">;
+  readonly #netns: Pick<NetworkNetns, "path">;
   readonly #log: Logger;
   readonly #repaired: (path: string, network: string) => void;
   #written: LocalNetwork | undefined;
@@ -28,14 +28,14 @@ export class InstanceFiles {
   constructor(
     { runDir }: Pick<AgentConfig, "runDir">,
     info: PodNetworkInfo,
-    space: Pick<Space, "path">,
+    netns: Pick<NetworkNetns, "path">,
     log: Logger,
     repaired: (path: string, network: string) => void,
   ) {
     this.#repaired = repaired;
     this.#runDir = runDir;
     this.#info = info;
-    this.#space = space;
+    this.#netns = netns;
     this.#log = log;
   }
 
@@ -44,7 +44,7 @@ export class InstanceFiles {
     const { mode, cidrs } = this.#info;
     // On a bridge the others are on the pod's own link.
     const reach: PublishedExtra = mode === "Bridged" ? { bridge: bridgeOf(this.#info) } : { destinations: [...cidrs] };
-    const extra = { hostNetns: this.#space.path, ...reach, needsAgent: true };
+    const extra = { hostNetns: this.#netns.path, ...reach, needsAgent: true };
     const wrote = ensurePublished(this.#runDir, local, extra, this.#log);
     if (wrote && this.#written === local) this.#repaired(publishedPath(this.#runDir, this.#info.name), this.#info.name);
     this.#written = local;

@@ -29,7 +29,7 @@ export interface LeftoversOptions {
   client: KubeClient;
   config: AgentConfig;
   log: Logger;
-  machine: Pick<InstanceMachine, "openSpace" | "rtnl">;
+  machine: Pick<InstanceMachine, "openNetworkNetns" | "rtnl">;
 }
 
 /** What a network has left, for words. */
@@ -38,11 +38,11 @@ interface Left {
   endpoints: { name: string; uid: string }[];
 }
 
-/** Networks of which something is left in the API server or on this node. @param own our Node as it is. @throws ApiError */
+/** Networks of which something is left in the API server or on this node. @param own our Node as it is. @param held networks whose namespaces have names here. @throws ApiError */
 export async function findLeftovers(
   { client, config }: LeftoversOptions,
   own: OwnFacts,
-  spaces: readonly string[],
+  held: readonly string[],
 ): Promise<Map<string, Left>> {
   const found = new Map<string, Left>();
   const of = (network: string): Left => {
@@ -56,7 +56,7 @@ export async function findLeftovers(
   for (const one of await parsed(client, NETWORK_ENDPOINTS, ours, parseNetworkEndpoints))
     if (one.node === own.name) of(one.network).endpoints.push(one);
   const named = own.vtepAnnotation === undefined ? [] : networksNamed(own.vtepAnnotation);
-  for (const network of [...named, ...spaces, ...definedHere(config)]) of(network);
+  for (const network of [...named, ...held, ...definedHere(config)]) of(network);
   found.delete(config.network);
   return found;
 }
@@ -107,22 +107,22 @@ async function deletion(objects: ReturnType<typeof blockObjects>, { name, uid }:
  */
 export function hasPods({ config, machine }: Pick<LeftoversOptions, "config" | "machine">, network: string): boolean {
   if (hasAttachments(config, network)) return true;
-  const space = machine.openSpace(network);
-  if (!space) return false;
+  const netns = machine.openNetworkNetns(network);
+  if (!netns) return false;
   try {
-    using rtnl = machine.rtnl(space);
+    using rtnl = machine.rtnl(netns);
     return listPodLinks(rtnl).length > 0;
   } finally {
-    space.close();
+    netns.close();
   }
 }
 
 /** Devices of a network whose namespace is there without pods: its VNI is free then. */
 function* removeDevices(machine: LeftoversOptions["machine"], network: string): Generator<string> {
-  const space = machine.openSpace(network);
-  if (!space) return;
+  const netns = machine.openNetworkNetns(network);
+  if (!netns) return;
   try {
-    using rtnl = machine.rtnl(space);
+    using rtnl = machine.rtnl(netns);
     for (const { kind, index, name } of rtnl.links()) {
       // The host's end of an uplink goes with the one in there.
       if (kind !== "vxlan" && kind !== "bridge" && kind !== "veth") continue;
@@ -130,7 +130,7 @@ function* removeDevices(machine: LeftoversOptions["machine"], network: string): 
       yield `link ${name}`;
     }
   } finally {
-    space.close();
+    netns.close();
   }
 }
 

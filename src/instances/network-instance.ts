@@ -10,7 +10,7 @@ import type { NetworkConfig } from "../config/index.ts";
 import { errorText, type Logger } from "../log/index.ts";
 import type { NetlinkEvent } from "../netlink/index.ts";
 import { nodeMac } from "../endpoints/index.ts";
-import type { Space } from "../dataplane/netns/index.ts";
+import type { NetworkNetns } from "../dataplane/netns/index.ts";
 import type { PodNetworkInfo } from "../crd/index.ts";
 import type { LocalNetwork, VtepAnnotation } from "../peers/index.ts";
 import { listPodLinks } from "../dataplane/pod-link/index.ts";
@@ -38,7 +38,7 @@ const NO_ANSWER = "the API server does not answer";
 /** See the header. */
 export class NetworkInstance {
   readonly info: PodNetworkInfo;
-  readonly space: Space;
+  readonly netns: NetworkNetns;
   /** Its pods' links. */
   readonly links: InstanceLinks;
   readonly #context: InstanceContext;
@@ -69,26 +69,26 @@ export class NetworkInstance {
   #own: { of: OwnFacts; cidrs: string; facts: OwnFacts } | undefined;
 
   /**
-   * Takes over the space. @param node our own Node, to which blocks belong. @throws SysError when no socket can be opened
+   * Takes the namespace over. @param node our own Node, to which blocks belong. @throws SysError when no socket can be opened
    */
-  constructor(context: InstanceContext, info: PodNetworkInfo, space: Space, node: NodeIdentity) {
+  constructor(context: InstanceContext, info: PodNetworkInfo, netns: NetworkNetns, node: NodeIdentity) {
     const { metrics, client, rtnl, machine, firewall, announce, announced, event, elsewhere, places } = context;
     const log = (this.#log = context.log.child({ network: info.name }));
     this.#node = node;
     this.info = info;
     this.#allowed = info.allowedAddresses ?? [];
-    this.space = space;
+    this.netns = netns;
     this.#context = context;
     const config = (this.#config = configOf(context.config, info));
     this.#hold = new NetworkHold(client, info, node.name, log);
-    this.#files = new InstanceFiles(context.config, info, space, log, context.repaired);
-    const netns = space.fd;
+    this.#files = new InstanceFiles(context.config, info, netns, log, context.repaired);
+    const { fd } = netns;
     const bridged = info.mode === "Bridged";
     this.links = machine.links({
       config,
       log,
       metrics,
-      netns,
+      netns: fd,
       routed: !bridged,
       keeps: (ip) => this.#path?.keeps?.(ip) ?? false,
       making: (spec, make) => this.#path?.making?.(spec, make) ?? make(),
@@ -116,7 +116,7 @@ export class NetworkInstance {
     this.#firewall = machine.rules({
       network: info.name,
       host: firewall,
-      netns,
+      netns: fd,
       log,
       metrics,
       onApplied: () => this.#network.filesChanged(),
@@ -127,7 +127,7 @@ export class NetworkInstance {
       info,
       host: rtnl,
       rtnl: there,
-      netns,
+      netns: fd,
       guarded: () => this.#firewall.verdict().ok,
       log,
       metrics,
@@ -138,7 +138,7 @@ export class NetworkInstance {
       metrics,
       rtnl,
       firewall: this.#firewall,
-      space: { netns, rtnl: there },
+      inside: { netns: fd, rtnl: there },
       bridged,
       dataPath: (local, listener) => (this.#path = this.#makePath(local, listener)),
       announce,
@@ -156,8 +156,8 @@ export class NetworkInstance {
     });
     this.#policies = context.policies.join({
       name: info.name,
-      path: space.path,
-      netns,
+      path: netns.path,
+      netns: fd,
       rtnl: there,
       watch: watch.also,
       bridged,
@@ -185,14 +185,14 @@ export class NetworkInstance {
 
   #makePath(...[local, listener]: Parameters<MakeDataPath>): InstancePath {
     const { client, event, announce, places, machine } = this.#context;
-    const { info, links, space } = this;
+    const { info, links, netns } = this;
     const { claims } = this.#addresses;
     const options = {
       info,
       config: this.#config,
       client,
       node: this.#node,
-      netns: space.fd,
+      netns: netns.fd,
       rtnl: links.rtnl,
       watch: links.watch.also,
       links,
@@ -292,8 +292,8 @@ export class NetworkInstance {
 
   /** Puts the namespace's kernel parameters right. @throws SysError, NetlinkError */
   #settle(): void {
-    for (const change of this.space.settle())
-      this.#context.log.warn(`put a setting of ${this.space.name} right: ${change}`);
+    for (const change of this.netns.settle())
+      this.#context.log.warn(`put a setting of ${this.netns.name} right: ${change}`);
   }
 
   /** What is heard of the host's namespace. */
@@ -419,7 +419,7 @@ export class NetworkInstance {
     await this.#firewall.stop();
     await this.links.stop();
     this.#forgetOthers();
-    this.space.close();
+    this.netns.close();
   }
 
   #forgetOthers(): void {
@@ -442,7 +442,7 @@ export class NetworkInstance {
       if (kind === "vxlan" || kind === "bridge") rtnl.execute({ op: "del", kind: "link", link: { index, name } });
     }
     await this.links.stop();
-    this.space.close();
+    this.netns.close();
     try {
       await this.#path?.leave();
       await this.#addresses.blocks.leave();

@@ -8,7 +8,7 @@ import type { NetlinkEvent } from "../netlink/index.ts";
 import type { NetworkBlock, Obstacle, PodNetworkInfo } from "../crd/index.ts";
 import { NetworkBlocks, watchOwnBlocks } from "../ipam/blocks/index.ts";
 import { claimObjects, ClaimPlaces } from "../ipam/claims/index.ts";
-import type { NetnsMounter, Space } from "../dataplane/netns/index.ts";
+import type { NetnsMounter, NetworkNetns } from "../dataplane/netns/index.ts";
 import { netnsIdentity, type NetnsIdentity, sameNetns } from "../sys/index.ts";
 import {
   type ClusterAddresses,
@@ -18,7 +18,7 @@ import {
 } from "../network-definitions/index.ts";
 import { lookAt } from "../host/index.ts";
 import { type Entries, identityOf, type Inputs, type NodeChanges, type NodeIdentity } from "../nodes/index.ts";
-import { heldSpace, IdleSpaces } from "./named-spaces.ts";
+import { heldNetns, IdleNetns } from "./named-netns.ts";
 import { definedHere, findLeftovers, hasPods, removeLeftovers } from "./leftovers.ts";
 import { NetworkInstance } from "./network-instance.ts";
 import type { InstanceContext } from "./instance-context.ts";
@@ -67,7 +67,7 @@ export class Networks {
   readonly #instances = new Map<string, NetworkInstance>();
   /** Networks that this node has left, until the Node says so. */
   readonly #left = new Set<string>();
-  readonly #idle: IdleSpaces;
+  readonly #idle: IdleNetns;
   /** What is under way with each network. */
   readonly #mutex = new KeyedMutex();
   readonly #rounds: Rounds;
@@ -94,7 +94,7 @@ export class Networks {
       for (const network of new Set(touched.map((block) => block.network)))
         this.#instances.get(network)?.blocksChanged();
     });
-    this.#idle = new IdleSpaces(this.#mutex, log, (network) => this.#instances.has(network));
+    this.#idle = new IdleNetns(this.#mutex, log, (network) => this.#instances.has(network));
     this.#networkBlocks = new NetworkBlocks({ client, log });
     this.#places = new ClaimPlaces({ client, log, pods: claimObjects(client) });
     this.#rounds = new Rounds(log);
@@ -103,7 +103,7 @@ export class Networks {
 
   /** Begins to watch. */
   start(): void {
-    for (const network of this.#options.machine.listSpaces())
+    for (const network of this.#options.machine.listNetworkNetns())
       if (!hasAttachments(this.#options.config, network)) this.#idle.add(network);
     this.#defined.start(() => this.#redefined());
   }
@@ -203,13 +203,13 @@ export class Networks {
 
   /** Pods' links in the namespace at a path; undefined when it is none of ours. */
   linksAt(path: string): Pick<InstanceLinks, "rtnl" | "attach" | "queue"> | undefined {
-    for (const { space, links } of this.#instances.values()) if (space.path === path) return links;
+    for (const { netns, links } of this.#instances.values()) if (netns.path === path) return links;
     return undefined;
   }
 
   /** Whether a network namespace is a pod network's. */
   owns(netns: NetnsIdentity): boolean {
-    return [...this.#instances.values()].some(({ space }) => sameNetns(netnsIdentity(space.fd), netns));
+    return [...this.#instances.values()].some(({ netns: own }) => sameNetns(netnsIdentity(own.fd), netns));
   }
 
   /** Whether a pod of a network has an address by what nodes publish, where those tell. */
@@ -303,8 +303,8 @@ export class Networks {
     // Before: what is found to be in use yet makes it false.
     this.#tidy = true;
     try {
-      const spaces = machine.listSpaces();
-      for (const [network, left] of await findLeftovers(this.#options, own, spaces))
+      const named = machine.listNetworkNetns();
+      for (const [network, left] of await findLeftovers(this.#options, own, named))
         await this.#mutex.run(network, async () => {
           if (this.#instances.has(network)) return;
           if (hasPods(this.#options, network)) {
@@ -313,7 +313,7 @@ export class Networks {
           }
           await removeLeftovers(this.#options, network, left);
           this.#left.add(network);
-          if (spaces.includes(network)) this.#idle.add(network);
+          if (named.includes(network)) this.#idle.add(network);
         });
       announce();
     } catch (error) {
@@ -348,7 +348,7 @@ export class Networks {
   #resumeAll(): void {
     if (this.#inputs?.inputs.own.uid === undefined) return;
     // Records may be lost under pods that run, whose links are in the namespace still.
-    const names = new Set([...this.recorded, ...this.#options.machine.listSpaces()]);
+    const names = new Set([...this.recorded, ...this.#options.machine.listNetworkNetns()]);
     for (const name of names) if (!this.#instances.has(name)) void this.#resume(name);
   }
 
@@ -362,9 +362,9 @@ export class Networks {
         // The very network that they are in, which need not be the one of that name now.
         const info = readDefinition(this.#options.config, name) ?? this.#defined.accepted.get(name);
         if (!info) return;
-        const space = this.#options.machine.openSpace(name);
+        const netns = this.#options.machine.openNetworkNetns(name);
         // Without a namespace its pods are gone as well: the node has booted since.
-        if (space) await this.#enter(info, space).prepare();
+        if (netns) await this.#enter(info, netns).prepare();
       });
     } catch (error) {
       this.#options.log.error("a pod network of this node's pods cannot be looked after", { network: name, error });
@@ -382,7 +382,7 @@ export class Networks {
       const info = this.#defined.accepted.get(name);
       const there = this.#instances.get(name);
       if (!info || (there && there.info.uid !== info.uid)) throw predecessorHasPods(name, "this node");
-      const instance = there ?? this.#enter(info, await heldSpace(this.#options.machine, name, keeper));
+      const instance = there ?? this.#enter(info, await heldNetns(this.#options.machine, name, keeper));
       try {
         await instance.prepare();
         await instance.hold();
@@ -396,10 +396,10 @@ export class Networks {
     });
   }
 
-  #enter(info: PodNetworkInfo, space: Space): NetworkInstance {
+  #enter(info: PodNetworkInfo, netns: NetworkNetns): NetworkInstance {
     const { name } = info;
     if (this.#node.uid === undefined || !this.#inputs) {
-      space.close();
+      netns.close();
       const why = this.#inputs?.live
         ? `while there is no Node ${this.#node.name}`
         : "before the API server has answered";
@@ -409,10 +409,10 @@ export class Networks {
     let instance: NetworkInstance;
     try {
       const more = { blocks: this.#blocks, networkBlocks: this.#networkBlocks, places: this.#places };
-      instance = new NetworkInstance({ ...this.#options, ...more }, info, space, this.#node);
+      instance = new NetworkInstance({ ...this.#options, ...more }, info, netns, this.#node);
       writeDefinition(this.#options.config, info);
     } catch (error) {
-      space.close();
+      netns.close();
       throw error;
     }
     this.#instances.set(name, instance);

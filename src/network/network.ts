@@ -41,7 +41,7 @@ export interface NetworkOptions {
   rtnl: Rtnl;
   firewall: Pick<NodeFirewall, "set" | "changePeers" | "verdict">;
   /** The network namespace of the network's device and of its pods' host ends; the agent's own by default. */
-  space?: { netns: number; rtnl: Rtnl };
+  inside?: { netns: number; rtnl: Rtnl };
   /** What the other nodes are to know may have changed: see {@link PodNetwork.entry}. */
   announce: () => void;
   /** Whether they can know it. */
@@ -91,7 +91,7 @@ export class PodNetwork {
 
   constructor(options: NetworkOptions) {
     this.#options = options;
-    const { log, metrics, rtnl, space, event } = options;
+    const { log, metrics, rtnl, inside, event } = options;
     this.#log = log;
     this.#peers = new Peers({
       ...options,
@@ -100,7 +100,7 @@ export class PodNetwork {
         event("Warning", "SkylanePeerRefused", `${node}: ${reason}: ${message}`),
     });
     this.#waiting = new Waiting(log, (reason, message) => event("Warning", reason, message));
-    this.#selfTest = new SelfTest(space?.rtnl ?? rtnl, metrics);
+    this.#selfTest = new SelfTest(inside?.rtnl ?? rtnl, metrics);
     this.#direct = new DirectRoutes(log);
     const task = (run: () => void | Promise<void>, complaint: string) =>
       new Task(run, RETRY, (error, attempt) => {
@@ -203,7 +203,7 @@ export class PodNetwork {
   /** Tests the data path; peers are asked where they can be from the agent's own network namespace. */
   async #ask(local: LocalNetwork): Promise<void> {
     const peers = this.#tested;
-    if (this.#options.space) this.#selfTest.check(local, peers);
+    if (this.#options.inside) this.#selfTest.check(local, peers);
     else await this.#selfTest.run(local, peers);
   }
 
@@ -228,13 +228,13 @@ export class PodNetwork {
   #evaluate(): void {
     const inputs = this.#inputs;
     if (!inputs || this.#stopped) return;
-    const { config, rtnl, space, elsewhere } = this.#options;
+    const { config, rtnl, inside, elsewhere } = this.#options;
     const machine = lookAt(rtnl);
     const settled = { ...config, vni: this.#local?.vni ?? vniOf(config, inputs, machine.links) };
     const result = resolveLocal(settled, inputs.own, machine, {
       current: this.#underlay?.ip ?? publishedIp(inputs.own.vtepAnnotation, config.network),
       family: this.#family ?? familyInUse(inputs, config.network),
-      isolated: space !== undefined,
+      isolated: inside !== undefined,
       elsewhere: elsewhere?.(),
     });
     if ("missing" in result) this.#waiting.for(result.missing, result.message);

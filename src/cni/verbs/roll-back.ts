@@ -39,7 +39,7 @@ export async function rollBack({ host, config, attachment, netns, keepLink, dele
   };
   const { more = [], hostNetns, bySource, sourceTable } = host.attachments(config).find(attachment) ?? {};
   // At once: with its last pod a node leaves a network, which takes a while, and of networks a pod may have thirty.
-  await Promise.all(more.map((place) => attempt(() => takeBackFurther({ host, config, attachment, netns }, place))));
+  await Promise.all(more.map((place) => attempt(() => rollBackAdditional({ host, config, attachment, netns }, place))));
   // As long as a port leads to its addresses, they are in use.
   await attempt(() => host.hostPorts(config).unmap(attachment));
   const where = { ...(netns && { netns }), ...(hostNetns && { hostNetns }) };
@@ -59,7 +59,7 @@ export async function rollBack({ host, config, attachment, netns, keepLink, dele
 }
 
 /** One that belongs to the attachment. Where it has no record it was not made, and what is there is somebody else's. */
-async function takeBackFurther(
+async function rollBackAdditional(
   { host, config, attachment: { containerId }, netns }: Pick<TakeBack, "host" | "config" | "attachment" | "netns">,
   { network, ifname }: Place,
 ): Promise<void> {

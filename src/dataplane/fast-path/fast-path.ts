@@ -14,7 +14,7 @@ import { Attached } from "./attached.ts";
 import { type PacketCount, readCounters } from "./counters.ts";
 import { Entries } from "./entries.ts";
 import { Liberal } from "./liberal.ts";
-import { PodWays } from "./pod-ways.ts";
+import { LocalPods } from "./local-pods.ts";
 import { type KnownPeers, PeerPrefixes } from "./peer-prefixes.ts";
 import { deviceEntry, podEntry } from "./programs/maps.ts";
 import { lookAround, type Surroundings } from "./surroundings.ts";
@@ -58,7 +58,7 @@ export interface FastPathStatus {
 export class FastPath implements MonitorListener {
   readonly #options: FastPathOptions;
   readonly #rtnl: Rtnl;
-  readonly #ways = new PodWays();
+  readonly #localPods = new LocalPods();
   readonly #peers = new PeerPrefixes();
   readonly #liberal: Liberal;
   readonly #task: Task;
@@ -117,7 +117,7 @@ export class FastPath implements MonitorListener {
       (event) => event.kind === "address" || (event.kind === "link" && !isPodLinkGroup(event.link.group)),
     );
     if (around) this.#around = undefined;
-    if (this.#ways.notice(events) || around) this.#task.want(SETTLE_MS);
+    if (this.#localPods.notice(events) || around) this.#task.want(SETTLE_MS);
   }
 
   onResync(): void {
@@ -168,7 +168,7 @@ export class FastPath implements MonitorListener {
     const local = this.#local;
     if (!local) return;
     if (this.#unread) {
-      this.#ways.read(this.#rtnl);
+      this.#localPods.read(this.#rtnl);
       this.#unread = false;
     }
     if (++this.#looks % AROUND_EVERY === 0) this.#around = undefined;
@@ -186,7 +186,7 @@ export class FastPath implements MonitorListener {
     const liberal = this.#liberal.keep();
     if (liberal.why !== undefined) return this.#off(liberal.why);
     if (liberal.repaired) this.#repaired("fast-path-sysctl", 1);
-    const { pods, ends } = this.#ways.pods;
+    const { pods, ends } = this.#localPods.pods;
     const fast = pods.filter(({ ifindex }) => !shaped.has(ifindex));
     const devices = new Set(fast.map(({ ifindex }) => ifindex));
     entries.set(POD_MAPS, [...[...devices, tunnel.device].map(deviceEntry), ...fast.map(podEntry)]);

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { servingHost } from "../../../src/cni-server/cni-host.ts";
 import { Metrics } from "../../../src/observe/metrics.ts";
-import { SpaceLinks } from "../../../src/host-ends/pod-links.ts";
+import { NetnsLinks } from "../../../src/host-ends/pod-links.ts";
 import { type Host, ipamDir } from "../../../src/cni/index.ts";
 import { loadAgentConfig } from "../../../src/config/index.ts";
 import { Ipam } from "../../../src/ipam/local/index.ts";
@@ -26,7 +26,7 @@ class Place {
   readonly ns: TestNamespace;
   readonly log = recordingLogger();
   readonly metrics = new Metrics("test");
-  readonly links: SpaceLinks;
+  readonly links: NetnsLinks;
   readonly #ipam: Ipam;
   readonly #fd: number;
 
@@ -37,7 +37,7 @@ class Place {
     const config = { ...defaults, network, dataDir };
     this.#ipam = new Ipam({ dir: ipamDir(config) });
     const { log, metrics } = this;
-    this.links = new SpaceLinks({ config, log, metrics, netns: this.#fd, routed });
+    this.links = new NetnsLinks({ config, log, metrics, netns: this.#fd, routed });
   }
 
   /** A pod's link to here; returns its host end's name. */

@@ -127,7 +127,7 @@ describe("pod networks in namespaces of their own", function () {
       containerId,
       addresses: ips,
       mtu: 1450,
-      hostNetns: part.run.space.path,
+      hostNetns: part.run.netns.path,
     };
     assert.deepEqual(checkPod(expected), []);
     const { hostNetns: _, ...elsewhere } = expected;

@@ -8,13 +8,13 @@ import { mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { derivedMac } from "../../../src/addr/index.ts";
-import { openSpace } from "../../../src/dataplane/netns/index.ts";
+import { openNetworkNetns } from "../../../src/dataplane/netns/index.ts";
 import { Firewall, tunnelRules } from "../../../src/dataplane/nft/index.ts";
 import type { LocalNetwork, Peer } from "../../../src/peers/index.ts";
 import type { PodLink } from "../../../src/dataplane/pod-link/index.ts";
 import { recordingLogger, type TestNode } from "../overlay/cluster.ts";
 import { type TestNamespace, testNamespace } from "../support/netns.ts";
-import { NetworkSpace } from "./network-space.ts";
+import { RunningNetwork } from "./running-network.ts";
 
 /** A pod network, but for its part on a node. */
 export interface TestNetwork {
@@ -36,7 +36,7 @@ export class Part {
   readonly ns: TestNamespace;
   readonly local: LocalNetwork;
   readonly peer: Peer;
-  running: NetworkSpace | undefined;
+  running: RunningNetwork | undefined;
   readonly #dir = mkdtempSync(join(tmpdir(), "skylane-networks-"));
 
   constructor(node: TestNode, { name, vni }: TestNetwork) {
@@ -58,11 +58,11 @@ export class Part {
   }
 
   /** Starts what an agent would, with these peers. */
-  async start(peers: readonly Peer[]): Promise<NetworkSpace> {
-    const space = openSpace(this.local.network, this.#dir);
-    if (!space) throw new Error("the namespace is not there");
-    this.running = new NetworkSpace({
-      space,
+  async start(peers: readonly Peer[]): Promise<RunningNetwork> {
+    const netns = openNetworkNetns(this.local.network, this.#dir);
+    if (!netns) throw new Error("the namespace is not there");
+    this.running = new RunningNetwork({
+      netns,
       local: this.local,
       logger: recordingLogger(),
       underlayNetns: this.node.ns.path,
@@ -73,7 +73,7 @@ export class Part {
     return this.running;
   }
 
-  get run(): NetworkSpace {
+  get run(): RunningNetwork {
     if (!this.running) throw new Error("not started");
     return this.running;
   }

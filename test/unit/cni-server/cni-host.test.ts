@@ -20,7 +20,7 @@ describe("the machine as served requests see it", () => {
   /** Thrown by the next call of that name. */
   const faults: Partial<Record<"attach" | "linked", Error>> = {};
   const node = new FakeHost();
-  const space = new FakeHost();
+  const inBlue = new FakeHost();
   let host: Host;
 
   const failing = (name: keyof typeof faults): void => {
@@ -64,7 +64,7 @@ describe("the machine as served requests see it", () => {
       config,
       own: links("node", node),
       networks: {
-        linksAt: (path) => (path === "/netns/blue" ? links("blue", space) : undefined),
+        linksAt: (path) => (path === "/netns/blue" ? links("blue", inBlue) : undefined),
         uses: (network, ip) => network === "blue" && ip === "10.80.0.9",
         owns: ({ ino }) => ino === 0,
         joinable: (network) => (calls.push(`joinable ${network}`), "joined"),

@@ -12,7 +12,7 @@ import { type ApiServer, startApiServer } from "../../../lab/api/index.ts";
 import { type Linked, realHost } from "../../../src/cni/index.ts";
 import { type AgentConfig, loadAgentConfig } from "../../../src/config/index.ts";
 import { POD_NETWORKS } from "../../../src/crd/index.ts";
-import { type NetnsMounter, Space } from "../../../src/dataplane/netns/index.ts";
+import { type NetnsMounter, NetworkNetns } from "../../../src/dataplane/netns/index.ts";
 import { hostIfname } from "../../../src/dataplane/pod-link/index.ts";
 import type { UplinkOptions } from "../../../src/dataplane/uplink/index.ts";
 import type { InstanceFirewallOptions } from "../../../src/firewall/index.ts";
@@ -29,7 +29,7 @@ const NETNS_DIR = "/nowhere/netns";
 let containers = 0;
 
 /** A namespace that is this process's own, and is left alone. */
-class FakeSpace extends Space {
+class FakeNetns extends NetworkNetns {
   wrong: string[] = [];
   isOpen = true;
   override settle(): string[] {
@@ -49,7 +49,7 @@ export class FakeNamespace extends FakeHost {
   rules: FakeInstanceRules | undefined;
   path: FakePath | undefined;
   uplink: FakeUplink | undefined;
-  space: FakeSpace | undefined;
+  netns: FakeNetns | undefined;
   override links = [linkOf(1, "lo", { loopback: true })];
 
   constructor(calls: string[]) {
@@ -218,21 +218,21 @@ export class InstancesHarness {
 
   #machine(): InstanceMachine {
     const namespaceOf = (fd: number): FakeNamespace =>
-      [...this.namespaces.values()].find(({ space }) => space?.isOpen && space.fd === fd) ??
+      [...this.namespaces.values()].find(({ netns }) => netns?.isOpen && netns.fd === fd) ??
       assert.fail("another namespace");
-    const open = (network: string, found: boolean): Space => {
+    const open = (network: string, found: boolean): NetworkNetns => {
       const namespace = this.namespace(network);
-      namespace.space = new FakeSpace(network, openSync("/proc/thread-self/ns/net", "r"), {
+      namespace.netns = new FakeNetns(network, openSync("/proc/thread-self/ns/net", "r"), {
         netnsDir: NETNS_DIR,
         found,
       });
-      return namespace.space;
+      return namespace.netns;
     };
-    const openSpace = (network: string) => (this.named.has(network) ? open(network, true) : undefined);
+    const openNetworkNetns = (network: string) => (this.named.has(network) ? open(network, true) : undefined);
     return {
-      listSpaces: () => [...this.named],
-      openSpace,
-      ensureSpace: (network) => openSpace(network) ?? open(network, false),
+      listNetworkNetns: () => [...this.named],
+      openNetworkNetns,
+      ensureNetworkNetns: (network) => openNetworkNetns(network) ?? open(network, false),
       rtnl: ({ network }) => this.namespace(network).rtnl,
       links: ({ netns }): InstanceLinks => {
         const { rtnl, listeners } = namespaceOf(netns);

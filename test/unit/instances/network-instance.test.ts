@@ -111,17 +111,17 @@ describe("a node's part in a pod network", function () {
   it("puts its namespace's settings right where somebody changed them", async () => {
     await joined();
     const settled = () => harness.log.lines.filter((line) => line.includes("put a setting of sky-blue right")).length;
-    const { space } = namespace;
-    assert.ok(space);
-    space.wrong = ["net.ipv4.ip_forward 0 → 1"];
+    const { netns } = namespace;
+    assert.ok(netns);
+    netns.wrong = ["net.ipv4.ip_forward 0 → 1"];
     for (const listener of namespace.listeners) listener.onEvents([netconf(3)]);
     assert.equal(settled(), 0, "what happens to single devices is for those who made them");
     for (const listener of namespace.listeners) listener.onEvents([netconf(-1)]);
     await eventually(() => settled() === 1);
-    space.wrong = ["set lo up"];
+    netns.wrong = ["set lo up"];
     for (const listener of namespace.listeners) listener.onResync("lost");
     await eventually(() => settled() === 2);
-    space.settle = () => {
+    netns.settle = () => {
       throw new Error("EROFS");
     };
     for (const listener of namespace.listeners) listener.onResync("lost");

@@ -230,7 +230,7 @@ export class NetworkHarness {
       metrics,
       rtnl: host.rtnl,
       firewall: rules,
-      ...(more.isolated && { space: { netns: -1, rtnl: host.rtnl } }),
+      ...(more.isolated && { inside: { netns: -1, rtnl: host.rtnl } }),
       ...(more.bridged && { bridged: true }),
       announce: () => void this.calls.push("announce"),
       announced: () => this.announcedNow,

@@ -1,27 +1,27 @@
 /** Network namespaces by names that outlive this process, which only a launcher can give and take away. */
 import type { Logger } from "../log/index.ts";
-import { type NetnsMounter, type Space, spaceName } from "../dataplane/netns/index.ts";
+import { type NetnsMounter, type NetworkNetns, networkNetnsName } from "../dataplane/netns/index.ts";
 import type { KeyedMutex } from "../reconcile/index.ts";
 import type { InstanceMachine } from "./instance-machine.ts";
 
 /** The namespace of a network, by a name that outlives this process. @throws SysError, NetlinkError, CniError */
-export async function heldSpace(
-  { ensureSpace }: Pick<InstanceMachine, "ensureSpace">,
+export async function heldNetns(
+  { ensureNetworkNetns }: Pick<InstanceMachine, "ensureNetworkNetns">,
   network: string,
   keeper: NetnsMounter,
-): Promise<Space> {
-  const space = ensureSpace(network);
+): Promise<NetworkNetns> {
+  const netns = ensureNetworkNetns(network);
   try {
-    if (!space.found) await keeper.hold(space.name, space.fd);
-    return space;
+    if (!netns.found) await keeper.hold(netns.name, netns.fd);
+    return netns;
   } catch (error) {
-    space.close();
+    netns.close();
     throw error;
   }
 }
 
 /** Namespaces that still have a name though nobody needs them. */
-export class IdleSpaces {
+export class IdleNetns {
   readonly #networks = new Set<string>();
   readonly #mutex: KeyedMutex;
   readonly #log: Pick<Logger, "warn">;
@@ -46,7 +46,7 @@ export class IdleSpaces {
       await this.#mutex.run(network, async () => {
         if (!this.#networks.delete(network) || this.#needed(network)) return;
         try {
-          await keeper.release(spaceName(network));
+          await keeper.release(networkNetnsName(network));
         } catch (error) {
           this.#networks.add(network);
           this.#log.warn("the name of a network's namespace is left", { network, error });

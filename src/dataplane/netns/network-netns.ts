@@ -2,7 +2,7 @@
  * The network namespace of a pod network on this node. It is an open descriptor first of all, and works from the moment that
  * it is made. Its name under /run/netns is a mount, which keeps it when the process that made it ends; who sees
  * only a copy of the host's mounts, as a container does, cannot make it, and does not see one that is made after it started.
- * So the path stands for the descriptor in this process for as long as the space is open, and somebody in the
+ * So the path stands for the descriptor in this process for as long as that is open, and somebody in the
  * host's own mount namespace is asked to make and remove the mount (see cni-server/launcher-mounter.ts).
  */
 import { readdirSync } from "node:fs";
@@ -18,22 +18,23 @@ const NETWORK = /^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$/;
 const ABSENT = new Set(["ENOENT", "ENOTDIR", "EINVAL"]);
 
 /** The name of a pod network's namespace, `sky-<network>`. @throws RangeError when no pod network can be called so */
-export function spaceName(network: string): string {
+export function networkNetnsName(network: string): string {
   if (!NETWORK.test(network)) throw new RangeError(`${JSON.stringify(network)} is not the name of a pod network`);
   return `${PREFIX}${network}`;
 }
 
 /** The path of a pod network's namespace. @throws RangeError */
-export const spacePath = (network: string, netnsDir = NETNS_DIR): string => `${netnsDir}/${spaceName(network)}`;
+export const networkNetnsPath = (network: string, netnsDir = NETNS_DIR): string =>
+  `${netnsDir}/${networkNetnsName(network)}`;
 
 /** The open namespace of a pod network. */
-export class Space implements Disposable {
+export class NetworkNetns implements Disposable {
   readonly network: string;
   /** `sky-<network>`. */
   readonly name: string;
-  /** What it is called in records and configurations; in this process it leads here while the space is open. */
+  /** What it is called in records and configurations; in this process it leads here while that is open. */
   readonly path: string;
-  /** Its descriptor, which is the space's own. */
+  /** Its descriptor, which is its own. */
   readonly fd: number;
   /** It was found by its path: somebody holds it there. A new one goes with its last descriptor. */
   readonly found: boolean;
@@ -43,8 +44,8 @@ export class Space implements Disposable {
   /** Takes over the descriptor. @throws Error when the path stands for another open namespace in this process */
   constructor(network: string, fd: number, { netnsDir, found }: { netnsDir: string; found: boolean }) {
     this.network = network;
-    this.name = spaceName(network);
-    this.path = spacePath(network, netnsDir);
+    this.name = networkNetnsName(network);
+    this.path = networkNetnsPath(network, netnsDir);
     this.fd = fd;
     this.found = found;
     const loan = lendNetns(this.path, fd);
@@ -70,10 +71,10 @@ export class Space implements Disposable {
   }
 }
 
-function spaceOf(network: string, fd: number, how: { netnsDir: string; found: boolean }): Space {
+function networkNetnsOf(network: string, fd: number, how: { netnsDir: string; found: boolean }): NetworkNetns {
   try {
     settle(fd);
-    return new Space(network, fd, how);
+    return new NetworkNetns(network, fd, how);
   } catch (error) {
     closeFd(fd);
     throw error;
@@ -81,29 +82,29 @@ function spaceOf(network: string, fd: number, how: { netnsDir: string; found: bo
 }
 
 /** Opens a pod network's namespace where its path leads to one; undefined where it does not. @throws SysError, RangeError, NetlinkError */
-export function openSpace(network: string, netnsDir = NETNS_DIR): Space | undefined {
+export function openNetworkNetns(network: string, netnsDir = NETNS_DIR): NetworkNetns | undefined {
   let fd: number;
   try {
-    fd = openNetns(spacePath(network, netnsDir));
+    fd = openNetns(networkNetnsPath(network, netnsDir));
   } catch (error) {
     if (error instanceof SysError && ABSENT.has(error.code)) return undefined;
     throw error;
   }
-  return spaceOf(network, fd, { netnsDir, found: true });
+  return networkNetnsOf(network, fd, { netnsDir, found: true });
 }
 
 /** Makes a namespace for a pod network, which has no name yet: it goes with its last descriptor. @throws SysError, RangeError, NetlinkError */
-function newSpace(network: string, netnsDir = NETNS_DIR): Space {
-  spaceName(network);
-  return spaceOf(network, newNetns(), { netnsDir, found: false });
+function newNetworkNetns(network: string, netnsDir = NETNS_DIR): NetworkNetns {
+  networkNetnsName(network);
+  return networkNetnsOf(network, newNetns(), { netnsDir, found: false });
 }
 
 /** The namespace of a pod network: the one that is there, or else a new one. @throws SysError, RangeError, NetlinkError */
-export const ensureSpace = (network: string, netnsDir = NETNS_DIR): Space =>
-  openSpace(network, netnsDir) ?? newSpace(network, netnsDir);
+export const ensureNetworkNetns = (network: string, netnsDir = NETNS_DIR): NetworkNetns =>
+  openNetworkNetns(network, netnsDir) ?? newNetworkNetns(network, netnsDir);
 
 /** The pod networks whose namespaces have names here, also files that a mount has left. @throws Error of readdir(3) */
-export function listSpaces(netnsDir = NETNS_DIR): string[] {
+export function listNetworkNetns(netnsDir = NETNS_DIR): string[] {
   let names: string[];
   try {
     names = readdirSync(netnsDir);

@@ -37,7 +37,7 @@ function podOf({ dst, protocol, gateway, table = MAIN_TABLE, type = UNICAST, mul
 const isHostEnd = ({ kind, group, up }: Link): boolean => kind === "veth" && group === POD_LINK_GROUP && up;
 
 /** See the header. */
-export class PodWays {
+export class LocalPods {
   readonly #ends = new Map<number, HostEnd>();
   /** Devices by the address that leads over them. */
   readonly #routes = new Map<string, number>();

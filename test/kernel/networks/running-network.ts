@@ -4,7 +4,7 @@
  */
 import type { Logger } from "../../../src/log/index.ts";
 import { Monitor, type NetlinkEvent, Rtnl } from "../../../src/netlink/index.ts";
-import type { Space } from "../../../src/dataplane/netns/index.ts";
+import type { NetworkNetns } from "../../../src/dataplane/netns/index.ts";
 import { Firewall, type FirewallStatus, namespaceRules } from "../../../src/dataplane/nft/index.ts";
 import { type LocalNetwork, type Peer } from "../../../src/peers/index.ts";
 import {
@@ -24,9 +24,9 @@ import {
 const OWN_NETNS = "/proc/thread-self/ns/net";
 
 /** What a network's part is made of. */
-export interface NetworkSpaceOptions extends Pick<ReconcilerOptions, "onRepair" | "onPass" | "onError" | "backoff"> {
+export interface RunningNetworkOptions extends Pick<ReconcilerOptions, "onRepair" | "onPass" | "onError" | "backoff"> {
   /** Taken over: it is closed when this stops. */
-  space: Space;
+  netns: NetworkNetns;
   local: LocalNetwork;
   logger: Logger;
   /** Namespace with the underlay, as path or descriptor; the process's own by default. */
@@ -40,28 +40,28 @@ export interface NetworkSpaceOptions extends Pick<ReconcilerOptions, "onRepair" 
 }
 
 /** Keeps one pod network working in its namespace. */
-export class NetworkSpace {
-  readonly space: Space;
+export class RunningNetwork {
+  readonly netns: NetworkNetns;
   /** A conversation with the namespace, patient enough for pods' links. */
   readonly rtnl: Rtnl;
   /** Removes pods' host ends of this namespace. */
   readonly queue: DetachQueue;
   readonly overlay: OverlayReconciler;
-  readonly #options: NetworkSpaceOptions;
+  readonly #options: RunningNetworkOptions;
   readonly #firewall: Firewall;
   #monitor: Monitor | undefined;
   #stopped: Promise<void> | undefined;
 
   /** @throws SysError when no socket can be opened */
-  constructor(options: NetworkSpaceOptions) {
-    const { space, local, logger, underlayNetns = OWN_NETNS } = options;
+  constructor(options: RunningNetworkOptions) {
+    const { netns, local, logger, underlayNetns = OWN_NETNS } = options;
     this.#options = options;
-    this.space = space;
-    this.rtnl = Rtnl.open({ netns: space.fd, timeoutMs: PATIENCE_MS });
+    this.netns = netns;
+    this.rtnl = Rtnl.open({ netns: netns.fd, timeoutMs: PATIENCE_MS });
     this.queue = new DetachQueue(this.rtnl);
-    this.overlay = new OverlayReconciler({ ...options, local, logger, netns: space.fd, underlayNetns });
+    this.overlay = new OverlayReconciler({ ...options, local, logger, netns: netns.fd, underlayNetns });
     this.#firewall = new Firewall({
-      netns: space.fd,
+      netns: netns.fd,
       logger,
       // Nobody else has rules in this namespace.
       forwardPolicy: false,
@@ -75,9 +75,9 @@ export class NetworkSpace {
    * @throws SysError when the namespace cannot be watched
    */
   async start(): Promise<void> {
-    for (const what of this.space.settle()) this.#options.logger.info(`namespace ${this.space.name}: ${what}`);
+    for (const what of this.netns.settle()) this.#options.logger.info(`namespace ${this.netns.name}: ${what}`);
     this.#monitor = Monitor.open({
-      netns: this.space.fd,
+      netns: this.netns.fd,
       kinds: ["link", "address", "route"],
       onEvents: (events) => {
         this.queue.notice(events);
@@ -117,10 +117,10 @@ export class NetworkSpace {
 
   /** Makes a pod's link with its host end here. @throws PodLinkError, SysError, NetlinkError */
   attachPod(spec: PodLinkSpec): Promise<PodLink> {
-    return attachPodAsync({ ...spec, hostNetns: this.space.path }, this.rtnl);
+    return attachPodAsync({ ...spec, hostNetns: this.netns.path }, this.rtnl);
   }
 
-  /** Stops watching, leaves the data path as it is, and closes the space. */
+  /** Stops watching, leaves the data path as it is, and closes the namespace. */
   stop(): Promise<void> {
     this.#stopped ??= this.#stop();
     return this.#stopped;
@@ -145,6 +145,6 @@ export class NetworkSpace {
     await this.#firewall.stop();
     await this.#monitor?.close();
     this.rtnl.close();
-    this.space.close();
+    this.netns.close();
   }
 }
