@@ -55,7 +55,6 @@ export class EnforcedRules {
   #drifted = false;
   /** The kernel hands over answers of DNS servers. */
   #holding = false;
-  #touched: number[] = [];
   readonly #rest = new RepairRest();
   #error: string | undefined;
 
@@ -122,7 +121,7 @@ export class EnforcedRules {
     this.#watch = NftWatch.open({
       netns,
       onTransactions: (transactions) => {
-        for (const { generation, tables } of transactions) if (tables.has(OWN_TABLE)) this.#touched.push(generation);
+        this.#table.watched.notice(transactions);
         if (!this.#task.running) this.#judge();
       },
       onLost: (reason) => {
@@ -204,11 +203,7 @@ export class EnforcedRules {
 
   /** Whether anybody else has touched the table. */
   #judge(): void {
-    const touched = this.#touched;
-    this.#touched = [];
-    // Each of ours is told of as well; all are asked about, so that none is left in memory.
-    const others = touched.filter((generation) => !this.#table.made(generation));
-    if (others.length === 0 || !this.#there) return;
+    if (!this.#table.watched.touchedByOthers() || !this.#there) return;
     this.#drifted = true;
     this.#whole = true;
     this.#task.want(this.#rest.ms);

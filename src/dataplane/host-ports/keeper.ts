@@ -11,7 +11,7 @@ import {
   ElementsRefused,
   NftError,
   NftWatch,
-  recordTransactions,
+  WatchedTable,
   removeTables,
   type RunTool,
   toolRunner,
@@ -74,10 +74,7 @@ export class HostPortKeeper implements MonitorListener {
   readonly #loopback: Task;
   #watch: NftWatch | undefined;
   #socket: ElementSocket | undefined;
-  /** Generations of our transactions that were not heard of yet. */
-  readonly #generations = new Set<number>();
-  /** Generations of transactions that touched the table and were not judged yet. */
-  #touched: number[] = [];
+  readonly #watched = new WatchedTable(undefined, OWN_TABLE);
   /** Names of the records that the table was put in place with, or that came and went since then. */
   #names = "";
   #drifted = false;
@@ -213,7 +210,7 @@ export class HostPortKeeper implements MonitorListener {
   }
 
   #made(generation: number | undefined): void {
-    if (generation !== undefined) this.#generations.add(generation);
+    this.#watched.made(generation);
     this.#names = this.#records.names().join();
   }
 
@@ -233,7 +230,7 @@ export class HostPortKeeper implements MonitorListener {
       // By name it costs no thread of the pool.
       netns: OWN_NETNS,
       onTransactions: (transactions) => {
-        for (const { generation, tables } of transactions) if (tables.has(OWN_TABLE)) this.#touched.push(generation);
+        this.#watched.notice(transactions);
         if (!this.#table.running) this.#judge();
       },
       onLost: (reason) => {
@@ -246,12 +243,9 @@ export class HostPortKeeper implements MonitorListener {
     const names = this.#records.names().join();
     const records = this.#records.list().filter(isAttached);
     try {
-      const seen = await recordTransactions(undefined, () => applyRuleset(this.#run, renderHostPorts(records)));
+      const own = await this.#watched.making(() => applyRuleset(this.#run, renderHostPorts(records)));
       this.#names = names;
-      // The first of several is taken for ours: at worst the table is put in place once more.
-      const own = seen?.find(({ tables }) => tables.has(OWN_TABLE));
-      if (own) this.#generations.add(own.generation);
-      else this.#table.want(LONGEST_REST_MS);
+      if (own === undefined) this.#table.want(LONGEST_REST_MS);
     } catch (error) {
       this.#drifted ||= drifted;
       throw error;
@@ -267,9 +261,7 @@ export class HostPortKeeper implements MonitorListener {
 
   /** Whether anybody else has touched the table: the plugin for a pod, as its records say, or somebody who has no business there. */
   #judge(): void {
-    const others = this.#touched.filter((generation) => !this.#generations.delete(generation));
-    this.#touched = [];
-    if (others.length === 0) return;
+    if (!this.#watched.touchedByOthers()) return;
     this.#drifted = this.#names === this.#records.names().join();
     this.#table.want(this.#rest.ms);
   }

@@ -20,10 +20,10 @@ import { type RunTool, toolRunner } from "./run.ts";
 import { ALL_FEATURES, type NetworkRules, type NftFeatures, OWN_TABLES, TABLE } from "./rules/ruleset.ts";
 import { hasPods } from "./rules/sets.ts";
 import { applyNetworks, WITHOUT } from "./table.ts";
-import { type NftTransaction, NftWatch, recordTransactions } from "./watch.ts";
+import { type NftTransaction, NftWatch } from "./watch.ts";
+import { WatchedTable } from "./watched-table.ts";
 
 const OWN_TABLE = `inet ${TABLE}`;
-const isOurs = (tables: ReadonlySet<string>): boolean => OWN_TABLES.some((table) => tables.has(table));
 /** Chains, and tables that come or go, after whose change a FORWARD chain may need another look. */
 const CONCERNS_FORWARD: ReadonlySet<string> = new Set(
   ["ip filter", "ip6 filter"].flatMap((table) => [table, `${table} FORWARD`, `${table} ${FORWARD_CHAIN}`]),
@@ -64,10 +64,9 @@ export class Firewall {
   #features: NftFeatures = ALL_FEATURES;
   #watch: NftWatch | undefined;
   #legacyTimer: NodeJS.Timeout | undefined;
-  /** Generation of our last transaction; undefined while it is not known. */
-  #generation: number | undefined;
-  /** Generations of transactions that touched our table and were not judged yet. */
-  #touched: number[] = [];
+  readonly #watched: WatchedTable;
+  /** It is known which of the transactions heard of was the last of ours that put the table in place. */
+  #known = false;
   #drifted = false;
   readonly #rest = new RepairRest();
   /** When the table was put in place last, and how long that took, in milliseconds. */
@@ -78,7 +77,8 @@ export class Firewall {
   constructor(options: FirewallOptions) {
     this.#options = options;
     this.#run = options.run ?? toolRunner({ netns: options.netns });
-    this.#peers = new PeerChanges(options.netns);
+    this.#watched = new WatchedTable(options.netns, ...OWN_TABLES);
+    this.#peers = new PeerChanges(options.netns, this.#watched);
   }
 
   /**
@@ -183,20 +183,15 @@ export class Firewall {
   }
 
   #onTransactions(transactions: readonly NftTransaction[]): void {
-    for (const { generation, tables, chains } of transactions) {
-      if (isOurs(tables) && !this.#peers.made(generation)) this.#touched.push(generation);
+    this.#watched.notice(transactions);
+    for (const { chains } of transactions)
       for (const chain of chains) if (CONCERNS_FORWARD.has(chain)) this.#wantForward(SETTLE_MS);
-    }
     if (!this.#table.running) this.#judge();
   }
 
   /** Whether anybody touched our table after our last transaction; what was before, that has overwritten. */
   #judge(): void {
-    const own = this.#generation;
-    // Generations wrap around at 32 bits.
-    const drifted = own !== undefined && this.#touched.some((generation) => ((generation - own) | 0) > 0);
-    this.#touched = [];
-    if (!drifted) return;
+    if (!this.#watched.touchedByOthers() || !this.#known) return;
     this.#drifted = true;
     this.#table.want(this.#rest.ms);
   }
@@ -214,11 +209,11 @@ export class Firewall {
     this.#waiting.clear();
     let features = this.#features;
     try {
-      const seen = await recordTransactions(this.#options.netns, async () => {
+      const generation = await this.#watched.making(async () => {
         features = await applyNetworks(this.#run, networks, this.#features, this.#options.uplinks);
       });
-      // The first of several is taken for ours: at worst the table is put in place once more.
-      this.#generation = seen?.find(({ tables }) => isOurs(tables))?.generation;
+      this.#watched.overwritten(generation);
+      this.#known = generation !== undefined;
       this.#options.onApply?.("ok", ended());
     } catch (error) {
       this.#drifted ||= drifted;
@@ -230,8 +225,8 @@ export class Firewall {
     this.#errors.delete("table");
     this.#learned(features);
     if (drifted) this.#repaired();
-    if (this.#generation === undefined) this.#table.want(LONGEST_REST_MS);
-    else this.#judge();
+    if (this.#known) this.#judge();
+    else this.#table.want(LONGEST_REST_MS);
     if (!this.#changed(() => this.#peers.flush())) this.#wantTable(this.#waiting);
     this.#waiting.clear();
   }

@@ -21,4 +21,5 @@ export { NftError, type RunTool, toolRunner, type ToolOptions } from "./run.ts";
 export { type SurveyedChain, surveyChains } from "./survey.ts";
 export { UPLINK_CIDRS } from "./rules/uplink.ts";
 export { applyRuleset, probeFeatures, removeTables } from "./table.ts";
-export { type NftTransaction, NftWatch, recordTransactions } from "./watch.ts";
+export { type NftTransaction, NftWatch } from "./watch.ts";
+export { WatchedTable } from "./watched-table.ts";

@@ -7,6 +7,7 @@ import { ElementSocket, type SetChange } from "./rules/elements.ts";
 import { type SourceChange, sourceChanges } from "./rules/inner-source.ts";
 import type { NetworkRules, NftFeatures } from "./rules/ruleset.ts";
 import { setName } from "./rules/sets.ts";
+import type { WatchedTable } from "./watched-table.ts";
 
 /** Underlay addresses of a network's peers that came and that went. */
 export interface PeerChange {
@@ -50,13 +51,13 @@ export const prefixChanges = (network: NetworkRules, prefixes: readonly string[]
 /** Makes changes of peers in the table that is in place. */
 export class PeerChanges implements Disposable {
   readonly #netns: number | string | undefined;
+  readonly #table: Pick<WatchedTable, "made">;
   #socket: ElementSocket | undefined;
   #waiting: SetChange[] = [];
-  /** Generations of our transactions that were not heard of yet. */
-  readonly #generations = new Set<number>();
 
-  constructor(netns: number | string | undefined) {
+  constructor(netns: number | string | undefined, table: Pick<WatchedTable, "made">) {
     this.#netns = netns;
+    this.#table = table;
   }
 
   /** Remembers a change until {@link flush}. */
@@ -64,10 +65,9 @@ export class PeerChanges implements Disposable {
     this.#waiting.push(...changes);
   }
 
-  /** What waits is forgotten, and what was made: the table is rendered with all of it. */
+  /** What waits is forgotten: the table is rendered with all of it. */
   forget(): void {
     this.#waiting = [];
-    this.#generations.clear();
   }
 
   /** Makes what waits. Returns false when the table has to be put in place whole. @throws ElementsRefused, SysError */
@@ -81,14 +81,8 @@ export class PeerChanges implements Disposable {
   make(changes: readonly SetChange[]): boolean {
     if (changes.reduce((sum, { come, gone }) => sum + come.length + gone.length, 0) > MOST) return false;
     this.#socket ??= ElementSocket.open(this.#netns);
-    const generation = this.#socket.change(changes);
-    if (generation !== undefined) this.#generations.add(generation);
+    this.#table.made(this.#socket.change(changes));
     return true;
-  }
-
-  /** Whether a transaction was one of ours; asked about each once. */
-  made(generation: number): boolean {
-    return this.#generations.delete(generation);
   }
 
   [Symbol.dispose](): void {

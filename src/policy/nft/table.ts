@@ -7,9 +7,9 @@ import {
   ElementSocket,
   ElementsRefused,
   NftError,
-  recordTransactions,
   type RunTool,
   toolRunner,
+  WatchedTable,
 } from "../../dataplane/nft/index.ts";
 import {
   FIXED_MAPS,
@@ -45,13 +45,14 @@ export class PolicyTable implements Disposable {
   readonly #options: PolicyTableOptions;
   readonly #run: RunTool;
   #socket: ElementSocket | undefined;
-  /** Generations of our transactions that {@link made} was not asked about yet. */
-  readonly #generations = new Set<number>();
+  /** Who touched it: its owner has it hear of transactions, and asks while no method is under way. */
+  readonly watched: WatchedTable;
   #unheld: string | undefined;
 
   constructor(options: PolicyTableOptions = {}) {
     this.#options = options;
     this.#run = options.run ?? toolRunner({ netns: options.netns });
+    this.watched = new WatchedTable(options.netns, `inet ${POLICY_TABLE}`);
   }
 
   /**
@@ -84,8 +85,7 @@ export class PolicyTable implements Disposable {
       }
       const additions = renderAdditions(change, this.#options);
       if (additions !== "") await this.#nft(additions);
-      const generation = this.#elements().changeRaw(steps);
-      if (generation !== undefined) this.#generations.add(generation);
+      this.watched.made(this.#elements().changeRaw(steps));
       this.#hold(bringsHeld(change));
       return change.elementsOnly ? (steps.length === 0 ? "nothing" : "elements") : "change";
     } catch (error) {
@@ -102,14 +102,6 @@ export class PolicyTable implements Disposable {
     await this.#nft(`add table inet ${POLICY_TABLE}\ndelete table inet ${POLICY_TABLE}\n`);
   }
 
-  /**
-   * Whether a transaction that touched the table was one of ours; asked about each once, and not while a method is under way. Of several that were
-   * made while nft ran, the first is taken for ours.
-   */
-  made(generation: number): boolean {
-    return this.#generations.delete(generation);
-  }
-
   /** Why answers of DNS servers cannot be held, so that rules with domain names allow nothing; undefined where they can. */
   get unheld(): string | undefined {
     return this.#unheld;
@@ -121,8 +113,7 @@ export class PolicyTable implements Disposable {
     const { answerQueue: queue = ANSWER_QUEUE } = this.#options;
     for (const by of ["queue", "target"] as const)
       try {
-        const generation = this.#elements().changeRaw([{ table: POLICY_TABLE, chain: HELD_CHAIN, queue, by }]);
-        if (generation !== undefined) this.#generations.add(generation);
+        this.watched.made(this.#elements().changeRaw([{ table: POLICY_TABLE, chain: HELD_CHAIN, queue, by }]));
         this.#unheld = undefined;
         return;
       } catch (error) {
@@ -132,11 +123,9 @@ export class PolicyTable implements Disposable {
   }
 
   async #nft(text: string): Promise<void> {
-    const seen = await recordTransactions(this.#options.netns, async () => {
+    await this.watched.making(async () => {
       await this.#run("nft", ["-f", "-"], text);
     });
-    const own = seen?.find(({ tables }) => tables.has(`inet ${POLICY_TABLE}`));
-    if (own) this.#generations.add(own.generation);
   }
 
   #elements(): ElementSocket {
