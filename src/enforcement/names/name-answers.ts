@@ -1,15 +1,16 @@
 /**
- * Rules with domain names, fed by what DNS servers answer: an answer to a pod that has such rules is held until the rules know the addresses that it tells, so
+ * Rules with domain names, fed by what DNS servers answer: an answer to a pod that has such rules, by UDP or TCP, is held until the rules know the addresses that it tells, so
  * that the pod's first packet to them is let through. Whatever goes wrong on the way, the answer goes on, and the name's rule allows nothing new.
  */
 import { setTimeout as delay } from "node:timers/promises";
-import { PacketQueue, type QueuedPacket, udpPacket } from "../../dataplane/nfqueue/index.ts";
+import { PacketQueue, type QueuedPacket, tcpSegment, udpPacket } from "../../dataplane/nfqueue/index.ts";
 import { type DnsAnswer, readAnswer } from "../../dns/index.ts";
 import type { Logger } from "../../log/index.ts";
 import { ANSWER_QUEUE, type Changes, type NamedAddress } from "../../policy/index.ts";
 import { Task } from "../../reconcile/index.ts";
 import { SysError } from "../../sys/index.ts";
 import { KnownNames } from "./known-names.ts";
+import { TcpAnswers } from "./tcp-answers.ts";
 
 /** How long an answer is held at most, in milliseconds. */
 const PATIENCE_MS = 1_000;
@@ -31,6 +32,7 @@ export interface NameAnswersOptions {
 export class NameAnswers {
   readonly #options: NameAnswersOptions;
   readonly #known: KnownNames;
+  #tcp = new TcpAnswers();
   readonly #opening: Task;
   readonly #saving: Task;
   #queue: PacketQueue | undefined;
@@ -114,6 +116,7 @@ export class NameAnswers {
   async #close(): Promise<void> {
     const queue = this.#queue;
     this.#queue = undefined;
+    this.#tcp = new TcpAnswers();
     await queue?.close();
   }
 
@@ -128,10 +131,20 @@ export class NameAnswers {
   }
 
   #packet({ bytes, release }: QueuedPacket): void {
-    const packet = udpPacket(bytes);
-    const answer = packet && readAnswer(packet.payload);
-    const learnt = answer && answer.addresses.length > 0 ? this.#learn(packet.destination, answer) : undefined;
-    void this.#release(release, learnt);
+    const { pod, messages } = this.#messagesOf(bytes);
+    const learnt = messages.flatMap((message) => {
+      const answer = readAnswer(message);
+      return answer && answer.addresses.length > 0 ? (this.#learn(pod, answer) ?? []) : [];
+    });
+    void this.#release(release, learnt.length > 0 ? Promise.all(learnt) : undefined);
+  }
+
+  /** DNS messages that a packet brings, and whom. Of a message in several segments by TCP only the last is held. */
+  #messagesOf(bytes: Buffer): { pod: string; messages: readonly Buffer[] } {
+    const udp = udpPacket(bytes);
+    if (udp) return { pod: udp.destination, messages: [udp.payload] };
+    const segment = tcpSegment(bytes);
+    return segment ? { pod: segment.destination, messages: this.#tcp.take(segment) } : { pod: "", messages: [] };
   }
 
   /** What is to be waited for; undefined where nothing is new. */
@@ -149,7 +162,7 @@ export class NameAnswers {
     return this.#tell(changes);
   }
 
-  async #release(release: () => void, learnt: Promise<void> | undefined): Promise<void> {
+  async #release(release: () => void, learnt: Promise<unknown> | undefined): Promise<void> {
     if (learnt) await Promise.race([learnt, delay(PATIENCE_MS, undefined, { ref: false })]);
     try {
       release();

@@ -217,7 +217,7 @@ function lookUps(name: string, { byPort, byClass, byPortAlone, fallback }: Profi
 const answersRules = (): string[] =>
   FAMILIES.map(
     (family) =>
-      `meta l4proto udp ct direction reply ct original proto-dst 53 ${IP[family]} saddr @servers${family} ${IP[family]} daddr @asking${family} jump ${HELD_CHAIN}`,
+      `meta l4proto { tcp, udp } ct direction reply ct original proto-dst 53 ${IP[family]} saddr @servers${family} ${IP[family]} daddr @asking${family} jump ${HELD_CHAIN}`,
   );
 
 /** What a chain begins with: its hook, where it has one. Answers are held before anything else is done with them. */

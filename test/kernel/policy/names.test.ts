@@ -43,6 +43,8 @@ const ECHO = `
     socket.on("message", (message, { port, address }) => socket.send(message, port, address));
     return new Promise((resolve) => socket.bind(at, "::", resolve));
   });
+  listening.push(new Promise((resolve) =>
+    require("node:net").createServer((socket) => socket.pipe(socket).on("error", () => undefined)).listen(53, "::", resolve)));
   Promise.all(listening).then(() => console.log("ready"));
 `;
 /** Addresses of a Service before the DNS server. */
@@ -62,6 +64,23 @@ const ASK = `
   socket.on("message", () => say("answered"));
   setTimeout(say, 20_000, "no answer");
   socket.send(Buffer.from(message, "hex"), 53, host);
+`;
+
+/** Asks by TCP, in two segments: the second once the first has come back. */
+const ASK_BY_TCP = `
+  const [host, message] = process.argv.slice(1);
+  const body = Buffer.from(message, "hex");
+  const whole = Buffer.concat([Buffer.from([body.length >> 8, body.length & 255]), body]);
+  const socket = require("node:net").connect(53, host, () => socket.write(whole.subarray(0, 20)));
+  const say = (text) => { console.log(text); process.exit(); };
+  let came = 0;
+  socket.setNoDelay(true).on("data", (part) => {
+    came += part.length;
+    if (came === 20) socket.write(whole.subarray(20));
+    if (came === whole.length) say("answered");
+  });
+  socket.on("error", ({ message }) => say(message));
+  setTimeout(say, 20_000, "no answer");
 `;
 
 const address = (owner: string, ip: string): TestRecord => ({
@@ -105,9 +124,10 @@ describe("domain names in policies", () => {
     asked: string,
     records: readonly TestRecord[],
     family = 0,
+    program = ASK,
   ): Promise<string> => {
     const message = answerBytes(asked, records, { type: family === 1 ? "AAAA" : "A" }).toString("hex");
-    const argv = [process.execPath, "-e", ASK, server.ips[family] as string, message] as const;
+    const argv = [process.execPath, "-e", program, server.ips[family] as string, message] as const;
     return (await run(entering({ netns: (of.get("client") as TestNamespace).path }, argv[0], argv.slice(1)))).trim();
   };
   const arrives = async (...ips: string[]): Promise<boolean[]> =>
@@ -195,6 +215,18 @@ describe("domain names in policies", () => {
     const alias: TestRecord = { owner: "a.b.many.example", type: "CNAME", data: nameBytes("cdn.elsewhere.example") };
     await ask(DNS, "a.b.many.example", [alias, address("cdn.elsewhere.example", "198.51.100.3")]);
     assert.deepEqual(await arrives("198.51.100.3"), [true]);
+  });
+
+  it("let through what a name was answered to be by TCP, in several segments", async () => {
+    for (const [family, ip] of ["198.51.100.1", "2001:db8::1"].entries()) {
+      assert.deepEqual(await arrives(ip), [false]);
+      const records = [address("one.example", ip)];
+      assert.equal(await ask(DNS, "one.example", records, family, ASK_BY_TCP), "answered");
+      assert.deepEqual(await arrives(ip), [true]);
+    }
+    const others = [address("other.example", "198.51.100.2")];
+    assert.equal(await ask(DNS, "other.example", others, 0, ASK_BY_TCP), "answered");
+    assert.deepEqual(await arrives("198.51.100.2"), [false]);
   });
 
   it("let through what a Service's server has answered, whichever port that listens on", async () => {

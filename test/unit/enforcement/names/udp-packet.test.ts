@@ -12,6 +12,7 @@ const udp = (payload: string, length = 8 + payload.length): Buffer => {
 function ipv4(body: Buffer, { options = 0, fragment = 0, protocol = 17 } = {}): Buffer {
   const header = Buffer.alloc(20 + options);
   header[0] = 0x40 | (header.length / 4);
+  header.writeUInt16BE(header.length + body.length, 2);
   header.writeUInt16BE(fragment, 6);
   header[9] = protocol;
   header.set(ipToBytes("10.0.0.2"), 16);
@@ -21,6 +22,7 @@ function ipv4(body: Buffer, { options = 0, fragment = 0, protocol = 17 } = {}): 
 function ipv6(body: Buffer, next = 17): Buffer {
   const header = Buffer.alloc(40);
   header[0] = 0x60;
+  header.writeUInt16BE(body.length, 4);
   header[6] = next;
   header.set(ipToBytes("fd00::2"), 24);
   return Buffer.concat([header, body]);
