@@ -133,6 +133,19 @@ describe("policies that are too much", () => {
     decent(one);
   });
 
+  it("have names in any characters, of which the packet filter sees none", () => {
+    const name = 'p";\n}} delete table inet skylane # \u202e\u0000é😀';
+    const odd = { ...policy("evil", [{ from: [{ podSelector: {} }] }]), name };
+    const one = model(others(PEERS), odd, DECENT);
+    const text = renderTable(one.ruleset);
+    assert.doesNotMatch(text, /[^\n\x20-\x7e]/);
+    const comments = text.split("\n").filter((line) => line.includes("evil/p"));
+    assert.ok(comments.length > 0);
+    for (const line of comments) assert.match(line, /^ +counter( drop)? comment "[\w ,./[\]:?-]+"$/);
+    assert.equal(reaches(one, "10.0.1.1", "10.0.0.2", 1), true);
+    decent(one);
+  });
+
   it("are put in place whole where more changes than is worth being told of", () => {
     const one = model([], policy("shop", [{ from: [{ namespaceSelector: {} }] }]));
     const many = Array.from({ length: 50_010 }, (_, i) =>
