@@ -51,6 +51,9 @@ export class Profiles {
   readonly #created = new Set<Profile>();
   /** Those that no pod has, which the next pod of the kind finds in the kernel; who was left last is the last. */
   readonly #unused = new Set<Profile>();
+  /** Those of them that came to it since {@link retire}; and up to which change of policies the others are known to be current. */
+  readonly #left = new Set<Profile>();
+  #currentAt = 0;
   #numbers = 0;
 
   constructor(options: ProfilesOptions) {
@@ -82,7 +85,7 @@ export class Profiles {
       swaps.push({ ip, place, before, after });
       before?.addresses.delete(ip);
       after?.addresses.add(ip);
-      if (before?.addresses.size === 0) this.#unused.add(before);
+      if (before?.addresses.size === 0) this.#leave(before);
       if (after) this.#unused.delete(after);
       if (after) this.#of.set(slot(place, ip), after);
       else this.#of.delete(slot(place, ip));
@@ -102,10 +105,14 @@ export class Profiles {
     const selecting = this.#o.subjects.selecting(identity, this.#o.namespaceOf);
     for (const place of PLACES) {
       const profile = this.#wanted(place, family, identity, selecting);
-      if (profile?.addresses.size !== 0) continue;
-      this.#unused.delete(profile);
-      this.#unused.add(profile);
+      if (profile?.addresses.size === 0) this.#leave(profile);
     }
+  }
+
+  #leave(profile: Profile): void {
+    this.#unused.delete(profile);
+    this.#unused.add(profile);
+    this.#left.add(profile);
   }
 
   /** Leads pods to a profile by the name that it has now. */
@@ -125,7 +132,13 @@ export class Profiles {
    * or they are large. Chains of the others stay until {@link Profile.remove}: what they said is still of interest.
    */
   retire(): Profile[] {
-    const gone = [...this.#unused].filter((one) => !one.isSmall || !this.#isCurrent(one));
+    const { changes } = this.#o.subjects;
+    // Most changes are of pods elsewhere, and there may be thousands a second.
+    const doubtful = changes === this.#currentAt ? this.#left : this.#unused;
+    const gone = [...doubtful].filter((one) => this.#unused.has(one) && !(one.isSmall && this.#isCurrent(one)));
+    this.#currentAt = changes;
+    // How large one is that has just been made will be known next time.
+    for (const one of this.#left) if (!this.#created.has(one)) this.#left.delete(one);
     for (const profile of gone) this.#unused.delete(profile);
     for (const profile of this.#unused) {
       if (this.#unused.size <= this.#o.kept) break;

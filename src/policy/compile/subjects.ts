@@ -22,6 +22,8 @@ export class Subjects {
   readonly #byNamespace = new Map<string, Set<PolicyRecord>>();
   readonly #ofCluster = new Set<PolicyRecord>();
   #versions = 0;
+  /** How often policies were written or have gone. */
+  changes = 0;
 
   get size(): number {
     return this.#byKey.size;
@@ -47,6 +49,7 @@ export class Subjects {
       ofFamily: { ingress: hasBlocks(policy, "ingress"), egress: hasBlocks(policy, "egress") },
       portNames: { ingress: portNames(policy, "ingress"), egress: portNames(policy, "egress") },
     };
+    this.changes++;
     this.#byKey.set(key, record);
     this.#placeOf(policy.subject.namespace).add(record);
     return record;
@@ -55,6 +58,7 @@ export class Subjects {
   delete(key: string): PolicyRecord | undefined {
     const record = this.#byKey.get(key);
     if (!record) return undefined;
+    this.changes++;
     this.#byKey.delete(key);
     const { namespace } = record.policy.subject;
     const place = this.#placeOf(namespace);

@@ -70,6 +70,16 @@ describe("policies that are too much", () => {
     assert.match(renderTable(one.ruleset), /chain ingress_\d+_closed/);
   });
 
+  it("are not kept for pods that are to come", () => {
+    const namespaces = ["shop", "evil"].map((name) => ({ name, labels: {}, audit: false }));
+    const one = modelOf({ pods: others(PEERS / 2), namespaces, nodes: [], policies: [WIDE] }, 8);
+    const ports = (): number => [...one.ruleset.maps.keys()].filter((name) => name.endsWith("_port")).length;
+    one.change({ pods: { set: [{ ...HOSTILE, ips: [] }] } });
+    assert.equal(ports(), 1);
+    one.change({ pods: { set: [VICTIM] } });
+    assert.equal(ports(), 0);
+  });
+
   it("do so when they become it, and are in force when they are it no more", () => {
     const one = model(others(PEERS / 2), WIDE, DECENT);
     const follow = follower(one);
