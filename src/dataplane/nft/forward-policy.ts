@@ -12,6 +12,7 @@
  */
 import type { Family } from "../../addr/index.ts";
 import { LEGACY, legacyTables, LOCK_WAIT } from "./legacy.ts";
+import { isThere } from "./presence.ts";
 import { NftError, type RunTool } from "./run.ts";
 
 /** The chain that is ours, in somebody else's table. */
@@ -42,24 +43,26 @@ export interface ForwardReport {
   dropping: number;
 }
 
-const NFT_FAMILY: Record<Family, string> = { 4: "ip", 6: "ip6" };
+const NFT_FAMILY = { 4: "ip", 6: "ip6" } as const;
 /** Rules of our chain, as iptables -S shows them and as its input takes them. */
 const LEGACY_RULES = [`-A ${FORWARD_CHAIN} -i sky+ -j ACCEPT`, `-A ${FORWARD_CHAIN} -o sky+ -j ACCEPT`];
 
 /**
  * Makes every FORWARD chain whose policy is drop accept our traffic, and takes back what is not needed.
  * @param legacy the kernel's list of legacy tables
+ * @param there the kernel's word on whether there is a chain of nftables
  * @throws NftError
  */
 export async function ensureForwarding(
   run: RunTool,
   netns?: number | string,
   legacy = legacyTables,
+  there = isThere,
 ): Promise<ForwardReport> {
   const did: string[] = [];
   let dropping = 0;
   let restored = false;
-  for (const chain of await forwardChains(run, netns, legacy)) {
+  for (const chain of await forwardChains(run, netns, legacy, there)) {
     if (chain.policyDrop) dropping++;
     const name = `${chain.backend === "nft" ? "nft" : "legacy"} iptables, IPv${chain.family}`;
     if (chain.policyDrop && !chain.accepts) {
@@ -97,8 +100,12 @@ export async function forwardChains(
   run: RunTool,
   netns?: number | string,
   legacy = legacyTables,
+  there = isThere,
 ): Promise<ForwardChain[]> {
-  const chains = await nftChains(run);
+  const chains = await nftChains(async (family, chain) => {
+    const place = { family: NFT_FAMILY[family], table: "filter", chain };
+    return there(place, netns) === false ? undefined : await nftChain(run, family, chain);
+  });
   for (const family of [4, 6] as const) {
     if (legacy(family, netns).includes("filter")) chains.push(await legacyChain(run, family));
   }
@@ -121,12 +128,14 @@ async function nftChain(run: RunTool, family: Family, chain: string): Promise<Nf
   }
 }
 
-async function nftChains(run: RunTool): Promise<ForwardChain[]> {
+async function nftChains(
+  read: (family: Family, chain: string) => Promise<NftObject[] | undefined>,
+): Promise<ForwardChain[]> {
   const found: ForwardChain[] = [];
   for (const family of [4, 6] as const) {
-    const forward = await nftChain(run, family, "FORWARD");
+    const forward = await read(family, "FORWARD");
     if (!forward) continue;
-    const ours = await nftChain(run, family, FORWARD_CHAIN);
+    const ours = await read(family, FORWARD_CHAIN);
     const policyDrop = forward.some(({ chain }) => chain?.policy === "drop");
     const jumps = forward.flatMap(({ rule }) => (rule?.expr?.some(jumpsToUs) ? [rule.handle] : []));
     const accepts = ours !== undefined && nftAccepts(ours) && jumps.length === 1;

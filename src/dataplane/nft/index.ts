@@ -20,6 +20,7 @@ export { ALL_FEATURES, type NetworkRules, type NftFeatures, renderRuleset } from
 export { NftError, type RunTool, toolRunner, type ToolOptions } from "./run.ts";
 export { type SurveyedChain, surveyChains } from "./survey.ts";
 export { UPLINK_CIDRS } from "./rules/uplink.ts";
+export { isThere } from "./presence.ts";
 export { applyRuleset, probeFeatures, removeTables } from "./table.ts";
 export { type NftTransaction, NftWatch } from "./watch.ts";
 export { WatchedTable } from "./watched-table.ts";

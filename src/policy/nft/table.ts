@@ -6,6 +6,7 @@
 import {
   ElementSocket,
   ElementsRefused,
+  isThere,
   NftError,
   type RunTool,
   toolRunner,
@@ -99,6 +100,9 @@ export class PolicyTable implements Disposable {
 
   /** Takes the table away, if there is one: no policy selects a pod here any more. @throws NftError */
   async remove(): Promise<void> {
+    const { run, netns } = this.#options;
+    // Who runs nft otherwise may do so in another kernel.
+    if (run === undefined && isThere({ family: "inet", table: POLICY_TABLE }, netns) === false) return;
     await this.#nft(`add table inet ${POLICY_TABLE}\ndelete table inet ${POLICY_TABLE}\n`);
   }
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { surveyChains, toolRunner } from "../../../src/dataplane/nft/index.ts";
+import { isThere, surveyChains, toolRunner } from "../../../src/dataplane/nft/index.ts";
 import { testNamespace } from "../support/netns.ts";
 
 describe("a survey of others' chains", () => {
@@ -15,6 +15,16 @@ describe("a survey of others' chains", () => {
       { table: "inet own", name: "mine", hook: "forward", policy: "drop" },
       { table: "ip filter", name: "FLANNEL-FWD" },
     ]);
+  });
+
+  it("is not needed to know whether one of them is there", () => {
+    using ns = testNamespace("survey");
+    const at = (family: "inet" | "ip" | "ip6", chain?: string) =>
+      isThere({ family, table: "filter", ...(chain !== undefined && { chain }) }, ns.path);
+    assert.deepEqual([at("ip"), at("ip", "FORWARD"), at("inet")], [false, false, false]);
+    ns.exec("nft", "add table ip filter; add table inet filter; add chain inet filter FORWARD");
+    assert.deepEqual([at("ip"), at("ip", "FORWARD"), at("ip6")], [true, false, false]);
+    assert.deepEqual([at("inet"), at("inet", "FORWARD"), at("inet", "FORWARDS")], [true, true, false]);
   });
 
   it("sees legacy tables where there are some", async function () {
