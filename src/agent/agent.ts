@@ -431,7 +431,8 @@ export class Agent {
     });
     this.#fastPath = fast;
     this.#closers.push(() => fast.stop());
-    this.#metrics.beforeScrape(() => this.#metrics.sampleFastPath(fast.status()));
+    const own = () => ({ network, fastPath: fast.status() });
+    this.#metrics.beforeScrape(() => this.#metrics.sampleFastPaths([own(), ...this.#networks.status()]));
   }
 
   /** Whether pods of the default network could come without the agent: nobody else knows networks that they ask for, nor their policies. */

@@ -23,6 +23,7 @@ function network(n: NetworkStatus): string {
       ["VTEP", `${n.device}  ${n.mac}  MTU ${n.mtu}`],
       ["VXLAN", `VNI ${n.vni}, UDP port ${n.port}, from ${n.underlayIp}`],
       ["Pod CIDRs", n.podCidrs.join(" ")],
+      ...(n.fastPath ? ([["Fast path", fastPathLine(n.fastPath)]] as const) : []),
       ["Repairs", repairs ? `${n.repairs.total} (${repairs})` : n.repairs.total],
     ]),
     `\n${table(["ENTRIES", "EXPECTED", "PRESENT"], entries)}`,
@@ -47,6 +48,7 @@ function network(n: NetworkStatus): string {
           n.outside.map(({ pod, ip, why }) => [pod, ip, why]),
         )}`
       : "",
+    n.fastPath ? fastPath(n.fastPath) : "",
   ].join("");
 }
 

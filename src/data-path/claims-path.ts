@@ -14,6 +14,7 @@ import type { OwnedEndpoint } from "../endpoints/index.ts";
 import { Ipam } from "../ipam/local/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
 import { type LocalNetwork, type Peer } from "../peers/index.ts";
+import { FastPath } from "../dataplane/fast-path/index.ts";
 import { OverlayReconciler } from "../dataplane/vxlan/index.ts";
 import { hostIfname, type PodLink, type PodLinkSpec } from "../dataplane/pod-link/index.ts";
 import { type AddressPlaces, NO_PLACES, placesOf, samePlacesHere } from "./address-places.ts";
@@ -36,6 +37,8 @@ export interface ClaimsPathOptions extends Omit<WorkloadsOptions, "ports" | "onD
   watch: WatchNetns;
   /** Pods' links there. */
   links: Pick<PodLinks, "hostEndOf">;
+  /** A fast path is wanted beside the ordinary one. */
+  fastPath: boolean;
   /** Holds peers to their addresses. */
   guard: Pick<InstanceFirewall, "hold" | "changeHosts">;
   places: WorkloadsOptions["places"] & Pick<ClaimPlaces, "in">;
@@ -53,6 +56,7 @@ export class ClaimsPath implements InstancePath {
   readonly #options: ClaimsPathOptions;
   readonly #workloads: Workloads;
   readonly #overlay: OverlayReconciler;
+  readonly #fast: FastPath | undefined;
   readonly #taps: StandbyTaps;
   readonly #ipam: Ipam;
   #local: LocalNetwork;
@@ -93,6 +97,8 @@ export class ClaimsPath implements InstancePath {
       watch,
       ...listener,
     });
+    this.#fast = options.fastPath ? new FastPath({ log, netns, watch, onRepair: listener.onRepair }) : undefined;
+    this.#fast?.setLocal(local);
     this.#sending = new SendingHosts((nodes, before) => {
       const peers = [...nodes].flatMap((node) => this.#peers.get(node) ?? []);
       const having = (of: (node: string) => readonly string[]): Peer[] =>
@@ -138,13 +144,16 @@ export class ClaimsPath implements InstancePath {
   setLocal(local: LocalNetwork): void {
     this.#local = local;
     this.#overlay.setLocal(local);
+    this.#fast?.setLocal(local);
     this.#place();
   }
 
   setPeers(peers: Iterable<Peer>): void {
     this.#peers.clear();
     for (const peer of peers) this.#peers.set(peer.node, peer);
-    this.#overlay.setPeers(Array.from(this.#peers.values(), (peer) => this.#withHosts(peer)));
+    const having = Array.from(this.#peers.values(), (peer) => this.#withHosts(peer));
+    this.#overlay.setPeers(having);
+    this.#fast?.setPeers(having);
     this.#heardOf();
   }
 
@@ -154,12 +163,14 @@ export class ClaimsPath implements InstancePath {
       if (peer) this.#peers.set(node, peer);
       else this.#peers.delete(node);
     }
-    this.#overlay.changePeers(all.map(([node, peer]) => [node, peer && this.#withHosts(peer)]));
+    const having = all.map(([node, peer]) => [node, peer && this.#withHosts(peer)] as const);
+    this.#overlay.changePeers(having);
+    this.#fast?.changePeers(having);
     this.#heardOf();
   }
 
   status(): DataPathStatus {
-    return this.#overlay.status();
+    return { ...this.#overlay.status(), ...(this.#fast && { fastPath: this.#fast.status() }) };
   }
 
   /**
@@ -230,7 +241,7 @@ export class ClaimsPath implements InstancePath {
     this.#sending.stop();
     await this.#workloads.stop();
     this.#taps.close();
-    await this.#overlay.stop();
+    await Promise.all([this.#overlay.stop(), this.#fast?.stop()]);
   }
 
   /** Takes away what the other nodes know of ours, after the stop. @throws ApiError */
@@ -308,10 +319,9 @@ export class ClaimsPath implements InstancePath {
     const peers = changed.flatMap((node) => this.#peers.get(node) ?? []);
     const same = samePlacesHere(before, after);
     if (peers.length === 0 && same) return;
-    this.#overlay.changePeers(
-      peers.map((peer) => [peer.node, this.#withHosts(peer)]),
-      after,
-    );
+    const having = peers.map((peer) => [peer.node, this.#withHosts(peer)] as const);
+    this.#overlay.changePeers(having, after);
+    this.#fast?.changePeers(having);
   }
 
   /** Addresses by the nodes that have their claims, by the claims' status: it is written before anybody sends from there. */

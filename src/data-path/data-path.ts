@@ -1,5 +1,6 @@
 /** What carries a pod network's frames on this node, as those see it who decide what it is made from: routed or bridged. */
 import type { Linked } from "../cni/index.ts";
+import type { FastPathStatus } from "../dataplane/fast-path/index.ts";
 import type { EntryCount, OverlayStatus } from "../dataplane/vxlan/index.ts";
 import type { LocalNetwork, Peer } from "../peers/index.ts";
 import type { PodLink, PodLinkSpec } from "../dataplane/pod-link/index.ts";
@@ -9,6 +10,8 @@ import type { DataPathListener } from "../observe/index.ts";
 export interface DataPathStatus extends Pick<OverlayStatus, "device" | "ready" | "error" | "peers"> {
   entries: Record<string, EntryCount>;
   repairs: { total: number; byKind: Record<string, number> };
+  /** Of the one beside it; absent where there is none. */
+  fastPath?: FastPathStatus;
 }
 
 /** Keeps the kernel what the network should be. */

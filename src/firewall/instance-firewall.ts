@@ -21,6 +21,8 @@ export interface InstanceFirewallOptions {
   log: Logger;
   metrics: Metrics;
   onApplied: () => void;
+  /** Connections between its pods are followed, for the fast path. */
+  tracked: boolean;
   /** The network's CIDRs where it has an uplink, which leads to everything else. */
   outside: () => readonly string[] | undefined;
 }
@@ -66,7 +68,7 @@ export class InstanceFirewall implements Pick<NodeFirewall, "set" | "changePeers
   }
 
   #setOwn(rules: NetworkRules): void {
-    const own = namespaceRules(rules, rules.podCidrs, this.#options.outside());
+    const own = namespaceRules(rules, rules.podCidrs, this.#options.outside(), this.#options.tracked);
     this.#own.set(this.#security ? { ...own, portSecurity: this.#security } : own);
   }
 

@@ -119,6 +119,7 @@ export class NetworkInstance {
       netns: fd,
       log,
       metrics,
+      tracked: !bridged && context.config.fastPath === "auto",
       onApplied: () => this.#network.filesChanged(),
       outside: () => this.#uplink.outside,
     });
@@ -195,6 +196,7 @@ export class NetworkInstance {
       netns: netns.fd,
       rtnl: links.rtnl,
       watch: links.watch.also,
+      fastPath: this.#context.config.fastPath === "auto",
       links,
       guard: this.#firewall,
       allowed: () => this.#allowed,

@@ -70,7 +70,7 @@ function lossOf(losses: readonly Loss[]): CheckResult | undefined {
 /** The network's part of `/status`; undefined until there is something to tell. */
 export function statusOf({ local, overlay, worked, refused, losses }: NetworkView): NetworkStatus | undefined {
   if (!local || !overlay) return undefined;
-  const { ready, peers, entries, repairs } = overlay;
+  const { ready, peers, entries, repairs, fastPath } = overlay;
   const error = overlay.error ?? local.narrow;
   return {
     ...identityOf(local),
@@ -92,6 +92,7 @@ export function statusOf({ local, overlay, worked, refused, losses }: NetworkVie
     ...(losses.length > 0 && { losses: [...losses] }),
     entries,
     repairs,
+    ...(fastPath && { fastPath }),
   };
 }
 

@@ -152,13 +152,14 @@ export class Metrics {
   });
   readonly fastPathOn = new Gauge({
     name: "skylane_fast_path_on",
-    help: "1 while the fast path is on, 0 while it is configured and something is in its way",
+    help: "1 while a network's fast path is on, 0 while it is configured and something is in its way",
+    labelNames: ["network"] as const,
     ...this.#in,
   });
   readonly fastPathPackets = new Counter({
     name: "skylane_fast_path_packets_total",
     help: "Packets at the fast path's programs, out of pods (pod), out of the tunnel (wire), or by the ordinary path to the VXLAN device (device): those that took it (fast), and those that went by the ordinary path (slow) and why, or that a program made the tunnel's header of (tunnelled). Packets of other protocols and ports from the wire are not counted",
-    labelNames: ["from", "path", "outcome"] as const,
+    labelNames: ["network", "from", "path", "outcome"] as const,
     ...this.#in,
   });
   readonly probePackets = new Counter({
@@ -214,12 +215,16 @@ export class Metrics {
     };
   }
 
-  /** Takes over how the fast path stands; its counters are the kernel's own. */
-  sampleFastPath({ on, packets }: FastPathStatus): void {
-    this.fastPathOn.set(Number(on));
+  /** Takes over how the fast path of each network stands; its counters are the kernel's own. */
+  sampleFastPaths(networks: Iterable<{ network: string; fastPath?: FastPathStatus }>): void {
+    this.fastPathOn.reset();
     this.fastPathPackets.reset();
-    for (const { from, path, outcome, packets: count } of packets)
-      this.fastPathPackets.inc({ from, path, outcome }, count);
+    for (const { network, fastPath } of networks) {
+      if (!fastPath) continue;
+      this.fastPathOn.set({ network }, Number(fastPath.on));
+      for (const { from, path, outcome, packets: count } of fastPath.packets)
+        this.fastPathPackets.inc({ network, from, path, outcome }, count);
+    }
   }
 
   /** Takes over how the probes stand. */

@@ -40,6 +40,8 @@ export interface NetworkStatus extends NetworkIdentity {
   outside?: OutsidePod[];
   entries: Record<string, EntryCount>;
   repairs: { total: number; byKind: Record<string, number> };
+  /** Of a pod network beside the default one; absent where there is none. */
+  fastPath?: FastPathStatus;
 }
 
 /** How the agent stands with the API server. */

@@ -5,6 +5,7 @@
 import { Assembly, kernelTypes, type KernelTypes, Program, type Side, TcxLink } from "../bpf/index.ts";
 import { SysError, withNetns } from "../../sys/index.ts";
 import type { Entries } from "./entries.ts";
+import { fromDevice } from "./programs/from-device.ts";
 import { fromPod } from "./programs/from-pod.ts";
 import { fromSegment } from "./programs/from-segment.ts";
 import { fromWire } from "./programs/from-wire.ts";
@@ -22,15 +23,24 @@ interface Programs {
   /** What they were made from, as text. */
   made: string;
   pod: Program;
-  wire: Program;
+  /** Absent where what comes out of the tunnel is met at the VXLAN device, */
+  wire?: Program;
+  /** and then there is this one. */
+  tunnel?: Program;
   /** Absent where no peer is reached without the tunnel. */
   segment?: Program;
   /** Absent where the VXLAN device makes the tunnel's header itself. */
   device?: Program;
 }
 /** A program by its place. */
-type At = "pod" | "wire" | "segment" | "device";
-const SIDES: Readonly<Record<At, Side>> = { pod: "receives", wire: "receives", segment: "receives", device: "sends" };
+type At = "pod" | "wire" | "tunnel" | "segment" | "device";
+const SIDES: Readonly<Record<At, Side>> = {
+  pod: "receives",
+  wire: "receives",
+  tunnel: "receives",
+  segment: "receives",
+  device: "sends",
+};
 const placeOf = (at: At, ifindex: number): string => `${at} ${ifindex}`;
 
 /** Devices that programs should be at. */
@@ -41,7 +51,7 @@ export interface Places {
 }
 
 function disposeOf(programs: Programs | undefined): void {
-  for (const program of [programs?.pod, programs?.wire, programs?.segment, programs?.device])
+  for (const program of [programs?.pod, programs?.wire, programs?.tunnel, programs?.segment, programs?.device])
     program?.[Symbol.dispose]();
 }
 
@@ -84,7 +94,9 @@ export class Attached implements Disposable {
     const programs: Programs = {
       made,
       pod: load("sky_from_pod", fromPod(tunnel, lifetimes, offsets)),
-      wire: load("sky_from_wire", fromWire(tunnel, lifetimes, offsets)),
+      ...(tunnel.inbound === "underlay"
+        ? { wire: load("sky_from_wire", fromWire(tunnel, lifetimes, offsets)) }
+        : { tunnel: load("sky_from_tunnel", fromDevice(tunnel, lifetimes, offsets)) }),
       ...(tunnel.direct && { segment: load("sky_from_segmt", fromSegment(tunnel, lifetimes, offsets)) }),
       ...(tunnel.encapsulate && { device: load("sky_to_device", toDevice(tunnel)) }),
     };
@@ -115,6 +127,7 @@ export class Attached implements Disposable {
     for (const ifindex of pods) want("pod", ifindex);
     want("wire", wire);
     want("segment", wire);
+    want("tunnel", device);
     want("device", device);
     let lost = 0;
     for (const [place, { link, ifindex }] of this.#links) {

@@ -197,7 +197,7 @@ export class FastPath implements MonitorListener {
       "fast-path-program",
       attached.attach({
         pods: devices,
-        ...(wireSlow === undefined && { wire: uplink }),
+        ...(tunnel.inbound === "underlay" && wireSlow === undefined && { wire: uplink }),
         device: tunnel.device,
       }),
     );

@@ -32,55 +32,53 @@ export interface Surroundings {
 export function lookAround(rtnl: Rtnl, local: LocalNetwork, netns?: number | string): Surroundings | string {
   const device = rtnl.link(local.device);
   if (!device?.up) return `${local.device} is not there, or down`;
-  const address = rtnl.addresses({ family: familyOf(local.underlayIp) }).find(({ ip }) => ip === local.underlayIp);
-  const uplink = address && rtnl.link(address.ifindex);
-  if (!uplink?.up) return `no device that is up has the underlay address ${local.underlayIp}`;
-  const { name, index, loopback, mac, master, noArp } = uplink;
-  if (loopback || mac === undefined || noArp)
-    return `the underlay address ${local.underlayIp} is on ${name}, which is no Ethernet device`;
-  if (master !== undefined) return `the underlay's device ${name} is a port of another one (a VRF, a bridge)`;
   const shaped = new Map<number, string>();
-  let atIngress: string | undefined;
+  const atIngress = new Map<number, string>();
   for (const { ifindex, kind } of rtnl.qdiscs()) {
-    if (ifindex === index && AT_INGRESS.has(kind)) atIngress = kind;
+    if (AT_INGRESS.has(kind)) atIngress.set(ifindex, kind);
     if (kind !== NO_QUEUE) shaped.set(ifindex, kind);
   }
-  const ipsec = hasXfrmPolicies(netns);
-  const directSlow = ipsec ? "the kernel has IPsec policies, which only the ordinary path heeds" : undefined;
-  const wireSlow = directSlow ?? (atIngress && `${name} has traffic control of its own at its ingress (${atIngress})`);
-  const parameters = (): Pick<TunnelSettings, "hops" | "ports"> & { lifetimes: Lifetimes } => {
-    const [first = DEFAULTS.ports[0], last = DEFAULTS.ports[1]] =
-      readSysctl("net.ipv4.ip_local_port_range")?.split(/\s+/).map(Number) ?? [];
-    return {
-      hops: number("net.ipv4.ip_default_ttl", DEFAULTS.hops),
-      ports: [first, last],
-      lifetimes: {
-        tcp: 1_000 * number("net.netfilter.nf_conntrack_tcp_timeout_established", DEFAULTS.tcpSeconds),
-        udp: 1_000 * number("net.netfilter.nf_conntrack_udp_timeout_stream", DEFAULTS.udpSeconds),
-      },
-    };
-  };
-  const { hops, ports, lifetimes } = netns === undefined ? parameters() : withNetns(netns, parameters);
-  const { vni, port, underlayIp } = local;
+  const ipsec = hasXfrmPolicies(netns)
+    ? "the kernel has IPsec policies, which only the ordinary path heeds"
+    : undefined;
+  const { lifetimes, ...parameters } = netns === undefined ? readParameters() : withNetns(netns, readParameters);
+  const { vni, port, mac, underlayIp } = local;
+  const tunnel = { vni, port, mac, underlayIp, mtu: device.mtu, device: device.index, ...parameters };
+  if (local.isolated)
+    return ipsec ?? { tunnel: { ...tunnel, inbound: "device", uplink: 0, encapsulate: false }, lifetimes, shaped };
+  const address = rtnl.addresses({ family: familyOf(underlayIp) }).find(({ ip }) => ip === underlayIp);
+  const uplink = address && rtnl.link(address.ifindex);
+  if (!uplink?.up) return `no device that is up has the underlay address ${underlayIp}`;
+  const { name, index } = uplink;
+  if (uplink.loopback || uplink.mac === undefined || uplink.noArp)
+    return `the underlay address ${underlayIp} is on ${name}, which is no Ethernet device`;
+  if (uplink.master !== undefined) return `the underlay's device ${name} is a port of another one (a VRF, a bridge)`;
+  const there = atIngress.get(index);
+  const wireSlow =
+    ipsec ?? (there === undefined ? undefined : `${name} has traffic control of its own at its ingress (${there})`);
+  // Over IPv6 the tunnel's UDP checksum may not be left out, and only the device can make it.
+  // What somebody queues at the device is queued there.
+  const encapsulate = familyOf(underlayIp) === 4 && ipsec === undefined && !shaped.has(device.index);
   return {
-    tunnel: {
-      vni,
-      port,
-      mac: local.mac,
-      underlayIp,
-      mtu: device.mtu,
-      device: device.index,
-      uplink: index,
-      // Over IPv6 the tunnel's UDP checksum may not be left out, and only the device can make it.
-      // What somebody queues at the device is queued there.
-      encapsulate: familyOf(underlayIp) === 4 && !ipsec && !shaped.has(device.index),
-      hops,
-      ports,
-    },
+    tunnel: { ...tunnel, inbound: "underlay", uplink: index, encapsulate },
     lifetimes,
     ...(wireSlow !== undefined && { wireSlow }),
-    ...(directSlow !== undefined && { directSlow }),
+    ...(ipsec !== undefined && { directSlow: ipsec }),
     shaped,
+  };
+}
+
+/** The kernel's parameters of the namespace that the thread is in. */
+function readParameters(): Pick<TunnelSettings, "hops" | "ports"> & { lifetimes: Lifetimes } {
+  const [first = DEFAULTS.ports[0], last = DEFAULTS.ports[1]] =
+    readSysctl("net.ipv4.ip_local_port_range")?.split(/\s+/).map(Number) ?? [];
+  return {
+    hops: number("net.ipv4.ip_default_ttl", DEFAULTS.hops),
+    ports: [first, last],
+    lifetimes: {
+      tcp: 1_000 * number("net.netfilter.nf_conntrack_tcp_timeout_established", DEFAULTS.tcpSeconds),
+      udp: 1_000 * number("net.netfilter.nf_conntrack_udp_timeout_stream", DEFAULTS.udpSeconds),
+    },
   };
 }
 

@@ -78,7 +78,7 @@ describe("agents with a fast path", function () {
         return on && links === 1 && prefixes === 2;
       });
     const { body } = await (nodes[0] as TestNode).get("/metrics");
-    assert.match(body, /^skylane_fast_path_on 1$/m);
+    assert.match(body, /^skylane_fast_path_on\{network="default"\} 1$/m);
   });
 
   it("lose nothing of a stream on it when they are killed and started again", async () => {

@@ -7,6 +7,7 @@ import { macToBytes } from "../../../src/addr/index.ts";
 import { kernelTypes, type KernelTypes, Program } from "../../../src/dataplane/bpf/index.ts";
 import { readCounters } from "../../../src/dataplane/fast-path/counters.ts";
 import { Entries } from "../../../src/dataplane/fast-path/entries.ts";
+import { fromDevice } from "../../../src/dataplane/fast-path/programs/from-device.ts";
 import { fromPod } from "../../../src/dataplane/fast-path/programs/from-pod.ts";
 import { fromSegment } from "../../../src/dataplane/fast-path/programs/from-segment.ts";
 import { fromWire } from "../../../src/dataplane/fast-path/programs/from-wire.ts";
@@ -40,7 +41,7 @@ for (const underlayIp of ["172.30.0.1", "fd30::1"])
     let ns: TestNamespace;
     let types: KernelTypes;
     let entries: Entries;
-    let programs: Partial<Record<"pod" | "wire" | "segment" | "device", Program>>;
+    let programs: Partial<Record<"pod" | "wire" | "tunnel" | "segment" | "device", Program>>;
 
     before(() => {
       ns = testNamespace("fuzz");
@@ -53,6 +54,7 @@ for (const underlayIp of ["172.30.0.1", "fd30::1"])
         underlayIp,
         mtu: 1_450,
         device: 1,
+        inbound: "underlay",
         uplink: 1,
         encapsulate: four,
         direct: true,
@@ -67,6 +69,7 @@ for (const underlayIp of ["172.30.0.1", "fd30::1"])
       programs = {
         pod: Program.load("fuzz_pod", fromPod(tunnel, lifetimes, offsets), entries.maps, types),
         wire: Program.load("fuzz_wire", fromWire(tunnel, lifetimes, offsets), entries.maps, types),
+        tunnel: Program.load("fuzz_tunnel", fromDevice(tunnel, lifetimes, offsets), entries.maps, types),
         segment: Program.load("fuzz_segment", fromSegment(tunnel, lifetimes, offsets), entries.maps, types),
         ...(four && { device: Program.load("fuzz_device", toDevice(tunnel), entries.maps, types) }),
       };

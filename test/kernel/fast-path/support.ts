@@ -105,10 +105,13 @@ function routeDirectly([one, two]: readonly TestNode[]): void {
   }
 }
 
-/** Makes them, with an underlay of a family. Call it in a hook. @param direct without a tunnel between them */
-export async function fastCluster(underlay: 4 | 6 = 4, direct = false): Promise<FastCluster> {
+/** How packets go between nodes: in a tunnel, without one, or in one whose underlay device programs have no part in. */
+export type How = "tunnel" | "direct" | "isolated";
+
+/** Makes them, with an underlay of a family. Call it in a hook. */
+export async function fastCluster(underlay: 4 | 6 = 4, how: How = "tunnel"): Promise<FastCluster> {
   const cluster = testCluster(2);
-  if (direct) routeDirectly(cluster.nodes);
+  if (how === "direct") routeDirectly(cluster.nodes);
   const overlays: OverlayReconciler[] = [];
   const paths: FastPath[] = [];
   const pods: HandPod[] = [];
@@ -169,7 +172,7 @@ export async function fastCluster(underlay: 4 | 6 = 4, direct = false): Promise<
           onRepair: (kind) => void repairs.push(kind),
         });
         paths.push(path);
-        path.setLocal(local);
+        path.setLocal(how === "isolated" ? { ...local, isolated: true } : local);
         path.setPeers(cluster.nodes.filter((other) => other.local !== local).map(({ peer }) => peer));
       }
       await Promise.all(paths.map((path) => path.settled()));

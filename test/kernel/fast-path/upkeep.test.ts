@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import type { FastPath } from "../../../src/dataplane/fast-path/index.ts";
 import { addressOf, bpf, SysError } from "../../../src/sys/index.ts";
 import { eventually } from "../../support/eventually.ts";
+import type { OverlayReconciler } from "../../../src/dataplane/vxlan/index.ts";
+import type { TestNode } from "../overlay/cluster.ts";
 import { FrameSender } from "../support/frames.ts";
 import {
   back,
@@ -207,6 +209,50 @@ describe("the fast path", () => {
     assert.equal(packets(there(), "wire", "delivered"), delivered);
     node.ns.exec("tc", "qdisc", "del", "dev", hostIfname, "root");
     await eventually(() => there().status().ordinary.length === 0);
+  });
+
+  it("leads to an address that moves with its pod where that is, and never to another pod while nobody looks after it", async () => {
+    const claim = "10.250.0.9";
+    const [node1, node2] = cluster.cluster.nodes as [TestNode, TestNode];
+    const [overlay] = cluster.overlays as [OverlayReconciler];
+    /** Has a node lead to the claim's address over a pod's link. */
+    const leadTo = ({ node, hostIfname, mac }: HandPod): void => {
+      node.ns.exec("ip", "neigh", "replace", claim, "lladdr", mac, "dev", hostIfname, "nud", "permanent");
+      node.ns.exec("ip", "route", "replace", `${claim}/32`, "dev", hostIfname, "proto", "83");
+    };
+    const [leaver, comer] = [cluster.pod(2, 7), cluster.pod(1, 7)];
+    leadTo(leaver);
+    const having = { ...node2.peer, claims: true, hosts: [claim] };
+    for (const one of [overlay, here()]) one.changePeers([["node2", having]]);
+    await Promise.all([overlay.settled(), here().settled()]);
+    const which = { ...talk(), destination: claim };
+    const sendAll = (): void => send(one(), data(which));
+    await handshake(one(), leaver, which);
+    const before = [packets(here(), "pod", "sent"), packets(there(), "wire", "delivered")] as const;
+    await eventually(() => {
+      sendAll();
+      return packets(here(), "pod", "sent") > before[0] && packets(there(), "wire", "delivered") > before[1];
+    });
+    for (const pod of [two(), leaver, comer]) pod.receiver.take();
+    // It moves, in the middle of its connection. From here to the end of the block nothing else of this process runs, as with agents that hang.
+    const gone = packets(there(), "wire", "gone");
+    leaver.node.ns.exec("ip", "link", "del", leaver.hostIfname);
+    overlay.changePeers([["node2", node2.peer]]);
+    leadTo(comer);
+    sendAll();
+    assert.equal(packets(there(), "wire", "gone"), gone + 1, "the kernel took the pod's device out of the map");
+    for (const pod of [two(), comer]) assert.deepEqual(pod.receiver.take(), []);
+    // The path still takes it for the other node's, but the kernel leads to the pod that is here.
+    await eventually(() => {
+      const delivered = packets(here(), "pod", "delivered");
+      sendAll();
+      return packets(here(), "pod", "delivered") > delivered;
+    });
+    const [came] = await come(comer, 1);
+    assert.equal(came?.subarray(30, 34).join("."), claim);
+    assert.deepEqual(two().receiver.take(), []);
+    here().changePeers([["node2", node2.peer]]);
+    node1.ns.exec("ip", "route", "del", `${claim}/32`);
   });
 
   it("is no way to a pod that is gone, nor its program one for who has the address next, while nobody looks after it", async () => {

@@ -1,7 +1,8 @@
-/** The fast path in a cluster: what policies no longer allow is off it at once, whichever end they are about. */
+/** The fast path in a cluster: what policies no longer allow is off it at once, whichever end they are about; and pod networks have one of their own. */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { entering } from "../../../lab/exec.ts";
+import { NETWORKS_ANNOTATION } from "../../../src/crd/index.ts";
 import { podNetns } from "../../../lab/pods/pods.ts";
 import { eventually } from "../../support/eventually.ts";
 import { useLab } from "./support.ts";
@@ -85,5 +86,47 @@ describe("the fast path of a cluster with network policies", () => {
     const more = await fast("node1");
     await goesOn(near);
     assert.ok((await fast("node1")) > more, "the allowed one is still on the fast path");
+  });
+});
+
+describe("the fast path of a pod network with a namespace of its own", () => {
+  const the = useLab({ nodes: 2, agentConfig: { fastPath: "auto" } });
+  const BYTES = 4 << 20;
+
+  const fast = async (node: string, from: "pod" | "wire"): Promise<number> => {
+    const { networks } = await the().status(the().node(node));
+    const path = networks.find(({ network }) => network === "blue")?.fastPath;
+    const packets = path?.packets.filter((one) => one.from === from && one.path === "fast") ?? [];
+    return packets.reduce((sum, one) => sum + one.packets, 0);
+  };
+  const on = async (node: string): Promise<boolean> => {
+    const { networks } = await the().status(the().node(node));
+    const path = networks.find(({ network }) => network === "blue")?.fastPath;
+    return path?.on === true && path.pods > 0 && path.prefixes > 0;
+  };
+
+  before("pods of it on both nodes", async () => {
+    await the().addNetwork("blue", { cidrs: ["10.50.0.0/24", "fd50::/112"], blockSize: 16 });
+    for (const [node, name] of [
+      ["node1", "one"],
+      ["node1", "two"],
+      ["node2", "three"],
+    ] as const)
+      await the().addPod(node, name, { annotations: { [NETWORKS_ANNOTATION]: "blue" } });
+    for (const node of ["node1", "node2"]) await eventually(() => on(node), { message: `the fast path of ${node}` });
+  });
+
+  it("carries connections across nodes and on one, and all of their bytes", async () => {
+    for (const [from, to, node] of [
+      ["one", "three", "node2"],
+      ["two", "one", "node1"],
+    ] as const)
+      for (const ip of the().ipsOf(to, "net1")) {
+        const before = [await fast("node1", "pod"), await fast(node, "wire")] as const;
+        const { same } = await the().transfer(the().pod(from), the().pod(to), ip, BYTES);
+        assert.ok(same, `what came from ${from} to ${ip} is what was sent`);
+        assert.ok((await fast("node1", "pod")) > before[0], `packets of ${from} to ${ip}`);
+        if (node === "node2") assert.ok((await fast(node, "wire")) > before[1], `packets out of the tunnel to ${ip}`);
+      }
   });
 });

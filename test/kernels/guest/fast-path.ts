@@ -3,6 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Lab } from "../../../lab/index.ts";
 import { kernelTypes, Program } from "../../../src/dataplane/bpf/index.ts";
 import { Entries } from "../../../src/dataplane/fast-path/entries.ts";
+import { fromDevice } from "../../../src/dataplane/fast-path/programs/from-device.ts";
 import { fromPod } from "../../../src/dataplane/fast-path/programs/from-pod.ts";
 import { fromSegment } from "../../../src/dataplane/fast-path/programs/from-segment.ts";
 import { fromWire } from "../../../src/dataplane/fast-path/programs/from-wire.ts";
@@ -52,6 +53,7 @@ const TUNNEL: TunnelSettings = {
   underlayIp: "172.30.0.1",
   mtu: 1_450,
   device: 1,
+  inbound: "underlay",
   uplink: 1,
   encapsulate: true,
   direct: true,
@@ -74,6 +76,7 @@ export async function verify(): ReturnType<Trial> {
       sky_from_pod: fromPod(TUNNEL, lifetimes, offsets),
       sky_from_wire: fromWire(TUNNEL, lifetimes, offsets),
       sky_from_segmt: fromSegment(TUNNEL, lifetimes, offsets),
+      sky_from_tunnel: fromDevice(TUNNEL, lifetimes, offsets),
       sky_to_device: toDevice(TUNNEL),
     };
     const looked = Object.entries(programs).map(([name, assembly]) => {

@@ -190,6 +190,10 @@ describe("doctor: the agent", () => {
     const some = { ...fast, ordinary: [{ what: "sky01", why: "it has queueing discipline tbf" }] };
     assert.match(only({ agent: agent(some) }, "fastpath.ordinary", "warn").found, /^sky01: it has .* tbf$/);
     assert.ok(!judge(healthy()).some(({ check }) => check.startsWith("fastpath")));
+    const [network] = value.networks as [AgentStatus["networks"][0]];
+    const blue = { ...network, network: "blue", fastPath: { ...fast, on: false, message: "no tcx" } };
+    const there = only({ agent: { value: { ...value, networks: [network, blue] } } }, "fastpath", "warn");
+    assert.equal(there.found, "pod network blue: off: no tcx");
   });
 
   it("has measured its peers, and knows what is wrong between nodes", () => {

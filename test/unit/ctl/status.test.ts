@@ -70,6 +70,11 @@ describe("the status for people", () => {
     assert.match(text, /^Fast path: +on, 2 links of pods, 4 prefixes of peers \(the tunnel's header/m);
     assert.match(text, /^pod +slow +flags +12$/m);
     assert.match(text, /^node n9 +it has another VNI$/m);
+    const [network] = status.networks as [AgentStatus["networks"][0]];
+    const blue = { ...network, network: "blue", fastPath };
+    const there = renderStatus({ ...status, networks: [network, blue] }, NOW, "blue");
+    assert.match(there, /^Fast path: +on, 2 links of pods/m);
+    assert.match(there, /^pod +slow +flags +12$/m);
     assert.match(
       renderStatus({ ...status, fastPath: { ...fastPath, on: false, message: "no" } }, NOW),
       /^Fast path: +off: no$/m,

@@ -27,4 +27,12 @@ describe("the rules of a network with a namespace of its own", () => {
     assert.doesNotMatch(text, /accept comment|saddr @peers4_100 drop/);
     assert.match(text, /set peers4_100 \{\n\s+type ipv4_addr\n\s+\}/);
   });
+
+  it("have connections followed for the fast path, and otherwise by no rule", () => {
+    assert.doesNotMatch(renderRuleset([namespaceRules(blue, [CIDR])]), /\bct\b/);
+    assert.match(
+      renderRuleset([namespaceRules(blue, [CIDR], undefined, true)]),
+      /hook forward .*\n +ct state established/,
+    );
+  });
 });

@@ -14,7 +14,9 @@ export interface TunnelSettings {
   mtu: number;
   /** Index of the VXLAN device. */
   device: number;
-  /** Index of the underlay device. */
+  /** Where what comes out of the tunnel is met: at the underlay device, or at the VXLAN device where the other one is in another namespace. */
+  inbound: "underlay" | "device";
+  /** Index of the underlay device; 0 where it is in another namespace. */
   uplink: number;
   /** The tunnel's header is made by the program and leaves by the underlay device; else by the VXLAN device. */
   encapsulate: boolean;

@@ -48,11 +48,13 @@ export function tunnelRules(
 /**
  * The rules for the table in the network's own namespace. @param podCidrs this node's, or its blocks
  * @param outside of which addresses the network's uplink leads; absent where it has none
+ * @param tracked connections are followed there, although no rule depends on it
  */
 export const namespaceRules = (
   { network, vni, port }: IsolatedNetwork,
   podCidrs: readonly string[],
   outside?: readonly string[],
+  tracked = false,
 ): NetworkRules => ({
   network,
   vni,
@@ -63,4 +65,5 @@ export const namespaceRules = (
   clusterCidrs: outside ?? [],
   masquerade: NO_MASQUERADE,
   ...(outside && { uplink: "network" }),
+  ...(tracked && { tracked }),
 });

@@ -63,6 +63,8 @@ export interface NetworkRules {
   masquerade: { enabled: boolean; exclude: readonly string[] };
   /** Which end of the network's uplink is in this namespace; it has none by default. */
   uplink?: UplinkEnd;
+  /** The kernel follows connections that this namespace forwards, for the fast path; otherwise it does where a rule asks for it. */
+  tracked?: boolean;
   /** Indexes of the underlay interfaces over which peers' pods are reached without encapsulation. */
   directOver?: readonly number[];
   /** Addresses of the nodes, as their pods have them, that take part in this. */
@@ -119,6 +121,7 @@ export function renderRuleset(
     ...input(networks, features, uplink),
     ...forward(networks, uplink),
     ...postrouting(networks, features, uplink),
+    ...tracking(networks),
   ];
   const [security] = features.bridge ? networks.flatMap(({ portSecurity }) => portSecurity ?? []) : [];
   return [
@@ -158,6 +161,12 @@ function assertWhole(value: number, most: number, what: string): void {
 function chain(name: string, hook: string | undefined, rules: readonly string[]): string[] {
   return [`  chain ${name} {`, ...(hook ? [`    ${hook}`] : []), ...rules.map((rule) => `    ${rule}`), "  }"];
 }
+
+/** The kernel follows connections in a namespace from the first rule on that asks for their state (nf_ct_netns_get). */
+const tracking = (networks: readonly NetworkRules[]): string[] =>
+  networks.some(({ tracked }) => tracked)
+    ? chain("tracked", "type filter hook forward priority filter; policy accept;", ["ct state established accept"])
+    : [];
 
 function prerouting(networks: readonly NetworkRules[], { fib }: NftFeatures, uplink: UplinkRules): string[] {
   const spoofed = fib ? ['fib saddr . iif oif missing counter drop comment "not the address of this pod"'] : [];
