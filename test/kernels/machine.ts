@@ -97,12 +97,15 @@ export async function boot({ kernel, tree, args, limitMs, onLine }: Boot): Promi
     // Whatever the guest writes is kept in a file there, which is gone with the machine.
     { stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, TMPDIR: work } },
   );
-  const stop = (): void => void child.kill("SIGKILL");
+  const stop = (): void => {
+    child.kill("SIGKILL");
+    rmSync(work, { recursive: true, force: true });
+  };
   process.once("exit", stop);
   let late = false;
   const timer = setTimeout(() => {
     late = true;
-    stop();
+    child.kill("SIGKILL");
   }, limitMs);
   try {
     createInterface({ input: child.stdout }).on("line", (line) => onLine(line.replaceAll(CONTROL, "")));

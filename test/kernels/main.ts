@@ -101,6 +101,7 @@ async function main(): Promise<void> {
   const kept = process.env["SKYLANE_KERNELS_DIR"] ?? "/var/cache/skylane-kernels";
   mkdirSync(kept, { recursive: true });
   const work = mkdtempSync(join(kept, "tree-"));
+  process.once("exit", () => rmSync(work, { recursive: true, force: true }));
   const results: KernelResult[] = [];
   try {
     const tree = treeImage(work);
@@ -119,6 +120,8 @@ async function main(): Promise<void> {
   if (values.write) write(whole);
 }
 
+// Machines end with this process, and what it has made for them goes, however it ends.
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
 try {
   await main();
 } catch (error) {

@@ -6,21 +6,20 @@ import type { Trial } from "./main.ts";
 const SELECTION = [
   "kernel/netlink/objects",
   "kernel/overlay/overlay",
-  "kernel/overlay/drift",
   "kernel/bridge/bridge",
   "kernel/pod/attach",
   "kernel/nft/firewall",
-  "kernel/policy/table",
   "kernel/networks/isolation",
-  "kernel/fast-path/differential",
 ];
+/** Those where the fast path can be on, too. */
+const OF_FAST_PATH = ["kernel/fast-path/differential"];
 
 /** A machine without a processor's help is some ten times slower. */
 const PATIENCE = "10";
 
-/** @param patterns parts of names of files; the selection where there is none */
-export async function kernelTests(patterns: readonly string[]): ReturnType<Trial> {
-  const chosen = patterns.length > 0 ? patterns : SELECTION;
+/** @param patterns parts of names of files; the selection where there is none. @param fastPath whether that can be on */
+export async function kernelTests(patterns: readonly string[], fastPath: boolean): ReturnType<Trial> {
+  const chosen = patterns.length > 0 ? patterns : [...SELECTION, ...(fastPath ? OF_FAST_PATH : [])];
   process.env["SKYLANE_TEST_PATIENCE"] ??= PATIENCE;
   const { text } = await shown("node", "scripts/test.mjs", "kernel", ...chosen);
   const sum = /^(\d+) passed, (\d+) failed, (\d+) skipped$/m.exec(text);
