@@ -15,7 +15,7 @@ import { Starting } from "./start.ts";
 
 /** At most that many nodes boot at once. */
 const BOOTS_AT_ONCE = 4;
-const READY_MS = 60_000;
+const READY_MS = 120_000;
 
 /** Makes everything of a lab: underlay, API server, nodes. @throws whatever failed, with the lab half made */
 export async function build(lab: Lab, count: number, options: LabOptions): Promise<void> {

@@ -22,7 +22,7 @@ export interface LabOptions {
   base?: string;
   /** Return as soon as the nodes run, not when every peer is programmed. */
   dontWait?: boolean;
-  /** How long to wait for that, in milliseconds (60,000). */
+  /** How long to wait for that, in milliseconds (120,000). */
   readyMs?: number;
   progress?: Progress;
   /** Stops `up` between two steps. */

@@ -58,7 +58,7 @@ export class Starting<To extends object, From extends object> {
   }
 
   /** The next thing that it says. @throws Error when it ends instead, or says nothing within `timeoutMs` */
-  async next(timeoutMs = 30_000): Promise<From> {
+  async next(timeoutMs = 120_000): Promise<From> {
     const early = this.#received.shift();
     if (early) return early;
     if (this.#failure) throw this.#failure;

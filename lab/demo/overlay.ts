@@ -11,7 +11,7 @@ import { check, indented, ofFamily, type Step } from "./step.ts";
 
 const TRANSFER_BYTES = 32 << 20;
 /** An agent that was never told of a node must know it within this time; generous, for a loaded machine. */
-const JOIN_MS = 30_000;
+const JOIN_MS = 60_000;
 
 const device = (lab: Lab): string => `sky.${lab.context.record.vni}`;
 

@@ -34,7 +34,7 @@ export interface PodOptions {
   annotations?: Readonly<Record<string, string>>;
   /** Labels of its object, by which policies select it. */
   labels?: Readonly<Record<string, string>>;
-  /** How long to go on asking while the node is not ready, in milliseconds (30,000). */
+  /** How long to go on asking while the node is not ready, in milliseconds (60,000). */
   timeoutMs?: number;
 }
 
@@ -141,7 +141,7 @@ export async function attach(
   lab: LabContext,
   runtime: RuntimeNode,
   pod: PodRecord,
-  timeoutMs = 30_000,
+  timeoutMs = 60_000,
 ): Promise<PodRecord> {
   const end = performance.now() + timeoutMs;
   for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(LONGEST_PAUSE_MS, pause * 2)) {
