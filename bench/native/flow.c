@@ -49,8 +49,28 @@ static void settle(void) {
   if (setpriority(PRIO_PROCESS, 0, -19) != 0) die("the priority");
 }
 
+/* Where connections are taken, of either family. */
+static struct sockaddr_storage at;
+static socklen_t at_size;
+
+static void where(const char *address, int port) {
+  struct sockaddr_in *four = (struct sockaddr_in *)&at;
+  struct sockaddr_in6 *six = (struct sockaddr_in6 *)&at;
+  if (inet_pton(AF_INET, address, &four->sin_addr) == 1) {
+    four->sin_family = AF_INET;
+    four->sin_port = htons(port);
+    at_size = sizeof *four;
+  } else if (inet_pton(AF_INET6, address, &six->sin6_addr) == 1) {
+    six->sin6_family = AF_INET6;
+    six->sin6_port = htons(port);
+    at_size = sizeof *six;
+  } else {
+    die("the address");
+  }
+}
+
 static int tcp(void) {
-  int fd = socket(AF_INET, SOCK_STREAM, 0);
+  int fd = socket(at.ss_family, SOCK_STREAM, 0);
   if (setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4) != 0) die("congestion control");
   return fd;
 }
@@ -70,17 +90,17 @@ static void answer(int peer) {
   exit(0);
 }
 
-static int listening(struct sockaddr_in *at) {
+static int listening(void) {
   int yes = 1, listener = tcp();
   setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-  if (bind(listener, (struct sockaddr *)at, sizeof *at) != 0 || listen(listener, 8) != 0) die("listen");
+  if (bind(listener, (struct sockaddr *)&at, at_size) != 0 || listen(listener, 8) != 0) die("listen");
   puts("listening");
   fflush(stdout);
   return listener;
 }
 
-static void accept_all(struct sockaddr_in *at, int reply) {
-  for (int listener = listening(at);;) {
+static void accept_all(int reply) {
+  for (int listener = listening();;) {
     int peer = accept(listener, NULL, NULL);
     if (peer < 0) die("accept");
     if (reply && (read(peer, buffer, 1) != 1 || write(peer, buffer, 1) != 1)) die("a byte's reply");
@@ -89,12 +109,12 @@ static void accept_all(struct sockaddr_in *at, int reply) {
 }
 
 /* Each ends with a reset, which leaves nothing behind, and when the other side has ended it: then it was accepted. */
-static void connect_all(struct sockaddr_in *at, long long length, int exchange) {
+static void connect_all(long long length, int exchange) {
   struct linger reset = {.l_onoff = 1};
   long long total = 0, begin = now();
   while (now() - begin < length) {
     int to = tcp();
-    if (connect(to, (struct sockaddr *)at, sizeof *at) != 0) die("connect");
+    if (connect(to, (struct sockaddr *)&at, at_size) != 0) die("connect");
     if (exchange && (write(to, buffer, 1) != 1 || read(to, buffer, 1) != 1)) die("a byte and its reply");
     if (read(to, buffer, 1) != 0) die("the end of a connection");
     setsockopt(to, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
@@ -104,8 +124,8 @@ static void connect_all(struct sockaddr_in *at, long long length, int exchange) 
   printf("%lld %lld\n", total, now() - begin);
 }
 
-static void serve(struct sockaddr_in *at) {
-  int yes = 1, listener = listening(at);
+static void serve(void) {
+  int yes = 1, listener = listening();
   signal(SIGCHLD, SIG_IGN);
   for (;;) {
     int peer = accept(listener, NULL, NULL);
@@ -117,18 +137,17 @@ static void serve(struct sockaddr_in *at) {
 }
 
 int main(int argc, char **argv) {
-  struct sockaddr_in at = {.sin_family = AF_INET};
-  if (argc < 4 || inet_pton(AF_INET, argv[2], &at.sin_addr) != 1) die("arguments");
-  at.sin_port = htons(atoi(argv[3]));
+  if (argc < 4) die("arguments");
+  where(argv[2], atoi(argv[3]));
   settle();
-  if (strcmp(argv[1], "serve") == 0) serve(&at);
-  if (strcmp(argv[1], "accept") == 0) accept_all(&at, 0);
-  if (strcmp(argv[1], "reply") == 0) accept_all(&at, 1);
+  if (strcmp(argv[1], "serve") == 0) serve();
+  if (strcmp(argv[1], "accept") == 0) accept_all(0);
+  if (strcmp(argv[1], "reply") == 0) accept_all(1);
   long long length = (argc > 4 ? atoll(argv[4]) : 1000) * 1000000, total = 0;
-  if (strcmp(argv[1], "connect") == 0) return connect_all(&at, length, 0), 0;
-  if (strcmp(argv[1], "exchange") == 0) return connect_all(&at, length, 1), 0;
+  if (strcmp(argv[1], "connect") == 0) return connect_all(length, 0), 0;
+  if (strcmp(argv[1], "exchange") == 0) return connect_all(length, 1), 0;
   int yes = 1, request = strcmp(argv[1], "request") == 0, to = tcp();
-  if (connect(to, (struct sockaddr *)&at, sizeof at) != 0) die("connect");
+  if (connect(to, (struct sockaddr *)&at, at_size) != 0) die("connect");
   setsockopt(to, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
   if (write(to, request ? "r" : "s", 1) != 1) die("the mode");
   long long begin = now();

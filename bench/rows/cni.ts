@@ -31,8 +31,8 @@ async function firstPods(context: Context, { path, config, node }: Contestant): 
   return results.filter((_, at) => calls[at]?.command === "ADD").map(({ wall }) => wall);
 }
 
-/** Times of every contestant, each round with a new pod for each. */
-async function rounds(context: Context, contestants: readonly Contestant[], count: number): Promise<Series> {
+/** Times of every contestant in milliseconds, each round with a new pod for each. */
+export async function rounds(context: Context, contestants: readonly Contestant[], count: number): Promise<Series> {
   const meter = native(context, "meter");
   const times: Series = new Map(contestants.map((one) => [one, { ADD: [], DEL: [] }]));
   const pods = contestants.map((_, at) => namespace(context, `pod${at}`).path);

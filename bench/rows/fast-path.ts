@@ -1,11 +1,27 @@
 /**
  * The fast path (`fastPath: auto`), on the wire and beside the others of `traffic`: streams, requests of one byte, and new connections with a byte each way, whose
- * first and last packets go the ordinary path as ever. And between two pods of one node, beside the same without it.
+ * first and last packets go the ordinary path as ever. Between two pods of one node, beside the same without it. Then what else there is: IPv6, a ClusterIP, whose
+ * packets are all on the ordinary path, many peers and pods in the maps, and a pod's ADD.
  */
 import { Cluster } from "../simulator/cluster.ts";
-import { type Measurement, native } from "../support/context.ts";
-import { bare, checkMtu, flannel, inTurns, type Mode, nodesOf, serve, skylane } from "../support/paths.ts";
+import { type Context, type Measurement, native } from "../support/context.ts";
+import { served } from "../support/contestants.ts";
+import {
+  bare,
+  checkMtu,
+  flannel,
+  inTurns,
+  type Mode,
+  nodesOf,
+  type Path,
+  serve,
+  skylane,
+  throughService,
+  toAddress,
+} from "../support/paths.ts";
+import { until } from "../support/process.ts";
 import { compared, type Row } from "../support/row.ts";
+import { rounds as verbRounds } from "./cni.ts";
 
 const MODES = ["stream", "request", "exchange"] as const satisfies readonly Mode[];
 const WORDS: Record<Mode, { measure: string; unit: "Gbit/s" | "1/s" }> = {
@@ -28,12 +44,13 @@ export const fastPath: Measurement = {
     const flow = native(context, "flow");
     const fast = await skylane(context, cluster, { first: 11, fastPath: "auto" });
     const slow = await skylane(context, cluster, { first: 21 });
+    const [flannelNodes, flannelOctets] = nodesOf(cluster, 13);
     const across = [
       fast.across,
       slow.across,
-      flannel(context, ...nodesOf(cluster, 13), true),
+      flannel(context, flannelNodes, flannelOctets, true),
       bare(...nodesOf(cluster, 15)),
-    ];
+    ] as const;
     for (const path of across) {
       checkMtu(path);
       await serve(context, flow, path, MODES);
@@ -56,6 +73,50 @@ export const fastPath: Measurement = {
       const [here = [], ordinaryHere = []] = near.get(mode) ?? [];
       row(mode, "on one node", here, "the ordinary path", ordinaryHere, targets.near);
     }
+    const others = [across[2], across[3]] as const;
+    const six = [fast.across6, slow.across6, toAddress(others[1], "fd99::2")];
+    for (const path of six) await serve(context, flow, path, MODES);
+    const far6 = inTurns(flow, six, MODES, rounds);
+    const service = [
+      throughService(fast.across, fast.node),
+      throughService(slow.across, slow.node),
+      throughService(others[0], flannelNodes[0]),
+    ];
+    const translated = inTurns(flow, service, MODES, rounds);
+    for (const mode of MODES) {
+      const [ours = [], ordinary = [], bare = []] = far6.get(mode) ?? [];
+      row(mode, "across nodes, IPv6", ours, "the ordinary path", ordinary);
+      row(mode, "across nodes, IPv6", ours, others[1].name, bare, TARGETS[mode].bare);
+      const [through = [], ordinaryThrough = [], theirs = []] = translated.get(mode) ?? [];
+      row(mode, "through a ClusterIP", through, "the ordinary path", ordinaryThrough);
+      row(mode, "through a ClusterIP", through, others[0].name, theirs, 1.2);
+    }
+    rows.push(await amongMany(context, flow, fast.across, rounds), await addRow(context));
     return rows;
   },
 };
+
+/** Requests where maps have many entries, beside where they have few. */
+async function amongMany(context: Context, flow: string, few: Path, rounds: number): Promise<Row> {
+  const [peers, pods] = context.quick ? [200, 20] : [5_000, 250];
+  const cluster = await Cluster.start(context, "embedded");
+  const many = await skylane(context, cluster, { first: 31, fastPath: "auto", more: pods });
+  await cluster.ask({ what: "put", from: 0, count: peers });
+  const routes = (): number => many.node.exec("ip", "route", "show", "proto", "83").split("\n").length;
+  await until(`routes to ${peers} peers`, 120_000, () => routes() > peers);
+  await serve(context, flow, many.across, ["request"]);
+  const [ours = [], theirs = []] = inTurns(flow, [many.across, few], ["request"], rounds).get("request") ?? [];
+  const measure = `requests of 1 byte among ${peers} peers and ${pods} pods of a node`;
+  const target = { target: { of: "ratio" as const, atLeast: 0.97 } };
+  return compared({ group: "fast path", measure, unit: "1/s", ...target }, ours, "among 3 peers and 2 pods", theirs);
+}
+
+/** A pod's ADD by an agent that has the fast path, beside one without. */
+async function addRow(context: Context): Promise<Row> {
+  const [fast, slow] = [await served(context, "fast", { fastPath: "auto" }), await served(context, "slow")];
+  await until("the fast path", 20_000, () => fast.agent.log.includes("the fast path is on"));
+  const times = await verbRounds(context, [fast, slow], context.quick ? 15 : 60);
+  const [ours = [], theirs = []] = [fast, slow].map((who) => times.get(who)?.ADD.map(({ wall }) => wall));
+  const head = { group: "fast path", measure: "ADD by the agent", unit: "ms" as const };
+  return compared({ ...head, target: { of: "ratio", atMost: 1.05 } }, ours, "without it", theirs);
+}

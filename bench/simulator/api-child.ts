@@ -15,7 +15,7 @@ import { type StoredObject, storedObjects } from "./workload-objects.ts";
 /** What the bench may ask. */
 export type Ask =
   | { id: number; what: "put" | "remove"; from: number; count: number }
-  | { id: number; what: "own"; name: string; ip: string; podCidr: string }
+  | { id: number; what: "own"; name: string; ip: string; podCidr: string; podCidr6?: string }
   | { id: number; what: "heartbeats"; nodes: number; count: number; perSecond: number }
   | { id: number; what: "workloads"; size: PolicyClusterSize }
   | { id: number; what: "away"; ms: number };
@@ -41,18 +41,18 @@ interface Writer {
   /** Many at once go as fast as the server takes them. */
   atATime: number;
   put: (n: number) => Promise<void>;
-  own: (name: string, ip: string, podCidr: string) => Promise<void>;
+  own: (name: string, ip: string, ...podCidrs: string[]) => Promise<void>;
   remove: (n: number) => Promise<void>;
   heartbeat: (n: number, time: string) => Promise<void>;
   workloads: (objects: Iterable<StoredObject>) => Promise<void>;
   away: (ms: number) => Promise<void>;
 }
 
-const ownNode = (name: string, ip: string, podCidr: string): ReturnType<typeof nodeObject> => {
+const ownNode = (name: string, ip: string, ...podCIDRs: string[]): ReturnType<typeof nodeObject> => {
   const node = nodeObject(0, false);
   const metadata = { ...node.metadata, name, uid: "00000000-0000-4000-8000-999999999999", annotations: {} };
   const status = { addresses: [{ type: "InternalIP", address: ip }] };
-  return { ...node, metadata, spec: { podCIDR: podCidr, podCIDRs: [podCidr] }, status };
+  return { ...node, metadata, spec: { podCIDR: podCIDRs[0], podCIDRs }, status };
 };
 
 async function embedded(host: string): Promise<Writer> {
@@ -63,7 +63,7 @@ async function embedded(host: string): Promise<Writer> {
     access: { url: server.url, caPem: server.caPem, token: server.adminToken },
     atATime: 1,
     put: async (n) => void store.put(type, nodeName(n), nodeObject(n, true)),
-    own: async (name, ip, podCidr) => void store.put(type, name, ownNode(name, ip, podCidr)),
+    own: async (name, ip, ...podCidrs) => void store.put(type, name, ownNode(name, ip, ...podCidrs)),
     remove: async (n) => void store.remove(type, nodeName(n)),
     heartbeat: async (n, time) => {
       const node = store.get(type, nodeName(n))?.object;
@@ -103,7 +103,8 @@ async function real(url: string, caFile: string, token: string): Promise<Writer>
     access: { url, caPem: readFileSync(caFile, "utf8"), token },
     atATime: 4,
     put: (n) => insist("POST", "/api/v1/nodes?fieldManager=kubelet", nodeObject(n, false)),
-    own: async (name, ip, podCidr) => void (await api.call("POST", "/api/v1/nodes", ownNode(name, ip, podCidr))),
+    own: async (name, ip, ...podCidrs) =>
+      void (await api.call("POST", "/api/v1/nodes", ownNode(name, ip, ...podCidrs))),
     remove: (n) => insist("DELETE", `/api/v1/nodes/${nodeName(n)}`),
     heartbeat: async (n, time) => {
       const path = `/api/v1/nodes/${nodeName(n)}/status?fieldManager=kubelet`;
@@ -166,8 +167,10 @@ async function heartbeats(nodes: number, count: number, perSecond: number): Prom
 
 async function serve(ask: Ask): Promise<Partial<Answer>> {
   if (ask.what === "away") await writer.away(ask.ms);
-  else if (ask.what === "own") await writer.own(ask.name, ask.ip, ask.podCidr);
-  else if (ask.what === "workloads") await writer.workloads(storedObjects(ask.size));
+  else if (ask.what === "own") {
+    const { name, ip, podCidr, podCidr6 } = ask;
+    await writer.own(name, ip, podCidr, ...(podCidr6 === undefined ? [] : [podCidr6]));
+  } else if (ask.what === "workloads") await writer.workloads(storedObjects(ask.size));
   else if (ask.what === "heartbeats") await heartbeats(ask.nodes, ask.count, ask.perSecond);
   else return { at: await each(ask.from, ask.count, writer[ask.what]) };
   return {};

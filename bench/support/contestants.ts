@@ -52,11 +52,12 @@ export function alone(context: Context): Contestant {
 export async function served(
   context: Context,
   name = "served",
+  config: object = {},
 ): Promise<Contestant & { agent: BenchAgent; cluster: Cluster }> {
   const cluster = await Cluster.start(context, "embedded");
   const { kubeconfig } = cluster.files(mkdtempSync(join(context.dir, "access-")));
   const who = { name, ip: "172.30.0.11", podCidr: SUBNET };
-  const agent = new BenchAgent(context, cluster.machine(who.name, 11), { ...who, kubeconfig });
+  const agent = new BenchAgent(context, cluster.machine(who.name, 11), { ...who, kubeconfig, config });
   await cluster.ask({ what: "own", ...who });
   agent.start();
   await agent.ready();

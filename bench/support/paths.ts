@@ -5,7 +5,7 @@ import { BenchAgent } from "../simulator/agent.ts";
 import type { Cluster } from "../simulator/cluster.ts";
 import { BIN, type Context, native } from "./context.ts";
 import { cable, type Namespace, namespace } from "./namespace.ts";
-import { runCalls } from "./plugins.ts";
+import { type Call, runCalls } from "./plugins.ts";
 import { ended, until } from "./process.ts";
 
 const PORT = "5201";
@@ -23,11 +23,30 @@ export interface Path {
   device: string;
 }
 
-/** Pods on two nodes with real agents, one on the first and two on the second. @param first the first node's last octet; each pair has its own */
+/** Pods that are there beside those that are measured, as none of them could tell without looking. */
+async function crowd(
+  context: Context,
+  meter: string,
+  agent: BenchAgent,
+  add: Omit<Call, "containerId" | "netns">,
+  count: number,
+): Promise<void> {
+  const calls = Array.from({ length: count }, (_, n) => ({
+    ...add,
+    containerId: `crowd${n}`,
+    netns: namespace(context, "crowd").path,
+  }));
+  await runCalls(meter, agent.ns.path, calls);
+}
+
+/**
+ * Pods of both families on two nodes with real agents, one on the first and two on the second. @param first the first node's last octet; each pair has its own.
+ * @param more further pods of each node
+ */
 export async function skylane(
   context: Context,
   cluster: Cluster,
-  { first: octet, ...config }: { first: number; fastPath?: "auto" },
+  { first: octet, more = 0, ...config }: { first: number; fastPath?: "auto"; more?: number },
 ): Promise<SkylanePaths> {
   const { kubeconfig } = cluster.files(join(context.dir, "access"));
   const meter = native(context, "meter");
@@ -35,13 +54,16 @@ export async function skylane(
     const who = { name: `node${octet}`, ip: `172.30.0.${octet}`, podCidr: `10.0.${octet}.0/24`, kubeconfig, config };
     return new BenchAgent(context, cluster.machine(who.name, octet), who);
   });
-  for (const { name, ip, podCidr } of agents) await cluster.ask({ what: "own", name, ip, podCidr });
+  for (const { name, ip, podCidr } of agents) {
+    const podCidr6 = `fd00:10:${ip.split(".")[3]}::/64`;
+    await cluster.ask({ what: "own", name, ip, podCidr, podCidr6 });
+  }
   for (const agent of agents) agent.start();
   for (const agent of agents) await agent.ready();
   const [first, second] = agents as [BenchAgent, BenchAgent];
   for (const [one, other] of [[first, second] as const, [second, first] as const])
     await until("a route between the nodes", 20_000, () => one.ns.exec("ip", "route").includes(other.podCidr));
-  const pods: { ns: Namespace; address: string }[] = [];
+  const pods: { ns: Namespace; addresses: string[] }[] = [];
   for (const [at, agent] of [first, second, second].entries()) {
     const pod = namespace(context, `pod${octet}x${at}`);
     const config = {
@@ -51,27 +73,37 @@ export async function skylane(
       runDir: agent.runDir,
       dataDir: agent.dataDir,
     };
-    const path = join(BIN, "skylane");
-    const call = { path, command: "ADD" as const, containerId: `pod${at}`, netns: pod.path, config };
+    const add = { path: join(BIN, "skylane"), command: "ADD" as const, config };
+    // Some of them before those that are measured, the rest after.
+    if (at < 2) await crowd(context, meter, agent, add, more);
+    const call = { ...add, containerId: `pod${at}`, netns: pod.path };
     const [result] = (await runCalls(meter, agent.ns.path, [call])).results;
     const { ips } = JSON.parse(result?.stdout ?? "{}") as { ips: { address: string }[] };
-    pods.push({ ns: pod, address: (ips[0]?.address ?? "").replace(/\/.*/, "") });
+    pods.push({ ns: pod, addresses: ips.map(({ address }) => address.replace(/\/.*/, "")) });
   }
   if (config.fastPath)
     for (const agent of agents) await until("the fast path", 20_000, () => agent.log.includes("the fast path is on"));
   const [from, to, near] = pods as [(typeof pods)[0], (typeof pods)[0], (typeof pods)[0]];
   const name = config.fastPath ? "skylane with its fast path" : "skylane";
-  const way = { to: to.ns, address: to.address, device: "eth0" };
+  const [address = "", address6 = ""] = to.addresses;
+  const way = { to: to.ns, address, device: "eth0" };
+  const across = { name, from: from.ns, ...way };
   return {
-    across: { name, from: from.ns, ...way },
+    across,
+    across6: { ...across, address: address6 },
     near: { name: `${name}, on one node`, from: near.ns, ...way },
+    node: first.ns,
   };
 }
 
 /** Between two pods on two nodes, and to the same pod from one on its own node. */
 export interface SkylanePaths {
   across: Path;
+  /** The same by the pods' IPv6 addresses. */
+  across6: Path;
   near: Path;
+  /** The node that has the pod from which it is measured across nodes. */
+  node: Namespace;
 }
 
 type Nodes = readonly [Namespace, Namespace];
@@ -82,9 +114,31 @@ export function bare(nodes: Nodes, octets: readonly [number, number]): Path {
     const ends = ["local", `172.30.0.${octets[at]}`, "remote", `172.30.0.${octets[1 - at]}`];
     node.exec("ip", "link", "add", "vx", "mtu", MTU, "type", "vxlan", "id", "100", "dstport", "8472", ...ends);
     node.exec("ip", "addr", "add", `10.99.0.${1 + at}/24`, "dev", "vx");
+    node.exec("ip", "addr", "add", `fd99::${1 + at}/64`, "dev", "vx", "nodad");
     node.exec("ip", "link", "set", "vx", "up");
   }
   return { name: "bare VXLAN between the nodes", from: nodes[0], to: nodes[1], address: "10.99.0.2", device: "vx" };
+}
+
+/** The same path by another address. */
+export const toAddress = (path: Path, address: string): Path => ({ ...path, address });
+
+/** Of a Service. */
+const CLUSTER_IP = "10.96.0.10";
+
+/**
+ * The path through a ClusterIP: translated on the node where it begins, by a rule as kube-proxy makes one, which also drops what connection tracking holds for no
+ * part of a connection.
+ */
+export function throughService(path: Path, node: Namespace): Path {
+  node.exec(
+    "nft",
+    `table ip service {
+  chain nat-prerouting { type nat hook prerouting priority dstnat; ip daddr ${CLUSTER_IP} meta l4proto tcp dnat to ${path.address}; }
+  chain forward { type filter hook forward priority filter; ct state invalid drop; }
+}`,
+  );
+  return toAddress(path, CLUSTER_IP);
 }
 
 /** What flannel and its CNI plugin make, with or without its rules. */
