@@ -10,8 +10,9 @@ import { fastCluster, type FastCluster, packets } from "./support.ts";
 const PORT = 5_201;
 /** Reads to the end and says how many bytes it was; sends as long as it is not told to stop. */
 const SERVER = `const net=require("node:net");net.createServer(s=>{let n=0;s.on("data",d=>{n+=d.length});s.on("end",()=>{s.end();console.log(n)})}).listen({port:${PORT},host:"::"},()=>console.log("listening"))`;
-const CLIENT = `const net=require("node:net");let n=0,stop=false;const b=Buffer.alloc(65536,7);process.stdin.on("end",()=>{stop=true}).resume();
-const s=net.connect({port:${PORT},host:process.argv[1]},()=>{const go=()=>{while(!stop){n+=b.length;if(!s.write(b)){s.once("drain",go);if(n%(1<<20)===0)console.log("at "+n);return}}s.end();console.log("sent "+n)};go()});s.on("close",()=>process.exit())`;
+const CLIENT = `const net=require("node:net");let n=0,told=0,stop=false;const b=Buffer.alloc(65536,7);process.stdin.on("end",()=>{stop=true}).resume();
+const s=net.connect({port:${PORT},host:process.argv[1]},()=>{const go=()=>{while(!stop){n+=b.length;const more=s.write(b);if(n-told>=1<<20){console.log("at "+n);told=n}
+if(!more){s.once("drain",go);return}}s.end();console.log("sent "+n)};go()});s.on("close",()=>process.exit())`;
 
 for (const family of [4, 6] as const)
   describe(`a stream over IPv${family} while the fast path comes and goes`, () => {
