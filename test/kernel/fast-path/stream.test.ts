@@ -43,12 +43,18 @@ for (const family of [4, 6] as const)
         (sender.stdout as Readable).on("data", (text) => (client.said += String(text)));
         const progress = async (): Promise<void> => {
           const before = client.said.length;
-          await eventually(() => client.said.length > before, { message: "the stream has stalled" });
+          await eventually(() => client.said.length > before, { timeoutMs: 60_000, message: "the stream has stalled" });
         };
         await progress();
         for (let times = 0; times < 3; times++) {
           const [path] = (await cluster.on()) as [FastPath];
-          await eventually(() => packets(path, "pod", "sent") > 100, { message: "the stream is on the fast path" });
+          await eventually(
+            () => {
+              if (packets(path, "pod", "sent") > 100) return true;
+              throw new Error(JSON.stringify(path.status()));
+            },
+            { timeoutMs: 60_000, message: "the stream is not on the fast path" },
+          );
           await progress();
           await cluster.off();
           await progress();
