@@ -4,9 +4,9 @@
  * That the outer packet came from the peer is for the rules of the host's namespace, which see it; the frame's MAC says which peer it was.
  */
 import { FAMILIES } from "../../../addr/index.ts";
-import { Assembly, R0, R1, R2, R7 } from "../../bpf/index.ts";
-import { PEER } from "./maps.ts";
+import { Assembly, R1, R7 } from "../../bpf/index.ts";
 import {
+  atPeer,
   begin,
   count,
   deliver,
@@ -36,7 +36,8 @@ export function fromDevice({ lengths }: TunnelSettings, lifetimes: Lifetimes, of
     readPacket(a, family, AT);
     findPeer(a, family, AT, "source", { lengths, else_: "source" });
     reachedBy(a, "tunnel", "source");
-    fromThatPeer(a);
+    // It came from the VTEP of the very peer that has the source.
+    atPeer(a, "source");
     findPod(a, family, AT, "destination");
     settled(a, family, AT, { offsets, lifetimes, label: `in${family}` });
     count(a, "wire", "delivered");
@@ -44,14 +45,4 @@ export function fromDevice({ lengths }: TunnelSettings, lifetimes: Lifetimes, of
   }
   end(a, "wire");
   return a;
-}
-
-/** Goes on if the frame's source is the VTEP of the very peer (R0) that has the packet's source. */
-function fromThatPeer(a: Assembly): void {
-  a.load(4, R1, R7, ETHERNET.source)
-    .load(4, R2, R0, PEER.mac)
-    .jumpIf(R1, "!=", R2, "source")
-    .load(2, R1, R7, ETHERNET.source + 4)
-    .load(2, R2, R0, PEER.mac + 4)
-    .jumpIf(R1, "!=", R2, "source");
 }

@@ -163,6 +163,17 @@ export function reachedBy(a: Assembly, how: "tunnel" | "direct", else_: string):
   a.load(1, R1, R0, PEER.direct).jumpIf(R1, "!=", how === "direct" ? 1 : 0, else_);
 }
 
+/** Goes on if one of the frame's two addresses is the VTEP of the peer whose entry is in R0. @param end which of them; also where it goes on else */
+export function atPeer(a: Assembly, end: "source" | "destination"): void {
+  const at = ETHERNET[end];
+  a.load(4, R1, R7, at)
+    .load(4, R2, R0, PEER.mac)
+    .jumpIf(R1, "!=", R2, end)
+    .load(2, R1, R7, at + 4)
+    .load(2, R2, R0, PEER.mac + 4)
+    .jumpIf(R1, "!=", R2, end);
+}
+
 /** The bits of a prefix in four bytes of an address, as they are loaded. @param from which bit these begin */
 const maskAt = (length: number, from: number): number => {
   const bits = Math.min(32, Math.max(0, length - from));

@@ -3,9 +3,9 @@
  * tunnel's header in the device's stead, which saves the outer packet's own way through the host; what it does not know is the device's.
  */
 import { FAMILIES, type Family } from "../../../addr/index.ts";
-import { Assembly, R0, R1, R2, R6, R7, R8, R9, R10, SKB } from "../../bpf/index.ts";
-import { PEER } from "./maps.ts";
+import { Assembly, R0, R1, R6, R7, R8, R9, R10, SKB } from "../../bpf/index.ts";
 import {
+  atPeer,
   begin,
   end,
   ETHER_TYPE,
@@ -36,7 +36,8 @@ export function toDevice(tunnel: TunnelSettings): Assembly {
     segments(a, family);
     findPeer(a, family, AT, "destination", { lengths: tunnel.lengths, else_: "destination" });
     reachedBy(a, "tunnel", "destination");
-    toThatPeer(a);
+    // Routing has addressed it to the very peer that has the destination.
+    atPeer(a, "destination");
     a.move(R8, R0).move(R9, tunnel.mtu);
     fits(a, family, AT, `peer${family}`);
     encapsulate(a, family, tunnel, "device");
@@ -60,14 +61,4 @@ function segments(a: Assembly, family: Family): void {
     .label(`one${family}`)
     .store(8, R10, STACK.headerBytes, 0)
     .label(`many${family}`);
-}
-
-/** Goes on if routing has addressed the frame to the VTEP of the very peer (R0) that has the destination. */
-function toThatPeer(a: Assembly): void {
-  a.load(4, R1, R7, ETHERNET.destination)
-    .load(4, R2, R0, PEER.mac)
-    .jumpIf(R1, "!=", R2, "destination")
-    .load(2, R1, R7, ETHERNET.destination + 4)
-    .load(2, R2, R0, PEER.mac + 4)
-    .jumpIf(R1, "!=", R2, "destination");
 }
