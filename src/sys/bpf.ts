@@ -11,7 +11,7 @@ const NUMBERS: Readonly<Record<string, bigint>> = { x64: 321n, arm64: 280n };
 const ENOSYS = 38;
 
 /**
- * Makes one call; the caller keeps every buffer that the attribute points to until it has returned.
+ * Makes one call.
  * @param doing what it is for, in errors: "creating a map"
  * @returns what the kernel returns, a descriptor for most commands, that is closed on exec
  * @throws SysError EPERM where this process may not, EINVAL where this kernel cannot
@@ -25,5 +25,6 @@ export function bpf(command: number, attribute: Buffer, doing: string): number {
   return result;
 }
 
-/** Where the bytes of a buffer are, for an attribute's pointers. */
-export const addressOf = (buffer: Buffer): bigint => libc().addressOf(buffer);
+/** Has an attribute point to a buffer, which is there as long as the attribute is. */
+export const pointTo = (attribute: Buffer, offset: number, buffer: Buffer): void =>
+  libc().pointTo(attribute, offset, buffer);

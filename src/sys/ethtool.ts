@@ -18,13 +18,13 @@ const IFNAMSIZ = 16;
 function ethtool(ifname: string, command: number, value: number, what: string): number {
   const name = Buffer.from(ifname);
   if (name.length === 0 || name.length >= IFNAMSIZ) throw new SysError(constants.errno.ENODEV, "ioctl", what);
-  const { call, errno, addressOf } = libc();
+  const { call, errno, pointTo } = libc();
   const request = Buffer.alloc(8);
   request.writeUInt32LE(command, 0);
   request.writeUInt32LE(value, 4);
   const ifreq = Buffer.alloc(40);
   name.copy(ifreq);
-  ifreq.writeBigUInt64LE(addressOf(request), IFNAMSIZ);
+  pointTo(ifreq, IFNAMSIZ, request);
   const fd = call.socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (fd < 0) throw new SysError(errno(), "socket", what);
   try {

@@ -42,11 +42,17 @@ export interface Libc {
   readonly errno: () => number;
   /** The C library's own text for an error number ("File exists"), as every other tool prints it. */
   readonly strerror: (errno: number) => string;
-  /** Address of a buffer's bytes, for structures that hold pointers; valid while the caller keeps the buffer. */
-  readonly addressOf: (buffer: Buffer) => bigint;
+  /**
+   * Writes the address of a buffer's bytes into a structure. The structure keeps the buffer: whoever makes a call with the one needs not hold the
+   * other, which the collector would free as soon as no line of code below reads it, and the kernel would find other bytes there.
+   */
+  readonly pointTo: (structure: Buffer, offset: number, buffer: Buffer) => void;
 }
 
 let loaded: Libc | undefined;
+
+/** What structures point to, by offset. */
+const kept = new WeakMap<Buffer, Map<number, Buffer>>();
 
 /** The C library, loaded at the first call. @throws Error when this Node has no `node:ffi`. */
 export function libc(): Libc {
@@ -63,6 +69,11 @@ function load(): Libc {
     call: functions,
     errno: () => ffi.getInt32(location, 0),
     strerror: (errno) => ffi.toString(functions.strerror(errno)) ?? `error ${errno}`,
-    addressOf: (buffer) => ffi.getRawPointer(buffer),
+    pointTo: (structure, offset, buffer) => {
+      structure.writeBigUInt64LE(ffi.getRawPointer(buffer), offset);
+      let targets = kept.get(structure);
+      if (!targets) kept.set(structure, (targets = new Map()));
+      targets.set(offset, buffer);
+    },
   };
 }

@@ -3,7 +3,7 @@
  */
 import { closeSync } from "node:fs";
 import { constants } from "node:os";
-import { addressOf, bpf, SysError } from "../../sys/index.ts";
+import { bpf, pointTo, SysError } from "../../sys/index.ts";
 import { type Found, KERNEL, modulesWithBtf, readBtf, type Wanted } from "./btf.ts";
 
 const COMMAND = { BTF_GET_FD_BY_ID: 19, OBJ_GET_INFO_BY_FD: 15, BTF_GET_NEXT_ID: 23 } as const;
@@ -100,12 +100,12 @@ function openModule(module: string): number {
 function nameOf(fd: number): string {
   const name = Buffer.alloc(NAME_LENGTH);
   const info = Buffer.alloc(INFO.length);
-  info.writeBigUInt64LE(addressOf(name), INFO.name);
+  pointTo(info, INFO.name, name);
   info.writeUInt32LE(name.length, INFO.nameLength);
   const ask = Buffer.alloc(ATTRIBUTE);
   ask.writeUInt32LE(fd, 0);
   ask.writeUInt32LE(info.length, 4);
-  ask.writeBigUInt64LE(addressOf(info), 8);
+  pointTo(ask, 8, info);
   bpf(COMMAND.OBJ_GET_INFO_BY_FD, ask, "asking for a module's name");
   return name.toString("latin1", 0, name.indexOf(0));
 }

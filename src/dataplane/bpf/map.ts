@@ -3,7 +3,7 @@
  */
 import { closeSync } from "node:fs";
 import { constants } from "node:os";
-import { addressOf, bpf, SysError } from "../../sys/index.ts";
+import { bpf, pointTo, SysError } from "../../sys/index.ts";
 
 /** Commands of bpf(2). */
 const COMMAND = { CREATE: 0, LOOKUP: 1, UPDATE: 2, DELETE: 3, LOOKUP_BATCH: 24 } as const;
@@ -90,9 +90,9 @@ export class BpfMap implements Disposable {
     const values = Buffer.alloc(room * value);
     const place = Buffer.alloc(Math.max(4, key));
     const attribute = Buffer.alloc(BATCH_ATTRIBUTE);
-    attribute.writeBigUInt64LE(addressOf(place), 8);
-    attribute.writeBigUInt64LE(addressOf(keys), 16);
-    attribute.writeBigUInt64LE(addressOf(values), 24);
+    pointTo(attribute, 8, place);
+    pointTo(attribute, 16, keys);
+    pointTo(attribute, 24, values);
     attribute.writeUInt32LE(room, 32);
     attribute.writeUInt32LE(this.fd, 36);
     try {
@@ -112,8 +112,8 @@ export class BpfMap implements Disposable {
   #ask(command: number, key: Buffer, value: Buffer | undefined, doing: string): void {
     const attribute = Buffer.alloc(SMALL_ATTRIBUTE);
     attribute.writeUInt32LE(this.fd, 0);
-    attribute.writeBigUInt64LE(addressOf(key), 8);
-    if (value) attribute.writeBigUInt64LE(addressOf(value), 16);
+    pointTo(attribute, 8, key);
+    if (value) pointTo(attribute, 16, value);
     bpf(command, attribute, `${doing} BPF map ${this.spec.name}`);
   }
 }

@@ -4,7 +4,7 @@
  */
 import { closeSync } from "node:fs";
 import { release } from "node:os";
-import { addressOf, bpf, SysError } from "../../sys/index.ts";
+import { bpf, pointTo, SysError } from "../../sys/index.ts";
 import type { Assembly } from "./assembler.ts";
 import type { KernelTypes } from "./kfuncs.ts";
 import type { BpfMap } from "./map.ts";
@@ -97,18 +97,18 @@ export class Program implements Disposable {
     const attribute = Buffer.alloc(144);
     attribute.writeUInt32LE(SCHED_CLS, 0);
     attribute.writeUInt32LE(code.length / INSTRUCTION, 4);
-    attribute.writeBigUInt64LE(addressOf(code), 8);
-    attribute.writeBigUInt64LE(addressOf(license), 16);
+    pointTo(attribute, 8, code);
+    pointTo(attribute, 16, license);
     attribute.write(name.slice(0, 15), 48, "latin1");
     attribute.writeUInt32LE(TCX.receives, 68);
-    attribute.writeBigUInt64LE(addressOf(fds), 120);
+    pointTo(attribute, 120, fds);
     const load = (): number => patiently(() => bpf(COMMAND.PROG_LOAD, attribute, `loading BPF program ${name}`));
     let log = Buffer.alloc(0);
     const logged = (level: number): number => {
       log = Buffer.alloc(LOG);
       attribute.writeUInt32LE(level, 24);
       attribute.writeUInt32LE(log.length, 28);
-      attribute.writeBigUInt64LE(addressOf(log), 32);
+      pointTo(attribute, 32, log);
       return load();
     };
     const said = (): string => log.toString("latin1", 0, Math.max(0, log.indexOf(0)));
@@ -135,11 +135,11 @@ export class Program implements Disposable {
     attribute.writeUInt32LE(this.fd, 0);
     attribute.writeUInt32LE(packet.length, 8);
     attribute.writeUInt32LE(out.length, 12);
-    attribute.writeBigUInt64LE(addressOf(packet), 16);
-    attribute.writeBigUInt64LE(addressOf(out), 24);
+    pointTo(attribute, 16, packet);
+    pointTo(attribute, 24, out);
     attribute.writeUInt32LE(times, 32);
     attribute.writeUInt32LE(context.length, 40);
-    attribute.writeBigUInt64LE(addressOf(context), 48);
+    pointTo(attribute, 48, context);
     bpf(COMMAND.PROG_TEST_RUN, attribute, `running BPF program ${this.name}`);
     return {
       result: attribute.readInt32LE(4),
@@ -193,7 +193,7 @@ export class TcxLink implements Disposable {
     const attribute = Buffer.alloc(16);
     attribute.writeUInt32LE(this.#fd, 0);
     attribute.writeUInt32LE(info.length, 4);
-    attribute.writeBigUInt64LE(addressOf(info), 8);
+    pointTo(attribute, 8, info);
     bpf(COMMAND.OBJ_GET_INFO_BY_FD, attribute, "asking where a BPF program is attached");
     return info.readUInt32LE(16);
   }

@@ -119,7 +119,7 @@ export class FrameTap implements Disposable {
       const filter = filterFor(macs);
       const program = Buffer.alloc(16);
       program.writeUInt16LE(filter.length / 8, 0);
-      program.writeBigUInt64LE(libc().addressOf(filter), 8);
+      libc().pointTo(program, 8, filter);
       set(SOL_SOCKET, SO_ATTACH_FILTER, program);
       set(SOL_SOCKET, SO_RCVBUF, number(BUFFER));
       set(SOL_PACKET, PACKET_IGNORE_OUTGOING, number(1));

@@ -77,19 +77,19 @@ class Reader {
   constructor(family: Family, type: number, words: Parameters<typeof filterFor>[1]) {
     this.#family = family;
     this.fd = openIcmp(family, type);
-    const { addressOf } = libc();
+    const { pointTo } = libc();
     // All of these stay where they are.
-    this.#vector.writeBigUInt64LE(addressOf(this.#packet), 0);
+    pointTo(this.#vector, 0, this.#packet);
     this.#vector.writeBigUInt64LE(BigInt(READ), 8);
-    this.#message.writeBigUInt64LE(addressOf(this.#address), 0);
-    this.#message.writeBigUInt64LE(addressOf(this.#vector), 16);
+    pointTo(this.#message, 0, this.#address);
+    pointTo(this.#message, 16, this.#vector);
     this.#message.writeBigUInt64LE(1n, 24);
-    this.#message.writeBigUInt64LE(addressOf(this.#control), 32);
+    pointTo(this.#message, 32, this.#control);
     try {
       const program = filterFor(family, words);
       const head = Buffer.alloc(16);
       head.writeUInt16LE(program.length / 8, 0);
-      head.writeBigUInt64LE(addressOf(program), 8);
+      pointTo(head, 8, program);
       setOption(this.fd, SOL_SOCKET, SO_ATTACH_FILTER, head);
       setOption(this.fd, SOL_SOCKET, SO_TIMESTAMPNS, int32(1));
       // What came before the filter was there is nothing that it let through.

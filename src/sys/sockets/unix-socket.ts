@@ -115,16 +115,16 @@ export function sendNow(socket: Socket, data: Buffer): boolean {
 export function sendDescriptor(socket: Socket, data: Buffer, file: number): boolean {
   const fd = descriptorOf(socket);
   if (fd === undefined) return false;
-  const { call, errno, addressOf } = libc();
+  const { call, errno, pointTo } = libc();
   const vector = Buffer.alloc(IOVEC);
   const control = Buffer.alloc(CONTROL);
-  vector.writeBigUInt64LE(addressOf(data), 0);
+  pointTo(vector, 0, data);
   vector.writeBigUInt64LE(BigInt(data.length), 8);
   control.writeBigUInt64LE(BigInt(CMSGHDR + 4), 0);
   control.writeInt32LE(SOL_SOCKET, 8);
   control.writeInt32LE(SCM_RIGHTS, 12);
   control.writeInt32LE(file, CMSGHDR);
-  const message = headOf(addressOf(vector), addressOf(control));
+  const message = headOf(vector, control);
   const sent = call.sendmsg(fd, message, MSG_DONTWAIT | MSG_NOSIGNAL);
   if (sent === BigInt(data.length)) return true;
   const number = sent < 0n ? errno() : 0;
@@ -133,11 +133,12 @@ export function sendDescriptor(socket: Socket, data: Buffer, file: number): bool
 }
 
 /** struct msghdr of one vector and one control message (recvmsg(2)). */
-function headOf(vector: bigint, control: bigint): Buffer {
+function headOf(vector: Buffer, control: Buffer): Buffer {
+  const { pointTo } = libc();
   const message = Buffer.alloc(MSGHDR);
-  message.writeBigUInt64LE(vector, 16);
+  pointTo(message, 16, vector);
   message.writeBigUInt64LE(1n, 24);
-  message.writeBigUInt64LE(control, 32);
+  pointTo(message, 32, control);
   message.writeBigUInt64LE(BigInt(CONTROL), 40);
   return message;
 }
@@ -152,13 +153,13 @@ export type Handed = { fd: number | undefined } | "nothing yet" | "too many" | "
 export function receiveDescriptor(socket: Socket): Handed {
   const connection = descriptorOf(socket);
   if (connection === undefined) return "closed";
-  const { call, errno, addressOf } = libc();
+  const { call, errno, pointTo } = libc();
   const byte = Buffer.alloc(1);
   const vector = Buffer.alloc(IOVEC);
   const control = Buffer.alloc(CONTROL);
-  vector.writeBigUInt64LE(addressOf(byte), 0);
+  pointTo(vector, 0, byte);
   vector.writeBigUInt64LE(1n, 8);
-  const message = headOf(addressOf(vector), addressOf(control));
+  const message = headOf(vector, control);
   const got = call.recvmsg(connection, message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   if (got < 0n) {
     const number = errno();

@@ -1,7 +1,7 @@
 /** What keeps the fast path right, or makes it let go: changes by hand, pods that come and go, connections that others have a hand in. */
 import assert from "node:assert/strict";
 import type { FastPath } from "../../../src/dataplane/fast-path/index.ts";
-import { addressOf, bpf, SysError } from "../../../src/sys/index.ts";
+import { bpf, pointTo, SysError } from "../../../src/sys/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import type { OverlayReconciler } from "../../../src/dataplane/vxlan/index.ts";
 import type { TestNode } from "../overlay/cluster.ts";
@@ -55,7 +55,7 @@ function infoOf(fd: number): Buffer {
   const ask = Buffer.alloc(16);
   ask.writeUInt32LE(fd, 0);
   ask.writeUInt32LE(info.length, 4);
-  ask.writeBigUInt64LE(addressOf(info), 8);
+  pointTo(ask, 8, info);
   bpf(INFO, ask, "asking");
   return info;
 }
@@ -63,8 +63,8 @@ function infoOf(fd: number): Buffer {
 function change(command: number, fd: number, key: Buffer, value?: Buffer): void {
   const ask = Buffer.alloc(32);
   ask.writeUInt32LE(fd, 0);
-  ask.writeBigUInt64LE(addressOf(key), 8);
-  if (value) ask.writeBigUInt64LE(addressOf(value), 16);
+  pointTo(ask, 8, key);
+  if (value) pointTo(ask, 16, value);
   bpf(command, ask, "changing a map");
 }
 

@@ -22,10 +22,10 @@ export interface Words {
 /** One byte with open files: the same as src/sys sends, but for their number. */
 function handOver(socket: Socket, fds: readonly number[]): void {
   const { fd } = (socket as unknown as { _handle: { fd: number } })._handle;
-  const { call, addressOf } = libc();
+  const { call, pointTo } = libc();
   const byte = Buffer.from("S");
   const vector = Buffer.alloc(16);
-  vector.writeBigUInt64LE(addressOf(byte), 0);
+  pointTo(vector, 0, byte);
   vector.writeBigUInt64LE(1n, 8);
   const control = Buffer.alloc(16 + Math.ceil(fds.length / 2) * 8);
   control.writeBigUInt64LE(BigInt(16 + 4 * fds.length), 0);
@@ -33,9 +33,9 @@ function handOver(socket: Socket, fds: readonly number[]): void {
   control.writeInt32LE(1, 12);
   for (const [n, one] of fds.entries()) control.writeInt32LE(one, 16 + 4 * n);
   const message = Buffer.alloc(56);
-  message.writeBigUInt64LE(addressOf(vector), 16);
+  pointTo(message, 16, vector);
   message.writeBigUInt64LE(1n, 24);
-  message.writeBigUInt64LE(addressOf(control), 32);
+  pointTo(message, 32, control);
   message.writeBigUInt64LE(BigInt(control.length), 40);
   call.sendmsg(fd, message, 0x4000);
 }
