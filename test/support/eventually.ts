@@ -5,8 +5,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { inspect } from "node:util";
 
-/** How many times slower than others this machine is said to be. */
-const PATIENCE = Number(process.env["SKYLANE_TEST_PATIENCE"] ?? 1);
+/** How many times slower than others this machine is said to be, at least 1. */
+export const PATIENCE = Number(process.env["SKYLANE_TEST_PATIENCE"] ?? 1);
 
 export interface EventuallyOptions {
   /** How long to go on looking, in milliseconds; 20,000 by default, which no machine that works needs: a test never ends by it unless it fails. */
