@@ -2,11 +2,11 @@
  * What happens to links, addresses, routes, neighbours and kernel parameters of a network namespace, heard through one socket:
  * each notification is read and decoded once, whoever wants to know.
  */
-import { Monitor, type MonitorListener } from "../netlink/index.ts";
+import { type Listening, Monitor, type MonitorListener } from "../netlink/index.ts";
 import { ParameterWatch } from "./parameter-watch.ts";
 
-/** Has a listener told of everything from the call on until it is closed. */
-export type WatchNetns = (listener: MonitorListener) => { close(): Promise<void> };
+/** Has a listener told of everything from the call on until it is closed; what need not be told, see {@link Monitor.passOver}. */
+export type WatchNetns = (listener: MonitorListener) => Listening;
 
 /** What watches a namespace. */
 export interface NetnsWatch {
@@ -42,7 +42,10 @@ export function watchNetns(first: MonitorListener, netns?: number): NetnsWatch {
   return {
     also: (listener) => {
       listeners.add(listener);
-      return { close: async () => void listeners.delete(listener) };
+      return {
+        passOver: (rtnl, ifindex) => monitor.passOver(rtnl, ifindex),
+        close: async () => void listeners.delete(listener),
+      };
     },
     close: () => {
       parameters.close();

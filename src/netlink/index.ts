@@ -3,7 +3,13 @@ export { type LinkFailure, MAX_LINKS_AT_ONCE } from "./transport/background.ts";
 export { describeOperation, type NameOf } from "./describe.ts";
 export { DumpInterrupted, MalformedMessage, NetlinkError, NetlinkTimeout } from "./errors.ts";
 export { EventWait, type EventWaitOptions } from "./transport/event-wait.ts";
-export { Monitor, type MonitorKind, type MonitorListener, type MonitorOptions } from "./transport/monitor.ts";
+export {
+  type Listening,
+  Monitor,
+  type MonitorKind,
+  type MonitorListener,
+  type MonitorOptions,
+} from "./transport/monitor.ts";
 export type { Creation } from "./create-link.ts";
 export { nfDump } from "./nfnetlink/dump.ts";
 export { nfListen } from "./nfnetlink/listener.ts";

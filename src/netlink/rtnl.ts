@@ -5,7 +5,7 @@
 import type { Family } from "../addr/index.ts";
 import { deleteLinks, type LinkFailure } from "./transport/background.ts";
 import { sendPacket } from "./transport/batch.ts";
-import { Connection } from "./transport/connection.ts";
+import { Connection, type PortFollower } from "./transport/connection.ts";
 import { createLink, createLinkTold, type Creation, isCreatedAlone } from "./create-link.ts";
 import { NetlinkError } from "./errors.ts";
 import type { KernelSocket } from "../sys/index.ts";
@@ -202,6 +202,11 @@ export class Rtnl implements Disposable {
       if (usable) this.#spare.push(socket);
       else socket.close();
     }
+  }
+
+  /** See {@link Connection.followPort}. */
+  followPort(follower: PortFollower): () => void {
+    return this.#connection.followPort(follower);
   }
 
   /** Closes the sockets, those of a removal that is under way when it ends; a second call does nothing. */

@@ -7,6 +7,7 @@ export { errnoName, errnoText, SysError } from "./errors.ts";
 export { Echo, type EchoAnswer, type EchoRequest } from "./sockets/echo.ts";
 export * from "./ethtool.ts";
 export * from "./files/files.ts";
+export type { FilterInstruction } from "./sockets/filter.ts";
 export { FrameTap, type FrameTapOptions, MAX_TAPPED } from "./sockets/frame-tap.ts";
 export { GoneFiles } from "./files/gone.ts";
 export * from "./files/lock.ts";

@@ -4,6 +4,7 @@
  */
 import {
   describeOperation,
+  type Listening,
   Monitor,
   type MonitorKind,
   type MonitorListener,
@@ -43,7 +44,7 @@ export interface KernelReconcilerOptions extends ReconcileOptions {
    * Has a listener told of what the reconciler has to hear of the namespace, from the call on until it is closed: who watches the
    * namespace already need not have everything read and decoded twice. A monitor of its own when absent.
    */
-  watch?: (listener: MonitorListener) => { close(): Promise<void> };
+  watch?: (listener: MonitorListener) => Listening;
 }
 
 /** See the header. */
@@ -54,6 +55,9 @@ export abstract class KernelReconciler<E extends Entry, A extends Entry, On> ext
   #rtnl: Rtnl | undefined;
   /** A conversation with the namespace that the device is made from. */
   #underlay: Rtnl | undefined;
+  #heard: Listening | undefined;
+  /** The device whose entries are not heard of when they are made here, and what ends that. */
+  #passedOver: { ifindex: number; end: () => void } | undefined;
 
   /** @param kinds what is to be heard of the namespace */
   constructor(
@@ -85,7 +89,11 @@ export abstract class KernelReconciler<E extends Entry, A extends Entry, On> ext
     return { rtnl: this.#underlay, netns };
   }
 
-  protected override watch(): { close(): Promise<void> } {
+  protected override watch(): Listening {
+    return (this.#heard = this.#watch());
+  }
+
+  #watch(): Listening {
     const { netns, receiveBufferBytes, watch } = this.#options;
     const listener: MonitorListener = {
       onEvents: (events) => this.onEvents(events),
@@ -100,6 +108,14 @@ export abstract class KernelReconciler<E extends Entry, A extends Entry, On> ext
     });
   }
 
+  /** What is made on a device here is not heard of from now on, as far as a monitor can do without. @throws SysError */
+  protected passOver(ifindex: number): void {
+    if (this.#passedOver?.ifindex === ifindex) return;
+    this.#passedOver?.end();
+    const end = this.#heard?.passOver(this.rtnl, ifindex);
+    this.#passedOver = end && { ifindex, end };
+  }
+
   protected override async apply(operations: readonly Operation[]): Promise<readonly Refused[]> {
     const failures = await applyPlan(this.rtnl, operations);
     return failures.map(({ index, error }) => ({ index, message: error.message }));
@@ -110,6 +126,8 @@ export abstract class KernelReconciler<E extends Entry, A extends Entry, On> ext
   }
 
   protected override hangUp(): void {
+    this.#passedOver?.end();
+    this.#passedOver = undefined;
     this.#rtnl?.close();
     this.#underlay?.close();
     this.#rtnl = undefined;

@@ -1,6 +1,7 @@
 /**
  * Whether a notification speaks against what we believe. Our own changes come back as notifications too; they show
- * what is desired, so they say nothing new, and no bookkeeping of "our own" messages is needed. Whatever shows
+ * what is desired, so they say nothing new, and no bookkeeping of "our own" messages is needed. (Most of those that thousands of peers
+ * make are kept back by the kernel, Monitor.passOver; nothing depends on that.) Whatever shows
  * something else on our device, or one of our entries going, is a doubt, and a doubt ends in a look at the kernel.
  */
 import type { Link, NetlinkEvent } from "../../netlink/index.ts";

@@ -91,6 +91,7 @@ export class OverlayReconciler extends KernelReconciler<OverlayEntry, Actual, On
       const [level, what] = again ? (["warn", "repaired VXLAN device"] as const) : (["info", "VXLAN device"] as const);
       this.logger[level](`${what} ${link.name}: ${did.join("; ")}`);
     }
+    this.passOver(link.index);
     return { on: { ifindex: link.index, vni: device.vni, port: device.port }, touched: changed, problems };
   }
 

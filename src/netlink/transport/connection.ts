@@ -48,6 +48,9 @@ function openSocket({ netns, timeoutMs }: ConnectionOptions): KernelSocket {
  */
 let spare: Buffer | undefined;
 
+/** Who wants to know from which port (nl_pid) requests come; undefined: from none any more. */
+export type PortFollower = (port: number | undefined) => void;
+
 /** A socket for requests, with the buffers that it needs. */
 export class Connection implements Disposable {
   readonly writer = new MessageWriter();
@@ -57,6 +60,7 @@ export class Connection implements Disposable {
   #seq = 0;
   #stale = false;
   #closed = false;
+  readonly #followers = new Set<PortFollower>();
 
   private constructor(socket: KernelSocket, timeoutMs: number) {
     this.#socket = socket;
@@ -146,13 +150,30 @@ export class Connection implements Disposable {
     if (!this.#stale) return this.#socket;
     const old = this.#socket;
     this.#socket = this.another();
+    // As long as the old one is open, its port is nobody else's.
+    this.#tell(this.#socket.port);
     old.close();
     this.#stale = false;
     return this.#socket;
   }
 
+  /**
+   * Tells somebody of the port that requests come from: at once, when it becomes another one, and, with undefined, before it is given up.
+   * @returns what ends that
+   */
+  followPort(follower: PortFollower): () => void {
+    this.#followers.add(follower);
+    follower(this.#closed ? undefined : this.#socket.port);
+    return () => void this.#followers.delete(follower);
+  }
+
+  #tell(port: number | undefined): void {
+    for (const follower of this.#followers) follower(port);
+  }
+
   /** Closes the socket; a second call does nothing. */
   close(): void {
+    if (!this.#closed) this.#tell(undefined);
     this.#closed = true;
     this.#socket.close();
   }

@@ -10,7 +10,9 @@ import { MulticastReader } from "../../sys/index.ts";
 import { GROUP, Protocol, RTM } from "../constants.ts";
 import { decodeEvent, type NetlinkMessage, splitMessages } from "../decode/message.ts";
 import { MalformedMessage } from "../errors.ts";
+import type { Rtnl } from "../rtnl.ts";
 import type { NetlinkEvent } from "../types.ts";
+import { type OwnEntries, withoutOwn } from "./own-entries.ts";
 
 /** What can be watched; neighbours include FDB entries. */
 export type MonitorKind = "link" | "address" | "route" | "neighbour" | "netconf";
@@ -45,6 +47,9 @@ export interface MonitorListener {
   onResync: (reason: string) => void;
 }
 
+/** What somebody who hears of a namespace can do about it. */
+export type Listening = Pick<Monitor, "passOver" | "close">;
+
 export interface MonitorOptions extends MonitorListener {
   /** Namespace (path or file descriptor) to watch; the process's own by default. */
   netns?: number | string;
@@ -59,6 +64,8 @@ export interface MonitorOptions extends MonitorListener {
  */
 export class Monitor {
   readonly #reader: MulticastReader;
+  /** What is not told, by who asked for it. */
+  readonly #own = new Map<object, OwnEntries>();
 
   private constructor(reader: MulticastReader) {
     this.#reader = reader;
@@ -96,6 +103,26 @@ export class Monitor {
         },
       }),
     );
+  }
+
+  /**
+   * Does not tell any more of neighbours on a device, and of routes to whole prefixes over it, that a conversation makes itself: it has the kernel's
+   * answer to each, and of thousands every one would be read and decoded once more. That one goes, whoever takes it away, is told as ever.
+   * @returns what ends that; the end of the conversation does so by itself
+   * @throws SysError when the kernel takes no filter
+   */
+  passOver(rtnl: Pick<Rtnl, "followPort">, ifindex: number): () => void {
+    const asked = {};
+    const take = (port: number | undefined): void => {
+      if (port === undefined) this.#own.delete(asked);
+      else this.#own.set(asked, { port, ifindex });
+      this.#reader.filter(withoutOwn([...this.#own.values()]));
+    };
+    const leave = rtnl.followPort(take);
+    return () => {
+      leave();
+      if (this.#own.has(asked)) take(undefined);
+    };
   }
 
   /** Stops watching; no handler is called after this. Resolves when the reader has left and the socket is closed. */

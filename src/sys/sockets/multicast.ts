@@ -15,6 +15,7 @@ import { constants } from "node:os";
 import { watchArrivals } from "./arrivals.ts";
 import { errnoName, errnoText, SysError } from "../errors.ts";
 import { withNetns } from "../netns.ts";
+import { attachFilter, type FilterInstruction } from "./filter.ts";
 import { KernelSocket } from "./socket.ts";
 
 /** A datagram that fills this many bytes is taken for one that was cut. */
@@ -113,6 +114,11 @@ export class MulticastReader {
       socket.close();
       throw error;
     }
+  }
+
+  /** Has the kernel keep back what a program of its says so about, from now on. @throws SysError */
+  filter(instructions: readonly FilterInstruction[]): void {
+    if (!this.#closing) attachFilter(this.#socket.fd, instructions);
   }
 
   /** Stops reading; no handler is called after this. Resolves when the reader has left and the socket is closed. */

@@ -12,10 +12,10 @@ import { closeSync } from "node:fs";
 import { bytesToIp, type Family } from "../../addr/index.ts";
 import { SysError } from "../errors.ts";
 import { libc } from "../libc.ts";
+import { attachFilter, type FilterInstruction } from "./filter.ts";
 import { checksum, ICMP, int32, openIcmp, setOption } from "./icmp.ts";
 
 const SOL_SOCKET = 1;
-const SO_ATTACH_FILTER = 26;
 /** Also the type of its control message: a struct timespec of CLOCK_REALTIME (socket(7)). */
 const SO_TIMESTAMPNS = 35;
 const MSG_DONTWAIT = 0x40;
@@ -43,9 +43,9 @@ export interface Arrived {
   at: number;
 }
 
-/** Classic BPF (linux/filter.h): lets messages through whose data has these words at these places. */
-function filterFor(family: Family, words: readonly (readonly [at: number, value: number])[]): Buffer {
-  const lines: [code: number, jt: number, jf: number, k: number][] = [];
+/** Lets messages through whose data has these words at these places. */
+function filterFor(family: Family, words: readonly (readonly [at: number, value: number])[]): FilterInstruction[] {
+  const lines: FilterInstruction[] = [];
   // A raw IPv4 socket sees the header, whose length is in its first byte; IPv6 does not.
   if (family === 4) lines.push([0xb1, 0, 0, 0]);
   for (const [n, [at, value]] of words.entries()) {
@@ -53,14 +53,7 @@ function filterFor(family: Family, words: readonly (readonly [at: number, value:
     lines.push([0x15, 0, (words.length - 1 - n) * 2 + 1, value]);
   }
   lines.push([0x06, 0, 0, READ], [0x06, 0, 0, 0]);
-  const program = Buffer.alloc(lines.length * 8);
-  for (const [n, [code, jt, jf, k]] of lines.entries()) {
-    program.writeUInt16LE(code, n * 8);
-    program[n * 8 + 2] = jt;
-    program[n * 8 + 3] = jf;
-    program.writeUInt32LE(k, n * 8 + 4);
-  }
-  return program;
+  return lines;
 }
 
 /** Reads one kind of messages. */
@@ -86,11 +79,7 @@ class Reader {
     this.#message.writeBigUInt64LE(1n, 24);
     pointTo(this.#message, 32, this.#control);
     try {
-      const program = filterFor(family, words);
-      const head = Buffer.alloc(16);
-      head.writeUInt16LE(program.length / 8, 0);
-      pointTo(head, 8, program);
-      setOption(this.fd, SOL_SOCKET, SO_ATTACH_FILTER, head);
+      attachFilter(this.fd, filterFor(family, words));
       setOption(this.fd, SOL_SOCKET, SO_TIMESTAMPNS, int32(1));
       // What came before the filter was there is nothing that it let through.
       while (this.next() !== undefined);

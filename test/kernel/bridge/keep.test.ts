@@ -220,7 +220,7 @@ describe("a removal that the kernel refuses in a bridged network", () => {
 
   before(async () => {
     // Nobody tells what is in the kernel: nothing but the failure itself makes the reconciler look.
-    const watch = () => ({ close: () => Promise.resolve() });
+    const watch = () => ({ passOver: () => () => undefined, close: () => Promise.resolve() });
     const { nodes } = bridgeCluster(1, "Drop", {
       watch,
       backoff: { baseMs: 500 },

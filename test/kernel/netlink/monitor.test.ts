@@ -99,6 +99,71 @@ describe("Monitor", function () {
     assert.ok(events.every((each) => each.kind === "link"));
   });
 
+  it("does not tell of neighbours and routes to prefixes that a conversation makes on its device, and of all else", async () => {
+    const { events, monitor } = recorder(ns.path);
+    const own = Rtnl.open({ netns: ns.path });
+    rtnl.execute({
+      op: "add",
+      kind: "link",
+      link: { kind: "vxlan", name: "sky.2", vni: 2, port: 4790, local: "172.30.0.1" },
+    });
+    const other = rtnl.link("sky.2")?.index as number;
+    rtnl.execute({ op: "set", kind: "link", link: { index: other, up: true } });
+    const end = monitor.passOver(own, ifindex);
+    const macOf = (who: Rtnl): string => (who === own ? "02:00:00:00:00:0a" : "02:00:00:00:00:0b");
+    const made = (who: Rtnl, n: number, on = ifindex): Operation[] => [
+      { op: "replace", kind: "neighbour", neighbour: { ifindex: on, ip: `10.41.${n}.0`, mac: macOf(who) } },
+      { op: "replace", kind: "neighbour", neighbour: { ifindex: on, ip: `fd41:${n}::`, mac: macOf(who) } },
+      ...[`10.41.${n}.0/24`, `10.42.${n}.1/32`].map(
+        (dst): Operation => ({
+          op: "replace",
+          kind: "route",
+          route: { family: 4, dst, gateway: `10.41.${n}.0`, ifindex: on, onlink: true },
+        }),
+      ),
+      ...[`fd41:${n}::/64`, `fd42:${n}::1/128`].map(
+        (dst): Operation => ({
+          op: "replace",
+          kind: "route",
+          route: { family: 6, dst, gateway: `fd41:${n}::`, ifindex: on, onlink: true },
+        }),
+      ),
+    ];
+    /** What is told of, in short, when the last of it has come. */
+    const told = async (who: Rtnl, operations: Operation[], last: string): Promise<string[]> => {
+      events.length = 0;
+      assert.deepEqual(who.executeAll(operations), []);
+      rtnl.execute({ op: "replace", kind: "address", address: { ifindex, ip: last, prefix: 32 } });
+      const isLast = (each: NetlinkEvent): boolean => each.kind === "address" && each.address.ip === last;
+      await eventually(() => events.some(isLast));
+      return events.flatMap((each) => {
+        if (each.kind === "neighbour") return `${each.event} ${each.neighbour.ip}`;
+        return each.kind === "route" && /^(10|fd)4[12]/.test(each.route.dst.replace(".", ""))
+          ? `${each.event} ${each.route.dst}`
+          : [];
+      });
+    };
+    const all = (n: number, event = "new"): string[] =>
+      [`10.41.${n}.0`, `10.41.${n}.0/24`, `10.42.${n}.1/32`, `fd41:${n}::`, `fd41:${n}::/64`, `fd42:${n}::1/128`].map(
+        (what) => `${event} ${what}`,
+      );
+    assert.deepEqual((await told(own, made(own, 1), "10.9.0.1")).sort(), ["new 10.42.1.1/32", "new fd42:1::1/128"]);
+    assert.deepEqual((await told(rtnl, made(rtnl, 6), "10.9.0.2")).sort(), all(6), "somebody else's");
+    assert.deepEqual((await told(own, made(own, 2, other), "10.9.0.3")).sort(), all(2), "on another device");
+    const gone = made(own, 1).map((operation) => ({ ...operation, op: "del" }) as Operation);
+    assert.deepEqual((await told(own, gone, "10.9.0.4")).sort(), all(1, "del"), "that go");
+    own.close();
+    const next = Rtnl.open({ netns: ns.path });
+    assert.deepEqual((await told(next, made(next, 3), "10.9.0.5")).sort(), all(3), "of a conversation after it");
+    const ended = monitor.passOver(next, ifindex);
+    assert.deepEqual((await told(next, made(next, 4), "10.9.0.6")).sort(), ["new 10.42.4.1/32", "new fd42:4::1/128"]);
+    ended();
+    end();
+    assert.deepEqual((await told(next, made(next, 5), "10.9.0.7")).sort(), all(5), "when nobody asks for it any more");
+    next.close();
+    await monitor.close();
+  });
+
   it("does not take a port that leaves its bridge for a deleted device", async () => {
     const { events, monitor } = recorder(ns.path, { kinds: ["link"] });
     rtnl.execute({ op: "add", kind: "link", link: { kind: "bridge", name: "br8" } });

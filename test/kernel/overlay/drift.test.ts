@@ -248,7 +248,7 @@ describe("a removal that the kernel refuses", () => {
     const cluster = testCluster(1);
     node = cluster.nodes[0] as TestNode;
     // Nobody tells what is in the kernel: nothing but the failure itself makes the reconciler look.
-    const watch = () => ({ close: () => Promise.resolve() });
+    const watch = () => ({ passOver: () => () => undefined, close: () => Promise.resolve() });
     overlay = await startOverlay(cluster, node, {
       watch,
       backoff: { baseMs: 500 },

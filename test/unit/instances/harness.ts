@@ -238,7 +238,7 @@ export class InstancesHarness {
         const { rtnl, listeners } = namespaceOf(netns);
         const also = (listener: MonitorListener) => {
           listeners.add(listener);
-          return { close: async () => void listeners.delete(listener) };
+          return { passOver: () => () => undefined, close: async () => void listeners.delete(listener) };
         };
         const nothing = {} as never;
         const stop = () => Promise.resolve();
