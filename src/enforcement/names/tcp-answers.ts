@@ -1,10 +1,13 @@
 /**
  * DNS messages in what servers send by TCP: each has its length before it (RFC 1035, section 4.2.2), and may be in several segments. A connection is followed from its first
  * segment on, as long as nothing of it is missing; an answer that cannot be put together so is not read, and its name allows nothing.
+ *
+ * What is followed of all pods together has a bound. Where it is reached, the pod that has most gives up its oldest: one that opens connections by the
+ * thousand, or asks for answers that never end, does that to itself alone.
  */
 import type { TcpSegment } from "../../dataplane/nfqueue/index.ts";
 
-/** Connections that are followed, the youngest, and bytes of messages that have not come whole, of all of them. */
+/** Connections that are followed, and bytes of messages that have not come whole, of all pods. */
 const MOST_CONNECTIONS = 1_024;
 const MOST_BYTES = 4 << 20;
 const LENGTH = 2;
@@ -17,32 +20,47 @@ interface Connection {
   kept: Buffer;
 }
 
+/** What is followed of one address of a pod. */
+interface Pod {
+  /** The oldest first. */
+  connections: Map<string, Connection>;
+  bytes: number;
+}
+
 /** See the header. */
 export class TcpAnswers {
-  readonly #connections = new Map<string, Connection>();
+  readonly #pods = new Map<string, Pod>();
+  #count = 0;
   #bytes = 0;
 
   /** Takes a segment from a server. @returns messages that are whole with it */
   take({ source, sourcePort, destination, destinationPort, sequence, isSyn, isLast, payload }: TcpSegment): Buffer[] {
-    const key = `${source} ${sourcePort} ${destination} ${destinationPort}`;
+    const key = `${source} ${sourcePort} ${destinationPort}`;
     if (isSyn) {
-      this.#forget(key);
-      this.#connections.set(key, { next: (sequence + 1) % NUMBERS, kept: Buffer.alloc(0) });
-      this.#makeRoom();
+      this.#forget(destination, key);
+      this.#begin(destination, key, { next: (sequence + 1) % NUMBERS, kept: Buffer.alloc(0) });
       return [];
     }
-    const connection = this.#connections.get(key);
+    const connection = this.#pods.get(destination)?.connections.get(key);
     if (!connection) return [];
-    const messages = payload.length > 0 ? this.#append(key, connection, sequence, payload) : [];
-    if (isLast) this.#forget(key);
+    const messages = payload.length > 0 ? this.#append(destination, key, connection, sequence, payload) : [];
+    if (isLast) this.#forget(destination, key);
     return messages;
   }
 
-  #append(key: string, connection: Connection, sequence: number, payload: Buffer): Buffer[] {
+  #begin(ip: string, key: string, connection: Connection): void {
+    const pod = this.#pods.get(ip) ?? { connections: new Map<string, Connection>(), bytes: 0 };
+    this.#pods.set(ip, pod);
+    pod.connections.set(key, connection);
+    this.#count++;
+    if (this.#count > MOST_CONNECTIONS) this.#forgetOldest(({ connections }) => connections.size);
+  }
+
+  #append(ip: string, key: string, connection: Connection, sequence: number, payload: Buffer): Buffer[] {
     // What was sent again may begin before what is next, and end behind it.
     const known = (connection.next - sequence + NUMBERS) % NUMBERS;
     if (known > NUMBERS / 2) {
-      this.#forget(key);
+      this.#forget(ip, key);
       return [];
     }
     if (known >= payload.length) return [];
@@ -56,21 +74,33 @@ export class TcpAnswers {
       messages.push(bytes.subarray(LENGTH, end));
       bytes = bytes.subarray(end);
     }
-    this.#bytes += bytes.length - connection.kept.length;
-    connection.kept = Buffer.from(bytes);
-    this.#makeRoom();
+    this.#keep(ip, connection, Buffer.from(bytes));
+    while (this.#bytes > MOST_BYTES) this.#forgetOldest((pod) => pod.bytes);
     return messages;
   }
 
-  #makeRoom(): void {
-    for (const key of this.#connections.keys()) {
-      if (this.#connections.size <= MOST_CONNECTIONS && this.#bytes <= MOST_BYTES) return;
-      this.#forget(key);
-    }
+  #keep(ip: string, connection: Connection, bytes: Buffer): void {
+    const more = bytes.length - connection.kept.length;
+    connection.kept = bytes;
+    (this.#pods.get(ip) as Pod).bytes += more;
+    this.#bytes += more;
   }
 
-  #forget(key: string): void {
-    this.#bytes -= this.#connections.get(key)?.kept.length ?? 0;
-    this.#connections.delete(key);
+  /** Of the pod that has most of something. */
+  #forgetOldest(amount: (pod: Pod) => number): void {
+    let [most, of] = [0, ""];
+    for (const [ip, pod] of this.#pods) if (amount(pod) > most) [most, of] = [amount(pod), ip];
+    const [oldest] = this.#pods.get(of)?.connections.keys() ?? [];
+    if (oldest !== undefined) this.#forget(of, oldest);
+  }
+
+  #forget(ip: string, key: string): void {
+    const pod = this.#pods.get(ip);
+    const connection = pod?.connections.get(key);
+    if (!pod || !connection) return;
+    this.#keep(ip, connection, Buffer.alloc(0));
+    pod.connections.delete(key);
+    if (pod.connections.size === 0) this.#pods.delete(ip);
+    this.#count--;
   }
 }

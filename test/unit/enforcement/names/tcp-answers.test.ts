@@ -73,6 +73,35 @@ describe("answers of DNS servers by TCP", () => {
     const rest = (port: number): number => answers.take(segment(60_002, Buffer.alloc(5_535), of(port))).length;
     assert.deepEqual([1_900, 1_998].map(rest), [0, 1]);
   });
+
+  it("are forgotten of the pod that has most of them, and of no other", () => {
+    const answers = new TcpAnswers();
+    const quiet = { destination: "10.0.0.2", destinationPort: 1 };
+    answers.take(syn(quiet));
+    answers.take(segment(0, framed("quiet").subarray(0, 3), quiet));
+    const loud = (destinationPort: number): Partial<TcpSegment> => ({ destinationPort });
+    for (let port = 1; port <= 5_000; port++) answers.take(syn(loud(port)));
+    const endless = Buffer.concat([Buffer.from([0xff, 0xff]), Buffer.alloc(60_000)]);
+    for (let port = 4_000; port <= 5_000; port++) answers.take(segment(0, endless, loud(port)));
+    assert.deepEqual(texts(answers.take(segment(3, framed("quiet").subarray(3), quiet))), ["quiet"]);
+    const rest = (port: number): number => answers.take(segment(60_002, Buffer.alloc(5_535), loud(port))).length;
+    assert.deepEqual([4_000, 5_000].map(rest), [0, 1]);
+  });
+
+  it("take no room any more when they are over", () => {
+    const answers = new TcpAnswers();
+    const of = (n: number): Partial<TcpSegment> => ({ destination: `10.0.${n >> 8}.${n & 255}` });
+    const first = { destination: "10.1.0.1" };
+    answers.take(syn(first));
+    answers.take(segment(0, framed("first").subarray(0, 3), first));
+    const begun = Buffer.concat([Buffer.from([0xff, 0xff]), Buffer.alloc(60_000)]);
+    for (let n = 0; n < 1_200; n++) {
+      answers.take(syn(of(n)));
+      answers.take(segment(0, begun, of(n)));
+      answers.take(segment(60_002, Buffer.alloc(0), { ...of(n), isLast: true }));
+    }
+    assert.deepEqual(texts(answers.take(segment(3, framed("first").subarray(3), first))), ["first"]);
+  });
 });
 
 describe("a TCP segment that is held", () => {
