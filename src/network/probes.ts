@@ -85,8 +85,10 @@ export function probe(
     socket.on("error", verdict);
     socket.on("message", () => finish(true));
     socket.bind({ address: path.from, port: 0 }, () => {
-      socket.connect(port, path.to, () => {
+      // Its types do not say it: where the kernel has no way there, the callback is told so and no event is.
+      socket.connect(port, path.to, (error?: NodeJS.ErrnoException) => {
         if (done) return;
+        if (error) return verdict(error);
         const ask = (): void => socket.send(Buffer.from("skylane self-test"), verdict);
         again = setInterval(ask, RESEND_MS);
         ask();

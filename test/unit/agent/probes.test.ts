@@ -60,4 +60,11 @@ describe("asking a peer through the tunnel", () => {
     assert.equal(answered, false);
     assert.match(String(error), /EADDRNOTAVAIL/);
   });
+
+  it("says why where the kernel has no way there at all", async () => {
+    // What is sent from the loopback device's address does not leave it.
+    const { answered, error } = await probe({ node: "b", from: "127.0.0.1", to: "192.0.2.1" }, 400);
+    assert.equal(answered, false);
+    assert.match(String(error), /EINVAL|ENETUNREACH/);
+  });
 });
