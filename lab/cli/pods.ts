@@ -1,6 +1,14 @@
 /** `lab pod …` and `lab ping`. */
 import { FAMILIES, type Family } from "../../src/addr/index.ts";
-import { type Command, duration, type Input, table, UsageError } from "../../src/cli/index.ts";
+import {
+  type Command,
+  duration,
+  type Input,
+  renderTrace,
+  table,
+  TRACE_OPTIONS,
+  UsageError,
+} from "../../src/cli/index.ts";
 import type { Echo } from "../pods/ping.ts";
 import { NETWORKS_ANNOTATION } from "../../src/crd/index.ts";
 import type { PodOptions } from "../pods/pods.ts";
@@ -185,4 +193,34 @@ const ping: Command = {
     }),
 };
 
-export const podCommands: readonly Command[] = [add, del, move, list, check, ping];
+const trace: Command = {
+  words: ["lab", "trace"],
+  summary: "Follows a packet from pod to pod over both nodes, hop by hop, and names the first that is wrong",
+  operands: "POD POD|IP",
+  count: [2, 2],
+  options: {
+    ...ANSWER,
+    ...TRACE_OPTIONS,
+    ifname: { value: "NAME", help: "the pods' interface in the network (eth0)" },
+  },
+  details: "Exit status 1 when a hop is wrong.",
+  run: (input) =>
+    withLab(input, async (lab) => {
+      const [from, to] = input.operands as [string, string];
+      const family = input.number("family", 4, 6);
+      if (family === 5) throw new UsageError("--family must be 4 or 6");
+      const options = (["port", "protocol", "network"] as const).flatMap((name) => {
+        const value = input.text(name);
+        return value === undefined ? [] : [`--${name}=${value}`];
+      });
+      const found = await lab.trace(from, to, {
+        ifname: input.text("ifname"),
+        family: family as Family | undefined,
+        options,
+      });
+      await answer(input, found, () => renderTrace(found));
+      return found.ok ? 0 : 1;
+    }),
+};
+
+export const podCommands: readonly Command[] = [add, del, move, list, check, ping, trace];

@@ -7,4 +7,6 @@ export { describeError, main, type Surroundings } from "./main.ts";
 export { nodeCommands } from "./node-commands.ts";
 export { furtherRow, NETWORK_HEADINGS } from "./status.ts";
 export { age, type Cell, duration, properties, table } from "./table.ts";
+export { type RunThere, traceBoth } from "./trace/both.ts";
+export { type Half, type Hop, renderTrace, type Trace, TRACE_OPTIONS } from "./trace/index.ts";
 export { runProcess } from "./process.ts";

@@ -6,6 +6,7 @@ import { logLevelCommand } from "./log-level.ts";
 import { policyCommands } from "./policy/index.ts";
 import { probesCommand } from "./probes/index.ts";
 import { statusCommand } from "./status.ts";
+import { traceCommand } from "./trace/index.ts";
 import { uninstallCommand } from "./uninstall.ts";
 
 /** Version of this program; "dev" when it runs from its source. */
@@ -30,6 +31,7 @@ export const nodeCommands: readonly Command[] = [
   statusCommand,
   doctorCommand,
   probesCommand,
+  traceCommand,
   ...policyCommands,
   logLevelCommand,
   installCniCommand,

@@ -76,15 +76,20 @@ export function statusOf({ local, overlay, worked, refused, losses }: NetworkVie
     ...identityOf(local),
     mode: "Routed",
     ready: ready && worked && local.narrow === undefined,
+    ...(local.publicIp !== undefined && { publicIp: local.publicIp }),
     ...(error === undefined ? {} : { error }),
     // In an order that does not depend on who came first.
     peers: peers
       .toSorted((a, b) => (a.node < b.node ? -1 : 1))
-      .map(({ node, mac, underlayIp, podCidrs, state, error }) => ({
+      .map(({ node, mac, underlayIp, podCidrs, hosts, vni, port, direct, state, error }) => ({
         node,
         mac,
         underlayIp,
         podCidrs,
+        ...(hosts !== undefined && hosts.length > 0 && { hosts }),
+        ...(vni === undefined ? {} : { vni }),
+        ...(port === undefined ? {} : { port }),
+        ...(direct !== undefined && direct.length > 0 && { direct }),
         state,
         ...(error === undefined ? {} : { error }),
       })),

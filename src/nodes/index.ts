@@ -1,5 +1,5 @@
 /** The Nodes: what the API server says of this one and the others, the cache of that on disk, and what this node says of itself. */
-export { type CachedInputs, cachePath, CacheWriter, loadCache } from "./cache.ts";
+export { type CachedInputs, cachePath, CacheWriter, loadCache, readCache } from "./cache.ts";
 export { ClusterView } from "./cluster.ts";
 export {
   identityOf,

@@ -9,8 +9,11 @@ import type { Loss, Refusal } from "../peers/index.ts";
 import type { ProbesStatus } from "../probes/index.ts";
 import type { Readiness } from "./readiness.ts";
 
-/** A peer and whether the kernel has it. */
-export type PeerStatus = Pick<PeerOfOverlay, "node" | "mac" | "underlayIp" | "podCidrs" | "state" | "error">;
+/** A peer and whether the kernel has it; what of it is as usual is absent: its VNI, its port, single addresses, the way to it without the tunnel. */
+export type PeerStatus = Pick<
+  PeerOfOverlay,
+  "node" | "mac" | "underlayIp" | "podCidrs" | "hosts" | "vni" | "port" | "direct" | "state" | "error"
+>;
 
 /** An address of a pod that runs. */
 export interface PodAddress {
@@ -30,6 +33,8 @@ export interface NetworkStatus extends NetworkIdentity {
   mode: "Routed" | "Bridged";
   /** Everything expected is in the kernel, and the data path has worked since the agent started. */
   ready: boolean;
+  /** The address under which the other nodes reach this one, where that is another one (1:1 NAT). */
+  publicIp?: string;
   /** Why there is no device, or why the kernel cannot be read. */
   error?: string;
   peers: PeerStatus[];

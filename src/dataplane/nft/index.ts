@@ -13,6 +13,7 @@ export {
 export { type HostPortRules, hostPortRules } from "./rules/host-ports.ts";
 export { pairOf, type PeerSource } from "./rules/inner-source.ts";
 export { type IsolatedNetwork, namespaceRules, tunnelRules } from "./rules/isolated.ts";
+export { knownPeers } from "./rules/peer-set.ts";
 export { type PeerChange } from "./peer-changes.ts";
 export type { PortAddresses, PortSecurity } from "./rules/port-security.ts";
 export { removeFirewall } from "./remove.ts";

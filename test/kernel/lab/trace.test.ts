@@ -1,0 +1,369 @@
+/**
+ * What a trace makes of real faults: each is brought about by hand in the kernel of a node whose agent is held meanwhile, so that nobody repairs it,
+ * and the trace has to name that hop, on that node.
+ */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { entering, run, tryRun } from "../../../lab/exec.ts";
+import { underlayIp } from "../../../lab/cluster/names.ts";
+import { podNetns } from "../../../lab/pods/pods.ts";
+import type { TraceOptions } from "../../../lab/pods/trace.ts";
+import { NETWORKS_ANNOTATION } from "../../../src/crd/index.ts";
+import type { Trace } from "../../../src/cli/index.ts";
+import { eventually } from "../../support/eventually.ts";
+import { useLab } from "./support.ts";
+
+const FAMILIES = [4, 6] as const;
+type Family = (typeof FAMILIES)[number];
+
+/** A trace takes a second, a few where somebody does not answer, and ten times that on a busy machine; a test has up to a dozen. */
+const TEST_MS = 900_000;
+const SOON = { timeoutMs: 60_000, intervalMs: 200 };
+
+describe("skylanectl trace", function () {
+  this.timeout(TEST_MS);
+  const the = useLab({ nodes: 3 });
+  const device = (): string => `sky.${the().context.record.vni}`;
+
+  before("pods on two nodes, two on the first", async () => {
+    await the().addPod("node1", "a");
+    await the().addPod("node1", "b");
+    await the().addPod("node2", "c");
+  });
+
+  const ipOf = (pod: string, family: Family): string =>
+    the()
+      .pod(pod)
+      .ips.find((ip) => ip.includes(":") === (family === 6)) as string;
+
+  /** The VTEP address and MAC of a node, and its pod CIDR. */
+  async function vtep(node: string, family: Family): Promise<{ ip: string; mac: string; cidr: string }> {
+    const { networks } = await the().status(the().node(node));
+    const cidr = networks[0]?.podCidrs.find((one) => one.includes(":") === (family === 6)) as string;
+    return { ip: cidr.replace(/\/.*/, ""), mac: networks[0]?.mac as string, cidr };
+  }
+
+  const ip = (node: string, ...args: string[]): Promise<string> => the().exec(node, "ip", ...args);
+  const inPod = (pod: string, ...args: string[]): Promise<string> =>
+    run(entering({ netns: podNetns(the().context, the().pod(pod)) }, "ip", args));
+
+  const agents = (node: string, signal: string): Promise<string> =>
+    the().exec(node, "pkill", signal, "-f", "skylane-agent.cjs");
+
+  /** Holds a node's agent while something is done, and has it repair what is left of that. */
+  async function held(node: string, work: () => Promise<void>): Promise<void> {
+    await agents(node, "-STOP");
+    try {
+      await work();
+    } finally {
+      await agents(node, "-CONT");
+      await eventually(async () => (await the().status(the().node(node))).networks.every(({ ready }) => ready), {
+        timeoutMs: 60_000,
+        message: `${node} is not as it was`,
+      });
+    }
+  }
+
+  const words = ({ hops, wrong }: Trace): string =>
+    `${JSON.stringify(wrong)}\n${hops.map((hop) => `${hop.node} ${hop.hop} ${hop.state}: ${hop.is}`).join("\n")}`;
+
+  /** What a trace names first; an agent of a busy node may answer too late once. */
+  function names(
+    from: string,
+    to: string,
+    wanted: { node: string; hop: string },
+    options: TraceOptions = {},
+  ): Promise<NonNullable<Trace["wrong"]>> {
+    return eventually(
+      async () => {
+        // What is not answered need not be waited for long: something else is wrong.
+        const found = await the().trace(from, to, { options: ["--timeout=300"], ...options });
+        const { wrong } = found;
+        assert.deepEqual(wrong && { node: wrong.node, hop: wrong.hop }, wanted, words(found));
+        for (const text of [wrong?.means, wrong?.cure]) assert.ok(text, "it says what follows, and what to do");
+        return wrong as NonNullable<Trace["wrong"]>;
+      },
+      { ...SOON, message: `${wanted.hop} on ${wanted.node} is not named` },
+    );
+  }
+
+  const fine = (from: string, to: string, options: TraceOptions = {}): Promise<Trace> =>
+    eventually(
+      async () => {
+        const found = await the().trace(from, to, options);
+        const bad = found.hops.filter(({ state }) => state !== "ok");
+        assert.deepEqual(bad, [], words(found));
+        assert.ok(found.ok && found.whole);
+        return found;
+      },
+      { ...SOON, message: `${from} → ${to} is not fine` },
+    );
+
+  for (const family of FAMILIES) {
+    it(`finds nothing wrong between pods of two nodes, nor of one (IPv${family})`, async () => {
+      const { way, hops, from, to } = await fine("a", "c", { family });
+      assert.equal(way, "tunnel");
+      assert.deepEqual([from.pod, from.node, to.pod, to.node], ["default/a", "node1", "default/c", "node2"]);
+      assert.deepEqual([...new Set(hops.map(({ node }) => node))], ["node1", "node2"]);
+      for (const hop of ["pod.route", "route", "neighbour", "fdb", "underlay", "tunnel", "agreement", "firewall"])
+        assert.ok(
+          hops.some((one) => one.hop === hop),
+          `${hop} is among the hops`,
+        );
+      assert.equal((await fine("a", "b", { family })).way, "here");
+    });
+
+    it(`names a route, a neighbour entry and an FDB entry that are gone or wrong (IPv${family})`, async () => {
+      const peer = await vtep("node2", family);
+      await held("node1", async () => {
+        const flag = `-${family}`;
+        await ip("node1", flag, "route", "del", peer.cidr, "dev", device());
+        await names("a", "c", { node: "node1", hop: "route" }, { family });
+        await ip("node1", flag, "route", "add", "blackhole", peer.cidr);
+        await names("a", "c", { node: "node1", hop: "route" }, { family });
+        await ip("node1", flag, "route", "del", "blackhole", peer.cidr);
+        await ip("node1", flag, "route", "add", peer.cidr, "via", peer.ip, "dev", device(), "proto", "83", "onlink");
+        await ip(
+          "node1",
+          "neigh",
+          "replace",
+          peer.ip,
+          "lladdr",
+          "02:00:00:00:00:09",
+          "dev",
+          device(),
+          "nud",
+          "permanent",
+        );
+        await names("a", "c", { node: "node1", hop: "neighbour" }, { family });
+        await ip("node1", "neigh", "del", peer.ip, "dev", device());
+        await names("a", "c", { node: "node1", hop: "neighbour" }, { family });
+        await ip("node1", "neigh", "replace", peer.ip, "lladdr", peer.mac, "dev", device(), "nud", "permanent");
+        await the().exec("node1", "bridge", "fdb", "del", peer.mac, "dev", device(), "self");
+        await names("a", "c", { node: "node1", hop: "fdb" }, { family });
+        await the().exec(
+          "node1",
+          "bridge",
+          "fdb",
+          "add",
+          peer.mac,
+          "dev",
+          device(),
+          "dst",
+          underlayIp(3, 4),
+          "self",
+          "permanent",
+        );
+        const { is } = await names("a", "c", { node: "node1", hop: "fdb" }, { family });
+        assert.match(is, new RegExp(underlayIp(3, 4).replaceAll(".", "\\.")));
+      });
+    });
+
+    it(`names what is wrong where packets arrive: the pod's route, its link, the pod that is not there (IPv${family})`, async () => {
+      const target = ipOf("c", family);
+      await held("node2", async () => {
+        await ip("node2", `-${family}`, "route", "del", target);
+        await names("a", "c", { node: "node2", hop: "destination.route" }, { family });
+      });
+      await inPod("c", "address", "del", `${target}/${family === 4 ? 32 : 128}`, "dev", "eth0");
+      try {
+        await names("a", "c", { node: "node2", hop: "destination.address" }, { family });
+      } finally {
+        await inPod(
+          "c",
+          "address",
+          "add",
+          `${target}/${family === 4 ? 32 : 128}`,
+          "dev",
+          "eth0",
+          ...(family === 6 ? ["nodad"] : []),
+        );
+      }
+      const nobody = target.replace(/[0-9a-f]+$/, family === 4 ? "250" : "fa");
+      await names("a", nobody, { node: "node2", hop: "destination.pod" }, { family });
+    });
+
+    it(`names a pod's default route that is gone (IPv${family})`, async () => {
+      const gateway = family === 4 ? "169.254.1.1" : "fe80::1";
+      await inPod("a", `-${family}`, "route", "del", "default");
+      try {
+        const { cure } = await names("a", "c", { node: "node1", hop: "pod.route" }, { family });
+        assert.match(cure ?? "", /delete the pod/);
+      } finally {
+        await inPod("a", `-${family}`, "route", "add", "default", "via", gateway, "dev", "eth0");
+      }
+    });
+  }
+
+  it("names a tunnel device that is down where packets arrive", () =>
+    held("node2", async () => {
+      await ip("node2", "link", "set", device(), "down");
+      await names("a", "c", { node: "node2", hop: "destination.device" });
+    }));
+
+  it("names an underlay route that leads nowhere", async () => {
+    await ip("node1", "route", "add", "unreachable", `${underlayIp(2, 4)}/32`);
+    try {
+      await names("a", "c", { node: "node1", hop: "underlay" });
+    } finally {
+      await ip("node1", "route", "del", "unreachable", `${underlayIp(2, 4)}/32`);
+    }
+  });
+
+  it("names a peer that the packet filter does not let in", () =>
+    held("node2", async () => {
+      const set = `peers4_${the().context.record.vni}`;
+      await the().exec("node2", "nft", "delete", "element", "inet", "skylane", set, `{ ${underlayIp(1, 4)} }`);
+      await names("a", "c", { node: "node2", hop: "firewall" });
+    }));
+
+  it("names a port that is closed on the way by somebody else, where all else is right", async () => {
+    const table = "table inet faults { chain in { type filter hook input priority -400\nudp dport 4789 drop\n}\n}\n";
+    await run(the().enter("node2", "nft", "-f", "-"), { input: table });
+    try {
+      await names("a", "c", { node: "node1", hop: "tunnel" });
+    } finally {
+      await the().exec("node2", "nft", "delete", "table", "inet", "faults");
+    }
+  });
+
+  it("asks for both ends, and says which it does not know", async () => {
+    await assert.rejects(the().trace("a", "nobody"), /no pod/);
+    const program = join(the().context.binDir, "skylanectl");
+    const there = (...args: string[]) => tryRun(the().enter("node3", program, "trace", ...args));
+    const { status, stderr } = await there(ipOf("a", 4), ipOf("c", 4));
+    assert.equal(status, 1);
+    assert.match(stderr, /run the trace on the node of the first/);
+    assert.equal((await there("default/nobody", ipOf("c", 4))).status, 1);
+    assert.equal((await there("--port=0", "a", "b")).status, 2);
+  });
+
+  it("tells one node's half, and how to come by the other", async () => {
+    const program = join(the().context.binDir, "skylanectl");
+    const { status, stdout, stderr } = await tryRun(the().enter("node1", program, "trace", "a", ipOf("c", 4)));
+    assert.equal(status, 0, stdout + stderr);
+    assert.match(stdout, /the other half, on node2: skylanectl trace/);
+  });
+
+  it("names a node that is off", async () => {
+    await the().addPod("node3", "d");
+    await fine("a", "d");
+    await the().killNode("node3");
+    try {
+      await names("a", "d", { node: "node1", hop: "underlay" });
+    } finally {
+      await the().restartNode("node3", { pods: false });
+    }
+  });
+});
+
+describe("skylanectl trace where policies deny", function () {
+  this.timeout(TEST_MS);
+  const the = useLab({ nodes: 2 });
+  const DENY = JSON.stringify({
+    apiVersion: "networking.k8s.io/v1",
+    kind: "NetworkPolicy",
+    metadata: { name: "closed", namespace: "default" },
+    spec: { podSelector: { matchLabels: { app: "web" } }, policyTypes: ["Ingress"] },
+  });
+
+  it("names the policy's verdict on the destination's node", async () => {
+    await the().addPod("node1", "front", { labels: { app: "front" } });
+    await the().addPod("node2", "web", { labels: { app: "web" } });
+    await the().applyPolicies(DENY);
+    const wrong = await eventually(
+      async () => {
+        const { wrong: one } = await the().trace("front", "web", { options: ["--port=80"] });
+        return one?.hop === "policy.ingress" && one.is.includes("denied") && one;
+      },
+      { timeoutMs: 60_000, intervalMs: 500, message: "the trace does not name the policy" },
+    );
+    assert.equal(wrong.node, "node2");
+    const back = await the().trace("web", "front", { options: ["--port=80"] });
+    assert.ok(back.ok, `the other way is open: ${JSON.stringify(back.wrong)}`);
+  });
+});
+
+describe("skylanectl trace with direct routing", function () {
+  this.timeout(TEST_MS);
+  const the = useLab({ nodes: 2, agentConfig: { directRouting: "auto" } });
+
+  it("follows the direct route, and names it where it is gone", async () => {
+    await the().addPod("node1", "a");
+    await the().addPod("node2", "c");
+    await eventually(async () => (await the().trace("a", "c")).way === "direct", {
+      timeoutMs: 60_000,
+      intervalMs: 500,
+      message: "the nodes do not route directly",
+    });
+    for (const family of FAMILIES)
+      await eventually(
+        async () => {
+          const found = await the().trace("a", "c", { family });
+          assert.ok(found.ok && found.whole, JSON.stringify(found.wrong));
+          return found.way === "direct";
+        },
+        { ...SOON, message: `IPv${family} is not traced` },
+      );
+    await the().exec("node1", "pkill", "-STOP", "-f", "skylane-agent.cjs");
+    try {
+      const cidr = (await the().status(the().node("node2"))).networks[0]?.podCidrs[0] as string;
+      await the().exec("node1", "ip", "route", "replace", "blackhole", cidr);
+      const { wrong } = await the().trace("a", "c", { family: 4 });
+      assert.deepEqual([wrong?.node, wrong?.hop], ["node1", "route"]);
+    } finally {
+      await the().exec("node1", "pkill", "-CONT", "-f", "skylane-agent.cjs");
+    }
+  });
+});
+
+describe("skylanectl trace in pod networks", function () {
+  this.timeout(TEST_MS);
+  const the = useLab({ nodes: 2 });
+  const options = (network: string): TraceOptions => ({ ifname: "net1", options: [`--network=${network}`] });
+
+  before("a routed and a bridged one", async () => {
+    await the().addNetwork("blue", { cidrs: ["10.50.0.0/16", "fd50::/64"] });
+    await the().addNetwork("lan", { cidrs: ["10.80.0.0/24"], mode: "Bridged" });
+    for (const network of ["blue", "lan"])
+      for (const number of [1, 2])
+        await the().addPod(`node${number}`, `${network}${number}`, { annotations: { [NETWORKS_ANNOTATION]: network } });
+  });
+
+  const right = (network: string, family: Family): Promise<Trace> =>
+    eventually(
+      async () => {
+        const found = await the().trace(`${network}1`, `${network}2`, { ...options(network), family });
+        if (!found.ok || !found.whole) throw new Error(JSON.stringify(found.wrong ?? found.missing));
+        return found;
+      },
+      { timeoutMs: 60_000, intervalMs: 500, message: `${network} is not traced` },
+    );
+
+  const inPod = (pod: string, ...args: string[]): Promise<string> =>
+    run(entering({ netns: podNetns(the().context, the().pod(pod)) }, "ip", args));
+
+  const names = (network: string, to: string, wanted: { node: string; hop: string }): Promise<unknown> =>
+    eventually(
+      async () => {
+        const { wrong } = await the().trace(`${network}1`, to, options(network));
+        assert.deepEqual(wrong && { node: wrong.node, hop: wrong.hop }, wanted);
+        return true;
+      },
+      { ...SOON, message: `${wanted.hop} on ${wanted.node} is not named` },
+    );
+
+  it("follows routed ones, and names a pod's address and a pod's route that are gone", async () => {
+    for (const family of FAMILIES) assert.equal((await right("blue", family)).way, "tunnel");
+    const [target] = the().ipsOf("blue2", "net1");
+    await inPod("blue2", "address", "del", `${target}/32`, "dev", "net1");
+    await names("blue", "blue2", { node: "node2", hop: "destination.address" });
+    await inPod("blue1", "-4", "route", "flush", "dev", "net1", "10.50.0.0/16");
+    await names("blue", "blue2", { node: "node1", hop: "pod.route" });
+  });
+
+  it("follows bridged ones, and names an address that nobody there has", async () => {
+    assert.equal((await right("lan", 4)).way, "bridge");
+    await names("lan", "10.80.0.200", { node: "node1", hop: "bridge.neighbour" });
+  });
+});
