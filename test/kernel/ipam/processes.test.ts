@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -16,7 +16,7 @@ interface Worker {
   child: ChildProcess;
   started: Promise<void>;
   ended: Promise<{ code: number | null; signal: string | null; stderr: string }>;
-  /** Owner → addresses: those that it has for certain, and all that it ever had. */
+  /** Owner → addresses: those that it had for certain when it ended. */
   has: Map<string, string[]>;
 }
 
@@ -38,27 +38,27 @@ describe("address management by many processes at once", function () {
   }
 
   function start(where: { dir: string; claims: string }, name: string, rounds: number, podCidrs: string): Worker {
-    const child = spawn(process.execPath, [WORKER, where.dir, where.claims, name, String(rounds), podCidrs]);
+    // What it says goes into a file: a pipe that nobody empties for a while would hold it up, or fail.
+    const log = join(where.claims, "..", `${name}.log`);
+    const out = openSync(log, "w");
+    const argv = [WORKER, where.dir, where.claims, name, String(rounds), podCidrs];
+    const child = spawn(process.execPath, argv, { stdio: ["ignore", out, "pipe", "pipe"] });
+    closeSync(out);
     running.add(child);
     const has = new Map<string, string[]>();
     let stderr = "";
-    let rest = "";
     let begun = () => {};
     const started = new Promise<void>((resolve) => (begun = resolve));
-    child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
-    child.stdout.setEncoding("utf8").on("data", (text: string) => {
-      const lines = (rest + text).split("\n");
-      rest = lines.pop() ?? "";
-      for (const line of lines) {
-        const [verb, owner, ips] = line.split(" ");
-        if (verb === "started") begun();
-        else if (verb === "+") has.set(owner as string, (ips as string).split(","));
-        else has.delete(owner as string);
-      }
-    });
+    child.stdio[3]?.once("data", () => begun());
+    child.stderr?.setEncoding("utf8").on("data", (text: string) => (stderr += text));
     const ended = once(child, "close").then(([code, signal]) => {
       running.delete(child);
       begun();
+      for (const line of readFileSync(log, "utf8").split("\n").slice(0, -1)) {
+        const [verb, owner, ips] = line.split(" ");
+        if (verb === "+") has.set(owner as string, (ips as string).split(","));
+        else has.delete(owner as string);
+      }
       return { code: code as number | null, signal: signal as string | null, stderr };
     });
     return { name, child, started, ended, has };

@@ -4,6 +4,8 @@
  * While it has an address it also holds a claim, a file that only one process can make: a second one is an address
  * given twice.
  *
+ * That it has started it says on descriptor 3.
+ *
  *   worker.ts DIR CLAIMS NAME ROUNDS POD_CIDRS
  */
 import { closeSync, openSync, unlinkSync, writeSync } from "node:fs";
@@ -36,7 +38,7 @@ function release(): void {
   if (freed.join() !== oldest.ips.join()) throw new Error(`had ${oldest.ips.join()}, freed ${freed.join()}`);
 }
 
-say("started");
+writeSync(3, "started\n");
 for (let round = 0; round < Number(rounds); round++) {
   reserve(round);
   if (holding.length > 2) release();

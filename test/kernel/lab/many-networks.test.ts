@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { NETWORKS_ANNOTATION } from "../../../src/crd/index.ts";
 import { eventually } from "../../support/eventually.ts";
+import { assertUnderASecond } from "../../support/pace.ts";
 import { useLab } from "./support.ts";
 
 const NETWORKS = 150;
@@ -75,7 +76,8 @@ describe("a hundred and fifty pod networks at once", function () {
     const before = await processorSeconds("node1");
     await new Promise((resolve) => setTimeout(resolve, 15_000));
     const spent = (await processorSeconds("node1")) - before;
-    assert.ok(spent < 1.5, `the agent took ${spent} s of processor time in 15 s`);
+    // A tenth of a processor; what a processor gets done in a time is less where others have its caches.
+    assertUnderASecond((spent / 1.5) * 1_000, `the agent took ${spent} s of processor time in 15 s`);
   });
 
   it("leave nothing when their pods go", async () => {
