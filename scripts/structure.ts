@@ -45,6 +45,7 @@ const PACKAGES: Record<string, string> = {
   "ipaddr.js": "src/addr",
   winston: "src/log",
   "prom-client": "src/observe",
+  "tar-stream": "src/cli",
   "node:ffi": "src/sys",
 };
 const MAX_LINES = 500;

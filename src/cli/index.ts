@@ -2,7 +2,7 @@
 export { type AgentStatus, agentStatus, askAgent, type NetworkStatus } from "./agent-client.ts";
 export { type Command, CommandError, Input, type OptionSpec, OUTPUT, UsageError } from "./command.ts";
 export { completionCommand, completionScript } from "./completion.ts";
-export { kubectlPlugin, parsePluginCall, type PluginCall, runPluginCall } from "./kubectl-plugin.ts";
+export { kubectlPlugin, parsePluginCall, type PluginCall, runPluginCall } from "./kubectl/plugin.ts";
 export { describeError, main, type Surroundings } from "./main.ts";
 export { nodeCommands } from "./node-commands.ts";
 export { furtherRow, NETWORK_HEADINGS } from "./status.ts";

@@ -6,6 +6,7 @@ import { logLevelCommand } from "./log-level.ts";
 import { policyCommands } from "./policy/index.ts";
 import { probesCommand } from "./probes/index.ts";
 import { statusCommand } from "./status.ts";
+import { sysdumpCommand } from "./sysdump/index.ts";
 import { traceCommand } from "./trace/index.ts";
 import { uninstallCommand } from "./uninstall.ts";
 
@@ -31,6 +32,7 @@ export const nodeCommands: readonly Command[] = [
   statusCommand,
   doctorCommand,
   probesCommand,
+  sysdumpCommand,
   traceCommand,
   ...policyCommands,
   logLevelCommand,

@@ -2,21 +2,11 @@
  * `skylanectl doctor`: looks at this node, its kernel and the way to its peers, and names what is wrong with its
  * meaning and its cure. It changes nothing: what must be tried is tried in a namespace that goes with the process.
  */
-import { hostname } from "node:os";
-import { dirname, join } from "node:path";
-import type { AgentConfig } from "../../config/index.ts";
 import { AGENT_SOCKET, agentStatus } from "../agent-client.ts";
 import { type Command, CommandError, type Input, OUTPUT, UsageError } from "../command.ts";
 import { requireRoot } from "../root.ts";
+import { configuration, diagnose } from "./diagnose.ts";
 import { count, render } from "./finding.ts";
-
-/** The agent's configuration; without one, its defaults. @throws ConfigError */
-async function configuration(input: Input): Promise<AgentConfig> {
-  const { loadAgentConfig } = await import("../../config/index.ts");
-  const file = input.text("config");
-  const name = process.env["NODE_NAME"] ?? hostname().toLowerCase();
-  return loadAgentConfig({ argv: ["--node-name", name], ...(file === undefined ? {} : { file }) });
-}
 
 /** @throws UsageError when the node is no peer of this one, CommandError when that cannot be known or it was refused */
 async function mustBePeer(node: string, socket: string): Promise<void> {
@@ -34,22 +24,12 @@ async function run(input: Input): Promise<number> {
   requireRoot("what it would not see then, it would take for missing; nothing was diagnosed");
   const timeoutMs = input.number("timeout", 50, 60_000) ?? 1000;
   const { json } = input;
-  const { vni, port, listen, cni, runDir, dataDir } = await configuration(input);
-  // Only this command needs the agent's code and what that stands on.
-  const [{ gather }, { judge }] = await Promise.all([import("./gather/gather.ts"), import("./judge/judge.ts")]);
-  const socket = input.text("socket") ?? (input.text("config") === undefined ? AGENT_SOCKET : `${runDir}/agent.sock`);
+  const config = await configuration(input.text("config"));
+  const own = input.text("config") === undefined ? AGENT_SOCKET : `${config.runDir}/agent.sock`;
+  const socket = input.text("socket") ?? own;
   const only = input.text("peer");
   if (only !== undefined) await mustBePeer(only, socket);
-  const facts = await gather({
-    socket,
-    runDir,
-    dataDir,
-    resultsDir: join(dirname(dataDir), "results"),
-    settings: { vni, port, listen, confDir: cni.confDir, confName: cni.confName, binDir: cni.binDir },
-    timeoutMs,
-    only,
-  });
-  const findings = judge(facts);
+  const { facts, findings } = await diagnose(config, { socket, timeoutMs, only });
   const { fail } = count(findings);
   process.stdout.write(
     json ? `${JSON.stringify({ ok: fail === 0, findings, peers: facts.peers }, null, 2)}\n` : render(findings),

@@ -2,21 +2,27 @@
  * `kubectl skylane`: the same commands on a node of the cluster, from wherever kubectl works. kubectl runs the executable `kubectl-skylane`
  * that it finds in PATH, and that one asks kubectl in turn which pod is the agent of a node and runs the command there.
  */
-import { spawn } from "node:child_process";
-import { CommandError, UsageError } from "./command.ts";
-import { describeError } from "./main.ts";
-import { kubectlTrace } from "./trace/kubectl.ts";
+import { CommandError, UsageError } from "../command.ts";
+import { describeError } from "../main.ts";
+import { kubectlTrace } from "../trace/kubectl.ts";
+import { type Kubectl, kubectl, kubectlAnswer, kubectlOutput } from "./call.ts";
+import { sysdump } from "./sysdump.ts";
 
+/** Commands that are about more than one node, and find by themselves which. */
+const WIDE = ["trace", "sysdump"];
+const LIMITS = { most: 64 << 20, timeoutMs: 60_000 };
 const NODE_NAME = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
 
 const USAGE = `Usage: kubectl skylane --node NODE [--namespace NAMESPACE] [--context CONTEXT] COMMAND [options]
        kubectl skylane trace [NAMESPACE/]POD|IP [NAMESPACE/]POD|IP [options]
+       kubectl skylane sysdump [--output FILE] [--max-nodes N]
 
 Runs "skylanectl COMMAND" in the agent of a node: status, doctor, probes, policy, log-level, version. Options of kubectl come before COMMAND.
 trace finds the two pods and asks both of their nodes: every hop of a packet from the one to the other, and the first that is wrong.
+sysdump writes what all nodes have to say, or one, into an archive here: status, findings, kernel objects, logs, Skylane's objects; no secrets.
 
 Options:
-  --node NODE            the node (required, but for trace)
+  --node NODE            the node (required, but for trace and sysdump)
   -n, --namespace NAME   where Skylane is installed (skylane-system)
   --context NAME         context of the kubeconfig
   --kubeconfig FILE      another kubeconfig
@@ -24,6 +30,7 @@ Options:
 
 /** What was asked of the plugin. */
 export interface PluginCall {
+  /** "": no node was named. */
   node: string;
   namespace: string;
   /** Options that kubectl itself is to have. */
@@ -47,70 +54,47 @@ export function parsePluginCall(argv: readonly string[]): PluginCall | undefined
   }
   call.command = argv.slice(at);
   if (call.command.length === 0) return undefined;
-  // Both of a trace's nodes are found by its pods.
-  if (!NODE_NAME.test(call.node) && !(call.node === "" && call.command[0] === "trace"))
+  if (call.node === "" && WIDE.includes(call.command[0] as string)) return call;
+  if (!NODE_NAME.test(call.node))
     throw new UsageError(call.node ? `"${call.node}" is no node's name` : "--node is missing");
   return call;
 }
 
-/** Runs a call. @returns the exit status of the command. @throws CommandError when the node has no agent */
-export async function runPluginCall(call: PluginCall, kubectl = "kubectl"): Promise<number> {
-  const common = [...call.kubectl, `--namespace=${call.namespace}`];
+/** Runs a call. @returns the exit status of the command. @throws CommandError when the node has no agent, or kubectl fails */
+export async function runPluginCall(call: PluginCall, program = "kubectl"): Promise<number> {
+  const cluster: Kubectl = { program, options: [...call.kubectl, `--namespace=${call.namespace}`] };
   const [word, ...words] = call.command;
-  if (word === "trace") {
-    const get = async (what: readonly string[]): Promise<unknown> => {
-      const { status, stdout, stderr } = await run(kubectl, [...call.kubectl, "get", ...what, "--output=json"], "all");
-      if (status !== 0) throw new CommandError(stderr.trim() || `kubectl get ${what.join(" ")} failed`);
-      return JSON.parse(stdout) as unknown;
-    };
-    return kubectlTrace(words, call.node === "" ? undefined : call.node, get, async (node, there) => {
-      const pod = await agentOf(kubectl, call, node, "all");
-      if (typeof pod === "number") throw new CommandError(`kubectl cannot look for the agent of node ${node}`);
-      return run(kubectl, [...common, "exec", pod, "--container=agent", "--", "skylanectl", ...there], "all");
-    });
-  }
-  const pod = await agentOf(kubectl, call, call.node, "stdout");
-  if (typeof pod === "number") return pod;
-  const command = ["exec", pod, "--container=agent", "--", "skylanectl", ...call.command];
-  return (await run(kubectl, [...common, ...command], "nothing")).status;
+  if (word === "sysdump") return await sysdump(cluster, call.node, words);
+  if (word === "trace") return await trace(call, cluster, words);
+  return await kubectl(cluster, await inAgent(cluster, call, call.node, call.command));
 }
 
-/** What of a program's output is kept; the rest goes where this one's goes. */
-type Kept = "all" | "stdout" | "nothing";
+function trace(call: PluginCall, cluster: Kubectl, words: readonly string[]): Promise<number> {
+  // Pods are in namespaces of their own.
+  const anywhere = { ...cluster, options: call.kubectl };
+  const get = async (what: readonly string[]): Promise<unknown> =>
+    JSON.parse((await kubectlOutput(anywhere, ["get", ...what, "--output=json"], LIMITS)).toString());
+  return kubectlTrace(words, call.node === "" ? undefined : call.node, get, async (node, there) => {
+    const answer = await kubectlAnswer(cluster, await inAgent(cluster, call, node, there), LIMITS);
+    return { ...answer, stdout: answer.stdout.toString() };
+  });
+}
 
-/** The agent's pod of a node; the exit status of kubectl where it cannot be asked for. @throws CommandError when there is none */
-async function agentOf(
-  program: string,
-  { kubectl, namespace }: PluginCall,
+/** What kubectl is asked for so that a command runs in the agent of a node. @throws CommandError when there is none */
+async function inAgent(
+  cluster: Kubectl,
+  { namespace }: PluginCall,
   node: string,
-  kept: Kept,
-): Promise<string | number> {
+  command: readonly string[],
+): Promise<string[]> {
   const where = ["--selector=app.kubernetes.io/name=skylane", `--field-selector=spec.nodeName=${node}`];
-  const words = [...kubectl, `--namespace=${namespace}`, "get", "pods", ...where, "--output=name"];
-  const asked = await run(program, words, kept);
-  if (asked.status !== 0) return asked.status;
-  const [pod] = asked.stdout.split("\n").filter((line) => line.startsWith("pod/"));
+  const pods = (await kubectlOutput(cluster, ["get", "pods", ...where, "--output=name"], LIMITS)).toString();
+  const [pod] = pods.split("\n").filter((line) => line.startsWith("pod/"));
   if (pod === undefined)
     throw new CommandError(
       `no pod of Skylane's runs on node ${node} in namespace ${namespace}; kubectl get nodes lists the nodes`,
     );
-  return pod;
-}
-
-function run(
-  program: string,
-  args: readonly string[],
-  kept: Kept,
-): Promise<{ status: number; stdout: string; stderr: string }> {
-  return new Promise((resolve, reject) => {
-    const [out, err] = [kept === "nothing" ? "inherit" : "pipe", kept === "all" ? "pipe" : "inherit"] as const;
-    const child = spawn(program, [...args], { stdio: ["inherit", out, err] });
-    const said = { stdout: "", stderr: "" };
-    child.stdout?.setEncoding("utf8").on("data", (text: string) => (said.stdout += text));
-    child.stderr?.setEncoding("utf8").on("data", (text: string) => (said.stderr += text));
-    child.once("error", (cause) => reject(new CommandError(`${program} cannot be run`, { cause })));
-    child.once("close", (code) => resolve({ status: code ?? 1, ...said }));
-  });
+  return ["exec", pod, "--container=agent", "--", "skylanectl", ...command];
 }
 
 /** The plugin as a program. @returns the exit status; never rejects */
