@@ -262,7 +262,7 @@ export abstract class Reconciler<E extends Entry, A extends Entry, On, O extends
     const { ground } = this;
     const known = this.#known;
     const again = known?.ground === ground;
-    const ensured = trusted && known && again ? undefined : this.ensure(again);
+    const ensured = trusted && known && again ? undefined : await this.#ensure(again);
     const actual = ensured && (await this.read(ensured.on, !known));
     // From here on up to the plan nothing may wait: what is desired goes on changing.
     const changed = this.desired.begin();
@@ -300,6 +300,20 @@ export abstract class Reconciler<E extends Entry, A extends Entry, On, O extends
       applySeconds: (end - planned) / 1000,
     };
     return [isKnown, at.on, report];
+  }
+
+  /**
+   * What was changed of what entries lie on is told of as well, in states that were over at once, and would have everything looked at twice. So
+   * that is heard first, and seen to once more whatever it was.
+   */
+  async #ensure(again: boolean): Promise<Ensured<On>> {
+    const ensured = this.ensure(again);
+    if (!ensured.touched) return ensured;
+    await nextTurn();
+    this.#scheduler.looks();
+    const now = this.ensure(again);
+    const changed = [...(ensured.changed ?? []), ...(now.changed ?? [])];
+    return { ...now, touched: true, ...(changed.length > 0 && { changed }) };
   }
 
   /** Leaves out what has to wait for its retry. */

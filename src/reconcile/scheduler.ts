@@ -65,6 +65,11 @@ export class Scheduler {
     this.#schedule(Math.min(Math.max(SETTLE_MS, this.#lastPassMs), LONGEST_REST_MS));
   }
 
+  /** The pass that is under way has not looked yet: what was doubted so far it sees for itself. */
+  looks(): void {
+    this.#trusted = true;
+  }
+
   /** Resolves when no pass is under way or about to start; retries may still be due later. */
   async settled(): Promise<void> {
     if (this.#state !== "running" || !(this.#wanted || this.#running)) return;

@@ -47,6 +47,8 @@ class World {
   readonly faults: string[] = [];
   strict = false;
   ground = 1;
+  /** Called when what entries lie on is seen to; returns whether it had to be changed. */
+  onEnsure: (() => boolean) | undefined;
   unreadable = 0;
   dumps = 0;
   onApply: (() => void) | undefined;
@@ -126,7 +128,7 @@ class Keeper extends Reconciler<Thing, Thing, number, Step> {
   }
 
   protected override ensure(): Ensured<number> {
-    return { on: this.world.ground, touched: false, problems: [] };
+    return { on: this.world.ground, touched: this.world.onEnsure?.() ?? false, problems: [] };
   }
 
   protected override read(): Promise<Iterable<Thing>> {
@@ -314,6 +316,28 @@ describe("the reconciler", () => {
       },
       { onPass: (report) => reports.push(report) },
     );
+  });
+
+  it("looks once where what it made itself of the ground is told of, and sees to the ground again then; later news has it look again", async () => {
+    const world = new World();
+    let ensured = 0;
+    await keeping(world, async (keeper) => {
+      world.onEnsure = () => {
+        ensured++;
+        if (ensured === 1) setImmediate(() => keeper.heard("a state of the ground that is over"));
+        return ensured === 1;
+      };
+      keeper.set(base("a"));
+      await keeper.start();
+      assert.deepEqual([world.dumps, ensured], [1, 2]);
+      world.onApply = () => {
+        world.onApply = undefined;
+        keeper.heard("something that came after the look");
+      };
+      keeper.set(base("b"));
+      await keeper.settled();
+      assert.deepEqual([world.dumps, ensured], [2, 3]);
+    });
   });
 
   it("counts as a repair what was in place and is wanted unchanged, or was never wanted; no change, and nothing at the start", async () => {
