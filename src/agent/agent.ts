@@ -3,7 +3,7 @@
  */
 import { join } from "node:path";
 import type { AgentConfig } from "../config/index.ts";
-import { connect, NodeEvents, patchNodeAnnotations, patchNodeCondition } from "../kube/index.ts";
+import { connect, type NodeEvent, NodeEvents, patchNodeAnnotations, patchNodeCondition } from "../kube/index.ts";
 import type { LogLevel, RootLogger } from "../log/index.ts";
 import { type MonitorListener, Rtnl } from "../netlink/index.ts";
 import { type LocalNetwork, VTEP_ANNOTATION } from "../peers/index.ts";
@@ -40,15 +40,18 @@ import { NetworkStatusWriter, OutsidePods, UnservedPods } from "../pod-requests/
 import { PodLinks } from "../host-ends/index.ts";
 import { agentRoutes, type AgentStatus, assess, type CheckResult, Metrics, type Readiness } from "../observe/index.ts";
 import { accompaniedPath, type MakeDataPath, routedPath } from "../data-path/index.ts";
-import { FastPath } from "../dataplane/fast-path/index.ts";
+import type { FastPath } from "../dataplane/fast-path/index.ts";
 import type { Probes } from "../probes/index.ts";
 import { PodNetwork } from "../network/index.ts";
 import { NetworkStatuses, ownNamespace } from "../controller/index.ts";
 import { Networks } from "../instances/index.ts";
+import { BandwidthOfAgent } from "./bandwidth.ts";
+import { startFastPath } from "./fast-path.ts";
 import { Grants } from "./grants.ts";
 import { probeRoutes, probesOf } from "./probing.ts";
 import { type HostPortsOfAgent, keepHostPorts } from "./host-ports.ts";
 import { Serving, SOCKET_NAME } from "./serving.ts";
+import { shared } from "./shared.ts";
 import { isUplink } from "../dataplane/uplink/index.ts";
 
 /** A running agent. */
@@ -70,6 +73,7 @@ export class Agent {
   readonly #outside: OutsidePods;
   readonly #policies: PolicyEngine;
   readonly #hostPorts: HostPortsOfAgent;
+  readonly #bandwidth: BandwidthOfAgent;
   readonly #grants = new Grants();
   readonly #disk: DiskControlLoop;
   readonly #failed = Promise.withResolvers<Error>();
@@ -107,6 +111,8 @@ export class Agent {
     const metrics = this.#metrics;
     const event = (type: "Normal" | "Warning", reason: string, message: string): void =>
       events.emit({ node, type, reason, message });
+    const podEvent = (told: Pick<Required<NodeEvent>, "pod" | "reason" | "message">): void =>
+      events.emit({ ...told, node, type: "Warning" });
     const announce = (): void => this.#announce();
     this.#available = new NetworkAvailable({
       log,
@@ -168,7 +174,7 @@ export class Agent {
       granted: (name) => this.#grants.podCidrs(name),
       nodeIps: (name) => this.#grants.ips(name),
       onUnstated: () => this.#statuses.policiesUnstated(),
-      podEvent: ({ pod, reason, message }) => events.emit({ node, pod, type: "Warning", reason, message }),
+      podEvent,
       onState: () => this.#presenceChanged(),
     });
     this.#closers.push(() => this.#policies.stop());
@@ -200,6 +206,9 @@ export class Agent {
     this.#closers.push(() => this.#publisher.stop());
     this.#hostPorts = keepHostPorts(config, log, metrics, look);
     this.#closers.push(() => this.#hostPorts.stop());
+    const recorded = () => this.#networks.recorded;
+    this.#bandwidth = new BandwidthOfAgent({ ...context, further: recorded, watch: this.#watch, podEvent });
+    this.#closers.push(() => this.#bandwidth.stop());
     const networks = [this.#network, this.#networks] as const;
     this.#housekeeping = new Housekeeping({
       config,
@@ -209,6 +218,7 @@ export class Agent {
       networks,
       lookAtPods: () => this.#podLinks.look(),
       hostPorts: this.#hostPorts.keeper,
+      bandwidth: this.#bandwidth.keeper,
     });
     this.#closers.push(() => this.#housekeeping.stop());
     this.#podLinks = new PodLinks({ config, log, metrics, routed: true });
@@ -288,6 +298,7 @@ export class Agent {
       api: this.#cluster.status,
       policies: this.#policies.state,
       hostPorts: this.#hostPorts.keeper.status(),
+      bandwidth: this.#bandwidth.status(),
       ...(this.#fastPath && { fastPath: this.#fastPath.status() }),
       ...(this.#probes && { probes: this.#probes.status() }),
       ready: this.readiness(),
@@ -351,7 +362,7 @@ export class Agent {
   }
 
   #makeDataPath(...[local, listener]: Parameters<MakeDataPath>): ReturnType<MakeDataPath> {
-    const ordinary = routedPath(this.#log, (more) => this.#watch(more));
+    const ordinary = routedPath(this.#log, this.#watch);
     const beside = [this.#fastPath, this.#probes].filter((one) => one !== undefined);
     return accompaniedPath(ordinary, beside)(local, listener);
   }
@@ -389,6 +400,7 @@ export class Agent {
     machine.also(this.#policies);
     machine.also(this.#hostPorts.keeper);
     this.#hostPorts.keeper.start();
+    this.#bandwidth.start();
     if (this.#config.fastPath === "auto") this.#startFastPath();
     machine.also(this.#networks);
     this.#metrics.beforeScrape(() => this.#sample());
@@ -423,16 +435,10 @@ export class Agent {
   }
 
   #startFastPath(): void {
-    const { network } = this.#config;
-    const fast = new FastPath({
-      log: this.#log,
-      watch: (listener) => this.#watch(listener),
-      onRepair: (kind, count) => this.#metrics.repairs.inc({ network, kind }, count),
-    });
-    this.#fastPath = fast;
-    this.#closers.push(() => fast.stop());
-    const own = () => ({ network, fastPath: fast.status() });
-    this.#metrics.beforeScrape(() => this.#metrics.sampleFastPaths([own(), ...this.#networks.status()]));
+    const further = (): ReturnType<Networks["status"]> => this.#networks.status();
+    const options = { log: this.#log, metrics: this.#metrics, further, watch: this.#watch };
+    this.#fastPath = startFastPath(this.#config.network, options);
+    this.#closers.push(() => this.#fastPath?.stop());
   }
 
   /** Whether pods of the default network could come without the agent: nobody else knows networks that they ask for, nor their policies. */
@@ -440,10 +446,10 @@ export class Agent {
     return this.#networks.presence === "none" && this.#policies.presence === "none";
   }
 
-  #watch(listener: MonitorListener): ReturnType<NetnsWatch["also"]> {
+  readonly #watch = (listener: MonitorListener): ReturnType<NetnsWatch["also"]> => {
     if (!this.#machine) throw new Error("the machine is not watched yet");
     return this.#machine.also(listener);
-  }
+  };
 
   #publication(): Publication | undefined {
     const { own, live } = this.#cluster;
@@ -458,6 +464,7 @@ export class Agent {
       config: this.#config,
       gone: this.#hostPorts.gone,
       hostPorts: this.#hostPorts.keeper,
+      bandwidth: this.#bandwidth.keeper,
       own: this.#podLinks,
       networks: this.#networks,
       networkStatus: this.#networkStatus,
@@ -490,10 +497,4 @@ export class Agent {
     this.#networks.sample();
     await this.#housekeeping.countDurations();
   }
-}
-
-/** One run at a time: who asks meanwhile gets the same answer. */
-function shared<T>(run: () => Promise<T>): () => Promise<T> {
-  let running: Promise<T> | undefined;
-  return () => (running ??= run().finally(() => (running = undefined)));
 }

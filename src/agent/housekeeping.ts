@@ -3,6 +3,7 @@
  * plugin's timings, and the addresses of pods that are gone. The timer's own beat is what `/healthz` reports.
  */
 import { collectDead, realHost } from "../cni/index.ts";
+import type { BandwidthKeeper } from "../dataplane/bandwidth/index.ts";
 import type { HostPortKeeper } from "../dataplane/host-ports/index.ts";
 import type { AgentConfig } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
@@ -31,6 +32,7 @@ export interface HousekeepingOptions {
   rtnl: Rtnl;
   networks: readonly [PodNetwork, Networks];
   hostPorts: Pick<HostPortKeeper, "map" | "unmap" | "collect">;
+  bandwidth: Pick<BandwidthKeeper, "limit" | "unlimit" | "differences" | "collect">;
   /** Looks at all host ends of the default network's pods: not all of their kernel parameters have an event. */
   lookAtPods: () => void;
 }
@@ -154,12 +156,13 @@ export class Housekeeping implements MonitorListener {
     await this.#guarded("host ports of pods that are gone cannot be taken back", () =>
       this.#options.hostPorts.collect(),
     );
+    this.#options.bandwidth.collect();
     await further.leaveEmpty();
   }
 
   async #collectOf(network: string): Promise<void> {
-    const { config, log, metrics, hostPorts } = this.#options;
-    const host = { ...realHost, hostPorts: () => hostPorts };
+    const { config, log, metrics, hostPorts, bandwidth } = this.#options;
+    const host = { ...realHost, hostPorts: () => hostPorts, bandwidth: () => bandwidth };
     await this.#guarded(`what dead pods of network "${network}" left cannot be taken back`, async () => {
       const { attachments, addresses, failures } = await collectDead({ dataDir: config.dataDir, network }, host);
       metrics.collected.inc({ network }, attachments.length + addresses.length);

@@ -11,9 +11,10 @@ import { CHAIN_ANSWER, CHAIN_QUESTION, DURATIONS_FILE } from "../cni/index.ts";
 import { type AgentConfig, parsePublished } from "../config/index.ts";
 import { type ConnectOptions, connect, patchNodeAnnotations } from "../kube/index.ts";
 import { errorText } from "../log/index.ts";
-import { describeOperation, type Link, Rtnl } from "../netlink/index.ts";
+import { describeOperation, type Link, Rtnl, SHAPER_LINK_GROUP } from "../netlink/index.ts";
 import { listNetworkNetns, openNetworkNetns, networkNetnsName, networkNetnsPath } from "../dataplane/netns/index.ts";
 import { removeFirewall, removeTables, toolRunner } from "../dataplane/nft/index.ts";
+import { BANDWIDTH } from "../dataplane/bandwidth/index.ts";
 import { HOST_PORT_TABLE, HOST_PORTS } from "../dataplane/host-ports/index.ts";
 import { POLICY_TABLE } from "../policy/index.ts";
 import { removeOverlay } from "../dataplane/vxlan/index.ts";
@@ -54,7 +55,7 @@ export class UninstallRefused extends Error {
 /** How long the API server has, in milliseconds. */
 const API_MS = 5_000;
 /** Folders of the data directory; an operator's own files beside them stay. */
-const DATA = ["attachments", "cache", GONE, HOST_PORTS, "ipam", "networks"];
+const DATA = ["attachments", BANDWIDTH, "cache", GONE, HOST_PORTS, "ipam", "networks"];
 
 /** Uninstalls. @throws UninstallRefused while an agent runs or pods are attached */
 export async function uninstall(options: UninstallOptions): Promise<UninstallReport> {
@@ -90,6 +91,7 @@ export async function uninstall(options: UninstallOptions): Promise<UninstallRep
     await attempt("networks", () => listNetworkNetns().map(removeNetns));
     await attempt("packet filter", () => removeFirewall());
     await attempt("network policies", () => removeTable(POLICY_TABLE));
+    await attempt("bandwidth limits", () => removeShapers(rtnl));
     await attempt("host ports", () => removeTable(HOST_PORT_TABLE));
     for (const name of DATA) await attempt("state", () => removeTree(join(options.dataDir, name)));
   } finally {
@@ -97,6 +99,15 @@ export async function uninstall(options: UninstallOptions): Promise<UninstallRep
   }
   report.removed.push(...removeRest(options));
   return report;
+}
+
+/** Takes away the devices in which waits what limited pods send; returns their names. @throws NetlinkError */
+function removeShapers(rtnl: Rtnl): string[] {
+  const devices = rtnl.links().filter(({ kind, group }) => kind === "ifb" && group === SHAPER_LINK_GROUP);
+  return devices.map(({ index, name }) => {
+    rtnl.execute({ op: "del", kind: "link", link: { index, name } });
+    return `ifb device ${name}`;
+  });
 }
 
 /** Takes away a table of family inet beside the main one; returns what there was. @throws NftError */

@@ -93,6 +93,31 @@ function hostPorts({ ports }: HostPorts): string {
   return `\n${table(["HOST PORT", "TO", "POD"], rows)}`;
 }
 
+type Bandwidth = NonNullable<AgentStatus["bandwidth"]>;
+
+const bandwidthLine = ({ limits, faults = [] }: Bandwidth): string => {
+  const lost = limits.filter(({ error }) => error !== undefined).length;
+  const parts = [
+    limits.length === 0 ? "none" : `${limits.length}`,
+    ...(lost > 0 ? [`${lost} not in force`] : []),
+    ...(faults.length > 0 ? [`${faults.length} invalid`] : []),
+  ];
+  return parts.join(", ");
+};
+
+function bandwidth({ limits, faults = [] }: Bandwidth): string {
+  const rows = limits.map(({ pod, container, interface: ifname, ingress = "", egress = "", error = "" }): Cell[] => [
+    pod ?? container,
+    ifname,
+    ingress,
+    egress,
+    error,
+  ]);
+  const wrong = faults.map(({ pod, why }): Cell[] => [pod, "", "", "", why]);
+  if (rows.length + wrong.length === 0) return "";
+  return `\n${table(["BANDWIDTH OF", "INTERFACE", "INGRESS", "EGRESS", "ERROR"], [...rows, ...wrong])}`;
+}
+
 /** Networks beside the default one have a line each: of them a node may have hundreds. */
 export const NETWORK_HEADINGS = ["NETWORK", "VNI", "MODE", "PEERS", "READY", "ERROR"] as const;
 
@@ -126,6 +151,7 @@ export function renderStatus(status: AgentStatus, now = Date.now(), only?: strin
       ["API server", sync && api.state !== "synced" ? `${api.state}, last in step ${lastSync(sync, now)}` : api.state],
       ...(status.policies ? ([["Policies", status.policies.message]] as const) : []),
       ...(status.hostPorts ? ([["Host ports", hostPortsLine(status.hostPorts)]] as const) : []),
+      ...(status.bandwidth ? ([["Bandwidth limits", bandwidthLine(status.bandwidth)]] as const) : []),
       ...(status.fastPath ? ([["Fast path", fastPathLine(status.fastPath)]] as const) : []),
       ...(status.probes ? ([["Probes", probesLine(status.probes)]] as const) : []),
     ]),
@@ -143,6 +169,7 @@ export function renderStatus(status: AgentStatus, now = Date.now(), only?: strin
       : "",
     shown ? network(shown) : "",
     status.hostPorts && only === undefined ? hostPorts(status.hostPorts) : "",
+    status.bandwidth && only === undefined ? bandwidth(status.bandwidth) : "",
     status.fastPath && only === undefined ? fastPath(status.fastPath) : "",
     only === undefined && further.length > 0 ? `\n${table(NETWORK_HEADINGS, further.map(furtherRow))}` : "",
   ].join("");

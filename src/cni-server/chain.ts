@@ -90,11 +90,20 @@ function portmapOf({ hostPorts, portmapped }: Pick<ChainInput, "hostPorts" | "po
 }
 
 /** Whether host ports are Skylane's: where the operator chains a plugin for them they are that one's. */
-export function hasHostPorts({ hostPorts, chained }: Pick<ChainInput, "chained" | "hostPorts">): boolean {
+export const hasHostPorts = ({ hostPorts, chained }: Pick<ChainInput, "chained" | "hostPorts">): boolean =>
+  hostPorts === "own" && !isOfAnother("portMappings", chained);
+
+/** Whether pods' bandwidth is Skylane's: as {@link hasHostPorts}. */
+export const hasBandwidth = ({
+  bandwidth,
+  chained,
+}: Pick<ChainInput, "chained"> & { bandwidth: "own" | "off" }): boolean =>
+  bandwidth === "own" && !isOfAnother("bandwidth", chained);
+
+/** Whether a chained plugin has a capability. */
+function isOfAnother(capability: string, chained: ChainInput["chained"]): boolean {
   const others = chained === "auto" ? [] : chained.map(({ capabilities }) => capabilities);
-  return (
-    hostPorts === "own" && !others.some((one) => (one as { portMappings?: unknown } | undefined)?.portMappings === true)
-  );
+  return others.some((one) => (one as Record<string, unknown> | undefined)?.[capability] === true);
 }
 
 /** What each runtime that has told of a type finds under it. */

@@ -10,6 +10,7 @@ import type { Logger } from "../log/index.ts";
 import { type GoneFiles, netnsIdentity } from "../sys/index.ts";
 import type { NetnsMounter } from "../dataplane/netns/index.ts";
 import type { PolicyEngine } from "../enforcement/index.ts";
+import type { BandwidthKeeper } from "../dataplane/bandwidth/index.ts";
 import type { HostPortKeeper } from "../dataplane/host-ports/index.ts";
 import type { NetworkStatusWriter } from "../pod-requests/index.ts";
 import type { Networks } from "../instances/index.ts";
@@ -28,6 +29,7 @@ export interface ServingHostOptions {
   networks: Pick<Networks, "linksAt" | "uses" | "owns" | "joinable" | "prepare" | "linked" | "leaveIfEmpty">;
   networkStatus: Pick<NetworkStatusWriter, "write">;
   hostPorts: Pick<HostPortKeeper, "map" | "unmap" | "require">;
+  bandwidth: Pick<BandwidthKeeper, "limit" | "unlimit" | "differences">;
   policies: Pick<PolicyEngine, "ready" | "require" | "admit" | "released">;
   gone: GoneFiles;
   log: Logger;
@@ -41,6 +43,7 @@ export function servingHost({
   networks,
   networkStatus,
   hostPorts,
+  bandwidth,
   policies,
   gone,
   log,
@@ -78,6 +81,7 @@ export function servingHost({
       return (ip) => (links !== undefined && leadsToPod(links.rtnl, ip)) || networks.uses(network, ip);
     },
     hostPorts: () => hostPorts,
+    bandwidth: () => bandwidth,
     deviceUp: (name, netns) => linksAt(netns)?.rtnl.link(name)?.up === true,
     recordDuration: (_runDir, duration) => observe(duration),
   };

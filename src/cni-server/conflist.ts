@@ -7,7 +7,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { DEFAULT_DATA_DIR, DEFAULT_RUN_DIR } from "../cni/index.ts";
 import { makeDirectory, writeFileAtomic } from "../sys/index.ts";
-import { type ChainInput, chainedPlugins, chainVersions, hasHostPorts } from "./chain.ts";
+import { type ChainInput, chainedPlugins, chainVersions, hasBandwidth, hasHostPorts } from "./chain.ts";
 
 /** What the configuration list depends on. */
 export interface ConflistInput extends ChainInput {
@@ -15,6 +15,8 @@ export interface ConflistInput extends ChainInput {
   network: string;
   runDir: string;
   dataDir: string;
+  /** Who limits pods' bandwidth. */
+  bandwidth: "own" | "off";
 }
 
 /**
@@ -33,6 +35,7 @@ export function renderConflist(input: ConflistInput): string {
       dns: true,
       ipRanges: true,
       ...(hasHostPorts(input) && { portMappings: true }),
+      ...(hasBandwidth(input) && { bandwidth: true }),
     },
   };
   const list = {

@@ -41,6 +41,9 @@ export interface AttachmentRecord extends Omit<Reservation, "ip"> {
   sourceTable?: number;
   /** It was made when host ports were Skylane's, so no other plugin has any of its pod. */
   hostPorts?: "own";
+  /** The pod that has it, as NAMESPACE/NAME, and the uid by which its runtime knows it. */
+  pod?: string;
+  podUid?: string;
   /** MTU of its host end, in bytes. */
   mtu?: number;
   /** Path of the network namespace in which its host end is, where that is not the host's. */

@@ -6,6 +6,7 @@ import { accessSync, constants, existsSync, statfsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { FAMILIES, type Family, familyOf } from "../addr/index.ts";
 import { readPublished } from "../config/index.ts";
+import { Bandwidth, LimitRecords, type PodBandwidth } from "../dataplane/bandwidth/index.ts";
 import { type HostPortRecord, HostPortRecords, HostPorts, kernelTable } from "../dataplane/host-ports/index.ts";
 import { Ipam, provablyDead, sandboxOf, uptime } from "../ipam/local/index.ts";
 import { type Route, Rtnl } from "../netlink/index.ts";
@@ -78,6 +79,8 @@ export interface Host {
   podMacOf: typeof podMacOf;
   /** Ports of the node that lead to pods. */
   hostPorts(config: Pick<NetConfig, "dataDir">): Pick<HostPorts, "map" | "unmap">;
+  /** Limits of what pods receive and send. */
+  bandwidth(config: Pick<NetConfig, "dataDir">): PodBandwidth;
   /** Adds routes through an interface of the sandbox. @throws NetlinkError */
   addRoutes(netns: string, ifname: string, routes: readonly Omit<Route, "ifindex">[]): void;
   /** The sandbox's loopback interface, set up or down first if asked to. @throws NetlinkError, SysError */
@@ -108,8 +111,11 @@ export const newAttachments = (
 ): Attachments =>
   new Attachments(dataDir, network, ({ containerId, ifname }: Attachment) => hostIfname(containerId, ifname), unlink);
 
-/** Whether the attachment that has host ports is there, and its sandbox not provably dead. @throws Error with a POSIX `code` */
-export function isAttached(dataDir: string, { network, owner, bootId: of }: HostPortRecord): boolean {
+/** Whether the attachment that something of a pod goes with is there, and its sandbox not provably dead. @throws Error with a POSIX `code` */
+export function isAttached(
+  dataDir: string,
+  { network, owner, bootId: of }: Pick<HostPortRecord, "network" | "owner" | "bootId">,
+): boolean {
   if (of !== bootId()) return false;
   const record = newAttachments({ dataDir, network }).find(owner);
   return record !== undefined && !provablyDead(record);
@@ -141,6 +147,7 @@ export const realHost: Host = {
       table: kernelTable,
       isAttached: (record) => isAttached(dataDir, record),
     }),
+  bandwidth: ({ dataDir }) => new Bandwidth(new LimitRecords(dataDir)),
   defaultFamilies(netns) {
     using rtnl = Rtnl.open({ netns });
     const there = rtnl.routes({ table: MAIN_TABLE }).filter(({ dst }) => dst === "default");

@@ -258,6 +258,15 @@ export const AgentSchema = v.object({
     ),
     "own",
   ),
+  bandwidth: v.optional(
+    v.pipe(
+      oneOf(["own", "off"]),
+      v.description(
+        "Who limits what pods receive and send (annotations `kubernetes.io/ingress-bandwidth` and `kubernetes.io/egress-bandwidth`). `own`: Skylane, and a changed annotation holds at once; the agent watches the metadata of its own node's Pods for that. `off`: nobody, or a plugin of `cni.chained`; one with capability `bandwidth` has it in any case. Pods that are limited already stay so until they go.",
+      ),
+    ),
+    "own",
+  ),
   underlay: v.optional(underlay, {}),
   txChecksum: v.optional(
     v.pipe(

@@ -32,6 +32,7 @@ export {
   type Writable,
 } from "./objects.ts";
 export type { PodEntry } from "./pods/pod-entry.ts";
+export { type OwnPod, OwnPodReflector } from "./pods/own-pods.ts";
 export { podEntryOf, PodReflector } from "./pods/pods.ts";
 export type { ReflectorOptions } from "./informer/source.ts";
 export type { ReflectorTimings } from "./client/timings.ts";

@@ -27,7 +27,12 @@ export const RTM = {
   NEWRULE: 32,
   DELRULE: 33,
   GETRULE: 34,
+  NEWQDISC: 36,
+  DELQDISC: 37,
   GETQDISC: 38,
+  NEWTFILTER: 44,
+  DELTFILTER: 45,
+  GETTFILTER: 46,
   NEWNETCONF: 80,
   GETNSID: 90,
 } as const;
@@ -36,6 +41,7 @@ export const RTM = {
 export const GROUP = {
   LINK: 1 << 0,
   NEIGH: 1 << 2,
+  TC: 1 << 3,
   IPV4_IFADDR: 1 << 4,
   IPV4_ROUTE: 1 << 6,
   IPV6_IFADDR: 1 << 8,
@@ -54,8 +60,30 @@ export const AF_INET6 = 10;
 /** Interface flags (net/if.h). */
 export const IFF = { UP: 1, LOOPBACK: 1 << 3, NOARP: 1 << 7, MULTICAST: 1 << 12, LOWER_UP: 1 << 16 } as const;
 
-/** linux/rtnetlink.h: the name of a queueing discipline. */
-export const TCA_KIND = 1;
+/** linux/rtnetlink.h: attributes of queueing disciplines and filters. */
+export const TCA = { KIND: 1, OPTIONS: 2 } as const;
+/** linux/pkt_sched.h: places of queueing disciplines and filters (TC_H_*). */
+export const TC_H = {
+  ROOT: 0xffff_ffff,
+  INGRESS: 0xffff_fff1,
+  INGRESS_HANDLE: 0xffff_0000,
+  INGRESS_FILTERS: 0xffff_fff2,
+} as const;
+/** linux/pkt_sched.h: attributes of a token bucket filter. */
+export const TCA_TBF = { PARMS: 1, RATE64: 4, BURST: 6 } as const;
+/** linux/pkt_sched.h: lengths of packets are as they are on Ethernet, so that no table of rates is needed. */
+export const TC_LINKLAYER_ETHERNET = 1;
+/** linux/pkt_cls.h: attributes of the classifier `bpf`, and of actions. */
+export const TCA_BPF = { ACT: 1, OPS_LEN: 4, OPS: 5 } as const;
+/** Classic BPF: return all ones, which matches (struct sock_filter: BPF_RET | BPF_K, no jumps, k). */
+export const MATCH_ALL: Buffer = Buffer.from([0x06, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
+export const TCA_ACT = { KIND: 1, OPTIONS: 2 } as const;
+/** linux/tc_act/tc_mirred.h. */
+export const TCA_MIRRED_PARMS = 2;
+export const TCA_EGRESS_REDIR = 1;
+export const TC_ACT_STOLEN = 4;
+/** linux/if_ether.h: packets of all protocols. */
+export const ETH_P_ALL = 0x0003;
 
 export const IFLA = {
   ADDRESS: 1,

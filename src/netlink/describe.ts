@@ -9,6 +9,8 @@ import type {
   LinkSpec,
   Neighbour,
   Operation,
+  QdiscSpec,
+  RedirectFilter,
   Route,
   Rule,
 } from "./types.ts";
@@ -57,6 +59,10 @@ function describeObject(operation: Operation, dev: (index: number) => string): s
       return fdb(operation.fdb, dev);
     case "bridgeFdb":
       return bridgeFdb(operation.bridgeFdb, dev);
+    case "qdisc":
+      return qdisc(operation.qdisc, dev);
+    case "filter":
+      return redirectFilter(operation.filter, dev);
     default:
       return rule(operation.rule);
   }
@@ -68,6 +74,8 @@ function spec(link: LinkSpec): string {
       return `vxlan device ${link.name} (VNI ${link.vni}, port ${link.port}${link.local ? `, local ${link.local}` : ""})`;
     case "veth":
       return `veth pair ${link.name} and ${link.peer.name}`;
+    case "ifb":
+      return `ifb device ${link.name}`;
     default:
       return `bridge ${link.name}`;
   }
@@ -106,6 +114,16 @@ const fdb = (e: FdbEntry, dev: (index: number) => string): string =>
 
 const bridgeFdb = (e: BridgeFdbEntry, dev: (index: number) => string): string =>
   `bridge FDB entry ${e.mac} dev ${dev(e.ifindex)}`;
+
+function qdisc(q: QdiscSpec, dev: (index: number) => string): string {
+  const device = `qdisc ${q.kind} dev ${dev(q.ifindex)}`;
+  return q.kind === "ingress"
+    ? device
+    : `${device} rate ${8 * q.bucket.rate}bit burst ${q.bucket.burst}b limit ${q.bucket.limit}b`;
+}
+
+const redirectFilter = (f: RedirectFilter, dev: (index: number) => string): string =>
+  `filter dev ${dev(f.ifindex)} ingress pref ${f.priority} redirect dev ${dev(f.redirectsTo)}`;
 
 function rule(r: Rule): string {
   const words = [`rule ${r.priority}:`, `from ${r.src ?? "all"}`];

@@ -15,6 +15,7 @@ import type {
   BridgeFdbEntry,
   DeviceParameters,
   FdbEntry,
+  Filter,
   Link,
   Neighbour,
   Operation,
@@ -114,6 +115,11 @@ export class Rtnl implements Disposable {
   /** Queueing disciplines of all devices. */
   qdiscs(): Qdisc[] {
     return questions.qdiscs(this.#connection);
+  }
+
+  /** Filters of what a device receives; none where nothing is there for them to hang on. */
+  ingressFilters(ifindex: number): Filter[] {
+    return questions.ingressFilters(this.#connection, ifindex);
   }
 
   /**

@@ -31,6 +31,9 @@ export const OVERLAY_LINK_GROUP = 0x534c;
 /** Group of both ends of pod networks' uplinks, the pairs by which they reach what is outside. */
 export const UPLINK_LINK_GROUP = 0x534d;
 
+/** Group of the devices in which waits what limited pods send. */
+export const SHAPER_LINK_GROUP = 0x534e;
+
 /** What Skylane reads of a VXLAN device (IFLA_INFO_DATA, linux/if_link.h IFLA_VXLAN_*). */
 export interface VxlanInfo {
   vni: number;
@@ -178,11 +181,50 @@ export interface Rule {
   invert?: boolean;
 }
 
+/** What a token bucket filter lets pass. Lengths of frames count with their Ethernet header, as the kernel counts them. */
+export interface TokenBucket {
+  /** In bytes a second. */
+  rate: number;
+  /** What may pass at once after a pause, in bytes. */
+  burst: number;
+  /** What may wait, in bytes; more is dropped. */
+  limit: number;
+}
+
 /** A queueing discipline of a device. */
 export interface Qdisc {
   ifindex: number;
   /** "noqueue", "fq_codel", "tbf", "ingress", "clsact" … */
   kind: string;
+  /** Its own number, the major part in the upper half; 0 of those that the kernel makes by itself. */
+  handle: number;
+  /** Whether it is where a device's packets leave (`root`), or where they come in (`ingress`). */
+  at: "root" | "ingress" | "class";
+  /** Of kind "tbf". The burst is rounded, as the kernel keeps it as a time. */
+  bucket?: TokenBucket;
+}
+
+/** What to put in place, or to take away: a token bucket filter for all that leaves by a device, or what filters of received packets hang on. */
+export type QdiscSpec =
+  | { ifindex: number; kind: "tbf"; handle: number; bucket: TokenBucket }
+  | { ifindex: number; kind: "ingress" };
+
+/** A filter of what a device receives. */
+export interface Filter {
+  ifindex: number;
+  /** Of several the one with the lowest number comes first. */
+  priority: number;
+  /** The classifier: "bpf", "u32" … */
+  kind: string;
+  /** The device to which it hands every packet: as {@link RedirectFilter} does. */
+  redirectsTo?: number;
+}
+
+/** Hands everything that a device receives to another one, as if it left by that (classifier `bpf`, action `mirred`). */
+export interface RedirectFilter {
+  ifindex: number;
+  priority: number;
+  redirectsTo: number;
 }
 
 /** What to create: a VXLAN device. Always `nolearning` unless said otherwise, never with a group. */
@@ -248,7 +290,17 @@ export interface BridgeSpec {
   settings?: Partial<BridgeSettings>;
 }
 
-export type LinkSpec = VxlanSpec | VethSpec | BridgeSpec;
+/** What to create: an intermediate functional block, which queues what another device has received and gives it back. */
+export interface IfbSpec {
+  kind: "ifb";
+  name: string;
+  mtu?: number;
+  group?: number;
+  alias?: string;
+  addrGenMode?: "eui64" | "none";
+}
+
+export type LinkSpec = VxlanSpec | VethSpec | BridgeSpec | IfbSpec;
 
 /** What to change of an existing device; absent keys stay as they are. */
 export interface LinkChange {
@@ -291,7 +343,9 @@ export type Operation =
   | { op: "add" | "replace" | "del"; kind: "neighbour"; neighbour: Neighbour }
   | { op: "add" | "replace" | "append" | "del"; kind: "fdb"; fdb: FdbEntry }
   | { op: "add" | "replace" | "del"; kind: "bridgeFdb"; bridgeFdb: BridgeFdbEntry }
-  | { op: "add" | "del"; kind: "rule"; rule: Rule };
+  | { op: "add" | "del"; kind: "rule"; rule: Rule }
+  | { op: "add" | "replace" | "del"; kind: "qdisc"; qdisc: QdiscSpec }
+  | { op: "add" | "replace" | "del"; kind: "filter"; filter: RedirectFilter };
 
 /** A notification from the kernel: what is now (`new`) or is no longer (`del`). */
 export type NetlinkEvent =
@@ -303,6 +357,8 @@ export type NetlinkEvent =
   | { event: "new" | "del"; kind: "bridgeFdb"; bridgeFdb: BridgeFdbEntry }
   /** Kernel parameters of a device have changed, those that the kernel announces (forwarding, rp_filter …); -1 for all devices, -2 for new ones. */
   | { event: "new"; kind: "netconf"; netconf: { family: Family; ifindex: number } }
+  /** Something of a device's traffic control: a queueing discipline, a filter, or what hangs on them. */
+  | { event: "new" | "del"; kind: "tc"; tc: { ifindex: number } }
   | { event: "new" | "del"; kind: "bridgePort"; bridgePort: { ifindex: number; master?: number; port?: BridgePort } };
 
 /** An operation of a batch that the kernel refused. */

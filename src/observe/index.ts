@@ -5,6 +5,7 @@ export { assess, type Question, type Readiness, type CheckResult } from "./readi
 export { agentRoutes } from "./routes.ts";
 export {
   type AgentStatus,
+  type BandwidthStatus,
   type ApiStatus,
   type NetworkStatus,
   type OutsidePod,

@@ -2,6 +2,7 @@
  * The agent's answer to `GET /status` on its Unix socket, for skylanectl and the lab: what is, in one
  * document that a script can read without knowing how the agent works.
  */
+import type { LimitedInterface } from "../dataplane/bandwidth/index.ts";
 import type { FastPathStatus } from "../dataplane/fast-path/index.ts";
 import type { HostPortsStatus } from "../dataplane/host-ports/index.ts";
 import type { EntryCount, NetworkIdentity, PeerStatus as PeerOfOverlay } from "../dataplane/vxlan/index.ts";
@@ -67,6 +68,13 @@ export interface PoliciesStatus {
   message: string;
 }
 
+/** How pods' bandwidth limits stand. */
+export interface BandwidthStatus {
+  limits: LimitedInterface[];
+  /** Pods whose annotations limit nothing, by NAMESPACE/NAME, and why. */
+  faults?: { pod: string; why: string }[];
+}
+
 /** The whole document. */
 export interface AgentStatus {
   version: string;
@@ -77,6 +85,8 @@ export interface AgentStatus {
   policies?: PoliciesStatus;
   /** Absent in the answer of an agent that knows none. */
   hostPorts?: HostPortsStatus;
+  /** Absent in the answer of an agent that knows none. */
+  bandwidth?: BandwidthStatus;
   /** Absent where it is not configured. */
   fastPath?: FastPathStatus;
   /** Absent where they are off. */

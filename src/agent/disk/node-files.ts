@@ -38,9 +38,10 @@ export class NodeFiles {
       this.#repaired(publishedPath(runDir, network));
     this.#published = said;
     const { portmapped } = this;
-    const { hostPorts } = this.#config;
+    const { hostPorts, bandwidth } = this.#config;
     const { confDir, confName, binDir, chained } = this.#config.cni;
-    const text = renderConflist({ network, runDir, dataDir, chained, binDir, hostPorts, portmapped, runtimes });
+    const input = { network, runDir, dataDir, chained, binDir, hostPorts, bandwidth, portmapped, runtimes };
+    const text = renderConflist(input);
     const path = join(confDir, confName);
     if (ensureConflist(confDir, confName, text)) {
       if (text === this.#conflist) this.#repaired(path);

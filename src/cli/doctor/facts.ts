@@ -117,6 +117,14 @@ export interface LostHostPort {
   containerId: string;
 }
 
+/** A bandwidth limit that is not in force. */
+export interface LostLimit {
+  /** NAMESPACE/NAME, or the container. */
+  pod: string;
+  /** In words. */
+  why: string;
+}
+
 /** A network manager on this host. */
 export interface ManagerFacts {
   networkManager: boolean;
@@ -146,6 +154,8 @@ export interface Facts {
   lostHostPorts: Looked<{ all: number; lost: readonly LostHostPort[] }>;
   /** Of our own. */
   ownHostPorts: Looked<{ all: number; lost: readonly LostHostPort[] }>;
+  /** An error where the records, or the kernel, cannot be read. */
+  limits: Looked<{ all: number; lost: readonly LostLimit[] }>;
   sysctls: SysctlFacts;
   /** Neighbour entries that count against the limits, by family. */
   neighbours: Readonly<Record<4 | 6, number>>;

@@ -4,6 +4,7 @@
  * newest way that says anything wins and the older ones are then ignored, as the conventions demand.
  */
 import { cidrContains, familyOf, parseCidr, parseInterfaceAddress, parseIp, parseMac } from "../../addr/index.ts";
+import { DIRECTIONS, isRate, type Limits, RATE_RULE } from "../../dataplane/bandwidth/index.ts";
 import type { IpRange } from "../../ipam/local/index.ts";
 import {
   familiesOf,
@@ -31,6 +32,8 @@ export interface AttachOptions {
   mtu?: number;
   /** Host ports; none by default. */
   ports?: PortMapping[];
+  /** Limits of what the pod receives and sends; none by default. */
+  bandwidth?: Limits;
   dns: Dns;
 }
 
@@ -189,6 +192,28 @@ function portMappings(runtime: Json): PortMapping[] {
   return found;
 }
 
+/** A burst that is as good as none: some runtimes pass the largest number that they have. */
+const ENDLESS_BURST = Number.MAX_SAFE_INTEGER;
+
+/** How much the pod may receive and send (CNI CONVENTIONS.md, capability `bandwidth`). A rate of 0 is that of a key that is not set. */
+function bandwidthOf(runtime: Json): Limits | undefined {
+  const object = optionalObject(runtime, "bandwidth", "runtimeConfig.bandwidth");
+  if (!object) return undefined;
+  const limits: Limits = {};
+  for (const direction of DIRECTIONS) {
+    const [rate = 0, burst = 0] = (["Rate", "Burst"] as const).map((what) => {
+      const value = get(object, direction + what) ?? 0;
+      const path = `runtimeConfig.bandwidth.${direction}${what}`;
+      if (typeof value !== "number" || value < 0) throw refuse(path, value, "a number of bits, 0 or more");
+      if (what === "Rate" && value !== 0 && !isRate(value)) throw refuse(path, value, RATE_RULE);
+      return value;
+    });
+    if (rate === 0) continue;
+    limits[direction] = { rate, ...(burst > 0 && { burst: Math.min(burst, ENDLESS_BURST) }) };
+  }
+  return limits.ingress || limits.egress ? limits : undefined;
+}
+
 /** @throws CniError 2 when a pod is to have host ports of a family that it has no address of: nothing could ever come by them */
 export function requireFamilies(ports: readonly PortMapping[], ips: readonly string[]): void {
   const families = new Set(ips.map(familyOf));
@@ -209,6 +234,7 @@ export function readOptions(raw: Json, cniArgs: CniArgs): AttachOptions {
   const ips = requestedIps(runtime, args, cniArgs);
   const ranges = ipRanges(runtime);
   const ports = portMappings(runtime);
+  const bandwidth = bandwidthOf(runtime);
   const mac = requestedMac(runtime, args, cniArgs);
   // As in the reference plugins, 0 is that of a key that is not set.
   const mtu = get(raw, "mtu") === 0 ? undefined : optionalInteger(raw, "mtu", { min: 68, max: 65_535 });
@@ -218,6 +244,7 @@ export function readOptions(raw: Json, cniArgs: CniArgs): AttachOptions {
     ...(mac && { mac }),
     ...(mtu && { mtu }),
     ...(ports.length > 0 && { ports }),
+    ...(bandwidth && { bandwidth }),
     dns: dnsOf(raw, runtime),
   };
 }

@@ -57,6 +57,13 @@ function aliasOf(env: VerbInput["env"], { containerId, ifname }: Attachment): st
   return `${owner}/${ifname}`.slice(0, MAX_ALIAS);
 }
 
+/** The pod, for records, as its runtime calls it. */
+function recordedPod(env: VerbInput["env"]): Pick<AttachmentRecord, "pod" | "podUid"> {
+  const { podNamespace, podName, podUid } = parseArgs(env.CNI_ARGS);
+  if (podName === undefined) return {};
+  return { pod: `${podNamespace ?? ""}/${podName}`, ...(podUid !== undefined && { podUid }) };
+}
+
 /** The pod that has a claim, for the record. */
 function podOf(env: VerbInput["env"]): { pod: string; uid?: string } {
   const { podName = "", podUid } = parseArgs(env.CNI_ARGS);
@@ -194,6 +201,24 @@ const hostPortsElsewhere = (network: string): CniError =>
     "Take the capability portMappings out of this network's configuration; host ports lead to a pod's address in the default network.",
   );
 
+/** Limits what the pod receives and sends by an interface, as its runtime or its annotations say. @throws BandwidthRefused */
+async function limitBandwidth(
+  { env, config, host }: VerbInput,
+  { attachment, options, published: { hostNetns } }: AttachInput,
+  { bootId }: Pick<AttachmentRecord, "bootId">,
+): Promise<void> {
+  const { pod, podUid } = recordedPod(env);
+  await host.bandwidth(config).limit({
+    owner: attachment,
+    network: config.network,
+    ...(pod !== undefined && { pod }),
+    ...(podUid !== undefined && { uid: podUid }),
+    bootId,
+    ...(hostNetns && { hostNetns }),
+    limits: options.bandwidth ?? {},
+  });
+}
+
 function addExtraRoutes(host: Host, netns: string, ifname: string, routes: readonly ResultRoute[]): void {
   if (routes.length === 0) return;
   const wanted = routes.map(({ dst, gw, mtu, priority, table }) => ({
@@ -259,6 +284,7 @@ export async function attachOne(input: VerbInput, what: AttachInput): Promise<At
     ...(bySource && { bySource }),
     ...apart,
     ...(hasHostPorts(config) && { hostPorts: "own" as const }),
+    ...recordedPod(env),
     mtu,
     ...(hostNetns && { hostNetns }),
     ...(hostNetns && askedMac && { mac: askedMac }),
@@ -310,11 +336,12 @@ export async function attachOne(input: VerbInput, what: AttachInput): Promise<At
     if (ports.length > 0) {
       requireFamilies(ports, addresses);
       const { bootId } = origin;
-      const { podNamespace, podName } = parseArgs(env.CNI_ARGS);
-      const pod = podName === undefined ? {} : { pod: `${podNamespace ?? ""}/${podName}` };
+      const { pod } = recordedPod(env);
       const { network } = config;
-      await host.hostPorts(config).map({ owner: attachment, network, ...pod, bootId, ips: addresses, ports });
+      const mapped = { owner: attachment, network, ...(pod !== undefined && { pod }), bootId, ips: addresses, ports };
+      await host.hostPorts(config).map(mapped);
     }
+    await limitBandwidth(input, what, origin);
     if (hostNetns) await host.linked?.({ ...attachment, network: config.network, claimed, standby });
     const extra = extraRoutes(given, link);
     addExtraRoutes(host, netns, link.ifname, extra);

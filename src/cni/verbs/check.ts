@@ -106,6 +106,7 @@ function differencesOf(
       if (!reserved.includes(ip)) differences.push(`address ${ip} is not reserved for this attachment`);
     }
   }
+  differences.push(...host.bandwidth(config).differences(attachment));
   if (expected.addresses.length === 0) differences.push(`prevResult has no address of interface ${ifname}`);
   return differences;
 }

@@ -1,5 +1,5 @@
 /**
- * Taking an attachment back: its host ports, its link, its addresses, its record, in this order, so that an address is free only
+ * Taking an attachment back: its host ports, its link, its limits, its addresses, its record, in this order, so that an address is free only
  * when nothing answers to it any more and the record goes only when nothing else is left. One function for DEL,
  * for GC and for an ADD that failed. Each step is tried even when one before it failed; nothing of it needs the
  * sandbox, the agent, or that the step was ever done.
@@ -44,6 +44,7 @@ export async function rollBack({ host, config, attachment, netns, keepLink, dele
   await attempt(() => host.hostPorts(config).unmap(attachment));
   const where = { ...(netns && { netns }), ...(hostNetns && { hostNetns }) };
   if (!keepLink) await attempt(() => host.detachPod({ ...attachment, ...where }));
+  await attempt(() => host.bandwidth(config).unlimit(attachment));
   if (bySource && netns) await attempt(() => host.forgetSource(netns, sourceTable));
   const detached = failures.length === 0;
   // An address whose interface is still there is still in use.

@@ -6,6 +6,7 @@ import { ConfigError } from "../../config/index.ts";
 import { IpamDuplicate, IpamExhausted, IpamInvalid, IpamStorageError, IpamTaken } from "../../ipam/local/index.ts";
 import { NetlinkError, NetlinkTimeout } from "../../netlink/index.ts";
 import { PodLinkError, type PodLinkReason } from "../../dataplane/pod-link/index.ts";
+import { BandwidthRefused } from "../../dataplane/bandwidth/index.ts";
 import { HostPortsNotReady, HostPortsUnsupported, HostPortTaken } from "../../dataplane/host-ports/index.ts";
 import { SysError } from "../../sys/index.ts";
 import { CniError, CODE, describeError, errnoOf } from "../spec/errors.ts";
@@ -43,6 +44,12 @@ export function toCniError(error: unknown): CniError {
     return wrap(CODE.tryAgain, error, "See the skylane-agent pod of this node and its log.");
   if (error instanceof HostPortsUnsupported)
     return wrap(CODE.kernel, error, "hostPorts: portmap (Helm: hostPorts) leaves them to the plugin portmap.");
+  if (error instanceof BandwidthRefused)
+    return wrap(
+      CODE.kernel,
+      error,
+      "Limits need sch_tbf, ifb, sch_ingress, cls_bpf and act_mirred of the kernel; a pod without bandwidth annotations needs none of them.",
+    );
   if (error instanceof NetlinkTimeout) return wrap(CODE.tryAgain, error);
   if (error instanceof PodLinkError && error.reason !== "kernel") return wrap(POD_LINK[error.reason], error);
   const errno = errnoOf(error);

@@ -23,7 +23,7 @@ import { lookAround, type Surroundings } from "./surroundings.ts";
 const SETTLE_MS = 20;
 /** How often it is looked without any, in milliseconds. */
 const LOOK_MS = 500;
-/** Every so many of those looks are at the surroundings as well, much of which tells of its changes: queueing disciplines, IPsec policies and kernel parameters do not. */
+/** Every so many of those looks are at the surroundings as well, much of which tells of its changes: IPsec policies and kernel parameters do not. */
 const AROUND_EVERY = 4;
 const POD_MAPS = ["devices", "pods4", "pods6"] as const;
 const PEER_MAPS = ["peers4", "peers6"] as const;
@@ -114,7 +114,11 @@ export class FastPath implements MonitorListener {
 
   onEvents(events: readonly NetlinkEvent[]): void {
     const around = events.some(
-      (event) => event.kind === "address" || (event.kind === "link" && !isPodLinkGroup(event.link.group)),
+      (event) =>
+        event.kind === "address" ||
+        // a pod's limit must hold at once
+        event.kind === "tc" ||
+        (event.kind === "link" && !isPodLinkGroup(event.link.group)),
     );
     if (around) this.#around = undefined;
     if (this.#localPods.notice(events) || around) this.#task.want(SETTLE_MS);

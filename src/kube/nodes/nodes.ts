@@ -14,7 +14,7 @@ export const NODES = "/api/v1/nodes";
 export const METADATA_ONLY = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io,application/json";
 export const METADATA_LIST = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json";
 /** The same in the form that costs a server, the wire and us least (metadata-wire.ts), where it can be had. */
-const inWire = (json: string): string =>
+export const inWire = (json: string): string =>
   `${json.replace("json", "vnd.kubernetes.protobuf").replace(/,.*/, "")},${json}`;
 
 /** All Nodes of the cluster by their metadata. */

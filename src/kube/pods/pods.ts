@@ -7,7 +7,7 @@ import { PodColumns } from "./pod-columns.ts";
 import { isInside, PodEntries, type PodEntry, type PodMaking, samePod } from "./pod-entry.ts";
 
 /** Path of the Pods of all namespaces. */
-const PODS = "/api/v1/pods";
+export const PODS = "/api/v1/pods";
 /** Whole objects, in the form that costs a server, the wire and us least, where it can be had. */
 const WIRE = "application/vnd.kubernetes.protobuf,application/json";
 /** Pods that have not ended. */

@@ -20,6 +20,7 @@ import { eachAttribute, need, text } from "./attributes.ts";
 import { decodeBridgePort } from "./bridge.ts";
 import { decodeLink } from "./link.ts";
 import { decodeNeighbour } from "./neighbour.ts";
+import { tcDevice } from "./qdisc.ts";
 import { decodeRoute } from "./route.ts";
 
 export type { NetlinkMessage } from "netlink/dist/structs.js";
@@ -107,6 +108,12 @@ export function decodeEvent(message: NetlinkMessage): NetlinkEvent | undefined {
       }
       case RTM.NEWNETCONF:
         return decodeNetconf(data);
+      case RTM.NEWQDISC:
+      case RTM.NEWTFILTER:
+        return { event: "new", kind: "tc", tc: { ifindex: tcDevice(data) } };
+      case RTM.DELQDISC:
+      case RTM.DELTFILTER:
+        return { event: "del", kind: "tc", tc: { ifindex: tcDevice(data) } };
       default:
         return undefined;
     }

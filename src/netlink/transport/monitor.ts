@@ -15,7 +15,7 @@ import type { NetlinkEvent } from "../types.ts";
 import { type OwnEntries, withoutOwn } from "./own-entries.ts";
 
 /** What can be watched; neighbours include FDB entries. */
-export type MonitorKind = "link" | "address" | "route" | "neighbour" | "netconf";
+export type MonitorKind = "link" | "address" | "route" | "neighbour" | "netconf" | "tc";
 
 const GROUPS: Readonly<Record<MonitorKind, number>> = {
   link: GROUP.LINK,
@@ -23,6 +23,7 @@ const GROUPS: Readonly<Record<MonitorKind, number>> = {
   route: GROUP.IPV4_ROUTE | GROUP.IPV6_ROUTE,
   neighbour: GROUP.NEIGH,
   netconf: GROUP.IPV4_NETCONF | GROUP.IPV6_NETCONF,
+  tc: GROUP.TC,
 };
 
 /** The multicast groups of what is to be watched, as bits. */

@@ -15,17 +15,19 @@ import {
   RT_TABLE,
   RTEXT_FILTER_SKIP_STATS,
   RTM,
+  TC_H,
 } from "../constants.ts";
 import { eachAttribute, u32 } from "../decode/attributes.ts";
 import { decodeAddress } from "../decode/address.ts";
 import { decodeLink } from "../decode/link.ts";
 import { decodeNeighbour } from "../decode/neighbour.ts";
 import { decodeParameters } from "../decode/parameters.ts";
-import { decodeQdisc } from "../decode/qdisc.ts";
+import { decodeFilter, decodeQdisc } from "../decode/qdisc.ts";
 import { decodeRoute, decodeRouteAnswer } from "../decode/route.ts";
 import { decodeRule } from "../decode/rule.ts";
 import { dump, get } from "./dump.ts";
 import { ifinfomsg } from "../encode/link.ts";
+import { tcmsg } from "../encode/qdisc.ts";
 import { ndmsg } from "../encode/neighbour.ts";
 import { routeFilter, routeQuestion } from "../encode/route.ts";
 import { ruleHeader } from "../encode/rule.ts";
@@ -35,6 +37,7 @@ import type {
   BridgeFdbEntry,
   DeviceParameters,
   FdbEntry,
+  Filter,
   Link,
   Neighbour,
   Qdisc,
@@ -201,17 +204,23 @@ export function rules(connection: Connection, family: Family | undefined): Rule[
   });
 }
 
-/** Zeros of struct tcmsg: all devices, all disciplines. */
-const TCMSG = 20;
-
 export function qdiscs(connection: Connection): Qdisc[] {
   return dump(connection, {
     doing: "listing queueing disciplines",
     type: RTM.GETQDISC,
-    body: (w) => {
-      for (let at = 0; at < TCMSG; at += 4) w.u32(0);
-    },
+    body: (w) => tcmsg(w, {}),
     decode: decodeQdisc,
+  });
+}
+
+export function ingressFilters(connection: Connection, ifindex: number): Filter[] {
+  return dump(connection, {
+    doing: `listing filters of device ${ifindex}`,
+    type: RTM.GETTFILTER,
+    body: (w) => tcmsg(w, { ifindex, parent: TC_H.INGRESS_FILTERS }),
+    decode: decodeFilter,
+    // EINVAL: there is nothing for filters to hang on.
+    none: [...NOTHING_THERE, "EINVAL"],
   });
 }
 

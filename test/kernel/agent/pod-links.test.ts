@@ -162,6 +162,7 @@ describe("the agent and pods' links in the namespaces of pod networks", function
       },
       networkStatus: { write: () => undefined },
       hostPorts: { map: async () => undefined, unmap: async () => undefined, require: () => undefined },
+      bandwidth: { limit: async () => undefined, unlimit: async () => undefined, differences: () => [] },
       policies: {
         ready: async () => undefined,
         require: () => undefined,

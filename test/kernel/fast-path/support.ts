@@ -166,7 +166,7 @@ export async function fastCluster(underlay: 4 | 6 = 4, how: How = "tunnel"): Pro
           watch: (listener) =>
             Monitor.open({
               netns: ns.path,
-              kinds: ["link", "address", "route", "neighbour", "netconf"],
+              kinds: ["link", "address", "route", "neighbour", "netconf", "tc"],
               ...bound(listener),
             }),
           onRepair: (kind) => void repairs.push(kind),

@@ -211,6 +211,38 @@ describe("the fast path", () => {
     await eventually(() => there().status().ordinary.length === 0);
   });
 
+  it("leaves a pod to the limit of what it sends, in both directions", async () => {
+    const which = talk();
+    await handshake(one(), two(), which);
+    await fastAgain(which);
+    const { hostIfname: end, node } = two();
+    const ifb = end.replace(/^sky/, "sbw").slice(0, 15);
+    const tc = (...args: string[]) => node.ns.exec("tc", ...args);
+    node.ns.exec("ip", "link", "add", ifb, "up", "type", "ifb");
+    tc("qdisc", "add", "dev", ifb, "root", "tbf", "rate", "100mbit", "burst", "100kb", "latency", "50ms");
+    tc("qdisc", "add", "dev", end, "ingress");
+    const all = ["u32", "match", "u32", "0", "0", "action", "mirred", "egress", "redirect", "dev", ifb];
+    tc("filter", "add", "dev", end, "parent", "ffff:", "protocol", "all", ...all);
+    await eventually(() =>
+      there()
+        .status()
+        .ordinary.some(({ what }) => what === end),
+    );
+    const sent = (): number => Number(/Sent \d+ bytes (\d+) pkt/.exec(tc("-s", "qdisc", "show", "dev", ifb))?.[1]);
+    const [delivered, waited] = [packets(there(), "wire", "delivered"), sent()];
+    two().receiver.take();
+    one().receiver.take();
+    send(one(), data(which));
+    await come(two(), 1);
+    send(two(), data(back(which)));
+    await come(one(), 1);
+    assert.equal(packets(there(), "wire", "delivered"), delivered);
+    assert.ok(sent() > waited, "what the pod sends has gone by the queue");
+    node.ns.exec("ip", "link", "del", ifb);
+    tc("qdisc", "del", "dev", end, "ingress");
+    await eventually(() => there().status().ordinary.length === 0);
+  });
+
   it("leads to an address that moves with its pod where that is, and never to another pod while nobody looks after it", async () => {
     const claim = "10.250.0.9";
     const [node1, node2] = cluster.cluster.nodes as [TestNode, TestNode];

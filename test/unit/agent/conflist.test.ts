@@ -16,6 +16,7 @@ describe("the CNI configuration list", () => {
     runDir: "/run/skylane",
     dataDir: "/var/lib/cni/skylane",
     hostPorts: "portmap" as "own" | "portmap",
+    bandwidth: "off" as "own" | "off",
   };
 
   it("names the plugin, the network, the versions and the capabilities", () => {
@@ -65,6 +66,18 @@ describe("the CNI configuration list", () => {
     ]);
     assert.deepEqual(offering({ hostPorts: "portmap" }), ["portmap"]);
     assert.deepEqual(offering({ hostPorts: "portmap", chained: [] }), []);
+  });
+
+  it("offers bandwidth where it is ours, and no chained plugin has it", () => {
+    const offering = (more: Partial<Parameters<typeof renderConflist>[0]>): string[] => {
+      const { plugins } = JSON.parse(renderConflist({ ...base, bandwidth: "own", chained: [], binDir: dir, ...more }));
+      return plugins.flatMap(({ type, capabilities }: { type: string; capabilities?: Record<string, boolean> }) =>
+        capabilities?.["bandwidth"] ? type : [],
+      );
+    };
+    assert.deepEqual(offering({}), ["skylane"]);
+    assert.deepEqual(offering({ bandwidth: "off" }), []);
+    assert.deepEqual(offering({ chained: [{ type: "bandwidth", capabilities: { bandwidth: true } }] }), ["bandwidth"]);
   });
 
   it("keeps portmap for pods that it may have mapped, without telling it of ports", () => {

@@ -59,7 +59,7 @@ describe("the plugins that a container runtime finds", () => {
   };
   const list = (chained: Chained = "auto"): Json & { cniVersions: string[]; plugins: { type: string }[] } => {
     const dirs = { runDir: at("run"), dataDir: at("data"), binDir: at("bin") };
-    const base = { network: "default", ...dirs, chained, hostPorts: "portmap" as const };
+    const base = { network: "default", ...dirs, chained, hostPorts: "portmap" as const, bandwidth: "own" as const };
     return JSON.parse(renderConflist({ ...base, ...plugins?.told }));
   };
   const types = (chained?: Chained): string[] => list(chained).plugins.map(({ type }) => type);

@@ -92,6 +92,7 @@ describe("the machine as served requests see it", () => {
         unmap: () => Promise.resolve(),
         require: () => void calls.push("host ports: require"),
       },
+      bandwidth: { limit: () => Promise.resolve(), unlimit: () => Promise.resolve(), differences: () => [] },
       policies: {
         ready: () => (calls.push("policies: ready"), Promise.resolve()),
         require: (network) => void calls.push(`policies: require ${network}`),

@@ -6,6 +6,7 @@ import { Attachments } from "../../../src/cni/attachments.ts";
 import type { Duration, Host } from "../../../src/cni/index.ts";
 import type { PublishedNetwork } from "../../../src/config/index.ts";
 import { IpamExhausted, type Reservation } from "../../../src/ipam/local/index.ts";
+import { isUnlimited, type LimitRequest } from "../../../src/dataplane/bandwidth/index.ts";
 import type { HostPortRequest } from "../../../src/dataplane/host-ports/index.ts";
 import type { PodLink } from "../../../src/dataplane/pod-link/index.ts";
 import { bootId } from "../../../src/sys/index.ts";
@@ -38,7 +39,9 @@ export class FakeHost implements Host {
   differences: string[] = [];
   bootId = bootId();
   /** Thrown by the next call of that name. */
-  fail: Partial<Record<"attachPod" | "detachPod" | "mapPorts" | "unmapPorts" | "release" | "addRoutes", Error>> = {};
+  fail: Partial<
+    Record<"attachPod" | "detachPod" | "mapPorts" | "unmapPorts" | "limit" | "unlimit" | "release" | "addRoutes", Error>
+  > = {};
   #next = 2;
 
   #failing(name: keyof FakeHost["fail"]): void {
@@ -68,6 +71,26 @@ export class FakeHost implements Host {
 
   /** Host ports by "container/ifname". */
   ports = new Map<string, HostPortRequest>();
+
+  /** Limits by `<containerId>/<ifname>`, those that pods asked for. */
+  limits = new Map<string, LimitRequest>();
+  /** What CHECK is to find wrong with limits. */
+  limitDifferences: string[] = [];
+
+  bandwidth(): ReturnType<Host["bandwidth"]> {
+    return {
+      limit: async (request) => {
+        this.#failing("limit");
+        const { containerId, ifname } = request.owner;
+        if (!isUnlimited(request.limits)) this.limits.set(`${containerId}/${ifname}`, request);
+      },
+      unlimit: async ({ containerId, ifname }) => {
+        this.#failing("unlimit");
+        this.limits.delete(`${containerId}/${ifname}`);
+      },
+      differences: () => this.limitDifferences,
+    };
+  }
 
   hostPorts(): ReturnType<Host["hostPorts"]> {
     return {

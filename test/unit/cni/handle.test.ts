@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { CniError, handle } from "../../../src/cni/index.ts";
 import type { PublishedNetwork } from "../../../src/config/index.ts";
+import { BandwidthRefused } from "../../../src/dataplane/bandwidth/index.ts";
 import { HostPortsNotReady, HostPortsUnsupported, HostPortTaken } from "../../../src/dataplane/host-ports/index.ts";
 import { SysError } from "../../../src/sys/index.ts";
 import { FakeHost } from "./fake-host.ts";
@@ -257,6 +258,43 @@ describe("the verbs", () => {
       await call("ADD");
       assert.equal(host.attachments(net).list()[0]?.hostPorts, undefined);
     });
+    it("limits the pod's bandwidth, and takes the limit back with it", async () => {
+      const env = { CNI_ARGS: "K8S_POD_NAMESPACE=ns;K8S_POD_NAME=web-0;K8S_POD_UID=u1" };
+      const bandwidth = { ingressRate: 1e6, ingressBurst: 2 ** 64, EgressRate: 2e6, egressBurst: 0 };
+      assert.equal((await call("ADD", { env, config: { runtimeConfig: { bandwidth } } })).exitCode, 0);
+      assert.partialDeepStrictEqual(host.limits.get("c1/eth0"), {
+        owner: { containerId: "c1", ifname: "eth0" },
+        network: "default",
+        pod: "ns/web-0",
+        uid: "u1",
+        limits: { ingress: { rate: 1e6 }, egress: { rate: 2e6 } },
+      });
+      const [record] = host.attachments({ dataDir: host.dir, network: "default" }).list();
+      assert.partialDeepStrictEqual(record, { pod: "ns/web-0", podUid: "u1" });
+      assert.equal((await call("DEL", { config: { runtimeConfig: { bandwidth: "?" } } })).exitCode, 0);
+      assert.equal(host.limits.size, 0);
+    });
+    it("refuses bandwidth that is none by its key, and a rate of 0 limits nothing", async () => {
+      for (const [bandwidth, pattern] of [
+        [{ ingressRate: "1M" }, /runtimeConfig\.bandwidth\.ingressRate.*a number of bits/],
+        [{ egressRate: -1 }, /runtimeConfig\.bandwidth\.egressRate.*0 or more/],
+        [{ egressRate: 999 }, /runtimeConfig\.bandwidth\.egressRate.*1k to 1P/],
+        [{ egressRate: 1e15 + 1 }, /1k to 1P/],
+        [{ egressRate: 1e6, egressBurst: [] }, /egressBurst.*a number of bits/],
+        [[], /runtimeConfig\.bandwidth/],
+      ] as const)
+        await failure(7, pattern, "ADD", { config: { runtimeConfig: { bandwidth } } });
+      assert.deepEqual(host.remains(), []);
+      const bandwidth = { ingressRate: 0, ingressBurst: 0, egressRate: 0, egressBurst: 0 };
+      assert.equal((await call("ADD", { config: { runtimeConfig: { bandwidth } } })).exitCode, 0);
+      assert.equal(host.limits.size, 0);
+    });
+    it("leaves nothing of a pod that cannot be limited", async () => {
+      const config = { runtimeConfig: { bandwidth: { ingressRate: 1e6, ingressBurst: 1e6 } } };
+      host.fail.limit = new BandwidthRefused("no IFB here");
+      await failure(102, /no IFB here.*act_mirred/, "ADD", { config });
+      assert.deepEqual(host.remains(), []);
+    });
     it("is not moved by __proto__ or duplicate keys", async () => {
       const text = `{"__proto__":{"mtu":1},"cniVersion":"0.1.0","cniVersion":"1.1.0","name":"net","dataDir":"${host.dir}","runDir":"${host.dir}","constructor":1}`;
       assert.equal((await call("ADD", { config: text })).exitCode, 0);
@@ -503,6 +541,11 @@ describe("the verbs", () => {
       assert.deepEqual(await call("CHECK", { config: { prevResult } }), { exitCode: 0, json: {}, stdout: "" });
       host.differences = ["route default via 169.254.1.1 is missing", "mtu is 1400"];
       await failure(103, /route default via 169.254.1.1 is missing.*mtu is 1400/, "CHECK", { config: { prevResult } });
+    });
+    it("misses the limits of its bandwidth", async () => {
+      const prevResult = (await call("ADD")).json;
+      host.limitDifferences = ["the filter of its bandwidth limit is missing or different"];
+      await failure(103, /filter of its bandwidth limit is missing/, "CHECK", { config: { prevResult } });
     });
     it("misses the reservation", async () => {
       const prevResult = (await call("ADD")).json;

@@ -51,6 +51,7 @@ describe("config: the agent's", () => {
       fastPath: "off",
       probes: "off",
       hostPorts: "own",
+      bandwidth: "own",
       txChecksum: "auto",
       listen: "127.0.0.1:9473",
       metrics: { listen: "", allow: [] },

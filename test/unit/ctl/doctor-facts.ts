@@ -56,6 +56,7 @@ export const healthy = (more: Partial<Facts> = {}): Facts => ({
   astray: [],
   lostHostPorts: { value: { all: 0, lost: [] } },
   ownHostPorts: { value: { all: 0, lost: [] } },
+  limits: { value: { all: 0, lost: [] } },
   sysctls: {
     ipForward: "1",
     ipv6Forwarding: "1",

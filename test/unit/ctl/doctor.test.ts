@@ -413,6 +413,14 @@ describe("doctor: others on the node", () => {
     assert.deepEqual(troubles(healthy(whole)), []);
   });
 
+  it("finds bandwidth limits that are not in force", () => {
+    assert.deepEqual(troubles(healthy({ limits: { value: { all: 2, lost: [] } } })), []);
+    const lost = [{ pod: "shop/web-0", why: "the filter of its bandwidth limit is missing or different" }];
+    const found = only({ limits: { value: { all: 2, lost } } }, "bandwidth", "fail");
+    assert.match(found.found, /^shop\/web-0: the filter/);
+    only({ limits: { error: "EACCES" } }, "bandwidth", "skip");
+  });
+
   it("finds packet filters that drop what is forwarded", () => {
     const dropping = { backend: "nft" as const, family: 4 as const, policyDrop: true, touched: false, jumps: [] };
     only({ forward: { value: [{ ...dropping, accepts: false }] } }, "forward.policy", "fail");

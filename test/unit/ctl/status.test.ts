@@ -121,6 +121,21 @@ describe("the status for people", () => {
     assert.match(renderStatus({ ...status, hostPorts: { inPlace: true, ports: [] } }, NOW), /^Host ports: +none$/m);
   });
 
+  it("lists bandwidth limits, and pods whose annotations are none", () => {
+    const limit = { container: "c1", interface: "eth0", network: "default", ingress: "10M" };
+    const limits = [
+      { ...limit, pod: "shop/web-0" },
+      { ...limit, egress: "2M", error: "no IFB" },
+    ];
+    const faults = [{ pod: "shop/db", why: "annotation x is no rate" }];
+    const text = renderStatus({ ...status, bandwidth: { limits, faults } }, NOW);
+    assert.match(text, /^Bandwidth limits: +2, 1 not in force, 1 invalid$/m);
+    assert.match(text, /^shop\/web-0 +eth0 +10M +- +-$/m);
+    assert.match(text, /^c1 +eth0 +10M +2M +no IFB$/m);
+    assert.match(text, /^shop\/db .* annotation x is no rate$/m);
+    assert.match(renderStatus({ ...status, bandwidth: { limits: [] } }, NOW), /^Bandwidth limits: +none$/m);
+  });
+
   it("lets nothing from outside move the cursor or begin a line", () => {
     const text = renderStatus(status);
     assert.ok(!text.includes("\u001b"));

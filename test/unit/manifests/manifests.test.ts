@@ -106,6 +106,7 @@ describe("the manifest", () => {
       fastPath: "auto",
       probes: "off",
       hostPorts: "portmap",
+      bandwidth: "off",
       underlay: { interface: "eth1" },
       listenPort: 9999,
       logLevel: "debug",
@@ -123,6 +124,7 @@ describe("the manifest", () => {
     assert.equal(config.fastPath, "auto");
     assert.equal(config.probes, "off");
     assert.equal(config.hostPorts, "portmap");
+    assert.equal(config.bandwidth, "off");
     assert.equal(config.underlay.interface, "eth1");
     assert.equal(config.metrics.listen, "", "metrics are for the node itself unless they are asked for");
     const metrics = { enabled: true, port: 9475, tokenSecret: "x", allow: ["10.1.0.0/16"] };

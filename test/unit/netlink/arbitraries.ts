@@ -120,4 +120,5 @@ export const linkSpec: fc.Arbitrary<LinkSpec> = fc.oneof(
     { requiredKeys: ["kind", "name", "peer"] },
   ),
   fc.record({ kind: fc.constant("bridge" as const), name, ...common }, { requiredKeys: ["kind", "name"] }),
+  fc.record({ kind: fc.constant("ifb" as const), name, mtu: u32, group: u32 }, { requiredKeys: ["kind", "name"] }),
 );

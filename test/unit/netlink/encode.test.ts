@@ -214,7 +214,8 @@ describe("encoding of operations", () => {
         assert.equal(attrs.ifname, link.name);
         assert.equal(attrs.mtu, link.mtu);
         assert.equal(attrs.group, link.group);
-        assert.deepEqual(attrs.address, link.mac === undefined ? undefined : buffer(macToBytes(link.mac)));
+        const mac = link.kind === "ifb" ? undefined : link.mac;
+        assert.deepEqual(attrs.address, mac === undefined ? undefined : buffer(macToBytes(mac)));
         const info = getMap(attrs.linkinfo as Buffer, (value) => value);
         assert.equal(getString(info.get(1) as Buffer), link.kind);
         if (link.kind === "vxlan") {

@@ -105,6 +105,7 @@ directRouting: {{ .Values.directRouting | quote }}
 fastPath: {{ .Values.fastPath | quote }}
 probes: {{ .Values.probes | quote }}
 hostPorts: {{ .Values.hostPorts }}
+bandwidth: {{ .Values.bandwidth | quote }}
 underlay: {{ .Values.underlay | toJson }}
 listen: {{ printf "127.0.0.1:%v" .Values.listenPort | quote }}
 {{- if .Values.metrics.enabled }}

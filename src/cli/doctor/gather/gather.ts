@@ -10,6 +10,7 @@ import { describeError } from "../../main.ts";
 import { type Facts, type Looked, networkOf, type Settings } from "../facts.ts";
 import { confFiles, countNeighbours, gatherManagers, gatherSysctls, udpHolders, whoListens } from "./gather-host.ts";
 import { gatherAstray } from "./gather-astray.ts";
+import { lostLimits } from "./gather-bandwidth.ts";
 import { lostHostPorts, ownHostPorts } from "./gather-host-ports.ts";
 import { tryKernel } from "./gather-kernel.ts";
 import { probePeers, type ProbeOptions } from "./gather-peers.ts";
@@ -72,6 +73,7 @@ export async function gather(options: GatherOptions): Promise<Facts> {
     astray: gatherAstray(rtnl, links, addresses, routes),
     lostHostPorts: await looked(() => lostHostPorts(options.resultsDir, options.dataDir, links, run)),
     ownHostPorts: await looked(() => ownHostPorts(options.dataDir, links, run)),
+    limits: await looked(async () => lostLimits(options.dataDir, links)),
     sysctls: gatherSysctls(links, addresses, routes),
     neighbours: countNeighbours(rtnl),
     confFiles: confFiles(settings.confDir),

@@ -5,6 +5,7 @@ import { judgeAgent } from "./judge-agent.ts";
 import { judgeFastPath } from "./judge-fast-path.ts";
 import { judgeKernel } from "./judge-kernel.ts";
 import { judgeOthers } from "./judge-others.ts";
+import { judgeBandwidth } from "./judge-bandwidth.ts";
 import { judgeRoutes } from "./judge-routes.ts";
 import { judgePeers } from "./judge-peers.ts";
 import { judgeProbes } from "./judge-probes.ts";
@@ -15,6 +16,7 @@ export const judge = (facts: Facts): Finding[] => [
   ...judgeAgent(facts),
   ...judgeOthers(facts),
   ...judgeRoutes(facts),
+  ...judgeBandwidth(facts),
   ...judgePeers(facts),
   ...judgeProbes(facts),
   ...judgeFastPath(facts),
