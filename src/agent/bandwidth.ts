@@ -6,12 +6,12 @@ import {
   annotatedLimits,
   BANDWIDTH_ANNOTATIONS,
   BandwidthKeeper,
+  type BandwidthKeeperOptions,
   type LimitedAttachment,
   type Limits,
 } from "../dataplane/bandwidth/index.ts";
 import { type KubeClient, type OwnPod, OwnPodReflector } from "../kube/index.ts";
 import type { Logger } from "../log/index.ts";
-import type { MonitorListener } from "../netlink/index.ts";
 import type { BandwidthStatus, Metrics } from "../observe/index.ts";
 
 /** kubelet's annotation of a static pod's mirror in the API server: the uid by which the pod is known on its node. */
@@ -24,7 +24,7 @@ export interface BandwidthOptions {
   metrics: Metrics;
   /** Pod networks beside the default one that have pods here. */
   further: () => readonly string[];
-  watch: (listener: MonitorListener) => { close(): Promise<void> };
+  watch: NonNullable<BandwidthKeeperOptions["watch"]>;
   podEvent: (event: { pod: { namespace: string; name: string; uid: string }; reason: string; message: string }) => void;
 }
 

@@ -3,8 +3,8 @@
  * limited pods. What annotations say goes into the records, so that it holds where the API server, or the agent, is away.
  */
 import type { Logger } from "../../log/index.ts";
-import type { MonitorListener } from "../../netlink/index.ts";
 import { Task } from "../../reconcile/index.ts";
+import type { KernelReconcilerOptions } from "../kernel/index.ts";
 import { BandwidthRefused, isGone, limitDifferences, type LimitRequest, type PodBandwidth } from "./bandwidth.ts";
 import { isUnlimited, type Limits, rateText, sameLimits } from "./limits.ts";
 import { LimitReconciler } from "./reconciler.ts";
@@ -27,7 +27,7 @@ export interface BandwidthKeeperOptions {
   /** What the Pod's annotations say; undefined while the API server is not known to know the pod. */
   annotated: (pod: string, uid: string | undefined) => Limits | undefined;
   /** Has a listener told of what happens in the host's network namespace; a monitor of its own where absent. */
-  watch?: (listener: MonitorListener) => { close(): Promise<void> };
+  watch?: NonNullable<KernelReconcilerOptions["watch"]>;
   /** So many things that somebody had changed are as they were. */
   onRepair: (count: number) => void;
 }
