@@ -18,7 +18,7 @@ const SERVER = `const [name,port]=process.argv.slice(1);const says=(ip,p)=>name+
 const udp=require("dgram").createSocket("udp6");udp.on("message",(m,{address,port:p})=>udp.send(says(address,p),p,address));
 udp.bind(+port,"::",()=>require("net").createServer(s=>{s.on("error",()=>{});s.end(says(s.remoteAddress))}).listen(+port,"::",()=>console.log("ready")))`;
 /** Asks once and prints the answer, or why there is none. */
-const CLIENT = `const [protocol,host,port]=process.argv.slice(1);const end=t=>{console.log(t);process.exit()};setTimeout(()=>end("no answer"),1500);
+const CLIENT = `const [protocol,host,port]=process.argv.slice(1);const end=t=>{console.log(t);process.exit()};setTimeout(()=>end("no answer"),8_000);
 if(protocol==="tcp"){const s=require("net").connect(+port,host);s.on("data",d=>end(String(d)));s.on("error",e=>end(e.code))}
 else{const s=require("dgram").createSocket(host.includes(":")?"udp6":"udp4");s.on("error",e=>end(e.code));s.on("message",m=>end(String(m)));s.connect(+port,host,e=>e?end(e.code):s.send("?"))}`;
 /** Sends datagrams from one port all the time, and prints who answers whenever that is another one. */
