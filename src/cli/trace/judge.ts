@@ -225,7 +225,7 @@ const JUDGES: Judges = {
       return wrong(
         translated,
         "Something on this node gives pods' packets another source: the other pod and its policies do not see who sends.",
-        "Look for masquerading that does not leave out the cluster's pods: nft list ruleset, iptables -t nat -S; set clusterCIDRs, and no masquerading by others (ip-masq-agent, kube-proxy's --masquerade-all).",
+        "Look for masquerading that does not leave out the cluster's pods: nft list ruleset, iptables -t nat -S; set clusterCIDRs, and no masquerading by others (ip-masq-agent, kube-proxy's --masquerade-all). A connection that is over is remembered for a while: ICMP 30 seconds.",
       );
     if (connections.length === 0) return right("none is followed between the two");
     const more = connections.length > 3 ? ` and ${connections.length - 3} more` : "";

@@ -227,6 +227,30 @@ describe("skylanectl trace", function () {
     }
   });
 
+  it("names a node that does not forward", () =>
+    held("node1", async () => {
+      await the().exec("node1", "sysctl", "-qw", "net.ipv4.ip_forward=0");
+      await names("a", "c", { node: "node1", hop: "source.forwarding" });
+    }));
+
+  it("names masquerading where there should be none", async () => {
+    const table = `table ip faults { chain out { type nat hook postrouting priority srcnat - 10\noifname "${device()}" masquerade\n}\n}\n`;
+    await run(the().enter("node1", "nft", "-f", "-"), { input: table });
+    try {
+      await eventually(
+        async () => {
+          // Connections are remembered for some seconds only, and of these two pods by no other test.
+          await the().pingFrom(the().pod("b"), ipOf("c", 4));
+          const { wrong } = await the().trace("b", "c", { family: 4 });
+          return wrong?.node === "node1" && wrong.hop === "source.conntrack" && wrong.is.includes(ipOf("b", 4));
+        },
+        { ...SOON, message: "the masqueraded connection is not named" },
+      );
+    } finally {
+      await the().exec("node1", "nft", "delete", "table", "ip", "faults");
+    }
+  });
+
   it("asks for both ends, and says which it does not know", async () => {
     await assert.rejects(the().trace("a", "nobody"), /no pod/);
     const program = join(the().context.binDir, "skylanectl");
@@ -240,7 +264,9 @@ describe("skylanectl trace", function () {
 
   it("tells one node's half, and how to come by the other", async () => {
     const program = join(the().context.binDir, "skylanectl");
-    const { status, stdout, stderr } = await tryRun(the().enter("node1", program, "trace", "a", ipOf("c", 4)));
+    const { status, stdout, stderr } = await tryRun(
+      the().enter("node1", program, "trace", "--timeout=5000", "a", ipOf("c", 4)),
+    );
     assert.equal(status, 0, stdout + stderr);
     assert.match(stdout, /the other half, on node2: skylanectl trace/);
   });
@@ -279,7 +305,7 @@ describe("skylanectl trace where policies deny", function () {
       { timeoutMs: 60_000, intervalMs: 500, message: "the trace does not name the policy" },
     );
     assert.equal(wrong.node, "node2");
-    const back = await the().trace("web", "front", { options: ["--port=80"] });
+    const back = await the().trace("web", "front", { options: ["--port=80", "--timeout=5000"] });
     assert.ok(back.ok, `the other way is open: ${JSON.stringify(back.wrong)}`);
   });
 });
