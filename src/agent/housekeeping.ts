@@ -31,7 +31,7 @@ export interface HousekeepingOptions {
   metrics: Metrics;
   rtnl: Rtnl;
   networks: readonly [PodNetwork, Networks];
-  hostPorts: Pick<HostPortKeeper, "map" | "unmap" | "collect">;
+  hostPorts: Pick<HostPortKeeper, "map" | "unmap" | "differences" | "collect">;
   bandwidth: Pick<BandwidthKeeper, "limit" | "unlimit" | "differences" | "collect">;
   /** Looks at all host ends of the default network's pods: not all of their kernel parameters have an event. */
   lookAtPods: () => void;

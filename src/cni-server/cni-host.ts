@@ -28,7 +28,7 @@ export interface ServingHostOptions {
   own: Pick<PodLinks, "rtnl" | "attach" | "queue">;
   networks: Pick<Networks, "linksAt" | "uses" | "owns" | "joinable" | "prepare" | "linked" | "leaveIfEmpty">;
   networkStatus: Pick<NetworkStatusWriter, "write">;
-  hostPorts: Pick<HostPortKeeper, "map" | "unmap" | "require">;
+  hostPorts: Pick<HostPortKeeper, "map" | "unmap" | "differences" | "require">;
   bandwidth: Pick<BandwidthKeeper, "limit" | "unlimit" | "differences">;
   policies: Pick<PolicyEngine, "ready" | "require" | "admit" | "released">;
   gone: GoneFiles;

@@ -78,7 +78,7 @@ export interface Host {
   hostIfname: typeof hostIfname;
   podMacOf: typeof podMacOf;
   /** Ports of the node that lead to pods. */
-  hostPorts(config: Pick<NetConfig, "dataDir">): Pick<HostPorts, "map" | "unmap">;
+  hostPorts(config: Pick<NetConfig, "dataDir">): Pick<HostPorts, "map" | "unmap" | "differences">;
   /** Limits of what pods receive and send. */
   bandwidth(config: Pick<NetConfig, "dataDir">): PodBandwidth;
   /** Adds routes through an interface of the sandbox. @throws NetlinkError */

@@ -119,11 +119,13 @@ export async function check({ env, config, host }: VerbInput): Promise<VerbOutpu
   const prevResult = get(config.raw, "prevResult");
   if (prevResult === undefined) throw refuse("prevResult", undefined, "the result of ADD, which CHECK compares with");
   const result = readResult(prevResult, "prevResult");
-  const asked = readOptions(config.raw, parseArgs(env.CNI_ARGS)).mac;
+  const { mac: asked, ports = [] } = readOptions(config.raw, parseArgs(env.CNI_ARGS));
   requireSandbox(host, netns);
 
-  const { more = [] } = host.attachments(config).find(attachment) ?? {};
+  const { more = [], hostPorts } = host.attachments(config).find(attachment) ?? {};
   const differences = differencesOf({ host, config }, { ...attachment, netns, macAsked: asked !== undefined }, result);
+  // A pod that came before host ports were ours may have them by another plugin.
+  differences.push(...host.hostPorts(config).differences(attachment, hostPorts === "own" ? ports : []));
   for (const place of more) {
     const { ipam: _, ...own } = config;
     const there = { host, config: { ...own, network: place.network } };

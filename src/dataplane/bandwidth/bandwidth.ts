@@ -6,6 +6,7 @@ import { applyPlan } from "../kernel/index.ts";
 import {
   entriesOf,
   ifbOf,
+  isThereAlready,
   type LimitEntry,
   limitKey,
   limitOperations,
@@ -118,7 +119,7 @@ async function makeSo(end: string, limits: Limits, netns: string | undefined): P
   const devices = readDevices(rtnl);
   const there = readLimits(rtnl, devices, (key) => wanted.entries.has(key)).filter((object) => object.end === end);
   const { operations, waiting } = planAll(wanted, there, limitOperations, devices);
-  const failures = await applyPlan(rtnl, operations);
+  const failures = (await applyPlan(rtnl, operations)).filter((one) => !isThereAlready(one));
   const lost = waiting.length > 0 ? [`host end ${end} is not there`] : [];
   return [...lost, ...failures.map(({ error }) => error.message)];
 }

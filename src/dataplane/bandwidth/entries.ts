@@ -8,6 +8,7 @@
 import {
   type Link,
   type Operation,
+  type OperationFailure,
   isPodLinkGroup,
   type Rtnl,
   SHAPER_LINK_GROUP,
@@ -187,6 +188,10 @@ export function readLimits(
   return found;
 }
 
+/** Whether an operation was refused because somebody has just done the same. */
+export const isThereAlready = ({ operation, error }: OperationFailure): boolean =>
+  operation.op === "add" && error.code === "EEXIST";
+
 /**
  * Makes an IFB device what it should be. @returns whether something had to be done, or why it cannot be, in words
  * @param there it, as it is now
@@ -199,9 +204,11 @@ export function makeIfb(
   if (there?.up) return false;
   const name = ifbOf(end);
   const link = { kind: "ifb", name, group: SHAPER_LINK_GROUP, addrGenMode: "none" } as const;
-  const [failure] = rtnl.executeAll([
+  const failures = rtnl.executeAll([
     ...(there ? [] : [{ op: "add", kind: "link", link } as const]),
     { op: "set", kind: "link", link: { index: there?.index ?? 0, name, up: true } },
   ]);
+  // Agent and plugin may both be about to make it.
+  const failure = failures.find((one) => !isThereAlready(one));
   return failure ? failure.error.message : true;
 }

@@ -48,6 +48,8 @@ export function allowLoopback(hostEnd: string): boolean {
   }
 }
 
+const mappingText = (mapping: PortMapping): string => `host port ${hostPortText(mapping)} to ${mapping.containerPort}`;
+
 /** See the header. */
 export class HostPorts {
   readonly #options: HostPortsOptions;
@@ -81,6 +83,22 @@ export class HostPorts {
     await table.take(going, this.#others({ owner }));
     await this.#connections.endLeft(going);
     records.forget(owner);
+  }
+
+  /**
+   * How an attachment's mappings differ from what is recorded, and from what its runtime asks for, in words.
+   * @throws Error of the system, ElementsRefused
+   */
+  differences({ containerId, ifname }: PortOwner, asked: readonly PortMapping[]): string[] {
+    const { records, table } = this.#options;
+    const own = records.list().filter(({ owner }) => owner.containerId === containerId && owner.ifname === ifname);
+    const recorded = new Set(own.flatMap(({ ports }) => ports.map(mappingText)));
+    return [
+      ...asked
+        .filter((mapping) => !recorded.has(mappingText(mapping)))
+        .map((one) => `${mappingText(one)} is not recorded`),
+      ...own.flatMap((record) => table.missing(record)).map((one) => `${mappingText(one)} is not in the packet filter`),
+    ];
   }
 
   /** Lets go of what nobody has any more. @throws Error of the system, ElementsRefused */

@@ -18,8 +18,8 @@ import {
 } from "../nft/index.ts";
 import { HostPortsNotReady, HostPortsUnsupported } from "./errors.ts";
 import { allowLoopback, type HostPortRequest, HostPorts, loopbackEnds } from "./host-ports.ts";
-import { hostPortText } from "./mapping.ts";
-import { type PortTable, putElements, takeElements } from "./port-table.ts";
+import { hostPortText, type PortMapping } from "./mapping.ts";
+import { missingElements, type PortTable, putElements, takeElements } from "./port-table.ts";
 import { type HostPortRecord, HostPortRecords, type Mapped, type PortOwner } from "./records.ts";
 import { HOST_PORT_TABLE, renderHostPorts } from "./table.ts";
 
@@ -92,6 +92,7 @@ export class HostPortKeeper implements MonitorListener {
     this.#records = new HostPortRecords(dataDir, unlink);
     const table: PortTable = {
       put: (record) => this.#put(record),
+      missing: (record) => missingElements(this.#elements, record),
       take: (records, others) => this.#take(records, others),
     };
     this.#wanted = own || this.#records.names().length > 0;
@@ -124,6 +125,11 @@ export class HostPortKeeper implements MonitorListener {
   /** Maps nothing to an attachment any more. @throws Error of the system, ElementsRefused */
   unmap(owner: PortOwner): Promise<void> {
     return this.#ports.unmap(owner);
+  }
+
+  /** See {@link HostPorts.differences}. @throws Error of the system, ElementsRefused */
+  differences(owner: PortOwner, asked: readonly PortMapping[]): string[] {
+    return this.#ports.differences(owner, asked);
   }
 
   /** Lets go of ports whose attachments are gone. @throws Error of the system, ElementsRefused */

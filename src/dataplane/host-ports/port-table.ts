@@ -4,13 +4,16 @@
  */
 import { ElementSocket, ElementsRefused } from "../nft/index.ts";
 import { HostPortsNotReady } from "./errors.ts";
+import type { PortMapping } from "./mapping.ts";
 import type { Mapped } from "./records.ts";
-import { stepsToPut, stepsToTake } from "./table.ts";
+import { HOST_PORT_TABLE, placesOf, stepsToPut, stepsToTake } from "./table.ts";
 
 /** Where mappings come and go. */
 export interface PortTable {
   /** Has the kernel map. @throws HostPortsNotReady, HostPortsUnsupported, SysError */
   put(record: Mapped): void | Promise<void>;
+  /** The mappings of a pod that it does not have, or that lead elsewhere. @throws SysError, ElementsRefused */
+  missing(record: Mapped): PortMapping[];
   /** Has it map no longer what no other has; what is not there is no error. @throws SysError, ElementsRefused */
   take(records: readonly Mapped[], others: readonly Mapped[]): void | Promise<void>;
 }
@@ -58,6 +61,15 @@ export function takeElements(
   });
 }
 
+/** The mappings of a pod that the table does not have, or that lead elsewhere. @throws SysError, ElementsRefused */
+export function missingElements(socket: ElementSocket, { ips, ports }: Mapped): PortMapping[] {
+  return ports.filter((mapping) =>
+    placesOf({ ips, ports: [mapping] }).some(
+      ({ map, key, value }) => socket.valueOf(HOST_PORT_TABLE, map, key)?.equals(value) !== true,
+    ),
+  );
+}
+
 /** The table in this process's network namespace. */
 export const kernelTable: PortTable = {
   put(record) {
@@ -70,6 +82,10 @@ export const kernelTable: PortTable = {
         cause: error,
       });
     }
+  },
+  missing(record) {
+    using socket = ElementSocket.open(undefined);
+    return missingElements(socket, record);
   },
   take(records, others) {
     using socket = ElementSocket.open(undefined);

@@ -93,6 +93,19 @@ function firstElements(records: readonly Mapped[]): Element[] {
 export const elementTexts = (record: Mapped): string[] =>
   elementsOf(record).flatMap(({ set, text }) => (set.startsWith("self") ? [] : `${set} ${text}`));
 
+/** A place in the table where a pod's mapping is, and what is there. */
+export interface MappedPlace {
+  map: string;
+  key: Uint8Array;
+  value: Uint8Array;
+}
+
+/** Where the table has one of a pod's mappings: a place for each of its addresses that it holds for. */
+export const placesOf = (record: Mapped): MappedPlace[] =>
+  elementsOf(record).flatMap(({ set, raw: { key, value } }) =>
+    value instanceof Uint8Array ? { map: set, key, value } : [],
+  );
+
 function steps(elements: readonly Element[], what: "come" | "gone"): RawStep[] {
   return [...Map.groupBy(elements, ({ set }) => set)].map(([set, those]) => {
     const none: RawElement[] = [];

@@ -35,6 +35,7 @@ interface Pod {
   ns: TestNamespace;
   node: TestNode;
   ips: string[];
+  result: Json;
 }
 
 describe("host ports", function () {
@@ -105,7 +106,7 @@ describe("host ports", function () {
     const server = ns.spawn(process.execPath, ["-e", SERVER, name, "80"], { stdio: ["ignore", "pipe", "inherit"] });
     children.push(server);
     await once(server.stdout as Readable, "data");
-    const pod = { name, ns, node, ips: ipsOf(added) };
+    const pod = { name, ns, node, ips: ipsOf(added), result: added.json };
     running.add(pod);
     return pod;
   }
@@ -244,6 +245,39 @@ describe("host ports", function () {
     const { body } = await n1.get("/metrics");
     assert.match(body, /^skylane_host_ports 2$/m);
     assert.match(body, /^skylane_repairs_total\{network="default",kind="host-ports"\} [4-9]/m);
+    await remove(server);
+  });
+
+  it("are looked at by CHECK, with the agent and without", async () => {
+    const server = await start(n1, PORTS);
+    const pod = request(server.name, server.ns);
+    /** What CHECK says, by itself as by the agent; "" where all is as it should be. */
+    const check = async (portMappings: readonly Json[] = PORTS): Promise<string> => {
+      const more = { prevResult: server.result, runtimeConfig: { portMappings } };
+      const lib = join(BIN, "../lib/skylane");
+      const through = [join(lib, "node"), "--disable-warning=ExperimentalWarning", join(lib, "skylane.cjs")];
+      const runtime = new Runtime(n1.ns, [BIN]);
+      const [served, own] = [
+        await runtime.exec("skylane", "CHECK", config(n1, more), pod),
+        await runtime.exec("skylane", "CHECK", config(n1, more), pod, { through }),
+      ];
+      assert.equal(served.stdout, own.stdout);
+      return own.stdout;
+    };
+    assert.equal(await check(), "");
+    assert.match(await check([{ ...PORTS[0], hostPort: 8085 }]), /host port 8085\/tcp to 80 is not recorded/);
+    await n1.stop();
+    const element = (verb: string, what: string): string =>
+      n1.ns.exec("nft", verb, "element", "inet", "skylane_hostports", "all4", `{ ${what} }`);
+    element("delete", "udp . 8080");
+    assert.match(await check(), /host port 8080\/udp to 80 is not in the packet filter/);
+    element("add", `udp . 8080 : ${server.ips[0]} . 81`);
+    assert.match(await check(), /8080\/udp to 80 is not/, "it leads to another port");
+    n1.ns.exec("nft", "flush", "ruleset");
+    assert.match(await check(), /8080\/tcp to 80 is not.*8080\/udp to 80 is not/);
+    n1.start();
+    await eventually(async () => (await check()) === "");
+    await n1.ready([n2.name]);
     await remove(server);
   });
 

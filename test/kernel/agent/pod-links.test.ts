@@ -161,7 +161,12 @@ describe("the agent and pods' links in the namespaces of pod networks", function
         leaveIfEmpty: async () => undefined,
       },
       networkStatus: { write: () => undefined },
-      hostPorts: { map: async () => undefined, unmap: async () => undefined, require: () => undefined },
+      hostPorts: {
+        map: async () => undefined,
+        unmap: async () => undefined,
+        differences: () => [],
+        require: () => undefined,
+      },
       bandwidth: { limit: async () => undefined, unlimit: async () => undefined, differences: () => [] },
       policies: {
         ready: async () => undefined,

@@ -90,6 +90,7 @@ describe("the machine as served requests see it", () => {
       hostPorts: {
         map: ({ owner: { containerId } }) => (calls.push(`ports of ${containerId}`), Promise.resolve()),
         unmap: () => Promise.resolve(),
+        differences: () => [],
         require: () => void calls.push("host ports: require"),
       },
       bandwidth: { limit: () => Promise.resolve(), unlimit: () => Promise.resolve(), differences: () => [] },

@@ -69,6 +69,9 @@ export class FakeHost implements Host {
     this.leftNetworks.push(network);
   }
 
+  /** What CHECK is to find wrong with host ports. */
+  portDifferences: string[] = [];
+
   /** Host ports by "container/ifname". */
   ports = new Map<string, HostPortRequest>();
 
@@ -102,6 +105,10 @@ export class FakeHost implements Host {
         this.#failing("unmapPorts");
         this.ports.delete(`${containerId}/${ifname}`);
       },
+      differences: (_owner, asked) => [
+        ...asked.filter(() => this.ports.size === 0).map(({ hostPort }) => `host port ${hostPort} is not recorded`),
+        ...this.portDifferences,
+      ],
     };
   }
 

@@ -542,6 +542,18 @@ describe("the verbs", () => {
       host.differences = ["route default via 169.254.1.1 is missing", "mtu is 1400"];
       await failure(103, /route default via 169.254.1.1 is missing.*mtu is 1400/, "CHECK", { config: { prevResult } });
     });
+    it("misses its host ports", async () => {
+      const portMappings = [{ hostPort: 80, containerPort: 80 }];
+      const capabilities = { portMappings: true };
+      const prevResult = (await call("ADD")).json;
+      const config = { capabilities, prevResult, runtimeConfig: { portMappings } };
+      assert.equal((await call("CHECK", { config })).exitCode, 0, "another plugin may have them");
+      await call("DEL");
+      await call("ADD", { config: { capabilities } });
+      await failure(103, /host port 80 is not recorded/, "CHECK", { config });
+      host.portDifferences = ["host port 81/tcp to 80 is not in the packet filter"];
+      await failure(103, /81\/tcp to 80 is not in the packet filter/, "CHECK", { config: { prevResult } });
+    });
     it("misses the limits of its bandwidth", async () => {
       const prevResult = (await call("ADD")).json;
       host.limitDifferences = ["the filter of its bandwidth limit is missing or different"];

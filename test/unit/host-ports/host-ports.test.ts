@@ -34,11 +34,13 @@ describe("pods' host ports", () => {
   let attached: (record: HostPortRecord) => boolean;
   let failing: Partial<Record<"put" | "take", Error>>;
   let ports: HostPorts;
+  /** Ports that the table does not have. */
+  let lost: number[];
 
   beforeEach(() => {
     dir = mkdtempSync(join(tmpdir(), "skylane-ports-"));
     records = new HostPortRecords(dir);
-    [done, attached, failing] = [[], () => true, {}];
+    [done, attached, failing, lost] = [[], () => true, {}, []];
     const names = (of: readonly { ports: readonly PortMapping[] }[]): string =>
       of.flatMap((one) => one.ports.map(({ hostPort }) => hostPort)).join();
     const options: HostPortsOptions = {
@@ -49,6 +51,7 @@ describe("pods' host ports", () => {
           done.push(`put ${names([record])} with ${files().join()}`);
           if (failing.put) throw failing.put;
         },
+        missing: (record) => record.ports.filter(({ hostPort }) => lost.includes(hostPort)),
         take(gone, others) {
           done.push(`take ${names(gone)} beside ${names(others)}`);
           if (failing.take) throw failing.take;
@@ -94,6 +97,19 @@ describe("pods' host ports", () => {
     assert.deepEqual(done, ["take 81,80 beside 80", "end left to 81,80"]);
     assert.deepEqual(files(), [name("a")]);
     await ports.map(request("bb", port(80, "udp"), port(81)));
+  });
+
+  it("are held against the records, and those against what is asked for", async () => {
+    const record = request("a", port(80), port(81));
+    const { owner } = record;
+    const first = port(80);
+    assert.deepEqual(ports.differences(owner, [first]), ["host port 80/tcp to 80 is not recorded"]);
+    await ports.map(record);
+    assert.deepEqual(ports.differences(owner, record.ports), []);
+    assert.deepEqual(ports.differences({ ...owner, ifname: "net1" }, []), []);
+    lost = [81];
+    assert.deepEqual(ports.differences(owner, []), ["host port 81/tcp to 80 is not in the packet filter"]);
+    assert.deepEqual(ports.differences(owner, [{ ...first, hostPort: 82 }]).length, 2);
   });
 
   it("of a pod that is gone are free", async () => {

@@ -6,15 +6,20 @@
  * Asked for an echo, the kernel answers with the generation that it gave the transaction, by which it is known as ours
  * among those that everybody is told of (watch.ts).
  */
+import { constants } from "node:os";
 import { addressBits, bigIntToIp, cidrOf, ipToBytes } from "../../../addr/index.ts";
 import {
+  eachNfAttribute,
   NETLINK_HEADER,
   NETLINK_NETFILTER,
   NF_ANSWER,
   NF_FLAG,
   NF_SUBSYSTEM,
+  NFNETLINK_HEADER,
   nfAttribute,
+  nfErrno,
   nfMessage,
+  nfMessages,
   nfNested,
   nfText,
 } from "../../../netlink/index.ts";
@@ -37,7 +42,11 @@ export interface SetChange {
 
 /** linux/netfilter/nfnetlink.h, linux/netfilter/nf_tables.h */
 const BATCH = { BEGIN: 0x10, END: 0x11 } as const;
-const ELEMENT = { come: (NF_SUBSYSTEM.NFTABLES << 8) | 12, gone: (NF_SUBSYSTEM.NFTABLES << 8) | 14 } as const;
+const ELEMENT = {
+  come: (NF_SUBSYSTEM.NFTABLES << 8) | 12,
+  get: (NF_SUBSYSTEM.NFTABLES << 8) | 13,
+  gone: (NF_SUBSYSTEM.NFTABLES << 8) | 14,
+} as const;
 const INET = 1;
 const LIST = { TABLE: 1, SET: 2, ELEMENTS: 3 } as const;
 const DATAGRAM = 64 * 1024;
@@ -118,6 +127,22 @@ function encode(all: readonly Part[]): { bytes: Buffer; last: number } {
   return { bytes: Buffer.concat(parts), last: seq };
 }
 
+/** Where the value of a list's one element is: NFTA_SET_ELEM_LIST_ELEMENTS, the element, NFTA_SET_ELEM_DATA, NFTA_DATA_VALUE. */
+const VALUE_PATH = [LIST.ELEMENTS, 1, 2, 1] as const;
+
+function valueIn(datagram: Buffer, from: number, to: number): Buffer | undefined {
+  let at: { from: number; to: number } | undefined = { from, to };
+  for (const wanted of VALUE_PATH) {
+    const outer: { from: number; to: number } = at;
+    at = undefined;
+    eachNfAttribute(datagram, outer.from, outer.to, (type, start, end) => {
+      if (type === wanted) at ??= { from: start, to: end };
+    });
+    if (!at) return undefined;
+  }
+  return Buffer.from(datagram.subarray(at.from, at.to));
+}
+
 /** A conversation with the kernel about elements. */
 export class ElementSocket implements Disposable {
   readonly #socket: KernelSocket;
@@ -151,6 +176,33 @@ export class ElementSocket implements Disposable {
   /** The same for elements of any of our tables, and what goes with them, in this order. @throws ElementsRefused, SysError */
   changeRaw(steps: readonly RawStep[]): number | undefined {
     return this.#transact(encodeSteps(steps));
+  }
+
+  /**
+   * What a map of one of our tables has for a key; undefined where there is no such element, map or table.
+   * @throws ElementsRefused for any other reason, SysError when the conversation itself fails, MalformedMessage
+   */
+  valueOf(table: string, set: string, key: Uint8Array): Buffer | undefined {
+    const body = [
+      nfAttribute(LIST.TABLE, nfText(table)),
+      nfAttribute(LIST.SET, nfText(set)),
+      nfNested(LIST.ELEMENTS, [element(key)]),
+    ];
+    const about = { family: INET, resource: 0 };
+    const request = nfMessage(ELEMENT.get, NF_FLAG.REQUEST, 1, about, Buffer.concat(body));
+    this.#socket.send(request, request.length);
+    const got = this.#socket.receive(this.#buffer, false);
+    if (typeof got === "number")
+      throw new SysError(got, "recvfrom", "waiting for the kernel's answer about an element");
+    const datagram = this.#buffer.subarray(0, got.length);
+    this.#drain();
+    for (const message of nfMessages(datagram)) {
+      if (message.type === ELEMENT.come)
+        return valueIn(datagram, message.from + NFNETLINK_HEADER - NETLINK_HEADER, message.to);
+      const errno = message.type === NF_ANSWER.ERROR ? nfErrno(datagram, message) : 0;
+      if (errno !== 0 && errno !== constants.errno.ENOENT) throw new ElementsRefused(errno);
+    }
+    return undefined;
   }
 
   #transact({ bytes, last }: { bytes: Buffer; last: number }): number | undefined {
