@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
+import { readArchive } from "../../../src/cli/sysdump/archive.ts";
 import { NETWORKS_ANNOTATION } from "../../../src/crd/index.ts";
+import { findBinDir } from "../../../lab/cluster/context.ts";
 import type { PodOptions } from "../../../lab/pods/pods.ts";
 import { PluginError } from "../../../lab/runtime/runtime.ts";
 import { eventually } from "../../support/eventually.ts";
@@ -58,6 +61,23 @@ describe("pod networks of two tenants with the same addresses", () => {
   it("leave the default network as it is", async () => {
     assert.deepEqual(await lost(the()), []);
     for (const { name } of the().pods()) await the().checkPod(name);
+  });
+
+  it("are in a node's sysdump, each by its own name", async () => {
+    const dump = `${join(findBinDir(), "skylanectl")} sysdump --output - | base64 -w0`;
+    const data = Buffer.from(await the().exec("node1", "sh", "-c", dump), "base64");
+    const files = new Map<string, string>();
+    for await (const file of readArchive(data, 1 << 26)) files.set(file.path, file.data.toString());
+    for (const [tenant, vni] of [
+      ["blue", 5_000],
+      ["green", 5_001],
+    ] as const) {
+      assert.match(files.get(`networks/${tenant}/links.json`) ?? "", new RegExp(`"name":"sky\\.${vni}"`));
+      assert.match(files.get(`networks/${tenant}/fdb.json`) ?? "", /172\.30\.0\.12/);
+      assert.match(files.get(`networks/${tenant}/parameters.txt`) ?? "", new RegExp(`conf\\.sky\\.${vni}\\.`));
+      assert.match(files.get(`networks/${tenant}/nft.txt`) ?? "", /table inet skylane/);
+    }
+    assert.doesNotMatch(files.get("kernel/links.json") ?? "", /"name":"sky\.500/);
   });
 
   it("give the same addresses to both, and neither reaches the other's, nor anything else", async () => {
