@@ -4,9 +4,8 @@
  */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import type { PeerProbe } from "../../../src/cli/doctor/facts.ts";
 import type { Finding } from "../../../src/cli/doctor/finding.ts";
 import { eventually } from "../../support/eventually.ts";
@@ -14,12 +13,7 @@ import { Fabric, type TestNode } from "../agent/harness.ts";
 import { BIN } from "../cni/node.ts";
 import { testNamespace } from "../support/netns.ts";
 import { OFFICIAL_PLUGINS, Runtime } from "../support/runtime.ts";
-
-const root = fileURLToPath(new URL("../../..", import.meta.url));
-const built = join(root, "dist/bin/skylanectl");
-const COMMAND = existsSync(built)
-  ? [built]
-  : [process.execPath, "--disable-warning=ExperimentalWarning", join(root, "cmd/skylanectl/main.ts")];
+import { SKYLANECTL } from "./command.ts";
 
 interface Report {
   status: number;
@@ -31,7 +25,7 @@ interface Report {
 /** Runs the doctor in a namespace. */
 function doctorIn(netns: string, args: readonly string[]): Promise<Report> {
   return new Promise((resolve, reject) => {
-    const argv = [`--net=${netns}`, "--", ...COMMAND, "doctor", "-o", "json", ...args];
+    const argv = [`--net=${netns}`, "--", ...SKYLANECTL, "doctor", "-o", "json", ...args];
     execFile("nsenter", argv, { maxBuffer: 1 << 26 }, (error, stdout, stderr) => {
       const status = error ? Number(error.code) : 0;
       try {
@@ -283,7 +277,7 @@ describe("skylanectl doctor", function () {
       /status 2.*no peer "n9"; skylanectl status/,
     );
     await assert.rejects(doctorIn(n1.ns.path, [...config, "--peer", "n1"]), /status 2.*n1 is this node itself/);
-    const nobody = ["setpriv", "--reuid=65534", "--clear-groups", "--", ...COMMAND];
+    const nobody = ["setpriv", "--reuid=65534", "--clear-groups", "--", ...SKYLANECTL];
     const run = (args: string[]): Promise<{ status: number; out: string; err: string }> =>
       new Promise((resolve) => {
         execFile("nsenter", [`--net=${n1.ns.path}`, "--", ...nobody, ...args], (error, out, err) =>
@@ -300,7 +294,7 @@ describe("skylanectl doctor", function () {
 
   it("has the agent log more, and less again, without a restart", async () => {
     const logLevel = async (...args: string[]): Promise<string> => {
-      const argv = [`--net=${n1.ns.path}`, "--", ...COMMAND, "log-level", ...args, "--socket", n1.socket];
+      const argv = [`--net=${n1.ns.path}`, "--", ...SKYLANECTL, "log-level", ...args, "--socket", n1.socket];
       return await new Promise((resolve, reject) =>
         execFile("nsenter", argv, (error, out, err) => (error ? reject(new Error(err)) : resolve(out))),
       );

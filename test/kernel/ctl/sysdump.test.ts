@@ -1,18 +1,12 @@
 /** `skylanectl sysdump` on a node with an agent, a peer and a pod network: what the kernel has is in it, and nothing secret. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { gunzipSync } from "node:zlib";
 import { readArchive } from "../../../src/cli/sysdump/archive.ts";
 import { Fabric, type TestNode } from "../agent/harness.ts";
-
-const root = fileURLToPath(new URL("../../..", import.meta.url));
-const built = join(root, "dist/bin/skylanectl");
-const COMMAND = existsSync(built)
-  ? [built]
-  : [process.execPath, "--disable-warning=ExperimentalWarning", join(root, "cmd/skylanectl/main.ts")];
+import { SKYLANECTL } from "./command.ts";
 
 describe("skylanectl sysdump", function () {
   this.timeout(120_000);
@@ -27,7 +21,7 @@ describe("skylanectl sysdump", function () {
 
   const run = (...args: string[]): Promise<{ status: number; out: Buffer; err: string }> =>
     new Promise((resolve) => {
-      const argv = [`--net=${node.ns.path}`, "--", ...COMMAND, "sysdump", "--config", join(node.dir, "agent.yaml")];
+      const argv = [`--net=${node.ns.path}`, "--", ...SKYLANECTL, "sysdump", "--config", join(node.dir, "agent.yaml")];
       const options = { encoding: "buffer", maxBuffer: 1 << 26, cwd: node.dir } as const;
       execFile("nsenter", [...argv, "--timeout", "700", ...args], options, (error, out, err) =>
         resolve({ status: error ? Number(error.code) : 0, out, err: err.toString() }),
