@@ -4,7 +4,7 @@ import type { Context } from "../support/context.ts";
 import { needs } from "../support/context.ts";
 import { eventually, isReady, SYSTEM_NAMESPACE, TEST_NAMESPACE } from "../support/kube.ts";
 
-const PODS = 60;
+const PODS = 40;
 /** The second takes what the first has given back. */
 const ROUNDS = 2;
 const PATIENCE = { timeoutMs: 8 * 60_000, intervalMs: 1_500 };

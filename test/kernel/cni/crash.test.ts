@@ -6,6 +6,8 @@ import { devicesIn, NOTHING, TestNode } from "./node.ts";
 
 type Json = Record<string, unknown>;
 
+/** Each is another point, and another one in each run. */
+const KILLS = 100;
 const addressesOf = (result: Json): string[] =>
   ((result.ips as Json[] | undefined) ?? []).map(({ address }) => String(address).split("/")[0] as string);
 
@@ -92,7 +94,7 @@ describe("many at once, and killed at any point", () => {
       assert.ok(kills > 20, `only ${kills} points were reached`);
     });
 
-  it("200 kills at random points: DEL or GC always finds what is left, no address is lost or doubled", async function () {
+  it(`${KILLS} kills at random points: DEL or GC always finds what is left, no address is lost or doubled`, async function () {
     this.timeout(600_000);
     const lanes = 4;
     const seed = Date.now() % 2 ** 31;
@@ -145,11 +147,11 @@ describe("many at once, and killed at any point", () => {
     await Promise.all(
       sandboxes.map(async (_, lane) => {
         const next = seededRandom(seed + lane);
-        for (let i = 0; i < 200 / lanes; i++) await round(lane, i, next);
+        for (let i = 0; i < KILLS / lanes; i++) await round(lane, i, next);
       }),
     );
     assert.deepEqual(node.remains(), before, label);
-    assert.ok(outcomes.killed >= 50, `${label}: hardly anything was killed: ${JSON.stringify(outcomes)}`);
+    assert.ok(outcomes.killed >= KILLS / 4, `${label}: hardly anything was killed: ${JSON.stringify(outcomes)}`);
     const check = await run("CHECK", held, { prevResult: heldResult });
     assert.equal(check.exitCode, 0, check.stdout);
     await run("DEL", held);

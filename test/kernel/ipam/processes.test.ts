@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { Ipam, IpamExhausted } from "../../../src/ipam/local/index.ts";
 
 const WORKER = fileURLToPath(import.meta.resolve("./worker.ts"));
-const KILLS = 200;
+const KILLS = 100;
 const PARALLEL = 4;
 
 interface Worker {
