@@ -5,14 +5,14 @@
 import { globSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { AgentConfig } from "../../config/index.ts";
-import { networkNetnsPath } from "../../dataplane/netns/index.ts";
 import { toolRunner } from "../../dataplane/nft/index.ts";
 import { Rtnl } from "../../netlink/index.ts";
 import { withNetns } from "../../sys/index.ts";
-import { askAgent, agentStatus } from "../agent-client.ts";
+import { askAgent } from "../agent-client.ts";
 import { CommandError } from "../command.ts";
 import { diagnose } from "../doctor/diagnose.ts";
 import { render } from "../doctor/finding.ts";
+import { furtherNetworks } from "../network-namespaces.ts";
 import type { Part } from "./part.ts";
 
 /** What the agent answers on its socket, and the name of the file. */
@@ -52,7 +52,8 @@ const PARAMETERS = [
 ];
 /** Pod networks whose namespaces are looked into. */
 const MOST_NETWORKS = 256;
-const TOOL_MS = 30_000;
+/** How long the agent, and a tool, may take: who asks for all of this does so where something is wrong. */
+const [ANSWER_MS, TOOL_MS] = [30_000, 30_000];
 
 /** All parts of this node. @param socket the agent's @param timeoutMs of a probe of the doctor's */
 export async function* nodeParts(config: AgentConfig, socket: string, timeoutMs: number): AsyncGenerator<Part> {
@@ -64,26 +65,16 @@ export async function* nodeParts(config: AgentConfig, socket: string, timeoutMs:
   };
   yield* files(config);
   yield* namespace("kernel", undefined);
-  for (const name of await furtherNetworks(socket)) yield* namespace(`networks/${name}`, networkNetnsPath(name));
+  const further = await furtherNetworks(socket, ANSWER_MS);
+  for (const { network, netns } of further.slice(0, MOST_NETWORKS)) yield* namespace(`networks/${network}`, netns);
 }
 
 /** Not ready is an answer like any other here. */
 async function answerOf(path: string, socket: string): Promise<string> {
   try {
-    return await askAgent(path, socket);
+    return await askAgent(path, socket, ANSWER_MS);
   } catch (error) {
     if (error instanceof CommandError && path === "/readyz") return `${error.message}\n`;
-    throw error;
-  }
-}
-
-/** Names of the pod networks that the agent has here; none where it does not answer, which is told under its status. */
-async function furtherNetworks(socket: string): Promise<string[]> {
-  try {
-    const { networks } = await agentStatus(socket);
-    return networks.slice(1, 1 + MOST_NETWORKS).map(({ network }) => network);
-  } catch (error) {
-    if (error instanceof CommandError) return [];
     throw error;
   }
 }

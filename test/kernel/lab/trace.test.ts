@@ -20,6 +20,9 @@ type Family = (typeof FAMILIES)[number];
 const TEST_MS = 900_000;
 const SOON = { timeoutMs: 60_000, intervalMs: 200 };
 
+const words = ({ hops, wrong }: Trace): string =>
+  `${JSON.stringify(wrong)}\n${hops.map((hop) => `${hop.node} ${hop.hop} ${hop.state}: ${hop.is}`).join("\n")}`;
+
 describe("skylanectl trace", function () {
   this.timeout(TEST_MS);
   const the = useLab({ nodes: 3 });
@@ -63,9 +66,6 @@ describe("skylanectl trace", function () {
       });
     }
   }
-
-  const words = ({ hops, wrong }: Trace): string =>
-    `${JSON.stringify(wrong)}\n${hops.map((hop) => `${hop.node} ${hop.hop} ${hop.state}: ${hop.is}`).join("\n")}`;
 
   /** What a trace names first; an agent of a busy node may answer too late once. */
   function names(
@@ -378,6 +378,26 @@ describe("skylanectl trace in pod networks", function () {
       },
       { ...SOON, message: `${wanted.hop} on ${wanted.node} is not named` },
     );
+
+  it("finds the namespaces of routed ones where they have no names, as in the agent's container", async () => {
+    const [source, target] = [the().ipsOf("blue1", "net1")[0], the().ipsOf("blue2", "net1")[0]];
+    const program = join(the().context.binDir, "skylanectl");
+    const script = `mount -t tmpfs tmpfs /run/netns && ${program} trace ${source} ${target} --network blue -o json`;
+    const argv = the().enter("node1", "unshare", "--mount", "sh", "-c", script);
+    const { stdout, stderr } = await tryRun(argv, { env: the().context.env });
+    const told = JSON.parse(stdout || JSON.stringify({ stderr })) as Trace;
+    const ofNode = told.hops.filter(({ hop }) => !hop.startsWith("pod."));
+    assert.ok(ofNode.length > 3, words(told));
+    assert.deepEqual(
+      ofNode.filter(({ state }) => state === "wrong").map(({ hop }) => hop),
+      [],
+      words(told),
+    );
+    assert.ok(
+      ofNode.some(({ hop, state }) => hop === "fdb" && state === "ok"),
+      words(told),
+    );
+  });
 
   it("follows routed ones, and names a pod's address and a pod's route that are gone", async () => {
     for (const family of FAMILIES) assert.equal((await right("blue", family)).way, "tunnel");

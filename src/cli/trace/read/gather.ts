@@ -7,6 +7,7 @@ import { AnnotationError, readVtepAnnotation } from "../../../peers/index.ts";
 import { agentStatus } from "../../agent-client.ts";
 import { CommandError, UsageError } from "../../command.ts";
 import { describeError } from "../../main.ts";
+import { reachable } from "../../network-namespaces.ts";
 import type { KnownNetwork, KnownPeer, Knowledge, LocalPod } from "../plan/knowledge.ts";
 import type { Traffic } from "../types.ts";
 import type { Kernel } from "./kernel.ts";
@@ -101,7 +102,7 @@ async function fromAgent(asked: Asked, published: PublishedNetwork | undefined):
       underlayIp,
       publicIp,
       podCidrs,
-      ...placeOf(published),
+      ...placeOf(published, vni),
     },
     peers,
     refused: refused.map(({ node: one, message }) => ({ node: one, message })),
@@ -111,8 +112,8 @@ async function fromAgent(asked: Asked, published: PublishedNetwork | undefined):
 const modeOf = ({ mode }: NetworkStatus, published: PublishedNetwork | undefined): KnownNetwork["mode"] =>
   published?.bridge ? "Bridged" : mode;
 
-const placeOf = (published: PublishedNetwork | undefined): Pick<KnownNetwork, "hostNetns" | "bridge"> => ({
-  hostNetns: published?.hostNetns,
+const placeOf = (published: PublishedNetwork | undefined, vni: number): Pick<KnownNetwork, "hostNetns" | "bridge"> => ({
+  hostNetns: published?.hostNetns === undefined ? undefined : reachable(published.hostNetns, vni),
   bridge: published?.bridge?.name,
 });
 
@@ -157,7 +158,7 @@ async function fromFiles(asked: Asked, published: PublishedNetwork | undefined, 
       port: own?.port,
       mac: own?.mac,
       podCidrs,
-      ...placeOf(published),
+      ...placeOf(published, vni),
     },
     peers,
     refused: [],
