@@ -16,7 +16,7 @@ export interface RunOptions {
   /** Written to its stdin. */
   input?: string;
   env?: NodeJS.ProcessEnv;
-  /** It is killed after that many milliseconds (30,000 by default); its status is then -1. */
+  /** It is killed after that many milliseconds (120,000 by default); its status is then -1. */
   timeoutMs?: number;
   signal?: AbortSignal | undefined;
 }
@@ -53,7 +53,7 @@ export function tryRun(argv: readonly string[], options: RunOptions = {}): Promi
       args,
       {
         env: options.env,
-        timeout: options.timeoutMs ?? 30_000,
+        timeout: options.timeoutMs ?? 120_000,
         killSignal: "SIGKILL",
         maxBuffer: 1 << 28,
         signal: options.signal,

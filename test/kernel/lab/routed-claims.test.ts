@@ -86,6 +86,15 @@ describe("a workload with a claim in a routed network", function () {
         await inBlueShell(node, `ip ${family} route del ${sentinel} metric ${metric} 2>/dev/null; true`);
     }
   };
+  /** A pod on a node sends until it has the claim's addresses. */
+  const takesOver = (pod: string, node: string, to: string): Promise<unknown> =>
+    eventually(
+      async () => {
+        await the().execInPod(pod, "sh", "-c", `ping -n -c1 -W1 ${to} >/dev/null; true`);
+        return (await ownersOf(ips[0] as string)).join() === node;
+      },
+      { message: `${pod} does not take its addresses over` },
+    );
   const reached = async (from: readonly string[]): Promise<void> => {
     for (const name of from)
       for (const ip of ips)
@@ -185,7 +194,7 @@ describe("a workload with a claim in a routed network", function () {
     await reached(["plain-node1", "plain-node3"]);
     const [to = ""] = the().ipsOf("plain-node1", "net1");
     const changes = await changesOf("node3", ip, async () => {
-      await the().execInPod("db-target", "ping", "-n", "-c5", "-i0.2", "-W1", to);
+      await takesOver("db-target", "node3", to);
       await soonLeadsTo("node3");
     });
     // One writer has the route to the former node and that to the pod: the one takes the other's place, and packets always have one.
@@ -219,7 +228,6 @@ describe("a workload with a claim in a routed network", function () {
   it("is where it is published after moves there and back, during which somebody removes its routes", async function () {
     this.timeout(60_000);
     await the().addPod("node3", "db-target", wants({ claim: "db", standby: true }));
-    const [ip = ""] = ips;
     const [to = ""] = the().ipsOf("plain-node1", "net1");
     const remove = ips.map((one) => `ip ${one.includes(":") ? "-6" : "-4"} route del ${one}`).join("; ");
     const removing = ["node2", "node3"].map((node) =>
@@ -231,13 +239,7 @@ describe("a workload with a claim in a routed network", function () {
       ["db-target", "node3"],
       ["db", "node2"],
     ] as const)
-      await eventually(
-        async () => {
-          await the().execInPod(pod, "sh", "-c", `ping -n -c1 -W1 ${to} >/dev/null; true`);
-          return (await ownersOf(ip)).join() === node;
-        },
-        { message: `${pod} does not take its addresses over` },
-      );
+      await takesOver(pod, node, to);
     await Promise.all(removing);
     await soonLeadsTo("node2");
     await reached(["plain-node1", "plain-node3"]);
@@ -316,7 +318,7 @@ describe("a workload with a claim in a routed network", function () {
     await leadsTo("node2");
     await reached(["plain-node1", "plain-node3"]);
     const [to = ""] = the().ipsOf("plain-node3", "net1");
-    await the().execInPod("db-target", "ping", "-n", "-c5", "-i0.2", "-W1", to);
+    await takesOver("db-target", "node1", to);
     await soonLeadsTo("node1");
     await the().deletePod("db-target");
     await soonLeadsTo("node2");
