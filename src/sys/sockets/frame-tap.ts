@@ -9,6 +9,7 @@ import { constants } from "node:os";
 import { watchArrivals } from "./arrivals.ts";
 import { SysError } from "../errors.ts";
 import { libc } from "../libc.ts";
+import { attachFilter, type FilterInstruction } from "./filter.ts";
 import { withNetns } from "../netns.ts";
 
 const AF_PACKET = 17;
@@ -16,7 +17,6 @@ const SOCK_RAW = 3;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
 const SO_RCVBUF = 8;
-const SO_ATTACH_FILTER = 26;
 const SOL_PACKET = 263;
 const PACKET_IGNORE_OUTGOING = 23;
 const MSG_DONTWAIT = 0x40;
@@ -52,16 +52,9 @@ const MLD_ROUTERS = [0x3333, 0x16] as const;
  * Classic BPF (linux/filter.h): lets frames through whose source is one of the MACs, cut to their header. Multicast listener
  * reports are none of them: a kernel sends those by itself when a device goes up, and nobody has spoken yet.
  */
-function filterFor(macs: readonly Uint8Array[]): Buffer {
-  const program = Buffer.alloc((macs.length * 4 + 7) * 8);
-  let at = 0;
-  const put = (code: number, jt: number, jf: number, k: number) => {
-    program.writeUInt16LE(code, at);
-    program[at + 2] = jt;
-    program[at + 3] = jf;
-    program.writeUInt32LE(k, at + 4);
-    at += 8;
-  };
+function filterFor(macs: readonly Uint8Array[]): FilterInstruction[] {
+  const program: FilterInstruction[] = [];
+  const put = (...one: FilterInstruction): unknown => program.push(one);
   const [loadWord, loadHalf, equal, give] = [0x20, 0x28, 0x15, 0x06];
   put(loadHalf, 0, 0, 0);
   put(equal, 0, 3, MLD_ROUTERS[0]);
@@ -116,11 +109,7 @@ export class FrameTap implements Disposable {
         buffer.writeInt32LE(value);
         return buffer;
       };
-      const filter = filterFor(macs);
-      const program = Buffer.alloc(16);
-      program.writeUInt16LE(filter.length / 8, 0);
-      libc().pointTo(program, 8, filter);
-      set(SOL_SOCKET, SO_ATTACH_FILTER, program);
+      attachFilter(fd, filterFor(macs));
       set(SOL_SOCKET, SO_RCVBUF, number(BUFFER));
       set(SOL_PACKET, PACKET_IGNORE_OUTGOING, number(1));
       const address = Buffer.alloc(ADDRESS);
