@@ -29,15 +29,20 @@ const [ACTION, EACTION, TO, MIRRED_LENGTH] = [8, 20, 24, 28];
 /** The device that a message about traffic control is about. @throws MalformedMessage */
 export const tcDevice = (data: Buffer): number => u32At(data, IFINDEX);
 
+/** What a message is about, and what it says of that kind alone. */
+function kindOf(data: Buffer): { kind?: string; options?: Buffer } {
+  const found: { kind?: string; options?: Buffer } = {};
+  eachAttribute(data, HEADER, (type, value) => {
+    if (type === TCA.KIND) found.kind = text(value);
+    else if (type === TCA.OPTIONS) found.options = value;
+  });
+  return found;
+}
+
 /** `undefined` for one without a kind. @throws MalformedMessage */
 export function decodeQdisc(data: Buffer): Qdisc | undefined {
   const parent = u32At(data, PARENT);
-  let kind: string | undefined;
-  let options: Buffer | undefined;
-  eachAttribute(data, HEADER, (type, value) => {
-    if (type === TCA.KIND) kind = text(value);
-    else if (type === TCA.OPTIONS) options = value;
-  });
+  const { kind, options } = kindOf(data);
   if (kind === undefined) return undefined;
   const at = parent === TC_H.ROOT ? "root" : parent === TC_H.INGRESS ? "ingress" : "class";
   const bucket = kind === "tbf" && options ? decodeBucket(options) : undefined;
@@ -61,12 +66,7 @@ function decodeBucket(options: Buffer): TokenBucket | undefined {
 /** `undefined` for what only says that there are filters of a priority. @throws MalformedMessage */
 export function decodeFilter(data: Buffer): Filter | undefined {
   if (u32At(data, HANDLE) === 0) return undefined;
-  let kind: string | undefined;
-  let options: Buffer | undefined;
-  eachAttribute(data, HEADER, (type, value) => {
-    if (type === TCA.KIND) kind = text(value);
-    else if (type === TCA.OPTIONS) options = value;
-  });
+  const { kind, options } = kindOf(data);
   if (kind === undefined) return undefined;
   const to = kind === "bpf" && options ? redirection(options) : undefined;
   const priority = u32At(data, INFO) >>> 16;
