@@ -100,7 +100,7 @@ export function findCommand(commands: readonly Command[], argv: readonly string[
 }
 
 /** Takes a command's arguments (without its words) apart. @throws UsageError naming what is wrong */
-export function parseInput(command: Command, argv: readonly string[]): Input {
+export function parseInput(command: Pick<Command, "operands" | "count" | "options">, argv: readonly string[]): Input {
   const dashes = argv.indexOf("--");
   const own = dashes < 0 ? argv : argv.slice(0, dashes);
   const options = Object.fromEntries(

@@ -1,5 +1,5 @@
 /** The operator's command line: the framework of commands, and those that look after one node. */
-export { type AgentStatus, agentStatus, askAgent, type NetworkStatus } from "./agent-client.ts";
+export { type AgentStatus, agentStatus, askAgent, type NetworkStatus } from "./agent/client.ts";
 export { type Command, CommandError, Input, type OptionSpec, OUTPUT, UsageError } from "./command.ts";
 export { completionCommand, completionScript } from "./completion.ts";
 export { kubectlPlugin, parsePluginCall, type PluginCall, runPluginCall } from "./kubectl/plugin.ts";

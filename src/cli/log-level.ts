@@ -1,6 +1,6 @@
 /** `skylanectl log-level`: what the agent of this node logs, without a restart. */
 import { LOG_LEVELS } from "../log/index.ts";
-import { AGENT_SOCKET, askAgent } from "./agent-client.ts";
+import { AGENT_SOCKET, askAgent } from "./agent/client.ts";
 import { type Command, UsageError } from "./command.ts";
 
 /** The command. */

@@ -2,7 +2,7 @@
  * `skylanectl status`: what the agent of this node knows, as tables that answer an operator's questions in order:
  * is it ready, and if not, why; what is my VTEP; which peers are programmed; what was refused; what was repaired.
  */
-import { type AgentStatus, AGENT_SOCKET, agentStatus, type NetworkStatus } from "./agent-client.ts";
+import { type AgentStatus, AGENT_SOCKET, agentStatus, type NetworkStatus } from "./agent/client.ts";
 import { type Command, CommandError, OUTPUT } from "./command.ts";
 import { age, type Cell, properties, table } from "./table.ts";
 

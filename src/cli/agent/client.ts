@@ -3,8 +3,8 @@
  * a Unix socket: no port to guard, and the file's permissions say who may ask.
  */
 import { request } from "node:http";
-import type { AgentStatus, NetworkStatus } from "../observe/index.ts";
-import { CommandError } from "./command.ts";
+import type { AgentStatus, NetworkStatus } from "../../observe/index.ts";
+import { CommandError } from "../command.ts";
 
 export type { AgentStatus, NetworkStatus };
 

@@ -3,11 +3,11 @@
  * that were there before it (see dataplane/netns), and the agent has all of them open: what a process has open can be opened once more.
  */
 import { readdirSync, readlinkSync } from "node:fs";
-import { listNetworkNetns, networkNetnsPath } from "../dataplane/netns/index.ts";
-import { Rtnl } from "../netlink/index.ts";
-import { SysError } from "../sys/index.ts";
-import { agentStatus } from "./agent-client.ts";
-import { CommandError } from "./command.ts";
+import { listNetworkNetns, networkNetnsPath } from "../../dataplane/netns/index.ts";
+import { Rtnl } from "../../netlink/index.ts";
+import { SysError } from "../../sys/index.ts";
+import { agentStatus } from "./client.ts";
+import { CommandError } from "../command.ts";
 
 /** A pod network of this node beside the default one. */
 export interface Further {

@@ -1,16 +1,8 @@
 /** The doctor's findings about this node, for its own command and for whoever passes them on. */
-import { hostname } from "node:os";
 import { dirname, join } from "node:path";
 import type { AgentConfig } from "../../config/index.ts";
 import type { Facts } from "./facts.ts";
 import type { Finding } from "./finding.ts";
-
-/** The agent's configuration; without one, its defaults. @throws ConfigError */
-export async function configuration(file: string | undefined): Promise<AgentConfig> {
-  const { loadAgentConfig } = await import("../../config/index.ts");
-  const name = process.env["NODE_NAME"] ?? hostname().toLowerCase();
-  return loadAgentConfig({ argv: ["--node-name", name], ...(file === undefined ? {} : { file }) });
-}
 
 /** Whom to ask, and about whom. */
 export interface DiagnoseOptions {

@@ -2,10 +2,10 @@
  * `skylanectl doctor`: looks at this node, its kernel and the way to its peers, and names what is wrong with its
  * meaning and its cure. It changes nothing: what must be tried is tried in a namespace that goes with the process.
  */
-import { AGENT_SOCKET, agentStatus } from "../agent-client.ts";
+import { AGENT_SOCKET, agentStatus } from "../agent/client.ts";
 import { type Command, CommandError, type Input, OUTPUT, UsageError } from "../command.ts";
 import { requireRoot } from "../root.ts";
-import { configuration, diagnose } from "./diagnose.ts";
+import { diagnose } from "./diagnose.ts";
 import { count, render } from "./finding.ts";
 
 /** @throws UsageError when the node is no peer of this one, CommandError when that cannot be known or it was refused */
@@ -24,9 +24,9 @@ async function run(input: Input): Promise<number> {
   requireRoot("what it would not see then, it would take for missing; nothing was diagnosed");
   const timeoutMs = input.number("timeout", 50, 60_000) ?? 1000;
   const { json } = input;
-  const config = await configuration(input.text("config"));
-  const own = input.text("config") === undefined ? AGENT_SOCKET : `${config.runDir}/agent.sock`;
-  const socket = input.text("socket") ?? own;
+  // Only commands that need a configuration need what reads one.
+  const { configuredAgent } = await import("../agent/configured.ts");
+  const { config, socket } = configuredAgent(input);
   const only = input.text("peer");
   if (only !== undefined) await mustBePeer(only, socket);
   const { facts, findings } = await diagnose(config, { socket, timeoutMs, only });

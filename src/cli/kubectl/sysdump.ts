@@ -3,7 +3,7 @@
  * is what the user may see; a Secret is never asked for. What a node answers is put below its own name, whatever it is.
  */
 import { unlinkSync } from "node:fs";
-import { type Command, CommandError, parseInput } from "../command.ts";
+import { CommandError, parseInput } from "../command.ts";
 import { type Entry, readArchive, writeArchive } from "../sysdump/archive.ts";
 import { fileName, newFile } from "../sysdump/index.ts";
 import { collect, type Part, SUMMARY } from "../sysdump/part.ts";
@@ -32,14 +32,11 @@ const OBJECTS: readonly (readonly [file: string, ...ask: string[]])[] = [
   ),
 ];
 
-const command: Command = {
-  words: ["sysdump"],
-  summary: "",
+const LINE: Parameters<typeof parseInput>[0] = {
   options: {
     output: { value: "FILE", short: "o", help: "" },
     "max-nodes": { value: "N", help: "" },
   },
-  run: () => Promise.resolve(0),
 };
 
 interface Agent {
@@ -52,7 +49,7 @@ interface Agent {
  * @throws UsageError; CommandError when there is no agent, kubectl cannot be run, or the file cannot be made
  */
 export async function sysdump(cluster: Kubectl, node: string, argv: readonly string[]): Promise<number> {
-  const input = parseInput(command, argv);
+  const input = parseInput(LINE, argv);
   const most = input.number("max-nodes", 1, MOST_NODES) ?? NODES;
   const all = await agents(cluster, node);
   if (all.length === 0)

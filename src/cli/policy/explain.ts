@@ -6,7 +6,7 @@ import type {
   ExplainedVerdict,
   Explanation,
 } from "../../enforcement/index.ts";
-import { AGENT_SOCKET, askAgentForJson } from "../agent-client.ts";
+import { AGENT_SOCKET, askAgentForJson } from "../agent/client.ts";
 import { type Command, type Input, OUTPUT, UsageError } from "../command.ts";
 import { type Cell, properties, table } from "../table.ts";
 

@@ -1,6 +1,6 @@
 /** `skylanectl policy list`: which network policies are in force on this node, what is not and why, and what they have counted. */
 import type { PolicyList, PolicyReport, RuleReport } from "../../enforcement/index.ts";
-import { AGENT_SOCKET, askAgentForJson } from "../agent-client.ts";
+import { AGENT_SOCKET, askAgentForJson } from "../agent/client.ts";
 import { type Command, OUTPUT } from "../command.ts";
 import { type Cell, properties, table } from "../table.ts";
 

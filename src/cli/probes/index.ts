@@ -1,6 +1,6 @@
 /** `skylanectl probes`: what the agent of this node measures of its peers, and what it makes of that. */
 import type { PeerFigures, ProbesStatus } from "../../probes/index.ts";
-import { AGENT_SOCKET, askAgentForJson } from "../agent-client.ts";
+import { AGENT_SOCKET, askAgentForJson } from "../agent/client.ts";
 import { type Command, OUTPUT, UsageError } from "../command.ts";
 import { type Cell, harmless, properties, table } from "../table.ts";
 

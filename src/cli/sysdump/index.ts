@@ -1,8 +1,7 @@
 /** `skylanectl sysdump`: all that is to be known of this node in one file, for whoever looks into a trouble elsewhere or later. */
 import { createWriteStream, openSync, unlinkSync } from "node:fs";
-import { hostname } from "node:os";
 import type { Writable } from "node:stream";
-import { AGENT_SOCKET } from "../agent-client.ts";
+import { AGENT_SOCKET } from "../agent/client.ts";
 import { type Command, CommandError, type Input } from "../command.ts";
 import { requireRoot } from "../root.ts";
 
@@ -23,16 +22,15 @@ async function run(input: Input): Promise<number> {
   requireRoot("it would not see what the kernel has");
   const timeoutMs = input.number("timeout", 50, 60_000) ?? 1000;
   // Only this command needs these, and what they stand on.
-  const [{ configuration }, { writeArchive }, { collect }, { nodeParts }] = await Promise.all([
-    import("../doctor/diagnose.ts"),
+  const [{ configuredAgent, nodeName }, { writeArchive }, { collect }, { nodeParts }] = await Promise.all([
+    import("../agent/configured.ts"),
     import("./archive.ts"),
     import("./part.ts"),
     import("./node-parts.ts"),
   ]);
-  const config = await configuration(input.text("config"));
-  const own = input.text("config") === undefined ? AGENT_SOCKET : `${config.runDir}/agent.sock`;
-  const node = process.env["NODE_NAME"] ?? hostname().toLowerCase();
-  const parts = await Array.fromAsync(nodeParts(config, input.text("socket") ?? own, timeoutMs));
+  const { config, socket } = configuredAgent(input);
+  const node = nodeName();
+  const parts = await Array.fromAsync(nodeParts(config, socket, timeoutMs));
   const now = new Date();
   const entries = collect(parts, `Skylane on node ${node} at ${now.toISOString()}`);
   const output = input.text("output") ?? fileName(node, now);

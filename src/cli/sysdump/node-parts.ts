@@ -8,11 +8,11 @@ import type { AgentConfig } from "../../config/index.ts";
 import { toolRunner } from "../../dataplane/nft/index.ts";
 import { Rtnl } from "../../netlink/index.ts";
 import { withNetns } from "../../sys/index.ts";
-import { askAgent } from "../agent-client.ts";
+import { askAgent } from "../agent/client.ts";
 import { CommandError } from "../command.ts";
 import { diagnose } from "../doctor/diagnose.ts";
 import { render } from "../doctor/finding.ts";
-import { furtherNetworks } from "../network-namespaces.ts";
+import { furtherNetworks } from "../agent/network-namespaces.ts";
 import type { Part } from "./part.ts";
 
 /** What the agent answers on its socket, and the name of the file. */

@@ -2,9 +2,8 @@
  * `skylanectl trace`: every hop of a packet's way from a pod to another, with the kernel objects that decide it, as they should be and as they are on
  * this node. What the other node has is told by the same command there; `kubectl skylane trace` asks both and joins them.
  */
-import { hostname } from "node:os";
 import { type Command, type Input, OUTPUT, UsageError } from "../command.ts";
-import { AGENT_SOCKET } from "../agent-client.ts";
+import { AGENT_SOCKET } from "../agent/client.ts";
 import { requireRoot } from "../root.ts";
 import { join, type Trace } from "./join.ts";
 import { renderTrace } from "./render.ts";
@@ -50,9 +49,9 @@ async function halfHere(input: Input): Promise<Half> {
   const timeoutMs = input.number("timeout", 50, 60_000) ?? 1000;
   const [from, to] = input.operands as [string, string];
   // Only this command needs the agent's code and what that stands on.
-  const [{ loadAgentConfig }, { cachePath }, { gather }, { planHalf }, { read }, { judge }, { Kernel }] =
+  const [{ configuredAgent }, { cachePath }, { gather }, { planHalf }, { read }, { judge }, { Kernel }] =
     await Promise.all([
-      import("../../config/index.ts"),
+      import("../agent/configured.ts"),
       import("../../nodes/index.ts"),
       import("./read/gather.ts"),
       import("./plan/plan.ts"),
@@ -60,10 +59,8 @@ async function halfHere(input: Input): Promise<Half> {
       import("./judge.ts"),
       import("./read/kernel.ts"),
     ]);
-  const file = input.text("config");
-  const name = process.env["NODE_NAME"] ?? hostname().toLowerCase();
-  const { runDir, dataDir } = loadAgentConfig({ argv: ["--node-name", name], ...(file === undefined ? {} : { file }) });
-  const socket = input.text("socket") ?? (file === undefined ? AGENT_SOCKET : `${runDir}/agent.sock`);
+  const { config, socket } = configuredAgent(input);
+  const { runDir, dataDir } = config;
   const network = input.text("network") ?? "default";
   using kernel = new Kernel();
   const asked = {

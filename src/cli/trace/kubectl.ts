@@ -1,7 +1,7 @@
 /** `kubectl skylane trace`: finds both ends with the rights of whoever runs it, and asks the agents' pods of their nodes. */
 import { STATUS_ANNOTATION } from "../../crd/index.ts";
 import { isObject } from "../../json/index.ts";
-import { type Command, CommandError, OUTPUT, parseInput, UsageError } from "../command.ts";
+import { CommandError, OUTPUT, parseInput, UsageError } from "../command.ts";
 import { type PlacedEnd, type RunThere, traceBoth } from "./both.ts";
 import { renderTrace } from "./render.ts";
 import { TRACE_OPTIONS, traceJson } from "./index.ts";
@@ -9,13 +9,10 @@ import { TRACE_OPTIONS, traceJson } from "./index.ts";
 /** What the API server is asked for: `kubectl get` with these words, as JSON. @throws CommandError as kubectl said it */
 export type Get = (words: readonly string[]) => Promise<unknown>;
 
-const SHAPE: Command = {
-  words: ["trace"],
-  summary: "",
+const LINE: Parameters<typeof parseInput>[0] = {
   operands: "POD|IP POD|IP",
   count: [2, 2],
   options: { ...OUTPUT, ...TRACE_OPTIONS, timeout: { value: "MS", help: "" } },
-  run: () => Promise.resolve(0),
 };
 
 /** A pod as far as it is needed. */
@@ -34,7 +31,7 @@ export async function kubectlTrace(
   get: Get,
   run: RunThere,
 ): Promise<number> {
-  const input = parseInput(SHAPE, words);
+  const input = parseInput(LINE, words);
   const network = input.text("network") ?? "default";
   const family = input.text("family");
   const [from, to] = await Promise.all(input.operands.map((text) => find(text, network, get)));

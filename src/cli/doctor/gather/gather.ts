@@ -4,7 +4,7 @@ import { release } from "node:os";
 import { join } from "node:path";
 import { Rtnl } from "../../../netlink/index.ts";
 import { forwardChains, surveyChains, toolRunner } from "../../../dataplane/nft/index.ts";
-import { type AgentStatus, agentStatus } from "../../agent-client.ts";
+import { type AgentStatus, agentStatus } from "../../agent/client.ts";
 import { CommandError } from "../../command.ts";
 import { describeError } from "../../main.ts";
 import { type Facts, type Looked, networkOf, type Settings } from "../facts.ts";

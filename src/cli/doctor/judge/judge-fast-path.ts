@@ -1,5 +1,5 @@
 /** Does the fast path carry what it could, where it is configured? What is in its way costs speed and nothing else. */
-import type { AgentStatus } from "../../agent-client.ts";
+import type { AgentStatus } from "../../agent/client.ts";
 import type { Facts } from "../facts.ts";
 import { type Finding, ok, some, warn } from "../finding.ts";
 

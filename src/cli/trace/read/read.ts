@@ -7,7 +7,7 @@ import { type Link, type Neighbour, NetlinkError, type Route, type Rtnl } from "
 import { probe, probePaths } from "../../../network/index.ts";
 import { answersTcp } from "../../../probes/index.ts";
 import { Echo, readSysctl, SysError, withNetns } from "../../../sys/index.ts";
-import { askAgentForJson } from "../../agent-client.ts";
+import { askAgentForJson } from "../../agent/client.ts";
 import { CommandError } from "../../command.ts";
 import { describeError } from "../../main.ts";
 import type {
