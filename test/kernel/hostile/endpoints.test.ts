@@ -115,7 +115,8 @@ describe("what a hostile node publishes of a network's endpoints", function () {
         await nothingLost();
         // Whoever has them goes on to publish, and a claim that was idle is used.
         await the().addPod("node2", `${network}-idle`, wants(network));
-        await reaches(`${network}-near`, `${network}-idle`);
+        // The other nodes hear a moment after ADD where a claim's addresses are.
+        await eventuallyHolds(() => reaches(`${network}-near`, `${network}-idle`));
         await the().deletePod(`${network}-idle`);
         await eventuallyHolds(
           async () => {

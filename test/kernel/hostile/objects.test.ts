@@ -133,6 +133,8 @@ describe("values at their bounds in the objects that a hostile node writes", fun
       assert.ok(rttMs !== undefined, `${from} → ${to} (${ip}): ${error}`);
     }
   };
+  /** For a claim's pod that has just come: the other nodes hear a moment after ADD where its addresses are. */
+  const comesToReach = (from: string, to: string): Promise<void> => eventuallyHolds(() => reaches(from, to), PATIENT);
   const unharmed = async (): Promise<void> => {
     for (const network of NETWORKS) await reaches(`${network}-far`, `${network}-db`);
     for (const node of OTHERS) {
@@ -332,11 +334,11 @@ describe("values at their bounds in the objects that a hostile node writes", fun
     // Claims that have addresses there get them still, and so do new ones.
     for (const network of NETWORKS) {
       await the().addPod("node2", `${network}-idle`, wants(network));
-      await reaches(`${network}-db`, `${network}-idle`);
+      await comesToReach(`${network}-db`, `${network}-idle`);
       await the().deletePod(`${network}-idle`);
       await the().addClaim(`${network}-new`, { network, podName: `${network}-new` });
       await the().addPod("node1", `${network}-new`, wants(network));
-      await reaches(`${network}-far`, `${network}-new`);
+      await comesToReach(`${network}-far`, `${network}-new`);
       await the().deletePod(`${network}-new`);
     }
     return `${came}; claims keep their addresses`;

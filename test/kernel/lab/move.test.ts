@@ -67,7 +67,8 @@ describe("a workload with a claim in a bridged network", function () {
     await the().addPod("node1", "vm", wants({}));
     assert.deepEqual(the().ipsOf("vm", "net1").sort(), [...ips].sort());
     const [ip] = ips as [string];
-    assert.ok((await the().pingFrom(the().pod("witness"), ip, 1000)).rttMs !== undefined);
+    // The other nodes hear a moment after ADD where a claim's addresses are.
+    await eventually(async () => (await the().pingFrom(the().pod("witness"), ip, 1000)).rttMs !== undefined);
     await the().movePod("vm", "node2");
   });
 
