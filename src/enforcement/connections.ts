@@ -14,6 +14,12 @@ import { policyProtocol, portInWords } from "./observe/words.ts";
 /** Connections that the log names at one time. */
 const MOST_NAMED = 5;
 
+/**
+ * How long connections of a pod that comes wait, in milliseconds: those that its addresses had before it. Reading the kernel's table takes longer than all
+ * other work of policies at an ADD, and many pods that come at once share it; no container of the pod runs before ADD has answered.
+ */
+const COMING_MS = 50;
+
 export interface ConnectionJudgeOptions {
   log: Logger;
   /** Network namespace whose connections they are; the agent's own by default. */
@@ -45,15 +51,18 @@ export class ConnectionJudge {
     );
   }
 
-  /** Has connections judged by the rules as they are now; what comes while it is under way is judged after it. */
-  want(revocations: readonly Revocation[]): void {
+  /**
+   * Has connections judged by the rules as they are now; what comes while it is under way is judged after it.
+   * @param coming they are those of pods that come, which are not to wait for it
+   */
+  want(revocations: readonly Revocation[], coming = false): void {
     for (const { ip, peer } of revocations) {
       const before = this.#wanted.get(ip);
       if (peer === undefined) this.#wanted.set(ip, "anybody");
       else if (before === undefined) this.#wanted.set(ip, new Set([peer]));
       else if (before !== "anybody") before.add(peer);
     }
-    if (this.#wanted.size > 0) this.#task.want();
+    if (this.#wanted.size > 0) this.#task.want(coming ? COMING_MS : 0);
   }
 
   stop(): Promise<void> {

@@ -22,8 +22,11 @@ export interface EnforcedRulesOptions {
   nodeName: string;
   /** Where most pods of the cluster have their addresses, if that is known. */
   podCidrs: readonly string[];
-  /** Connections that may not be allowed any more; the rules that say so are in the kernel. */
-  onRevoked: (revocations: readonly Revocation[]) => void;
+  /**
+   * Connections that may not be allowed any more; the rules that say so are in the kernel. `coming`: only since a pod comes, which still waits for
+   * its answer.
+   */
+  onRevoked: (revocations: readonly Revocation[], coming: boolean) => void;
   /** Whether the rules are in force has changed. */
   onState: () => void;
   onRepair: () => void;
@@ -39,6 +42,8 @@ export class EnforcedRules {
   readonly #task: Task;
   #watch: NftWatch | undefined;
   #pending: Changes[] = [];
+  /** Of the changes that are not in the kernel yet, all are those of pods that come. */
+  #coming = true;
   /** When the first of those was told of that are not in the kernel yet, in milliseconds. */
   #since: number | undefined;
   /** Connections to be judged once the rules that ended them are in the kernel. */
@@ -141,6 +146,7 @@ export class EnforcedRules {
    */
   change(changes: Changes, awaited = false): Promise<void> {
     this.#pending.push(changes);
+    if (!awaited) this.#coming = false;
     this.#since ??= performance.now();
     const change = ++this.#told;
     if (awaited) this.#task.wantAtOnce();
@@ -165,6 +171,7 @@ export class EnforcedRules {
     const pending = this.#pending;
     const change = this.#told;
     const since = this.#since;
+    const coming = this.#coming;
     this.#pending = [];
     const { rules, revocations } = this.model.change(mergeChanges(pending));
     // One by one: there may be too many for the arguments of one call.
@@ -188,6 +195,7 @@ export class EnforcedRules {
     if (drifted) this.#repaired();
     // What came meanwhile is told of with what is in the kernel next.
     this.#since = this.#pending.length > 0 ? performance.now() : undefined;
+    this.#coming = this.#pending.length === 0;
     if (since !== undefined) this.#options.onApplied?.((performance.now() - since) / 1_000);
     this.#waiting = this.#waiting.filter(({ change: one, resolve }) => {
       if (one > change) return true;
@@ -196,7 +204,7 @@ export class EnforcedRules {
     });
     const revoked = this.#revocations;
     this.#revocations = [];
-    if (revoked.length > 0) this.#options.onRevoked(revoked);
+    if (revoked.length > 0) this.#options.onRevoked(revoked, coming);
     if (before !== this.#state) this.#options.onState();
     this.#judge();
   }

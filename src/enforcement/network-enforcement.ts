@@ -150,7 +150,7 @@ export class NetworkEnforcement implements MonitorListener {
       netns,
       nodeName,
       podCidrs,
-      onRevoked: (revocations) => connections.want(revocations),
+      onRevoked: (revocations, coming) => connections.want(revocations, coming),
       onState: () => {
         observer.rulesAre(rules.standing);
         this.#names?.listen(rules.holdsAnswers);

@@ -59,6 +59,8 @@ describe("rules of network policies, over faults", () => {
   let directory: string;
   let rules: EnforcedRules | undefined;
   let revoked: Revocation[];
+  /** Of each time that some were: whether only since pods come. */
+  let coming: boolean[];
   let said: string[];
 
   before(() => {
@@ -68,7 +70,7 @@ describe("rules of network policies, over faults", () => {
     directory = mkdtempSync(join(tmpdir(), "skylane-policy-faults-"));
   });
   beforeEach(() => {
-    [revoked, said] = [[], []];
+    [revoked, coming, said] = [[], [], []];
   });
   afterEach(async () => {
     await rules?.stop();
@@ -94,7 +96,10 @@ describe("rules of network policies, over faults", () => {
       netns,
       nodeName: HERE,
       podCidrs: ["10.0.0.0/24"],
-      onRevoked: (those) => void revoked.push(...those),
+      onRevoked: (those, one) => {
+        revoked.push(...those);
+        coming.push(one);
+      },
       onState: () => undefined,
       onRepair: () => undefined,
     });
@@ -144,6 +149,21 @@ describe("rules of network policies, over faults", () => {
         "connections are judged that the first one did not get to",
       );
     }
+  });
+
+  it("do not have a pod that comes wait for the judgement of connections, and nothing else put off by it", async () => {
+    const { namespace, labels } = SERVER;
+    const another = (n: number): Pod => ({ ...pod(`server${n}`, `10.0.0.${10 + n}`), namespace, labels });
+    const comes = (n: number): Changes => ({ pods: { set: [another(n)] } });
+    const running = await agent(FROM_CLIENT);
+    coming.length = 0;
+    await running.change(comes(1), true);
+    assert.deepEqual(coming, [true]);
+    await Promise.all([running.change({ policies: { set: [FROM_NOBODY] } }), running.change(comes(2), true)]);
+    assert.deepEqual(coming, [true, false], "the policy's change is no pod's that comes");
+    await running.change(comes(3), true);
+    assert.deepEqual(coming, [true, false, true]);
+    assert.ok(revoked.some(({ ip }) => ip === another(3).ips[0]));
   });
 
   it("are put back where somebody changed them, and the kernel dropped the news of it", async () => {
