@@ -5,9 +5,10 @@
 import { type Command, type Input, OUTPUT, UsageError } from "../command.ts";
 import { AGENT_SOCKET } from "../agent/client.ts";
 import { requireRoot } from "../root.ts";
+import { isIP } from "node:net";
 import { join, type Trace } from "./join.ts";
 import { renderTrace } from "./render.ts";
-import type { Half, Traffic } from "./types.ts";
+import type { Half, SocketAddress, Traffic } from "./types.ts";
 
 export type { Trace } from "./join.ts";
 export { renderTrace } from "./render.ts";
@@ -34,6 +35,20 @@ function trafficOf(input: Input): Traffic {
 }
 
 /** @throws UsageError */
+function serviceOption(input: Input, { port }: Traffic): SocketAddress | undefined {
+  const text = input.text("service");
+  if (text === undefined) return undefined;
+  const [, six, four = "", number] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text) ?? [];
+  const service = { ip: six ?? four, port: Number(number) };
+  if (isIP(service.ip) === 0 || !(service.port >= 1 && service.port <= 65_535))
+    throw new UsageError(`--service must be an address and a port, such as 10.96.0.10:53, not "${text}"`);
+  if (port === undefined) throw new UsageError("with --service, say which --port the pod has behind it");
+  if ((input.text("network") ?? "default") !== "default")
+    throw new UsageError("Services are in the default network alone");
+  return service;
+}
+
+/** @throws UsageError */
 function familyOption(input: Input): 4 | 6 | undefined {
   const text = input.text("family");
   if (text === undefined) return undefined;
@@ -45,6 +60,7 @@ function familyOption(input: Input): 4 | 6 | undefined {
 async function halfHere(input: Input): Promise<Half> {
   requireRoot("it could not enter the namespaces of pods");
   const traffic = trafficOf(input);
+  const service = serviceOption(input, traffic);
   const family = familyOption(input);
   const timeoutMs = input.number("timeout", 50, 60_000) ?? 1000;
   const [from, to] = input.operands as [string, string];
@@ -69,6 +85,7 @@ async function halfHere(input: Input): Promise<Half> {
     network,
     family,
     traffic,
+    service,
     socket,
     runDir,
     dataDir,
@@ -83,8 +100,7 @@ async function halfHere(input: Input): Promise<Half> {
 }
 
 /** A trace as JSON: with the half that it is made of, where that is one node's, for whoever joins it. */
-export const traceJson = (trace: Trace, half?: Half): string =>
-  `${JSON.stringify({ ...trace, ...(half && { half }) }, null, 2)}\n`;
+const traceJson = (trace: Trace, half: Half): string => `${JSON.stringify({ ...trace, half }, null, 2)}\n`;
 
 /** The command; exit status 1 when a hop is wrong. */
 export const traceCommand: Command = {
@@ -95,12 +111,16 @@ export const traceCommand: Command = {
   options: {
     ...OUTPUT,
     ...TRACE_OPTIONS,
+    service: {
+      value: "IP:PORT",
+      help: "the sender uses this Service, which the second end is behind: also looks at what connection tracking made of it",
+    },
     config: { value: "FILE", help: "the agent's configuration (/etc/skylane/agent.yaml, when it is there)" },
     socket: { value: "PATH", help: `the agent's socket (${AGENT_SOCKET})` },
     timeout: { value: "MS", help: "how long another node is waited for; the agent twice as long (1000)" },
   },
   details:
-    "Looks at what decides about the packet on this node: the pod's route and neighbour, policies, routes, neighbour and FDB entries, the underlay, the packet filter; of another node's pod give the address. On the node of the first end it shows where packets leave, on that of the second where they arrive; kubectl skylane trace asks both. Works without the agent as far as its files tell. Changes nothing; sends an echo request, and a datagram in the tunnel, to the other node. Not for Services: trace to one of their pods.\n" +
+    "Looks at what decides about the packet on this node: the pod's route and neighbour, policies, routes, neighbour and FDB entries, the underlay, the packet filter; of another node's pod give the address. On the node of the first end it shows where packets leave, on that of the second where they arrive; kubectl skylane trace asks both. Works without the agent as far as its files tell. Changes nothing; sends an echo request, and a datagram in the tunnel, to the other node. A Service is traced to the pods behind it, which kubectl skylane trace finds.\n" +
     "Exit status: 0 nothing is wrong, 1 a hop is, or it could not look, 2 wrong command line.",
   async run(input) {
     const half = await halfHere(input);

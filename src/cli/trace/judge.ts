@@ -2,7 +2,7 @@
 import { isPodLinkGroup, OVERLAY_LINK_GROUP } from "../../netlink/index.ts";
 import type { Step } from "./plan/step.ts";
 import type { Found, FoundOf } from "./read/found.ts";
-import type { Hop } from "./types.ts";
+import { type Hop, socketAddress } from "./types.ts";
 
 /** NUD_* (linux/neighbour.h). */
 const NUD = { INCOMPLETE: 0x01, FAILED: 0x20 } as const;
@@ -230,6 +230,21 @@ const JUDGES: Judges = {
     if (connections.length === 0) return right("none is followed between the two");
     const more = connections.length > 3 ? ` and ${connections.length - 3} more` : "";
     return right(`${connections.slice(0, 3).join(", ")}${more}`);
+  },
+
+  service({ where, service }, { targets }) {
+    const name = socketAddress(service);
+    if (targets.some(({ ip }) => ip === service.ip))
+      return wrong(
+        `what is for ${name} keeps that destination`,
+        `Nobody on ${where} translates the Service's address: packets to it go where no pod is.`,
+        "See that kube-proxy, or what stands in for it, runs on this node and has heard of the Service: its log, nft list table ip kube-proxy, iptables-save. A connection that began before that is remembered for a while.",
+      );
+    if (targets.length === 0) return right("no connection to it is followed; connect, and trace again");
+    const counts = new Map<string, number>();
+    for (const one of targets) counts.set(socketAddress(one), (counts.get(socketAddress(one)) ?? 0) + 1);
+    const words = [...counts].slice(0, 3).map(([target, count]) => `${count} to ${target}`);
+    return right(`connections go on: ${words.join(", ")}${counts.size > 3 ? ` and ${counts.size - 3} more` : ""}`);
   },
 
   known({ is, wrong: fault }) {

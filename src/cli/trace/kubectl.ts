@@ -3,17 +3,33 @@ import { STATUS_ANNOTATION } from "../../crd/index.ts";
 import { isObject } from "../../json/index.ts";
 import { CommandError, OUTPUT, parseInput, UsageError } from "../command.ts";
 import { type PlacedEnd, type RunThere, traceBoth } from "./both.ts";
-import { renderTrace } from "./render.ts";
-import { TRACE_OPTIONS, traceJson } from "./index.ts";
+import type { Trace } from "./join.ts";
+import { renderServiceTrace, renderTrace } from "./render.ts";
+import { type Backend, type ServiceEnd, serviceEnd, serviceName } from "./service.ts";
+import { socketAddress } from "./types.ts";
+import { TRACE_OPTIONS } from "./index.ts";
 
 /** What the API server is asked for: `kubectl get` with these words, as JSON. @throws CommandError as kubectl said it */
 export type Get = (words: readonly string[]) => Promise<unknown>;
 
 const LINE: Parameters<typeof parseInput>[0] = {
-  operands: "POD|IP POD|IP",
+  operands: "POD|IP POD|IP|svc/NAME",
   count: [2, 2],
   options: { ...OUTPUT, ...TRACE_OPTIONS, timeout: { value: "MS", help: "" } },
 };
+
+/** Of so many pods behind a Service each is followed. */
+const MOST_BACKENDS = 4;
+
+/** What comes of a Service. */
+export interface ServiceTrace {
+  ok: boolean;
+  service: ServiceEnd;
+  /** By backend the whole way, or why it could not be followed. */
+  traces: readonly { backend: Backend; trace?: Trace; missing?: string }[];
+  /** How many more backends there are. */
+  more: number;
+}
 
 /** A pod as far as it is needed. */
 interface Found {
@@ -33,19 +49,87 @@ export async function kubectlTrace(
 ): Promise<number> {
   const input = parseInput(LINE, words);
   const network = input.text("network") ?? "default";
-  const family = input.text("family");
-  const [from, to] = await Promise.all(input.operands.map((text) => find(text, network, get)));
-  const pair = pairOf(from as Found, to as Found, family);
-  const source = node ?? pair.from.node;
-  if (source === undefined)
-    throw new UsageError(`nobody knows the node of ${pair.from.ip}: name it, --node NODE, before the command`);
-  const options = (["port", "protocol", "network", "timeout"] as const).flatMap((name) => {
+  const [source, target] = input.operands as [string, string];
+  const named = serviceName(target);
+  if (named && network !== "default") throw new UsageError("Services are in the default network alone");
+  const from = await find(source, network, get);
+  const asked = { input, from, node, run };
+  const done = named
+    ? await toService(asked, named, get)
+    : await toPod(asked, await find(target, network, get), optionsOf(input, "port", "protocol"));
+  const text = "service" in done ? renderServiceTrace(done) : renderTrace(done);
+  process.stdout.write(input.json ? `${JSON.stringify(done, null, 2)}\n` : text);
+  return done.ok ? 0 : 1;
+}
+
+/** What stays the same, whichever pod is traced to. */
+interface Asked {
+  input: ReturnType<typeof parseInput>;
+  from: Found;
+  node: string | undefined;
+  run: RunThere;
+}
+
+const optionsOf = (input: Asked["input"], ...names: string[]): string[] =>
+  names.flatMap((name) => {
     const value = input.text(name);
     return value === undefined ? [] : [`--${name}=${value}`];
   });
-  const trace = await traceBoth(run, { ip: pair.from.ip, node: source }, pair.to, options);
-  process.stdout.write(input.json ? traceJson(trace) : renderTrace(trace));
-  return trace.ok ? 0 : 1;
+
+/** @param traffic the words that say which packets. @throws UsageError, CommandError */
+async function toPod({ input, from, node, run }: Asked, to: Found, traffic: readonly string[]): Promise<Trace> {
+  const pair = pairOf(from, to, input.text("family"));
+  const source = node ?? pair.from.node;
+  if (source === undefined)
+    throw new UsageError(`nobody knows the node of ${pair.from.ip}: name it, --node NODE, before the command`);
+  const options = [...traffic, ...optionsOf(input, "network", "timeout")];
+  return await traceBoth(run, { ip: pair.from.ip, node: source }, pair.to, options);
+}
+
+/** Every way that the Service's packets may take. @throws UsageError, CommandError where there is no such Service or port */
+async function toService(
+  asked: Asked,
+  { namespace, name }: { namespace: string; name: string },
+  get: Get,
+): Promise<ServiceTrace> {
+  const { input, from, node } = asked;
+  const [object, slices] = await Promise.all([
+    get(["service", name, `--namespace=${namespace}`]),
+    get(["endpointslices", `--namespace=${namespace}`, `--selector=kubernetes.io/service-name=${name}`]),
+  ]);
+  const wanted = { port: input.number("port", 1, 65_535), protocol: input.text("protocol")?.toLowerCase() };
+  const service = serviceEnd(object, slices, wanted, node ?? from.node);
+  const family = input.text("family");
+  const usable = service.backends.filter(
+    ({ ip }) =>
+      (family === undefined || familyOf(ip) === family) && from.ips.some((one) => familyOf(one) === familyOf(ip)),
+  );
+  if (usable.length === 0 && service.backends.length > 0)
+    throw new CommandError(`the sender and the pods behind Service ${service.name} have no address family in common`);
+  const traces: ServiceTrace["traces"][number][] = [];
+  for (const backend of usable.slice(0, MOST_BACKENDS)) traces.push(await toBackend(asked, service, backend));
+  const ok = service.wrong === undefined && traces.every(({ trace }) => trace?.ok ?? true);
+  return { ok, service, traces, more: usable.length - traces.length };
+}
+
+async function toBackend(
+  asked: Asked,
+  { ips, port, protocol }: ServiceEnd,
+  backend: Backend,
+): Promise<ServiceTrace["traces"][number]> {
+  const own = ips.find((ip) => familyOf(ip) === familyOf(backend.ip));
+  const traffic = [
+    `--port=${backend.port}`,
+    `--protocol=${protocol}`,
+    ...(own === undefined ? [] : [`--service=${socketAddress({ ip: own, port })}`]),
+  ];
+  try {
+    return { backend, trace: await toPod(asked, { ips: [backend.ip], node: backend.node }, traffic) };
+  } catch (error) {
+    // Not every endpoint is a pod of ours: its own network's, the host's, or somewhere outside.
+    if (!(error instanceof CommandError)) throw error;
+    return { backend, missing: error.message };
+  }
 }
 
 const isIp = (text: string): boolean => text.includes(":") || /^\d+(\.\d+){3}$/.test(text);

@@ -1,7 +1,9 @@
 /** A trace for people: the ends, each hop as it should be and as it is, and what is wrong. */
 import { harmless, properties, table } from "../table.ts";
 import type { Trace } from "./join.ts";
-import type { HopState, Way } from "./types.ts";
+import { type HopState, socketAddress, type Way } from "./types.ts";
+import type { Backend, ServiceEnd } from "./service.ts";
+import type { ServiceTrace } from "./kubectl.ts";
 
 const WAYS: Readonly<Record<Way, string>> = {
   here: "within the node",
@@ -33,3 +35,27 @@ export function renderTrace({ from, to, network, way, hops, wrong, missing }: Tr
     missing === undefined ? "" : `\n${harmless(missing)}\n`,
   ].join("");
 }
+
+const backendOf = (one: Backend): string =>
+  `${socketAddress(one)}${one.pod === undefined ? "" : `, pod ${one.pod}`}${one.node === undefined ? "" : `, on ${one.node}`}`;
+
+function renderService({ name, ips, port, protocol, backends, wrong }: ServiceEnd): string {
+  const heading = properties([
+    ["Service", `${name}, ${protocol} port ${port}, at ${ips.join(", ") || "no address of its own (headless)"}`],
+    ["Sent to", backends.map(backendOf).join("; ") || "nobody"],
+  ]);
+  return wrong
+    ? `${heading}\n${harmless(wrong.is)}\n  means:  ${harmless(wrong.means)}\n  cure:   ${harmless(wrong.cure)}\n`
+    : heading;
+}
+
+/** The text of a Service and of the ways to the pods behind it. */
+export const renderServiceTrace = ({ service, traces, more }: ServiceTrace): string =>
+  [
+    renderService(service),
+    ...traces.map(
+      (one) =>
+        `\n=== to ${harmless(backendOf(one.backend))}\n${one.trace ? renderTrace(one.trace) : `cannot be followed: ${harmless(one.missing ?? "")}\n`}`,
+    ),
+    more > 0 ? `\n${more} more behind it were not followed: trace to them one by one.\n` : "",
+  ].join("");

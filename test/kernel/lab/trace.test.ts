@@ -251,6 +251,38 @@ describe("skylanectl trace", function () {
     }
   });
 
+  it("shows what becomes of what is sent to a Service, and names one that nobody translates", async () => {
+    const options = ["--port=80", "--protocol=udp", "--service=10.96.0.7:80"];
+    const hop = async () => {
+      const { hops } = await the().trace("a", "c", { family: 4, options });
+      return hops.find((one) => one.hop === "source.service");
+    };
+    // What nobody answers is remembered for half a minute, and longer than a trace takes.
+    const send = (): Promise<string> => the().execInPod("a", "bash", "-c", "echo >/dev/udp/10.96.0.7/80");
+    assert.match((await hop())?.is ?? "", /no connection to it is followed/);
+    await the().exec(
+      "node1",
+      "nft",
+      `table ip services { chain c { type nat hook prerouting priority dstnat; ip daddr 10.96.0.7 udp dport 80 dnat to ${ipOf("c", 4)}:8080; }; }`,
+    );
+    try {
+      await eventually(async () => {
+        await send();
+        const found = await hop();
+        return found?.state === "ok" && found.is.includes(`to ${ipOf("c", 4)}:8080`);
+      }, SOON);
+    } finally {
+      await the().exec("node1", "nft", "delete table ip services");
+    }
+    await eventually(
+      async () => {
+        await send();
+        return (await hop())?.state === "wrong";
+      },
+      { ...SOON, message: "a Service's address that nobody translates is not named" },
+    );
+  });
+
   it("asks for both ends, and says which it does not know", async () => {
     await assert.rejects(the().trace("a", "nobody"), /no pod/);
     const program = join(the().context.binDir, "skylanectl");

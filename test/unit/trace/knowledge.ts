@@ -108,6 +108,8 @@ export function healthy(step: Step): Found {
       return { answered: true };
     case "peerSet":
       return { known: true };
+    case "service":
+      return { targets: [] };
     case "conntrack":
       return { connections: [] };
     default:

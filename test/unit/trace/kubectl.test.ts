@@ -29,9 +29,13 @@ describe("kubectl skylane trace", () => {
   const get = (words: readonly string[]): Promise<unknown> => {
     asked.push(words.join(" "));
     if (words[1] === "a") return Promise.resolve(podOn("node1", "10.244.1.5"));
+    if (words[0] === "service") return Promise.resolve(services.get(words[1] as string));
+    if (words[0] === "endpointslices") return Promise.resolve({ items: slices });
     if (words[1] === "c") return Promise.resolve(podOn("node2", "10.244.2.5"));
     return Promise.resolve({ items: [] });
   };
+  const services = new Map<string, object>();
+  let slices: object[] = [];
   const run = (node: string, words: readonly string[]) => {
     ran.push(`${node}: ${words.join(" ")}`);
     return Promise.resolve({
@@ -101,5 +105,139 @@ describe("kubectl skylane trace", () => {
     assert.match(printed, /node node2 calls itself node1/);
     const silent = () => Promise.resolve({ status: 1, stdout: "", stderr: "no such pod" });
     await assert.rejects(trace(["a", "c"], undefined, silent), /no such pod/);
+  });
+
+  describe("to a Service", () => {
+    const endpoint = (ip: string, node: string, conditions = {}): object => ({
+      addresses: [ip],
+      nodeName: node,
+      conditions,
+      targetRef: { kind: "Pod", namespace: "shop", name: "c" },
+    });
+    const sliceOf = (endpoints: object[], port = 8080, name = "web"): object => ({
+      addressType: "IPv4",
+      endpoints,
+      ports: [{ name, port, protocol: "TCP" }],
+    });
+    const service = (name: string, spec: object = {}): void => {
+      const ports = [
+        { name: "web", port: 80, targetPort: "http" },
+        { name: "dns", port: 53, protocol: "UDP" },
+      ];
+      const whole = {
+        clusterIP: "10.96.0.7",
+        clusterIPs: ["10.96.0.7", "fd96::7"],
+        ports,
+        selector: { app: "c" },
+        ...spec,
+      };
+      services.set(name, { metadata: { namespace: "shop", name }, spec: whole });
+    };
+    type Answer = { ok: boolean; traces: { missing?: string }[]; more: number; service: { wrong?: { is: string } } };
+    const answer = (): Answer => JSON.parse(printed) as Answer;
+
+    beforeEach(() => {
+      services.clear();
+      slices = [];
+      service("cart");
+    });
+
+    it("follows the packet to the pods behind it, at their own port", async () => {
+      slices = [sliceOf([endpoint("10.244.2.5", "node2")])];
+      assert.equal(await trace(["a", "shop/svc/cart", "--port", "80"]), 0);
+      assert.deepEqual(asked.slice(1), [
+        "service cart --namespace=shop",
+        "endpointslices --namespace=shop --selector=kubernetes.io/service-name=cart",
+      ]);
+      const words = "trace 10.244.1.5 10.244.2.5 --output=json --port=8080 --protocol=tcp --service=10.96.0.7:80";
+      assert.deepEqual(ran, [`node1: ${words}`, `node2: ${words}`]);
+      assert.match(
+        printed,
+        /shop\/cart, tcp port 80, at 10\.96\.0\.7[^]*=== to 10\.244\.2\.5:8080, pod shop\/c, on node2[^]*Nothing is wrong/,
+      );
+    });
+
+    it("takes those that are ready, else those that still serve, of the slices of that port", async () => {
+      const none = { ready: false };
+      slices = [
+        sliceOf([endpoint("10.244.2.9", "node2", none), endpoint("10.244.2.5", "node2", { ready: true })]),
+        sliceOf([endpoint("10.244.2.5", "node2")], 5353, "dns"),
+      ];
+      await trace(["a", "shop/service/cart", "--port=80", "-o", "json"]);
+      assert.equal(answer().traces.length, 1);
+      slices = [
+        sliceOf([endpoint("10.244.2.9", "node2", none), endpoint("10.244.2.5", "node2", { ...none, serving: true })]),
+      ];
+      ran.length = 0;
+      await trace(["a", "shop/svc/cart", "--port=80"]);
+      assert.match(ran[0] as string, /10\.244\.2\.5/);
+    });
+
+    it("says why nobody is behind it", async () => {
+      for (const [endpoints, spec, told] of [
+        [[], {}, /no pod is behind tcp port 80[^]*app=c/],
+        [[], { selector: undefined }, /selects no pods/],
+        [[endpoint("10.244.2.5", "node2", { ready: false })], {}, /none of its 1 endpoints is ready/],
+        [
+          [endpoint("10.244.2.5", "node2")],
+          { internalTrafficPolicy: "Local" },
+          /is on node1, which its internalTrafficPolicy/,
+        ],
+      ] as const) {
+        service("cart", spec);
+        slices = [sliceOf([...endpoints])];
+        printed = "";
+        assert.equal(await trace(["a", "shop/svc/cart", "--port=80"]), 1);
+        assert.match(printed, told);
+        assert.deepEqual(ran, []);
+      }
+    });
+
+    it("goes to a few of many, and says how many more there are", async () => {
+      slices = [sliceOf(Array.from({ length: 9 }, () => endpoint("10.244.2.5", "node2")))];
+      await trace(["a", "shop/svc/cart", "--port=80", "-o", "json"]);
+      assert.deepEqual([answer().traces.length, answer().more], [4, 5]);
+    });
+
+    it("goes on where one cannot be followed", async () => {
+      slices = [sliceOf([endpoint("172.30.0.12", "node2"), endpoint("10.244.2.5", "node2")])];
+      const choosy = (node: string, words: readonly string[]) =>
+        words.includes("172.30.0.12")
+          ? Promise.resolve({ status: 1, stdout: "", stderr: "no pod's" })
+          : run(node, words);
+      assert.equal(await trace(["a", "shop/svc/cart", "--port=80", "-o", "json"], undefined, choosy), 0);
+      assert.deepEqual(
+        answer().traces.map(({ missing }) => missing),
+        ["no pod's", undefined],
+      );
+    });
+
+    it("wants a port that it has, and addresses", async () => {
+      for (const [words, told] of [
+        [["--port=81"], /has no port 81: it has 80\/tcp, 53\/udp/],
+        [["--port=80", "--protocol=udp"], /has no udp port 80/],
+        [[], /several ports: say which --port/],
+        [["--port=80", "--network=blue"], /default network alone/],
+      ] as const)
+        await assert.rejects(trace(["a", "shop/svc/cart", ...words]), told);
+      service("cart", { type: "ExternalName", externalName: "example.org" });
+      await assert.rejects(trace(["a", "shop/svc/cart"]), /is a name alone, example\.org/);
+    });
+
+    it("is not led astray by objects of odd shapes", async () => {
+      for (const odd of [
+        null,
+        7,
+        [],
+        [null],
+        [{ endpoints: 7, ports: {} }],
+        [{ endpoints: [null, { addresses: [7] }], ports: [null, { port: "80" }] }],
+      ]) {
+        slices = odd as object[];
+        assert.equal(await trace(["a", "shop/svc/cart", "--port=80"]), 1);
+      }
+      services.set("cart", { spec: { ports: [null, { port: "80" }] } });
+      await assert.rejects(trace(["a", "shop/svc/cart", "--port=80"]), /has no port 80: it has none/);
+    });
   });
 });

@@ -1,7 +1,7 @@
 /** What a node knows about the two ends of a packet's way and about the nodes between, from which its steps are planned. Plain data. */
 import type { Family } from "../../../addr/index.ts";
 import type { DirectHop } from "../../../peers/index.ts";
-import type { End, Half, Traffic } from "../types.ts";
+import type { End, Half, SocketAddress, Traffic } from "../types.ts";
 
 /** A pod of this node, by the records of its attachment. */
 export interface LocalPod {
@@ -56,6 +56,8 @@ export interface Knowledge {
   source: Half["knowledge"];
   family: Family;
   traffic: Traffic;
+  /** The Service's address and port that the sender uses in place of the other end's. */
+  service?: SocketAddress | undefined;
   network: KnownNetwork;
   from: End & { local?: LocalPod };
   to: End & { local?: LocalPod };

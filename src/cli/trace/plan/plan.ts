@@ -4,7 +4,7 @@
  */
 import { type Family } from "../../../addr/index.ts";
 import { GATEWAY, HOST_MAC } from "../../../dataplane/pod-link/index.ts";
-import type { Half, Traffic, Way } from "../types.ts";
+import { type Half, socketAddress, type Traffic, type Way } from "../types.ts";
 import type { KnownPeer, Knowledge, LocalPod } from "./knowledge.ts";
 import type { Step } from "./step.ts";
 
@@ -116,6 +116,7 @@ function sourceSteps(known: Knowledge, pod: LocalPod, way: Way): Step[] {
           should: `${gateway} lladdr ${HOST_MAC} in the pod`,
         },
     hostEnd(known, pod, "source.host-end"),
+    ...service(known),
     policy(known, "egress"),
   ];
   if (!bridged)
@@ -139,6 +140,23 @@ function sourceSteps(known: Knowledge, pod: LocalPod, way: Way): Step[] {
   if (bridged) return [...steps, ...bridgeSteps(known)];
   if (!known.other) return [...steps, noPeer(known, to.ip)];
   return [...steps, ...overlaySteps(known, known.other, way)];
+}
+
+/** Where the sender uses a Service: its address is translated on the sender's node, before routes and policies see the packet. */
+function service({ node, network, from, to, traffic, service: used }: Knowledge): Step[] {
+  if (!used) return [];
+  return [
+    {
+      kind: "service",
+      hop: "source.service",
+      netns: network.hostNetns,
+      where: node,
+      from: from.ip,
+      service: used,
+      protocol: traffic.protocol,
+      should: `${node} sends what is for ${socketAddress(used)} to a pod, such as ${to.ip}`,
+    },
+  ];
 }
 
 /** From a node to the other, in a routed network. */

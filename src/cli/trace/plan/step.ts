@@ -1,6 +1,6 @@
 /** A step: what is looked at, and what it should be. Each kind is read by one function of read/ and judged by one of judge.ts. */
 import type { Family } from "../../../addr/index.ts";
-import type { Traffic } from "../types.ts";
+import type { SocketAddress, Traffic } from "../types.ts";
 
 /** What every step says. */
 interface Common {
@@ -122,6 +122,14 @@ export interface ConntrackStep extends Common, Placed {
   traffic: Traffic;
 }
 
+/** What conntrack makes of what is sent to a Service. */
+export interface ServiceStep extends Common, Placed {
+  kind: "service";
+  from: string;
+  service: SocketAddress;
+  protocol: string;
+}
+
 /** Known without a look at the kernel. */
 export interface KnownStep extends Common {
   kind: "known";
@@ -143,4 +151,5 @@ export type Step =
   | TunnelStep
   | PeerSetStep
   | ConntrackStep
+  | ServiceStep
   | KnownStep;

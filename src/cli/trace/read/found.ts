@@ -1,6 +1,7 @@
 /** What was found of a step: plain data, so that every judgement can be tested without a kernel that has the trouble. */
 import type { FdbEntry, Link, Neighbour, Route } from "../../../netlink/index.ts";
 import type { Step } from "../plan/step.ts";
+import type { SocketAddress } from "../types.ts";
 
 /** It could not be looked at from here, which says nothing about it. */
 export interface Unseen {
@@ -60,6 +61,10 @@ export interface FoundOf {
     connections: readonly string[];
     /** One whose answers go to somebody else than its sender. */
     translated?: string;
+  };
+  service: {
+    /** Where each connection to it goes: the Service's own address where nobody has translated it. */
+    targets: readonly SocketAddress[];
   };
   known: Record<string, never>;
 }

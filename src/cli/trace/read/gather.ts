@@ -9,7 +9,7 @@ import { CommandError, UsageError } from "../../command.ts";
 import { describeError } from "../../main.ts";
 import { reachable } from "../../agent/network-namespaces.ts";
 import type { KnownNetwork, KnownPeer, Knowledge, LocalPod } from "../plan/knowledge.ts";
-import type { Traffic } from "../types.ts";
+import type { SocketAddress, Traffic } from "../types.ts";
 import type { Kernel } from "./kernel.ts";
 import { localPods } from "./local-pods.ts";
 
@@ -23,6 +23,7 @@ export interface Asked {
   network: string;
   family?: 4 | 6 | undefined;
   traffic: Traffic;
+  service?: SocketAddress | undefined;
   socket: string;
   runDir: string;
   dataDir: string;
@@ -66,6 +67,7 @@ export async function gather(asked: Asked, kernel: Kernel): Promise<{ knowledge:
       source,
       family: familyOf(to.ip),
       traffic: asked.traffic,
+      service: asked.service,
       network,
       from,
       to,

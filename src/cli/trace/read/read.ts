@@ -20,6 +20,7 @@ import type {
   PeerSetStep,
   PolicyStep,
   RouteStep,
+  ServiceStep,
   Step,
   TunnelStep,
   UnderlayStep,
@@ -84,6 +85,8 @@ function found(step: Step, sources: Sources): Found | Promise<Found> {
       return readPeerSet(step);
     case "conntrack":
       return readConntrack(step);
+    case "service":
+      return readService(step);
     default:
       // What is known needs no look.
       return {};
@@ -260,6 +263,18 @@ async function readConntrack({ netns, from, to, traffic }: ConntrackStep): Promi
     ),
     ...(translated && { translated: `what ${from} sends to ${to} leaves with source ${translated.reply.destination}` }),
   };
+}
+
+async function readService({ netns, from, service, protocol }: ServiceStep): Promise<FoundOf["service"]> {
+  using table = inNetnsOr(netns);
+  const all = await table.select(
+    (connection) =>
+      connection.protocol === PROTOCOLS[protocol] &&
+      connection.original.source === from &&
+      connection.original.destination === service.ip &&
+      connection.original.destinationPort === service.port,
+  );
+  return { targets: all.map(({ reply }) => ({ ip: reply.source, port: reply.sourcePort })) };
 }
 
 const inNetnsOr = (netns: string | undefined): Conntrack =>
