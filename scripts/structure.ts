@@ -20,7 +20,7 @@ const LAYERS = [
   ["ipam/claims", "network-definitions"],
   ["firewall", "host-ends", "ipam/blocks", "nodes"],
   ["cni", "crd", "dataplane/bridge", "dataplane/uplink", "observe", "policy"],
-  ["dataplane/bandwidth", "dataplane/fast-path", "dataplane/host-ports", "probes"],
+  ["dataplane/bandwidth", "dataplane/fast-path", "dataplane/host-ports", "flows", "probes"],
   [
     "dataplane/conntrack",
     "dataplane/netns",

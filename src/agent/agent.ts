@@ -41,12 +41,14 @@ import { PodLinks } from "../host-ends/index.ts";
 import { agentRoutes, type AgentStatus, assess, type CheckResult, Metrics, type Readiness } from "../observe/index.ts";
 import { accompaniedPath, type MakeDataPath, routedPath } from "../data-path/index.ts";
 import type { FastPath } from "../dataplane/fast-path/index.ts";
+import type { Flows } from "../flows/index.ts";
 import type { Probes } from "../probes/index.ts";
 import { PodNetwork } from "../network/index.ts";
 import { NetworkStatuses, ownNamespace } from "../controller/index.ts";
 import { Networks } from "../instances/index.ts";
 import { BandwidthOfAgent } from "./bandwidth.ts";
 import { startFastPath } from "./fast-path.ts";
+import { flowRoutes, flowsOf } from "./flows.ts";
 import { Grants } from "./grants.ts";
 import { probeRoutes, probesOf } from "./probing.ts";
 import { type HostPortsOfAgent, keepHostPorts } from "./host-ports.ts";
@@ -81,6 +83,7 @@ export class Agent {
   /** Only where it is configured, from the start on. */
   #fastPath: FastPath | undefined;
   readonly #probes: Probes | undefined;
+  readonly #flows: Flows | undefined;
   /** There from the start on, before anything is worked out. */
   #machine: NetnsWatch | undefined;
   readonly #startedAt = performance.now();
@@ -151,6 +154,9 @@ export class Agent {
     this.#outside = new OutsidePods(context);
     this.#probes = probesOf(config, { log, metrics, warn: (reason, message) => event("Warning", reason, message) });
     this.#closers.push(() => this.#probes?.stop());
+    const whoHas = (ip: string) => this.#policies.whoHas(ip);
+    this.#flows = flowsOf(config, { log, metrics, whoHas, nodeOf: (ip) => this.#grants.nodeOf(ip) });
+    this.#closers.push(() => this.#flows?.stop());
     this.#network = new PodNetwork({
       ...context,
       dataPath: (local, listener) => this.#makeDataPath(local, listener),
@@ -175,6 +181,7 @@ export class Agent {
       nodeIps: (name) => this.#grants.ips(name),
       onUnstated: () => this.#statuses.policiesUnstated(),
       podEvent,
+      onDenied: (packet, policy) => this.#flows?.denied(packet, policy),
       onState: () => this.#presenceChanged(),
     });
     this.#closers.push(() => this.#policies.stop());
@@ -300,6 +307,7 @@ export class Agent {
       hostPorts: this.#hostPorts.keeper.status(),
       bandwidth: this.#bandwidth.status(),
       ...(this.#fastPath && { fastPath: this.#fastPath.status() }),
+      ...(this.#flows && { flows: this.#flows.status() }),
       ...(this.#probes && { probes: this.#probes.status() }),
       ready: this.readiness(),
       uptimeSeconds: Math.round((performance.now() - this.#startedAt) / 1_000),
@@ -410,7 +418,7 @@ export class Agent {
       readiness: () => this.readiness(),
       metrics: shared(() => this.#metrics.text()),
       status: () => this.status(),
-      more: { ...policyRoutes(this.#policies), ...probeRoutes(this.#probes) },
+      more: { ...policyRoutes(this.#policies), ...probeRoutes(this.#probes), ...flowRoutes(this.#flows) },
       level: { get: () => this.#log.level, set: (level) => this.#setLogLevel(level) },
     });
     const { config, log } = { config: this.#config, log: this.#log };
@@ -430,6 +438,7 @@ export class Agent {
     this.#cluster.start();
     this.#networks.start();
     this.#policies.start();
+    this.#flows?.start();
     this.#statuses.start();
     this.#log.debug("watching", { node: nodeName });
   }
@@ -481,17 +490,7 @@ export class Agent {
   }
 
   async #sample(): Promise<void> {
-    const { own, nodes } = this.#cluster.watches;
-    this.#metrics.apiRelists.reset();
-    this.#metrics.apiErrors.reset();
-    for (const [watch, state] of [
-      ["own_node", own],
-      ["nodes", nodes],
-    ] as const) {
-      this.#metrics.apiSynced.set({ watch }, state.synced && state.connected ? 1 : 0);
-      this.#metrics.apiRelists.inc({ watch }, state.relists);
-      this.#metrics.apiErrors.inc({ watch }, state.errors);
-    }
+    this.#metrics.sampleWatches(this.#cluster.watches);
     for (const { name, ok } of this.readiness().checks) this.#metrics.ready.set({ check: name }, ok ? 1 : 0);
     this.#network.sample();
     this.#networks.sample();

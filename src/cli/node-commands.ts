@@ -1,6 +1,7 @@
 /** The commands that look after Skylane on one node. */
 import { type Command, OUTPUT } from "./command.ts";
 import { doctorCommand } from "./doctor/index.ts";
+import { flowsCommand } from "./flows/index.ts";
 import { installCniCommand } from "./install-cni.ts";
 import { logLevelCommand } from "./log-level.ts";
 import { policyCommands } from "./policy/index.ts";
@@ -32,6 +33,7 @@ export const nodeCommands: readonly Command[] = [
   statusCommand,
   doctorCommand,
   probesCommand,
+  flowsCommand,
   sysdumpCommand,
   traceCommand,
   ...policyCommands,

@@ -44,6 +44,8 @@ export interface NetworkEnforcementOptions {
   find: (pod: AskingPod) => Promise<Pod>;
   /** Something worth an Event of a pod. */
   podEvent: NetworkObserverOptions["event"];
+  /** Hears of each packet that was denied. */
+  onDenied?: NetworkObserverOptions["onDenied"];
   /** Whether the rules are in force has changed. */
   onState: () => void;
   /** Pods here have other addresses. */
@@ -138,7 +140,7 @@ export class NetworkEnforcement implements MonitorListener {
   /** It is known where most pods of the network have their addresses, canonical prefixes: there can be rules. Later calls change nothing. */
   locate(podCidrs: readonly string[]): void {
     if (this.#rules) return;
-    const { network, netns, nodeName, log, metrics, rtnl, heard, podEvent, onState } = this.#options;
+    const { network, netns, nodeName, log, metrics, rtnl, heard, podEvent, onDenied, onState } = this.#options;
     const connections = (this.#connections = new ConnectionJudge({
       log,
       netns,
@@ -167,6 +169,7 @@ export class NetworkEnforcement implements MonitorListener {
       model: rules.model,
       uidOf: (key) => heard(key)?.uid,
       event: podEvent,
+      onDenied,
     }));
     const { names } = this.#options;
     if (names) {

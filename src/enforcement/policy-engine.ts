@@ -37,6 +37,8 @@ export interface PolicyEngineOptions {
   event: (type: "Normal" | "Warning", reason: string, message: string) => void;
   /** Something worth an Event of a pod. */
   podEvent: NetworkEnforcementOptions["podEvent"];
+  /** Hears of each packet of the default network that was denied. */
+  onDenied?: NetworkEnforcementOptions["onDenied"];
   /** There are policies of the cluster whose status does not say what it is to say; see {@link PolicyEngine.unstated}. */
   onUnstated: () => void;
   /** Whether pods need the agent has changed, or whether they may come. */
@@ -98,6 +100,7 @@ export class PolicyEngine implements MonitorListener {
       heard: (key) => this.#sources.pod(key),
       find: (pod) => this.#find(pod),
       podEvent,
+      onDenied: options.onDenied,
       onState: () => this.#onState(),
     });
     this.#observer = new PolicyObserver({
@@ -173,6 +176,18 @@ export class PolicyEngine implements MonitorListener {
   /** How things stand with policies of all networks of this node, for status. */
   get state(): PolicyState {
     return together(this.#ownState, this.#further.state);
+  }
+
+  /**
+   * Who has an address of the default network: a pod of this node by its attachment, others where policies have pods followed; undefined where
+   * nobody that is known.
+   */
+  whoHas(ip: string): { pod: string; labels?: Readonly<Record<string, string>> } | { nodes: string[] } | undefined {
+    const here = this.#default.holders.get(ip);
+    const owner = here ? { pod: keyOf(here) } : this.#default.rules?.model.ownerOf(ip);
+    if (!owner || "nodes" in owner) return owner;
+    const labels = this.#sources.podAnywhere(owner.pod)?.labels;
+    return { ...owner, ...(labels && { labels }) };
   }
 
   /** Whether there are policies of the cluster. */

@@ -3,6 +3,8 @@
  * gauges are set from a fresh look right before a scrape, so that they can never be stale.
  */
 import type { FastPathStatus } from "../dataplane/fast-path/index.ts";
+import type { WatchState } from "../kube/index.ts";
+import type { FlowCount, FlowsStatus } from "../flows/index.ts";
 import { FAULTS, type ProbeCount, type ProbesStatus } from "../probes/index.ts";
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
 
@@ -192,6 +194,24 @@ export class Metrics {
     labelNames: ["fault"] as const,
     ...this.#in,
   });
+  readonly flows = new Counter({
+    name: "skylane_flows_total",
+    help: "Flows of the default network's pods by namespace of both ends ((node), (outside) and (other) are none) and verdict, about, where not all are read: allowed ones that start at this node, and packets' kinds that its policies denied",
+    labelNames: ["source_namespace", "destination_namespace", "verdict"] as const,
+    ...this.#in,
+  });
+  readonly flowBytes = new Counter({
+    name: "skylane_flow_bytes_total",
+    help: "Bytes of those flows that have ended, of both directions, as far as connection tracking has seen them",
+    labelNames: ["source_namespace", "destination_namespace", "verdict"] as const,
+    ...this.#in,
+  });
+  readonly flowsLeftOut = new Counter({
+    name: "skylane_flows_left_out_total",
+    help: "What flows leave out: events that were not read (sampled, about), for which the kernel had no room (dropped), flows that were forgotten before their end (table)",
+    labelNames: ["reason"] as const,
+    ...this.#in,
+  });
   readonly collected = new Counter({
     name: "skylane_ipam_collected_total",
     help: "Address reservations freed because their pod is provably gone",
@@ -225,6 +245,31 @@ export class Metrics {
       for (const { from, path, outcome, packets: count } of fastPath.packets)
         this.fastPathPackets.inc({ network, from, path, outcome }, count);
     }
+  }
+
+  /** Takes over how the watches of the API server stand. */
+  sampleWatches({ own, nodes }: Record<"own" | "nodes", WatchState>): void {
+    this.apiRelists.reset();
+    this.apiErrors.reset();
+    for (const [watch, state] of [
+      ["own_node", own],
+      ["nodes", nodes],
+    ] as const) {
+      this.apiSynced.set({ watch }, state.synced && state.connected ? 1 : 0);
+      this.apiRelists.inc({ watch }, state.relists);
+      this.apiErrors.inc({ watch }, state.errors);
+    }
+  }
+
+  /** Takes over what flows have counted. */
+  sampleFlows({ leftOut }: FlowsStatus, counts: Iterable<FlowCount>): void {
+    for (const metric of [this.flows, this.flowBytes, this.flowsLeftOut]) metric.reset();
+    for (const { source, destination, verdict, flows, bytes } of counts) {
+      const labels = { source_namespace: source, destination_namespace: destination, verdict };
+      this.flows.inc(labels, flows);
+      this.flowBytes.inc(labels, bytes);
+    }
+    for (const [reason, count] of Object.entries(leftOut)) this.flowsLeftOut.inc({ reason }, count);
   }
 
   /** Takes over how the probes stand. */

@@ -4,6 +4,7 @@
  */
 import type { LimitedInterface } from "../dataplane/bandwidth/index.ts";
 import type { FastPathStatus } from "../dataplane/fast-path/index.ts";
+import type { FlowsStatus } from "../flows/index.ts";
 import type { HostPortsStatus } from "../dataplane/host-ports/index.ts";
 import type { EntryCount, NetworkIdentity, PeerStatus as PeerOfOverlay } from "../dataplane/vxlan/index.ts";
 import type { Loss, Refusal } from "../peers/index.ts";
@@ -89,6 +90,8 @@ export interface AgentStatus {
   bandwidth?: BandwidthStatus;
   /** Absent where it is not configured. */
   fastPath?: FastPathStatus;
+  /** Absent where they are off. */
+  flows?: FlowsStatus;
   /** Absent where they are off. */
   probes?: ProbesStatus;
   ready: Readiness;

@@ -17,7 +17,7 @@ const USAGE = `Usage: kubectl skylane --node NODE [--namespace NAMESPACE] [--con
        kubectl skylane trace [NAMESPACE/]POD|IP [NAMESPACE/]POD|IP|svc/NAME [options]
        kubectl skylane sysdump [--output FILE] [--max-nodes N]
 
-Runs "skylanectl COMMAND" in the agent of a node: status, doctor, probes, policy, log-level, version. Options of kubectl come before COMMAND.
+Runs "skylanectl COMMAND" in the agent of a node: status, doctor, probes, flows, policy, log-level, version. Options of kubectl come before COMMAND.
 trace finds the two pods and asks both of their nodes: every hop of a packet from the one to the other, and the first that is wrong; to a Service,
 to each pod behind it.
 sysdump writes what all nodes have to say, or one, into an archive here: status, findings, kernel objects, logs, Skylane's objects; no secrets.

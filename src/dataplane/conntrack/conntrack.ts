@@ -165,7 +165,7 @@ function filterOf({ destination, answering }: Narrowed): Buffer {
 }
 
 /** One of a dump's messages; undefined where it has no addresses. @throws MalformedMessage */
-function connectionOf(data: Buffer, from: number, to: number): Connection | undefined {
+export function connectionOf(data: Buffer, from: number, to: number): Connection | undefined {
   let protocol = 0;
   const [original, reply] = [emptyDirection(), emptyDirection()];
   eachNfAttribute(data, from, to, (type, start, end) => {

@@ -47,6 +47,8 @@ export interface DeniedPacketsOptions {
   /** Policies that isolate an address of this node in a direction. */
   isolating: (direction: "ingress" | "egress", ip: string) => readonly Policy[];
   event: (event: DenialEvent) => void;
+  /** Hears of each packet that was denied, and of who denied it. */
+  onDenied?: ((packet: LoggedPacket, policy: string) => void) | undefined;
   /** Milliseconds, growing; for tests. */
   now?: () => number;
 }
@@ -133,6 +135,7 @@ export class DeniedPackets {
     const [own, peer] = outcome.direction === "ingress" ? [destination, source] : [source, destination];
     const of = `${outcome.chain} ${own}`;
     const key = `${of} ${peer} ${protocol} ${port}`;
+    if (outcome.kind === "deny") this.#options.onDenied?.(packet, this.#inWords(outcome, own));
     const known = this.#kinds.get(key);
     if (known) {
       known.more++;

@@ -14,6 +14,7 @@ export interface NetworkObserverOptions {
   /** The uid of a pod of this node, for an Event. @param key namespace/name */
   uidOf: (key: string) => string | undefined;
   event: DeniedPacketsOptions["event"];
+  onDenied?: DeniedPacketsOptions["onDenied"];
 }
 
 /** See the header. */
@@ -25,12 +26,13 @@ export class NetworkObserver {
 
   constructor(options: NetworkObserverOptions) {
     this.#options = options;
-    const { log, netns, event, model, uidOf } = options;
+    const { log, netns, event, model, uidOf, onDenied } = options;
     this.#counters = new RuleCounters({ ruleset: model.ruleset, netns, has: (policy) => model.hasPolicy(policy) });
     this.#denied = new DeniedPackets({
       log,
       netns,
       event,
+      onDenied,
       outcomeOf: (prefix) => outcomeOfPrefix(model.ruleset, prefix),
       podAt: (ip) => {
         const owner = model.ownerOf(ip);

@@ -17,6 +17,10 @@ const SO_RCVBUF = 8;
 const SO_RCVTIMEO = 20;
 const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
+const SO_MEMINFO = 55;
+/** linux/sock_diag.h: how many figures SO_MEMINFO has, and which of them counts what was dropped. */
+const MEMINFO_WORDS = 9;
+const SK_MEMINFO_DROPS = 8;
 const SOL_NETLINK = 270;
 const MSG_TRUNC = 0x20;
 const MSG_DONTWAIT = 0x40;
@@ -100,6 +104,17 @@ export class KernelSocket implements Disposable {
     let errno = this.#set(SOL_SOCKET, SO_SNDBUFFORCE, bytes);
     if (errno === constants.errno.EPERM) errno = this.#set(SOL_SOCKET, SO_SNDBUF, bytes);
     if (errno !== 0) throw new SysError(errno, "setsockopt", "sizing a netlink socket's send buffer");
+  }
+
+  /** How many datagrams the kernel has dropped as there was no room for them (sock(7), SO_MEMINFO). @throws SysError */
+  dropped(): number {
+    const { call, errno } = libc();
+    const figures = Buffer.alloc(MEMINFO_WORDS * 4);
+    const length = Buffer.alloc(4);
+    length.writeUInt32LE(figures.length, 0);
+    if (call.getsockopt(this.fd, SOL_SOCKET, SO_MEMINFO, figures, length) !== 0)
+      throw new SysError(errno(), "getsockopt", "asking what a netlink socket has dropped");
+    return figures.readUInt32LE(SK_MEMINFO_DROPS * 4);
   }
 
   /** How long a blocking read waits before it fails with EAGAIN, in milliseconds. @throws SysError */

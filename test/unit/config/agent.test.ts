@@ -49,6 +49,7 @@ describe("config: the agent's", () => {
       directRouting: "off",
       dnsServers: [],
       fastPath: "off",
+      flows: "off",
       probes: "off",
       hostPorts: "own",
       bandwidth: "own",

@@ -105,6 +105,7 @@ describe("the manifest", () => {
       directRouting: "auto",
       fastPath: "auto",
       probes: "off",
+      flows: "on",
       hostPorts: "portmap",
       bandwidth: "off",
       underlay: { interface: "eth1" },
@@ -123,6 +124,7 @@ describe("the manifest", () => {
     assert.equal(config.directRouting, "auto");
     assert.equal(config.fastPath, "auto");
     assert.equal(config.probes, "off");
+    assert.equal(config.flows, "on");
     assert.equal(config.hostPorts, "portmap");
     assert.equal(config.bandwidth, "off");
     assert.equal(config.underlay.interface, "eth1");

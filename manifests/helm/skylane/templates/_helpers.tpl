@@ -104,6 +104,7 @@ masquerade:
 directRouting: {{ .Values.directRouting | quote }}
 fastPath: {{ .Values.fastPath | quote }}
 probes: {{ .Values.probes | quote }}
+flows: {{ .Values.flows | quote }}
 hostPorts: {{ .Values.hostPorts }}
 bandwidth: {{ .Values.bandwidth | quote }}
 underlay: {{ .Values.underlay | toJson }}
