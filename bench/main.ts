@@ -11,6 +11,7 @@ import { bridged } from "./rows/bridged.ts";
 import { burst } from "./rows/burst.ts";
 import { cni } from "./rows/cni.ts";
 import { fastPath } from "./rows/fast-path.ts";
+import { flows } from "./rows/flows.ts";
 import { hostPorts } from "./rows/host-ports.ts";
 import { peers } from "./rows/peers.ts";
 import { policyAgent } from "./rows/policy-agent.ts";
@@ -37,6 +38,7 @@ const MEASUREMENTS: readonly Measurement[] = [
   policyTraffic,
   policyChanges,
   policyAgent,
+  flows,
   probes,
   scale,
   scaleReal,

@@ -9,53 +9,24 @@
  * costs, and new connections what the policies do.
  */
 import { execFileSync } from "node:child_process";
-import { POD_LINK_GROUP } from "../../src/netlink/index.ts";
 import { type Pod, PolicyModel, PolicyTable } from "../../src/policy/index.ts";
 import { policyOf } from "../simulator/policy-cluster.ts";
 import { type Context, type Measurement, native } from "../support/context.ts";
-import { cable, type Namespace, namespace } from "../support/namespace.ts";
-import { ended } from "../support/process.ts";
+import type { Namespace } from "../support/namespace.ts";
+import { measureFlow, nodeWithPods, PODS, serve } from "../support/pods.ts";
 import { compared, type Row, type Target } from "../support/row.ts";
 
 const POLICIES = 1_000;
 const PORT = "5201";
 const CONNECT_PORT = "5202";
-const SLICE_MS = 200;
-const PODS = { client: "10.0.0.2", server: "10.0.0.3" } as const;
 const MODES = ["stream", "request", "connect"] as const;
 type Mode = (typeof MODES)[number];
+const portOf = (mode: Mode): string => (mode === "connect" ? CONNECT_PORT : PORT);
 
 interface Contestant {
   name: string;
   node: Namespace;
   client: Namespace;
-}
-
-/** A node with two pods and, as in any cluster, a rule that translates addresses, for which the kernel tracks connections. */
-function nodeWithPods(
-  context: Context,
-  label: string,
-): { node: Namespace; pods: Record<keyof typeof PODS, Namespace> } {
-  const node = namespace(context, label);
-  node.exec("sysctl", "-qw", "net.ipv4.ip_forward=1");
-  node.exec(
-    "nft",
-    "table ip base { chain post { type nat hook postrouting priority srcnat; ip daddr != 10.0.0.0/8 masquerade; }; }",
-  );
-  const pods = Object.fromEntries(
-    Object.entries(PODS).map(([name, ip]) => {
-      const pod = namespace(context, `${label}-${name}`);
-      cable(node, name, pod, "eth0");
-      node.exec("ip", "link", "set", name, "group", String(POD_LINK_GROUP));
-      node.exec("ip", "addr", "add", "169.254.1.1/32", "dev", name);
-      node.exec("ip", "route", "add", `${ip}/32`, "dev", name);
-      pod.exec("ip", "addr", "add", `${ip}/32`, "dev", "eth0");
-      pod.exec("ip", "route", "add", "169.254.1.1/32", "dev", "eth0");
-      pod.exec("ip", "route", "add", "default", "via", "169.254.1.1");
-      return [name, pod];
-    }),
-  ) as Record<keyof typeof PODS, Namespace>;
-  return { node, pods };
 }
 
 const pod = (name: keyof typeof PODS): Pod => ({
@@ -145,14 +116,6 @@ function chainAPolicy({ node }: { node: Namespace }): void {
   execFileSync("nsenter", [`--net=${node.path}`, "--", "nft", "-f", "-"], { input: text });
 }
 
-/** Gbit/s of a stream, or requests or connections a second. */
-function measure(flow: string, client: Namespace, mode: Mode): number {
-  const port = mode === "connect" ? CONNECT_PORT : PORT;
-  const args = [`--net=${client.path}`, "--", flow, mode, PODS.server, port, String(SLICE_MS)];
-  const [count = 0, ns = 1] = execFileSync("nsenter", args, { encoding: "utf8" }).split(" ").map(Number);
-  return mode === "stream" ? (count * 8) / ns : (count / ns) * 1e9;
-}
-
 const WORDS: Readonly<Record<Mode, string>> = {
   stream: "TCP stream between pods",
   request: "requests of 1 byte between pods",
@@ -174,28 +137,20 @@ export const policyTraffic: Measurement = {
     for (const [at, [name, put]] of layouts.entries()) {
       const made = nodeWithPods(context, `p${at}`);
       await put(made);
-      for (const [what, port] of [
-        ["serve", PORT],
-        ["accept", CONNECT_PORT],
-      ] as const) {
-        const server = made.pods.server.spawn(flow, [what, PODS.server, port], {
-          stdio: ["ignore", "pipe", "inherit"],
-        });
-        context.onEnd(() => ended(server, "SIGKILL"));
-        await new Promise((resolve) => server.stdout?.once("data", resolve));
-      }
+      await serve(context, flow, made.pods.server, "serve", PORT);
+      await serve(context, flow, made.pods.server, "accept", CONNECT_PORT);
       contestants.push({ name, node: made.node, client: made.pods.client });
     }
     const series = Object.fromEntries(MODES.map((mode) => [mode, contestants.map((): number[] => [])])) as Record<
       Mode,
       number[][]
     >;
-    for (const { client } of contestants) for (const mode of MODES) measure(flow, client, mode);
+    for (const { client } of contestants) for (const mode of MODES) measureFlow(flow, client, mode, portOf(mode));
     for (let round = 0; round < (context.quick ? 3 : 30); round++)
       for (const mode of MODES)
         for (let turn = 0; turn < contestants.length; turn++) {
           const at = (turn + round) % contestants.length;
-          series[mode][at]?.push(measure(flow, (contestants[at] as Contestant).client, mode));
+          series[mode][at]?.push(measureFlow(flow, (contestants[at] as Contestant).client, mode, portOf(mode)));
         }
     const targets: Partial<Record<Mode, readonly (number | undefined)[]>> = {
       stream: [undefined, 0.97],
