@@ -71,7 +71,7 @@ export class Auth {
 function nodeMay(node: string, { verb, resource, name, namespace, type }: RequestInfo): boolean {
   if (type === undefined || ["get", "list", "watch"].includes(verb)) return true;
   // Custom resources are no concern of either: roles decide, which are the hook.
-  if (type?.group.includes(".") && !type.group.endsWith(".k8s.io")) return true;
+  if (type.custom) return true;
   if (resource === "pods") return verb === "patch";
   if (resource === "nodes") return (verb === "update" || verb === "patch") && name === node;
   if (resource === "events") return ["create", "update", "patch"].includes(verb);
