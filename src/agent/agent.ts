@@ -3,21 +3,20 @@
  */
 import { join } from "node:path";
 import type { AgentConfig } from "../config/index.ts";
-import { connect, type NodeEvent, NodeEvents, patchNodeAnnotations, patchNodeCondition } from "../kube/index.ts";
+import { connect, type NodeEvent, NodeEvents, patchNodeCondition } from "../kube/index.ts";
 import type { LogLevel, RootLogger } from "../log/index.ts";
 import { type MonitorListener, Rtnl } from "../netlink/index.ts";
-import { type LocalNetwork, VTEP_ANNOTATION } from "../peers/index.ts";
+import type { LocalNetwork } from "../peers/index.ts";
 import {
   type CachedInputs,
   cachePath,
   CacheWriter,
   ClusterView,
   deviceThere,
+  type Entries,
   type Inputs,
   loadCache,
   type NodeChanges,
-  type Publication,
-  Publisher,
   ReservedElsewhere,
 } from "../nodes/index.ts";
 import { NodeFiles } from "./disk/node-files.ts";
@@ -50,6 +49,7 @@ import { BandwidthOfAgent } from "./bandwidth.ts";
 import { startFastPath } from "./fast-path.ts";
 import { flowRoutes, flowsOf } from "./flows.ts";
 import { Grants } from "./grants.ts";
+import { OwnWord } from "./own-word.ts";
 import { probeRoutes, probesOf } from "./probing.ts";
 import { type HostPortsOfAgent, keepHostPorts } from "./host-ports.ts";
 import { Serving, SOCKET_NAME } from "./serving.ts";
@@ -67,7 +67,7 @@ export class Agent {
   readonly #networks: Networks;
   readonly #networkStatus: NetworkStatusWriter;
   readonly #statuses: NetworkStatuses;
-  readonly #publisher: Publisher;
+  readonly #word: OwnWord;
   readonly #available: NetworkAvailable;
   readonly #cluster: ClusterView;
   readonly #housekeeping: Housekeeping;
@@ -180,6 +180,7 @@ export class Agent {
       granted: (name) => this.#grants.podCidrs(name),
       nodeIps: (name) => this.#grants.ips(name),
       onUnstated: () => this.#statuses.policiesUnstated(),
+      onNames: () => this.#word.policiesChanged(),
       podEvent,
       onDenied: (packet, policy) => this.#flows?.denied(packet, policy),
       onState: () => this.#presenceChanged(),
@@ -199,18 +200,19 @@ export class Agent {
       config,
       log,
       defined: () => this.#networks.defined,
-      clusterPolicies: { any: () => this.#policies.anyOfCluster, unstated: () => this.#policies.unstated },
+      clusterPolicies: this.#policies,
       unserved: (network) => this.#networks.unserved(network),
       namespace: ownNamespace(process.env),
     });
     this.#closers.push(() => this.#statuses.stop());
-    const annotate = (text: string): Promise<void> => patchNodeAnnotations(client, node, { [VTEP_ANNOTATION]: text });
-    this.#publisher = new Publisher(
-      log,
-      (text) => annotate(text).then(() => this.#maybeAvailable()),
-      () => this.#publication(),
-    );
-    this.#closers.push(() => this.#publisher.stop());
+    this.#word = new OwnWord({
+      ...context,
+      cluster: () => this.#cluster,
+      entries: () => this.#entries,
+      names: () => this.#policies.names,
+      onPublished: () => this.#maybeAvailable(),
+    });
+    this.#closers.push(() => this.#word.stop());
     this.#hostPorts = keepHostPorts(config, log, metrics, look);
     this.#closers.push(() => this.#hostPorts.stop());
     const recorded = () => this.#networks.recorded;
@@ -325,18 +327,19 @@ export class Agent {
     this.#network.update(inputs, live, changes);
     this.#networks.update(inputs, live, changes);
     this.#statuses.update(inputs, live, changes);
+    this.#word.policiesChanged();
     this.#available.poke();
   }
 
   /** A network has something else to tell the other nodes, or may be ready. */
   #announce(): void {
-    this.#publisher.poke();
+    this.#word.networksChanged();
     this.#available.poke();
   }
 
   /** Whether the other nodes can know what a network tells them. */
   #announced(network: string): CheckResult {
-    if (!this.#cluster.nodeless) return this.#publisher.verdict(network);
+    if (!this.#cluster.nodeless) return this.#word.verdict(network);
     const message = `there is no Node ${this.#config.nodeName} any more: the other nodes cannot know this one`;
     return { ok: false, message };
   }
@@ -460,11 +463,9 @@ export class Agent {
     return this.#machine.also(listener);
   };
 
-  #publication(): Publication | undefined {
-    const { own, live } = this.#cluster;
+  get #entries(): Entries | undefined {
     const { entry } = this.#network;
-    if (!live || !own || this.#cluster.nodeless || !entry) return undefined;
-    return { own, entries: new Map([[this.#config.network, entry], ...this.#networks.entries]) };
+    return entry && new Map([[this.#config.network, entry], ...this.#networks.entries]);
   }
 
   #cniHost(): (names: NetnsMounter) => Host {

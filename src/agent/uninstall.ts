@@ -19,6 +19,7 @@ import { HOST_PORT_TABLE, HOST_PORTS } from "../dataplane/host-ports/index.ts";
 import { POLICY_TABLE } from "../policy/index.ts";
 import { removeOverlay } from "../dataplane/vxlan/index.ts";
 import { VTEP_ANNOTATION } from "../peers/index.ts";
+import { POLICY_FAULTS_ANNOTATION } from "../policy/index.ts";
 import { listPodLinks } from "../dataplane/pod-link/index.ts";
 import { forgetNetns, type HeldLock, tryLock } from "../sys/index.ts";
 import { CNI_SOCKET, GONE, isOurConflist, LAUNCHER_KEY } from "../cni-server/index.ts";
@@ -31,7 +32,7 @@ export interface UninstallOptions {
   runDir: string;
   dataDir: string;
   cni: Pick<AgentConfig["cni"], "confDir" | "confName">;
-  /** Whose annotation to remove, and how to reach the API server; absent: the annotation is left. */
+  /** Whose annotations to remove, and how to reach the API server; absent: they are left. */
   node?: { name: string; connect: ConnectOptions };
   /** Also cut off pods that are still attached; without it their presence is an {@link UninstallRefused}. */
   pods?: boolean;
@@ -81,7 +82,7 @@ export async function uninstall(options: UninstallOptions): Promise<UninstallRep
     // First what would bring new pods, then what carries them.
     await attempt("CNI configuration", () => removeConflist(options.cni));
     await attempt("published state", () => removePublished(options.runDir));
-    await attempt("Node annotation", () => removeAnnotation(options.node));
+    await attempt("Node annotations", () => removeAnnotations(options.node));
     await attempt("uplinks", () => removeUplinks(rtnl));
     await attempt("overlay", () => {
       const { removed, failures } = removeOverlay(rtnl, { podLinks: listPodLinks(rtnl) });
@@ -175,14 +176,18 @@ function removePublished(runDir: string): string[] {
   return removed;
 }
 
-async function removeAnnotation(node: UninstallOptions["node"]): Promise<string[]> {
+/** What this node has said of itself on its Node. */
+const OURS = { [VTEP_ANNOTATION]: null, [POLICY_FAULTS_ANNOTATION]: null };
+
+async function removeAnnotations(node: UninstallOptions["node"]): Promise<string[]> {
   if (!node) return [];
+  const keys = Object.keys(OURS);
   const client = connect(node.connect);
   try {
-    await patchNodeAnnotations(client, node.name, { [VTEP_ANNOTATION]: null }, AbortSignal.timeout(API_MS));
-    return [`annotation ${VTEP_ANNOTATION} of Node ${node.name}`];
+    await patchNodeAnnotations(client, node.name, OURS, AbortSignal.timeout(API_MS));
+    return [`annotations ${keys.join(", ")} of Node ${node.name}`];
   } catch (error) {
-    const command = `kubectl annotate node ${node.name} ${VTEP_ANNOTATION}-`;
+    const command = `kubectl annotate node ${node.name} ${keys.map((key) => `${key}-`).join(" ")}`;
     throw new Error(`the API server did not remove it; do it with: ${command}`, { cause: error });
   } finally {
     await client.close();

@@ -50,7 +50,7 @@ async function run(input: Input): Promise<number> {
     if (removed.length === 0) process.stdout.write("nothing of Skylane was on this node\n");
     if (!reachable)
       process.stdout.write(
-        `the Node's annotation was left, for want of --kubeconfig: kubectl annotate node ${nodeName} skylane.dev/vtep-\n`,
+        `the Node's annotations were left, for want of --kubeconfig: kubectl annotate node ${nodeName} skylane.dev/vtep- skylane.dev/policy-faults-\n`,
       );
     for (const problem of problems) process.stderr.write(`not removed: ${problem}\n`);
     return problems.length === 0 ? 0 : 1;
@@ -67,7 +67,7 @@ export const uninstallCommand: Command = {
   options: {
     config: { value: "FILE", help: "the agent's configuration (/etc/skylane/agent.yaml, when it is there)" },
     "node-name": { value: "NAME", help: "this machine's Node (its host name)" },
-    kubeconfig: { value: "FILE", help: "for removing the Node's annotation" },
+    kubeconfig: { value: "FILE", help: "for removing the Node's annotations" },
     "run-dir": { value: "DIR", help: "the agent's runDir (/run/skylane)" },
     "data-dir": { value: "DIR", help: "the agent's dataDir (/var/lib/cni/skylane)" },
     pods: { help: "also cut off pods that are still attached" },
@@ -75,6 +75,6 @@ export const uninstallCommand: Command = {
     executable: { help: "also remove the CNI executable that install-cni put in place" },
   },
   details:
-    "Devices, routes, rules, published state, the CNI configuration, reservations, and the annotation on the Node. Nothing that is not Skylane's is touched; forwarding stays switched on.",
+    "Devices, routes, rules, published state, the CNI configuration, reservations, and the annotations on the Node. Nothing that is not Skylane's is touched; forwarding stays switched on.",
   run,
 };

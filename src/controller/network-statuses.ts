@@ -27,6 +27,7 @@ import {
 } from "../crd/index.ts";
 import { Task } from "../reconcile/index.ts";
 import { ClaimSweeper, type ClaimSweeperOptions } from "./claim-sweeper.ts";
+import { NameFaults } from "./name-faults.ts";
 import { defaultObject, keepDefaultObject } from "./default-object.ts";
 import { type Inputs, Membership, type NodeChanges } from "../nodes/index.ts";
 import { PolicyStatuses, type PolicyStatusesOptions } from "./policy-statuses.ts";
@@ -61,8 +62,11 @@ export interface NetworkStatusesOptions {
   namespace?: string;
   /** Whether the API server knows the resource, and how many networks are defined. */
   defined: () => { known: boolean; count: number };
-  /** Policies of the cluster: whether there are any, and those whose status does not say what it is to say. */
-  clusterPolicies: { any: () => boolean; unstated: PolicyStatusesOptions["unstated"] };
+  /** Policies of the cluster: whether there are any, and those whose status does not say what it is to say. `causes`: why nodes cannot keep domain names. */
+  clusterPolicies: {
+    readonly anyOfCluster: boolean;
+    unstated: (causes: ReadonlyMap<string, string>) => ReturnType<PolicyStatusesOptions["unstated"]>;
+  };
   /** Why agents have no part in a network; undefined when they have. */
   unserved: (network: PodNetworkInfo) => Obstacle | undefined;
   /** For tests. */
@@ -84,6 +88,7 @@ export class NetworkStatuses {
         objects: ObjectReflector<NetworkObject>;
         endpoints: ObjectReflector<Endpoints>;
         members: Membership;
+        nameFaults: NameFaults;
         sweeper: ClaimSweeper;
       }
     | undefined;
@@ -108,7 +113,7 @@ export class NetworkStatuses {
       client,
       log,
       leads: () => this.#candidate.leads,
-      unstated: options.clusterPolicies.unstated,
+      unstated: () => (this.#watching ? options.clusterPolicies.unstated(this.#watching.nameFaults.causes) : []),
     });
     this.#task = new Task(
       () => this.#write(),
@@ -128,10 +133,13 @@ export class NetworkStatuses {
     if (!live) return;
     this.#inputs = inputs;
     this.#watching?.members.update(changes);
-    if (this.#watching && changes.size > 0) this.#task.want(this.#o.timings?.countMs ?? COUNT_MS);
+    const later = this.#o.timings?.countMs ?? COUNT_MS;
+    if (this.#watching && changes.size > 0) this.#task.want(later);
+    // Hundreds of nodes may say so at a time, as while an update rolls.
+    if (this.#watching?.nameFaults.update(changes)) this.#policies.look(later);
   }
 
-  /** There are policies of the cluster whose status does not say what it is to say. */
+  /** There are policies of the cluster whose status may not say what it is to say. */
   policiesUnstated(): void {
     this.#policies.look();
   }
@@ -150,7 +158,7 @@ export class NetworkStatuses {
   #wanted(): boolean {
     if (!this.#inputs) return false;
     this.#nodes = [...this.#inputs.nodes].length;
-    if (this.#o.clusterPolicies.any()) return true;
+    if (this.#o.clusterPolicies.anyOfCluster) return true;
     const { known, count } = this.#o.defined();
     // Whether there is to be one does not depend on the VNI.
     return known && (count > 0 || defaultObject(this.#o.config, 1) !== undefined);
@@ -180,7 +188,9 @@ export class NetworkStatuses {
     });
     endpoints.onChange(() => this.#task.want(later));
     const sweeper = new ClaimSweeper({ client, log, ...(timings?.sweep && { timings: timings.sweep }) });
-    this.#watching = { objects, endpoints, members: new Membership(this.#inputs?.nodes ?? []), sweeper };
+    const nodes = [...(this.#inputs?.nodes ?? [])];
+    const [members, nameFaults] = [new Membership(nodes), new NameFaults(nodes)];
+    this.#watching = { objects, endpoints, members, nameFaults, sweeper };
     objects.start();
     sweeper.start();
   }

@@ -1,11 +1,11 @@
 /**
  * What the one agent that writes for all says in the status of ClusterNetworkPolicies (policy/api/policy-condition.ts). All agents read the same objects in the same
- * way, so one of them can say it.
+ * way, so one of them can say it; what nodes cannot keep they say themselves (name-faults.ts).
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { ApiError, getObject, type KubeClient, patchStatus } from "../kube/index.ts";
 import type { Logger } from "../log/index.ts";
-import { type Accepted, withAccepted } from "../policy/index.ts";
+import { type ConditionChanges, withConditions } from "../policy/index.ts";
 import { Task } from "../reconcile/index.ts";
 
 const CLUSTER_POLICIES = "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies";
@@ -18,7 +18,9 @@ const PACE_MS = 50;
 export interface UnstatedPolicy {
   name: string;
   uid: string;
-  accepted: Accepted;
+  /** Which edition of it that is about. */
+  generation: number | undefined;
+  conditions: ConditionChanges;
 }
 
 export interface PolicyStatusesOptions {
@@ -46,9 +48,9 @@ export class PolicyStatuses {
     );
   }
 
-  /** Policies are other ones than they were, or this agent is the one from now on. */
-  look(): void {
-    if (this.#options.leads()) this.#task.want(SOON_MS);
+  /** Policies are other ones than they were, this agent is the one from now on, or nodes say otherwise. @param delayMs in milliseconds */
+  look(delayMs = SOON_MS): void {
+    if (this.#options.leads()) this.#task.want(delayMs);
   }
 
   stop(): Promise<void> {
@@ -64,13 +66,13 @@ export class PolicyStatuses {
     }
   }
 
-  async #state({ name, uid, accepted }: UnstatedPolicy): Promise<void> {
+  async #state({ name, uid, generation, conditions: changes }: UnstatedPolicy): Promise<void> {
     const { client } = this.#options;
     const object = (await getObject(client, CLUSTER_POLICIES, name)) as Json | undefined;
-    const { uid: now, generation, resourceVersion } = object?.["metadata"] ?? {};
+    const { uid: now, generation: edition, resourceVersion } = object?.["metadata"] ?? {};
     // Another one by now: the watch tells of it, and it is looked at then.
-    if (!object || now !== uid || (generation ?? undefined) !== accepted.observedGeneration) return;
-    const conditions = withAccepted(object, accepted, new Date().toISOString());
+    if (!object || now !== uid || (edition ?? undefined) !== generation) return;
+    const conditions = withConditions(object, changes, new Date().toISOString());
     try {
       await patchStatus(client, CLUSTER_POLICIES, name, { conditions }, resourceVersion as string);
     } catch (error) {

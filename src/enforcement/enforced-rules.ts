@@ -27,7 +27,7 @@ export interface EnforcedRulesOptions {
    * its answer.
    */
   onRevoked: (revocations: readonly Revocation[], coming: boolean) => void;
-  /** Whether the rules are in force has changed. */
+  /** Whether the rules are in force has changed, or whether answers are held. */
   onState: () => void;
   onRepair: () => void;
   /** Changes are in the kernel; the first of them was told of so many seconds before. */
@@ -112,7 +112,7 @@ export class EnforcedRules {
   }
 
   get #state(): string {
-    return `${this.inForce} ${this.#there} ${this.#holding}`;
+    return `${this.inForce} ${this.#there} ${this.#holding} ${this.unheld ?? ""}`;
   }
 
   /**

@@ -46,7 +46,7 @@ export interface NetworkEnforcementOptions {
   podEvent: NetworkObserverOptions["event"];
   /** Hears of each packet that was denied. */
   onDenied?: NetworkObserverOptions["onDenied"];
-  /** Whether the rules are in force has changed. */
+  /** Whether the rules are in force has changed, or why those with domain names are not. */
   onState: () => void;
   /** Pods here have other addresses. */
   onPods?: () => void;
@@ -107,6 +107,11 @@ export class NetworkEnforcement implements MonitorListener {
   /** Why rules with domain names allow nothing here; undefined where they are in force, or there are none. */
   get namesFault(): string | undefined {
     return this.#rules?.holdsAnswers ? (this.#rules.unheld ?? this.#names?.fault) : undefined;
+  }
+
+  /** Whether that says how things are: the rules are in the kernel, and listening to answers has been tried where it is needed. */
+  get namesKnown(): boolean {
+    return this.#rules?.inForce === true && this.#names?.tried !== false;
   }
 
   /** A pod as its attachments here have it. */
@@ -180,6 +185,7 @@ export class NetworkEnforcement implements MonitorListener {
         path: names.path,
         change: (changes) => rules.change(changes),
         wantsName: (name) => rules.model.wantsName(name),
+        onFault: onState,
       });
       this.#names.start();
     }

@@ -39,8 +39,10 @@ export interface PolicyEngineOptions {
   podEvent: NetworkEnforcementOptions["podEvent"];
   /** Hears of each packet of the default network that was denied. */
   onDenied?: NetworkEnforcementOptions["onDenied"];
-  /** There are policies of the cluster whose status does not say what it is to say; see {@link PolicyEngine.unstated}. */
+  /** There are policies of the cluster whose status may not say what it is to say; see {@link PolicyEngine.unstated}. */
   onUnstated: () => void;
+  /** What {@link PolicyEngine.names} says may be otherwise. */
+  onNames: () => void;
   /** Whether pods need the agent has changed, or whether they may come. */
   onState: () => void;
 }
@@ -195,9 +197,17 @@ export class PolicyEngine implements MonitorListener {
     return this.#sources.anyOfCluster;
   }
 
-  /** Policies of the cluster whose status does not say what it is to say: one agent of the cluster writes it. */
-  get unstated(): ReturnType<PolicySources["unstated"]> {
-    return this.#sources.unstated();
+  /**
+   * Policies of the cluster whose status does not say what it is to say: one agent of the cluster writes it.
+   * @param causes why nodes cannot keep domain names, by node
+   */
+  unstated(causes: ReadonlyMap<string, string>): ReturnType<PolicySources["unstated"]> {
+    return this.#sources.unstated(causes);
+  }
+
+  /** Why rules with domain names allow nothing on this node, once that is known; no fault where they are in force, or there are none. */
+  get names(): { known: boolean; fault: string | undefined } {
+    return { known: this.#default.namesKnown, fault: this.#default.namesFault };
   }
 
   /** All policies, with how they stand here. */
@@ -325,6 +335,7 @@ export class PolicyEngine implements MonitorListener {
     // Not before nothing of ours is in the kernel any more: the next agent does not look whether there is.
     if (presence === "some" || (presence === "none" && rules?.clean)) this.#remembered.remember(presence);
     this.#waiting.changed();
+    this.#options.onNames();
     const now = `${this.presence} ${this.#verdict.ok}`;
     if (now === this.#told) return;
     this.#told = now;

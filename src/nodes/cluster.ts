@@ -25,6 +25,7 @@ import {
 } from "../kube/index.ts";
 import type { Logger } from "../log/index.ts";
 import { type Granted, VTEP_ANNOTATION } from "../peers/index.ts";
+import { POLICY_FAULTS_ANNOTATION } from "../policy/index.ts";
 import { Task } from "../reconcile/index.ts";
 import { CACHE_OLD_MS, type CacheWriter, type CachedInputs, type SavedInputs } from "./cache.ts";
 import { Damper } from "./damper.ts";
@@ -295,6 +296,7 @@ export class ClusterView {
     if (vtep === undefined) return { name, uid, creationTimestamp };
     const granted = this.#granted(node);
     const failure = this.#details.failureOf(name);
+    const policyFaults = annotations[POLICY_FAULTS_ANNOTATION];
     return {
       name,
       uid,
@@ -302,6 +304,7 @@ export class ClusterView {
       vtepAnnotation: vtep,
       ...(granted && { granted }),
       ...(failure !== undefined && { unknown: failure }),
+      ...(policyFaults !== undefined && { policyFaults }),
     };
   }
 
@@ -389,6 +392,7 @@ function ownFacts({ name, uid, podCidrs, internalIps, externalIps, annotations }
   const override = annotations[UNDERLAY_ANNOTATION];
   const publicly = annotations[PUBLIC_ANNOTATION];
   const vtep = annotations[VTEP_ANNOTATION];
+  const policyFaults = annotations[POLICY_FAULTS_ANNOTATION];
   return {
     name,
     uid,
@@ -398,6 +402,7 @@ function ownFacts({ name, uid, podCidrs, internalIps, externalIps, annotations }
     ...(override === undefined ? {} : { underlayOverride: override }),
     ...(publicly === undefined ? {} : { publicOverride: publicly }),
     ...(vtep === undefined ? {} : { vtepAnnotation: vtep }),
+    ...(policyFaults === undefined ? {} : { policyFaults }),
   };
 }
 

@@ -22,6 +22,8 @@ export interface OwnFacts {
   publicOverride?: string;
   /** Text of our own `skylane.dev/vtep` as the API server has it. */
   vtepAnnotation?: string;
+  /** Text of our own `skylane.dev/policy-faults` as the API server has it. */
+  policyFaults?: string;
 }
 
 /**
@@ -29,7 +31,8 @@ export interface OwnFacts {
  * of our own Node more, from which nothing follows for the others.
  */
 export function sameBesideOurWord(one: OwnFacts, other: OwnFacts): boolean {
-  const facts = (own: OwnFacts): string => JSON.stringify({ ...own, vtepAnnotation: undefined });
+  const facts = (own: OwnFacts): string =>
+    JSON.stringify({ ...own, vtepAnnotation: undefined, policyFaults: undefined });
   return one === other || facts(one) === facts(other);
 }
 
@@ -51,6 +54,8 @@ export const identityOf = (name: string, uid: () => string | undefined): NodeIde
 /** What another Node object says, and what the API server says of it ({@link NodeVtep}). */
 export interface NodeFacts extends NodeVtep {
   uid: string;
+  /** Text of the `skylane.dev/policy-faults` of a node that has published its VTEP. */
+  policyFaults?: string;
 }
 
 /** All inputs of a network. */

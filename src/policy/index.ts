@@ -14,7 +14,19 @@
 export { readClusterNetworkPolicy } from "./api/cluster-network-policy.ts";
 export { POLICY_FOR_ANNOTATION, readMultiNetworkPolicy } from "./api/multi-network-policy.ts";
 export { readNetworkPolicy } from "./api/network-policy.ts";
-export { type Accepted, acceptedFor, saysAccepted, withAccepted } from "./api/policy-condition.ts";
+export { POLICY_FAULTS_ANNOTATION, readNamesFault, writePolicyFaults } from "./api/node-faults.ts";
+export {
+  ACCEPTED,
+  acceptedFor,
+  type Condition,
+  type ConditionChanges,
+  DOMAIN_NAMES,
+  domainNamesFor,
+  hasNames,
+  saidIn,
+  says,
+  withConditions,
+} from "./api/policy-condition.ts";
 export { isInAudit, MODE_ANNOTATION, type ReadPolicy } from "./api/policy-object.ts";
 export type { Change, Changes, Revocation } from "./compile/changes.ts";
 export { PolicyModel } from "./compile/model.ts";

@@ -26,6 +26,8 @@ export interface NameAnswersOptions {
   /** Tells the rules; resolves when they are in the kernel. */
   change: (changes: Changes) => Promise<void>;
   wantsName: (name: string) => boolean;
+  /** {@link NameAnswers.fault} or {@link NameAnswers.tried} is otherwise. */
+  onFault: () => void;
 }
 
 /** See the header. */
@@ -51,10 +53,12 @@ export class NameAnswers {
         if (this.#listens) this.#queue ??= this.#open();
         else await this.#close();
         this.#fault = undefined;
+        options.onFault();
       },
       { baseMs: 1_000, maxMs: 60_000 },
       (error, attempt) => {
         this.#fault = `queue ${ANSWER_QUEUE} of held packets cannot be listened to: ${error instanceof Error ? error.message : String(error)}`;
+        options.onFault();
         if (attempt === 1)
           log.error(
             "rules with domainNames allow nothing, as answers of DNS servers cannot be read; it is tried again",
@@ -98,6 +102,11 @@ export class NameAnswers {
   /** Why answers are not read; undefined where they are, or nobody needs them. */
   get fault(): string | undefined {
     return this.#fault;
+  }
+
+  /** Whether listening has been tried since it was asked for. */
+  get tried(): boolean {
+    return !this.#listens || this.#queue !== undefined || this.#fault !== undefined;
   }
 
   /** Addresses that names have now. */

@@ -1,5 +1,13 @@
 /** Which policies are in force on this node, and what is not, and why. */
-import { DEFAULT_DENY, isAudited, type PolicyModel, type Policy, policyKeyOf, type World } from "../../policy/index.ts";
+import {
+  DEFAULT_DENY,
+  hasNames,
+  isAudited,
+  type PolicyModel,
+  type Policy,
+  policyKeyOf,
+  type World,
+} from "../../policy/index.ts";
 import type { PolicyList, PolicyReport, PolicyState, RuleReport } from "./documents.ts";
 import { NO_CONNECTION, type RuleCount } from "./rule-counters.ts";
 
@@ -78,9 +86,6 @@ export function listPolicies(context: ListContext): PolicyList {
       .map(({ policy, direction, verdict, packets, bytes }) => ({ what: policy, direction, verdict, packets, bytes })),
   };
 }
-
-const hasNames = ({ egress = [] }: Policy): boolean =>
-  egress.some(({ peers }) => peers?.some(({ kind }) => kind === "names"));
 
 const nameOf = ({ kind, namespace = "", name }: PolicyReport): string => `${kind} ${namespace}/${name}`;
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

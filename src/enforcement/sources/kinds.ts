@@ -2,15 +2,20 @@
 import { isDeepStrictEqual } from "node:util";
 import type { KubeClient, ReflectorOptions } from "../../kube/index.ts";
 import { ObjectReflector } from "../../kube/index.ts";
+import type { Json } from "../../json/index.ts";
 import {
-  type Accepted,
+  ACCEPTED,
   acceptedFor,
+  type Condition,
+  DOMAIN_NAMES,
+  hasNames,
   type Policy,
   readClusterNetworkPolicy,
   readMultiNetworkPolicy,
   readNetworkPolicy,
   type ReadPolicy,
-  saysAccepted,
+  saidIn,
+  says,
 } from "../../policy/index.ts";
 import { type Identity, identityOf } from "./identity.ts";
 
@@ -74,7 +79,9 @@ export interface PolicyObject extends ReadPolicy, Identity {
   /** `metadata.generation`: which edition of the spec this is; undefined where the server does not count. */
   readonly generation: number | undefined;
   /** What its status is to say and does not say yet; of policies of the cluster. */
-  readonly unstated?: Accepted;
+  readonly unstated?: Condition;
+  /** Of a policy of the cluster that has domain names, or says something of them: what its status says, which depends on nodes. */
+  readonly names?: { readonly has: boolean; readonly said: Json | undefined };
 }
 
 /** A policy's object. @throws TypeError when it has no name or uid: what else is wrong with it is among its faults */
@@ -84,10 +91,15 @@ function policyObject({ read, stated }: Pick<Kind, "read" | "stated">, object: u
   const counted = typeof generation === "number" ? generation : undefined;
   const found = read(object);
   const accepted = stated ? acceptedFor(found, counted) : undefined;
+  const names = stated && {
+    has: found.policy !== undefined && hasNames(found.policy),
+    said: saidIn(object, DOMAIN_NAMES),
+  };
   return {
     ...identity,
     generation: counted,
-    ...(accepted && !saysAccepted(object, accepted) && { unstated: accepted }),
+    ...(accepted && !says(saidIn(object, ACCEPTED), accepted) && { unstated: accepted }),
+    ...(names && (names.has || names.said) && { names }),
     ...found,
   };
 }
@@ -96,6 +108,7 @@ const samePolicy = (a: PolicyObject, b: PolicyObject): boolean =>
   a.uid === b.uid &&
   a.generation === b.generation &&
   isDeepStrictEqual(a.unstated, b.unstated) &&
+  isDeepStrictEqual(a.names, b.names) &&
   isDeepStrictEqual(a.policy, b.policy) &&
   isDeepStrictEqual(a.faults, b.faults);
 

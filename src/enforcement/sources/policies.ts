@@ -2,7 +2,7 @@
 import { DefinitionReflector, type KubeClient, type ReflectorOptions, type WatchState } from "../../kube/index.ts";
 import type { UnstatedPolicy } from "../../controller/index.ts";
 import type { Logger } from "../../log/index.ts";
-import type { Changes, Policy } from "../../policy/index.ts";
+import { ACCEPTED, type Changes, DOMAIN_NAMES, domainNamesFor, type Policy, says } from "../../policy/index.ts";
 import {
   asksForNodes,
   definitionOf,
@@ -30,7 +30,7 @@ interface Options {
   reflector: ReflectorOptions;
   /** Something is different; once a turn at most. */
   onChange: () => void;
-  /** There are policies whose status does not say what it is to say. */
+  /** There are policies whose status may not say what it is to say. */
   onUnstated: () => void;
 }
 
@@ -65,7 +65,8 @@ export class Policies {
       const reflector = policyReflector(client, resource, options.reflector, () => this.#absentMs(resource));
       reflector.onChange(({ added, changed, removed }) => {
         this.#heard.add(resource);
-        if ([...added, ...changed.map(({ after }) => after)].some(({ unstated }) => unstated)) options.onUnstated();
+        const now = [...added, ...changed.map(({ after }) => after)];
+        if (now.some(({ unstated, names }) => unstated ?? names)) options.onUnstated();
         for (const one of added) this.#take(resource, one, one);
         for (const { after } of changed) this.#take(resource, after, after);
         for (const one of removed) this.#take(resource, one, undefined);
@@ -126,11 +127,16 @@ export class Policies {
     return this.#kinds.clusternetworkpolicies.reflector.objects.size > 0;
   }
 
-  /** Policies of the cluster whose status does not say what it is to say. */
-  unstated(): UnstatedPolicy[] {
-    return [...this.#kinds.clusternetworkpolicies.reflector.objects.values()].flatMap(({ name, uid, unstated }) =>
-      unstated ? { name, uid, accepted: unstated } : [],
-    );
+  /** Policies of the cluster whose status does not say what it is to say. @param causes why nodes cannot keep domain names, by node */
+  unstated(causes: ReadonlyMap<string, string>): UnstatedPolicy[] {
+    const all = this.#kinds.clusternetworkpolicies.reflector.objects.values();
+    return [...all].flatMap(({ name, uid, generation, unstated, names }) => {
+      const wanted = names?.has ? domainNamesFor(causes, generation) : undefined;
+      const otherwise = !says(names?.said, wanted);
+      if (!unstated && !otherwise) return [];
+      const conditions = { ...(unstated && { [ACCEPTED]: unstated }), ...(otherwise && { [DOMAIN_NAMES]: wanted }) };
+      return { name, uid, generation, conditions };
+    });
   }
 
   get faults(): ReadonlyMap<string, readonly string[]> {

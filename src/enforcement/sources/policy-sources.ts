@@ -34,7 +34,7 @@ export interface PolicySourcesOptions {
   onChange: (changes: Changes) => void;
   /** `presence`, `synced`, `faults`, or what definitions lead to have changed. */
   onState: () => void;
-  /** There are policies of the cluster whose status does not say what it is to say. */
+  /** There are policies of the cluster whose status may not say what it is to say. */
   onUnstated?: () => void;
   /** How long pods are followed on after the last policy is gone, in milliseconds. */
   lingerMs?: number;
@@ -168,9 +168,9 @@ export class PolicySources {
     return this.#policies.anyOfCluster;
   }
 
-  /** Policies of the cluster whose status does not say what it is to say. */
-  unstated(): ReturnType<Policies["unstated"]> {
-    return this.#policies.unstated();
+  /** Policies of the cluster whose status does not say what it is to say. @param causes why nodes cannot keep domain names, by node */
+  unstated(causes: ReadonlyMap<string, string>): ReturnType<Policies["unstated"]> {
+    return this.#policies.unstated(causes);
   }
 
   /** Namespaces as known now; none while they are not followed. */

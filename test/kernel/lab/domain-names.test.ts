@@ -4,10 +4,13 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { stringify } from "yaml";
+import { initOf } from "../../../lab/cluster/context.ts";
 import { entering, run, tryRun } from "../../../lab/exec.ts";
 import { podNetns } from "../../../lab/pods/pods.ts";
 import { ipToBytes } from "../../../src/addr/index.ts";
+import { PacketQueue } from "../../../src/dataplane/nfqueue/index.ts";
 import type { Explanation, PolicyList } from "../../../src/enforcement/index.ts";
+import { ANSWER_QUEUE } from "../../../src/policy/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import { answerBytes } from "../../unit/dns/messages.ts";
 import { CLUSTER_POLICIES, define, useLab } from "./support.ts";
@@ -105,6 +108,44 @@ describe("domain names in policies of a cluster", () => {
       assert.match(egress?.why ?? "", /ClusterNetworkPolicy names allows it by egress\[0\]/);
       assert.equal(egress?.rules, "the same");
     }
+  });
+
+  it("are in the policy's status: on which nodes they allow nothing, and no more once they do", async () => {
+    const path = `/apis/${CLUSTER_POLICIES.group}/${CLUSTER_POLICIES.version}/clusternetworkpolicies/names`;
+    type Condition = Record<"type" | "status" | "reason" | "message", string>;
+    const condition = async (): Promise<Condition | undefined> => {
+      const { status } = (await the().api.call("GET", path)) as unknown as { status?: { conditions?: Condition[] } };
+      return status?.conditions?.find(({ type }) => type === "skylane.dev/DomainNames");
+    };
+    const annotation = async (): Promise<string | undefined> =>
+      (await the().api.call("GET", "/api/v1/nodes/node2")).metadata.annotations?.["skylane.dev/policy-faults"];
+    const says = (status: string): Promise<unknown> =>
+      eventually(async () => (await condition())?.status === status, {
+        timeoutMs: 60_000,
+        message: `the policy does not say ${status}`,
+      });
+    await says("True");
+    assert.equal(await annotation(), undefined);
+    // No pod of node2 has rules with names yet: whoever comes first has the queue.
+    const pid = initOf(the().node("node2"));
+    const taken = PacketQueue.open({
+      queue: ANSWER_QUEUE,
+      netns: `/proc/${pid}/ns/net`,
+      onPacket: ({ release }) => release(),
+      onLost: () => {},
+    });
+    try {
+      await the().addPod("node2", "client-2", { labels: { app: "client" } });
+      await says("False");
+      const { reason, message } = (await condition()) as Condition;
+      assert.equal(reason, "NodesCannotHold");
+      assert.match(message, /: node2 \(queue 83 of held packets cannot be listened to: .*\)$/);
+      assert.match((await annotation()) ?? "", /queue 83/);
+    } finally {
+      await taken.close();
+    }
+    await says("True");
+    assert.equal(await annotation(), undefined);
   });
 
   it("hold while the agent is away and when it is back", async () => {

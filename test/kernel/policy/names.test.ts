@@ -117,6 +117,7 @@ describe("domain names in policies", () => {
       path: join(directory, "names.json"),
       change,
       wantsName: (name) => model.wantsName(name),
+      onFault: () => {},
     });
   /** Has the client ask, and whatever answers. */
   const ask = async (

@@ -44,6 +44,8 @@ describe("the status of pod networks", function () {
   let server: ApiServer;
   let client: KubeClient;
   const running: NetworkStatuses[] = [];
+  /** Why nodes cannot keep domain names, whenever somebody looked at policies. */
+  const causes: [string, string][][] = [];
 
   before(async () => {
     server = await startApiServer({ host: "127.0.0.1" });
@@ -110,7 +112,13 @@ describe("the status of pod networks", function () {
       config,
       log,
       defined: () => ({ known: true, count: 1 }),
-      clusterPolicies: { any: () => false, unstated: () => [] },
+      clusterPolicies: {
+        anyOfCluster: false,
+        unstated: (now) => {
+          causes.push([...now]);
+          return [];
+        },
+      },
       unserved: (network) =>
         network.masquerade
           ? { reason: "Unserved", message: "it is masqueraded" }
@@ -221,6 +229,32 @@ describe("the status of pod networks", function () {
     await first.stop();
     await define("red", { vni: 5001, cidrs: ["10.51.0.0/16"] });
     await says("red", { Ready: "True Served", Conflict: "False NoConflict" });
+  });
+
+  it("hears which nodes cannot keep domain names, of themselves alone and as long as they are there", async () => {
+    const fault = (node: NodeFacts, policyFaults: string): NodeFacts => ({ ...node, policyFaults });
+    const bad = fault(instance("n2", "default"), '{"domainNames":"busy"}');
+    const odd = fault(instance("n3", "default"), '{"domainNames":"a\\nb","n1":"busy"}');
+    await define("blue", { vni: 5000, cidrs: ["10.50.0.0/16"] });
+    causes.length = 0;
+    const statuses = agent("n1", {}, [instance("n1", "default"), bad, odd]);
+    await eventually(() => causes.length > 0);
+    assert.deepEqual(causes.at(-1), [["n2", "busy"]]);
+    const changed = async (name: string, node: NodeFacts | undefined): Promise<[string, string][] | undefined> => {
+      const before = causes.length;
+      statuses.update(inputs([]), true, new Map([[name, node]]));
+      await eventually(() => causes.length > before);
+      return causes.at(-1);
+    };
+    assert.deepEqual(await changed("n3", fault(odd, '{"domainNames":"full"}')), [
+      ["n2", "busy"],
+      ["n3", "full"],
+    ]);
+    const looks = causes.length;
+    statuses.update(inputs([]), true, new Map([["n4", instance("n4", "default")]]));
+    assert.deepEqual(await changed("n2", undefined), [["n3", "full"]]);
+    assert.equal(causes.length, looks + 1, "nodes that say nothing of it are looked at for nothing");
+    assert.deepEqual(await changed("n3", instance("n3", "default")), []);
   });
 
   it("comes from who also frees what deleted claims held", async () => {

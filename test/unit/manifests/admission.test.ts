@@ -134,6 +134,9 @@ describe("admission policies", () => {
 
     it("let an agent annotate its own under skylane.dev/", () => {
       assertAllowed(update(annotated({ "example.com/a": "1", "skylane.dev/vtep": "{2}", "skylane.dev/x": "1" })));
+      const faults = { "skylane.dev/policy-faults": '{"domainNames":"busy"}' };
+      assertAllowed(update(annotated({ "example.com/a": "1", "skylane.dev/vtep": "{}", ...faults })));
+      assertDenied(update(annotated({ "example.com/a": "1", ...faults })), /node2 may not change Node node1/, "node2");
       assertAllowed(update(annotated({ "example.com/a": "1" })));
       assertDenied(update(annotated({ "example.com/a": "1" })), /node2 may not change Node node1/, "node2");
     });
@@ -420,6 +423,7 @@ describe("admission policies", () => {
     it("let the holder of the Lease say what is in force, and change nothing else", () => {
       assertAllowed(update(said(theirs, ours)));
       assertAllowed(update(said(ours, theirs)));
+      assertAllowed(update(said(ours, theirs, { ...ours, type: "skylane.dev/DomainNames" })));
       assertDenied(update(said(theirs, ours)), /may not write the status of ClusterNetworkPolicy deny-all/, "node2");
       for (const conditions of [[ours], [{ ...theirs, status: "False" }], [theirs, { type: "Other", status: "True" }]])
         assertDenied(update(said(...conditions)), /no condition .* but those whose type begins with skylane\.dev/);

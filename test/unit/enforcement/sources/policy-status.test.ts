@@ -20,6 +20,8 @@ describe("the status of a ClusterNetworkPolicy", () => {
   let heard: Heard;
   let statuses: PolicyStatuses;
   let leads: boolean;
+  /** Why nodes cannot keep domain names. */
+  const causes = new Map<string, string>();
   const warnings: string[] = [];
 
   const conditions = (name: string): Condition[] => {
@@ -27,15 +29,17 @@ describe("the status of a ClusterNetworkPolicy", () => {
     const status = heard.api.store.get(type, name)?.object["status"] as { conditions?: Condition[] } | undefined;
     return status?.conditions ?? [];
   };
-  const said = (name: string): (string | undefined)[] => {
-    const one = conditions(name).find(({ type }) => type === "skylane.dev/Accepted");
+  const said = (name: string, type = "Accepted"): (string | undefined)[] => {
+    const one = conditions(name).find((condition) => condition["type"] === `skylane.dev/${type}`);
     return [one?.["status"] as string, one?.["reason"] as string];
   };
+  const patches = (): number => heard.asked.filter(({ verb }) => verb === "patch").length;
   const policy = (name: string, spec: object, more: object = {}): void =>
     heard.put("clusternetworkpolicies", { metadata: { name, generation: 1 }, spec: { ...SPEC, ...spec }, ...more });
 
   beforeEach(async () => {
     leads = true;
+    causes.clear();
     warnings.length = 0;
     heard = await Heard.begin();
     heard.put("customresourcedefinitions", DEFINITION);
@@ -43,7 +47,7 @@ describe("the status of a ClusterNetworkPolicy", () => {
       client: heard.client,
       log: { warn: (message: string) => void warnings.push(message) } as unknown as Logger,
       leads: () => leads,
-      unstated: () => heard.sources.unstated(),
+      unstated: () => heard.sources.unstated(causes),
     });
     heard.start({ onUnstated: () => statuses.look() });
   });
@@ -59,8 +63,51 @@ describe("the status of a ClusterNetworkPolicy", () => {
     assert.deepEqual(said("plain"), ["True", "Accepted"]);
     assert.deepEqual(conditions("plain")[0], OTHERS);
     assert.equal(conditions("plain")[1]?.["observedGeneration"], 1);
-    await eventually(() => heard.sources.unstated().length === 0);
-    assert.equal(heard.asked.filter(({ verb }) => verb === "patch").length, 1);
+    await eventually(() => heard.sources.unstated(causes).length === 0);
+    assert.equal(patches(), 1);
+    causes.set("n1", "busy");
+    assert.deepEqual(heard.sources.unstated(causes), []);
+    assert.deepEqual(said("plain", "DomainNames"), [undefined, undefined]);
+  });
+
+  it("says which nodes cannot keep its domain names, with one write a change", async () => {
+    const names = { egress: [{ action: "Accept", to: [{ domainNames: ["example.com"] }] }] };
+    policy("names", names, { status: { conditions: [OTHERS] } });
+    await eventually(() => said("names", "DomainNames")[0] === "True");
+    assert.deepEqual([said("names"), said("names", "DomainNames")[1]], [["True", "Accepted"], "Held"]);
+    await eventually(() => heard.sources.unstated(causes).length === 0);
+    assert.equal(patches(), 1);
+    for (const [cause, status] of [
+      ["busy", "False"],
+      [undefined, "True"],
+    ] as const) {
+      if (cause === undefined) causes.clear();
+      else causes.set("node-7", cause);
+      const before = patches();
+      statuses.look();
+      await eventually(() => said("names", "DomainNames")[0] === status);
+      await eventually(() => heard.sources.unstated(causes).length === 0);
+      assert.equal(patches(), before + 1);
+      const message = String(conditions("names").find(({ type }) => type === "skylane.dev/DomainNames")?.["message"]);
+      if (cause !== undefined) assert.match(message, /node-7 \(busy\)/);
+      else assert.doesNotMatch(message, /node-7/);
+    }
+    assert.deepEqual(conditions("names")[0], OTHERS);
+  });
+
+  it("says nothing of domain names any more once there are none in it", async () => {
+    const names = { egress: [{ action: "Accept", to: [{ domainNames: ["example.com"] }] }] };
+    policy("names", names);
+    await eventually(() => said("names", "DomainNames")[0] === "True");
+    heard.put("clusternetworkpolicies", {
+      metadata: { name: "names", generation: 2 },
+      spec: SPEC,
+      status: { conditions: [OTHERS, ...conditions("names")] },
+    });
+    await eventually(() => conditions("names").length === 2);
+    await eventually(() => said("names")[0] === "True" && heard.sources.unstated(causes).length === 0);
+    assert.deepEqual(said("names", "DomainNames"), [undefined, undefined]);
+    assert.deepEqual(conditions("names")[0], OTHERS);
   });
 
   it("says what of it cannot be read, and no more once it is right", async () => {
@@ -84,7 +131,7 @@ describe("the status of a ClusterNetworkPolicy", () => {
   it("is put back where somebody changes it, and written by the one agent alone", async () => {
     leads = false;
     policy("plain", {});
-    await eventually(() => heard.sources.unstated().length === 1);
+    await eventually(() => heard.sources.unstated(causes).length === 1);
     statuses.look();
     leads = true;
     statuses.look();
