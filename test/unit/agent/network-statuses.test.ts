@@ -3,8 +3,10 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import type { Inputs, NodeFacts } from "../../../src/nodes/inputs.ts";
 import { overlapsWithCluster } from "../../../src/network-definitions/network-overlaps.ts";
+import { NameFaults } from "../../../src/controller/name-faults.ts";
 import { NetworkStatuses, ownNamespace } from "../../../src/controller/network-statuses.ts";
 import type { AgentConfig } from "../../../src/config/index.ts";
 import { connect, type KubeClient, NODES } from "../../../src/kube/index.ts";
@@ -236,25 +238,34 @@ describe("the status of pod networks", function () {
     const bad = fault(instance("n2", "default"), '{"domainNames":"busy"}');
     const odd = fault(instance("n3", "default"), '{"domainNames":"a\\nb","n1":"busy"}');
     await define("blue", { vni: 5000, cidrs: ["10.50.0.0/16"] });
-    causes.length = 0;
-    const statuses = agent("n1", {}, [instance("n1", "default"), bad, odd]);
-    await eventually(() => causes.length > 0);
-    assert.deepEqual(causes.at(-1), [["n2", "busy"]]);
-    const changed = async (name: string, node: NodeFacts | undefined): Promise<[string, string][] | undefined> => {
-      const before = causes.length;
-      statuses.update(inputs([]), true, new Map([[name, node]]));
-      await eventually(() => causes.length > before);
-      return causes.at(-1);
+    const nodes = new Map([instance("n1", "default"), bad, odd].map((node) => [node.name, node]));
+    const statuses = agent("n1", {}, [...nodes.values()]);
+    const heard = (wanted: [string, string][]): Promise<unknown> =>
+      eventually(() => isDeepStrictEqual(causes.at(-1), wanted), { message: `not heard: ${JSON.stringify(wanted)}` });
+    const change = (name: string, node: NodeFacts | undefined): void => {
+      if (node) nodes.set(name, node);
+      else nodes.delete(name);
+      statuses.update(inputs([...nodes.values()]), true, new Map([[name, node]]));
     };
-    assert.deepEqual(await changed("n3", fault(odd, '{"domainNames":"full"}')), [
+    await heard([["n2", "busy"]]);
+    change("n3", fault(odd, '{"domainNames":"full"}'));
+    await heard([
       ["n2", "busy"],
       ["n3", "full"],
     ]);
-    const looks = causes.length;
-    statuses.update(inputs([]), true, new Map([["n4", instance("n4", "default")]]));
-    assert.deepEqual(await changed("n2", undefined), [["n3", "full"]]);
-    assert.equal(causes.length, looks + 1, "nodes that say nothing of it are looked at for nothing");
-    assert.deepEqual(await changed("n3", instance("n3", "default")), []);
+    change("n2", undefined);
+    await heard([["n3", "full"]]);
+    change("n3", instance("n3", "default"));
+    await heard([]);
+  });
+
+  it("is not looked at anew for nodes that say nothing else of domain names", () => {
+    const bad = { ...instance("n2", "default"), policyFaults: '{"domainNames":"busy"}' };
+    const faults = new NameFaults([bad]);
+    assert.equal(faults.update(new Map([["n4", instance("n4", "default")]])), false);
+    assert.equal(faults.update(new Map([["n2", { ...bad, vtepAnnotation: "{}" }]])), false);
+    assert.equal(faults.update(new Map([["n2", undefined]])), true);
+    assert.deepEqual([...faults.causes], []);
   });
 
   it("comes from who also frees what deleted claims held", async () => {
