@@ -64,6 +64,14 @@ const probesLine = ({ on, message, peers, verdicts }: Probes): string =>
     ? `${peers.measured} of ${peers.all} peers measured, ${verdicts.length === 0 ? "none at fault" : `${peers.faulty} at fault`} (${message})`
     : `off: ${message}`;
 
+type Flows = NonNullable<AgentStatus["flows"]>;
+
+const flowsLine = ({ on, error, flows, sampled, leftOut }: Flows): string => {
+  if (!on) return `not recorded: ${error ?? "the agent begins to listen"}`;
+  const left = leftOut.sampled + leftOut.dropped + leftOut.table;
+  return `${flows} remembered, one in ${sampled} connections read, about ${left} events left out`;
+};
+
 /** What became of packets, and who is on the ordinary path all the same. */
 function fastPath({ packets, ordinary }: FastPath): string {
   return [
@@ -153,6 +161,7 @@ export function renderStatus(status: AgentStatus, now = Date.now(), only?: strin
       ...(status.hostPorts ? ([["Host ports", hostPortsLine(status.hostPorts)]] as const) : []),
       ...(status.bandwidth ? ([["Bandwidth limits", bandwidthLine(status.bandwidth)]] as const) : []),
       ...(status.fastPath ? ([["Fast path", fastPathLine(status.fastPath)]] as const) : []),
+      ...(status.flows ? ([["Flows", flowsLine(status.flows)]] as const) : []),
       ...(status.probes ? ([["Probes", probesLine(status.probes)]] as const) : []),
     ]),
     failed.length > 0

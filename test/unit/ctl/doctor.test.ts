@@ -196,6 +196,16 @@ describe("doctor: the agent", () => {
     assert.equal(there.found, "pod network blue: off: no tcx");
   });
 
+  it("records flows where it is to, and says why it does not", () => {
+    const { value } = healthy().agent as { value: AgentStatus };
+    const flows = { on: true, flows: 7, sampled: 4, leftOut: { sampled: 20, dropped: 0, table: 0 } };
+    const agent = (more: object) => ({ agent: { value: { ...value, flows: { ...flows, ...more } } } });
+    const fine = judge({ ...healthy(), ...agent({}) }).find(({ check }) => check === "flows");
+    assert.deepEqual([fine?.level, fine?.found], ["ok", "7 flows remembered, of one in 4 connections by now"]);
+    assert.equal(only(agent({ on: false, error: "EPERM" }), "flows", "warn").found, "not recorded: EPERM");
+    assert.ok(!judge(healthy()).some(({ check }) => check === "flows"));
+  });
+
   it("has measured its peers, and knows what is wrong between nodes", () => {
     const { value } = healthy().agent as { value: AgentStatus };
     const verdict = { scope: "pair" as const, nodes: ["a"], others: ["b"], meaning: "m", cure: "c", since: "s" };

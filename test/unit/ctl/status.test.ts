@@ -107,6 +107,17 @@ describe("the status for people", () => {
     assert.match(text, /^no VXLAN passes +open it$/m);
   });
 
+  it("says how flows are recorded, where they are", () => {
+    assert.doesNotMatch(renderStatus(status, NOW), /flows/i);
+    const flows = { on: true, flows: 7, sampled: 4, leftOut: { sampled: 20, dropped: 3, table: 1 } };
+    assert.match(
+      renderStatus({ ...status, flows }, NOW),
+      /^Flows: +7 remembered, one in 4 connections read, about 24 events left out$/m,
+    );
+    const off = { ...flows, on: false, error: "the kernel follows no connections" };
+    assert.match(renderStatus({ ...status, flows: off }, NOW), /^Flows: +not recorded: the kernel follows/m);
+  });
+
   it("lists host ports, and says where they are not in place", () => {
     const ports = [
       { port: "8080/tcp", to: ["10.244.1.5:80", "[fd00::5]:80"], pod: "shop/web-0", container: "c1" },

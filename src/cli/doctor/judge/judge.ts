@@ -3,6 +3,7 @@ import type { Facts } from "../facts.ts";
 import type { Finding } from "../finding.ts";
 import { judgeAgent } from "./judge-agent.ts";
 import { judgeFastPath } from "./judge-fast-path.ts";
+import { judgeFlows } from "./judge-flows.ts";
 import { judgeKernel } from "./judge-kernel.ts";
 import { judgeOthers } from "./judge-others.ts";
 import { judgeBandwidth } from "./judge-bandwidth.ts";
@@ -20,4 +21,5 @@ export const judge = (facts: Facts): Finding[] => [
   ...judgePeers(facts),
   ...judgeProbes(facts),
   ...judgeFastPath(facts),
+  ...judgeFlows(facts),
 ];
