@@ -31,9 +31,23 @@ export async function build(lab: Lab, count: number, options: LabOptions): Promi
   const numbers = Array.from({ length: count }, (_, i) => i + 1);
   progress(`${count} nodes, each with an agent`);
   for (const number of numbers) context.files.write(newNode(number), "nodes", `${nodeName(number)}.json`);
+  // Nodes come up side by side, and are registered in the order of their numbers: which of two is older must not depend on the machine.
+  let registered = Promise.resolve();
   await mapLimit(numbers, BOOTS_AT_ONCE, async (number) => {
     signal?.throwIfAborted();
-    await boot(context, newNode(number), { register: () => register(context, lab.api, number) });
+    const before = registered;
+    const { promise, resolve: done } = Promise.withResolvers<void>();
+    registered = promise;
+    const inTurn = async (): Promise<void> => {
+      await before;
+      await register(context, lab.api, number);
+      done();
+    };
+    try {
+      await boot(context, newNode(number), { register: inTurn });
+    } finally {
+      done();
+    }
     progress(`${nodeName(number)} is up`);
   });
   if (dontWait) return;

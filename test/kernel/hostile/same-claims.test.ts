@@ -12,6 +12,16 @@ describe("Nodes that claim what another node has", () => {
 
   before("a pod on each node", async () => {
     for (const node of [1, 2, 3]) await the().addPod(`node${node}`, `pod${node}`);
+    const { items } = await the().api.call<{ items: { metadata: { name: string; creationTimestamp: string } }[] }>(
+      "GET",
+      NODES,
+    );
+    // Below, a node with a smaller number is the older one.
+    const ages = items.map(({ metadata: { name, creationTimestamp } }) => `${creationTimestamp} ${name}`);
+    assert.deepEqual(
+      ages.toSorted().map((one) => one.split(" ")[1]),
+      ["node1", "node2", "node3"],
+    );
     const { metadata } = await the().api.call("GET", `${NODES}/node3`);
     honest = (JSON.parse(metadata.annotations?.[VTEP_ANNOTATION] ?? "{}") as Record<string, Entry>)["default"] ?? {};
   });
