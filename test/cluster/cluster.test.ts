@@ -14,6 +14,7 @@ import { policiesPart } from "./parts/policies.ts";
 import { restartsPart } from "./parts/restarts.ts";
 import { rightsPart } from "./parts/rights.ts";
 import { scalePart } from "./parts/scale.ts";
+import { seeingPart } from "./parts/seeing.ts";
 import { snapshot, uninstallPart } from "./parts/uninstall.ts";
 
 describe("on a real cluster", () => {
@@ -43,6 +44,7 @@ describe("on a real cluster", () => {
   });
 
   installPart(context);
+  seeingPart(context);
   networksPart(context);
   claimsPart(context);
   policiesPart(context);

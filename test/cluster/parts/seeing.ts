@@ -1,0 +1,136 @@
+/** What operators look with, from a machine of their own: `kubectl skylane`, through the real API server into the agents' containers. */
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import type { Trace } from "../../../src/cli/index.ts";
+import type { ServiceTrace } from "../../../src/cli/trace/kubectl.ts";
+import type { Context } from "../support/context.ts";
+import { eventually, TEST_NAMESPACE, type TestPod } from "../support/kube.ts";
+
+const PLUGIN = fileURLToPath(new URL("../../../cmd/kubectl-skylane/main.ts", import.meta.url));
+const PORT = 7000;
+const run = promisify(execFile);
+
+export function seeingPart(context: Context): void {
+  describe("from an operator's machine", () => {
+    let dir = "";
+    let [from, to] = [] as unknown as [TestPod, TestPod];
+    const nameOf = ({ name }: TestPod): string => `${TEST_NAMESPACE}/${name}`;
+
+    /** Runs the plugin, which finds a kubectl that knows the cluster. @throws with what it said when it fails */
+    const plugin = async (...args: string[]): Promise<string> => {
+      const env = { ...process.env, PATH: `${dir}:${process.env["PATH"]}` };
+      const { stdout } = await run(process.execPath, ["--disable-warning=ExperimentalWarning", PLUGIN, ...args], {
+        cwd: dir,
+        env,
+        maxBuffer: 1 << 26,
+      });
+      return stdout;
+    };
+
+    before(() => {
+      dir = mkdtempSync(join(tmpdir(), "sky-operator-"));
+      const quoted = context.machine.kubectlCommand.map((word) => `'${word}'`).join(" ");
+      // It is called kubectl itself, and is not to find itself.
+      const script = `#!/bin/sh\nPATH='${process.env["PATH"]}'\nexec ${quoted} "$@"\n`;
+      writeFileSync(join(dir, "kubectl"), script, { mode: 0o755 });
+      [from, to] = [context.pods[0], context.pods.at(-1)] as [TestPod, TestPod];
+      assert.notEqual(from.node, to.node);
+    });
+    after(async () => {
+      rmSync(dir, { recursive: true, force: true });
+      await context.kube.kubectl("delete", "service", "-n", TEST_NAMESPACE, "seen", "--ignore-not-found");
+    });
+
+    it("follows a packet from pod to pod over both nodes, in each family", async () => {
+      for (const family of new Set(from.ips.map((ip) => (ip.includes(":") ? "6" : "4")))) {
+        const text = await plugin(
+          "trace",
+          nameOf(from),
+          nameOf(to),
+          "--family",
+          family,
+          "--port",
+          String(PORT),
+          "-o",
+          "json",
+        );
+        const { ok, whole, hops } = JSON.parse(text) as Trace;
+        assert.ok(ok && whole, text);
+        assert.deepEqual([...new Set(hops.map(({ node }) => node))], [from.node, to.node]);
+        // The tunnel's own entries are seen from the agent's container.
+        const seen = hops.filter(({ state }) => state === "ok").map(({ hop }) => hop);
+        for (const hop of ["peer", "route", "neighbour", "fdb", "tunnel", "agreement", "firewall", "destination.route"])
+          assert.ok(seen.includes(hop), `${hop}: ${text}`);
+      }
+    });
+
+    it("follows a packet to the pods behind a Service, and sees what kube-proxy made of it", async () => {
+      const { kube } = context;
+      await kube.kubectl("label", "pod", "-n", TEST_NAMESPACE, to.name, "seen=yes", "--overwrite");
+      await kube.apply({
+        apiVersion: "v1",
+        kind: "Service",
+        metadata: { name: "seen", namespace: TEST_NAMESPACE },
+        spec: { selector: { seen: "yes" }, ports: [{ port: 80, targetPort: PORT, protocol: "TCP" }] },
+      });
+      const { clusterIP } = (await kube.get("service", "seen", "-n", TEST_NAMESPACE)).spec as { clusterIP?: string };
+      const text = await eventually(
+        async () => {
+          await kube.probe(from.name, "tcp", clusterIP as string, 80);
+          const said = await plugin("trace", nameOf(from), `${TEST_NAMESPACE}/svc/seen`, "-o", "json");
+          const { ok, traces } = JSON.parse(said) as ServiceTrace;
+          assert.ok(ok && traces.length === 1, said);
+          return said;
+        },
+        { timeoutMs: 120_000 },
+      );
+      const [{ backend, trace }] = (JSON.parse(text) as ServiceTrace).traces as [ServiceTrace["traces"][number]];
+      assert.ok(to.ips.includes(backend.ip) && backend.port === PORT, text);
+      const hop = trace?.hops.find((one) => one.hop === "source.service");
+      assert.ok(hop?.is.includes(`${backend.ip}:${PORT}`), JSON.stringify(hop));
+    });
+
+    it("names the policy that denies it", async () => {
+      await context.kube.apply({
+        apiVersion: "networking.k8s.io/v1",
+        kind: "NetworkPolicy",
+        metadata: { name: "closed", namespace: TEST_NAMESPACE },
+        spec: { podSelector: { matchLabels: { seen: "yes" } }, policyTypes: ["Ingress"] },
+      });
+      try {
+        await eventually(
+          async () => {
+            const failed = await plugin("trace", nameOf(from), nameOf(to), "--port", String(PORT), "-o", "json").then(
+              () => assert.fail("nothing is wrong"),
+              (error: unknown) => error as { stdout: string },
+            );
+            const { wrong } = JSON.parse(failed.stdout) as Trace;
+            assert.deepEqual([wrong?.node, wrong?.hop], [to.node, "policy.ingress"]);
+            return true;
+          },
+          { timeoutMs: 120_000 },
+        );
+      } finally {
+        await context.kube.kubectl("delete", "networkpolicy", "-n", TEST_NAMESPACE, "closed");
+      }
+    });
+
+    it("takes what all nodes have to say into one archive", async () => {
+      const file = join(dir, "dump.tar.gz");
+      assert.equal((await plugin("sysdump", "--output", file)).trim(), file);
+      const names = (await run("tar", ["-tzf", file], { maxBuffer: 1 << 26 })).stdout.split("\n");
+      for (const node of context.nodes)
+        for (const part of ["status.json", "doctor"])
+          assert.ok(
+            names.some((name) => name.includes(`/${node}/`) && name.includes(part)),
+            `${node} ${part}: ${names.join(" ")}`,
+          );
+      assert.ok(names.some((name) => name.endsWith("podnetworks.json")));
+    });
+  });
+}
