@@ -5,12 +5,11 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import type { FlowsStatus } from "../../src/flows/index.ts";
-import { type Context, type Measurement, native, ROOT } from "../support/context.ts";
+import { type Context, type Measurement, native } from "../support/context.ts";
 import type { Namespace } from "../support/namespace.ts";
 import { measureFlow, nodeWithPods, serve } from "../support/pods.ts";
-import { memoryOf } from "../support/process.ts";
+import { asked, memoryOf } from "../support/process.ts";
 import { alone, compared, type Row } from "../support/row.ts";
 
 const PORT = "5202";
@@ -22,21 +21,8 @@ interface Sample extends FlowsStatus {
 /** Records flows in a process of its own. */
 async function recorder(context: Context, node: Namespace): Promise<{ pid: number; sample: () => Promise<Sample> }> {
   const dir = mkdtempSync(join(tmpdir(), "skybench-flows-"));
-  const script = join(ROOT, "bench/simulator/flows-child.ts");
-  const child = node.spawn(process.execPath, ["--disable-warning=ExperimentalWarning", script, join(dir, "before")], {
-    stdio: ["pipe", "pipe", "inherit"],
-  });
-  context.onEnd(() => {
-    child.kill("SIGKILL");
-    rmSync(dir, { recursive: true, force: true });
-  });
-  const { stdin, stdout } = child;
-  if (!stdin || !stdout) throw new Error("the process has no pipes");
-  const lines = createInterface({ input: stdout })[Symbol.asyncIterator]();
-  const sample = async (): Promise<Sample> => {
-    stdin.write("\n");
-    return JSON.parse(String((await lines.next()).value)) as Sample;
-  };
+  context.onEnd(() => rmSync(dir, { recursive: true, force: true }));
+  const { child, sample } = asked<Sample>(context, node, "bench/simulator/flows-child.ts", join(dir, "before"));
   for (;;) {
     const { on, error } = await sample();
     if (error !== undefined) throw new Error(error);

@@ -1,10 +1,8 @@
 /** What it costs an agent to measure the peers of a large cluster: the code of the agent, in a process that does nothing else, with peers that all answer. */
-import { createInterface } from "node:readline";
-import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { type Context, type Measurement, ROOT } from "../support/context.ts";
+import type { Context, Measurement } from "../support/context.ts";
 import { cable, namespace } from "../support/namespace.ts";
-import { memoryOf } from "../support/process.ts";
+import { asked, memoryOf } from "../support/process.ts";
 import { alone, type Row } from "../support/row.ts";
 
 const PEERS = 5_000;
@@ -43,24 +41,13 @@ async function run(
     near.exec("ip", family, "route", "add", prefix, "via", via, "dev", "eth0");
     far.exec("ip", family, "route", "add", "local", prefix, "dev", "lo");
   }
-  const script = join(ROOT, "bench/simulator/probes-child.ts");
-  const child = near.spawn(process.execPath, ["--disable-warning=ExperimentalWarning", script, String(peers)], {
-    stdio: ["pipe", "pipe", "inherit"],
-  });
-  context.onEnd(() => void child.kill("SIGKILL"));
-  const { stdin, stdout } = child;
-  if (!stdin || !stdout) throw new Error("the process has no pipes");
-  const lines = createInterface({ input: stdout })[Symbol.asyncIterator]();
-  const sample = async (): Promise<Sample> => {
-    stdin.write("\n");
-    return JSON.parse(String((await lines.next()).value)) as Sample;
-  };
+  const { child, sample, dismiss } = asked<Sample>(context, near, "bench/simulator/probes-child.ts", String(peers));
   await pause(SETTLED_MS);
   const before = await sample();
   await pause(seconds * 1_000);
   const after = await sample();
   const memory = memoryOf(child.pid as number);
-  stdin.end();
+  dismiss();
   const ms = after.at - before.at;
   return {
     cpu: ((after.cpuMs - before.cpuMs) / ms) * 100,

@@ -1,7 +1,11 @@
 /** Processes that are measured, and the ends of those that are not. */
 import type { ChildProcess } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { setTimeout as pause } from "node:timers/promises";
+import { type Context, ROOT } from "./context.ts";
+import type { Namespace } from "./namespace.ts";
 
 /** Ends a process and waits for it. */
 export async function ended(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
@@ -9,6 +13,31 @@ export async function ended(child: ChildProcess, signal: NodeJS.Signals): Promis
   const end = new Promise((resolve) => child.once("exit", resolve));
   child.kill(signal);
   await end;
+}
+
+/** A process of bench/simulator that says how it stands when it is asked. */
+export interface Asked<T> {
+  child: ChildProcess;
+  /** A line of JSON for each line it gets. */
+  sample: () => Promise<T>;
+  /** Ends it as it ends by itself: nobody will ask again. */
+  dismiss: () => void;
+}
+
+/** Runs a script of bench/simulator in a namespace. @param args the script, from the repository's root, and what it is told */
+export function asked<T>(context: Context, node: Namespace, ...args: [string, ...string[]]): Asked<T> {
+  const [script, ...more] = args;
+  const argv = ["--disable-warning=ExperimentalWarning", join(ROOT, script), ...more];
+  const child = node.spawn(process.execPath, argv, { stdio: ["pipe", "pipe", "inherit"] });
+  context.onEnd(() => void child.kill("SIGKILL"));
+  const { stdin, stdout } = child;
+  if (!stdin || !stdout) throw new Error("the process has no pipes");
+  const lines = createInterface({ input: stdout })[Symbol.asyncIterator]();
+  const sample = async (): Promise<T> => {
+    stdin.write("\n");
+    return JSON.parse(String((await lines.next()).value)) as T;
+  };
+  return { child, sample, dismiss: () => void stdin.end() };
 }
 
 /** Waits for something, looking often. @throws Error when it does not come */
