@@ -253,7 +253,7 @@ export const AgentSchema = v.object({
     v.pipe(
       oneOf(["on", "off"]),
       v.description(
-        "`on`: the agent remembers the last 4,096 flows of the default network's pods, from events of the kernel's connection tracking, and counts them by namespace: `skylanectl flows`. Of more than 2,000 events a second it takes a share, and says which. Sets `net.netfilter.nf_conntrack_acct` and `net.netfilter.nf_conntrack_timestamp` to 1 as long. `off`: nothing is listened to.",
+        "`on`: the agent remembers the last 4,096 flows of the default network's pods, from events of the kernel's connection tracking, and counts them by namespace: `skylanectl flows`. Of more than 500 events a second it takes a share, and says which. Sets `net.netfilter.nf_conntrack_acct` and `net.netfilter.nf_conntrack_timestamp` to 1 as long. `off`: nothing is listened to.",
       ),
     ),
     "off",

@@ -13,7 +13,7 @@ import { type DeniedPacket, type FlowAnswer, FlowTable, type FlowTableOptions } 
 /** How often the rate is looked at, and the kernel parameters, in milliseconds. */
 const LOOK_MS = 700;
 /** Events that are read between two looks. */
-const BUDGET = 1_400;
+const BUDGET = 350;
 /** After so many looks with little to read the share is doubled. */
 const QUIET_LOOKS = 5;
 /** One of 65,536 connections is the least. */

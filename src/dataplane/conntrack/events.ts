@@ -27,6 +27,8 @@ const COUNTER = { PACKETS: 1, BYTES: 2 } as const;
 const STAMP = { START: 1, STOP: 2 } as const;
 
 const RECEIVE_BUFFER = 2 * 1024 * 1024;
+/** Who looks at flows waits for a tenth of a second (milliseconds). */
+const REST_MS = 100;
 
 /** Opcodes of classic BPF (linux/filter.h), and the place that asks for an attribute's place (SKF_AD_OFF + SKF_AD_NLATTR). */
 const LOAD = { HALF: 0x28, BYTE: 0x30, NUMBER: 0x00, X: 0x01, WORD: 0x20, WORD_AT_X: 0x40 } as const;
@@ -85,6 +87,7 @@ export class ConnectionEvents {
       groups: GROUPS,
       netns,
       receiveBufferBytes: RECEIVE_BUFFER,
+      restMs: REST_MS,
       subscribe,
     };
     const reader = MulticastReader.open("connections that begin and end", groups, {
