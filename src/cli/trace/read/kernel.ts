@@ -5,6 +5,13 @@ import { SysError } from "../../../sys/index.ts";
 /** A namespace cannot be entered from here. */
 export class Unreachable extends Error {
   override readonly name = "Unreachable";
+
+  /** @param netns its path */
+  constructor(netns: string | undefined, { code }: SysError) {
+    super(
+      `${netns} cannot be entered from here (${code}); skylanectl trace on the node itself, outside of containers, can`,
+    );
+  }
 }
 
 /** Netlink by namespace. */
@@ -20,7 +27,7 @@ export class Kernel implements Disposable {
         rtnl = Rtnl.open(netns === undefined ? {} : { netns });
       } catch (cause) {
         if (!(cause instanceof SysError)) throw cause;
-        throw new Unreachable(`the namespace ${netns} cannot be entered from here (${cause.code})`, { cause });
+        throw new Unreachable(netns, cause);
       }
       this.#open.set(key, rtnl);
     }

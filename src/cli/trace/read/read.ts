@@ -174,7 +174,7 @@ function inNetns<T>(netns: string, fn: () => T): T {
     return withNetns(netns, fn);
   } catch (cause) {
     if (!(cause instanceof SysError)) throw cause;
-    throw new Unreachable(`the namespace ${netns} cannot be entered from here (${cause.code})`, { cause });
+    throw new Unreachable(netns, cause);
   }
 }
 
