@@ -32,6 +32,9 @@ export function seeingPart(context: Context): void {
       return stdout;
     };
 
+    /** A trace as JSON; a busy machine may take its time to answer. */
+    const trace = (...args: string[]): Promise<string> => plugin("trace", ...args, "--timeout", "10000", "-o", "json");
+
     before(() => {
       dir = mkdtempSync(join(tmpdir(), "sky-operator-"));
       const quoted = context.machine.kubectlCommand.map((word) => `'${word}'`).join(" ");
@@ -48,17 +51,7 @@ export function seeingPart(context: Context): void {
 
     it("follows a packet from pod to pod over both nodes, in each family", async () => {
       for (const family of new Set(from.ips.map((ip) => (ip.includes(":") ? "6" : "4")))) {
-        const text = await plugin(
-          "trace",
-          nameOf(from),
-          nameOf(to),
-          "--family",
-          family,
-          "--port",
-          String(PORT),
-          "-o",
-          "json",
-        );
+        const text = await trace(nameOf(from), nameOf(to), "--family", family, "--port", String(PORT));
         const { ok, whole, hops } = JSON.parse(text) as Trace;
         assert.ok(ok && whole, text);
         assert.deepEqual([...new Set(hops.map(({ node }) => node))], [from.node, to.node]);
@@ -82,16 +75,16 @@ export function seeingPart(context: Context): void {
       const text = await eventually(
         async () => {
           await kube.probe(from.name, "tcp", clusterIP as string, 80);
-          const said = await plugin("trace", nameOf(from), `${TEST_NAMESPACE}/svc/seen`, "-o", "json");
+          const said = await trace(nameOf(from), `${TEST_NAMESPACE}/svc/seen`);
           const { ok, traces } = JSON.parse(said) as ServiceTrace;
           assert.ok(ok && traces.length === 1, said);
           return said;
         },
         { timeoutMs: 120_000 },
       );
-      const [{ backend, trace }] = (JSON.parse(text) as ServiceTrace).traces as [ServiceTrace["traces"][number]];
+      const [{ backend, trace: way }] = (JSON.parse(text) as ServiceTrace).traces as [ServiceTrace["traces"][number]];
       assert.ok(to.ips.includes(backend.ip) && backend.port === PORT, text);
-      const hop = trace?.hops.find((one) => one.hop === "source.service");
+      const hop = way?.hops.find((one) => one.hop === "source.service");
       assert.ok(hop?.is.includes(`${backend.ip}:${PORT}`), JSON.stringify(hop));
     });
 
@@ -105,7 +98,7 @@ export function seeingPart(context: Context): void {
       try {
         await eventually(
           async () => {
-            const failed = await plugin("trace", nameOf(from), nameOf(to), "--port", String(PORT), "-o", "json").then(
+            const failed = await trace(nameOf(from), nameOf(to), "--port", String(PORT)).then(
               () => assert.fail("nothing is wrong"),
               (error: unknown) => error as { stdout: string },
             );
