@@ -3,4 +3,5 @@ export * from "./cidr.ts";
 export { interfaceNameFault } from "./ifname.ts";
 export * from "./ip.ts";
 export * from "./mac.ts";
+export { type SocketAddress, socketAddress } from "./socket-address.ts";
 export { sha256, sha256Hex } from "./sha256.ts";

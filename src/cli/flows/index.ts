@@ -1,4 +1,5 @@
 /** `skylanectl flows`: who talks to whom, as the agent of this node has seen it. */
+import { socketAddress } from "../../addr/index.ts";
 import type { Flow, FlowAnswer, FlowEnd, FlowsStatus } from "../../flows/index.ts";
 import { AGENT_SOCKET, askAgentForJson } from "../agent/client.ts";
 import { type Command, UsageError } from "../command.ts";
@@ -15,12 +16,10 @@ const HEAD = ["LAST", "VERDICT", "PROTOCOL", "SOURCE", "DESTINATION", "SERVICE",
 const NAMES: Readonly<Record<number, string>> = { 1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPv6", 132: "SCTP" };
 const UNITS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000 };
 
-const address = (ip: string, port: number): string =>
-  port === 0 ? ip : ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`;
-
 function end({ ip, port, pod, node }: FlowEnd): string {
-  const at = address(ip, port);
-  return harmless(pod === undefined ? (node === undefined ? at : `${at} (${node})`) : `${pod} ${at}`);
+  const at = port === 0 ? ip : socketAddress({ ip, port });
+  if (pod !== undefined) return `${pod} ${at}`;
+  return node === undefined ? at : `${at} (${node})`;
 }
 
 function rowOf(flow: Flow): Cell[] {
@@ -32,11 +31,11 @@ function rowOf(flow: Flow): Cell[] {
     NAMES[protocol] ?? protocol,
     end(source),
     end(destination),
-    service ? address(service.ip, service.port) : "",
+    service && socketAddress(service),
     sampled > 1 ? `${state}, 1 of ${sampled}` : state,
     figure(packets),
     figure(bytes),
-    harmless(policy ?? ""),
+    policy,
   ];
 }
 
@@ -83,7 +82,7 @@ export const flowsCommand: Command = {
     socket: { value: "PATH", help: `the agent's socket (${AGENT_SOCKET})` },
   },
   details:
-    "Recorded by the agent (flows: on) for the default network: the last 4,096 flows. A flow between two nodes is seen by both. What was left out is said on standard error.",
+    "Recorded by the agent (flows: on) for the default network: the last 4,096 flows. A flow between two nodes is seen by both. What was left out is said below the table, with -o json on standard error.",
   async run(input) {
     const query = new URLSearchParams();
     for (const name of ["namespace", "pod", "verdict", "port", "protocol"]) {

@@ -2,13 +2,14 @@
  * `skylanectl trace`: every hop of a packet's way from a pod to another, with the kernel objects that decide it, as they should be and as they are on
  * this node. What the other node has is told by the same command there; `kubectl skylane trace` asks both and joins them.
  */
+import type { SocketAddress } from "../../addr/index.ts";
 import { type Command, type Input, OUTPUT, UsageError } from "../command.ts";
 import { AGENT_SOCKET } from "../agent/client.ts";
 import { requireRoot } from "../root.ts";
 import { isIP } from "node:net";
 import { join, type Trace } from "./join.ts";
 import { renderTrace } from "./render.ts";
-import type { Half, SocketAddress, Traffic } from "./types.ts";
+import type { Half, Traffic } from "./types.ts";
 
 export type { Trace } from "./join.ts";
 export { renderTrace } from "./render.ts";

@@ -1,8 +1,9 @@
 /** Whether what was found of a step is what it should be, in words, with what follows and what to do. Pure. */
+import { socketAddress } from "../../addr/index.ts";
 import { isPodLinkGroup, OVERLAY_LINK_GROUP } from "../../netlink/index.ts";
 import type { Step } from "./plan/step.ts";
 import type { Found, FoundOf } from "./read/found.ts";
-import { type Hop, socketAddress } from "./types.ts";
+import type { Hop } from "./types.ts";
 
 /** NUD_* (linux/neighbour.h). */
 const NUD = { INCOMPLETE: 0x01, FAILED: 0x20 } as const;

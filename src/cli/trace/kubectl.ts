@@ -1,4 +1,5 @@
 /** `kubectl skylane trace`: finds both ends with the rights of whoever runs it, and asks the agents' pods of their nodes. */
+import { socketAddress } from "../../addr/index.ts";
 import { STATUS_ANNOTATION } from "../../crd/index.ts";
 import { isObject } from "../../json/index.ts";
 import { CommandError, OUTPUT, parseInput, UsageError } from "../command.ts";
@@ -6,7 +7,6 @@ import { type PlacedEnd, type RunThere, traceBoth } from "./both.ts";
 import type { Trace } from "./join.ts";
 import { renderServiceTrace, renderTrace } from "./render.ts";
 import { type Backend, type ServiceEnd, serviceEnd, serviceName } from "./service.ts";
-import { socketAddress } from "./types.ts";
 import { TRACE_OPTIONS } from "./index.ts";
 
 /** What the API server is asked for: `kubectl get` with these words, as JSON. @throws CommandError as kubectl said it */

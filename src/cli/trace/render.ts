@@ -1,7 +1,8 @@
 /** A trace for people: the ends, each hop as it should be and as it is, and what is wrong. */
+import { socketAddress } from "../../addr/index.ts";
 import { harmless, properties, table } from "../table.ts";
 import type { Trace } from "./join.ts";
-import { type HopState, socketAddress, type Way } from "./types.ts";
+import type { HopState, Way } from "./types.ts";
 import type { Backend, ServiceEnd } from "./service.ts";
 import type { ServiceTrace } from "./kubectl.ts";
 

@@ -64,15 +64,6 @@ export interface Half {
 
 export const HALF_VERSION = 1;
 
-/** An address and a port. */
-export interface SocketAddress {
-  ip: string;
-  port: number;
-}
-
-/** In words, as in a URL. */
-export const socketAddress = ({ ip, port }: SocketAddress): string => `${ip.includes(":") ? `[${ip}]` : ip}:${port}`;
-
 /** What is asked about. */
 export interface Traffic {
   /** tcp, udp, sctp or icmp. */

@@ -66,29 +66,22 @@ export interface ConnectionEventsOptions {
 /** Listens from {@link ConnectionEvents.open} to {@link ConnectionEvents.close}. */
 export class ConnectionEvents {
   readonly #reader: MulticastReader;
-  readonly #socket: KernelSocket;
   readonly #tunnelPort: number;
 
-  private constructor(reader: MulticastReader, socket: KernelSocket, tunnelPort: number) {
+  private constructor(reader: MulticastReader, tunnelPort: number) {
     this.#reader = reader;
-    this.#socket = socket;
     this.#tunnelPort = tunnelPort;
   }
 
   /** @throws SysError when the kernel follows no connections, or this process may not listen */
   static open({ netns, tunnelPort, onEvent, onUnreadable }: ConnectionEventsOptions): ConnectionEvents {
-    let opened: KernelSocket | undefined;
-    const subscribe = (socket: KernelSocket): void => {
-      socket.enable(NETLINK_NO_ENOBUFS);
-      opened = socket;
-    };
     const groups = {
       protocol: NETLINK_NETFILTER,
       groups: GROUPS,
       netns,
       receiveBufferBytes: RECEIVE_BUFFER,
       restMs: REST_MS,
-      subscribe,
+      subscribe: (socket: KernelSocket) => socket.enable(NETLINK_NO_ENOBUFS),
     };
     const reader = MulticastReader.open("connections that begin and end", groups, {
       onDatagram(datagram) {
@@ -103,7 +96,7 @@ export class ConnectionEvents {
       onDrained: () => undefined,
       onLost: onUnreadable,
     });
-    const events = new ConnectionEvents(reader, opened as KernelSocket, tunnelPort);
+    const events = new ConnectionEvents(reader, tunnelPort);
     events.share(0);
     return events;
   }
@@ -115,7 +108,7 @@ export class ConnectionEvents {
 
   /** How many events the kernel had no room for since it was opened. @throws SysError */
   get dropped(): number {
-    return this.#socket.dropped();
+    return this.#reader.dropped;
   }
 
   /** Stops; nobody is called after this. */

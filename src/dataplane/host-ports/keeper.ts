@@ -2,6 +2,7 @@
  * Host ports in the hands of the agent: the table is put in place with what the records say and is kept so. Any transaction of somebody else's
  * that touches it is answered by putting it in place whole; a pod's own ports come and go as elements.
  */
+import { socketAddress } from "../../addr/index.ts";
 import { type MonitorListener, type NetlinkEvent } from "../../netlink/index.ts";
 import type { Logger } from "../../log/index.ts";
 import { LONGEST_REST_MS, RepairRest, Task } from "../../reconcile/index.ts";
@@ -162,7 +163,7 @@ export class HostPortKeeper implements MonitorListener {
           port: hostPortText(mapping),
           to: ips
             .filter((ip) => mapping.hostIp === "" || ip.includes(":") === mapping.hostIp.includes(":"))
-            .map((ip) => (ip.includes(":") ? `[${ip}]` : ip) + `:${mapping.containerPort}`),
+            .map((ip) => socketAddress({ ip, port: mapping.containerPort })),
           ...(pod !== undefined && { pod }),
           container: owner.containerId,
         }),

@@ -133,6 +133,11 @@ export class MulticastReader {
     if (!this.#closing) attachFilter(this.#socket.fd, instructions);
   }
 
+  /** How many datagrams the kernel has dropped as there was no room for them. @throws SysError */
+  get dropped(): number {
+    return this.#socket.dropped();
+  }
+
   /** Stops reading; no handler is called after this. Resolves when the reader has left and the socket is closed. */
   async close(): Promise<void> {
     if (!this.#closing) {

@@ -1,7 +1,7 @@
 /** What a node knows about the two ends of a packet's way and about the nodes between, from which its steps are planned. Plain data. */
-import type { Family } from "../../../addr/index.ts";
+import type { Family, SocketAddress } from "../../../addr/index.ts";
 import type { DirectHop } from "../../../peers/index.ts";
-import type { End, Half, SocketAddress, Traffic } from "../types.ts";
+import type { End, Half, Traffic } from "../types.ts";
 
 /** A pod of this node, by the records of its attachment. */
 export interface LocalPod {

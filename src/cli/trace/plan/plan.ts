@@ -2,9 +2,9 @@
  * The steps of a packet's way on one node, in the order in which the packet meets them: a pure function of what the node knows. The half of the
  * source ends where the packet leaves the node, that of the destination begins where it arrives.
  */
-import { type Family } from "../../../addr/index.ts";
+import { type Family, socketAddress } from "../../../addr/index.ts";
 import { GATEWAY, HOST_MAC } from "../../../dataplane/pod-link/index.ts";
-import { type Half, socketAddress, type Traffic, type Way } from "../types.ts";
+import type { Half, Traffic, Way } from "../types.ts";
 import type { KnownPeer, Knowledge, LocalPod } from "./knowledge.ts";
 import type { Step } from "./step.ts";
 

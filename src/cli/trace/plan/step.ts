@@ -1,6 +1,6 @@
 /** A step: what is looked at, and what it should be. Each kind is read by one function of read/ and judged by one of judge.ts. */
-import type { Family } from "../../../addr/index.ts";
-import type { SocketAddress, Traffic } from "../types.ts";
+import type { Family, SocketAddress } from "../../../addr/index.ts";
+import type { Traffic } from "../types.ts";
 
 /** What every step says. */
 interface Common {

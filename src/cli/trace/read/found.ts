@@ -1,7 +1,7 @@
 /** What was found of a step: plain data, so that every judgement can be tested without a kernel that has the trouble. */
 import type { FdbEntry, Link, Neighbour, Route } from "../../../netlink/index.ts";
 import type { Step } from "../plan/step.ts";
-import type { SocketAddress } from "../types.ts";
+import type { SocketAddress } from "../../../addr/index.ts";
 
 /** It could not be looked at from here, which says nothing about it. */
 export interface Unseen {

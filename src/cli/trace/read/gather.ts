@@ -1,5 +1,5 @@
 /** Gathers what this node knows of the two ends: from its agent, or, where that does not answer, from what it has left on disk. */
-import { cidrContains, familyOf, hostPrefix, parseIp } from "../../../addr/index.ts";
+import { cidrContains, familyOf, hostPrefix, parseIp, type SocketAddress } from "../../../addr/index.ts";
 import { type PublishedNetwork, readPublished } from "../../../config/index.ts";
 import { readCache } from "../../../nodes/index.ts";
 import type { NetworkStatus } from "../../../observe/index.ts";
@@ -9,7 +9,7 @@ import { CommandError, UsageError } from "../../command.ts";
 import { describeError } from "../../main.ts";
 import { reachable } from "../../agent/network-namespaces.ts";
 import type { KnownNetwork, KnownPeer, Knowledge, LocalPod } from "../plan/knowledge.ts";
-import type { SocketAddress, Traffic } from "../types.ts";
+import type { Traffic } from "../types.ts";
 import type { Kernel } from "./kernel.ts";
 import { localPods } from "./local-pods.ts";
 
