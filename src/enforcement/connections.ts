@@ -9,16 +9,21 @@ import { type Connection, Conntrack } from "../dataplane/conntrack/index.ts";
 import type { Logger } from "../log/index.ts";
 import type { Packet, Revocation } from "../policy/index.ts";
 import { Task } from "../reconcile/index.ts";
+import { UsedAddresses } from "./used-addresses.ts";
 import { policyProtocol, portInWords } from "./observe/words.ts";
 
 /** Connections that the log names at one time. */
 const MOST_NAMED = 5;
 
+/** What a change of the rules is about: pods that come and wait for their answer, pods that have left this node, or anything else. */
+export type Occasion = "change" | "coming" | "leaving";
+
 /**
- * How long connections of a pod that comes wait, in milliseconds: those that its addresses had before it. Reading the kernel's table takes longer than all
- * other work of policies at an ADD, and many pods that come at once share it; no container of the pod runs before ADD has answered.
+ * How long connections wait to be judged, in milliseconds. Reading the kernel's table takes longer than all other work of policies at an ADD or a DEL,
+ * and many pods share it. What a pod's addresses had before it cannot be used before ADD has answered; what a pod had that is gone, by nobody, and
+ * when another one gets its addresses, that one's time holds.
  */
-const COMING_MS = 50;
+const DELAY_MS: Readonly<Record<Occasion, number>> = { change: 0, coming: 50, leaving: 500 };
 
 export interface ConnectionJudgeOptions {
   log: Logger;
@@ -28,6 +33,10 @@ export interface ConnectionJudgeOptions {
   passes: (packet: Packet, toNode: boolean) => boolean;
   /** This node's own addresses. @throws NetlinkError */
   ownAddresses: () => ReadonlySet<string>;
+  /** Whether an address can only ever be a pod's of this node, canonical. */
+  isOurs: (ip: string) => boolean;
+  /** Whether a pod here has an address now. */
+  isHeld: (ip: string) => boolean;
 }
 
 /** See the header. */
@@ -36,9 +45,11 @@ export class ConnectionJudge {
   readonly #task: Task;
   /** Pods here whose connections are to be judged: with these peers, or with anybody. */
   #wanted = new Map<string, Set<string> | "anybody">();
+  readonly #used: UsedAddresses;
 
   constructor(options: ConnectionJudgeOptions) {
     this.#options = options;
+    this.#used = new UsedAddresses(options.isOurs);
     this.#task = new Task(
       () => this.#judge(),
       { baseMs: 100, maxMs: 10_000 },
@@ -51,18 +62,24 @@ export class ConnectionJudge {
     );
   }
 
-  /**
-   * Has connections judged by the rules as they are now; what comes while it is under way is judged after it.
-   * @param coming they are those of pods that come, which are not to wait for it
-   */
-  want(revocations: readonly Revocation[], coming = false): void {
+  /** Has connections judged by the rules as they are now; what comes while it is under way is judged after it. */
+  want(revocations: readonly Revocation[], occasion: Occasion = "change"): void {
+    let any = false;
     for (const { ip, peer } of revocations) {
+      // The pod that comes is the one, or the other: what was there before it is not about its address.
+      if (occasion === "coming" && this.#used.isFresh(peer ?? ip)) continue;
+      any = true;
       const before = this.#wanted.get(ip);
       if (peer === undefined) this.#wanted.set(ip, "anybody");
       else if (before === undefined) this.#wanted.set(ip, new Set([peer]));
       else if (before !== "anybody") before.add(peer);
     }
-    if (this.#wanted.size > 0) this.#task.want(coming ? COMING_MS : 0);
+    if (any) this.#task.want(DELAY_MS[occasion]);
+  }
+
+  /** A pod here has addresses, and may have connections by them from now on. */
+  uses(ips: readonly string[]): void {
+    for (const ip of ips) this.#used.use(ip);
   }
 
   stop(): Promise<void> {
@@ -72,11 +89,17 @@ export class ConnectionJudge {
   async #judge(): Promise<void> {
     const wanted = this.#wanted;
     this.#wanted = new Map();
-    const { log, netns, ownAddresses } = this.#options;
+    const { log, netns, ownAddresses, isHeld } = this.#options;
     try {
       const own = ownAddresses();
       using conntrack = Conntrack.open(netns);
-      const lost = await conntrack.select((connection) => !this.#passes(connection, wanted, own));
+      this.#used.reading(isHeld);
+      const lost = await conntrack.select((connection) => {
+        this.#used.see(connection.original.source);
+        this.#used.see(connection.reply.source);
+        return !this.#passes(connection, wanted, own);
+      });
+      this.#used.wasRead();
       const gone = lost.filter((connection) => conntrack.delete(connection));
       if (gone.length === 0) return;
       log.info("ended connections that network policies do not allow any more", {

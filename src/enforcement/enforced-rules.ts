@@ -8,6 +8,7 @@ import { NftWatch } from "../dataplane/nft/index.ts";
 import type { Logger } from "../log/index.ts";
 import { type Changes, HELD_CHAIN, POLICY_TABLE, PolicyModel, PolicyTable, type Revocation } from "../policy/index.ts";
 import { RepairRest, Task } from "../reconcile/index.ts";
+import type { Occasion } from "./connections.ts";
 import { mergeChanges } from "./merge-changes.ts";
 
 /** Kinds of pods whose rules stay in the kernel when the last such pod has gone, in each direction and family: new rules are a process, and 50 ms. */
@@ -22,11 +23,8 @@ export interface EnforcedRulesOptions {
   nodeName: string;
   /** Where most pods of the cluster have their addresses, if that is known. */
   podCidrs: readonly string[];
-  /**
-   * Connections that may not be allowed any more; the rules that say so are in the kernel. `coming`: only since a pod comes, which still waits for
-   * its answer.
-   */
-  onRevoked: (revocations: readonly Revocation[], coming: boolean) => void;
+  /** Connections that may not be allowed any more, and why; the rules that say so are in the kernel, and who waits for them has no answer yet. */
+  onRevoked: (revocations: readonly Revocation[], occasion: Occasion) => void;
   /** Whether the rules are in force has changed, or whether answers are held. */
   onState: () => void;
   onRepair: () => void;
@@ -42,12 +40,13 @@ export class EnforcedRules {
   readonly #task: Task;
   #watch: NftWatch | undefined;
   #pending: Changes[] = [];
-  /** Of the changes that are not in the kernel yet, all are those of pods that come. */
-  #coming = true;
+  /** What the changes have been about that are not in the kernel yet; undefined where there are none. */
+  #occasion: Occasion | undefined;
   /** When the first of those was told of that are not in the kernel yet, in milliseconds. */
   #since: number | undefined;
-  /** Connections to be judged once the rules that ended them are in the kernel. */
+  /** Connections to be judged once the rules that ended them are in the kernel, and what those changes were about. */
   #revocations: Revocation[] = [];
+  #revokedBy: Occasion | undefined;
   /** Number of the last change that was told of. */
   #told = 0;
   #appliedOnce = false;
@@ -142,14 +141,14 @@ export class EnforcedRules {
 
   /**
    * Tells of a change. Resolves when the kernel has it, as soon as it may have anything.
-   * @param awaited a pod waits for it: it is not put off for what else may come in this millisecond
+   * @param occasion a pod that comes waits for it: it is not put off for what else may come in this millisecond
    */
-  change(changes: Changes, awaited = false): Promise<void> {
+  change(changes: Changes, occasion: Occasion = "change"): Promise<void> {
     this.#pending.push(changes);
-    if (!awaited) this.#coming = false;
+    this.#occasion = bothOf(this.#occasion, occasion);
     this.#since ??= performance.now();
     const change = ++this.#told;
-    if (awaited) this.#task.wantAtOnce();
+    if (occasion === "coming") this.#task.wantAtOnce();
     else this.#task.want();
     return new Promise((resolve) => this.#waiting.push({ change, resolve }));
   }
@@ -171,11 +170,13 @@ export class EnforcedRules {
     const pending = this.#pending;
     const change = this.#told;
     const since = this.#since;
-    const coming = this.#coming;
+    const occasion = this.#occasion;
     this.#pending = [];
+    this.#occasion = undefined;
     const { rules, revocations } = this.model.change(mergeChanges(pending));
     // One by one: there may be too many for the arguments of one call.
     for (const one of revocations) this.#revocations.push(one);
+    if (revocations.length > 0 && occasion !== undefined) this.#revokedBy = bothOf(this.#revokedBy, occasion);
     if (!this.#begun) return;
     const [whole, drifted] = [this.#whole, this.#drifted];
     const before = this.#state;
@@ -195,16 +196,16 @@ export class EnforcedRules {
     if (drifted) this.#repaired();
     // What came meanwhile is told of with what is in the kernel next.
     this.#since = this.#pending.length > 0 ? performance.now() : undefined;
-    this.#coming = this.#pending.length === 0;
     if (since !== undefined) this.#options.onApplied?.((performance.now() - since) / 1_000);
     this.#waiting = this.#waiting.filter(({ change: one, resolve }) => {
       if (one > change) return true;
       resolve();
       return false;
     });
-    const revoked = this.#revocations;
+    const [revoked, revokedBy = "change"] = [this.#revocations, this.#revokedBy];
     this.#revocations = [];
-    if (revoked.length > 0) this.#options.onRevoked(revoked, coming);
+    this.#revokedBy = undefined;
+    if (revoked.length > 0) this.#options.onRevoked(revoked, revokedBy);
     if (before !== this.#state) this.#options.onState();
     this.#judge();
   }
@@ -233,4 +234,10 @@ export class EnforcedRules {
     this.#error = message;
     this.#options.onState();
   }
+}
+
+/** What changes are about that are made together: what bears the least delay. */
+function bothOf(one: Occasion | undefined, other: Occasion): Occasion {
+  if (one === undefined || one === other) return other;
+  return one === "change" || other === "change" ? "change" : "coming";
 }

@@ -3,6 +3,7 @@
  * the end of connections that these do not allow any more. What the cluster has is told from outside, in the words of this network: pods with
  * the addresses that they have in it, and the policies that are about it.
  */
+import { cidrContains } from "../addr/index.ts";
 import { type AskingPod, CniError, CODE } from "../cni/index.ts";
 import { hostIfname } from "../dataplane/pod-link/index.ts";
 import type { Logger } from "../log/index.ts";
@@ -10,7 +11,7 @@ import type { MonitorListener, NetlinkEvent, Rtnl } from "../netlink/index.ts";
 import type { Metrics } from "../observe/index.ts";
 import { type Changes, type NamedAddress, type Pod } from "../policy/index.ts";
 import { within } from "../reconcile/index.ts";
-import { ConnectionJudge } from "./connections.ts";
+import { ConnectionJudge, type Occasion } from "./connections.ts";
 import { EnforcedRules } from "./enforced-rules.ts";
 import { type LocalPod, LocalPods, podsOfLinks } from "./local-pods.ts";
 import { NameAnswers } from "./names/name-answers.ts";
@@ -142,22 +143,28 @@ export class NetworkEnforcement implements MonitorListener {
     await this.#observer?.stop();
   }
 
-  /** It is known where most pods of the network have their addresses, canonical prefixes: there can be rules. Later calls change nothing. */
+  /**
+   * It is known where most pods of the network have their addresses, canonical prefixes: there can be rules. Where no two attachments share an
+   * address, the prefixes are this node's alone. Later calls change nothing.
+   */
   locate(podCidrs: readonly string[]): void {
     if (this.#rules) return;
-    const { network, netns, nodeName, log, metrics, rtnl, heard, podEvent, onDenied, onState } = this.#options;
+    const { network, netns, nodeName, log, metrics, rtnl, shared, heard, podEvent, onDenied, onState } = this.#options;
     const connections = (this.#connections = new ConnectionJudge({
       log,
       netns,
       passes: (packet, toNode) => rules.model.passes(packet, toNode),
       ownAddresses: () => new Set(rtnl.addresses().map(({ ip }) => ip)),
+      isOurs: (ip) => !shared && podCidrs.some((cidr) => cidrContains(cidr, ip)),
+      isHeld: (ip) => this.#pods.holders.has(ip),
     }));
+    connections.uses([...this.#pods.holders.keys()]);
     const rules = (this.#rules = new EnforcedRules({
       log,
       netns,
       nodeName,
       podCidrs,
-      onRevoked: (revocations, coming) => connections.want(revocations, coming),
+      onRevoked: (revocations, occasion) => connections.want(revocations, occasion),
       onState: () => {
         observer.rulesAre(rules.standing);
         this.#names?.listen(rules.holdsAnswers);
@@ -207,19 +214,21 @@ export class NetworkEnforcement implements MonitorListener {
     const forgotten = this.#pods.add(name, { ...pod, ips });
     this.#detached.delete(keyOf(pod));
     this.#options.onPods?.();
-    if (!hasPolicies()) return;
+    if (!hasPolicies()) return this.#connections?.uses(ips);
     for (const one of forgotten) if (keyOf(one) !== keyOf(pod)) this.#tell(keyOf(one));
     try {
       if (!this.#rules) throw refusal(CODE.tryAgain, "network policies are not in force on this node yet");
       const known = await find(pod);
       this.#known.set(keyOf(pod), known);
-      const inForce = this.#rules.change({ pods: { set: [this.#local(known)] } }, true);
+      const inForce = this.#rules.change({ pods: { set: [this.#local(known)] } }, "coming");
       await within(inForce, PATIENCE_MS, () =>
         refusal(CODE.tryAgain, `its network policies are not in force: ${this.#rules?.error ?? "the kernel is slow"}`),
       );
     } catch (error) {
       this.#release(name);
       throw error;
+    } finally {
+      this.#connections?.uses(ips);
     }
   }
 
@@ -249,16 +258,16 @@ export class NetworkEnforcement implements MonitorListener {
     this.#options.onPods?.();
     const key = keyOf(pod);
     if (this.#pods.ipsOf(key) === undefined && this.#options.heard(key)) this.#detached.add(key);
-    this.#tell(key);
+    this.#tell(key, "leaving");
   }
 
   /** Tells the rules of a pod here whose attachments are other ones now. */
-  #tell(key: string): void {
+  #tell(key: string, occasion?: Occasion): void {
     const known = this.#known.get(key);
     if (!known) return;
     const gone = this.#options.heard(key) === undefined && this.#pods.ipsOf(key) === undefined;
     if (gone) this.#known.delete(key);
-    void this.#change({ pods: gone ? { gone: [known] } : { set: [this.#local(known)] } });
+    void this.#change({ pods: gone ? { gone: [known] } : { set: [this.#local(known)] } }, occasion);
   }
 
   /** A pod here with the addresses of its attachments. */
@@ -277,6 +286,7 @@ export class NetworkEnforcement implements MonitorListener {
     const set = pods.set?.map((pod) => {
       if (pod.node !== nodeName) return pod;
       this.#known.set(keyOf(pod), pod);
+      this.#connections?.uses(pod.ips);
       return this.#local(pod);
     });
     // Its containers may run on for a while after the object is gone.
@@ -289,8 +299,8 @@ export class NetworkEnforcement implements MonitorListener {
     return { ...changes, pods: { ...(set && { set }), ...(gone && { gone }) } };
   }
 
-  async #change(changes: Changes): Promise<void> {
-    if (this.#rules) await this.#rules.change(changes);
+  async #change(changes: Changes, occasion?: Occasion): Promise<void> {
+    if (this.#rules) await this.#rules.change(changes, occasion);
     else this.#early.push(changes);
   }
 }

@@ -4,6 +4,7 @@ import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { toolRunner } from "../../../src/dataplane/nft/index.ts";
+import type { Occasion } from "../../../src/enforcement/connections.ts";
 import { EnforcedRules } from "../../../src/enforcement/enforced-rules.ts";
 import type { Logger } from "../../../src/log/index.ts";
 import {
@@ -59,8 +60,8 @@ describe("rules of network policies, over faults", () => {
   let directory: string;
   let rules: EnforcedRules | undefined;
   let revoked: Revocation[];
-  /** Of each time that some were: whether only since pods come. */
-  let coming: boolean[];
+  /** Of each time that some were: what the changes were about. */
+  let occasions: Occasion[];
   let said: string[];
 
   before(() => {
@@ -70,7 +71,7 @@ describe("rules of network policies, over faults", () => {
     directory = mkdtempSync(join(tmpdir(), "skylane-policy-faults-"));
   });
   beforeEach(() => {
-    [revoked, coming, said] = [[], [], []];
+    [revoked, occasions, said] = [[], [], []];
   });
   afterEach(async () => {
     await rules?.stop();
@@ -96,9 +97,9 @@ describe("rules of network policies, over faults", () => {
       netns,
       nodeName: HERE,
       podCidrs: ["10.0.0.0/24"],
-      onRevoked: (those, one) => {
+      onRevoked: (those, occasion) => {
         revoked.push(...those);
-        coming.push(one);
+        occasions.push(occasion);
       },
       onState: () => undefined,
       onRepair: () => undefined,
@@ -156,13 +157,13 @@ describe("rules of network policies, over faults", () => {
     const another = (n: number): Pod => ({ ...pod(`server${n}`, `10.0.0.${10 + n}`), namespace, labels });
     const comes = (n: number): Changes => ({ pods: { set: [another(n)] } });
     const running = await agent(FROM_CLIENT);
-    coming.length = 0;
-    await running.change(comes(1), true);
-    assert.deepEqual(coming, [true]);
-    await Promise.all([running.change({ policies: { set: [FROM_NOBODY] } }), running.change(comes(2), true)]);
-    assert.deepEqual(coming, [true, false], "the policy's change is no pod's that comes");
-    await running.change(comes(3), true);
-    assert.deepEqual(coming, [true, false, true]);
+    occasions.length = 0;
+    await running.change(comes(1), "coming");
+    assert.deepEqual(occasions, ["coming"]);
+    await Promise.all([running.change({ policies: { set: [FROM_NOBODY] } }), running.change(comes(2), "coming")]);
+    assert.deepEqual(occasions, ["coming", "change"], "the policy's change is no pod's that comes");
+    await Promise.all([running.change({ pods: { gone: [CLIENT] } }, "leaving"), running.change(comes(3), "coming")]);
+    assert.deepEqual(occasions, ["coming", "change", "coming"], "the sooner of two delays holds for both");
     assert.ok(revoked.some(({ ip }) => ip === another(3).ips[0]));
   });
 
