@@ -1,5 +1,6 @@
 /** The commands that look after Skylane on one node. */
 import { type Command, OUTPUT } from "./command.ts";
+import { connectivityCommands } from "./connectivity/index.ts";
 import { doctorCommand } from "./doctor/index.ts";
 import { flowsCommand } from "./flows/index.ts";
 import { installCniCommand } from "./install-cni.ts";
@@ -34,6 +35,7 @@ export const nodeCommands: readonly Command[] = [
   doctorCommand,
   probesCommand,
   flowsCommand,
+  ...connectivityCommands,
   sysdumpCommand,
   traceCommand,
   ...policyCommands,

@@ -10,3 +10,7 @@ export const isObject = (value: unknown): value is Json =>
 /** Names an object of the API in maps and messages: "namespace/name", or the name alone. */
 export const keyOf = ({ namespace, name }: { namespace: string | undefined; name: string }): string =>
   namespace === undefined ? name : `${namespace}/${name}`;
+
+/** What is at a path of keys in it; undefined where one of them is no object's. */
+export const part = (value: unknown, ...keys: string[]): unknown =>
+  keys.reduce((at, key) => (isObject(at) ? at[key] : undefined), value);

@@ -1,5 +1,6 @@
 /** The operating system: namespaces, locks, kernel parameters and sockets; the only folder that calls libc. */
 export * from "./boot.ts";
+export { openDatagrams } from "./sockets/datagrams.ts";
 export { bpf, pointTo } from "./bpf.ts";
 export { monotonicMs } from "./clock.ts";
 export { makeDirectory } from "./files/directory.ts";

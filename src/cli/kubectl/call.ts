@@ -24,6 +24,12 @@ export const kubectl = (cluster: Kubectl, args: readonly string[]): Promise<numb
 export interface Limits {
   most: number;
   timeoutMs: number;
+  /** What it reads. */
+  input?: string;
+  /** Ends it before. */
+  signal?: AbortSignal | undefined;
+  /** In a process group of its own: Ctrl-C at the terminal is for whoever started it, who decides what becomes of it. */
+  apart?: boolean;
 }
 
 /** How it ended, and all that it said. */
@@ -36,7 +42,13 @@ export interface Answer {
 /** Its answer, whatever that is. @throws CommandError when it cannot be run, or says or takes more than it may */
 export const kubectlAnswer = (cluster: Kubectl, args: readonly string[], limits: Limits): Promise<Answer> =>
   new Promise((resolve, reject) => {
-    const child = spawn(cluster.program, [...cluster.options, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+    const { input, signal, apart = false } = limits;
+    const child = spawn(cluster.program, [...cluster.options, ...args], {
+      stdio: ["pipe", "pipe", "pipe"],
+      detached: apart,
+    });
+    // One that ends without having read what it was given tells by its status whether that was right.
+    child.stdin.on("error", () => undefined).end(input);
     const said: Buffer[] = [];
     let [size, stderr] = [0, ""];
     let stopped: string | undefined;
@@ -44,6 +56,9 @@ export const kubectlAnswer = (cluster: Kubectl, args: readonly string[], limits:
       stopped ??= why;
       child.kill("SIGKILL");
     };
+    const interrupt = (): void => stop("interrupted");
+    signal?.addEventListener("abort", interrupt);
+    if (signal?.aborted === true) interrupt();
     const timer = setTimeout(() => stop(`no end within ${limits.timeoutMs} ms`), limits.timeoutMs);
     child.stdout.on("data", (chunk: Buffer) => {
       size += chunk.length;
@@ -51,12 +66,16 @@ export const kubectlAnswer = (cluster: Kubectl, args: readonly string[], limits:
       else said.push(chunk);
     });
     child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr = (stderr + text).slice(0, MOST_COMPLAINTS)));
-    child.once("error", (cause) => {
+    const ended = (): void => {
       clearTimeout(timer);
+      signal?.removeEventListener("abort", interrupt);
+    };
+    child.once("error", (cause) => {
+      ended();
       reject(cannotRun(cluster, cause));
     });
     child.once("close", (code) => {
-      clearTimeout(timer);
+      ended();
       if (stopped === undefined) resolve({ status: code ?? 1, stdout: Buffer.concat(said), stderr });
       else reject(new CommandError(`kubectl ${args.join(" ")}: ${stopped}`));
     });

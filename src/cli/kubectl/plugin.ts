@@ -2,28 +2,32 @@
  * `kubectl skylane`: the same commands on a node of the cluster, from wherever kubectl works. kubectl runs the executable `kubectl-skylane`
  * that it finds in PATH, and that one asks kubectl in turn which pod is the agent of a node and runs the command there.
  */
-import { CommandError, UsageError } from "../command.ts";
+import { UsageError } from "../command.ts";
+import { kubectlConnectivity } from "../connectivity/index.ts";
 import { describeError } from "../main.ts";
 import { kubectlTrace } from "../trace/kubectl.ts";
-import { type Kubectl, kubectl, kubectlAnswer, kubectlOutput } from "./call.ts";
+import { tracingBy } from "./tracing.ts";
+import { inAgent } from "./agents.ts";
+import { type Kubectl, kubectl } from "./call.ts";
 import { sysdump } from "./sysdump.ts";
 
 /** Commands that are about more than one node, and find by themselves which. */
-const WIDE = ["trace", "sysdump"];
-const LIMITS = { most: 64 << 20, timeoutMs: 60_000 };
+const WIDE = ["connectivity", "trace", "sysdump"];
 const NODE_NAME = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
 
 const USAGE = `Usage: kubectl skylane --node NODE [--namespace NAMESPACE] [--context CONTEXT] COMMAND [options]
        kubectl skylane trace [NAMESPACE/]POD|IP [NAMESPACE/]POD|IP|svc/NAME [options]
+       kubectl skylane connectivity test [--nodes N] [--peers K] [--timeout SECONDS] [--keep] [-o json] | --cleanup
        kubectl skylane sysdump [--output FILE] [--max-nodes N]
 
 Runs "skylanectl COMMAND" in the agent of a node: status, doctor, probes, flows, policy, log-level, version. Options of kubectl come before COMMAND.
 trace finds the two pods and asks both of their nodes: every hop of a packet from the one to the other, and the first that is wrong; to a Service,
 to each pod behind it.
+connectivity test starts pods on all nodes, tries whether pods, nodes and Services reach each other, and removes them again.
 sysdump writes what all nodes have to say, or one, into an archive here: status, findings, kernel objects, logs, Skylane's objects; no secrets.
 
 Options:
-  --node NODE            the node (required, but for trace and sysdump)
+  --node NODE            the node (required, but for connectivity test, trace and sysdump)
   -n, --namespace NAME   where Skylane is installed (skylane-system)
   --context NAME         context of the kubeconfig
   --kubeconfig FILE      another kubeconfig
@@ -67,35 +71,19 @@ export async function runPluginCall(call: PluginCall, program = "kubectl"): Prom
   const [word, ...words] = call.command;
   if (word === "sysdump") return await sysdump(cluster, call.node, words);
   if (word === "trace") return await trace(call, cluster, words);
-  return await kubectl(cluster, await inAgent(cluster, call, call.node, call.command));
+  if (word === "connectivity") {
+    if (call.node !== "") throw new UsageError("connectivity test is about all nodes: leave out --node");
+    // Its pods are in a namespace of their own.
+    return await kubectlConnectivity({ program, options: call.kubectl }, call.namespace, words);
+  }
+  return await kubectl(cluster, await inAgent(cluster, call.namespace, call.node, call.command));
 }
 
 function trace(call: PluginCall, cluster: Kubectl, words: readonly string[]): Promise<number> {
   // Pods are in namespaces of their own.
   const anywhere = { ...cluster, options: call.kubectl };
-  const get = async (what: readonly string[]): Promise<unknown> =>
-    JSON.parse((await kubectlOutput(anywhere, ["get", ...what, "--output=json"], LIMITS)).toString());
-  return kubectlTrace(words, call.node === "" ? undefined : call.node, get, async (node, there) => {
-    const answer = await kubectlAnswer(cluster, await inAgent(cluster, call, node, there), LIMITS);
-    return { ...answer, stdout: answer.stdout.toString() };
-  });
-}
-
-/** What kubectl is asked for so that a command runs in the agent of a node. @throws CommandError when there is none */
-async function inAgent(
-  cluster: Kubectl,
-  { namespace }: PluginCall,
-  node: string,
-  command: readonly string[],
-): Promise<string[]> {
-  const where = ["--selector=app.kubernetes.io/name=skylane", `--field-selector=spec.nodeName=${node}`];
-  const pods = (await kubectlOutput(cluster, ["get", "pods", ...where, "--output=name"], LIMITS)).toString();
-  const [pod] = pods.split("\n").filter((line) => line.startsWith("pod/"));
-  if (pod === undefined)
-    throw new CommandError(
-      `no pod of Skylane's runs on node ${node} in namespace ${namespace}; kubectl get nodes lists the nodes`,
-    );
-  return ["exec", pod, "--container=agent", "--", "skylanectl", ...command];
+  const { get, run } = tracingBy(anywhere, cluster, call.namespace);
+  return kubectlTrace(words, call.node === "" ? undefined : call.node, get, run);
 }
 
 /** The plugin as a program. @returns the exit status; never rejects */

@@ -1,13 +1,14 @@
 /** `kubectl skylane trace`: finds both ends with the rights of whoever runs it, and asks the agents' pods of their nodes. */
 import { socketAddress } from "../../addr/index.ts";
 import { STATUS_ANNOTATION } from "../../crd/index.ts";
-import { isObject } from "../../json/index.ts";
+import { isObject, part } from "../../json/index.ts";
 import { CommandError, OUTPUT, parseInput, UsageError } from "../command.ts";
 import { type PlacedEnd, type RunThere, traceBoth } from "./both.ts";
 import type { Trace } from "./join.ts";
 import { renderServiceTrace, renderTrace } from "./render.ts";
 import { type Backend, type ServiceEnd, serviceEnd, serviceName } from "./service.ts";
 import { TRACE_OPTIONS } from "./index.ts";
+import type { Hop } from "./types.ts";
 
 /** What the API server is asked for: `kubectl get` with these words, as JSON. @throws CommandError as kubectl said it */
 export type Get = (words: readonly string[]) => Promise<unknown>;
@@ -38,7 +39,7 @@ interface Found {
 }
 
 /**
- * Runs the whole of it. @param node where the first end is, where somebody says so
+ * Runs the whole of it and prints it. @param node where the first end is, where somebody says so
  * @returns the exit status. @throws UsageError, CommandError
  */
 export async function kubectlTrace(
@@ -48,18 +49,34 @@ export async function kubectlTrace(
   run: RunThere,
 ): Promise<number> {
   const input = parseInput(LINE, words);
+  const done = await follow(input, node, get, run);
+  const text = "service" in done ? renderServiceTrace(done) : renderTrace(done);
+  process.stdout.write(input.json ? `${JSON.stringify(done, null, 2)}\n` : text);
+  return done.ok ? 0 : 1;
+}
+
+/** The first hop that is wrong on a way, of those to the pods behind it where it leads to a Service. @throws UsageError, CommandError */
+export async function firstWrongHop(words: readonly string[], get: Get, run: RunThere): Promise<Hop | undefined> {
+  const done = await follow(parseInput(LINE, words), undefined, get, run);
+  return "service" in done ? done.traces.map(({ trace }) => trace?.wrong).find((wrong) => wrong) : done.wrong;
+}
+
+/** @throws UsageError, CommandError */
+async function follow(
+  input: ReturnType<typeof parseInput>,
+  node: string | undefined,
+  get: Get,
+  run: RunThere,
+): Promise<Trace | ServiceTrace> {
   const network = input.text("network") ?? "default";
   const [source, target] = input.operands as [string, string];
   const named = serviceName(target);
   if (named && network !== "default") throw new UsageError("Services are in the default network alone");
   const from = await find(source, network, get);
   const asked = { input, from, node, run };
-  const done = named
+  return named
     ? await toService(asked, named, get)
     : await toPod(asked, await find(target, network, get), optionsOf(input, "port", "protocol"));
-  const text = "service" in done ? renderServiceTrace(done) : renderTrace(done);
-  process.stdout.write(input.json ? `${JSON.stringify(done, null, 2)}\n` : text);
-  return done.ok ? 0 : 1;
 }
 
 /** What stays the same, whichever pod is traced to. */
@@ -161,20 +178,18 @@ async function find(text: string, network: string, get: Get): Promise<Found> {
   return { node: nodeOf(pod), ips };
 }
 
-const part = (value: unknown, key: string): unknown => (isObject(value) ? value[key] : undefined);
-
 function nodeOf(pod: unknown): string | undefined {
-  const node = part(part(pod, "spec"), "nodeName");
+  const node = part(pod, "spec", "nodeName");
   // One on the host's network has its node's address, and no interface of ours.
-  return typeof node === "string" && part(part(pod, "spec"), "hostNetwork") !== true ? node : undefined;
+  return typeof node === "string" && part(pod, "spec", "hostNetwork") !== true ? node : undefined;
 }
 
 function ipsOf(pod: unknown, network: string): string[] {
   if (network === "default") {
-    const ips = part(part(pod, "status"), "podIPs");
+    const ips = part(pod, "status", "podIPs");
     return texts(Array.isArray(ips) ? ips.map((one) => part(one, "ip")) : []);
   }
-  const text = part(part(part(pod, "metadata"), "annotations"), STATUS_ANNOTATION);
+  const text = part(pod, "metadata", "annotations", STATUS_ANNOTATION);
   if (typeof text !== "string") return [];
   let interfaces: unknown;
   try {

@@ -2,7 +2,7 @@
  * A Service as the end of a packet's way: which of its endpoints may get the packet, read from the objects of the API server. Pure. Who translates the
  * Service's address on a node (kube-proxy or what stands in for it) is not ours: what connection tracking made of it is the hop "source.service".
  */
-import { isObject } from "../../json/index.ts";
+import { isObject, part } from "../../json/index.ts";
 import { CommandError } from "../command.ts";
 
 /** One that the Service's packets may be sent to. */
@@ -35,8 +35,6 @@ export function serviceName(text: string): { namespace: string; name: string } |
   return name === undefined ? undefined : { namespace, name };
 }
 
-const part = (value: unknown, ...keys: string[]): unknown =>
-  keys.reduce((at, key) => (isObject(at) ? at[key] : undefined), value);
 const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
 const text = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined);
 

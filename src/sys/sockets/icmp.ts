@@ -8,7 +8,15 @@ const SOCK_RAW = 3;
 const SOCK_CLOEXEC = 0o2000000;
 /** IP_PMTUDISC_PROBE: set DF, ignore the path MTU that is known. */
 const PMTUDISC_PROBE = 3;
-const IPV6_DONTFRAG = [41, 62] as const;
+
+/** Options (level, name, value) by which a socket's packets are never cut in pieces, and always try the path itself: IP_MTU_DISCOVER, IPV6_DONTFRAG. */
+export const WHOLE: Readonly<Record<Family, readonly (readonly [level: number, option: number, value: number])[]>> = {
+  4: [[0, 10, PMTUDISC_PROBE]],
+  6: [
+    [41, 23, PMTUDISC_PROBE],
+    [41, 62, 1],
+  ],
+};
 
 /** What differs between the families, from linux/in.h, linux/in6.h, linux/icmp.h and linux/icmpv6.h. */
 export const ICMP = {
@@ -19,7 +27,6 @@ export const ICMP = {
     reply: 0,
     /** Bytes of the IP header and of ICMP's own. */
     headers: 20 + 8,
-    discover: [0, 10],
     // ICMP_FILTER of SOL_RAW, a bit for each type
     filter: { level: 255, option: 1, words: 1 },
     /** Of the socket's address, and where in it the IP address begins. */
@@ -31,7 +38,6 @@ export const ICMP = {
     request: 128,
     reply: 129,
     headers: 40 + 8,
-    discover: [41, 23],
     // ICMP6_FILTER
     filter: { level: 58, option: 1, words: 8 },
     address: { length: 28, at: 8 },
@@ -57,7 +63,7 @@ export function int32(value: number): Buffer {
 export function setOption(fd: number, level: number, option: number, value: Buffer): void {
   const { call, errno } = libc();
   if (call.setsockopt(fd, level, option, value, value.length) !== 0)
-    throw new SysError(errno(), "setsockopt", `setting option ${option} of a raw socket`);
+    throw new SysError(errno(), "setsockopt", `setting option ${option} of a socket`);
 }
 
 /**
@@ -68,13 +74,12 @@ export function setOption(fd: number, level: number, option: number, value: Buff
  */
 export function openIcmp(family: Family, type: number): number {
   const { call, errno } = libc();
-  const { domain, protocol, discover, filter } = ICMP[family];
+  const { domain, protocol, filter } = ICMP[family];
   const fd = call.socket(domain, SOCK_RAW | SOCK_CLOEXEC, protocol);
   if (fd < 0) throw new SysError(errno(), "socket", `opening an ICMP socket for IPv${family}`);
   try {
     setOption(fd, filter.level, filter.option, passOnly(filter.words, type));
-    setOption(fd, discover[0], discover[1], int32(PMTUDISC_PROBE));
-    if (family === 6) setOption(fd, IPV6_DONTFRAG[0], IPV6_DONTFRAG[1], int32(1));
+    for (const [level, name, value] of WHOLE[family]) setOption(fd, level, name, int32(value));
   } catch (error) {
     closeSync(fd);
     throw error;
