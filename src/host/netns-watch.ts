@@ -1,5 +1,5 @@
 /**
- * What happens to links, addresses, routes, neighbours, traffic control and kernel parameters of a network namespace, heard through one socket:
+ * What happens to links, addresses, routes and their rules, neighbours, traffic control and kernel parameters of a network namespace, heard through one socket:
  * each notification is read and decoded once, whoever wants to know.
  */
 import { type Listening, Monitor, type MonitorListener } from "../netlink/index.ts";
@@ -30,7 +30,7 @@ export function watchNetns(first: MonitorListener, netns?: number): NetnsWatch {
       for (const listener of listeners) listener.onResync(reason);
     },
   };
-  const kinds = ["link", "address", "route", "neighbour", "netconf", "tc"] as const;
+  const kinds = ["link", "address", "route", "neighbour", "rule", "netconf", "tc"] as const;
   const monitor = Monitor.open({ ...(netns !== undefined && { netns }), kinds, ...everybody });
   let parameters: ParameterWatch;
   try {

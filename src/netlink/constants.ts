@@ -44,8 +44,10 @@ export const GROUP = {
   TC: 1 << 3,
   IPV4_IFADDR: 1 << 4,
   IPV4_ROUTE: 1 << 6,
+  IPV4_RULE: 1 << 7,
   IPV6_IFADDR: 1 << 8,
   IPV6_ROUTE: 1 << 10,
+  IPV6_RULE: 1 << 18,
   IPV4_NETCONF: 1 << 23,
   IPV6_NETCONF: 1 << 24,
 } as const;
@@ -142,8 +144,15 @@ export const IFLA_BRPORT = {
 /** BR_STATE_FORWARDING (linux/if_bridge.h). */
 export const BR_STATE_FORWARDING = 3;
 
-export const IFA = { ADDRESS: 1, LOCAL: 2, FLAGS: 8 } as const;
-export const IFA_F = { NODAD: 0x02, DADFAILED: 0x08, TENTATIVE: 0x40, PERMANENT: 0x80, NOPREFIXROUTE: 0x200 } as const;
+export const IFA = { ADDRESS: 1, LOCAL: 2, CACHEINFO: 6, FLAGS: 8 } as const;
+export const IFA_F = {
+  NODAD: 0x02,
+  DADFAILED: 0x08,
+  DEPRECATED: 0x20,
+  TENTATIVE: 0x40,
+  PERMANENT: 0x80,
+  NOPREFIXROUTE: 0x200,
+} as const;
 
 export const RTA = {
   DST: 1,

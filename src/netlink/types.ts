@@ -99,6 +99,8 @@ export interface Address {
   nodad?: boolean;
   /** IFA_F_NOPREFIXROUTE. */
   noPrefixRoute?: boolean;
+  /** Never chosen as the source of what the host sends by itself (IFA_F_DEPRECATED: a preferred lifetime of 0). */
+  deprecated?: boolean;
   /** Dump only: IFA_F_TENTATIVE, IFA_F_DADFAILED. */
   tentative?: boolean;
   dadFailed?: boolean;
@@ -355,6 +357,7 @@ export type NetlinkEvent =
   | { event: "new" | "del"; kind: "neighbour"; neighbour: Neighbour }
   | { event: "new" | "del"; kind: "fdb"; fdb: FdbEntry }
   | { event: "new" | "del"; kind: "bridgeFdb"; bridgeFdb: BridgeFdbEntry }
+  | { event: "new" | "del"; kind: "rule"; rule: Rule }
   /** Kernel parameters of a device have changed, those that the kernel announces (forwarding, rp_filter …); -1 for all devices, -2 for new ones. */
   | { event: "new"; kind: "netconf"; netconf: { family: Family; ifindex: number } }
   /** Something of a device's traffic control: a queueing discipline, a filter, or what hangs on them. */

@@ -32,6 +32,7 @@ export function decodeAddress(data: Buffer): Address | undefined {
   };
   if (flags & IFA_F.NODAD) address.nodad = true;
   if (flags & IFA_F.NOPREFIXROUTE) address.noPrefixRoute = true;
+  if (flags & IFA_F.DEPRECATED) address.deprecated = true;
   if (flags & IFA_F.TENTATIVE) address.tentative = true;
   if (flags & IFA_F.DADFAILED) address.dadFailed = true;
   if (flags & IFA_F.PERMANENT) address.permanent = true;

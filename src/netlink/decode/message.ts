@@ -22,6 +22,7 @@ import { decodeLink } from "./link.ts";
 import { decodeNeighbour } from "./neighbour.ts";
 import { tcDevice } from "./qdisc.ts";
 import { decodeRoute } from "./route.ts";
+import { decodeRule } from "./rule.ts";
 
 export type { NetlinkMessage } from "netlink/dist/structs.js";
 
@@ -105,6 +106,11 @@ export function decodeEvent(message: NetlinkMessage): NetlinkEvent | undefined {
       case RTM.DELNEIGH: {
         const found = decodeNeighbour(data);
         return found && { event: type === RTM.NEWNEIGH ? "new" : "del", ...found };
+      }
+      case RTM.NEWRULE:
+      case RTM.DELRULE: {
+        const rule = decodeRule(data);
+        return rule && { event: type === RTM.NEWRULE ? "new" : "del", kind: "rule", rule };
       }
       case RTM.NEWNETCONF:
         return decodeNetconf(data);

@@ -6,6 +6,9 @@ import { AF_INET, AF_INET6, IFA, IFA_F } from "../constants.ts";
 import type { Address } from "../types.ts";
 import type { MessageWriter } from "../transport/writer.ts";
 
+/** struct ifa_cacheinfo: preferred for no time, valid for ever, and two times that the kernel fills in. */
+const NEVER_PREFERRED = Buffer.from("00000000ffffffff0000000000000000", "hex");
+
 /** The body of a message about an address. */
 export function address(w: MessageWriter, a: Address): void {
   const flags = (a.nodad ? IFA_F.NODAD : 0) | (a.noPrefixRoute ? IFA_F.NOPREFIXROUTE : 0);
@@ -18,4 +21,5 @@ export function address(w: MessageWriter, a: Address): void {
   w.attribute(IFA.LOCAL, bytes);
   w.attribute(IFA.ADDRESS, bytes);
   if (flags !== 0) w.attributeU32(IFA.FLAGS, flags);
+  if (a.deprecated) w.attribute(IFA.CACHEINFO, NEVER_PREFERRED);
 }

@@ -15,13 +15,14 @@ import type { NetlinkEvent } from "../types.ts";
 import { type OwnEntries, withoutOwn } from "./own-entries.ts";
 
 /** What can be watched; neighbours include FDB entries. */
-export type MonitorKind = "link" | "address" | "route" | "neighbour" | "netconf" | "tc";
+export type MonitorKind = "link" | "address" | "route" | "neighbour" | "rule" | "netconf" | "tc";
 
 const GROUPS: Readonly<Record<MonitorKind, number>> = {
   link: GROUP.LINK,
   address: GROUP.IPV4_IFADDR | GROUP.IPV6_IFADDR,
   route: GROUP.IPV4_ROUTE | GROUP.IPV6_ROUTE,
   neighbour: GROUP.NEIGH,
+  rule: GROUP.IPV4_RULE | GROUP.IPV6_RULE,
   netconf: GROUP.IPV4_NETCONF | GROUP.IPV6_NETCONF,
   tc: GROUP.TC,
 };
