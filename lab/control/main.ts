@@ -45,6 +45,8 @@ const RIGHTS: Readonly<Record<string, readonly string[]>> = {
   networkendpoints: [...READ, "create", "update", "delete"],
   ipclaims: READ,
   "ipclaims/status": ["patch"],
+  egressgateways: READ,
+  "egressgateways/status": ["patch"],
   servicecidrs: ["get", "list"],
   networkpolicies: READ,
   clusternetworkpolicies: READ,

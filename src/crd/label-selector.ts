@@ -18,9 +18,8 @@ export interface LabelSelector {
 
 export type Labels = Readonly<Record<string, string>>;
 
-/** Reads a selector. @param what for messages. @throws ObjectError */
-export function selectorOf(what: string, selector: Json): LabelSelector {
-  const path = "spec.namespaceSelector";
+/** Reads a selector. @param what for messages. @param path its key, with its section. @throws ObjectError */
+export function selectorOf(what: string, selector: Json, path = "spec.namespaceSelector"): LabelSelector {
   // Go writes an absent map or list as null where it writes it at all
   const matchLabels = selector["matchLabels"] ?? {};
   const matchExpressions = selector["matchExpressions"] ?? [];

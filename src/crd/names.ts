@@ -11,6 +11,7 @@ const BASE_PATH = `/apis/${API_VERSION}`;
 /** Collections of the objects that are in no namespace. */
 export const POD_NETWORKS = `${BASE_PATH}/podnetworks`;
 export const NETWORK_BLOCKS = `${BASE_PATH}/networkblocks`;
+export const EGRESS_GATEWAYS = `${BASE_PATH}/egressgateways`;
 export const NETWORK_ENDPOINTS = `${BASE_PATH}/networkendpoints`;
 /** The claims of all namespaces. */
 export const IP_CLAIMS = `${BASE_PATH}/ipclaims`;

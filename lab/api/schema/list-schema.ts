@@ -31,6 +31,7 @@ const BY_KIND: Record<string, Record<string, ListRule>> = {
   "/nodes": { "spec.podCIDRs": "set", "status.addresses": by("type"), "status.conditions": by("type") },
   "skylane.dev/podnetworks": { "status.conditions": by("type") },
   "skylane.dev/ipclaims": { "status.conditions": by("type") },
+  "skylane.dev/egressgateways": { "status.conditions": by("type") },
   "/namespaces": { "status.conditions": by("type") },
   "/pods": {
     ...containers("spec.containers"),

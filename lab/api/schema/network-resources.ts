@@ -61,6 +61,19 @@ const IP_CLAIM: Rule[] = [
   ["spec.ips", "two addresses must be of different families", ({ ips }) => isMixed(ips)],
 ];
 
+const EGRESS_GATEWAY: Rule[] = [
+  [
+    "spec",
+    "a podSelector or a namespaceSelector says whose packets these are; an empty one selects all",
+    ({ podSelector, namespaceSelector }) => podSelector !== undefined || namespaceSelector !== undefined,
+  ],
+  [
+    "spec.egressAddresses",
+    "no address may be there twice",
+    ({ egressAddresses: list }) => !Array.isArray(list) || new Set(list.map(textOf)).size === list.length,
+  ],
+];
+
 /** Rules about an object's name and its spec together. */
 type Whole = (object: KubeObject, spec: JsonObject, before: JsonObject | undefined) => string | undefined;
 
@@ -151,5 +164,10 @@ export const NETWORK_RESOURCES: readonly ResourceType[] = [
     { plural: "ipclaims", singular: "ipclaim", kind: "IPClaim", shortName: "ipc", namespaced: true },
     NETWORK_SCHEMAS.ipclaims,
     IP_CLAIM,
+  ),
+  row(
+    { plural: "egressgateways", singular: "egressgateway", kind: "EgressGateway", shortName: "eg" },
+    NETWORK_SCHEMAS.egressgateways,
+    EGRESS_GATEWAY,
   ),
 ];

@@ -30,7 +30,7 @@ const conditions: Schema = {
   },
 };
 
-const namespaceSelector: Schema = {
+const selector: Schema = {
   type: "object",
   properties: {
     matchLabels: { type: "object", maxProperties: 64, additionalProperties: { type: "string", maxLength: 63 } },
@@ -77,7 +77,7 @@ export const NETWORK_SCHEMAS = {
         },
         mtu: { type: "integer", format: "int32", minimum: 576, maximum: 65_535 },
         masquerade: { type: "boolean", default: false },
-        namespaceSelector,
+        namespaceSelector: selector,
         directRouting: { type: "string", enum: ["off", "auto"], default: "off" },
         broadcast: { type: "string", enum: ["Replicate", "Drop"] },
         allowedAddresses: { type: "array", maxItems: 32, items: prefix },
@@ -126,6 +126,39 @@ export const NETWORK_SCHEMAS = {
     {
       type: "object",
       properties: { ips: { type: "array", items: text }, mac: text, node: text, pod: text, podUID: text, conditions },
+    },
+  ),
+  egressgateways: whole(
+    {
+      type: "object",
+      required: ["nodeSelector", "egressAddresses"],
+      properties: {
+        podSelector: selector,
+        namespaceSelector: selector,
+        nodeSelector: selector,
+        egressAddresses: {
+          type: "array",
+          minItems: 1,
+          maxItems: 16,
+          items: { type: "string", minLength: 2, maxLength: 39, pattern: IP_PATTERN },
+        },
+        destinationCIDRs: { type: "array", maxItems: 32, items: prefix },
+      },
+    },
+    {
+      type: "object",
+      properties: {
+        addresses: {
+          type: "array",
+          items: {
+            type: "object",
+            required: ["address", "node", "generation"],
+            properties: { address: text, node: text, generation: { type: "integer", format: "int64" } },
+          },
+        },
+        pods: count,
+        conditions,
+      },
     },
   ),
 } satisfies Record<string, Schema>;

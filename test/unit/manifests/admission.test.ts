@@ -432,6 +432,46 @@ describe("admission policies", () => {
     });
   });
 
+  describe("of EgressGateways", () => {
+    const params = { spec: { holderIdentity: "node1_x" } };
+    const one = { address: "192.0.2.1", node: "node2", generation: 3 };
+    const two = { address: "192.0.2.2", node: "node3", generation: 1 };
+    const conditions = [{ type: "Ready", status: "True" }];
+    const gateway = stored({
+      metadata: { name: "out" },
+      spec: { egressAddresses: ["192.0.2.1"] },
+      status: { addresses: [one, two], pods: 7, conditions },
+    });
+    const update = (status: Json, object: Object_ = gateway) =>
+      ({
+        operation: "UPDATE",
+        resource: "egressgateways/status",
+        params,
+        object: { ...object, status },
+        oldObject: gateway,
+      }) as const;
+    const said = (...addresses: Json[]) => update({ addresses, pods: 7, conditions });
+
+    it("let the holder of the Lease say who has which address, and nothing else of it", () => {
+      assertAllowed(update({ addresses: [{ ...one, node: "node9" }], pods: 1, conditions: [] }));
+      assertDenied(update({}, { ...gateway, spec: {} }), /nothing of an EgressGateway but its status/);
+      assertDenied(update({}, changed(gateway, { labels: { a: "1" } })), /nothing of an EgressGateway but its status/);
+    });
+
+    it("let every other agent take an address for its own node, one change on, and say nothing besides", () => {
+      const taken = { ...one, node: "node5", generation: 4 };
+      assertAllowed(said(taken, two), "node5");
+      const own = /may take addresses of EgressGateway out for its own node alone/;
+      for (const addresses of [[{ ...taken, node: "node6" }, two], [{ ...taken, generation: 5 }, two], [taken], []])
+        assertDenied(said(...addresses), own, "node5");
+      assertDenied(said(taken, two, { address: "192.0.2.9", node: "node5", generation: 1 }), own, "node5");
+      assertDenied(said({ ...taken, address: "192.0.2.9" }, two), own, "node5");
+      const nothing = /says nothing else of the EgressGateway/;
+      assertDenied(update({ addresses: [taken, two], pods: 8, conditions }), nothing, "node5");
+      assertDenied(update({ addresses: [taken, two], pods: 7, conditions: [] }), nothing, "node5");
+    });
+  });
+
   describe("of PodNetworks", () => {
     const params = { spec: { holderIdentity: "node1_x" } };
     const shown = stored({ metadata: { name: "default" }, spec: { vni: 4096 } });

@@ -437,6 +437,8 @@ describe("the manifest", () => {
         "ipclaims get,list,watch",
         "ipclaims/status patch",
         "networkendpoints get,list,watch,create,update,delete",
+        "egressgateways get,list,watch",
+        "egressgateways/status patch",
         "pods,namespaces get",
         "networkpolicies get,list,watch",
         "clusternetworkpolicies get,list,watch",
@@ -505,7 +507,10 @@ describe("the manifest", () => {
     assert.deepEqual(JSON.parse(JSON.stringify(defined("skylane.yaml"), withoutRules)), defined("skylane-legacy.yaml"));
     assert.deepEqual(JSON.parse(JSON.stringify(defined("crds.yaml"), withoutRules)), defined("skylane-legacy.yaml"));
     const names = defined("skylane.yaml").map(({ metadata }) => metadata.name.split(".")[0]);
-    assert.deepEqual(new Set(names), new Set(["ipclaims", "networkblocks", "networkendpoints", "podnetworks"]));
+    assert.deepEqual(
+      new Set(names),
+      new Set(["egressgateways", "ipclaims", "networkblocks", "networkendpoints", "podnetworks"]),
+    );
   });
 
   it("has the API server hold everybody to what may not change", () => {

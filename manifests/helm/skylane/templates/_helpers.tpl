@@ -154,3 +154,31 @@ self.contains(':') || (self.matches('^(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-
 {{- define "skylane.rule.ip" -}}
 (self.contains(':') || self.matches('^(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])([.](25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])){3}$')) && !self.matches('^(0|127|22[4-9]|23[0-9])[.]|^169[.]254[.]|^255[.]255[.]255[.]255$|^([fF][eE][89abAB]|[fF][fF]|::1?$)')
 {{- end -}}
+
+{{- /* The schema of a label selector, but for its description. */ -}}
+{{- define "skylane.selector" -}}
+type: object
+properties:
+  matchLabels:
+    type: object
+    maxProperties: 64
+    additionalProperties: { type: string, maxLength: 63 }
+  matchExpressions:
+    type: array
+    maxItems: 32
+    items:
+      type: object
+      required: [key, operator]
+{{- if include "skylane.celRules" . }}
+      x-kubernetes-validations:
+        - rule: (self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)
+          message: In and NotIn need values, Exists and DoesNotExist may not have any
+{{- end }}
+      properties:
+        key: { type: string, minLength: 1, maxLength: 317 }
+        operator: { type: string, enum: [In, NotIn, Exists, DoesNotExist] }
+        values:
+          type: array
+          maxItems: 64
+          items: { type: string, maxLength: 63 }
+{{- end -}}
