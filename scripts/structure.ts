@@ -16,11 +16,11 @@ const LAYERS = [
   ["cli", "instances"],
   ["enforcement", "network"],
   ["data-path", "pod-requests"],
-  ["controller", "workloads"],
+  ["controller", "egress", "workloads"],
   ["ipam/claims", "network-definitions"],
   ["firewall", "host-ends", "ipam/blocks", "nodes"],
   ["cni", "crd", "dataplane/bridge", "dataplane/uplink", "observe", "policy"],
-  ["dataplane/bandwidth", "dataplane/fast-path", "dataplane/host-ports", "flows", "probes"],
+  ["dataplane/bandwidth", "dataplane/egress", "dataplane/fast-path", "dataplane/host-ports", "flows", "probes"],
   [
     "dataplane/conntrack",
     "dataplane/netns",

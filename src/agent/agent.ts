@@ -46,6 +46,7 @@ import { PodNetwork } from "../network/index.ts";
 import { NetworkStatuses, ownNamespace } from "../controller/index.ts";
 import { Networks } from "../instances/index.ts";
 import { BandwidthOfAgent } from "./bandwidth.ts";
+import { egressOf } from "./egress/index.ts";
 import { startFastPath } from "./fast-path.ts";
 import { flowRoutes, flowsOf } from "./flows.ts";
 import { Grants } from "./grants.ts";
@@ -76,6 +77,7 @@ export class Agent {
   readonly #policies: PolicyEngine;
   readonly #hostPorts: HostPortsOfAgent;
   readonly #bandwidth: BandwidthOfAgent;
+  readonly #egress: ReturnType<typeof egressOf>;
   readonly #grants = new Grants();
   readonly #disk: DiskControlLoop;
   readonly #failed = Promise.withResolvers<Error>();
@@ -152,6 +154,9 @@ export class Agent {
     const reserved = { elsewhere: () => elsewhere.now };
     const context = { config, log, metrics, rtnl, firewall, client, announce, event, repaired, ...reserved };
     this.#outside = new OutsidePods(context);
+    const leads = (): boolean => this.#statuses.leads;
+    this.#egress = egressOf({ ...context, grants: this.#grants, watch: this.#watch, leads });
+    this.#closers.push(() => this.#egress.stop());
     this.#probes = probesOf(config, { log, metrics, warn: (reason, message) => event("Warning", reason, message) });
     this.#closers.push(() => this.#probes?.stop());
     const whoHas = (ip: string) => this.#policies.whoHas(ip);
@@ -201,6 +206,7 @@ export class Agent {
       log,
       defined: () => this.#networks.defined,
       clusterPolicies: this.#policies,
+      also: this.#egress,
       unserved: (network) => this.#networks.unserved(network),
       namespace: ownNamespace(process.env),
     });
@@ -219,16 +225,9 @@ export class Agent {
     this.#bandwidth = new BandwidthOfAgent({ ...context, further: recorded, watch: this.#watch, podEvent });
     this.#closers.push(() => this.#bandwidth.stop());
     const networks = [this.#network, this.#networks] as const;
-    this.#housekeeping = new Housekeeping({
-      config,
-      log,
-      metrics,
-      rtnl,
-      networks,
-      lookAtPods: () => this.#podLinks.look(),
-      hostPorts: this.#hostPorts.keeper,
-      bandwidth: this.#bandwidth.keeper,
-    });
+    const lookAtPods = (): void => this.#podLinks.look();
+    const keepers = { hostPorts: this.#hostPorts.keeper, bandwidth: this.#bandwidth.keeper };
+    this.#housekeeping = new Housekeeping({ ...context, ...keepers, networks, lookAtPods });
     this.#closers.push(() => this.#housekeeping.stop());
     this.#podLinks = new PodLinks({ config, log, metrics, routed: true });
     this.#closers.push(() => this.#podLinks.stop());
@@ -308,6 +307,7 @@ export class Agent {
       policies: this.#policies.state,
       hostPorts: this.#hostPorts.keeper.status(),
       bandwidth: this.#bandwidth.status(),
+      ...(this.#egress.wanted && { egress: this.#egress.status() }),
       ...(this.#fastPath && { fastPath: this.#fastPath.status() }),
       ...(this.#flows && { flows: this.#flows.status() }),
       ...(this.#probes && { probes: this.#probes.status() }),
@@ -324,6 +324,7 @@ export class Agent {
     const regranted = this.#grants.update(inputs, changes);
     if (regranted.length > 0) this.#policies.grantsChanged(regranted);
     this.#policies.ownPodCidrs(inputs.own.podCidrs);
+    if (changes.size > 0) this.#egress.look();
     this.#network.update(inputs, live, changes);
     this.#networks.update(inputs, live, changes);
     this.#statuses.update(inputs, live, changes);
@@ -358,6 +359,7 @@ export class Agent {
   /** Other addresses are the cluster's own, which no peer may have. */
   #reservedChanged(): void {
     this.#network.look();
+    this.#egress.look();
     this.#cluster.save();
   }
 
@@ -374,7 +376,7 @@ export class Agent {
 
   #makeDataPath(...[local, listener]: Parameters<MakeDataPath>): ReturnType<MakeDataPath> {
     const ordinary = routedPath(this.#log, this.#watch);
-    const beside = [this.#fastPath, this.#probes].filter((one) => one !== undefined);
+    const beside = [this.#fastPath, this.#probes, this.#egress].filter((one) => one !== undefined);
     return accompaniedPath(ordinary, beside)(local, listener);
   }
 
@@ -424,14 +426,9 @@ export class Agent {
       more: { ...policyRoutes(this.#policies), ...probeRoutes(this.#probes), ...flowRoutes(this.#flows) },
       level: { get: () => this.#log.level, set: (level) => this.#setLogLevel(level) },
     });
-    const { config, log } = { config: this.#config, log: this.#log };
-    const serving = await Serving.start({
-      config,
-      log,
-      routes,
-      host: this.#cniHost(),
-      leave: (call) => this.#plugins.ask(call),
-    });
+    const leave: Parameters<typeof Serving.start>[0]["leave"] = (call) => this.#plugins.ask(call);
+    const [config, log, host] = [this.#config, this.#log, this.#cniHost()];
+    const serving = await Serving.start({ config, log, routes, host, leave });
     this.#closers.push(() => serving.close());
     for (const duty of serving.duties) this.#disk.add(duty);
     this.#disk.start();
@@ -442,6 +439,7 @@ export class Agent {
     this.#networks.start();
     this.#policies.start();
     this.#flows?.start();
+    this.#egress.start();
     this.#statuses.start();
     this.#log.debug("watching", { node: nodeName });
   }

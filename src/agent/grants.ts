@@ -1,5 +1,5 @@
 /** What the API server says nodes have, for who judges pods and nodes by their addresses. */
-import { networkAddress } from "../addr/index.ts";
+import { hostPrefix, networkAddress } from "../addr/index.ts";
 import { PrefixIndex, prefixOf } from "../peers/index.ts";
 import type { Inputs, NodeChanges, NodeFacts } from "../nodes/index.ts";
 
@@ -53,6 +53,14 @@ export class Grants {
     let found: string | undefined;
     this.#index.overlapping(prefixOf(ip), (name) => (found = name));
     return found;
+  }
+
+  /** All prefixes of pods and addresses of nodes that are known. */
+  *all(): Generator<string> {
+    for (const { podCidrs, addresses } of this.#granted.values()) {
+      yield* podCidrs;
+      yield* addresses.map(hostPrefix);
+    }
   }
 
   /** @returns whether it is something else */

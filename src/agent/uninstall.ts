@@ -15,6 +15,7 @@ import { describeOperation, type Link, Rtnl, SHAPER_LINK_GROUP } from "../netlin
 import { listNetworkNetns, openNetworkNetns, networkNetnsName, networkNetnsPath } from "../dataplane/netns/index.ts";
 import { removeFirewall, removeTables, toolRunner } from "../dataplane/nft/index.ts";
 import { BANDWIDTH } from "../dataplane/bandwidth/index.ts";
+import { EGRESS, EGRESS_TABLE, removeEgress } from "../dataplane/egress/index.ts";
 import { HOST_PORT_TABLE, HOST_PORTS } from "../dataplane/host-ports/index.ts";
 import { POLICY_TABLE } from "../policy/index.ts";
 import { removeOverlay } from "../dataplane/vxlan/index.ts";
@@ -56,7 +57,7 @@ export class UninstallRefused extends Error {
 /** How long the API server has, in milliseconds. */
 const API_MS = 5_000;
 /** Folders of the data directory; an operator's own files beside them stay. */
-const DATA = ["attachments", BANDWIDTH, "cache", GONE, HOST_PORTS, "ipam", "networks"];
+const DATA = ["attachments", BANDWIDTH, "cache", EGRESS, GONE, HOST_PORTS, "ipam", "networks"];
 
 /** Uninstalls. @throws UninstallRefused while an agent runs or pods are attached */
 export async function uninstall(options: UninstallOptions): Promise<UninstallReport> {
@@ -84,6 +85,7 @@ export async function uninstall(options: UninstallOptions): Promise<UninstallRep
     await attempt("published state", () => removePublished(options.runDir));
     await attempt("Node annotations", () => removeAnnotations(options.node));
     await attempt("uplinks", () => removeUplinks(rtnl));
+    await attempt("egress gateways", () => removeEgress(rtnl, options.dataDir));
     await attempt("overlay", () => {
       const { removed, failures } = removeOverlay(rtnl, { podLinks: listPodLinks(rtnl) });
       for (const { error } of failures) report.problems.push(error.message);
@@ -94,6 +96,7 @@ export async function uninstall(options: UninstallOptions): Promise<UninstallRep
     await attempt("network policies", () => removeTable(POLICY_TABLE));
     await attempt("bandwidth limits", () => removeShapers(rtnl));
     await attempt("host ports", () => removeTable(HOST_PORT_TABLE));
+    await attempt("egress gateways", () => removeTable(EGRESS_TABLE));
     for (const name of DATA) await attempt("state", () => removeTree(join(options.dataDir, name)));
   } finally {
     lock?.release();

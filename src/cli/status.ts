@@ -101,6 +101,33 @@ function hostPorts({ ports }: HostPorts): string {
   return `\n${table(["HOST PORT", "TO", "POD"], rows)}`;
 }
 
+type Egress = NonNullable<AgentStatus["egress"]>;
+
+const egressLine = ({ message, gateways, addresses, faults }: Egress): string => {
+  const parts = [
+    message ?? `${gateways.length}`,
+    ...(addresses.length > 0 ? [`this node has ${addresses.join(", ")}`] : []),
+    ...(faults.length > 0 ? [`not in place: ${faults.map(({ entry, why }) => `${entry} (${why})`).join("; ")}`] : []),
+  ];
+  return parts.join("; ");
+};
+
+/** Who has which address, and which pods of this node leave how. */
+function egress({ gateways }: Egress): string {
+  const addresses = gateways.flatMap(({ gateway, addresses: those, why = "" }): Cell[][] =>
+    those.length === 0
+      ? [[gateway, "", "", "", why]]
+      : those.map(({ address, node, pods }): Cell[] => [gateway, address, node ?? "nobody", pods, why]),
+  );
+  const pods = gateways.flatMap(({ gateway, pods: those }) =>
+    those.map(({ pod, ip, address, node }): Cell[] => [pod, ip, gateway, address ?? "none", node ?? "nobody"]),
+  );
+  return [
+    `\n${table(["EGRESS GATEWAY", "ADDRESS", "NODE", "PODS", "WHAT IS WRONG"], addresses)}`,
+    pods.length > 0 ? `\n${table(["POD", "ADDRESS", "LEAVES BY", "BEHIND", "THROUGH"], pods)}` : "",
+  ].join("");
+}
+
 type Bandwidth = NonNullable<AgentStatus["bandwidth"]>;
 
 const bandwidthLine = ({ limits, faults = [] }: Bandwidth): string => {
@@ -160,6 +187,7 @@ export function renderStatus(status: AgentStatus, now = Date.now(), only?: strin
       ...(status.policies ? ([["Policies", status.policies.message]] as const) : []),
       ...(status.hostPorts ? ([["Host ports", hostPortsLine(status.hostPorts)]] as const) : []),
       ...(status.bandwidth ? ([["Bandwidth limits", bandwidthLine(status.bandwidth)]] as const) : []),
+      ...(status.egress ? ([["Egress gateways", egressLine(status.egress)]] as const) : []),
       ...(status.fastPath ? ([["Fast path", fastPathLine(status.fastPath)]] as const) : []),
       ...(status.flows ? ([["Flows", flowsLine(status.flows)]] as const) : []),
       ...(status.probes ? ([["Probes", probesLine(status.probes)]] as const) : []),
@@ -179,6 +207,7 @@ export function renderStatus(status: AgentStatus, now = Date.now(), only?: strin
     shown ? network(shown) : "",
     status.hostPorts && only === undefined ? hostPorts(status.hostPorts) : "",
     status.bandwidth && only === undefined ? bandwidth(status.bandwidth) : "",
+    status.egress && only === undefined ? egress(status.egress) : "",
     status.fastPath && only === undefined ? fastPath(status.fastPath) : "",
     only === undefined && further.length > 0 ? `\n${table(NETWORK_HEADINGS, further.map(furtherRow))}` : "",
   ].join("");

@@ -67,6 +67,8 @@ export interface NetworkStatusesOptions {
     readonly anyOfCluster: boolean;
     unstated: (causes: ReadonlyMap<string, string>) => ReturnType<PolicyStatusesOptions["unstated"]>;
   };
+  /** What else the agent with the Lease writes: whether there is anything, and who is told that this one has it from now on. */
+  also?: { readonly wanted: boolean; look: () => void };
   /** Why agents have no part in a network; undefined when they have. */
   unserved: (network: PodNetworkInfo) => Obstacle | undefined;
   /** For tests. */
@@ -128,6 +130,11 @@ export class NetworkStatuses {
     this.#candidate.start();
   }
 
+  /** Whether this agent is the one at this moment. */
+  get leads(): boolean {
+    return this.#candidate.leads;
+  }
+
   /** New inputs, as for networks; those of the cache are of no use here. */
   update(inputs: Inputs, live: boolean, changes: NodeChanges): void {
     if (!live) return;
@@ -158,7 +165,7 @@ export class NetworkStatuses {
   #wanted(): boolean {
     if (!this.#inputs) return false;
     this.#nodes = [...this.#inputs.nodes].length;
-    if (this.#o.clusterPolicies.anyOfCluster) return true;
+    if (this.#o.clusterPolicies.anyOfCluster || this.#o.also?.wanted) return true;
     const { known, count } = this.#o.defined();
     // Whether there is to be one does not depend on the VNI.
     return known && (count > 0 || defaultObject(this.#o.config, 1) !== undefined);
@@ -168,6 +175,7 @@ export class NetworkStatuses {
     const { client, log, timings } = this.#o;
     log.info("this node's agent writes the status of pod networks and of policies of the cluster from now on");
     this.#policies.look();
+    this.#o.also?.look();
     const same = <T extends { resourceVersion: string }>(a: T, b: T): boolean =>
       a.resourceVersion === b.resourceVersion;
     const objects = new ObjectReflector<NetworkObject>(

@@ -6,7 +6,14 @@
 import { familyOf, hostPrefix, networkAddress } from "../addr/index.ts";
 import type { NetworkConfig } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
-import { Firewall, type FirewallOptions, type NetworkRules, pairOf, type PeerSource } from "../dataplane/nft/index.ts";
+import {
+  type EgressAnswer,
+  Firewall,
+  type FirewallOptions,
+  type NetworkRules,
+  pairOf,
+  type PeerSource,
+} from "../dataplane/nft/index.ts";
 import type { LocalNetwork, Peer } from "../peers/index.ts";
 import { Task } from "../reconcile/index.ts";
 import { aggregate } from "./aggregate.ts";
@@ -74,6 +81,7 @@ export class NodeFirewall {
   readonly #firewall: Firewall;
   readonly #start: Task;
   readonly #networks = new Map<string, NetworkRules>();
+  readonly #answers = new Map<string, readonly EgressAnswer[]>();
   #started = false;
 
   /**
@@ -88,6 +96,7 @@ export class NodeFirewall {
   ) {
     this.#firewall = new Firewall({
       logger: log,
+      answers: (network) => this.#answers.get(network) ?? [],
       ...where,
       // Nobody but us has chains in a namespace of our own.
       ...(where.netns !== undefined && { forwardPolicy: false }),
@@ -116,6 +125,14 @@ export class NodeFirewall {
     this.#networks.set(rules.network, rules);
     this.#firewall.set([...this.#networks.values()]);
     if (!this.#started) this.#start.want();
+  }
+
+  /** Lets in what answers these pods of a network, which leave the cluster by other nodes, and no others any more. */
+  setAnswers(network: string, answers: readonly EgressAnswer[]): void {
+    const text = (list: readonly EgressAnswer[]): string => list.map(({ pod, gateway }) => `${pod} ${gateway}`).join();
+    if (text(this.#answers.get(network) ?? []) === text(answers)) return;
+    this.#answers.set(network, answers);
+    this.#firewall.answersChanged();
   }
 
   /** Resolves when the rules are in place, or the attempt has failed; it is made again then. */

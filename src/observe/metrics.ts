@@ -4,6 +4,7 @@
  */
 import type { FastPathStatus } from "../dataplane/fast-path/index.ts";
 import type { WatchState } from "../kube/index.ts";
+import type { EgressStatus } from "./egress-status.ts";
 import type { FlowCount, FlowsStatus } from "../flows/index.ts";
 import { FAULTS, type ProbeCount, type ProbesStatus } from "../probes/index.ts";
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
@@ -152,6 +153,23 @@ export class Metrics {
     help: "Ports of this node that lead to pods on it",
     ...this.#in,
   });
+  readonly egressPods = new Gauge({
+    name: "skylane_egress_pods",
+    help: "Addresses of pods of this node that leave the cluster by an egress gateway",
+    labelNames: ["gateway"] as const,
+    ...this.#in,
+  });
+  readonly egressAddresses = new Gauge({
+    name: "skylane_egress_addresses",
+    help: "Egress addresses by gateway: on this node (here), on another one (elsewhere), or on none (nowhere)",
+    labelNames: ["gateway", "where"] as const,
+    ...this.#in,
+  });
+  readonly egressFaults = new Gauge({
+    name: "skylane_egress_faults",
+    help: "Parts of egress gateways that are not in place on this node",
+    ...this.#in,
+  });
   readonly fastPathOn = new Gauge({
     name: "skylane_fast_path_on",
     help: "1 while a network's fast path is on, 0 while it is configured and something is in its way",
@@ -270,6 +288,20 @@ export class Metrics {
       this.flowBytes.inc(labels, bytes);
     }
     for (const [reason, count] of Object.entries(leftOut)) this.flowsLeftOut.inc({ reason }, count);
+  }
+
+  /** Takes over how egress gateways stand. */
+  sampleEgress({ gateways, addresses: held, faults }: EgressStatus): void {
+    for (const metric of [this.egressPods, this.egressAddresses]) metric.reset();
+    for (const { gateway, addresses, pods } of gateways) {
+      this.egressPods.set({ gateway }, pods.length);
+      const where = addresses.map(({ address, node }) =>
+        held.includes(address) ? "here" : node === undefined ? "nowhere" : "elsewhere",
+      );
+      for (const one of ["here", "elsewhere", "nowhere"])
+        this.egressAddresses.set({ gateway, where: one }, where.filter((other) => other === one).length);
+    }
+    this.egressFaults.set(faults.length);
   }
 
   /** Takes over how the probes stand. */

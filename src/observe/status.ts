@@ -3,6 +3,7 @@
  * document that a script can read without knowing how the agent works.
  */
 import type { LimitedInterface } from "../dataplane/bandwidth/index.ts";
+import type { EgressStatus } from "./egress-status.ts";
 import type { FastPathStatus } from "../dataplane/fast-path/index.ts";
 import type { FlowsStatus } from "../flows/index.ts";
 import type { HostPortsStatus } from "../dataplane/host-ports/index.ts";
@@ -88,6 +89,8 @@ export interface AgentStatus {
   hostPorts?: HostPortsStatus;
   /** Absent in the answer of an agent that knows none. */
   bandwidth?: BandwidthStatus;
+  /** Absent where there are no egress gateways, and in the answer of an agent that knows none. */
+  egress?: EgressStatus;
   /** Absent where it is not configured. */
   fastPath?: FastPathStatus;
   /** Absent where they are off. */

@@ -27,7 +27,7 @@ const OBJECTS: readonly (readonly [file: string, ...ask: string[]])[] = [
   ["daemonset.yaml", "get", "daemonsets", "--output=yaml"],
   ["configmap.yaml", "get", "configmap", "skylane", "--output=yaml"],
   ["events-of-nodes.txt", "get", "events", "--all-namespaces", "--field-selector=involvedObject.kind=Node"],
-  ...["podnetworks", "networkblocks", "networkendpoints", "ipclaims"].map(
+  ...["podnetworks", "networkblocks", "networkendpoints", "ipclaims", "egressgateways"].map(
     (kind) => [`${kind}.json`, "get", `${kind}.skylane.dev`, "--all-namespaces", "--output=json"] as const,
   ),
 ];

@@ -1,5 +1,6 @@
 /** What a firewall is told, and what it says of itself. */
 import type { Logger } from "../../log/index.ts";
+import type { AnswersOf } from "./rules/ruleset.ts";
 import type { RunTool } from "./run.ts";
 
 export interface FirewallOptions {
@@ -8,6 +9,8 @@ export interface FirewallOptions {
   logger: Logger;
   /** Ends of uplinks were on this host before anybody says so: what holds them in goes with the first table that is put in place. */
   uplinks?: boolean;
+  /** Pods that leave the cluster by other nodes; asked whenever the table is put in place. None by default. */
+  answers?: AnswersOf;
   /** Accept our traffic where a FORWARD policy is drop; true by default. */
   forwardPolicy?: boolean;
   /** Something of ours was put right that somebody else had changed. */

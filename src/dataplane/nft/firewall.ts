@@ -100,6 +100,11 @@ export class Firewall {
     for (const one of networks) if (!known.has(one)) this.#since.set(one.network, this.#wanted);
   }
 
+  /** Other answers are to be let in ({@link FirewallOptions.answers}). What holds of peers stays in force meanwhile. */
+  answersChanged(): void {
+    if (this.#networks.length > 0) this.#wantTable();
+  }
+
   /**
    * Lets peers of a network in that came and shuts those out that went; what was given to {@link set} must say so too by now.
    * @param follows other rules depend on these peers as well, and are put right some time later
@@ -210,7 +215,8 @@ export class Firewall {
     let features = this.#features;
     try {
       const generation = await this.#watched.making(async () => {
-        features = await applyNetworks(this.#run, networks, this.#features, this.#options.uplinks);
+        const { uplinks, answers } = this.#options;
+        features = await applyNetworks(this.#run, networks, this.#features, uplinks, answers);
       });
       this.#watched.overwritten(generation);
       this.#known = generation !== undefined;

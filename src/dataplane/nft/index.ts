@@ -1,6 +1,7 @@
 /** The packet filter: one nftables table of ours, and acceptance where a FORWARD policy drops; the only folder that runs nft and iptables. */
 export { type Count, countsByChain } from "./counters.ts";
 export { ElementSocket, ElementsRefused } from "./rules/elements.ts";
+export { EGRESS_MARK, type EgressAnswer, isEgressMark, setEgressMark } from "./rules/egress-answers.ts";
 export type { RawElement, RawStep } from "./rules/raw-batch.ts";
 export { Firewall } from "./firewall.ts";
 export type { FirewallOptions, FirewallStatus } from "./firewall-options.ts";
@@ -20,6 +21,7 @@ export { removeFirewall } from "./remove.ts";
 export { ALL_FEATURES, type NetworkRules, type NftFeatures, renderRuleset } from "./rules/ruleset.ts";
 export { NftError, type RunTool, toolRunner, type ToolOptions } from "./run.ts";
 export { type SurveyedChain, surveyChains } from "./survey.ts";
+export { NOT_OUTSIDE, ofFamily, set as setOf, withoutCovered } from "./rules/sets.ts";
 export { UPLINK_CIDRS } from "./rules/uplink.ts";
 export { isThere } from "./presence.ts";
 export { applyRuleset, probeFeatures, removeTables } from "./table.ts";

@@ -6,6 +6,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { NftError, type RunTool } from "./run.ts";
 import {
   ALL_FEATURES,
+  type AnswersOf,
   type NetworkRules,
   type NftFeatures,
   OWN_TABLES,
@@ -71,9 +72,10 @@ export async function applyNetworks(
   networks: readonly NetworkRules[],
   features: NftFeatures,
   uplinks = false,
+  answers?: AnswersOf,
 ): Promise<NftFeatures> {
   try {
-    const rules = renderRuleset(networks, features, uplinks);
+    const rules = renderRuleset(networks, features, uplinks, answers);
     // Of thousands of peers that took milliseconds, and so does the start of a program: a turn each.
     await nextTurn();
     await applyRuleset(run, rules);
@@ -82,7 +84,7 @@ export async function applyNetworks(
     if (!(error instanceof NftError) || error.reason !== "refused") throw error;
     const found = await probeFeatures(run);
     if ((Object.keys(found) as (keyof NftFeatures)[]).every((name) => found[name] === features[name])) throw error;
-    await applyRuleset(run, renderRuleset(networks, found, uplinks));
+    await applyRuleset(run, renderRuleset(networks, found, uplinks, answers));
     return found;
   }
 }

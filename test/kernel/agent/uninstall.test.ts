@@ -47,6 +47,38 @@ describe("uninstalling", function () {
       .replaceAll(/valid_lft \d+sec|preferred_lft \d+sec/g, "")
       .replaceAll(/counter packets \d+ bytes \d+/g, "counter");
 
+  /** Has a node be the way out for pods, and lead one of its own out by another one. */
+  async function leaveByGateways(here: TestNode, there: TestNode): Promise<void> {
+    for (const { name } of [here, there]) await fabric.patchNode(name, { metadata: { labels: { out: name } } });
+    const gateway = (name: string, node: TestNode, address: string) => ({
+      metadata: { name },
+      spec: {
+        podSelector: { matchLabels: { out: name } },
+        nodeSelector: { matchLabels: { out: node.name } },
+        egressAddresses: [address],
+      },
+    });
+    const gateways = [gateway("here", here, "172.30.0.100"), gateway("there", there, "172.30.0.101")];
+    await fabric.create("/apis/skylane.dev/v1alpha1/egressgateways", gateways);
+    const ip = "10.244.1.9";
+    const pod = {
+      metadata: { name: "away", namespace: "default", labels: { out: "there" } },
+      spec: { nodeName: here.name },
+    };
+    await fabric.api("POST", "/api/v1/namespaces/default/pods", pod);
+    const status = { phase: "Running", podIP: ip, podIPs: [{ ip }] };
+    await fabric.api(
+      "PATCH",
+      "/api/v1/namespaces/default/pods/away/status",
+      { status },
+      "application/merge-patch+json",
+    );
+    const said = (...argv: [string, ...string[]]): string => here.ns.exec(...argv);
+    await eventually(() => said("ip", "addr").includes("172.30.0.100/32"), { message: "the egress address" });
+    await eventually(() => said("ip", "rule").includes("8400:"), { message: "the rule of the way out" });
+    await eventually(() => said("nft", "list", "tables").includes("skylane_egress"), { message: "the table" });
+  }
+
   it("leaves the node as it was before, and says what it removed", async () => {
     const n1 = fabric.node(1);
     const n2 = fabric.node(2);
@@ -69,13 +101,22 @@ describe("uninstalling", function () {
     n2.start();
     await n1.ready(["n2"]);
     await eventually(() => n1.ns.exec("nft", "list", "ruleset").includes("SKYLANE-FORWARD"));
+    await leaveByGateways(n1, n2);
 
     assert.match(uninstall(n1).refused ?? "", /skylane-agent runs on this node/);
     assert.equal(existsSync(n1.conflist), true);
     await n1.stop();
     const { removed, problems } = uninstall(n1);
     assert.deepEqual(problems, []);
-    for (const what of ["sky.4096", "10-skylane.conflist", "default.json", "table inet skylane", "annotation", "cache"])
+    for (const what of [
+      "sky.4096",
+      "10-skylane.conflist",
+      "default.json",
+      "table inet skylane_egress",
+      "172.30.0.100",
+      "annotation",
+      "cache",
+    ])
       assert.ok(
         removed.some((line) => line.includes(what)),
         `${what} in ${removed.join("; ")}`,

@@ -196,6 +196,33 @@ describe("doctor: the agent", () => {
     assert.equal(there.found, "pod network blue: off: no tcx");
   });
 
+  it("names pods that no egress gateway leads out, and what of gateways is not in place", () => {
+    const { value } = healthy().agent as { value: AgentStatus };
+    const pod = { pod: "shop/web", ip: "10.244.1.5", address: "192.0.2.1", node: "n2" };
+    const whole = { gateway: "out", addresses: [{ address: "192.0.2.1", node: "n2", pods: 1 }], pods: [pod] };
+    const agent = (gateway: object, more: object = {}) => ({
+      agent: {
+        value: { ...value, egress: { gateways: [{ ...whole, ...gateway }], addresses: [], faults: [], ...more } },
+      },
+    });
+    const fine = judge({ ...healthy(), ...agent({}) }).find(({ check }) => check === "egress");
+    assert.deepEqual([fine?.level, fine?.found], ["ok", "1 egress gateways, by which 1 pods of this node leave"]);
+    const { node: _node, ...alone } = pod;
+    assert.equal(only(agent({ pods: [alone] }), "egress", "fail").found, "shop/web: nobody has 192.0.2.1");
+    const { address: _address, ...without } = alone;
+    assert.match(only(agent({ pods: [without] }), "egress", "fail").found, /EgressGateway out has no address for it/);
+    assert.equal(
+      only(agent({ why: "192.0.2.1 cannot be used" }), "egress", "warn").found,
+      "EgressGateway out: 192.0.2.1 cannot be used",
+    );
+    assert.equal(
+      only(agent({}, { faults: [{ entry: "table", why: "refused" }] }), "egress", "fail").found,
+      "table: refused",
+    );
+    assert.equal(only(agent({}, { message: "not said" }), "egress", "warn").found, "not said");
+    assert.ok(!judge(healthy()).some(({ check }) => check === "egress"));
+  });
+
   it("records flows where it is to, and says why it does not", () => {
     const { value } = healthy().agent as { value: AgentStatus };
     const flows = { on: true, flows: 7, sampled: 4, leftOut: { sampled: 20, dropped: 0, table: 0 } };

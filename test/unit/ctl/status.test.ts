@@ -241,4 +241,33 @@ describe("asking the agent", () => {
     );
     await assert.rejects(agentStatus(path), /not JSON \(6 bytes\)/);
   });
+
+  it("shows who has which egress address, and which pods leave how", () => {
+    const pod = { pod: "shop/web", ip: "10.244.1.5", address: "192.0.2.1", node: "n2" };
+    const egress = {
+      gateways: [
+        {
+          gateway: "out",
+          addresses: [
+            { address: "192.0.2.1", node: "n2", pods: 3 },
+            { address: "192.0.2.2", pods: 0 },
+          ],
+          pods: [pod],
+        },
+        { gateway: "odd", why: "spec.nodeSelector is nothing", addresses: [], pods: [] },
+      ],
+      addresses: ["192.0.2.9"],
+      faults: [{ entry: "rule 4 8401", why: "not in place yet" }],
+    };
+    const text = renderStatus({ ...status, egress }, NOW);
+    assert.match(
+      text,
+      /Egress gateways: +2; this node has 192\.0\.2\.9; not in place: rule 4 8401 \(not in place yet\)/,
+    );
+    assert.match(text, /out +192\.0\.2\.1 +n2 +3/);
+    assert.match(text, /out +192\.0\.2\.2 +nobody +0/);
+    assert.match(text, /odd .*spec\.nodeSelector is nothing/);
+    assert.match(text, /shop\/web +10\.244\.1\.5 +out +192\.0\.2\.1 +n2/);
+    assert.doesNotMatch(renderStatus(status, NOW), /egress/i);
+  });
 });

@@ -159,10 +159,12 @@ esac
     assert.equal(await run("--context=prod", "sysdump", "--output", output), 0);
     const { "summary.txt": summary = "", ...files } = await contentsOf(readFileSync(output));
     assert.deepEqual(Object.keys(files).sort(), [
-      ...["agents.txt", "configmap.yaml", "daemonset.yaml", "events-of-nodes.txt", "networkblocks.json"].map(
+      ...["agents.txt", "configmap.yaml", "daemonset.yaml", "egressgateways.json", "events-of-nodes.txt"].map(
         (name) => `cluster/${name}`,
       ),
-      ...["networkendpoints.json", "nodes.json", "podnetworks.json", "version.json"].map((name) => `cluster/${name}`),
+      ...["networkblocks.json", "networkendpoints.json", "nodes.json", "podnetworks.json", "version.json"].map(
+        (name) => `cluster/${name}`,
+      ),
       ...["n1/agent.log", "n1/doctor.txt", "n2/agent.log"].map((name) => `nodes/${name}`),
     ]);
     assert.equal(files["nodes/n1/doctor.txt"], "fine");

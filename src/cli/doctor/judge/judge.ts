@@ -2,6 +2,7 @@
 import type { Facts } from "../facts.ts";
 import type { Finding } from "../finding.ts";
 import { judgeAgent } from "./judge-agent.ts";
+import { judgeEgress } from "./judge-egress.ts";
 import { judgeFastPath } from "./judge-fast-path.ts";
 import { judgeFlows } from "./judge-flows.ts";
 import { judgeKernel } from "./judge-kernel.ts";
@@ -18,6 +19,7 @@ export const judge = (facts: Facts): Finding[] => [
   ...judgeOthers(facts),
   ...judgeRoutes(facts),
   ...judgeBandwidth(facts),
+  ...judgeEgress(facts),
   ...judgePeers(facts),
   ...judgeProbes(facts),
   ...judgeFastPath(facts),

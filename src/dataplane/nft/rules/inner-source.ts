@@ -11,6 +11,7 @@
  * the overlay, where all neighbours are permanent.
  */
 import { addressBits, FAMILIES, type Family, familyOf, ipToBytes, parseIp } from "../../../addr/index.ts";
+import { answerParts, type EgressAnswer } from "./egress-answers.ts";
 import type { SetChange } from "./elements.ts";
 import type { NetworkRules, NftFeatures } from "./ruleset.ts";
 import { addressOf, setName } from "./sets.ts";
@@ -127,13 +128,19 @@ const chain = ({ vni }: NetworkRules, rules: readonly string[]): string[] => [
 ];
 
 /** The chain that a network's VXLAN packets from the underlay go through, with the sets that it needs. @throws RangeError */
-export function tunnelParts(network: NetworkRules, { innerSource }: NftFeatures): string[] {
+export function tunnelParts(
+  network: NetworkRules,
+  { innerSource }: NftFeatures,
+  answers: readonly EgressAnswer[] = [],
+): string[] {
   const fromPeers = (verdict: string): string[] =>
     FAMILIES.map((family) => `${IP[family]} saddr @${setName("peers", network, family)} ${verdict}`);
   const sources = innerSource ? network.sources?.() : undefined;
   if (!sources) return chain(network, fromPeers("accept"));
   const elements = elementsByKind(sources);
+  const egress = answerParts(network, answers);
   return [
+    ...egress.sets,
     ...elements.flatMap(([kind, texts]) => [
       `  set ${nameOf(kind, network)} {`,
       `    typeof ${keyOf(kind, false)}`,
@@ -144,6 +151,7 @@ export function tunnelParts(network: NetworkRules, { innerSource }: NftFeatures)
       ...elements.map(
         ([kind]) => `${TYPE} ${ETHER_TYPE[kind.inner]} ${keyOf(kind, true)} @${nameOf(kind, network)} accept`,
       ),
+      ...egress.rules,
       ...fromPeers(drop("not an address of the peer that sends it")),
     ]),
   ];

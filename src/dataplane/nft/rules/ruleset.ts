@@ -26,6 +26,7 @@
 import { FAMILIES, type Family, familyOf } from "../../../addr/index.ts";
 import { OVERLAY_LINK_GROUP, POD_LINK_GROUP } from "../../../netlink/index.ts";
 
+import { type EgressAnswer, LET_ANSWERS_IN } from "./egress-answers.ts";
 import { type PeerSource, tunnelParts } from "./inner-source.ts";
 import { arpTable, icmpOfPods, ND_OF_NODES, ND_OF_PODS, neighbourSets, nextHop } from "./neighbourhood.ts";
 import { fromPeersAlone, notBesideTheTunnel, notFromOutside } from "./origin.ts";
@@ -73,6 +74,9 @@ export interface NetworkRules {
   portSecurity?: PortSecurity;
 }
 
+/** Pods of a network that leave the cluster by other nodes, from which their answers come. */
+export type AnswersOf = (network: string) => readonly EgressAnswer[];
+
 /** What nftables of this kernel can do; everything by default. */
 export interface NftFeatures {
   /** `fib` expressions in tables of family inet (nft_fib_inet). */
@@ -99,12 +103,14 @@ const OVERLAY = `0x${OVERLAY_LINK_GROUP.toString(16)}`;
 /**
  * The transaction that puts the table in place, whatever is there: nothing, an older one, one that somebody changed.
  * @param uplinks the host has ends of uplinks, also where none of these networks has one
+ * @param answers pods of a network that leave the cluster by other nodes
  * @throws RangeError when a value is no address, prefix or number in range: nothing unparsed ever reaches nft.
  */
 export function renderRuleset(
   networks: readonly NetworkRules[],
   features: NftFeatures = ALL_FEATURES,
   uplinks = false,
+  answers: AnswersOf = () => [],
 ): string {
   for (const { vni, port, peerPorts = [], directOver = [] } of networks) {
     for (const number of [port, ...peerPorts.map(({ port }) => port)]) assertWhole(number, 0xffff, "UDP port");
@@ -117,8 +123,8 @@ export function renderRuleset(
     ...neighbourSets(hasUnderlay(networks, uplink)),
     ...portSets(networks),
     ...uplink.parts,
-    ...prerouting(networks, features, uplink),
-    ...input(networks, features, uplink),
+    ...prerouting(networks, features, uplink, answers),
+    ...input(networks, features, uplink, answers),
     ...forward(networks, uplink),
     ...postrouting(networks, features, uplink),
     ...tracking(networks),
@@ -168,7 +174,12 @@ const tracking = (networks: readonly NetworkRules[]): string[] =>
     ? chain("tracked", "type filter hook forward priority filter; policy accept;", ["ct state established accept"])
     : [];
 
-function prerouting(networks: readonly NetworkRules[], { fib }: NftFeatures, uplink: UplinkRules): string[] {
+function prerouting(
+  networks: readonly NetworkRules[],
+  { fib }: NftFeatures,
+  uplink: UplinkRules,
+  answers: AnswersOf,
+): string[] {
   const spoofed = fib ? ['fib saddr . iif oif missing counter drop comment "not the address of this pod"'] : [];
   const fromPod = ["meta l4proto icmpv6 jump icmp_of_pod", ...spoofed];
   const fromOverlay = networks.flatMap((network) =>
@@ -192,6 +203,7 @@ function prerouting(networks: readonly NetworkRules[], { fib }: NftFeatures, upl
       ND_OF_NODES,
       ...fromHosts,
       ...fromOverlay,
+      ...(networks.some(({ network }) => answers(network).length > 0) ? [LET_ANSWERS_IN] : []),
       ...(fib ? fromPeersAlone(networks) : []),
     ]),
     ...chain("prerouting", "type filter hook prerouting priority raw; policy accept;", [
@@ -253,7 +265,12 @@ const vxlanFromPods = (networks: readonly NetworkRules[]): string[] => [
   ),
 ];
 
-function input(networks: readonly NetworkRules[], features: NftFeatures, uplink: UplinkRules): string[] {
+function input(
+  networks: readonly NetworkRules[],
+  features: NftFeatures,
+  uplink: UplinkRules,
+  answers: AnswersOf,
+): string[] {
   // The VNI is 24 bits, 4 bytes into the VXLAN header, which follows 8 bytes of UDP (RFC 7348). It is looked up, not compared
   // with each network's in turn: of networks there may be hundreds, and every packet from the underlay is asked.
   const ours = [...Map.groupBy(networks, ({ port }) => port)].map(([port, those]) => {
@@ -266,7 +283,7 @@ function input(networks: readonly NetworkRules[], features: NftFeatures, uplink:
     ...(features.fib ? ['fib daddr type != local counter drop comment "broadcast or multicast to this node"'] : []),
   ];
   return [
-    ...networks.flatMap((network) => tunnelParts(network, features)),
+    ...networks.flatMap((network) => tunnelParts(network, features, answers(network.network))),
     ...chain("to_node_from_pod", undefined, [
       ND_OF_PODS,
       ...toMany,

@@ -1,0 +1,232 @@
+/**
+ * Egress gateways on this node: the table, the routes and their rules, and the addresses are put in place with what is wanted, and kept so. Any
+ * transaction of somebody else's that touches the table is answered by putting it in place whole.
+ */
+import { cidrContains } from "../../addr/index.ts";
+import { type Listening, type MonitorListener, Rtnl } from "../../netlink/index.ts";
+import type { Logger } from "../../log/index.ts";
+import { LONGEST_REST_MS, RepairRest, Task } from "../../reconcile/index.ts";
+import { sendFrame } from "../../sys/index.ts";
+import { Conntrack } from "../conntrack/index.ts";
+import { applyRuleset, isThere, NftWatch, removeTables, type RunTool, toolRunner, WatchedTable } from "../nft/index.ts";
+import { announcementOf } from "./announcement.ts";
+import { egressEntries } from "./entries.ts";
+import { heldAddresses, holdAddresses } from "./records.ts";
+import { type EgressFault, EgressReconciler } from "./reconciler.ts";
+import { EGRESS_TABLE, renderEgress } from "./table.ts";
+import { type EgressWanted, gatewayNodes, GatewayNumbers, isNothing, NO_EGRESS, numberedGateways } from "./wanted.ts";
+
+const OWN_TABLE = `inet ${EGRESS_TABLE}`;
+const OWN_NETNS = "/proc/thread-self/ns/net";
+const RETRY = { baseMs: 100, maxMs: 10_000 } as const;
+/** An address is announced so often, and so long apart, in milliseconds (RFC 5227, section 3: ANNOUNCE_NUM, ANNOUNCE_INTERVAL). */
+const ANNOUNCE = { times: 3, everyMs: 1_000 } as const;
+
+export interface EgressKeeperOptions {
+  dataDir: string;
+  log: Logger;
+  watch: (listener: MonitorListener) => Listening;
+  /** Things that somebody had changed are as they were. */
+  onRepair: (count: number) => void;
+  /** Runs nft. */
+  run?: RunTool;
+}
+
+/** See the header. */
+export class EgressKeeper {
+  readonly #options: EgressKeeperOptions;
+  readonly #run: RunTool;
+  readonly #reconciler: EgressReconciler;
+  readonly #table: Task;
+  readonly #connections: Task;
+  readonly #watched = new WatchedTable(undefined, OWN_TABLE);
+  readonly #rest = new RepairRest();
+  readonly #numbers = new GatewayNumbers();
+  readonly #announcing = new Map<string, NodeJS.Timeout>();
+  /** Addresses that we have put on a device, as the disk has them. */
+  #held: Set<string>;
+  #watch: NftWatch | undefined;
+  #wanted: EgressWanted | undefined;
+  #text = "";
+  #looked = false;
+  #inPlace = false;
+  #drifted = false;
+  #error: string | undefined;
+  #starting: Promise<void> | undefined;
+
+  constructor(options: EgressKeeperOptions) {
+    const { dataDir, log, watch, run, onRepair } = options;
+    this.#options = options;
+    this.#run = run ?? toolRunner();
+    this.#held = heldAddresses(dataDir);
+    this.#reconciler = new EgressReconciler({
+      logger: log,
+      watch,
+      isOurs: (ip) => this.#held.has(ip),
+      onAddress: (ip, ifindex) => this.#announce(ip, ifindex, ANNOUNCE.times),
+      onRepair: (_kind, count) => onRepair(count),
+    });
+    this.#table = new Task(
+      () => this.#apply(),
+      RETRY,
+      (error) => this.#failed(error),
+    );
+    this.#connections = new Task(
+      () => this.#endOthers(),
+      { baseMs: 1_000, maxMs: 60_000 },
+      (error, attempt) => {
+        if (attempt === 1)
+          log.warn("connections of pods that leave the cluster another way now cannot be ended; trying again", {
+            error,
+          });
+      },
+    );
+  }
+
+  /** Sets what should be; until the first call nothing is touched. @throws Error of fs when addresses cannot be written down */
+  set(wanted: EgressWanted): void {
+    this.#wanted = wanted;
+    const numbers = this.#numbers.of(gatewayNodes(wanted).keys());
+    const text = isNothing(wanted) ? "" : renderEgress(wanted, numbers);
+    // Before one is put anywhere; one that goes is ours until it has gone.
+    this.#held = this.#held.union(new Set(wanted.addresses));
+    holdAddresses(this.#options.dataDir, this.#held);
+    this.#reconciler.set(
+      egressEntries(numberedGateways(wanted, numbers), wanted.addresses, wanted.uplink),
+      wanted.device,
+    );
+    this.#starting ??= this.#reconciler.start().catch((error: unknown) => {
+      this.#options.log.error("changes of routes and addresses of egress gateways cannot be heard of", { error });
+    });
+    if (text === this.#text && this.#looked) return;
+    this.#text = text;
+    this.#table.want();
+  }
+
+  /** How it stands: what is not in place, and why. */
+  get faults(): EgressFault[] {
+    const table =
+      this.#inPlace || this.#text === "" ? [] : [{ entry: "table", why: this.#error ?? "being put in place" }];
+    return this.#wanted ? [...table, ...this.#reconciler.faults] : [];
+  }
+
+  /** Resolves when nothing is under way. */
+  async settled(): Promise<void> {
+    await Promise.all([this.#table.settled(), this.#reconciler.settled(), this.#connections.settled()]);
+  }
+
+  /** Stops, and leaves the kernel as it is. */
+  async stop(): Promise<void> {
+    for (const timer of this.#announcing.values()) clearTimeout(timer);
+    await Promise.all([this.#table.stop(), this.#connections.stop(), this.#watch?.close()]);
+    await this.#starting;
+    await this.#reconciler.stop();
+  }
+
+  async #apply(): Promise<void> {
+    const { log } = this.#options;
+    const text = this.#text;
+    this.#looked = true;
+    if (text === "") {
+      this.#inPlace = false;
+      if (isThere({ family: "inet", table: EGRESS_TABLE }) !== false) await removeTables(this.#run, [OWN_TABLE]);
+      this.#forgetAddresses();
+      return;
+    }
+    this.#watch ??= NftWatch.open({
+      netns: OWN_NETNS,
+      onTransactions: (transactions) => {
+        this.#watched.notice(transactions);
+        if (!this.#table.running) this.#judge();
+      },
+      onLost: (reason) => {
+        log.debug("notifications of the packet filter were lost", { reason });
+        this.#table.want(LONGEST_REST_MS);
+      },
+    });
+    const drifted = this.#drifted;
+    this.#drifted = false;
+    try {
+      const own = await this.#watched.making(() => applyRuleset(this.#run, text));
+      if (own === undefined) this.#table.want(LONGEST_REST_MS);
+    } catch (error) {
+      this.#drifted ||= drifted;
+      throw error;
+    }
+    this.#inPlace = true;
+    this.#error = undefined;
+    if (drifted) {
+      this.#rest.repaired();
+      log.warn(`table ${OWN_TABLE} was changed by somebody else and is put back`);
+      this.#options.onRepair(1);
+    } else this.#connections.want();
+    this.#judge();
+    this.#forgetAddresses();
+  }
+
+  #judge(): void {
+    if (!this.#watched.touchedByOthers() || this.#text === "") return;
+    this.#drifted = true;
+    this.#table.want(this.#rest.ms);
+  }
+
+  #failed(error: unknown): void {
+    const message = error instanceof Error ? error.message : String(error);
+    if (message !== this.#error)
+      this.#options.log.error(`table ${OWN_TABLE} cannot be put in place; it is tried again`, { error });
+    this.#error = message;
+    this.#inPlace = false;
+  }
+
+  /** Those that have gone from all devices are ours no longer. */
+  #forgetAddresses(): void {
+    const { addresses } = this.#wanted ?? NO_EGRESS;
+    const left = [...this.#held].filter((ip) => !addresses.includes(ip));
+    if (left.length === 0) return;
+    using rtnl = Rtnl.open();
+    const there = new Set(rtnl.addresses().map(({ ip }) => ip));
+    this.#held = new Set([...this.#held].filter((ip) => addresses.includes(ip) || there.has(ip)));
+    holdAddresses(this.#options.dataDir, this.#held);
+  }
+
+  /**
+   * Ends connections of pods here that were begun on another way: the kernel translates all of their packets as it did the first. Their next packet
+   * begins another one, behind the right address.
+   */
+  async #endOthers(): Promise<void> {
+    const { ways, inside } = this.#wanted ?? NO_EGRESS;
+    // What is not translated here is the pod's own in the kernel's table, too.
+    const expected = new Map(
+      ways.flatMap(({ pods, by, address }) =>
+        pods.map((pod) => [pod, (by === "here" ? address : undefined) ?? pod] as const),
+      ),
+    );
+    if (expected.size === 0) return;
+    using conntrack = Conntrack.open();
+    const astray = await conntrack.select(({ original, reply }) => {
+      const address = expected.get(original.source);
+      const translated = reply.destination !== original.source;
+      if (address === undefined || !translated || reply.destination === address) return false;
+      return !inside.some((cidr) => cidrContains(cidr, original.destination));
+    });
+    for (const connection of astray) conntrack.delete(connection);
+  }
+
+  #announce(ip: string, ifindex: number, left: number): void {
+    clearTimeout(this.#announcing.get(ip));
+    this.#announcing.delete(ip);
+    if (!this.#wanted?.addresses.includes(ip)) return;
+    try {
+      using rtnl = Rtnl.open();
+      const mac = rtnl.link(ifindex)?.mac;
+      if (mac !== undefined) sendFrame(ifindex, announcementOf(ip, mac));
+    } catch (error) {
+      this.#options.log.warn("an egress address cannot be announced to the nodes' network", { ip, error });
+    }
+    if (left > 1)
+      this.#announcing.set(
+        ip,
+        setTimeout(() => this.#announce(ip, ifindex, left - 1), ANNOUNCE.everyMs),
+      );
+  }
+}

@@ -1,0 +1,409 @@
+/**
+ * Egress gateways on this node. What the status of an EgressGateway says of its addresses is the truth: a node has the addresses that it says and no
+ * others. The agent with the Lease writes it; a candidate that no longer hears who has an address takes it for itself, if it is next.
+ */
+import { familyOf, FAMILIES, networkAddress } from "../addr/index.ts";
+import { type AddressHolder, EGRESS_GATEWAYS, matchesSelector } from "../crd/index.ts";
+import { answersFor, type EgressKeeper, type GatewayNode, NO_EGRESS } from "../dataplane/egress/index.ts";
+import type { EgressAnswer } from "../dataplane/nft/index.ts";
+import { ApiError, getObject, type KubeClient, NodeLeases, patchStatus, type ReflectorTimings } from "../kube/index.ts";
+import type { Logger } from "../log/index.ts";
+import type { LocalNetwork, Peer } from "../peers/index.ts";
+import type { EgressGatewayStatus, EgressStatus } from "../observe/index.ts";
+import { Task, within } from "../reconcile/index.ts";
+import { Beats } from "./beats.ts";
+import { type GatewayObject, readGatewayObject } from "./gateway-object.ts";
+import { planNode } from "./node-plan.ts";
+import { assign, type Candidates, distribute } from "./rendezvous.ts";
+import { type Selected, select, type Taken } from "./selection.ts";
+import { EgressSources } from "./sources.ts";
+import { egressStatus } from "./statuses.ts";
+
+/** A burst of changes is one look, this long after its first, in milliseconds; and so many times as long as a look has taken. */
+const SETTLE_MS = 20;
+const REST = 5;
+const MOST_REST_MS = 500;
+/** How soon the status of a gateway is written, and how soon its count of pods, in milliseconds. */
+const SOON_MS = 50;
+const COUNT_MS = 5_000;
+/**
+ * How long an address stays where it is before it goes back to the node that it belongs to, in milliseconds: longer than the Lease of a node that has
+ * just died says that it lives.
+ */
+const STAY_MS = 90_000;
+/** How long the API server may take before it counts as silent, in milliseconds. */
+const SILENT_MS = 1_000;
+/** How soon an API server that answers is asked again, in milliseconds. */
+const ASKED_MS = 2_000;
+
+export interface EgressGatewaysOptions {
+  client: KubeClient;
+  log: Logger;
+  nodeName: string;
+  keeper: EgressKeeper;
+  granted: (node: string) => readonly string[] | undefined;
+  /** What an egress address may not be. */
+  taken: () => Taken;
+  /** Prefixes of pods, nodes and Services. */
+  inside: () => readonly string[];
+  /** Index of the device that has an address of this node; undefined where none has. */
+  deviceOf: (ip: string) => number | undefined;
+  /** Whether this agent writes for all. */
+  leads: () => boolean;
+  /** Pods here leave by other nodes, from which their answers come. */
+  onAnswers: (answers: readonly EgressAnswer[]) => void;
+  timings?: Partial<ReflectorTimings>;
+}
+
+/** See the header. */
+export class EgressGateways {
+  readonly #options: EgressGatewaysOptions;
+  readonly #sources: EgressSources;
+  readonly #leases: NodeLeases;
+  readonly #beats: Beats;
+  readonly #statuses: Task;
+  readonly #takeover: Task;
+  readonly #peers = new Map<string, Peer>();
+  /** Since when the agent with the Lease has seen an address where it is, by gateway, address and generation. */
+  readonly #seen = new Map<string, number>();
+  /** When the status of a gateway was written last, on the clock of `performance`. */
+  readonly #written = new Map<string, number>();
+  #local: LocalNetwork | undefined;
+  #selected: readonly Selected[] = [];
+  #held: readonly string[] = [];
+  #looking: NodeJS.Timeout | undefined;
+  #tookMs = 0;
+  /** Addresses that this node has let go of although the status says that it has them. */
+  #letGo: ReadonlySet<string> = new Set();
+  #asking = false;
+  /** Not before this, on the clock of `performance`. */
+  #askAgainAt = 0;
+  #stopped = false;
+
+  constructor(options: EgressGatewaysOptions) {
+    this.#options = options;
+    const { client, log, nodeName, granted, timings } = options;
+    const onChange = (): void => this.look();
+    this.#sources = new EgressSources({ client, log, nodeName, granted, onChange, ...(timings && { timings }) });
+    this.#leases = new NodeLeases(client, { log, onNews: onChange });
+    this.#beats = new Beats({ log, onChange, onBeat: () => this.#askWhetherAlone() });
+    const task = (run: () => Promise<void>, complaint: string, maxMs: number): Task =>
+      new Task(run, { baseMs: 250, maxMs }, (error, attempt) => {
+        if (attempt === 1) log.warn(`${complaint}; trying again`, { error });
+      });
+    this.#statuses = task(() => this.#writeAll(), "the status of egress gateways cannot be written", 30_000);
+    this.#takeover = task(() => this.#takeOver(), "egress addresses of a dead node cannot be taken over", 1_000);
+  }
+
+  start(): void {
+    this.#sources.start();
+  }
+
+  /** Stops, and leaves the kernel as it is. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#looking);
+    this.#beats.stop();
+    await Promise.all([this.#sources.stop(), this.#leases.stop(), this.#statuses.stop(), this.#takeover.stop()]);
+    await this.#options.keeper.stop();
+  }
+
+  setLocal(local: LocalNetwork): void {
+    this.#local = local;
+    this.look();
+  }
+
+  setPeers(peers: Iterable<Peer>): void {
+    this.#peers.clear();
+    for (const peer of peers) this.#peers.set(peer.node, peer);
+    this.look();
+  }
+
+  changePeers(changes: Iterable<readonly [node: string, peer: Peer | undefined]>): void {
+    for (const [node, peer] of changes) {
+      if (peer) this.#peers.set(node, peer);
+      else this.#peers.delete(node);
+    }
+    this.look();
+  }
+
+  /** Whether there are any, so that somebody has to write their status. */
+  get wanted(): boolean {
+    return this.#sources.gateways.size > 0;
+  }
+
+  /** Something that this follows from may be otherwise. */
+  look(): void {
+    if (this.#stopped) return;
+    this.#looking ??= setTimeout(
+      () => {
+        this.#looking = undefined;
+        const start = performance.now();
+        try {
+          this.#evaluate();
+        } catch (error) {
+          this.#options.log.error("egress gateways cannot be worked out; looking again with the next change", {
+            error,
+          });
+        }
+        this.#tookMs = performance.now() - start;
+      },
+      Math.max(SETTLE_MS, Math.min(REST * this.#tookMs, MOST_REST_MS)),
+    );
+  }
+
+  status(): EgressStatus {
+    const { keeper, nodeName } = this.#options;
+    const { synced } = this.#sources;
+    const gateways = Array.from(this.#sources.gateways.values(), (object): EgressGatewayStatus => {
+      const selected = this.#selected.find(({ gateway }) => gateway.name === object.name);
+      const holder = (address: string | undefined): string | undefined =>
+        object.holders.find((one) => one.address === address)?.node;
+      const refused = Array.from(selected?.refused ?? [], ([address, why]) => `${address} cannot be used: ${why}`);
+      const why = object.fault ?? (refused.length > 0 ? refused.join("; ") : undefined);
+      return {
+        gateway: object.name,
+        ...(why !== undefined && { why }),
+        addresses: (object.info?.addresses ?? []).map((address) => {
+          const node = holder(address);
+          const pods = selected?.pods.filter((pod) => pod.address === address).length ?? 0;
+          return { address, ...(node !== undefined && { node }), pods };
+        }),
+        pods: (selected?.pods ?? [])
+          .filter(({ node }) => node === nodeName)
+          .map(({ key, ip, address }) => {
+            const node = holder(address);
+            return { pod: key, ip, ...(address !== undefined && { address }), ...(node !== undefined && { node }) };
+          }),
+      };
+    });
+    return {
+      ...(!synced && { message: "the API server has not said which there are, or who their pods are" }),
+      gateways,
+      addresses: [...this.#held],
+      faults: keeper.faults,
+    };
+  }
+
+  #evaluate(): void {
+    const { keeper, nodeName, taken, inside, deviceOf, onAnswers } = this.#options;
+    const { synced, gateways } = this.#sources;
+    if (!synced) return;
+    const local = this.#local;
+    if (gateways.size > 0 && !local) return;
+    const infos = Array.from(gateways.values()).flatMap(({ info }) => info ?? []);
+    this.#selected = select(infos, this.#sources.pods(), this.#sources.namespaces, taken());
+    const holders = new Map(Array.from(gateways.values(), ({ name, holders: those }) => [name, those]));
+    const candidates = new Map(infos.map(({ name }) => [name, new Set(this.#candidates(name))]));
+    const wanted =
+      local && gateways.size > 0
+        ? planNode(this.#selected, holders, {
+            node: nodeName,
+            gatewayNode: (name) => this.#gatewayNode(name),
+            mayHold: (gateway, node) => candidates.get(gateway)?.has(node) ?? false,
+            letGo: (address) => this.#letGo.has(address),
+            inside: inside(),
+            device: local.device,
+            uplink: deviceOf(local.underlayIp),
+          })
+        : NO_EGRESS;
+    this.#held = wanted.addresses;
+    keeper.set(wanted);
+    onAnswers(answersFor(wanted));
+    this.#watchCandidates(candidates);
+    if (this.#options.leads()) this.#statuses.want(SOON_MS);
+    if (this.#missing().length > 0) this.#takeover.want();
+  }
+
+  #gatewayNode(name: string): GatewayNode | undefined {
+    const peer = this.#peers.get(name);
+    if (!peer) return undefined;
+    const vteps = FAMILIES.flatMap((family) => {
+      const cidr = peer.podCidrs.find((one) => familyOf(one) === family);
+      return cidr === undefined ? [] : [[family, networkAddress(cidr)] as const];
+    });
+    return { node: name, underlayIp: peer.underlayIp, vteps: Object.fromEntries(vteps) };
+  }
+
+  /** Nodes that a gateway's nodeSelector selects, as far as this node has them as peers. */
+  #candidates(gateway: string): string[] {
+    const selector = this.#sources.gateways.get(gateway)?.info?.nodeSelector;
+    return Array.from(this.#sources.nodes)
+      .filter(
+        ([node, labels]) =>
+          matchesSelector(selector, labels) && (node === this.#options.nodeName || this.#peers.has(node)),
+      )
+      .map(([node]) => node);
+  }
+
+  /** Candidates are watched by each other; the agent with the Lease reads the Leases of all. */
+  #watchCandidates(candidates: ReadonlyMap<string, ReadonlySet<string>>): void {
+    const { nodeName, leads } = this.#options;
+    const watched = [...candidates.values()].filter((nodes) => nodes.has(nodeName)).flatMap((nodes) => [...nodes]);
+    this.#beats.follow(
+      new Map(
+        watched.flatMap((node) => {
+          const ip = this.#peers.get(node)?.underlayIp;
+          return ip === undefined ? [] : [[node, ip] as const];
+        }),
+      ),
+    );
+    this.#leases.follow(leads() ? [...candidates.values()].flatMap((nodes) => [...nodes]) : []);
+  }
+
+  /** Whether a node is alive: as beats say where it is watched, and else as its Lease. */
+  #lives(node: string): boolean {
+    if (node === this.#options.nodeName) return true;
+    const lease = this.#leases.of(node);
+    return this.#beats.hears(node) ?? (lease !== "over" && lease !== "doubtful");
+  }
+
+  #choice(gateway: string): Omit<Candidates, "mayMove"> {
+    const all = this.#candidates(gateway);
+    return { all: new Set(all), live: all.filter((node) => this.#lives(node)) };
+  }
+
+  /** Addresses that this node is to take: those of candidates that it does not hear, where it is next. */
+  #missing(): { object: GatewayObject; addresses: AddressHolder[] }[] {
+    const { nodeName } = this.#options;
+    return this.#selected.flatMap(({ gateway: { name }, usable }) => {
+      const object = this.#sources.gateways.get(name);
+      if (!object?.info || !this.#candidates(name).includes(nodeName)) return [];
+      const dead = object.holders.filter(({ node }) => this.#beats.hears(node) === false);
+      if (dead.length === 0) return [];
+      const next = assign(usable, object.holders, { ...this.#choice(name), mayMove: () => false });
+      const mine = next.filter(({ address, node }) => node === nodeName && dead.some((one) => one.address === address));
+      return mine.length > 0 ? [{ object, addresses: mine }] : [];
+    });
+  }
+
+  async #takeOver(): Promise<void> {
+    const { client, log } = this.#options;
+    for (const { object, addresses } of this.#missing()) {
+      const { name, resourceVersion, holders } = object;
+      const taken = holders.map((one) => addresses.find(({ address }) => address === one.address) ?? one);
+      try {
+        await patchStatus(client, EGRESS_GATEWAYS, name, { addresses: taken }, resourceVersion);
+        log.warn("took over egress addresses of a node that is not heard", {
+          gateway: name,
+          addresses: addresses.map(({ address }) => address),
+          from: holders
+            .filter(({ address }) => addresses.some((one) => one.address === address))
+            .map(({ node }) => node),
+        });
+      } catch (error) {
+        // Somebody was there before: the watch tells what it is now.
+        if (!isOvertaken(error, name)) throw error;
+      }
+    }
+  }
+
+  /**
+   * Whether this node is cut off: who would take over from it is not heard, and the API server is silent. It lets go of its addresses then, since that one
+   * may have taken them. Where it is heard it hears this node as well, and takes nothing.
+   */
+  #askWhetherAlone(): void {
+    const mine = this.#atRisk();
+    if (mine.length === 0 && this.#letGo.size === 0) return;
+    if (this.#asking || this.#stopped || performance.now() < this.#askAgainAt) return;
+    this.#asking = true;
+    void this.#ask(mine).finally(() => (this.#asking = false));
+  }
+
+  /** Gateways of which this node has addresses, and their successors are not heard. */
+  #atRisk(): { gateway: string; addresses: string[] }[] {
+    const { nodeName } = this.#options;
+    return Array.from(this.#sources.gateways.values()).flatMap(({ name, holders }) => {
+      const others = this.#candidates(name).filter((node) => node !== nodeName);
+      const mine = holders.filter(({ node }) => node === nodeName).map(({ address }) => address);
+      const next = distribute(mine, others);
+      const addresses = mine.filter((address) => {
+        const node = next.get(address);
+        return node !== undefined && this.#beats.hears(node) === false;
+      });
+      return addresses.length > 0 ? [{ gateway: name, addresses }] : [];
+    });
+  }
+
+  async #ask(mine: readonly { gateway: string; addresses: string[] }[]): Promise<void> {
+    const { client, log, nodeName } = this.#options;
+    const now = new Set<string>();
+    let silent = false;
+    for (const { gateway, addresses } of mine) {
+      let holders: readonly AddressHolder[] | undefined;
+      try {
+        const late = (): Error => new Error(`no answer within ${SILENT_MS} ms`);
+        const object = await within(getObject(client, EGRESS_GATEWAYS, gateway), SILENT_MS, late);
+        holders = object === undefined ? [] : readGatewayObject(object).holders;
+      } catch (error) {
+        silent = true;
+        log.debug("the API server was asked who has an egress address, and did not say", { error });
+      }
+      for (const address of addresses)
+        if (!holders?.some((one) => one.address === address && one.node === nodeName)) now.add(address);
+    }
+    this.#askAgainAt = performance.now() + (silent ? 0 : ASKED_MS);
+    const before = this.#letGo;
+    this.#letGo = now;
+    if (now.size === before.size && [...before].every((one) => now.has(one))) return;
+    const news = [...now].filter((one) => !before.has(one));
+    if (news.length > 0)
+      log.warn(
+        "let go of egress addresses: who would take over from this node is not heard, nor does the API server say that it has them",
+        {
+          addresses: news,
+        },
+      );
+    this.look();
+  }
+
+  async #writeAll(): Promise<void> {
+    for (const { name } of this.#sources.gateways.values()) {
+      if (!this.#options.leads() || this.#stopped) return;
+      await this.#write(name);
+    }
+    // Addresses go back when they have been away for long enough, of which nothing else tells.
+    if (this.wanted) this.#statuses.want(STAY_MS / 3);
+  }
+
+  /** Writes the status of a gateway where it is otherwise, on the version of it that was read. */
+  async #write(name: string): Promise<void> {
+    const object = this.#sources.gateways.get(name);
+    if (!object) return;
+    const selected = this.#selected.find(({ gateway }) => gateway.name === name);
+    const usable = selected?.usable ?? [];
+    const mayMove = (holder: AddressHolder): boolean => this.#stayed(name, holder);
+    const holders = assign(usable, object.holders, { ...this.#choice(name), mayMove });
+    const facts = {
+      ...(object.fault !== undefined && { fault: object.fault }),
+      holders,
+      pods: new Set(selected?.pods.map(({ key }) => key)).size,
+      refused: selected?.refused ?? new Map<string, string>(),
+      unheld: usable.filter((ip) => !holders.some(({ address, node }) => address === ip && this.#lives(node))),
+    };
+    const wanted = egressStatus(object, facts, new Date().toISOString());
+    if (!wanted) return;
+    // A count that changes all the time is written once in a while.
+    const countAlone = !egressStatus({ ...object, status: { ...object.status, pods: facts.pods } }, facts, "");
+    if (countAlone && performance.now() - (this.#written.get(name) ?? -COUNT_MS) < COUNT_MS) {
+      this.#statuses.want(COUNT_MS);
+      return;
+    }
+    this.#written.set(name, performance.now());
+    try {
+      await patchStatus(this.#options.client, EGRESS_GATEWAYS, name, wanted, object.resourceVersion);
+    } catch (error) {
+      if (!isOvertaken(error, name)) throw error;
+    }
+  }
+
+  #stayed(gateway: string, { address, generation }: AddressHolder): boolean {
+    const key = `${gateway} ${address} ${generation}`;
+    const since = this.#seen.get(key);
+    if (since === undefined) this.#seen.set(key, performance.now());
+    return since !== undefined && performance.now() - since > STAY_MS;
+  }
+}
+
+const isOvertaken = (error: unknown, name: string): boolean =>
+  error instanceof ApiError && (error.status === 409 || error.isGone(name));

@@ -1,0 +1,7 @@
+/** Egress gateways: which pods leave the cluster through which nodes and behind which addresses, and who has an address. */
+export { EgressGateways, type EgressGatewaysOptions } from "./egress-gateways.ts";
+export { Beats } from "./beats.ts";
+export { planNode } from "./node-plan.ts";
+export { assign, distribute, ranked } from "./rendezvous.ts";
+export { select, type Taken } from "./selection.ts";
+export { egressStatus } from "./statuses.ts";

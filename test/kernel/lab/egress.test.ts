@@ -1,0 +1,181 @@
+/** Egress gateways in a cluster: what a host outside sees, what becomes of it when a gateway dies, and what is left when they go. */
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { entering, run } from "../../../lab/exec.ts";
+import { podNetns } from "../../../lab/pods/pods.ts";
+import { eventually } from "../../support/eventually.ts";
+import { useLab } from "./support.ts";
+
+const GATEWAYS = "/apis/skylane.dev/v1alpha1/egressgateways";
+const MERGE = "application/merge-patch+json";
+/** A host outside, which is not the API server's, and what it is to see. */
+const OUTSIDE = { 4: "172.30.0.9", 6: "fd30::9" } as const;
+const EGRESS = { 4: "172.30.0.100", 6: "fd30::100" } as const;
+const PORT = 7070;
+/** Says who has called, and then what it is told, for as long as the caller likes. */
+const SERVER = `require("node:net").createServer((s)=>{s.write(s.remoteAddress.replace("::ffff:","")+"\\n");s.on("data",(d)=>s.write(d)).on("error",()=>{})}).listen(${PORT},"::",()=>console.log("listening"))`;
+const ASK = `const s=require("node:net").connect({host:process.argv[1],port:${PORT}});s.setTimeout(1500,()=>{console.log("nobody");process.exit()});s.on("data",(d)=>{console.log(String(d).trim());process.exit()}).on("error",(e)=>{console.log(e.code);process.exit()})`;
+/** One connection on which a byte goes there and back again and again; a dot for each answer. */
+const TALK = `const s=require("node:net").connect({host:process.argv[1],port:${PORT}},()=>{s.once("data",()=>{s.on("data",()=>{process.stdout.write(".");setTimeout(()=>s.write("x"),20)});s.write("x")})}).on("error",(e)=>process.stdout.write(e.code))`;
+
+describe("egress gateways", () => {
+  const the = useLab({ nodes: 3, agentConfig: { fastPath: "auto" } });
+  const children: ChildProcess[] = [];
+  const start = (argv: readonly string[], env = the().context.env): (() => string) => {
+    const [command, ...args] = argv;
+    const child = spawn(command as string, args, { stdio: ["ignore", "pipe", "inherit"], detached: true, env });
+    children.push(child);
+    let said = "";
+    child.stdout.on("data", (text: Buffer) => (said += String(text)));
+    return () => said;
+  };
+  const inPod = (name: string, script: string, ...args: string[]): string[] =>
+    entering({ netns: podNetns(the().context, the().pod(name)) }, process.execPath, ["-e", script, ...args]);
+  const seenOf = async (name: string, family: 4 | 6): Promise<string> =>
+    (await run(inPod(name, ASK, OUTSIDE[family]), { env: the().context.env })).trim();
+  const sees = (name: string, family: 4 | 6, address: string): Promise<unknown> =>
+    eventually(
+      async () => {
+        const seen = await seenOf(name, family);
+        if (seen !== address) throw new Error(`it sees ${seen}`);
+        return true;
+      },
+      { message: `the host outside does not see ${address} of ${name}` },
+    );
+  const holders = async (name = "out"): Promise<Record<string, string>> => {
+    const { status } = await the().api.call<{ status?: { addresses?: { address: string; node: string }[] } }>(
+      "GET",
+      `${GATEWAYS}/${name}`,
+    );
+    return Object.fromEntries((status?.addresses ?? []).map(({ address, node }) => [address, node]));
+  };
+  const holder = async (family: 4 | 6): Promise<string> =>
+    await eventually(async () => (await holders())[EGRESS[family]], { message: `nobody has ${EGRESS[family]}` });
+  const addressesOf = (node: string): Promise<string> => the().exec(node, "ip", "-o", "address", "show");
+  const create = (name: string, spec: object): Promise<unknown> =>
+    the().api.call("POST", GATEWAYS, {
+      apiVersion: "skylane.dev/v1alpha1",
+      kind: "EgressGateway",
+      metadata: { name },
+      spec,
+    });
+
+  before("two gateways, with a pod on one of them, and pods on a node that is none", async () => {
+    for (const node of ["node2", "node3"])
+      await the().api.call("PATCH", `/api/v1/nodes/${node}`, { metadata: { labels: { egress: "yes" } } }, MERGE);
+    for (const app of ["chosen", "other"]) await the().addPod("node1", app, { labels: { app } });
+    await the().addPod("node2", "nearby", { labels: { app: "chosen" } });
+    for (const prefix of [`${OUTSIDE[4]}/32`, `${OUTSIDE[6]}/128`])
+      await run(the().enterFabric("ip", "address", "add", prefix, "dev", "switch0"), { env: the().context.env });
+    const listening = start(the().enterFabric(process.execPath, "-e", SERVER));
+    await eventually(() => listening().includes("listening"));
+  });
+
+  after(async () => {
+    for (const child of children.splice(0)) {
+      if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) continue;
+      const closed = once(child, "close");
+      process.kill(-child.pid, "SIGKILL");
+      await closed;
+    }
+  });
+
+  it("lead selected pods out behind the egress address of their family, and no others", async () => {
+    assert.equal(await seenOf("chosen", 4), "172.30.0.11");
+    await create("out", {
+      podSelector: { matchLabels: { app: "chosen" } },
+      nodeSelector: { matchLabels: { egress: "yes" } },
+      egressAddresses: [EGRESS[4], EGRESS[6]],
+    });
+    for (const name of ["chosen", "nearby"])
+      for (const family of [4, 6] as const) await sees(name, family, EGRESS[family]);
+    assert.equal(await seenOf("other", 4), "172.30.0.11");
+    for (const family of [4, 6] as const)
+      assert.match(await addressesOf(await holder(family)), new RegExp(`${EGRESS[family].replaceAll(".", "\\.")}/`));
+    const { egress } = await the().status(the().node("node1"));
+    assert.deepEqual(egress?.faults, []);
+    assert.deepEqual(
+      egress?.gateways.map(({ gateway, pods }) => [gateway, new Set(pods.map(({ pod }) => pod)).size]),
+      [["out", 1]],
+    );
+  });
+
+  it("are repaired, whatever of them somebody takes away", async () => {
+    const node = await holder(4);
+    const gateway = { 4: await holder(4), 6: await holder(6) };
+    for (const [where, command, whole] of [
+      ["node1", "ip rule del priority 8400", async () => /8400:/.test(await the().exec("node1", "ip", "rule"))],
+      [
+        "node1",
+        "ip route flush table 8401",
+        async () => /default/.test(await the().exec("node1", "ip", "route", "show", "table", "8401")),
+      ],
+      [
+        "node1",
+        "nft delete table inet skylane_egress",
+        async () => (await the().exec("node1", "nft", "list", "tables")).includes("skylane_egress"),
+      ],
+      [
+        node,
+        `ip address del ${EGRESS[4]}/32 dev eth0`,
+        async () => (await addressesOf(node)).includes(`${EGRESS[4]}/32`),
+      ],
+      [
+        gateway[6],
+        `ip address del ${EGRESS[6]}/128 dev eth0`,
+        async () => (await addressesOf(gateway[6])).includes(`${EGRESS[6]}/128`),
+      ],
+      [
+        node,
+        "nft flush chain inet skylane_egress postrouting",
+        async () =>
+          (await the().exec(node, "nft", "list", "chain", "inet", "skylane_egress", "postrouting")).includes("snat"),
+      ],
+    ] as const) {
+      const [program = "", ...argv] = command.split(" ");
+      await the().exec(where, program, ...argv);
+      await eventually(whole, { message: command });
+    }
+    for (const family of [4, 6] as const) await sees("chosen", family, EGRESS[family]);
+  });
+
+  it("let nobody begin a connection to an egress address, nor send in a stranger's name through the tunnel", async () => {
+    const dropped = async (node: string, table: string, comment: string): Promise<number> => {
+      const text = await the().exec(node, "nft", "list", "table", "inet", table);
+      return Number(new RegExp(`packets (\\d+) bytes \\d+ drop comment "${comment}"`).exec(text)?.[1] ?? 0);
+    };
+    const node = await holder(4);
+    await assert.rejects(run(the().enterFabric("ping", "-n", "-c1", "-W1", EGRESS[4]), { env: the().context.env }));
+    assert.ok((await dropped(node, "skylane_egress", "to an egress address")) > 0);
+    const [ip] = the().pod("chosen").ips as [string];
+    await assert.rejects(the().exec(node, "ping", "-n", "-c1", "-W1", "-I", EGRESS[4], ip));
+    assert.ok((await dropped("node1", "skylane_egress", "not an answer to a pod")) > 0);
+  });
+
+  it("hold no more than a pod's connection when the node that has an address dies, and have the other one take it", async () => {
+    const before = await holder(4);
+    const said = start(inPod("chosen", TALK, OUTSIDE[4]));
+    await eventually(() => said().length > 3, { message: "a connection is not answered" });
+    await the().killNode(before);
+    await eventually(async () => (await holders())[EGRESS[4]] !== before, {
+      message: `${before} still has the address`,
+    });
+    await sees("chosen", 4, EGRESS[4]);
+    const at = said().length;
+    await eventually(() => said().length > at, { message: "the connection from before is answered no more" });
+    await sees("chosen", 6, EGRESS[6]);
+    await the().restartNode(before);
+  });
+
+  it("leave nothing when they are deleted, and pods leave behind their node's address again", async () => {
+    await the().api.call("DELETE", `${GATEWAYS}/out`);
+    await sees("chosen", 4, "172.30.0.11");
+    for (const { name } of the().nodes()) {
+      await eventually(async () => !(await the().exec(name, "nft", "list", "tables")).includes("skylane_egress"));
+      await eventually(async () => !/8400:/.test(await the().exec(name, "ip", "rule")));
+      await eventually(async () => !(await addressesOf(name)).includes(EGRESS[4]));
+      await eventually(async () => !(await addressesOf(name)).includes(EGRESS[6]));
+    }
+  });
+});
