@@ -2,7 +2,7 @@
  * A whole cluster on one machine, as an object: what `skylanectl lab` and the tests do, they do with this. A lab is
  * its directory; any number of processes may open it.
  */
-import { type AgentStatus, agentStatus, CommandError, type Trace } from "../src/cli/index.ts";
+import { type AgentStatus, agentStatus, CommandError, type LiveMap, type Trace } from "../src/cli/index.ts";
 import type { ApiClient } from "./api-client.ts";
 import { build, takeDown } from "./cluster/build.ts";
 import * as claims from "./pods/claims.ts";
@@ -22,6 +22,7 @@ import { type LabOptions, newRecord } from "./cluster/options.ts";
 import * as pods from "./pods/pods.ts";
 import { LabFiles, type LabRecord, type NodeRecord, type PodRecord } from "./cluster/records.ts";
 import { resultIps } from "./runtime/chain.ts";
+import { showLab } from "./pods/live-map.ts";
 import { trace, type TraceOptions } from "./pods/trace.ts";
 import { type Transfer, transfer, type TransferOptions } from "./pods/transfer.ts";
 
@@ -261,6 +262,11 @@ export class Lab {
   /** Follows a packet from a pod to another over both nodes; see lab/pods/trace.ts. */
   trace(from: string, to: string, options?: TraceOptions): Promise<Trace> {
     return trace(this, from, to, options);
+  }
+
+  /** Shows the lab in a browser; see lab/pods/live-map.ts. @param port 0 for any that is free */
+  show(port?: number): Promise<LiveMap> {
+    return showLab(this, port);
   }
 
   /** Takes one entry of the overlay away on a node and measures how long it stays away. */

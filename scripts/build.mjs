@@ -2,6 +2,7 @@
 //
 //   dist/bin/{skylane,skylane-agent,skylanectl}   the launcher, once a name
 //   dist/lib/skylane/<name>.cjs                   the bundles
+//   dist/lib/skylane/ui/                          the live map's page
 //   dist/lib/skylane/node                         Node, linked from the npm package
 //   dist/lib/skylane/*.cache                      V8's bytecode of bundles
 import { execFileSync, spawnSync } from "node:child_process";
@@ -122,6 +123,25 @@ const { metafile } = await build({
   logLevel: "warning",
 });
 writeFileSync(join(fresh, "meta.json"), JSON.stringify(metafile));
+
+// What a browser runs; only the command that serves it ever reads it.
+const page = join(root, "src", "cli", "ui", "page");
+await build({
+  entryPoints: [join(page, "main.tsx"), join(page, "page.css"), join(page, "index.html")],
+  entryNames: "[name]",
+  outdir: join(lib, "ui"),
+  loader: { ".html": "copy" },
+  bundle: true,
+  platform: "browser",
+  target: "es2024",
+  format: "esm",
+  jsx: "automatic",
+  jsxImportSource: "preact",
+  minify: true,
+  legalComments: "none",
+  logLevel: "warning",
+});
+renameSync(join(lib, "ui", "main.js"), join(lib, "ui", "page.js"));
 
 // of the package for this platform, which the lock file holds by its hash; npm links the one that is installed here
 const node = realpathSync(join(root, "node_modules", ".bin", "node"));

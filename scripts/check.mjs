@@ -7,6 +7,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 /** @type {[string, string, string[]][]} */
 const STEPS = [
   ["types", "tsc", ["-p", "."]],
+  ["types of the page", "tsc", ["-p", "src/cli/ui/page"]],
   ["lint", "oxlint", ["--type-aware", "--deny-warnings", "src", "lab", "cmd", "test", "bench", "scripts"]],
   ["format", "biome", ["format", "."]],
   ["structure", "node", ["scripts/structure.ts"]],

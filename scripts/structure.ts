@@ -45,6 +45,7 @@ const PACKAGES: Record<string, string> = {
   "ipaddr.js": "src/addr",
   winston: "src/log",
   "prom-client": "src/observe",
+  preact: "src/cli/ui/page",
   "tar-stream": "src/cli",
   "node:ffi": "src/sys",
 };
@@ -59,7 +60,7 @@ function* sources(folder: string): Generator<string> {
   for (const entry of readdirSync(join(root, folder), { withFileTypes: true })) {
     const path = posix.join(folder, entry.name);
     if (entry.isDirectory()) yield* sources(path);
-    else if (entry.name.endsWith(".ts")) yield path;
+    else if (/\.tsx?$/.test(entry.name)) yield path;
   }
 }
 

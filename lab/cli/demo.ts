@@ -1,6 +1,6 @@
 /** `lab demo`: the main job, or pod networks, shown and checked step by step, each in well under a minute. */
 import { relative } from "node:path";
-import { type Command, describeError, UsageError } from "../../src/cli/index.ts";
+import { type Command, describeError, type LiveMap, liveMap, UsageError } from "../../src/cli/index.ts";
 import { NETWORKS } from "../demo/networks.ts";
 import { OVERLAY } from "../demo/overlay.ts";
 import { POLICY } from "../demo/policy.ts";
@@ -60,13 +60,32 @@ Take it down:
 `;
 }
 
+function tryIt({ context, name }: Lab, { url }: LiveMap): string {
+  const ctl = relative(process.cwd(), `${context.binDir}/skylanectl`);
+  return `
+The lab is still up, and the map goes on: ${url}
+Try, in another terminal, and watch:
+  ${ctl} lab pod add node1 web --name ${name}
+  ${ctl} lab pod move web node2 --name ${name}
+  ${ctl} lab drift --name ${name}
+  ${ctl} lab partition node3 --name ${name}
+  ${ctl} lab heal --name ${name}
+  ${ctl} lab node kill node3 --name ${name}
+Ctrl-C ends it.
+`;
+}
+
 /** The command. */
 export const demoCommand: Command = {
   words: ["lab", "demo"],
   summary: "Shows what Skylane does, on a cluster of three nodes made for it",
   operands: "[overlay|networks|policy]",
   count: [0, 1],
-  options: { ...NAME, keep: { help: "leave the lab up" } },
+  options: {
+    ...NAME,
+    keep: { help: "leave the lab up" },
+    ui: { help: "show it in a browser, too, and go on until Ctrl-C when the steps are done" },
+  },
   details:
     "overlay (the default): nodes, pods, entries, a node that joins, repairs. networks: two tenants with the same\n" +
     "addresses, and a workload that moves to another node under a running ping and a connection.\n" +
@@ -76,22 +95,33 @@ export const demoCommand: Command = {
   async run(input) {
     const steps = stepsOf(input.operands[0] ?? "overlay");
     const name = input.text("name") ?? "demo";
+    const ui = input.flag("ui");
     const start = performance.now();
     if ((await Lab.down(name)) !== undefined) await print(`(an earlier lab "${name}" was taken down)\n`);
     await print(`${bold("Skylane")}: a cluster on this machine; nothing touches the machine's own network.\n`);
     let keep = false;
     let lab: Lab | undefined;
+    let map: LiveMap | undefined;
     let shown = 0;
     try {
       await interruptible(async (signal) => {
-        lab = await Lab.up({ name, nodes: 3, signal });
+        lab = await Lab.up({ name, nodes: 3, signal, ...(ui && { agentConfig: { flows: "on", probes: "on" } }) });
+        if (ui) {
+          map = await lab.show();
+          await print(`\nThe live map: ${bold(map.url)}\n`);
+        }
         shown = await runSteps(lab, steps, signal);
       });
+      if (map && lab) {
+        await print(tryIt(lab, map));
+        await (await liveMap()).interrupted();
+      }
       keep = input.flag("keep");
     } catch (error) {
       await print(`\nFAILED: ${describeError(error)}\n`);
       return 1;
     } finally {
+      await map?.close();
       lab?.close();
       if (!keep) await Lab.down(name);
     }

@@ -9,6 +9,7 @@ import { networkCommands } from "./networks.ts";
 import { nodeCommands } from "./nodes.ts";
 import { podCommands } from "./pods.ts";
 import { policyCommands } from "./policies.ts";
+import { uiCommand } from "./ui.ts";
 
 /** In the order of the help. */
 export const labCommands: readonly Command[] = [
@@ -19,6 +20,7 @@ export const labCommands: readonly Command[] = [
   ...policyCommands,
   ...nodeCommands,
   ...faultCommands,
+  uiCommand,
   demoCommand,
   ...hiddenCommands,
 ];

@@ -10,3 +10,7 @@ export { age, type Cell, duration, properties, table } from "./table.ts";
 export { type RunThere, traceBoth } from "./trace/both.ts";
 export { type Half, type Hop, renderTrace, type Trace, TRACE_OPTIONS } from "./trace/index.ts";
 export { runProcess } from "./process.ts";
+export type { Cluster } from "./ui/cluster.ts";
+export type { LiveMap } from "./ui/ui.ts";
+/** The live map, which only those load who show it. */
+export const liveMap = () => import("./ui/ui.ts");

@@ -4,6 +4,7 @@ import { connectivityCommands } from "./connectivity/index.ts";
 import { doctorCommand } from "./doctor/index.ts";
 import { flowsCommand } from "./flows/index.ts";
 import { installCniCommand } from "./install-cni.ts";
+import { uiCommand } from "./kubectl/ui.ts";
 import { logLevelCommand } from "./log-level.ts";
 import { policyCommands } from "./policy/index.ts";
 import { probesCommand } from "./probes/index.ts";
@@ -38,6 +39,7 @@ export const nodeCommands: readonly Command[] = [
   ...connectivityCommands,
   sysdumpCommand,
   traceCommand,
+  uiCommand,
   ...policyCommands,
   logLevelCommand,
   installCniCommand,

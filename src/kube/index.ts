@@ -1,6 +1,7 @@
 /** The Kubernetes side: watch, publish, events; the only folder that imports `@kubernetes/client-node`. */
 export { patchNodeAnnotations, patchPodAnnotations, type PodIdentity } from "./nodes/annotate.ts";
 export { ApiError } from "./client/api-error.ts";
+export { connectBy } from "./client/socket-client.ts";
 export { LeaderElector, type LeaderElectorOptions } from "./leader-elector.ts";
 export { type ConnectOptions, connect, type KubeClient } from "./client/client.ts";
 export { type EventOptions, type NodeEvent, NodeEvents } from "./events.ts";

@@ -7,6 +7,24 @@ export const AGENT_SELECTOR = "--selector=app.kubernetes.io/name=skylane";
 /** Of one answer of kubectl's. */
 export const LIMITS: Limits = { most: 64 << 20, timeoutMs: 60_000 };
 
+/** An agent's pod. */
+export interface Agent {
+  pod: string;
+  node: string;
+}
+
+/** All agents, or that of one node. @param node "" for all. @throws CommandError as kubectl said it */
+export async function agents(cluster: Kubectl, node: string): Promise<Agent[]> {
+  const path = "{range .items[*]}{.metadata.name}{' '}{.spec.nodeName}{'\\n'}{end}";
+  const only = node === "" ? [] : [`--field-selector=spec.nodeName=${node}`];
+  const ask = ["get", "pods", AGENT_SELECTOR, ...only, `--output=jsonpath=${path}`];
+  const lines = (await kubectlOutput(cluster, ask, LIMITS)).toString().split("\n");
+  return lines.flatMap((line) => {
+    const [pod, on] = line.split(" ");
+    return pod && on ? [{ pod, node: on }] : [];
+  });
+}
+
 /**
  * What kubectl is asked for so that a command runs in the agent of a node.
  * @param namespace in which Skylane is; the cluster's options have it as well

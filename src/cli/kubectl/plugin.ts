@@ -10,24 +10,27 @@ import { tracingBy } from "./tracing.ts";
 import { inAgent } from "./agents.ts";
 import { type Kubectl, kubectl } from "./call.ts";
 import { sysdump } from "./sysdump.ts";
+import { kubectlUi } from "./ui.ts";
 
 /** Commands that are about more than one node, and find by themselves which. */
-const WIDE = ["connectivity", "trace", "sysdump"];
+const WIDE = ["connectivity", "trace", "sysdump", "ui"];
 const NODE_NAME = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
 
 const USAGE = `Usage: kubectl skylane --node NODE [--namespace NAMESPACE] [--context CONTEXT] COMMAND [options]
        kubectl skylane trace [NAMESPACE/]POD|IP [NAMESPACE/]POD|IP|svc/NAME [options]
        kubectl skylane connectivity test [--nodes N] [--peers K] [--timeout SECONDS] [--keep] [-o json] | --cleanup
        kubectl skylane sysdump [--output FILE] [--max-nodes N]
+       kubectl skylane ui [--port N]
 
 Runs "skylanectl COMMAND" in the agent of a node: status, doctor, probes, flows, policy, log-level, version. Options of kubectl come before COMMAND.
 trace finds the two pods and asks both of their nodes: every hop of a packet from the one to the other, and the first that is wrong; to a Service,
 to each pod behind it.
 connectivity test starts pods on all nodes, tries whether pods, nodes and Services reach each other, and removes them again.
 sysdump writes what all nodes have to say, or one, into an archive here: status, findings, kernel objects, logs, Skylane's objects; no secrets.
+ui shows a live map of the cluster in a browser on this machine, until Ctrl-C: nodes, networks, health of each pair, pods, Events.
 
 Options:
-  --node NODE            the node (required, but for connectivity test, trace and sysdump)
+  --node NODE            the node (required, but for connectivity test, trace, sysdump and ui)
   -n, --namespace NAME   where Skylane is installed (skylane-system)
   --context NAME         context of the kubeconfig
   --kubeconfig FILE      another kubeconfig
@@ -75,6 +78,10 @@ export async function runPluginCall(call: PluginCall, program = "kubectl"): Prom
     if (call.node !== "") throw new UsageError("connectivity test is about all nodes: leave out --node");
     // Its pods are in a namespace of their own.
     return await kubectlConnectivity({ program, options: call.kubectl }, call.namespace, words);
+  }
+  if (word === "ui") {
+    if (call.node !== "") throw new UsageError("ui shows all nodes: leave out --node");
+    return await kubectlUi(cluster, words);
   }
   return await kubectl(cluster, await inAgent(cluster, call.namespace, call.node, call.command));
 }

@@ -8,6 +8,7 @@ import { type Entry, readArchive, writeArchive } from "../sysdump/archive.ts";
 import { fileName, newFile } from "../sysdump/index.ts";
 import { collect, type Part, SUMMARY } from "../sysdump/part.ts";
 import { describeError } from "../main.ts";
+import { type Agent, agents } from "./agents.ts";
 import { type Kubectl, kubectlOutput } from "./call.ts";
 
 /** Nodes in one archive, unless another number is asked for: more are rarely read, and each has a megabyte or two. */
@@ -39,11 +40,6 @@ const LINE: Parameters<typeof parseInput>[0] = {
   },
 };
 
-interface Agent {
-  pod: string;
-  node: string;
-}
-
 /**
  * Makes the archive and prints its name. @param node the only one, or "" @param argv further options
  * @throws UsageError; CommandError when there is no agent, kubectl cannot be run, or the file cannot be made
@@ -71,17 +67,6 @@ export async function sysdump(cluster: Kubectl, node: string, argv: readonly str
   }
   process.stdout.write(`${output}\n`);
   return 0;
-}
-
-async function agents(cluster: Kubectl, node: string): Promise<Agent[]> {
-  const path = "{range .items[*]}{.metadata.name}{' '}{.spec.nodeName}{'\\n'}{end}";
-  const only = node === "" ? [] : [`--field-selector=spec.nodeName=${node}`];
-  const ask = ["get", "pods", "--selector=app.kubernetes.io/name=skylane", ...only, `--output=jsonpath=${path}`];
-  const lines = (await kubectlOutput(cluster, ask, LIMITS)).toString().split("\n");
-  return lines.flatMap((line) => {
-    const [pod, on] = line.split(" ");
-    return pod && on ? [{ pod, node: on }] : [];
-  });
 }
 
 async function* everything(cluster: Kubectl, chosen: readonly Agent[], heading: string): AsyncGenerator<Entry> {

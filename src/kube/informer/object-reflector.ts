@@ -16,6 +16,8 @@ export interface ObjectSource<T> {
   olderPath?: string;
   /** Only those with these labels: `key=value`. */
   labelSelector?: string;
+  /** Only those with these fields. */
+  fieldSelector?: string;
   /** @throws TypeError when it makes no sense: the object is left out, and counted */
   parse: (object: unknown) => T;
   /** Whether nothing changed that anybody here looks at. */
@@ -30,8 +32,22 @@ export interface ObjectSource<T> {
 /** See the header. `objects` has them by name, or by `<namespace>/<name>`. */
 export class ObjectReflector<T extends Identified> extends Reflector<T> {
   constructor(client: KubeClient, source: ObjectSource<T>, options: ReflectorOptions = {}) {
-    const { what, path, olderPath, labelSelector, parse, same, builtIn = false, absentMs, consequence } = source;
-    const query: Record<string, string> = labelSelector === undefined ? {} : { labelSelector };
+    const {
+      what,
+      path,
+      olderPath,
+      labelSelector,
+      fieldSelector,
+      parse,
+      same,
+      builtIn = false,
+      absentMs,
+      consequence,
+    } = source;
+    const query: Record<string, string> = {
+      ...(labelSelector !== undefined && { labelSelector }),
+      ...(fieldSelector !== undefined && { fieldSelector }),
+    };
     const json = "application/json";
     const accept = { object: json, list: json, watch: json };
     const more = {

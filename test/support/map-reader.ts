@@ -1,0 +1,48 @@
+/** Reads the live map's stream as its page does. */
+import { Mirror } from "../../src/cli/ui/page/mirror.ts";
+import type { MapDelta, MapSnapshot } from "../../src/cli/ui/wire.ts";
+
+/** What a stream says, from {@link open} until it is disposed of. */
+export class MapReader implements AsyncDisposable {
+  readonly mirror = new Mirror();
+  /** Why it has ended, where nobody ended it. */
+  failure: unknown;
+  readonly #stop = new AbortController();
+  #done: Promise<void> = Promise.resolve();
+
+  /** @param url of the page. Resolves when everything was read once. */
+  static async open(url: string): Promise<MapReader> {
+    const reader = new MapReader();
+    const response = await fetch(`${url}stream`, { signal: reader.#stop.signal });
+    if (response.status !== 200 || !response.body) throw new Error(`${response.status}: ${await response.text()}`);
+    const first = Promise.withResolvers<void>();
+    reader.#done = reader.#follow(response.body, first.resolve).catch((error: unknown) => {
+      if (!reader.#stop.signal.aborted) reader.failure = error;
+      first.reject(error);
+    });
+    await first.promise;
+    return reader;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#done;
+  }
+
+  async #follow(body: ReadableStream<Uint8Array>, first: () => void): Promise<void> {
+    let text = "";
+    const decoder = new TextDecoder();
+    for await (const chunk of body) {
+      text += decoder.decode(chunk, { stream: true });
+      const blocks = text.split("\n\n");
+      text = blocks.pop() ?? "";
+      for (const block of blocks) {
+        const field = (name: string): string => new RegExp(`^${name}: (.*)$`, "m").exec(block)?.[1] ?? "";
+        const [event, data] = [field("event"), field("data")];
+        if (event === "all") this.mirror.all(JSON.parse(data) as MapSnapshot, Date.now());
+        if (event === "change") this.mirror.change(JSON.parse(data) as MapDelta, Date.now());
+        if (event === "all") first();
+      }
+    }
+  }
+}
