@@ -129,7 +129,8 @@ export class EgressKeeper {
     this.#looked = true;
     if (text === "") {
       this.#inPlace = false;
-      if (isThere({ family: "inet", table: EGRESS_TABLE }) !== false) await removeTables(this.#run, [OWN_TABLE]);
+      if (isThere({ family: "inet", table: EGRESS_TABLE }) !== false)
+        await this.#watched.making(async () => void (await removeTables(this.#run, [OWN_TABLE])));
       this.#forgetAddresses();
       return;
     }

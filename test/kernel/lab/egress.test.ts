@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { entering, run } from "../../../lab/exec.ts";
 import { podNetns } from "../../../lab/pods/pods.ts";
 import { eventually } from "../../support/eventually.ts";
-import { useLab } from "./support.ts";
+import { inStep, useLab } from "./support.ts";
 
 const GATEWAYS = "/apis/skylane.dev/v1alpha1/egressgateways";
 const MERGE = "application/merge-patch+json";
@@ -153,7 +153,22 @@ describe("egress gateways", () => {
     assert.ok((await dropped("node1", "skylane_egress", "not an answer to a pod")) > 0);
   });
 
-  it("hold no more than a pod's connection when the node that has an address dies, and have the other one take it", async () => {
+  it("have a node that is cut off let go of its address by itself, and the other one take it", async () => {
+    const before = await holder(4);
+    await the().partition(before);
+    try {
+      await eventually(async () => !(await addressesOf(before)).includes(EGRESS[4]), {
+        message: `${before} keeps the address that it cannot know to be its own`,
+      });
+      await sees("chosen", 4, EGRESS[4]);
+      assert.notEqual(await holder(4), before);
+    } finally {
+      await the().heal();
+    }
+    await inStep(the());
+  });
+
+  it("keep a pod's connection when the node that has its address dies, and the other one takes it", async () => {
     const before = await holder(4);
     const said = start(inPod("chosen", TALK, OUTSIDE[4]));
     await eventually(() => said().length > 3, { message: "a connection is not answered" });
