@@ -8,6 +8,7 @@ import type { Context } from "./support/context.ts";
 import { hostilePart } from "./parts/hostile.ts";
 import { installPart } from "./parts/install.ts";
 import { claimsPart } from "./parts/claims.ts";
+import { connectivityPart } from "./parts/connectivity.ts";
 import { networksPart } from "./parts/networks.ts";
 import { nodesPart } from "./parts/nodes.ts";
 import { policiesPart } from "./parts/policies.ts";
@@ -45,6 +46,7 @@ describe("on a real cluster", () => {
 
   installPart(context);
   seeingPart(context);
+  connectivityPart(context);
   networksPart(context);
   claimsPart(context);
   policiesPart(context);

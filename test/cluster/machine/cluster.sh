@@ -132,7 +132,7 @@ L
   spawn kubelet$n $P-$n nsenter --mount="$d/mnt" --uts="$d/uts" "$KUBE_BIN/kubelet" --config "$d/kubelet.yaml" --kubeconfig "$DIR/node$n.kubeconfig" \
     --hostname-override node$n --node-ip "$ip" "${extra[@]}" "${GATES[@]}" --v=2
   if [ -x "$KUBE_BIN/kube-proxy" ]; then
-    spawn proxy$n $P-$n nsenter --mount="$d/mnt" --uts="$d/uts" "$KUBE_BIN/kube-proxy" --kubeconfig "$DIR/proxy.kubeconfig" --hostname-override node$n --cluster-cidr "$V4" --proxy-mode "${PROXY_MODE:-iptables}" --conntrack-max-per-core 0 "${GATES[@]}" --v=2
+    spawn proxy$n $P-$n nsenter --mount="$d/mnt" --uts="$d/uts" "$KUBE_BIN/kube-proxy" --kubeconfig "$DIR/proxy.kubeconfig" --hostname-override node$n --cluster-cidr "$PODS" --proxy-mode "${PROXY_MODE:-iptables}" --conntrack-max-per-core 0 "${GATES[@]}" --v=2
   fi
 }
 stop_node() { # a power cut: every process of the node dies, its namespaces' devices go, its disk stays

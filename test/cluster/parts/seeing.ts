@@ -1,51 +1,35 @@
 /** What operators look with, from a machine of their own: `kubectl skylane`, through the real API server into the agents' containers. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import type { Trace } from "../../../src/cli/index.ts";
 import type { ServiceTrace } from "../../../src/cli/trace/kubectl.ts";
 import type { Context } from "../support/context.ts";
 import { eventually, TEST_NAMESPACE, type TestPod } from "../support/kube.ts";
+import { Operator } from "../support/operator.ts";
 
-const PLUGIN = fileURLToPath(new URL("../../../cmd/kubectl-skylane/main.ts", import.meta.url));
 const PORT = 7000;
 const run = promisify(execFile);
 
 export function seeingPart(context: Context): void {
   describe("from an operator's machine", () => {
-    let dir = "";
+    let operator: Operator;
     let [from, to] = [] as unknown as [TestPod, TestPod];
     const nameOf = ({ name }: TestPod): string => `${TEST_NAMESPACE}/${name}`;
 
-    /** Runs the plugin, which finds a kubectl that knows the cluster. @throws with what it said when it fails */
-    const plugin = async (...args: string[]): Promise<string> => {
-      const env = { ...process.env, PATH: `${dir}:${process.env["PATH"]}` };
-      const { stdout } = await run(process.execPath, ["--disable-warning=ExperimentalWarning", PLUGIN, ...args], {
-        cwd: dir,
-        env,
-        maxBuffer: 1 << 26,
-      });
-      return stdout;
-    };
+    const plugin = (...args: string[]): Promise<string> => operator.plugin(...args);
 
     /** A trace as JSON; a busy machine may take its time to answer. */
     const trace = (...args: string[]): Promise<string> => plugin("trace", ...args, "--timeout", "10000", "-o", "json");
 
     before(() => {
-      dir = mkdtempSync(join(tmpdir(), "sky-operator-"));
-      const quoted = context.machine.kubectlCommand.map((word) => `'${word}'`).join(" ");
-      // It is called kubectl itself, and is not to find itself.
-      const script = `#!/bin/sh\nPATH='${process.env["PATH"]}'\nexec ${quoted} "$@"\n`;
-      writeFileSync(join(dir, "kubectl"), script, { mode: 0o755 });
+      operator = new Operator(context.machine);
       [from, to] = [context.pods[0], context.pods.at(-1)] as [TestPod, TestPod];
       assert.notEqual(from.node, to.node);
     });
     after(async () => {
-      rmSync(dir, { recursive: true, force: true });
+      operator[Symbol.dispose]();
       await context.kube.kubectl("delete", "service", "-n", TEST_NAMESPACE, "seen", "--ignore-not-found");
     });
 
@@ -114,7 +98,7 @@ export function seeingPart(context: Context): void {
     });
 
     it("takes what all nodes have to say into one archive", async () => {
-      const file = join(dir, "dump.tar.gz");
+      const file = join(operator.dir, "dump.tar.gz");
       assert.equal((await plugin("sysdump", "--output", file)).trim(), file);
       const names = (await run("tar", ["-tzf", file], { maxBuffer: 1 << 26 })).stdout.split("\n");
       for (const node of context.nodes)
