@@ -240,8 +240,9 @@ function nextFor({ kind, from, to }: Check, trace: readonly string[] | undefined
   const follow = `kubectl skylane trace ${(trace ?? []).join(" ")}`;
   switch (kind) {
     case "pod-service":
+      return `${follow}; kube-proxy, or what stands in for it, on ${from.node}: kubectl get pods -n kube-system -o wide`;
     case "node-service":
-      return `${trace ? `${follow}; ` : ""}kube-proxy, or what stands in for it, on ${from.node}: kubectl get pods -n kube-system -o wide`;
+      return `where pods reach it: kube-proxy on ${from.node} has to masquerade what nodes send, so its clusterCIDR names the pods' CIDRs of both families`;
     case "api":
       return `${follow}; kube-proxy on ${from.node}, and whether pods may reach the API server's own address`;
     case "dns":

@@ -127,7 +127,7 @@ const shared = (ips: readonly string[], own: readonly string[]): { ip: string; f
   ips.map((ip) => ({ ip, family: familyOf(ip) })).filter(({ family }) => own.some((one) => familyOf(one) === family));
 
 const podEnd = (node: TestedNode, pod: TestPod): End & { node: string } => ({ node: node.name, is: `pod ${pod.name}` });
-const nodeEnd = (node: TestedNode): End & { node: string } => ({ node: node.name, is: `node ${node.name}` });
+const nodeEnd = (node: TestedNode): End & { node: string } => ({ node: node.name, is: "the host" });
 const inPod = ({ name }: TestPod): Asker => ({ where: "test", pod: name });
 const onNode = ({ agent }: TestNode): Asker => ({ where: "agent", pod: agent });
 
