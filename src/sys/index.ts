@@ -18,6 +18,7 @@ export { releaseFreed } from "./memory.ts";
 export * from "./netns.ts";
 export { checksum, sockaddrOf } from "./sockets/icmp.ts";
 export { type Arrived, ProbeSocket } from "./sockets/probe-socket.ts";
+export { processIds } from "./processes.ts";
 export { RememberedWord } from "./files/remembered-word.ts";
 export { PathWatch } from "./files/path-watch.ts";
 export * from "./sockets/socket.ts";

@@ -5,7 +5,7 @@
 import { readdirSync, readlinkSync } from "node:fs";
 import { listNetworkNetns, networkNetnsPath } from "../../dataplane/netns/index.ts";
 import { Rtnl } from "../../netlink/index.ts";
-import { SysError } from "../../sys/index.ts";
+import { processIds, SysError } from "../../sys/index.ts";
 import { agentStatus } from "./client.ts";
 import { CommandError } from "../command.ts";
 
@@ -40,7 +40,7 @@ export function reachable(named: string, vni: number): string {
 /** Network namespaces that processes have open, each once. */
 function* openNamespaces(): Generator<string> {
   const seen = new Set<string>();
-  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name)))
+  for (const pid of processIds())
     for (const fd of whileThere(() => readdirSync(`/proc/${pid}/fd`)) ?? []) {
       const path = `/proc/${pid}/fd/${fd}`;
       const target = whileThere(() => readlinkSync(path));

@@ -6,7 +6,7 @@ import { type Family, FAMILIES } from "../../../addr/index.ts";
 import { planForwarding, readForwarding } from "../../../host/index.ts";
 import { parseListen } from "../../../config/index.ts";
 import { type Address, type Link, isPodLinkGroup, type Route, type Rtnl } from "../../../netlink/index.ts";
-import { readSysctl } from "../../../sys/index.ts";
+import { processIds, readSysctl } from "../../../sys/index.ts";
 import { describeError } from "../../main.ts";
 import type { ListenAnswer, Looked, ManagerFacts, SysctlFacts, UdpHolder } from "../facts.ts";
 
@@ -90,7 +90,7 @@ function lines(path: string): string[] {
 /** The process that has a socket open; undefined when none that can be seen has it. */
 function processWith(inode: string): string | undefined {
   const wanted = `socket:[${inode}]`;
-  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+  for (const pid of processIds()) {
     try {
       const fds = `/proc/${pid}/fd`;
       if (readdirSync(fds).some((fd) => isLink(join(fds, fd), wanted)))

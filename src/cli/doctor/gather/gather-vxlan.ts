@@ -3,9 +3,9 @@
  * it with those of its networks. The UDP socket of such a device stays here, and is nobody's process's. So all other namespaces
  * that can be seen are looked through: those of processes, and those that somebody holds by a mount.
  */
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { type Link, NetlinkError, Rtnl } from "../../../netlink/index.ts";
-import { closeFd, netnsIdentity, openNetns, SysError } from "../../../sys/index.ts";
+import { closeFd, netnsIdentity, openNetns, processIds, SysError } from "../../../sys/index.ts";
 import type { VxlanElsewhere } from "../facts.ts";
 
 const OWN = "/proc/self/ns/net";
@@ -31,7 +31,7 @@ export function vxlanElsewhere(port: number): VxlanElsewhere[] {
 
 /** Paths of namespaces, those with a name first: a name says more than a process. */
 function candidates(): string[] {
-  return [...mounted(), ...processes().map((pid) => `/proc/${pid}/ns/net`)];
+  return [...mounted(), ...processIds().map((pid) => `/proc/${pid}/ns/net`)];
 }
 
 /** Mounts of namespaces (proc_pid_mountinfo(5)): the fifth field is the place, the type follows a dash. */
@@ -43,8 +43,6 @@ function mounted(): string[] {
     return after.startsWith("nsfs ") && existsSync(place) ? [place] : [];
   });
 }
-
-const processes = (): string[] => readdirSync("/proc").filter((name) => /^\d+$/.test(name));
 
 function lookInto(path: string, seen: Set<number>, home: number, port: number): VxlanElsewhere[] {
   const fd = openNetns(path);
