@@ -11,6 +11,14 @@ import type { Proxy } from "./proxy.ts";
 /** Of what one agent answers, and how long a node that is off holds up one of a few questions at a time. */
 const ANSWER: Limits = { most: 64 << 20, timeoutMs: 8_000 };
 const TITLE: Limits = { most: 1 << 16, timeoutMs: 10_000 };
+/** A trace waits for others itself. */
+const TRACE: Limits = { most: 4 << 20, timeoutMs: 60_000 };
+/** What each question is to skylanectl. */
+const WORDS: Readonly<Record<Question, readonly string[]>> = {
+  status: ["status"],
+  probes: ["probes"],
+  flows: ["flows", "--since=30s"],
+};
 /** Each question is a process here and one in the agent's pod. */
 const EVERY_MS = 2_000;
 /** Which pod is whose agent is looked up again after so long at least, in milliseconds. */
@@ -18,6 +26,23 @@ const LOOK_UP_MS = 5_000;
 
 const PORT = { port: { value: "N", help: "serve it on this port (one that is free)" } };
 const LINE: Parameters<typeof parseInput>[0] = { options: PORT };
+
+const inPod = (pod: string, words: readonly string[]): string[] => [
+  "exec",
+  pod,
+  "--container=agent",
+  "--",
+  "skylanectl",
+  ...words,
+];
+
+/** JSON, one value a line. @throws SyntaxError */
+const lines = (text: Buffer): unknown[] =>
+  text
+    .toString()
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line) as unknown);
 
 class KubectlCluster implements Cluster {
   readonly title: string;
@@ -42,19 +67,27 @@ class KubectlCluster implements Cluster {
 
   async ask(node: string, question: Question): Promise<unknown> {
     const pod = await this.#podOf(node);
-    const words = ["exec", pod, "--container=agent", "--", "skylanectl", question, "--output=json"];
     // Until it has answered the pod may be another one by now.
     this.#doubted.add(node);
-    const { status, stdout, stderr } = await kubectlAnswer(this.#cluster, words, ANSWER);
+    const { status, stdout, stderr } = await kubectlAnswer(
+      this.#cluster,
+      inPod(pod, [...WORDS[question], "--output=json"]),
+      ANSWER,
+    );
     let answer: unknown;
     try {
       // By its status it says whether all is well, which is in the answer, too.
-      answer = JSON.parse(stdout.toString());
+      answer = question === "flows" ? { flows: lines(stdout) } : JSON.parse(stdout.toString());
     } catch (cause) {
       throw new CommandError(stderr.trim() || `kubectl exec: status ${status}, and no answer`, { cause });
     }
     this.#doubted.delete(node);
     return answer;
+  }
+
+  async run(node: string, words: readonly string[]): Promise<{ status: number; stdout: string; stderr: string }> {
+    const answer = await kubectlAnswer(this.#cluster, inPod(await this.#podOf(node), words), TRACE);
+    return { ...answer, stdout: answer.stdout.toString() };
   }
 
   close(): Promise<void> {
@@ -106,7 +139,7 @@ export const kubectlUi = (cluster: Kubectl, argv: readonly string[]): Promise<nu
 /** `skylanectl ui`, for whoever has that and kubectl. */
 export const uiCommand: Command = {
   words: ["ui"],
-  summary: "Shows a live map of the cluster in a browser: nodes, networks, health of each pair, pods, Events",
+  summary: "Shows a live map of the cluster in a browser: nodes, networks, health of each pair, pods, flows, Events",
   options: {
     ...PORT,
     namespace: { value: "NAME", short: "n", help: "where Skylane is installed (skylane-system)" },

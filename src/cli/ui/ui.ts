@@ -4,6 +4,7 @@ import { AgentFeed } from "./feed/agents.ts";
 import { ObjectFeed } from "./feed/objects.ts";
 import { World } from "./model/world.ts";
 import { serveMap } from "./serve/server.ts";
+import { Traces } from "./serve/trace.ts";
 
 /** A map that is shown. */
 export interface LiveMap {
@@ -16,10 +17,12 @@ export interface LiveMap {
 /** Shows a cluster, which is closed with the map, also where there comes to be none. @param port 0 for any that is free. @throws CommandError when it cannot listen */
 export async function showMap(cluster: Cluster, port = 0): Promise<LiveMap> {
   const world = new World(cluster.title, Date.now);
-  const server = await serveMap(world, port).catch(async (error: unknown) => {
-    await cluster.close();
-    throw error;
-  });
+  const server = await serveMap(world, new Traces(world, (node, words) => cluster.run(node, words)), port).catch(
+    async (error: unknown) => {
+      await cluster.close();
+      throw error;
+    },
+  );
   const [objects, agents] = [new ObjectFeed(cluster.api, world), new AgentFeed(cluster, world)];
   objects.start();
   agents.start();

@@ -186,6 +186,24 @@ export type MapDelta = Partial<Omit<MapSnapshot, "title" | "started" | "now">> &
   };
 };
 
+/** One thing that decides about a packet, as a trace has found it. */
+export interface MapHop {
+  node: string;
+  hop: string;
+  should: string;
+  is: string;
+  state: "ok" | "wrong" | "unknown";
+  means?: string;
+  cure?: string;
+}
+
+/** The answer to who wants a trace. */
+export interface MapTrace {
+  /** Why there is none. */
+  error?: string;
+  trace?: { ok: boolean; way: string; hops: readonly MapHop[]; wrong?: MapHop; missing?: string };
+}
+
 /** How many of each the map has at most; the oldest goes first. The page keeps as many. */
 export const MOST = { nodes: 2_000, pods: 20_000, gone: 500, claims: 10_000, stays: 16, moments: 1_000, flows: 1_000 };
 

@@ -1,6 +1,6 @@
 /** What agents and objects say, whatever that is. */
 import assert from "node:assert/strict";
-import { agentFacts, measuredOf } from "../../../src/cli/ui/feed/answers.ts";
+import { agentFacts, flowsOf, measuredOf } from "../../../src/cli/ui/feed/answers.ts";
 import { eventFacts, nodeFacts, podFacts } from "../../../src/cli/ui/feed/parse.ts";
 import { agentStatus } from "../ctl/agent-status.ts";
 
@@ -52,6 +52,32 @@ describe("what the live map is told", () => {
       { node: "d", state: "answers" },
     ]);
     assert.deepEqual(measuredOf("nothing"), []);
+  });
+
+  it("has of flows each once: as the node says on which it begins, or that has denied it", () => {
+    const flow = (more: object) => ({
+      state: "open",
+      verdict: "allowed",
+      protocol: 6,
+      start: 1,
+      source: { ip: "192.0.2.1", port: 1, pod: "a/b", node: "node1" },
+      destination: { ip: "192.0.2.2", port: 80, pod: "a/c", node: "node2" },
+      ...more,
+    });
+    const denied = flow({ verdict: "denied", policy: "a/deny", end: 5 });
+    const flows = [flow({}), denied, flow({ source: { ip: "x" } }), flow({ verdict: "maybe" }), null];
+    assert.deepEqual(
+      flowsOf({ flows }, "node1").map(({ verdict, at, source }) => [verdict, at, source.pod]),
+      [
+        ["allowed", 1, "a/b"],
+        ["denied", 5, "a/b"],
+      ],
+    );
+    assert.deepEqual(
+      flowsOf({ flows }, "node2").map(({ verdict, policy }) => [verdict, policy]),
+      [["denied", "a/deny"]],
+    );
+    assert.deepEqual(flowsOf({}, "node1"), []);
   });
 
   it("has of a pod where it is and its addresses, and nothing of one on the host's network or that has ended", () => {

@@ -40,6 +40,9 @@ else if (has("status")) {
 }
 `;
 
+/** Each question is two programs. */
+const SOON = { timeoutMs: 60_000 };
+
 describe("kubectl skylane ui", () => {
   let dir: string;
   let kubectl: string;
@@ -62,12 +65,16 @@ describe("kubectl skylane ui", () => {
       const { mirror } = reader;
       await eventually(
         () => mirror.nodes.get("node1")?.state === "not-ready" && mirror.nodes.get("node2")?.state === "silent",
+        SOON,
       );
       assert.equal(mirror.title, "prod");
       assert.equal(mirror.nodes.get("node1")?.why, "device: gone");
       assert.equal(mirror.nodes.get("node1")?.kubelet, "ready");
       assert.match(mirror.nodes.get("node2")?.why ?? "", /the node is off/);
-      await eventually(() => mirror.troubles.some(({ what, why }) => what === "claims" && why.includes("you may not")));
+      await eventually(
+        () => mirror.troubles.some(({ what, why }) => what === "claims" && why.includes("you may not")),
+        SOON,
+      );
       const proxy = log().find((line) => line.includes(" proxy ")) ?? "";
       assert.match(proxy, /^--context=prod --namespace=net proxy /);
       assert.match(proxy, /--reject-methods=\S*POST/);

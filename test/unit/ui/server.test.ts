@@ -19,7 +19,12 @@ describe("the live map's server", () => {
   let server: MapServer;
   beforeEach(async () => {
     world = new World("test", Date.now);
-    server = await serveMap(world, 0, ASSETS);
+    server = await serveMap(
+      world,
+      { answer: (query) => Promise.resolve({ error: `no way from ${query.get("from")}` }) },
+      0,
+      ASSETS,
+    );
   });
   afterEach(() => server.close());
 
@@ -95,6 +100,14 @@ describe("the live map's server", () => {
     }
     assert.equal((await ask({ path: `${new URL(server.url).pathname}etc/passwd` })).status, 404);
     assert.equal((await ask({ path: `${new URL(server.url).pathname}..%2f..%2fetc%2fpasswd` })).status, 404);
+  });
+
+  it("makes traces for who asks, and for nobody else", async () => {
+    const { pathname } = new URL(server.url);
+    const { status, body } = await ask({ path: `${pathname}trace?from=a/b&to=c/d` });
+    assert.equal(status, 200);
+    assert.deepEqual(JSON.parse(body), { error: "no way from a/b" });
+    assert.equal((await ask({ path: "/trace?from=a/b&to=c/d" })).status, 403);
   });
 
   it("sends everything, then what changes, to each who looks", async () => {

@@ -235,6 +235,36 @@ describe("the live map's model", () => {
     assert.deepEqual(scene.line, ["event node1 PeerRefused: why (3 times)", "event node1 PeerRefused: why"]);
   });
 
+  it("has the last flows, and tells of one that was denied once", () => {
+    const end = (ip: string, port: number) => ({ ip, port, pod: `a/${ip}` });
+    const flow = (key: string, more: object = {}) => ({
+      key,
+      at: 1,
+      verdict: "denied" as const,
+      protocol: 6,
+      source: end("one", 0),
+      destination: end("two", 80),
+      state: "ended",
+      policy: "a/deny",
+      ...more,
+    });
+    scene.world.flowed("node1", [flow("x")]);
+    scene.world.flowed("node1", [flow("x", { packets: 2 })]);
+    assert.deepEqual(scene.line, ["flow a/one denied to a/two port 80 by a/deny"]);
+    assert.equal(scene.page.flows.get("x")?.packets, 2);
+    // The agent of one node does not know the pods of others.
+    scene.world.podSeen({ ...pod("a/three", "node3"), ips: ["192.0.2.3"] });
+    scene.world.flowed("node1", [flow("z", { destination: { ip: "192.0.2.3", port: 1 } })]);
+    assert.equal(scene.page.flows.get("z")?.destination.pod, "a/three");
+    scene.world.podGone("a/three");
+    scene.world.flowed("node1", [flow("y", { destination: { ip: "192.0.2.3", port: 1 } })]);
+    assert.equal(scene.page.flows.get("y")?.destination.pod, undefined);
+    const many = Array.from({ length: MOST.flows + 3 }, (_, i) => flow(`${i}`, { verdict: "allowed" }));
+    scene.world.flowed("node1", many);
+    assert.equal(scene.world.snapshot().flows.length, MOST.flows);
+    assert.equal(scene.page.flows.has("x"), false);
+  });
+
   it("says what cannot be read, until it can", () => {
     scene.world.trouble("pods", "forbidden");
     assert.deepEqual(scene.page.troubles, [{ what: "pods", why: "forbidden" }]);

@@ -2,7 +2,7 @@
 import { describeError } from "../../main.ts";
 import type { Cluster } from "../cluster.ts";
 import type { World } from "../model/world.ts";
-import { agentFacts, measuredOf } from "./answers.ts";
+import { agentFacts, flowsOf, measuredOf } from "./answers.ts";
 
 /** Nodes that are asked at a time. */
 const AT_ONCE = 8;
@@ -61,6 +61,7 @@ export class AgentFeed {
       const facts = agentFacts(await this.#cluster.ask(node, "status"));
       this.#world.agentAnswered(node, facts);
       if (facts.probes?.on) this.#world.measured(node, measuredOf(await this.#cluster.ask(node, "probes")));
+      if (facts.flows?.on) this.#world.flowed(node, flowsOf(await this.#cluster.ask(node, "flows"), node));
     } catch (error) {
       if (!this.#stopped) this.#world.agentSilent(node, describeError(error));
     }

@@ -2,16 +2,19 @@
  * What an agent answers, as facts. It is a node that says it, perhaps of another release: each value is held against what it should be, and cut to what is
  * shown at most.
  */
+import { isIP } from "node:net";
 import { isObject, type Json } from "../../../json/index.ts";
-import type { AgentFacts } from "../model/facts.ts";
+import type { AgentFacts, FlowFacts } from "../model/facts.ts";
 import type { Measured } from "../model/pairs.ts";
 import { cut } from "../model/time-line.ts";
-import { PAIR_STATES, type PairState } from "../wire.ts";
+import { type MapFlowEnd, PAIR_STATES, type PairState } from "../wire.ts";
 
 const MOST_NETWORKS = 200;
 const MOST_REFUSED = 100;
 const MOST_VERDICTS = 50;
 const MOST_CIDRS = 8;
+/** Flows of one answer: the last ones. */
+const MOST_FLOWS = 300;
 
 const objects = (value: unknown, most: number): Json[] =>
   (Array.isArray(value) ? (value as unknown[]) : []).filter(isObject).slice(0, most);
@@ -101,4 +104,48 @@ export function measuredOf(document: unknown): Measured[] {
     const state: PairState = known ? (fault as PairState) : seen ? "answers" : "unknown";
     return [{ node, state, ...(trips.length > 0 && { rttMs: Math.min(...trips) }) }];
   });
+}
+
+/**
+ * The answer to `flows`. A flow between two nodes is seen by both: shown is what the node says on which it begins, and of what a policy denies, whoever
+ * has denied it.
+ * @param by who answers
+ */
+export function flowsOf(document: unknown, by: string): FlowFacts[] {
+  const flows = member(document, "flows");
+  return objects(Array.isArray(flows) ? flows.slice(-MOST_FLOWS) : [], MOST_FLOWS).flatMap((flow): FlowFacts[] => {
+    const { protocol, verdict, policy, start, end, state, packets, bytes } = flow;
+    const [source, destination] = [endOf(flow["source"]), endOf(flow["destination"])];
+    if (!source || !destination || (verdict !== "allowed" && verdict !== "denied")) return [];
+    if (verdict === "allowed" && source.node !== undefined && source.node !== by) return [];
+    const service = member(flow["service"], "ip");
+    return [
+      {
+        key: [by, start, protocol, source.ip, source.port, destination.ip, destination.port, verdict]
+          .map(String)
+          .join(" "),
+        at: count(end) || count(start),
+        verdict,
+        protocol: count(protocol),
+        source,
+        destination,
+        ...(typeof service === "string" && { service: text(service) }),
+        state: text(state),
+        ...(typeof policy === "string" && { policy: text(policy) }),
+        ...(typeof packets === "number" && { packets }),
+        ...(typeof bytes === "number" && { bytes }),
+      },
+    ];
+  });
+}
+
+function endOf(end: unknown): MapFlowEnd | undefined {
+  const [ip, pod, node] = [member(end, "ip"), member(end, "pod"), member(end, "node")];
+  if (typeof ip !== "string" || isIP(ip) === 0) return undefined;
+  return {
+    ip,
+    port: count(member(end, "port")),
+    ...(typeof pod === "string" && { pod: text(pod) }),
+    ...(typeof node === "string" && { node: text(node) }),
+  };
 }

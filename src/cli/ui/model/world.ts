@@ -6,6 +6,7 @@ import {
   type MapClaim,
   type MapDelta,
   type MapFlow,
+  type MapFlowEnd,
   type MapNetwork,
   type MapNode,
   type MapPod,
@@ -40,6 +41,8 @@ export class World {
   /** How often each Event was told of. */
   readonly #events = new Map<string, number>();
   readonly #settled = new Set<Settling>();
+  /** Names of pods that are there, by their addresses. */
+  readonly #byIp = new Map<string, string>();
   #troublesChanged = false;
   #leftOut = 0;
   /** Called after whatever may have changed something. */
@@ -55,6 +58,12 @@ export class World {
   /** Names of all nodes. */
   get nodes(): string[] {
     return [...this.#nodes.all.keys()];
+  }
+
+  /** A pod that is there. */
+  pod(key: string): MapPod | undefined {
+    const pod = this.#pods.keyed.get(key);
+    return pod?.gone === undefined ? pod : undefined;
   }
 
   /** The first set of a kind is complete: what comes from now on is new. */
@@ -111,6 +120,8 @@ export class World {
     const now = this.#now();
     const before = this.#pods.keyed.get(facts.key);
     const turn = this.#pods.put({ ...facts, was: [] }, now);
+    this.#forgetIps(facts.key, before?.ips);
+    if (turn !== undefined) for (const ip of facts.ips) this.#byIp.set(ip, facts.key);
     const on = facts.node === undefined ? "" : ` on ${facts.node}`;
     if (turn === "moved") this.#line.add(now, "pod", false, facts.key, `moved from ${before?.node} to ${facts.node}`);
     else if (turn === "back") this.#line.add(now, "pod", false, facts.key, `is there again${on}`);
@@ -124,9 +135,21 @@ export class World {
   podGone(key: string): void {
     const now = this.#now();
     const known = this.#pods.remove(key, now);
+    this.#forgetIps(key, known?.ips);
     if (known)
       this.#line.add(now, "pod", false, key, `is gone${known.node === undefined ? "" : ` from ${known.node}`}`);
     this.onChange();
+  }
+
+  /** Addresses that a pod had: another one may have them by now. */
+  #forgetIps(key: string, ips: readonly string[] = []): void {
+    for (const ip of ips) if (this.#byIp.get(ip) === key) this.#byIp.delete(ip);
+  }
+
+  /** With the pod's name where an agent knows the node alone: it knows the pods of its own. */
+  #named(end: MapFlowEnd): MapFlowEnd {
+    const pod = end.pod ?? this.#byIp.get(end.ip);
+    return pod === undefined ? end : { ...end, pod };
   }
 
   claimSeen(facts: ClaimFacts): void {
@@ -203,7 +226,8 @@ export class World {
 
   /** What a node tells of flows. */
   flowed(by: string, flows: readonly FlowFacts[]): void {
-    for (const flow of flows) {
+    for (const one of flows) {
+      const flow = { ...one, source: this.#named(one.source), destination: this.#named(one.destination) };
       const known = this.#flows.get(flow.key);
       if (!this.#flows.set(flow.key, { ...flow, by })) continue;
       if (!known && flow.verdict === "denied") {

@@ -5,15 +5,21 @@ import { Graph } from "./graph.tsx";
 import { Legend, Matrix } from "./matrix.tsx";
 import type { Mirror } from "./mirror.ts";
 import type { Selection } from "./selection.ts";
-import { Claims, type ListProps, Networks, Nodes, networksOf, Pods } from "./tables.tsx";
+import { Claims, Flows, type ListProps, Networks, Nodes, networksOf, Pods } from "./tables.tsx";
 import { TimeLine } from "./time-line.tsx";
 
 /** So many nodes are shown as a graph. */
 const MOST_IN_GRAPH = 30;
 
-const LISTS = { nodes: Nodes, networks: Networks, pods: Pods, claims: Claims } as const;
+const LISTS = { nodes: Nodes, networks: Networks, pods: Pods, claims: Claims, flows: Flows } as const;
 type List = keyof typeof LISTS;
-const NAMES: Readonly<Record<List, string>> = { nodes: "Nodes", networks: "Networks", pods: "Pods", claims: "Claims" };
+const NAMES: Readonly<Record<List, string>> = {
+  nodes: "Nodes",
+  networks: "Networks",
+  pods: "Pods",
+  claims: "Claims",
+  flows: "Flows",
+};
 
 /** Left and right go from one to the next, as in any list of tabs. */
 function onTabKey(event: KeyboardEvent): void {
@@ -36,6 +42,7 @@ function Lists(props: ListProps) {
     networks: networksOf(mirror).length,
     pods: [...mirror.pods.values()].filter(({ gone }) => gone === undefined).length,
     claims: [...mirror.claims.values()].filter(({ gone }) => gone === undefined).length,
+    flows: mirror.flows.size,
   };
   return (
     <section class="panel lists">

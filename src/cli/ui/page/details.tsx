@@ -3,6 +3,7 @@ import type { ComponentChildren } from "preact";
 import { byName, type Mirror } from "./mirror.ts";
 import type { Select, Selection } from "./selection.ts";
 import { networksOf, Places } from "./tables.tsx";
+import { TraceFrom } from "./trace.tsx";
 import { cellWords, NODE_WORDS } from "./words.ts";
 
 interface DetailsProps {
@@ -95,15 +96,26 @@ function NodeDetails({ mirror, name, select }: { mirror: Mirror; name: string; s
 function PairDetails({ mirror, from, to }: { mirror: Mirror; from: string; to: string }) {
   const [a, b] = [mirror.nodes.get(from), mirror.nodes.get(to)];
   if (!a || !b) return GONE;
+  const podOn = (node: string): string | undefined =>
+    [...mirror.pods.values()].find((pod) => pod.node === node && pod.gone === undefined && pod.ips.length > 0)?.key;
+  const [source, target] = [podOn(from), podOn(to)];
   return (
-    <Facts
-      of={[
-        [`${from} of ${to}`, cellWords(mirror.cell(a, b))],
-        [`${to} of ${from}`, cellWords(mirror.cell(b, a))],
-        [`Agent of ${from}`, NODE_WORDS[a.state]],
-        [`Agent of ${to}`, NODE_WORDS[b.state]],
-      ]}
-    />
+    <>
+      <Facts
+        of={[
+          [`${from} of ${to}`, cellWords(mirror.cell(a, b))],
+          [`${to} of ${from}`, cellWords(mirror.cell(b, a))],
+          [`Agent of ${from}`, NODE_WORDS[a.state]],
+          [`Agent of ${to}`, NODE_WORDS[b.state]],
+        ]}
+      />
+      {source !== undefined && target !== undefined && (
+        <>
+          <h3>From pod {source}</h3>
+          <TraceFrom mirror={mirror} from={source} to={target} />
+        </>
+      )}
+    </>
   );
 }
 
@@ -111,14 +123,17 @@ function PodDetails({ mirror, podKey }: { mirror: Mirror; podKey: string }) {
   const pod = mirror.pods.get(podKey);
   if (!pod) return GONE;
   return (
-    <Facts
-      of={[
-        ["Where", <Places key="where" of={pod} now={Date.now() + mirror.ahead} />],
-        ["Phase", pod.phase],
-        ["Addresses", pod.ips.join(" ")],
-        ...pod.further.map(({ network, ips }): [string, string] => [`In ${network}`, ips.join(" ")]),
-      ]}
-    />
+    <>
+      <Facts
+        of={[
+          ["Where", <Places key="where" of={pod} now={Date.now() + mirror.ahead} />],
+          ["Phase", pod.phase],
+          ["Addresses", pod.ips.join(" ")],
+          ...pod.further.map(({ network, ips }): [string, string] => [`In ${network}`, ips.join(" ")]),
+        ]}
+      />
+      {pod.gone === undefined && pod.ips.length > 0 && <TraceFrom mirror={mirror} from={podKey} />}
+    </>
   );
 }
 

@@ -116,6 +116,8 @@ const MOVES: Readonly<Record<string, readonly [from: number, to: number]>> = {
 export function Matrix({ mirror, select }: { mirror: Mirror; select: Select }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const source = useMemo(() => new OffscreenCanvas(1, 1), []);
+  /** What was painted last, and of what. */
+  const image = useRef<{ of: string; painted: Painted }>(undefined);
   const [width, setWidth] = useState(0);
   const [view, setView] = useState(WHOLE);
   const [cursor, setCursor] = useState({ from: 0, to: 1 });
@@ -144,13 +146,18 @@ export function Matrix({ mirror, select }: { mirror: Mirror; select: Select }) {
     const start = performance.now();
     const side = Math.round(width * (devicePixelRatio || 1));
     if (element.width !== side) [element.width, element.height] = [side, side];
-    const { pixels: colours } = pairColours(element);
-    const slots = mirror.order.map(({ slot }) => slot);
     // What is enlarged needs a pixel a node.
-    const painted = paint(slots, mirror.rows, colours, view.zoom > 1 ? count : side);
-    [source.width, source.height] = [painted.size, painted.size];
-    const bytes = new Uint8ClampedArray(painted.pixels.buffer);
-    source.getContext("2d")?.putImageData(new ImageData(bytes, painted.size, painted.size), 0, 0);
+    const most = Math.min(count, view.zoom > 1 ? count : side);
+    const of = `${mirror.pairsVersion} ${most} ${dark}`;
+    if (image.current?.of !== of) {
+      const slots = mirror.order.map(({ slot }) => slot);
+      const painted = paint(slots, mirror.rows, pairColours(element).pixels, most);
+      [source.width, source.height] = [painted.size, painted.size];
+      const bytes = new Uint8ClampedArray(painted.pixels.buffer);
+      source.getContext("2d")?.putImageData(new ImageData(bytes, painted.size, painted.size), 0, 0);
+      image.current = { of, painted };
+    }
+    const { painted } = image.current;
     draw(element, mirror, { painted, source }, view, cursor);
     // For whoever wants to know what a frame costs.
     element.dataset["drawMs"] = (performance.now() - start).toFixed(1);

@@ -70,7 +70,9 @@ export function paint(
   }
   const bySeverity = new Uint32Array(PAIR_STATES.length);
   for (const [state, bad] of severity.entries()) bySeverity[bad] = colours[state] as number;
-  const pixels = Uint32Array.from(worst, (bad) => bySeverity[bad] as number);
+  const pixels = new Uint32Array(worst.length);
+  // A million of them: `from` with a function takes ten times as long.
+  for (let i = 0; i < worst.length; i++) pixels[i] = bySeverity[worst[i] as number] as number;
   // A node's own pair is nothing to be measured; where pixels stand for several it would hide others.
   if (size === count) for (let i = 0; i < count; i++) pixels[i * size + i] = colours[PAIR_STATES.length] as number;
   return { size, pixels, faults, faulty };

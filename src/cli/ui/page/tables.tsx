@@ -1,10 +1,10 @@
 /** Lists of what there is. Of long ones the first rows are shown; the filter finds the rest. */
 import type { ComponentChildren } from "preact";
 import { useMemo } from "preact/hooks";
-import type { MapClaim, MapNetwork, MapNode, MapPod } from "../wire.ts";
+import type { MapClaim, MapFlow, MapFlowEnd, MapNetwork, MapNode, MapPod } from "../wire.ts";
 import { byName, type Mirror } from "./mirror.ts";
 import type { Select, Selection } from "./selection.ts";
-import { ago, NODE_WORDS } from "./words.ts";
+import { ago, clock, NODE_WORDS } from "./words.ts";
 
 const MOST_ROWS = 200;
 
@@ -207,6 +207,43 @@ export function Claims({ mirror, filter, select }: ListProps) {
         { head: "Where", cell: (claim) => <Places of={claim} now={now(mirror)} /> },
         { head: "Pod", cell: ({ pod }) => pod ?? "" },
         { head: "Fault", cell: ({ fault }) => fault ?? "" },
+      ]}
+    />
+  );
+}
+
+const PROTOCOLS: Readonly<Record<number, string>> = { 1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPv6", 132: "SCTP" };
+
+const endWords = ({ ip, port, pod, node }: MapFlowEnd): string =>
+  `${pod ?? node ?? ""} ${port === 0 ? ip : ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`}`.trim();
+
+/** Newest first. */
+export function Flows({ mirror, filter, select }: ListProps) {
+  const words = ({ verdict, source, destination, policy }: MapFlow) => [
+    verdict,
+    endWords(source),
+    endWords(destination),
+    policy,
+  ];
+  const things = matching(mirror.flows.values(), filter, words).sort((a, b) => b.at - a.at);
+  const on = mirror.order.some(({ flows }) => flows?.on);
+  return (
+    <Table
+      things={things}
+      keyOf={({ key }) => key}
+      look={({ verdict }) => verdict}
+      select={select}
+      none={on ? "No flows." : "No agent records flows (flows: on)."}
+      columns={[
+        { head: "At", cell: ({ at }) => clock(at) },
+        { head: "Verdict", cell: ({ verdict, policy }) => `${verdict}${policy === undefined ? "" : ` by ${policy}`}` },
+        { head: "Protocol", cell: ({ protocol }) => PROTOCOLS[protocol] ?? protocol },
+        { head: "Source", cell: ({ source }) => endWords(source) },
+        { head: "Destination", cell: ({ destination }) => endWords(destination) },
+        { head: "Service", cell: ({ service }) => service ?? "" },
+        { head: "State", cell: ({ state }) => state },
+        { head: "Packets", cell: ({ packets }) => packets ?? "" },
+        { head: "Bytes", cell: ({ bytes }) => bytes ?? "" },
       ]}
     />
   );

@@ -7,6 +7,7 @@ import type { World } from "../model/world.ts";
 import { type Asset, readAssets } from "./assets.ts";
 import { admit } from "./guard.ts";
 import { Streams } from "./streams.ts";
+import type { Traces } from "./trace.ts";
 
 const HOST = "127.0.0.1";
 const MOST_CONNECTIONS = 64;
@@ -31,15 +32,20 @@ export interface MapServer {
 }
 
 /**
- * Serves a world. @param port 0 for any that is free. @param assets the page's files by name; as the build has made them by default
+ * Serves a world. @param traces made on demand. @param port 0 for any that is free. @param assets the page's files by name; as the build has made them by default
  * @throws CommandError when it cannot listen, or there is no page
  */
-export async function serveMap(world: World, port = 0, assets = readAssets()): Promise<MapServer> {
+export async function serveMap(
+  world: World,
+  traces: Pick<Traces, "answer">,
+  port = 0,
+  assets = readAssets(),
+): Promise<MapServer> {
   const token = randomBytes(24).toString("base64url");
   const streams = new Streams(world);
   const server = createServer({ maxHeaderSize: 8 * 1024, requestTimeout: 10_000, headersTimeout: 5_000 });
   server.maxConnections = MOST_CONNECTIONS;
-  server.on("request", (request, response) => answer(request, response, { token, assets, streams }));
+  server.on("request", (request, response) => void answer(request, response, { token, assets, streams, traces }));
   server.on("clientError", (_error, socket) => socket.destroy());
   await new Promise<void>((resolve, reject) => {
     server.once("error", (cause) => reject(new CommandError(`cannot listen on ${HOST} port ${port}`, { cause })));
@@ -64,9 +70,15 @@ interface Served {
   token: string;
   assets: ReadonlyMap<string, Asset>;
   streams: Streams;
+  traces: Pick<Traces, "answer">;
 }
 
-function answer(request: IncomingMessage, response: ServerResponse, { token, assets, streams }: Served): void {
+/** Never rejects. */
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { token, assets, streams, traces }: Served,
+): Promise<void> {
   for (const [name, value] of Object.entries(HEADERS)) response.setHeader(name, value);
   const admitted = admit(request, token);
   // A body is never read, so the connection cannot be used again after one.
@@ -74,6 +86,9 @@ function answer(request: IncomingMessage, response: ServerResponse, { token, ass
   if (!("path" in admitted)) refuse(response, admitted.status, admitted.why);
   else if (admitted.path === "stream") {
     if (!streams.add(response)) refuse(response, 503, "too many look at this map already");
+  } else if (admitted.path === "trace") {
+    const body = JSON.stringify(await traces.answer(admitted.query));
+    response.writeHead(200, { "content-type": "application/json; charset=utf-8" }).end(body);
   } else {
     const asset = assets.get(admitted.path);
     if (!asset) refuse(response, 404, "there is nothing by this name");
