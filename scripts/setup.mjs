@@ -6,6 +6,7 @@
 //   node scripts/setup.mjs                npm packages alone: enough for unit tests and the check, without root
 //   node scripts/setup.mjs kernel         what building, the kernel tests and the lab need
 //   node scripts/setup.mjs cluster        what the test on a real cluster needs, too, but for Kubernetes
+//   node scripts/setup.mjs browser        a browser, without which the live map's page is not tested
 //   node scripts/setup.mjs kernels        what the test on other kernels needs, and nothing else
 //   node scripts/setup.mjs kubernetes     all of it: Kubernetes is built from Debian's source where it is not there yet
 import { execFileSync } from "node:child_process";
@@ -58,6 +59,11 @@ const TASKS = {
       "/usr/share/doc/busybox-static": "busybox-static",
       "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
     },
+  },
+  // the live map's page in test/kernel/lab
+  browser: {
+    commands: { chromium: "chromium" },
+    files: { "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf": "fonts-dejavu-core" },
   },
   // test/kernels: virtual machines with other kernels
   kernels: {

@@ -1,12 +1,15 @@
 /** The live map of a lab, by its stream: what there is, what comes, what moves, what is repaired, and a node that dies. */
 import assert from "node:assert/strict";
+import { Talk } from "../../../lab/pods/talk.ts";
 import type { LiveMap } from "../../../src/cli/index.ts";
+import type { MapTrace } from "../../../src/cli/ui/wire.ts";
 import { eventually } from "../../support/eventually.ts";
 import { MapReader } from "../../support/map-reader.ts";
+import { CHROMIUM, serveMany, Visitor } from "./live-map-page.ts";
 import { useLab } from "./support.ts";
 
 describe("the live map of a lab", () => {
-  const the = useLab({ nodes: 3, agentConfig: { probes: "on" } });
+  const the = useLab({ nodes: 3, agentConfig: { probes: "on", flows: "on" } });
   let map: LiveMap;
   let reader: MapReader;
 
@@ -73,6 +76,29 @@ describe("the live map of a lab", () => {
     await eventually(() => mirror.pods.get("default/web")?.gone !== undefined);
   });
 
+  it("shows who talks to whom, and makes the trace between two pods", async () => {
+    await the().addPod("node1", "client", { labels: { app: "client" } });
+    await the().addPod("node3", "server", { labels: { app: "server" } });
+    await eventually(() =>
+      ["client", "server"].every((name) => reader.mirror.pods.get(`default/${name}`)?.ips.length === 2),
+    );
+    const [ip] = the().pod("server").ips as [string];
+    await using server = await Talk.answering(the().context, the().pod("server"), 8080);
+    await using talk = await Talk.connected(the().context, the().pod("client"), ip, 8080);
+    assert.ok(server && talk);
+    const flow = await eventually(() =>
+      [...reader.mirror.flows.values()].find(({ destination }) => destination.ip === ip && destination.port === 8080),
+    );
+    assert.deepEqual(
+      [flow.verdict, flow.source.pod, flow.destination.pod, flow.by],
+      ["allowed", "default/client", "default/server", "node1"],
+    );
+    const ask = async (from: string, to: string): Promise<MapTrace> =>
+      (await (await fetch(`${map.url}trace?from=${from}&to=${to}`)).json()) as MapTrace;
+    await eventually(async () => (await ask("default/client", "default/server")).trace?.ok, { timeoutMs: 60_000 });
+    assert.match((await ask("default/client", "default/nobody")).error ?? "", /no pod "default\/nobody" runs/);
+  });
+
   it("shows what was repaired", async () => {
     const { repairedMs } = await the().drift("node1", { kind: "fdb" });
     assert.ok(repairedMs !== undefined);
@@ -96,5 +122,71 @@ describe("the live map of a lab", () => {
     await the().restartNode("node2");
     await eventually(() => reader.mirror.nodes.get("node2")?.state === "ready", { timeoutMs: 60_000 });
     assert.equal(reader.failure, undefined);
+  });
+
+  describe("in a browser", function () {
+    this.timeout(600_000);
+    // Without one: apt-get install chromium, or node scripts/setup.mjs browser.
+    const where = CHROMIUM === undefined ? it.skip : it;
+    const unless = CHROMIUM === undefined ? " (no chromium in PATH)" : "";
+
+    where(`draws nodes, a pod that moves and a node that dies, and asks nobody else${unless}`, async () => {
+      await using visitor = await Visitor.open(map.url);
+      const { page } = visitor;
+      await page.waitForSelector('.graph .node.ready[aria-label^="node3"]');
+      await page.waitForSelector(".graph .line.answers");
+      await visitor.picture("graph");
+      await page.click("#tab-pods");
+      await page.getByText("was on node2").waitFor();
+      await the().killNode("node3");
+      await page.waitForSelector(".graph .node.silent");
+      await page.waitForSelector(".graph .line.bad");
+      // By keys alone.
+      await page.focus(".graph .node.silent");
+      await page.keyboard.press("Enter");
+      await page.getByText("does not answer").first().waitFor();
+      await page.emulateMedia({ colorScheme: "dark" });
+      await visitor.picture("dead-node");
+      await page.keyboard.press("Escape");
+      await page.waitForSelector(".details", { state: "detached" });
+      await page.getByRole("button", { name: "Matrix" }).click();
+      await page.focus(".matrix canvas");
+      await page.keyboard.press("ArrowRight");
+      await page.getByText("node1 → node3").waitFor();
+      await page.keyboard.press("Enter");
+      await page.getByRole("heading", { name: "node1 and node3" }).waitFor();
+      await page.setViewportSize({ width: 390, height: 844 });
+      await visitor.picture("telephone");
+      const [wide, room] = await page.evaluate<[number, number]>(
+        "[document.scrollingElement.scrollWidth, document.documentElement.clientWidth]",
+      );
+      assert.ok(wide <= room, `the page is ${wide} pixels wide on a telephone of ${room}`);
+      visitor.assertQuiet(map.url);
+    });
+
+    where(`draws what 1,000 nodes have measured of each other${unless}`, async () => {
+      const many = await serveMany(1_000);
+      try {
+        await using visitor = await Visitor.open(many.url);
+        const { page } = visitor;
+        // All pairs of one node, both ways.
+        await page.waitForSelector('.matrix canvas[data-faulty="1998"]');
+        await visitor.picture("matrix-1000", false);
+        const took: number[] = [];
+        const canvas = page.locator(".matrix canvas");
+        await canvas.focus();
+        for (const key of ["ArrowDown", "ArrowRight", "+", "+", "0", "ArrowDown"]) {
+          await page.keyboard.press(key);
+          await page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))");
+          took.push(Number(await canvas.getAttribute("data-draw-ms")));
+        }
+        process.stdout.write(`      a frame of 1,000 nodes: ${took.join(", ")} ms\n`);
+        many.world.nodeGone("node3");
+        await page.waitForSelector('.matrix canvas[data-faulty="0"]');
+        visitor.assertQuiet(many.url);
+      } finally {
+        await many.close();
+      }
+    });
   });
 });
