@@ -144,7 +144,7 @@ describe("the live map of a lab", () => {
       // By keys alone.
       await page.focus(".graph .node.silent");
       await page.keyboard.press("Enter");
-      await page.getByText("does not answer").first().waitFor();
+      await page.locator(".details h2", { hasText: "node3" }).waitFor();
       await page.emulateMedia({ colorScheme: "dark" });
       await visitor.picture("dead-node");
       await page.keyboard.press("Escape");

@@ -40,7 +40,7 @@ function Edge({ a, b, mirror, select }: { a: Placed; b: Placed; mirror: Mirror; 
   const line = { x1: a.x, y1: a.y, x2: b.x, y2: b.y };
   const bad = SEVERITY[state] > 1;
   return (
-    <g tabIndex={bad ? 0 : -1} role="button" aria-label={label} class="edge" onClick={choose} onKeyDown={onKey(choose)}>
+    <g tabindex={bad ? 0 : -1} role="button" aria-label={label} class="edge" onClick={choose} onKeyDown={onKey(choose)}>
       <title>{label}</title>
       <line {...line} class="reach" />
       <line {...line} class={`line ${state} ${bad ? "bad" : ""}`} />
@@ -73,7 +73,7 @@ export function Graph({ mirror, select }: { mirror: Mirror; select: Select }) {
           <g
             key={node.name}
             transform={`translate(${x} ${y})`}
-            tabIndex={0}
+            tabindex={0}
             role="button"
             class={`node ${node.state}`}
             aria-label={`${node.name}: ${NODE_WORDS[node.state]}, ${count} pods`}
