@@ -20,7 +20,15 @@ const LAYERS = [
   ["ipam/claims", "network-definitions"],
   ["firewall", "host-ends", "ipam/blocks", "nodes"],
   ["cni", "crd", "dataplane/bridge", "dataplane/uplink", "observe", "policy"],
-  ["dataplane/bandwidth", "dataplane/egress", "dataplane/fast-path", "dataplane/host-ports", "flows", "probes"],
+  [
+    "dataplane/bandwidth",
+    "dataplane/egress",
+    "dataplane/encryption",
+    "dataplane/fast-path",
+    "dataplane/host-ports",
+    "flows",
+    "probes",
+  ],
   [
     "dataplane/conntrack",
     "dataplane/netns",

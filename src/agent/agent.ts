@@ -38,20 +38,15 @@ import { PolicyEngine, policyRoutes } from "../enforcement/index.ts";
 import { NetworkStatusWriter, OutsidePods, UnservedPods } from "../pod-requests/index.ts";
 import { PodLinks } from "../host-ends/index.ts";
 import { agentRoutes, type AgentStatus, assess, type CheckResult, Metrics, type Readiness } from "../observe/index.ts";
-import { accompaniedPath, type MakeDataPath, routedPath } from "../data-path/index.ts";
-import type { FastPath } from "../dataplane/fast-path/index.ts";
-import type { Flows } from "../flows/index.ts";
-import type { Probes } from "../probes/index.ts";
+import { type MakeDataPath, routedPath } from "../data-path/index.ts";
 import { PodNetwork } from "../network/index.ts";
 import { NetworkStatuses, ownNamespace } from "../controller/index.ts";
 import { Networks } from "../instances/index.ts";
 import { BandwidthOfAgent } from "./bandwidth.ts";
 import { egressOf } from "./egress/index.ts";
-import { startFastPath } from "./fast-path.ts";
-import { flowRoutes, flowsOf } from "./flows.ts";
+import { Beside } from "./beside/beside.ts";
 import { Grants } from "./grants.ts";
 import { OwnWord } from "./own-word.ts";
-import { probeRoutes, probesOf } from "./probing.ts";
 import { type HostPortsOfAgent, keepHostPorts } from "./host-ports.ts";
 import { Serving, SOCKET_NAME } from "./serving.ts";
 import { shared } from "./shared.ts";
@@ -82,10 +77,7 @@ export class Agent {
   readonly #disk: DiskControlLoop;
   readonly #failed = Promise.withResolvers<Error>();
   readonly #elsewhere: ReservedElsewhere;
-  /** Only where it is configured, from the start on. */
-  #fastPath: FastPath | undefined;
-  readonly #probes: Probes | undefined;
-  readonly #flows: Flows | undefined;
+  readonly #beside: Beside;
   /** There from the start on, before anything is worked out. */
   #machine: NetnsWatch | undefined;
   readonly #startedAt = performance.now();
@@ -157,16 +149,22 @@ export class Agent {
     const leads = (): boolean => this.#statuses.leads;
     this.#egress = egressOf({ ...context, grants: this.#grants, watch: this.#watch, leads });
     this.#closers.push(() => this.#egress.stop());
-    this.#probes = probesOf(config, { log, metrics, warn: (reason, message) => event("Warning", reason, message) });
-    this.#closers.push(() => this.#probes?.stop());
-    const whoHas = (ip: string) => this.#policies.whoHas(ip);
-    this.#flows = flowsOf(config, { log, metrics, whoHas, nodeOf: (ip) => this.#grants.nodeOf(ip) });
-    this.#closers.push(() => this.#flows?.stop());
+    this.#beside = new Beside({
+      ...context,
+      watch: this.#watch,
+      warn: (reason, message) => event("Warning", reason, message),
+      whoHas: (ip) => this.#policies.whoHas(ip),
+      nodeOf: (ip) => this.#grants.nodeOf(ip),
+      further: () => this.#networks.status(),
+      onState: announce,
+    });
+    this.#closers.push(() => this.#beside.stop());
     this.#network = new PodNetwork({
       ...context,
       dataPath: (local, listener) => this.#makeDataPath(local, listener),
       announced: () => announced(network),
       onVni: (vni) => this.#vniKnown(vni),
+      wireguard: () => this.#beside.wireguard,
       write: (local) => this.#writeFiles(local, files),
     });
     this.#closers.push(() => this.#network.stop());
@@ -187,7 +185,7 @@ export class Agent {
       onUnstated: () => this.#statuses.policiesUnstated(),
       onNames: () => this.#word.policiesChanged(),
       podEvent,
-      onDenied: (packet, policy) => this.#flows?.denied(packet, policy),
+      onDenied: (packet, policy) => this.#beside.denied(packet, policy),
       onState: () => this.#presenceChanged(),
     });
     this.#closers.push(() => this.#policies.stop());
@@ -290,6 +288,7 @@ export class Agent {
       { name: "host-ports", ask: () => this.#hostPorts.keeper.verdict },
       { name: "plugins", ask: () => this.#plugins.verdict },
       { name: "forwarding", ask: () => this.#housekeeping.forwarding },
+      ...this.#beside.questions,
       ...this.#disk.questions,
     ]);
   }
@@ -308,9 +307,7 @@ export class Agent {
       hostPorts: this.#hostPorts.keeper.status(),
       bandwidth: this.#bandwidth.status(),
       ...(this.#egress.wanted && { egress: this.#egress.status() }),
-      ...(this.#fastPath && { fastPath: this.#fastPath.status() }),
-      ...(this.#flows && { flows: this.#flows.status() }),
-      ...(this.#probes && { probes: this.#probes.status() }),
+      ...this.#beside.status(),
       ready: this.readiness(),
       uptimeSeconds: Math.round((performance.now() - this.#startedAt) / 1_000),
     };
@@ -376,8 +373,7 @@ export class Agent {
 
   #makeDataPath(...[local, listener]: Parameters<MakeDataPath>): ReturnType<MakeDataPath> {
     const ordinary = routedPath(this.#log, this.#watch);
-    const beside = [this.#fastPath, this.#probes, this.#egress].filter((one) => one !== undefined);
-    return accompaniedPath(ordinary, beside)(local, listener);
+    return this.#beside.accompany(ordinary, this.#egress)(local, listener);
   }
 
   /** When the default network's data path works, when the node's part of it changes, and with each round. @throws Error of the system */
@@ -414,7 +410,7 @@ export class Agent {
     machine.also(this.#hostPorts.keeper);
     this.#hostPorts.keeper.start();
     this.#bandwidth.start();
-    if (this.#config.fastPath === "auto") this.#startFastPath();
+    await this.#beside.start();
     machine.also(this.#networks);
     this.#metrics.beforeScrape(() => this.#sample());
     this.#metrics.beforeScrape(() => this.#policies.sample());
@@ -423,14 +419,14 @@ export class Agent {
       readiness: () => this.readiness(),
       metrics: shared(() => this.#metrics.text()),
       status: () => this.status(),
-      more: { ...policyRoutes(this.#policies), ...probeRoutes(this.#probes), ...flowRoutes(this.#flows) },
+      more: { ...policyRoutes(this.#policies), ...this.#beside.routes },
       level: { get: () => this.#log.level, set: (level) => this.#setLogLevel(level) },
     });
     const leave: Parameters<typeof Serving.start>[0]["leave"] = (call) => this.#plugins.ask(call);
     const [config, log, host] = [this.#config, this.#log, this.#cniHost()];
     const serving = await Serving.start({ config, log, routes, host, leave });
     this.#closers.push(() => serving.close());
-    for (const duty of serving.duties) this.#disk.add(duty);
+    for (const duty of [...serving.duties, ...this.#beside.duties]) this.#disk.add(duty);
     this.#disk.start();
     this.#podLinks.look();
     this.#elsewhere.start();
@@ -438,17 +434,10 @@ export class Agent {
     this.#cluster.start();
     this.#networks.start();
     this.#policies.start();
-    this.#flows?.start();
+    this.#beside.listen();
     this.#egress.start();
     this.#statuses.start();
     this.#log.debug("watching", { node: nodeName });
-  }
-
-  #startFastPath(): void {
-    const further = (): ReturnType<Networks["status"]> => this.#networks.status();
-    const options = { log: this.#log, metrics: this.#metrics, further, watch: this.#watch };
-    this.#fastPath = startFastPath(this.#config.network, options);
-    this.#closers.push(() => this.#fastPath?.stop());
   }
 
   /** Whether pods of the default network could come without the agent: nobody else knows networks that they ask for, nor their policies. */

@@ -16,6 +16,7 @@ import { listNetworkNetns, openNetworkNetns, networkNetnsName, networkNetnsPath 
 import { removeFirewall, removeTables, toolRunner } from "../dataplane/nft/index.ts";
 import { BANDWIDTH } from "../dataplane/bandwidth/index.ts";
 import { EGRESS, EGRESS_TABLE, removeEgress } from "../dataplane/egress/index.ts";
+import { removeEncryption, WIREGUARD } from "../dataplane/encryption/index.ts";
 import { HOST_PORT_TABLE, HOST_PORTS } from "../dataplane/host-ports/index.ts";
 import { POLICY_TABLE } from "../policy/index.ts";
 import { removeOverlay } from "../dataplane/vxlan/index.ts";
@@ -57,7 +58,7 @@ export class UninstallRefused extends Error {
 /** How long the API server has, in milliseconds. */
 const API_MS = 5_000;
 /** Folders of the data directory; an operator's own files beside them stay. */
-const DATA = ["attachments", BANDWIDTH, "cache", EGRESS, GONE, HOST_PORTS, "ipam", "networks"];
+const DATA = ["attachments", BANDWIDTH, "cache", EGRESS, GONE, HOST_PORTS, "ipam", "networks", WIREGUARD];
 
 /** Uninstalls. @throws UninstallRefused while an agent runs or pods are attached */
 export async function uninstall(options: UninstallOptions): Promise<UninstallReport> {
@@ -91,6 +92,7 @@ export async function uninstall(options: UninstallOptions): Promise<UninstallRep
       for (const { error } of failures) report.problems.push(error.message);
       return removed.map((operation) => describeOperation(operation).replace(/^deleting /, ""));
     });
+    await attempt("encryption", () => removeEncryption(rtnl));
     await attempt("networks", () => listNetworkNetns().map(removeNetns));
     await attempt("packet filter", () => removeFirewall());
     await attempt("network policies", () => removeTable(POLICY_TABLE));

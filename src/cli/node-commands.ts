@@ -6,6 +6,7 @@ import { flowsCommand } from "./flows/index.ts";
 import { installCniCommand } from "./install-cni.ts";
 import { uiCommand } from "./kubectl/ui.ts";
 import { logLevelCommand } from "./log-level.ts";
+import { newKeyCommand } from "./new-key.ts";
 import { policyCommands } from "./policy/index.ts";
 import { probesCommand } from "./probes/index.ts";
 import { statusCommand } from "./status.ts";
@@ -41,6 +42,7 @@ export const nodeCommands: readonly Command[] = [
   traceCommand,
   uiCommand,
   ...policyCommands,
+  newKeyCommand,
   logLevelCommand,
   installCniCommand,
   uninstallCommand,

@@ -90,6 +90,25 @@ function fastPath({ packets, ordinary }: FastPath): string {
   ].join("");
 }
 
+type Encryption = NonNullable<AgentStatus["encryption"]>;
+
+const encryptionLine = ({ mode, ready, message, publicKey, port }: Encryption): string =>
+  ready
+    ? `${mode}, ${message} (UDP port ${port}, public key ${publicKey ?? "none"})`
+    : `${mode}, not in force: ${message}`;
+
+/** What becomes of what goes to each node, and when both last agreed on keys. */
+function encryption({ peers }: Encryption): string {
+  if (peers.length === 0) return "";
+  const rows = peers.map(({ node, state, handshakeSeconds, why = "" }): Cell[] => [
+    node,
+    state,
+    handshakeSeconds === undefined ? "" : `${age(handshakeSeconds)} ago`,
+    why,
+  ]);
+  return `\n${table(["TO NODE", "IS", "HANDSHAKE", "WHY"], rows)}`;
+}
+
 type HostPorts = NonNullable<AgentStatus["hostPorts"]>;
 
 const hostPortsLine = ({ inPlace, error, ports }: HostPorts): string =>
@@ -188,6 +207,7 @@ export function renderStatus(status: AgentStatus, now = Date.now(), only?: strin
       ...(status.hostPorts ? ([["Host ports", hostPortsLine(status.hostPorts)]] as const) : []),
       ...(status.bandwidth ? ([["Bandwidth limits", bandwidthLine(status.bandwidth)]] as const) : []),
       ...(status.egress ? ([["Egress gateways", egressLine(status.egress)]] as const) : []),
+      ...(status.encryption ? ([["Encryption", encryptionLine(status.encryption)]] as const) : []),
       ...(status.fastPath ? ([["Fast path", fastPathLine(status.fastPath)]] as const) : []),
       ...(status.flows ? ([["Flows", flowsLine(status.flows)]] as const) : []),
       ...(status.probes ? ([["Probes", probesLine(status.probes)]] as const) : []),
@@ -205,6 +225,7 @@ export function renderStatus(status: AgentStatus, now = Date.now(), only?: strin
         )}`
       : "",
     shown ? network(shown) : "",
+    status.encryption && only === undefined ? encryption(status.encryption) : "",
     status.hostPorts && only === undefined ? hostPorts(status.hostPorts) : "",
     status.bandwidth && only === undefined ? bandwidth(status.bandwidth) : "",
     status.egress && only === undefined ? egress(status.egress) : "",

@@ -151,176 +151,210 @@ const cni = v.pipe(
 );
 
 /** The schema. Order is the order of the documentation. */
-export const AgentSchema = v.object({
-  nodeName: v.pipe(
-    nodeName,
-    v.description(
-      "Name of this machine's Node object; also `NODE_NAME` in the environment (in a DaemonSet: `spec.nodeName` through the downward API).",
-    ),
-  ),
-  kubeconfig: v.optional(
-    v.pipe(
-      absolutePath,
+export const AgentSchema = v.pipe(
+  v.object({
+    nodeName: v.pipe(
+      nodeName,
       v.description(
-        "kubeconfig file for the API server; also `KUBECONFIG` in the environment. Without it: the Pod's service account.",
+        "Name of this machine's Node object; also `NODE_NAME` in the environment (in a DaemonSet: `spec.nodeName` through the downward API).",
       ),
     ),
-  ),
-  network: v.optional(v.pipe(networkName, v.description("Name of the pod network.")), "default"),
-  vni: v.optional(
-    v.pipe(
-      v.union([v.literal("auto"), vni]),
-      v.metadata({ allowed: "`auto`, or a whole number from 1 to 16777215" }),
-      v.description(
-        "VXLAN network identifier. `auto`: the one that this node has already, else the one that most other nodes have of 4096 (the default of former releases) and 759, else 759. The device is called `sky.<vni>`.",
+    kubeconfig: v.optional(
+      v.pipe(
+        absolutePath,
+        v.description(
+          "kubeconfig file for the API server; also `KUBECONFIG` in the environment. Without it: the Pod's service account.",
+        ),
       ),
     ),
-    "auto",
-  ),
-  port: v.optional(
-    v.pipe(
-      whole(1, 65_535),
-      v.description("UDP port of VXLAN packets, the same on all nodes; 4789 is IANA's, flannel uses 8472."),
-    ),
-    4789,
-  ),
-  mtu: v.optional(
-    v.pipe(
-      v.union([v.literal("auto"), mtu]),
-      v.metadata({ allowed: "`auto`, or a whole number from 576 to 65535 bytes (1280 at least for pods with IPv6)" }),
-      v.description(
-        "MTU of the overlay and of pods. `auto`: the underlay interface's less 50 bytes (IPv4 underlay) or 70 (IPv6), followed when it changes.",
+    network: v.optional(v.pipe(networkName, v.description("Name of the pod network.")), "default"),
+    vni: v.optional(
+      v.pipe(
+        v.union([v.literal("auto"), vni]),
+        v.metadata({ allowed: "`auto`, or a whole number from 1 to 16777215" }),
+        v.description(
+          "VXLAN network identifier. `auto`: the one that this node has already, else the one that most other nodes have of 4096 (the default of former releases) and 759, else 759. The device is called `sky.<vni>`.",
+        ),
       ),
+      "auto",
     ),
-    "auto",
-  ),
-  clusterCidrs: v.optional(
-    v.pipe(
-      cidrList,
-      v.description(
-        "Pod CIDRs of the whole cluster, both families. Traffic to them is never masqueraded, and peers outside them are refused. A family without one is not restricted, and every peer's own pod CIDRs count.",
+    port: v.optional(
+      v.pipe(
+        whole(1, 65_535),
+        v.description("UDP port of VXLAN packets, the same on all nodes; 4789 is IANA's, flannel uses 8472."),
       ),
+      4789,
     ),
-    [],
-  ),
-  serviceCidrs: v.optional(
-    v.pipe(
-      cidrList,
-      v.description(
-        "CIDRs of the cluster's Services, both families (kube-apiserver's `--service-cluster-ip-range`). Only for pods with `skylane.dev/primary-network`: they reach these through the default network. Without it: what the API server says, which Kubernetes 1.33 and later does.",
+    mtu: v.optional(
+      v.pipe(
+        v.union([v.literal("auto"), mtu]),
+        v.metadata({ allowed: "`auto`, or a whole number from 576 to 65535 bytes (1280 at least for pods with IPv6)" }),
+        v.description(
+          "MTU of the overlay and of pods. `auto`: the underlay interface's less 50 bytes (IPv4 underlay) or 70 (IPv6), with `encryption` 110 or 150, followed when it changes.",
+        ),
       ),
+      "auto",
     ),
-    [],
-  ),
-  dnsServers: v.optional(
-    v.pipe(
-      ipList,
-      v.description(
-        "Addresses of DNS servers whose answers open `domainNames` of ClusterNetworkPolicies, beside the cluster's own, which are pods with label `k8s-app: kube-dns` in kube-system: servers outside, a cache on each node, CoreDNS in the host's network.",
+    clusterCidrs: v.optional(
+      v.pipe(
+        cidrList,
+        v.description(
+          "Pod CIDRs of the whole cluster, both families. Traffic to them is never masqueraded, and peers outside them are refused. A family without one is not restricted, and every peer's own pod CIDRs count.",
+        ),
       ),
+      [],
     ),
-    [],
-  ),
-  masquerade: v.optional(masquerade, {}),
-  directRouting: v.optional(
-    v.pipe(
-      oneOf(["off", "auto"]),
-      v.description(
-        "`auto`: pods of peers on the same segment of the underlay, which the kernel reaches without a gateway, are reached by a plain route instead of through the tunnel, where the peer is set to `auto` as well. Only in families with `clusterCidrs`, unless `masquerade.enabled` is `false`. The MTU of pods stays as it is.",
+    serviceCidrs: v.optional(
+      v.pipe(
+        cidrList,
+        v.description(
+          "CIDRs of the cluster's Services, both families (kube-apiserver's `--service-cluster-ip-range`). Only for pods with `skylane.dev/primary-network`: they reach these through the default network. Without it: what the API server says, which Kubernetes 1.33 and later does.",
+        ),
       ),
+      [],
     ),
-    "off",
-  ),
-  fastPath: v.optional(
-    v.pipe(
-      oneOf(["off", "auto"]),
-      v.description(
-        "`auto`: packets of connections that the kernel knows as established, and that nobody translates, pass between pods of the default network, and of routed pod networks, by eBPF programs, past routing and the packet filter; everything else goes the ordinary path, and all of it does where the kernel cannot (Linux 6.6 is the first that can; `skylanectl status` says why not). Sets `net.netfilter.nf_conntrack_tcp_be_liberal` to 1, there and in the namespaces of those networks. `off`: nothing of it is loaded.",
+    dnsServers: v.optional(
+      v.pipe(
+        ipList,
+        v.description(
+          "Addresses of DNS servers whose answers open `domainNames` of ClusterNetworkPolicies, beside the cluster's own, which are pods with label `k8s-app: kube-dns` in kube-system: servers outside, a cache on each node, CoreDNS in the host's network.",
+        ),
       ),
+      [],
     ),
-    "off",
-  ),
-  probes: v.optional(
-    v.pipe(
-      oneOf(["on", "off"]),
-      v.description(
-        "`on`: the agent measures every peer of the default network by ICMP echo, in the tunnel and beside it: loss, latency, and whether packets of the full MTU pass. It sends 20 packets a second at most, however many nodes there are, and says in Events, metrics, `skylanectl probes` and `skylanectl doctor` what is wrong and where. `off`: nothing is sent but the self-test's own packets.",
+    masquerade: v.optional(masquerade, {}),
+    directRouting: v.optional(
+      v.pipe(
+        oneOf(["off", "auto"]),
+        v.description(
+          "`auto`: pods of peers on the same segment of the underlay, which the kernel reaches without a gateway, are reached by a plain route instead of through the tunnel, where the peer is set to `auto` as well. Only in families with `clusterCidrs`, unless `masquerade.enabled` is `false`. The MTU of pods stays as it is.",
+        ),
       ),
+      "off",
     ),
-    "off",
-  ),
-  flows: v.optional(
-    v.pipe(
-      oneOf(["on", "off"]),
-      v.description(
-        "`on`: the agent remembers the last 4,096 flows of the default network's pods, from events of the kernel's connection tracking, and counts them by namespace: `skylanectl flows`. Of more than 500 events a second it takes a share, and says which. Sets `net.netfilter.nf_conntrack_acct` and `net.netfilter.nf_conntrack_timestamp` to 1 as long. `off`: nothing is listened to.",
+    encryption: v.optional(
+      v.pipe(
+        oneOf(["off", "wireguard", "strict"]),
+        v.description(
+          "Whether what pods of all networks send to other nodes is encrypted, by the kernel's WireGuard. `wireguard`: to every node that can, and as before to those that cannot yet, so that it can be switched on one node after the other; `skylanectl status` says of each how it is. `strict`: nothing leaves this node, and nothing is taken from another one, but encrypted. A node whose kernel has no WireGuard is not ready, and says so. Not together with `directRouting: auto`.",
+        ),
       ),
+      "off",
     ),
-    "off",
-  ),
-  hostPorts: v.optional(
-    v.pipe(
-      oneOf(["own", "portmap"]),
-      v.description(
-        "Who maps `hostPort` of pods. `own`: Skylane, in a table of its own; with `cni.chained: auto` the plugin `portmap` is chained only as long as pods run that came before. `portmap`: that plugin, chained by `cni.chained`. A plugin of `cni.chained` with capability `portMappings` has them in any case. Pods that run keep what they have.",
+    wireguardPort: v.optional(
+      v.pipe(
+        whole(1024, 65_535),
+        v.description(
+          "UDP port at which this node takes encrypted packets; nodes tell each other theirs. Firewalls between nodes must let it pass.",
+        ),
       ),
+      51_871,
     ),
-    "own",
-  ),
-  bandwidth: v.optional(
-    v.pipe(
-      oneOf(["own", "off"]),
-      v.description(
-        "Who limits what pods receive and send (annotations `kubernetes.io/ingress-bandwidth` and `kubernetes.io/egress-bandwidth`). `own`: Skylane, and a changed annotation holds at once; the agent watches the metadata of its own node's Pods for that. `off`: nobody, or a plugin of `cni.chained`; one with capability `bandwidth` has it in any case. Pods that are limited already stay so until they go.",
+    fastPath: v.optional(
+      v.pipe(
+        oneOf(["off", "auto"]),
+        v.description(
+          "`auto`: packets of connections that the kernel knows as established, and that nobody translates, pass between pods of the default network, and of routed pod networks, by eBPF programs, past routing and the packet filter; everything else goes the ordinary path, and all of it does where the kernel cannot (Linux 6.6 is the first that can; `skylanectl status` says why not). Sets `net.netfilter.nf_conntrack_tcp_be_liberal` to 1, there and in the namespaces of those networks. `off`: nothing of it is loaded.",
+        ),
       ),
+      "off",
     ),
-    "own",
-  ),
-  underlay: v.optional(underlay, {}),
-  txChecksum: v.optional(
-    v.pipe(
-      oneOf(["auto", "on", "off"]),
-      v.description(
-        "Transmit checksum offload of the VXLAN device. `auto`: off where kernels are known to corrupt NodePort traffic over VXLAN with it.",
+    probes: v.optional(
+      v.pipe(
+        oneOf(["on", "off"]),
+        v.description(
+          "`on`: the agent measures every peer of the default network by ICMP echo, in the tunnel and beside it: loss, latency, and whether packets of the full MTU pass. It sends 20 packets a second at most, however many nodes there are, and says in Events, metrics, `skylanectl probes` and `skylanectl doctor` what is wrong and where. `off`: nothing is sent but the self-test's own packets.",
+        ),
       ),
+      "off",
     ),
-    "auto",
-  ),
-  listen: v.optional(
-    v.pipe(
-      listenAddress,
-      v.description(
-        "Where `/healthz`, `/readyz` and `/metrics` are served over HTTP to the node itself. On an address that pods reach, all of them may ask: see `metrics`.",
+    flows: v.optional(
+      v.pipe(
+        oneOf(["on", "off"]),
+        v.description(
+          "`on`: the agent remembers the last 4,096 flows of the default network's pods, from events of the kernel's connection tracking, and counts them by namespace: `skylanectl flows`. Of more than 500 events a second it takes a share, and says which. Sets `net.netfilter.nf_conntrack_acct` and `net.netfilter.nf_conntrack_timestamp` to 1 as long. `off`: nothing is listened to.",
+        ),
       ),
+      "off",
     ),
-    "127.0.0.1:9473",
-  ),
-  metrics: v.optional(metrics, {}),
-  logLevel: v.optional(v.pipe(oneOf(LEVELS), v.description("Least important level that is logged.")), "info"),
-  logFormat: v.optional(
-    v.pipe(oneOf(FORMATS), v.description("`text`: a line for people; `json`: one JSON object a line.")),
-    "text",
-  ),
-  gcInterval: v.optional(
-    v.pipe(
-      whole(10, 86_400, " seconds"),
-      v.description("How often the agent looks for addresses of pods that are provably gone, in seconds."),
+    hostPorts: v.optional(
+      v.pipe(
+        oneOf(["own", "portmap"]),
+        v.description(
+          "Who maps `hostPort` of pods. `own`: Skylane, in a table of its own; with `cni.chained: auto` the plugin `portmap` is chained only as long as pods run that came before. `portmap`: that plugin, chained by `cni.chained`. A plugin of `cni.chained` with capability `portMappings` has them in any case. Pods that run keep what they have.",
+        ),
+      ),
+      "own",
     ),
-    300,
-  ),
-  runDir: v.optional(
-    v.pipe(
-      absolutePath,
-      v.description("State that does not outlive a reboot: what the CNI plugin reads, the agent's socket."),
+    bandwidth: v.optional(
+      v.pipe(
+        oneOf(["own", "off"]),
+        v.description(
+          "Who limits what pods receive and send (annotations `kubernetes.io/ingress-bandwidth` and `kubernetes.io/egress-bandwidth`). `own`: Skylane, and a changed annotation holds at once; the agent watches the metadata of its own node's Pods for that. `off`: nobody, or a plugin of `cni.chained`; one with capability `bandwidth` has it in any case. Pods that are limited already stay so until they go.",
+        ),
+      ),
+      "own",
     ),
-    "/run/skylane",
+    underlay: v.optional(underlay, {}),
+    txChecksum: v.optional(
+      v.pipe(
+        oneOf(["auto", "on", "off"]),
+        v.description(
+          "Transmit checksum offload of the VXLAN device. `auto`: off where kernels are known to corrupt NodePort traffic over VXLAN with it.",
+        ),
+      ),
+      "auto",
+    ),
+    listen: v.optional(
+      v.pipe(
+        listenAddress,
+        v.description(
+          "Where `/healthz`, `/readyz` and `/metrics` are served over HTTP to the node itself. On an address that pods reach, all of them may ask: see `metrics`.",
+        ),
+      ),
+      "127.0.0.1:9473",
+    ),
+    metrics: v.optional(metrics, {}),
+    logLevel: v.optional(v.pipe(oneOf(LEVELS), v.description("Least important level that is logged.")), "info"),
+    logFormat: v.optional(
+      v.pipe(oneOf(FORMATS), v.description("`text`: a line for people; `json`: one JSON object a line.")),
+      "text",
+    ),
+    gcInterval: v.optional(
+      v.pipe(
+        whole(10, 86_400, " seconds"),
+        v.description("How often the agent looks for addresses of pods that are provably gone, in seconds."),
+      ),
+      300,
+    ),
+    runDir: v.optional(
+      v.pipe(
+        absolutePath,
+        v.description("State that does not outlive a reboot: what the CNI plugin reads, the agent's socket."),
+      ),
+      "/run/skylane",
+    ),
+    dataDir: v.optional(
+      v.pipe(absolutePath, v.description("State that does: address reservations and the last known peers.")),
+      "/var/lib/cni/skylane",
+    ),
+    cni: v.optional(cni, {}),
+  }),
+  v.forward(
+    v.check(
+      ({ encryption, directRouting }) => encryption === "off" || directRouting === "off",
+      "with `encryption`, packets of pods go to all nodes through the tunnel, which is what is encrypted; set `directRouting: off`",
+    ),
+    ["directRouting"],
   ),
-  dataDir: v.optional(
-    v.pipe(absolutePath, v.description("State that does: address reservations and the last known peers.")),
-    "/var/lib/cni/skylane",
+  v.forward(
+    v.check(
+      ({ encryption, wireguardPort, port }) => encryption === "off" || wireguardPort !== port,
+      "is the port of VXLAN, too (`port`)",
+    ),
+    ["wireguardPort"],
   ),
-  cni: v.optional(cni, {}),
-});
+);
 
 /** A complete, checked configuration: every key that has a default is present. */
 export type AgentConfig = v.InferOutput<typeof AgentSchema>;

@@ -10,6 +10,14 @@ export interface NetworkConfig
     Readonly<
       Pick<
         AgentConfig,
-        "vni" | "mtu" | "port" | "underlay" | "clusterCidrs" | "masquerade" | "directRouting" | "txChecksum"
+        | "vni"
+        | "mtu"
+        | "port"
+        | "underlay"
+        | "clusterCidrs"
+        | "masquerade"
+        | "directRouting"
+        | "encryption"
+        | "txChecksum"
       >
     > {}

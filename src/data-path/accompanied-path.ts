@@ -4,6 +4,8 @@ import type { DataPath, MakeDataPath } from "./data-path.ts";
 
 /** Who is told what the network is made from; it lives longer than the data path: whoever made it stops it. */
 export interface Companion {
+  /** Resolves when what it does for what it was told so far is done, or cannot be: the path begins after it. */
+  ready?(): Promise<void>;
   setLocal(local: LocalNetwork): void;
   setPeers(peers: Iterable<Peer>): void;
   changePeers(changes: Iterable<readonly [node: string, peer: Peer | undefined]>): void;
@@ -23,7 +25,10 @@ export const accompaniedPath =
       get tried() {
         return path.tried;
       },
-      start: () => path.start(),
+      start: async () => {
+        for (const one of companions) await one.ready?.();
+        await path.start();
+      },
       status: () => path.status(),
       stop: () => path.stop(),
       setLocal: (next) => {

@@ -4,7 +4,13 @@ import type { PodNetworkInfo } from "../crd/index.ts";
 
 /** By its definition, and where that says nothing as this node has it for all networks. */
 export const configOf = (
-  { port, underlay, txChecksum, dataDir }: Pick<AgentConfig, "port" | "underlay" | "txChecksum" | "dataDir">,
+  {
+    port,
+    underlay,
+    txChecksum,
+    dataDir,
+    encryption,
+  }: Pick<AgentConfig, "port" | "underlay" | "txChecksum" | "dataDir" | "encryption">,
   { name, vni, mtu, cidrs }: PodNetworkInfo,
 ): NetworkConfig => ({
   network: name,
@@ -19,4 +25,6 @@ export const configOf = (
   masquerade: { enabled: false, exclude: [] },
   // In a namespace of its own there is no underlay to which a plain route could lead.
   directRouting: "off",
+  // The tunnel's packets leave by the host's namespace, where they are encrypted whichever network they are of.
+  encryption,
 });

@@ -196,6 +196,9 @@ export const FRA = {
   FWMASK: 16,
   OIFNAME: 17,
   PROTOCOL: 21,
+  IP_PROTO: 22,
+  SPORT_RANGE: 23,
+  DPORT_RANGE: 24,
 } as const;
 export const FR_ACT_TO_TBL = 1;
 

@@ -75,7 +75,8 @@ function spec(link: LinkSpec): string {
     case "veth":
       return `veth pair ${link.name} and ${link.peer.name}`;
     case "ifb":
-      return `ifb device ${link.name}`;
+    case "wireguard":
+      return `${link.kind} device ${link.name}`;
     default:
       return `bridge ${link.name}`;
   }
@@ -131,6 +132,9 @@ function rule(r: Rule): string {
   if (r.iifname !== undefined) words.push(`iif ${r.iifname}`);
   if (r.oifname !== undefined) words.push(`oif ${r.oifname}`);
   if (r.fwmark !== undefined) words.push(`fwmark 0x${r.fwmark.toString(16)}`);
+  if (r.ipProto !== undefined) words.push(`ipproto ${r.ipProto}`);
+  if (r.sport !== undefined) words.push(`sport ${r.sport}`);
+  if (r.dport !== undefined) words.push(`dport ${r.dport}`);
   words.push(`lookup ${r.table}`);
   if (r.family === 6) words.push("(IPv6)");
   return words.join(" ");

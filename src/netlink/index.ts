@@ -10,6 +10,14 @@ export {
   type MonitorListener,
   type MonitorOptions,
 } from "./transport/monitor.ts";
+export {
+  Wireguard,
+  type WireguardChange,
+  type WireguardDevice,
+  type WireguardPeer,
+  type WireguardPeerState,
+  type WireguardSettings,
+} from "./generic/wireguard.ts";
 export type { Creation } from "./create-link.ts";
 export { nfDump } from "./nfnetlink/dump.ts";
 export { nfListen } from "./nfnetlink/listener.ts";

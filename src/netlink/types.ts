@@ -34,6 +34,9 @@ export const UPLINK_LINK_GROUP = 0x534d;
 /** Group of the devices in which waits what limited pods send. */
 export const SHAPER_LINK_GROUP = 0x534e;
 
+/** Group of the WireGuard device that carries what goes between nodes. */
+export const ENCRYPTION_LINK_GROUP = 0x534f;
+
 /** What Skylane reads of a VXLAN device (IFLA_INFO_DATA, linux/if_link.h IFLA_VXLAN_*). */
 export interface VxlanInfo {
   vni: number;
@@ -177,6 +180,11 @@ export interface Rule {
   protocol?: number;
   /** FRA_SUPPRESS_PREFIXLEN: routes of the table with this prefix length or a shorter one do not count. */
   suppressPrefixLength?: number;
+  /** FRA_IP_PROTO: packets of this protocol alone, 17 for UDP (since Linux 4.17, as is the port). */
+  ipProto?: number;
+  /** FRA_SPORT_RANGE, FRA_DPORT_RANGE: packets from or to this port alone. Skylane never has a range; of one that somebody else has, this is the first port. */
+  sport?: number;
+  dport?: number;
   /** FR_ACT_*, 1 (look up the table) where absent; the table is 0 in rules that have none. */
   action?: number;
   /** Matches everything but what is given (FIB_RULE_INVERT). */
@@ -302,7 +310,17 @@ export interface IfbSpec {
   addrGenMode?: "eui64" | "none";
 }
 
-export type LinkSpec = VxlanSpec | VethSpec | BridgeSpec | IfbSpec;
+/** What to create: a WireGuard device; keys and peers are told it by generic netlink (generic/wireguard.ts). */
+export interface WireguardSpec {
+  kind: "wireguard";
+  name: string;
+  mtu?: number;
+  group?: number;
+  alias?: string;
+  addrGenMode?: "eui64" | "none";
+}
+
+export type LinkSpec = VxlanSpec | VethSpec | BridgeSpec | IfbSpec | WireguardSpec;
 
 /** What to change of an existing device; absent keys stay as they are. */
 export interface LinkChange {

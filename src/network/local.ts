@@ -70,7 +70,12 @@ export function resolveLocal(
   const [publicIp] = reached.ips;
   // Where it is left open, who asks has found out what is in use (see vni.ts).
   const vni = config.vni === "auto" ? DEFAULT_VNI : config.vni;
-  const { mtu, warnings, narrow } = overlayMtu(config.mtu, underlay, own.podCidrs.map(familyOf));
+  const { mtu, warnings, narrow } = overlayMtu(
+    config.mtu,
+    underlay,
+    own.podCidrs.map(familyOf),
+    config.encryption === "off" ? undefined : config.encryption,
+  );
   for (const cidr of own.podCidrs) {
     if (isClusterCidr(config.clusterCidrs, cidr)) continue;
     warnings.push(
@@ -103,6 +108,7 @@ export function resolveLocal(
       txChecksum: config.txChecksum,
       ...(isolated && { isolated }),
       directRouting: config.directRouting,
+      ...(config.encryption !== "off" && { encryption: config.encryption }),
       ...(narrow !== undefined && { narrow }),
       reserved: reservedHere(machine, elsewhere, own.podCidrs),
     },

@@ -1,6 +1,7 @@
 /** The overlay's MTU. A packet that does not fit is lost in silence on most underlays, so an explicit value that is too large earns a warning. */
-import { vxlanOverhead } from "../dataplane/vxlan/index.ts";
+import { tunnelOverhead } from "../dataplane/vxlan/index.ts";
 import { type Family, familyOf } from "../addr/index.ts";
+import type { Encryption } from "../peers/index.ts";
 
 /** The least MTU of a link that carries IPv6 (RFC 8200, section 5); the kernel takes IPv6 off a device below it. */
 const IPV6_MIN_MTU = 1280;
@@ -15,25 +16,27 @@ export interface OverlayMtu {
 
 /**
  * The MTU of the overlay over an underlay device.
- * @param configured "auto", or bytes that win whatever the underlay's MTU is.
+ * @param configured "auto", or bytes that win whatever the underlay's MTU is. @param encryption absent where it is off
  */
 export function overlayMtu(
   configured: "auto" | number,
   underlay: { ip: string; mtu: number; device: string },
   podFamilies: readonly Family[],
+  encryption?: Encryption,
 ): OverlayMtu {
   const family = familyOf(underlay.ip);
-  const fitting = underlay.mtu - vxlanOverhead(family);
+  const overhead = tunnelOverhead({ underlayIp: underlay.ip, ...(encryption && { encryption }) });
+  const fitting = underlay.mtu - overhead;
   const mtu = configured === "auto" ? fitting : configured;
   const warnings: string[] = [];
   if (mtu > fitting) {
     warnings.push(
       `mtu ${mtu} is over ${fitting}, the most that fits into ${underlay.device}'s MTU of ${underlay.mtu} ` +
-        `(VXLAN over IPv${family} adds ${vxlanOverhead(family)} bytes): larger packets of pods will be lost`,
+        `(VXLAN ${encryption ? "in WireGuard " : ""}over IPv${family} adds ${overhead} bytes): larger packets of pods will be lost`,
     );
   }
   if (mtu >= IPV6_MIN_MTU || !podFamilies.includes(6)) return { mtu, warnings };
-  const least = IPV6_MIN_MTU + vxlanOverhead(family);
+  const least = IPV6_MIN_MTU + overhead;
   const cure =
     configured === "auto"
       ? `${underlay.device} has an MTU of ${underlay.mtu}; it must be ${least} at least`

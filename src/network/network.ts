@@ -9,7 +9,7 @@ import { type Family, familyOf } from "../addr/index.ts";
 import type { NetworkConfig } from "../config/index.ts";
 import type { Logger } from "../log/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
-import type { LocalNetwork, VtepAnnotation } from "../peers/index.ts";
+import type { LocalNetwork, VtepAnnotation, WireguardIdentity } from "../peers/index.ts";
 import { Task } from "../reconcile/index.ts";
 import type { DataPath, MakeDataPath } from "../data-path/index.ts";
 import type { DataPathListener, Metrics, NetworkStatus, Question, CheckResult } from "../observe/index.ts";
@@ -54,6 +54,8 @@ export interface NetworkOptions {
   bridged?: boolean;
   /** The network's VNI is known now. */
   onVni?: (vni: number) => void;
+  /** How this node takes what is encrypted, where it does: for the other nodes to know. */
+  wireguard?: () => WireguardIdentity | undefined;
   /** The API server's addresses and the Services' CIDRs. */
   elsewhere?: () => Elsewhere;
   /** Emits an Event on our Node. */
@@ -164,7 +166,11 @@ export class PodNetwork {
     if (!this.#live || !this.#looked || !this.#local || !this.#underlay) return undefined;
     if (this.#path?.error !== undefined) return undefined;
     const { claims = false } = this.#path ?? {};
-    return ownEntry(this.#local, this.#underlay.publicIps ?? this.#underlay.ips, { direct: this.#direct.open, claims });
+    return ownEntry(this.#local, this.#underlay.publicIps ?? this.#underlay.ips, {
+      direct: this.#direct.open,
+      claims,
+      wireguard: this.#options.wireguard?.(),
+    });
   }
 
   /** Nodes of which it depends on how they stand who gets what. */

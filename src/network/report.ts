@@ -77,6 +77,7 @@ export function statusOf({ local, overlay, worked, refused, losses }: NetworkVie
     mode: "Routed",
     ready: ready && worked && local.narrow === undefined,
     ...(local.publicIp !== undefined && { publicIp: local.publicIp }),
+    ...(local.encryption && { encryption: local.encryption }),
     ...(error === undefined ? {} : { error }),
     // In an order that does not depend on who came first.
     peers: peers

@@ -2,17 +2,27 @@
  * What this node says of itself on its Node object. The annotation holds an entry for every pod network; entries of networks
  * that nothing is said of are carried over as they are.
  */
-import { formatVtepAnnotation, parseVtepAnnotation, type LocalNetwork, type VtepAnnotation } from "../peers/index.ts";
+import {
+  formatVtepAnnotation,
+  parseVtepAnnotation,
+  type LocalNetwork,
+  type VtepAnnotation,
+  type WireguardIdentity,
+} from "../peers/index.ts";
 
 /**
  * This network's entry.
  * @param ips all underlay addresses, the one in use first
- * @param direct whether pods' packets are taken there unencapsulated. @param claims whether pods' addresses are published one by one
+ * @param direct whether pods' packets are taken there unencapsulated. @param claims whether pods' addresses are published one by one. @param wireguard how it takes what is encrypted
  */
 export const ownEntry = (
   local: LocalNetwork,
   ips: readonly string[],
-  { direct = false, claims = false }: { direct?: boolean; claims?: boolean } = {},
+  {
+    direct = false,
+    claims = false,
+    wireguard,
+  }: { direct?: boolean; claims?: boolean; wireguard?: WireguardIdentity | undefined } = {},
 ): VtepAnnotation => ({
   vni: local.vni,
   mac: local.mac,
@@ -21,6 +31,7 @@ export const ownEntry = (
   port: local.port,
   ...(direct && { direct }),
   ...(claims && { claims }),
+  ...(wireguard && { wireguard }),
 });
 
 /**

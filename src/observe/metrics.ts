@@ -2,6 +2,7 @@
  * The agent's metrics, each declared once with its meaning. Counters and histograms are fed as things happen;
  * gauges are set from a fresh look right before a scrape, so that they can never be stale.
  */
+import type { EncryptionStatus } from "../dataplane/encryption/index.ts";
 import type { FastPathStatus } from "../dataplane/fast-path/index.ts";
 import type { WatchState } from "../kube/index.ts";
 import type { EgressStatus } from "./egress-status.ts";
@@ -29,6 +30,8 @@ const ROUND_TRIP_BUCKETS = [0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005
 
 /** How often the event loop's lag is measured, in milliseconds: each time wakes a process that does nothing otherwise. */
 const LAG_PRECISION_MS = 500;
+
+const ENCRYPTION_STATES = ["encrypted", "waiting", "plaintext", "blocked"] as const;
 
 /** All of the agent's metrics. */
 export class Metrics {
@@ -212,6 +215,17 @@ export class Metrics {
     labelNames: ["fault"] as const,
     ...this.#in,
   });
+  readonly encryptionPeers = new Gauge({
+    name: "skylane_encryption_peers",
+    help: "Other nodes by what becomes of what goes there: encrypted, waiting (for the first handshake), plaintext, blocked",
+    labelNames: ["state"] as const,
+    ...this.#in,
+  });
+  readonly oldestHandshake = new Gauge({
+    name: "skylane_encryption_oldest_handshake_seconds",
+    help: "How long ago this node and the one with which it is longest have agreed on keys; under 3 minutes where there is traffic with all",
+    ...this.#in,
+  });
   readonly flows = new Counter({
     name: "skylane_flows_total",
     help: "Flows of the default network's pods by namespace of both ends ((node), (outside) and (other) are none) and verdict, about, where not all are read: allowed ones that start at this node, and packets' kinds that its policies denied",
@@ -277,6 +291,14 @@ export class Metrics {
       this.apiRelists.inc({ watch }, state.relists);
       this.apiErrors.inc({ watch }, state.errors);
     }
+  }
+
+  /** Sets what encryption between nodes tells. */
+  sampleEncryption({ peers }: EncryptionStatus): void {
+    for (const state of ENCRYPTION_STATES)
+      this.encryptionPeers.set({ state }, peers.filter((peer) => peer.state === state).length);
+    const ages = peers.flatMap(({ handshakeSeconds }) => handshakeSeconds ?? []);
+    this.oldestHandshake.set(ages.length > 0 ? Math.max(...ages) : 0);
   }
 
   /** Takes over what flows have counted. */

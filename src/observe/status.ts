@@ -4,11 +4,12 @@
  */
 import type { LimitedInterface } from "../dataplane/bandwidth/index.ts";
 import type { EgressStatus } from "./egress-status.ts";
+import type { EncryptionStatus } from "../dataplane/encryption/index.ts";
 import type { FastPathStatus } from "../dataplane/fast-path/index.ts";
 import type { FlowsStatus } from "../flows/index.ts";
 import type { HostPortsStatus } from "../dataplane/host-ports/index.ts";
 import type { EntryCount, NetworkIdentity, PeerStatus as PeerOfOverlay } from "../dataplane/vxlan/index.ts";
-import type { Loss, Refusal } from "../peers/index.ts";
+import type { Encryption, Loss, Refusal } from "../peers/index.ts";
 import type { ProbesStatus } from "../probes/index.ts";
 import type { Readiness } from "./readiness.ts";
 
@@ -38,6 +39,8 @@ export interface NetworkStatus extends NetworkIdentity {
   ready: boolean;
   /** The address under which the other nodes reach this one, where that is another one (1:1 NAT). */
   publicIp?: string;
+  /** Absent where what goes to other nodes is not to be encrypted. */
+  encryption?: Encryption;
   /** Why there is no device, or why the kernel cannot be read. */
   error?: string;
   peers: PeerStatus[];
@@ -91,6 +94,8 @@ export interface AgentStatus {
   bandwidth?: BandwidthStatus;
   /** Absent where there are no egress gateways, and in the answer of an agent that knows none. */
   egress?: EgressStatus;
+  /** Absent where it is off. */
+  encryption?: EncryptionStatus;
   /** Absent where it is not configured. */
   fastPath?: FastPathStatus;
   /** Absent where they are off. */

@@ -60,9 +60,18 @@ export function networksNamed(text: string): string[] {
 /** The annotation's text; the same input gives the same text, whatever the order of the map. */
 export function formatVtepAnnotation(networks: ReadonlyMap<string, VtepAnnotation>): string {
   const sorted = [...networks].sort(([a], [b]) => (a < b ? -1 : 1));
-  const plain = sorted.map(([network, { vni, mac, ips, podCidrs, port, direct, claims }]) => [
+  const plain = sorted.map(([network, { vni, mac, ips, podCidrs, port, direct, claims, wireguard }]) => [
     network,
-    { vni, mac, ips, podCidrs, port, ...(direct && { direct }), ...(claims && { claims }) },
+    {
+      vni,
+      mac,
+      ips,
+      podCidrs,
+      port,
+      ...(direct && { direct }),
+      ...(claims && { claims }),
+      ...(wireguard && { wireguard }),
+    },
   ]);
   return JSON.stringify(Object.fromEntries(plain));
 }
@@ -111,7 +120,23 @@ function parseEntry(network: string, value: unknown): VtepAnnotation {
     port: integer(network, "port", entry, 1, 65_535),
     ...(flag(network, "direct", entry) && { direct: true }),
     ...(flag(network, "claims", entry) && { claims: true }),
+    ...wireguard(network, entry),
   };
+}
+
+/** 32 bytes in base64 (RFC 4648, section 4): 43 characters and one to fill up. */
+const WIREGUARD_KEY = /^[A-Za-z0-9+/]{43}=$/;
+const NO_KEY = `${"A".repeat(43)}=`;
+
+function wireguard(network: string, entry: Json): Pick<VtepAnnotation, "wireguard"> {
+  if (entry["wireguard"] === undefined) return {};
+  const at = `${network}.wireguard`;
+  const value = object(at, entry["wireguard"]);
+  const key = string(`${at}.key`, value["key"]);
+  // One key has one text: whatever else decodes to the same bytes could be claimed beside it.
+  const canonical = WIREGUARD_KEY.test(key) && Buffer.from(key, "base64").toString("base64") === key;
+  if (!canonical || key === NO_KEY) throw new AnnotationError(`${at}.key`, "is no public key of WireGuard in base64");
+  return { wireguard: { key, port: integer(at, "port", value, 1, 65_535) } };
 }
 
 function oneAFamily(key: string, values: readonly string[]): void {

@@ -6,14 +6,18 @@ import { prefixOf, PrefixIndex } from "./prefix-index.ts";
 import type { Peer, RefusalReason } from "./types.ts";
 
 /** What is claimed. */
-export type Claim = Pick<Peer, "node" | "underlayIp" | "mac" | "podCidrs">;
+export type Claim = Pick<Peer, "node" | "underlayIp" | "mac" | "podCidrs" | "wireguard">;
 
 /** Hears of another one that claims the same, and what that is in words that go on with "of …". */
 export type VisitRival<T> = (other: T, reason: RefusalReason, what: () => string) => void;
 
+/** What is somebody's or not, as a whole. */
+const marksOf = ({ mac, wireguard }: Claim): string[] => (wireguard ? [mac, wireguard.key] : [mac]);
+
 /** All claims of a network. */
 export class Claims<T extends { readonly claim: Claim }> {
-  readonly #macs = new Map<string, T[]>();
+  /** MACs and keys of WireGuard, of which no two have one either. */
+  readonly #marks = new Map<string, T[]>();
   readonly #cidrs = new PrefixIndex<T>();
   readonly #underlay = new PrefixIndex<T>();
   readonly #isolated: boolean;
@@ -24,26 +28,30 @@ export class Claims<T extends { readonly claim: Claim }> {
   }
 
   add(one: T): void {
-    const { underlayIp, mac, podCidrs } = one.claim;
-    const same = this.#macs.get(mac);
-    if (same) same.push(one);
-    else this.#macs.set(mac, [one]);
+    const { underlayIp, podCidrs } = one.claim;
+    for (const mark of marksOf(one.claim)) {
+      const same = this.#marks.get(mark);
+      if (same) same.push(one);
+      else this.#marks.set(mark, [one]);
+    }
     this.#underlay.add(prefixOf(underlayIp), one);
     for (const cidr of podCidrs) this.#cidrs.add(prefixOf(cidr), one);
   }
 
   remove(one: T): void {
-    const { underlayIp, mac, podCidrs } = one.claim;
-    const left = (this.#macs.get(mac) ?? []).filter((other) => other !== one);
-    if (left.length > 0) this.#macs.set(mac, left);
-    else this.#macs.delete(mac);
+    const { underlayIp, podCidrs } = one.claim;
+    for (const mark of marksOf(one.claim)) {
+      const left = (this.#marks.get(mark) ?? []).filter((other) => other !== one);
+      if (left.length > 0) this.#marks.set(mark, left);
+      else this.#marks.delete(mark);
+    }
     this.#underlay.remove(prefixOf(underlayIp), one);
     for (const cidr of podCidrs) this.#cidrs.remove(prefixOf(cidr), one);
   }
 
   /** Visits all others that claim something of the same, some of them more than once. */
   rivals(one: T, visit: VisitRival<T>): void {
-    const { underlayIp, mac, podCidrs } = one.claim;
+    const { underlayIp, mac, podCidrs, wireguard } = one.claim;
     const tell = (reason: RefusalReason, what: () => string) => (other: T) => {
       if (other !== one) visit(other, reason, what);
     };
@@ -52,7 +60,9 @@ export class Claims<T extends { readonly claim: Claim }> {
       host,
       tell("DuplicateVtepIp", () => `its underlay address ${underlayIp} is that`),
     );
-    this.#macs.get(mac)?.forEach(tell("DuplicateVtepMac", () => `its VTEP MAC ${mac} is that`));
+    this.#marks.get(mac)?.forEach(tell("DuplicateVtepMac", () => `its VTEP MAC ${mac} is that`));
+    const sameKey = (): string => `its key of WireGuard ${wireguard?.key} is that`;
+    if (wireguard) this.#marks.get(wireguard.key)?.forEach(tell("DuplicateWireguardKey", sameKey));
     for (const cidr of podCidrs) {
       const prefix = prefixOf(cidr);
       this.#cidrs.overlapping(

@@ -16,6 +16,7 @@ export {
   type DesiredDevice,
   type DirectHop,
   type DirectRouting,
+  type Encryption,
   type Granted,
   type LocalNetwork,
   type NodeVtep,
@@ -26,5 +27,6 @@ export {
   sameDevice,
   type TxChecksum,
   type VtepAnnotation,
+  type WireguardIdentity,
 } from "./types.ts";
 export { isClusterCidr } from "./validation.ts";

@@ -24,7 +24,20 @@ export interface VtepAnnotation {
   direct?: boolean;
   /** It has pods whose addresses are a claim's and in none of `podCidrs`: it publishes them one by one. */
   claims?: boolean;
+  /** Of the default network alone: how it takes what is encrypted; absent where it does not. */
+  wireguard?: WireguardIdentity;
 }
+
+/** How a node takes part in encryption between nodes. */
+export interface WireguardIdentity {
+  /** Its public key, canonical base64 of 32 bytes. */
+  key: string;
+  /** UDP port at which it is reached, at the address of its VTEP. */
+  port: number;
+}
+
+/** Whether what goes between nodes is encrypted: where both can (`wireguard`), or nothing goes that is not (`strict`). */
+export type Encryption = "wireguard" | "strict";
 
 /** What the TX checksum offload of the VXLAN device should be; `auto` decides by the kernel's version. */
 export type TxChecksum = "auto" | "on" | "off";
@@ -63,6 +76,8 @@ export interface LocalNetwork {
   txChecksum?: TxChecksum;
   /** `off` by default. */
   directRouting?: DirectRouting;
+  /** Absent where it is off. */
+  encryption?: Encryption;
   /** Why pods can have no IPv6, in words: the MTU is too small for it. */
   narrow?: string;
   /** What of this host no peer may have; nothing by default. Another object only when it says something else. */
@@ -92,6 +107,8 @@ export interface Peer {
   vni?: number;
   /** Its VXLAN port where that is not ours, for the same reason. */
   port?: number;
+  /** How it takes what is encrypted; absent where it does not. */
+  wireguard?: WireguardIdentity;
   /** Underlay addresses to which it may be sent pods' packets unencapsulated; absent where it, or this node, does not route directly. */
   receivesAt?: readonly string[];
   /** Those of them that are on a segment of ours, at most one a family; packets of another family go through the tunnel. */
@@ -124,6 +141,8 @@ export const REFUSAL_REASONS = [
   "DuplicateVtepIp",
   /** A Node that has a better claim to it publishes the same MAC. */
   "DuplicateVtepMac",
+  /** A Node that has a better claim to it publishes the same key of WireGuard. */
+  "DuplicateWireguardKey",
   /** A pod CIDR overlaps one of an older Node. */
   "OverlappingPodCidr",
   /** Its underlay address lies in a pod CIDR, or its pod CIDR covers the underlay address of an older Node. */

@@ -70,6 +70,7 @@ function judgeEntry(local: LocalNetwork, from: NodeVtep, entry: VtepAnnotation):
     ...(entry.vni !== local.vni && { vni: entry.vni }),
     ...(entry.port !== local.port && { port: entry.port }),
     ...(entry.claims && { claims: true }),
+    ...(local.encryption && entry.wireguard && { wireguard: entry.wireguard }),
     ...(local.directRouting === "auto" && entry.direct && { receivesAt: entry.ips }),
   };
 }

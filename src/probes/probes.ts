@@ -6,8 +6,7 @@
  * A timer's beat sends a second's packets at once where all is well, which costs a busy process least, and a fifth of a second's while there are
  * suspects, so that no second has more than twenty, whatever goes wrong: looks at suspects have what visits leave, and those of every other visit. Nothing is written into the API but an Event about a verdict, by a few nodes that all find by themselves (helpers.ts).
  */
-import { familyOf } from "../addr/index.ts";
-import { vxlanOverhead } from "../dataplane/vxlan/index.ts";
+import { tunnelOverhead } from "../dataplane/vxlan/index.ts";
 import { errorText, type Logger } from "../log/index.ts";
 import type { LocalNetwork, Peer } from "../peers/index.ts";
 import { Task } from "../reconcile/index.ts";
@@ -476,13 +475,14 @@ export class Probes {
   }
 
   #words(verdict: Verdict): Worded {
-    const { node, port, mtu, underlayIp } = this.#local as LocalNetwork;
+    const local = this.#local as LocalNetwork;
+    const { node, port, mtu } = local;
     const sizes = [...verdict.nodes, ...verdict.others].flatMap((name) => {
       const { paths = [] } = this.#targets.get(name) ?? {};
       return paths.flatMap(({ inside, passes }) => (inside && passes !== undefined ? [passes] : []));
     });
     const passes = sizes.length > 0 ? Math.min(...sizes) : undefined;
-    return inWords(verdict, { node, port, mtu, overhead: vxlanOverhead(familyOf(underlayIp)), passes });
+    return inWords(verdict, { node, port, mtu, overhead: tunnelOverhead(local), passes });
   }
 
   /** Whether this node writes the Event: of itself, as one of the few that speak of a node, or as one of a side's. */

@@ -1,6 +1,6 @@
 /** A peer as it is measured: by which paths it is asked, what they have shown so far, and what others have told of it. */
 import { type Family, familyOf } from "../addr/index.ts";
-import { vxlanOverhead } from "../dataplane/vxlan/index.ts";
+import { tunnelOverhead } from "../dataplane/vxlan/index.ts";
 import type { LocalNetwork, Peer } from "../peers/index.ts";
 import { sockaddrOf } from "../sys/index.ts";
 import type { Fault, Observation, Seen } from "./judge.ts";
@@ -127,7 +127,7 @@ export class Target {
     }
     this.paths = [
       ...Array.from(vteps.values(), (ip) => new Path(true, ip, local.mtu)),
-      new Path(false, peer.underlayIp, local.mtu + vxlanOverhead(familyOf(peer.underlayIp))),
+      new Path(false, peer.underlayIp, local.mtu + tunnelOverhead(local)),
     ];
   }
 

@@ -7,6 +7,7 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import type { AgentConfig } from "../../config/index.ts";
+import { WIREGUARD } from "../../dataplane/encryption/index.ts";
 import { errorText, type Logger } from "../../log/index.ts";
 import { PathWatch } from "../../sys/index.ts";
 import { Task } from "../../reconcile/index.ts";
@@ -74,7 +75,7 @@ export class DiskControlLoop {
     const executable = (this.#executable = new Executable({ binDir, install }));
     this.#duties.push({ kind: "executable", what: `the CNI plugin in ${binDir}`, keep: () => executable.keep() });
     this.#watch = new PathWatch(
-      () => [...this.#directories, join(config.dataDir, "cache"), ...executable.paths],
+      () => [...this.#directories, join(config.dataDir, "cache"), join(config.dataDir, WIREGUARD), ...executable.paths],
       () => this.want(),
     );
     this.#task = new Task(

@@ -30,6 +30,7 @@ export interface Surroundings {
 
 /** @returns in words why there can be none. @throws NetlinkError, SysError when the kernel cannot be read */
 export function lookAround(rtnl: Rtnl, local: LocalNetwork, netns?: number | string): Surroundings | string {
+  if (local.encryption) return "what goes between nodes is encrypted (encryption), which only the ordinary path does";
   const device = rtnl.link(local.device);
   if (!device?.up) return `${local.device} is not there, or down`;
   const shaped = new Map<number, string>();

@@ -5,7 +5,7 @@ export { type AddressesHere, Desired, deviceAlias, deviceOf, differing } from ".
 export { type OverlayEntry } from "./desired/entries.ts";
 export { ensureDevice, planDevice } from "./device/device.ts";
 export { overlayOperations } from "./plan/operations.ts";
-export { vxlanOverhead } from "./overhead.ts";
+export { tunnelOverhead, vxlanOverhead, wireguardOverhead } from "./overhead.ts";
 export { checksumOffloadWorks, tellWrongParameters } from "./device/prepare.ts";
 export { doubtOf } from "./drift.ts";
 export { OverlayReconciler, type ReconcilerOptions } from "./reconciler.ts";

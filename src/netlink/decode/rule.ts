@@ -3,7 +3,7 @@
  */
 import { AF_INET, AF_INET6, FR_ACT_TO_TBL, FRA } from "../constants.ts";
 import type { Rule } from "../types.ts";
-import { eachAttribute, ip, need, text, u8, u32, u32At } from "./attributes.ts";
+import { eachAttribute, ip, need, text, u8, u16At, u32, u32At } from "./attributes.ts";
 
 /** Length of struct fib_rule_hdr. */
 const HEADER = 12;
@@ -47,6 +47,15 @@ export function decodeRule(data: Buffer): Rule | undefined {
         break;
       case FRA.PROTOCOL:
         rule.protocol = u8(value);
+        break;
+      case FRA.IP_PROTO:
+        rule.ipProto = u8(value);
+        break;
+      case FRA.SPORT_RANGE:
+        rule.sport = u16At(value, 0);
+        break;
+      case FRA.DPORT_RANGE:
+        rule.dport = u16At(value, 0);
         break;
       case FRA.SUPPRESS_PREFIXLEN:
         if (u32(value) !== NO_SUPPRESSION) rule.suppressPrefixLength = u32(value);

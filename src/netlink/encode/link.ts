@@ -60,7 +60,7 @@ export function newLink(w: MessageWriter, link: LinkSpec): void {
   properties(w, link);
   w.nest(IFLA.LINKINFO, () => {
     w.attributeString(IFLA_INFO.KIND, link.kind);
-    if (link.kind === "ifb") return;
+    if (link.kind === "ifb" || link.kind === "wireguard") return;
     w.nest(IFLA_INFO.DATA, () => {
       if (link.kind === "bridge") return bridgeSettings(w, link.settings ?? {});
       if (link.kind === "vxlan") return vxlanData(w, link);

@@ -1,6 +1,7 @@
 /**
  * Policy routing rules as netlink messages (struct fib_rule_hdr, linux/fib_rules.h).
  */
+import { writeU16 } from "netlink/dist/structs.js";
 import { cidrOf, ipToBytes, networkAddress } from "../../addr/index.ts";
 import { AF_INET, AF_INET6, FR_ACT_TO_TBL, FRA, RT_TABLE } from "../constants.ts";
 import { ROUTE_PROTOCOL, type Rule } from "../types.ts";
@@ -24,6 +25,14 @@ export function ruleHeader(
   w.u32(h.flags ?? 0);
 }
 
+/** struct fib_rule_port_range of one port, in the machine's order. */
+function portRange(port: number): Buffer {
+  const range = Buffer.alloc(4);
+  writeU16.call(range, port, 0);
+  writeU16.call(range, port, 2);
+  return range;
+}
+
 /** The body of a message about a rule; its protocol is Skylane's unless said otherwise, in deletions too. */
 export function rule(w: MessageWriter, r: Rule): void {
   const prefix = (cidr: string | undefined) => (cidr === undefined ? 0 : cidrOf(cidr).prefix);
@@ -44,5 +53,8 @@ export function rule(w: MessageWriter, r: Rule): void {
   if (r.fwmark !== undefined) w.attributeU32(FRA.FWMARK, r.fwmark);
   if (r.fwmask !== undefined) w.attributeU32(FRA.FWMASK, r.fwmask);
   if (r.suppressPrefixLength !== undefined) w.attributeU32(FRA.SUPPRESS_PREFIXLEN, r.suppressPrefixLength);
+  if (r.ipProto !== undefined) w.attributeU8(FRA.IP_PROTO, r.ipProto);
+  if (r.sport !== undefined) w.attribute(FRA.SPORT_RANGE, portRange(r.sport));
+  if (r.dport !== undefined) w.attribute(FRA.DPORT_RANGE, portRange(r.dport));
   w.attributeU8(FRA.PROTOCOL, r.protocol ?? ROUTE_PROTOCOL);
 }

@@ -22,11 +22,13 @@ export interface ConnectionOptions {
   netns?: number | string;
   /** How long to wait for an answer, in milliseconds. */
   timeoutMs: number;
+  /** Of netlink; rtnetlink by default. */
+  protocol?: number;
 }
 
 /** @throws SysError when the namespace cannot be entered or the socket not be opened */
-function openSocket({ netns, timeoutMs }: ConnectionOptions): KernelSocket {
-  const open = () => KernelSocket.open(Protocol.ROUTE);
+function openSocket({ netns, timeoutMs, protocol = Protocol.ROUTE }: ConnectionOptions): KernelSocket {
+  const open = () => KernelSocket.open(protocol);
   const socket = netns === undefined ? open() : withNetns(netns, open);
   try {
     socket.setReceiveBuffer(RECEIVE_BUFFER);
@@ -62,14 +64,17 @@ export class Connection implements Disposable {
   #closed = false;
   readonly #followers = new Set<PortFollower>();
 
-  private constructor(socket: KernelSocket, timeoutMs: number) {
+  readonly #protocol: number | undefined;
+
+  private constructor(socket: KernelSocket, { timeoutMs, protocol }: ConnectionOptions) {
     this.#socket = socket;
     this.timeoutMs = timeoutMs;
+    this.#protocol = protocol;
   }
 
   /** @throws SysError when the namespace cannot be entered or the socket not be opened */
   static open(options: ConnectionOptions): Connection {
-    return new Connection(openSocket(options), options.timeoutMs);
+    return new Connection(openSocket(options), options);
   }
 
   /** The next sequence number; those of one exchange follow one another. */
@@ -139,7 +144,11 @@ export class Connection implements Disposable {
   another(): KernelSocket {
     const netns = this.#socket.netns();
     try {
-      return openSocket({ netns, timeoutMs: this.timeoutMs });
+      return openSocket({
+        netns,
+        timeoutMs: this.timeoutMs,
+        ...(this.#protocol !== undefined && { protocol: this.#protocol }),
+      });
     } finally {
       closeFd(netns);
     }

@@ -10,6 +10,7 @@ const SELECTION = [
   "kernel/pod/attach",
   "kernel/nft/firewall",
   "kernel/networks/isolation",
+  "kernel/encryption",
 ];
 /** Those where the fast path can be on, too. */
 const OF_FAST_PATH = ["kernel/fast-path/differential"];

@@ -138,6 +138,12 @@ describe("the overlay's MTU", () => {
     assert.deepEqual(overlayMtu("auto", { ...eth0, ip: "fd30::11" }, [4]), { mtu: 1430, warnings: [] });
   });
 
+  it("leaves room for WireGuard where what goes between nodes is encrypted", () => {
+    assert.equal(overlayMtu("auto", eth0, [4, 6], "wireguard").mtu, 1390);
+    assert.equal(overlayMtu("auto", { ...eth0, ip: "fd30::11" }, [4], "strict").mtu, 1350);
+    assert.match(overlayMtu(1450, eth0, [4], "strict").warnings.join(), /over 1390.*in WireGuard/);
+  });
+
   it("is the configured one, with a warning when it does not fit", () => {
     assert.deepEqual(overlayMtu(1400, eth0, [4]), { mtu: 1400, warnings: [] });
     const large = overlayMtu(1500, eth0, [4]);

@@ -48,6 +48,8 @@ describe("config: the agent's", () => {
       underlay: {},
       directRouting: "off",
       dnsServers: [],
+      encryption: "off",
+      wireguardPort: 51_871,
       fastPath: "off",
       flows: "off",
       probes: "off",
@@ -220,6 +222,13 @@ cni:
       assert.match(problems(() => load(Buffer.from(yaml))).message, expected);
     });
   }
+
+  it("refuses encryption together with what goes beside the tunnel, or at the tunnel's own port", () => {
+    assert.equal(load("encryption: strict\ndirectRouting: off").encryption, "strict");
+    const direct = problems(() => load("encryption: wireguard\ndirectRouting: auto"));
+    assert.match(direct.message, /directRouting.*through the tunnel/s);
+    assert.match(problems(() => load("encryption: strict\nport: 51871")).message, /wireguardPort.*port of VXLAN/s);
+  });
 
   it("is done with a file that was made to be slow", function () {
     this.timeout(30_000);

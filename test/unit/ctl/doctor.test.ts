@@ -223,6 +223,44 @@ describe("doctor: the agent", () => {
     assert.ok(!judge(healthy()).some(({ check }) => check === "egress"));
   });
 
+  it("encrypts what goes to other nodes where it is to, and says what is not and why", () => {
+    const { value } = healthy().agent as { value: AgentStatus };
+    const encryption = (more: Partial<NonNullable<AgentStatus["encryption"]>>) => ({
+      agent: {
+        value: {
+          ...value,
+          encryption: {
+            mode: "wireguard" as const,
+            ready: true,
+            message: "0 of 0 nodes",
+            device: "skylane-wg",
+            port: 51_871,
+            repairs: 0,
+            peers: [],
+            ...more,
+          },
+        },
+      },
+    });
+    const said = (more: Parameters<typeof encryption>[0]): string[] =>
+      judge({ ...healthy(), ...encryption(more) })
+        .filter(({ check }) => check.startsWith("encryption"))
+        .map(({ level, check, found }) => `${level} ${check}: ${found}`);
+    assert.ok(!judge(healthy()).some(({ check }) => check.startsWith("encryption")));
+    assert.deepEqual(said({}), ["ok encryption: wireguard, 0 of 0 nodes"]);
+    assert.deepEqual(said({ ready: false, message: "no WireGuard" }), ["fail encryption: not in force: no WireGuard"]);
+    const peers = (["encrypted", "waiting", "plaintext", "blocked"] as const).map((state, n) => ({
+      node: `n${n}`,
+      state,
+      why: "so",
+    }));
+    assert.deepEqual(said({ peers }), [
+      "fail encryption.handshake: n1: so",
+      "fail encryption.blocked: n3: so",
+      "warn encryption.plaintext: n2: so",
+    ]);
+  });
+
   it("records flows where it is to, and says why it does not", () => {
     const { value } = healthy().agent as { value: AgentStatus };
     const flows = { on: true, flows: 7, sampled: 4, leftOut: { sampled: 20, dropped: 0, table: 0 } };
@@ -401,6 +439,8 @@ describe("doctor: others on the node", () => {
     only(rule({ src: "10.244.1.7/32" }), "others.rules", "warn");
     assert.deepEqual(troubles(healthy(rule({ src: "172.31.0.11/32" }))), []);
     assert.deepEqual(troubles(healthy(rule({ table: 51_820, fwmark: 0xca6c, invert: true }))), []);
+    assert.deepEqual(troubles(healthy(rule({ table: 51_871, ipProto: 17, dport: 4789 }))), []);
+    assert.deepEqual(troubles(healthy(rule({ table: 51_871, ipProto: 17, sport: 4789 }))), []);
   });
 
   it("finds rules by source that lead the host's answers to pods astray, and says whose they are", () => {

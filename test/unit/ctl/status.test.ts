@@ -107,6 +107,32 @@ describe("the status for people", () => {
     assert.match(text, /^no VXLAN passes +open it$/m);
   });
 
+  it("says of every node whether what goes there is encrypted", () => {
+    const encryption = {
+      mode: "wireguard" as const,
+      ready: true,
+      message: "1 of 2 nodes",
+      device: "skylane-wg",
+      publicKey: "KEY=",
+      port: 51_871,
+      repairs: 0,
+      peers: [
+        { node: "node2", state: "encrypted" as const, handshakeSeconds: 61 },
+        { node: "node3", state: "plaintext" as const, why: "it publishes no key" },
+      ],
+    };
+    assert.doesNotMatch(renderStatus(status, NOW), /encrypt/i);
+    const text = renderStatus({ ...status, encryption }, NOW);
+    assert.match(text, /^Encryption: +wireguard, 1 of 2 nodes \(UDP port 51871, public key KEY=\)$/m);
+    assert.match(text, /^node2 +encrypted +1m\S* ago/m);
+    assert.match(text, /^node3 +plaintext +- +it publishes no key$/m);
+    const off = { ...encryption, ready: false, message: "this kernel has no WireGuard" };
+    assert.match(
+      renderStatus({ ...status, encryption: off }, NOW),
+      /^Encryption: +wireguard, not in force: this kernel/m,
+    );
+  });
+
   it("says how flows are recorded, where they are", () => {
     assert.doesNotMatch(renderStatus(status, NOW), /flows/i);
     const flows = { on: true, flows: 7, sampled: 4, leftOut: { sampled: 20, dropped: 3, table: 1 } };

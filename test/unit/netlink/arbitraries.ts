@@ -86,6 +86,9 @@ export const rule: fc.Arbitrary<Rule> = family.chain((of) =>
           fwmask: u32,
           suppressPrefixLength: fc.integer({ min: 0, max: 128 }),
           invert: fc.constant(true),
+          ipProto: u8,
+          sport: fc.integer({ min: 1, max: 0xffff }),
+          dport: fc.integer({ min: 1, max: 0xffff }),
         },
         optional,
       )
@@ -120,5 +123,8 @@ export const linkSpec: fc.Arbitrary<LinkSpec> = fc.oneof(
     { requiredKeys: ["kind", "name", "peer"] },
   ),
   fc.record({ kind: fc.constant("bridge" as const), name, ...common }, { requiredKeys: ["kind", "name"] }),
-  fc.record({ kind: fc.constant("ifb" as const), name, mtu: u32, group: u32 }, { requiredKeys: ["kind", "name"] }),
+  fc.record(
+    { kind: fc.constantFrom("ifb" as const, "wireguard" as const), name, mtu: u32, group: u32 },
+    { requiredKeys: ["kind", "name"] },
+  ),
 );

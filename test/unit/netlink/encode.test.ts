@@ -200,6 +200,9 @@ describe("encoding of operations", () => {
             fwmask: rule.fwmask,
             suppressPrefixlen: u32(rule.suppressPrefixLength),
             protocol: rule.protocol,
+            ipProto: rule.ipProto,
+            sportRange: rule.sport === undefined ? undefined : { start: rule.sport, end: rule.sport },
+            dportRange: rule.dport === undefined ? undefined : { start: rule.dport, end: rule.dport },
           }),
         );
       }),
@@ -214,7 +217,7 @@ describe("encoding of operations", () => {
         assert.equal(attrs.ifname, link.name);
         assert.equal(attrs.mtu, link.mtu);
         assert.equal(attrs.group, link.group);
-        const mac = link.kind === "ifb" ? undefined : link.mac;
+        const mac = link.kind === "ifb" || link.kind === "wireguard" ? undefined : link.mac;
         assert.deepEqual(attrs.address, mac === undefined ? undefined : buffer(macToBytes(mac)));
         const info = getMap(attrs.linkinfo as Buffer, (value) => value);
         assert.equal(getString(info.get(1) as Buffer), link.kind);

@@ -15,6 +15,7 @@ const entry = {
   podCidrs: ["10.244.1.0/24", "fd00:10:244:1::/64"],
   port: 4789,
 };
+const KEY = `${"A".repeat(42)}I=`;
 const text = (other: Record<string, unknown>): string => JSON.stringify({ default: { ...entry, ...other } });
 
 function refuses(annotation: string, key: string, reason: RegExp): void {
@@ -27,7 +28,7 @@ function refuses(annotation: string, key: string, reason: RegExp): void {
 
 describe("the vtep annotation", () => {
   it("comes back as it was written, in the same bytes whatever the order of networks", () => {
-    const other = { ...entry, vni: 5000, claims: true };
+    const other = { ...entry, vni: 5000, claims: true, wireguard: { key: KEY, port: 51_871 } };
     const networks = new Map([
       ["default", entry],
       ["blue", other],
@@ -71,6 +72,21 @@ describe("the vtep annotation", () => {
     refuses(text({ podCidrs: ["224.0.0.0/24"] }), "default.podCidrs[0]", /multicast/);
     refuses(text({ podCidrs: ["169.254.0.0/16"] }), "default.podCidrs[0]", /linkLocal/);
     refuses(text({ podCidrs: [...entry.podCidrs, "10.0.0.0/24"] }), "default.podCidrs", /one to 2/);
+    for (const wireguard of [7, null, [], "key"])
+      refuses(text({ wireguard }), "default.wireguard", /not a JSON object/);
+    for (const key of [
+      "",
+      `${KEY}\n`,
+      `${"A".repeat(43)}=`,
+      `${"A".repeat(42)}J=`,
+      KEY.slice(1),
+      `${KEY.slice(0, -2)}_=`,
+      "$(id)",
+    ])
+      refuses(text({ wireguard: { key, port: 51_871 } }), "default.wireguard.key", /no public key/);
+    refuses(text({ wireguard: { port: 51_871 } }), "default.wireguard.key", /missing/);
+    for (const port of [0, 65_536, "51871", undefined])
+      refuses(text({ wireguard: { key: KEY, port } }), "default.wireguard.port", /whole number/);
     refuses(" ".repeat(MAX_ANNOTATION_LENGTH + 1), "", /longer than/);
   });
 

@@ -11,8 +11,10 @@ import {
 import { cidrsOverlap } from "../../../src/addr/index.ts";
 import { createdAt, local, nodeOf, peer } from "./support.ts";
 
+const KEY = `${"A".repeat(42)}I=`;
+
 const verdicts = (...nodes: ReturnType<typeof nodeOf>[]) => {
-  const { peers, refused } = selectPeers(local, nodes);
+  const { peers, refused } = selectPeers({ ...local, encryption: "wireguard" }, nodes);
   return { peers: peers.map(({ node }) => node), refused: refused.map(({ node, reason }) => `${node} ${reason}`) };
 };
 
@@ -50,6 +52,16 @@ describe("the selection of peers", () => {
     );
   });
 
+  it("remembers of a peer how it takes what is encrypted, where this node encrypts", () => {
+    const wireguard = { key: KEY, port: 51_871 };
+    const nodes = [nodeOf(1, { wireguard }), nodeOf(2)];
+    assert.deepEqual(selectPeers({ ...local, encryption: "strict" }, nodes).peers, [
+      { ...peer(1), wireguard },
+      peer(2),
+    ]);
+    assert.deepEqual(selectPeers(local, nodes).peers, [peer(1), peer(2)]);
+  });
+
   it("takes the underlay address of our own family", () => {
     const both = { ips: ["172.30.0.101", "fd30::1"] };
     const v6 = { ...local, underlayIp: "fd30::100" };
@@ -67,13 +79,14 @@ describe("the selection of peers", () => {
     const cases: [string, Record<string, unknown>][] = [
       ["DuplicateVtepIp", { ips: ["172.30.0.101"] }],
       ["DuplicateVtepMac", { mac: peer(1).mac }],
+      ["DuplicateWireguardKey", { wireguard: { key: KEY, port: 9 } }],
       ["OverlappingPodCidr", { podCidrs: ["10.244.0.0/17"] }],
       ["OverlappingPodCidr", { podCidrs: ["10.244.1.128/25"] }],
       ["OverlappingPodCidr", { podCidrs: ["10.99.0.0/24", "fd00:10:244:1::/64"] }],
       ["UnderlayInPodCidr", { ips: ["10.244.1.5"] }],
     ];
     for (const [reason, other] of cases) {
-      const [older, younger] = [nodeOf(1), nodeOf(2, other)];
+      const [older, younger] = [nodeOf(1, { wireguard: { key: KEY, port: 51_871 } }), nodeOf(2, other)];
       const expected = { peers: ["node1"], refused: [`node2 ${reason}`] };
       if (other["podCidrs"]?.toString() === "10.244.0.0/17") expected.refused = ["node2 CollidesWithSelf"];
       assert.deepEqual(verdicts(older, younger), expected);

@@ -103,6 +103,8 @@ masquerade:
   exclude: {{ .Values.masqueradeExclude | toJson }}
 directRouting: {{ .Values.directRouting | quote }}
 fastPath: {{ .Values.fastPath | quote }}
+encryption: {{ .Values.encryption | quote }}
+wireguardPort: {{ .Values.wireguardPort }}
 probes: {{ .Values.probes | quote }}
 flows: {{ .Values.flows | quote }}
 hostPorts: {{ .Values.hostPorts }}

@@ -5,7 +5,7 @@
  */
 import { type Family, familyOf } from "../../../addr/index.ts";
 import { type NetworkStatus } from "../../../observe/index.ts";
-import { vxlanOverhead } from "../../../dataplane/vxlan/index.ts";
+import { tunnelOverhead } from "../../../dataplane/vxlan/index.ts";
 import { probe, probePaths } from "../../../network/index.ts";
 import { type Link, NetlinkError, type Route, type Rtnl } from "../../../netlink/index.ts";
 import { answersTcp } from "../../../probes/index.ts";
@@ -45,7 +45,7 @@ export async function probePeers(
       return { done: answered, error };
     });
     const beside = await askBeside(echoes, peer.underlayIp, timeoutMs);
-    const overhead = vxlanOverhead(familyOf(network.underlayIp));
+    const overhead = tunnelOverhead(network);
     const unknown = (wanted: number): SizeProbe => ({ wanted });
     const route = routeTo(rtnl, peer.underlayIp);
     return {

@@ -1,4 +1,5 @@
 /** Does the agent run, is it content, and do the ports and files that it needs belong to it? */
+import { tunnelOverhead } from "../../../dataplane/vxlan/index.ts";
 import type { AgentStatus, NetworkStatus } from "../../../observe/index.ts";
 import { type Facts, networkOf } from "../facts.ts";
 import { fail, type Finding, ok, skip, some, warn } from "../finding.ts";
@@ -126,7 +127,7 @@ function device(facts: Facts): Finding[] {
         "The agent makes it at once; if it stays so, its log says what the kernel answers.",
       ),
     ];
-  const overhead = network.underlayIp.includes(":") ? 70 : 50;
+  const overhead = tunnelOverhead(network);
   const ipv6 = network.podCidrs.some((cidr) => cidr.includes(":"));
   if (ipv6 && link.mtu < IPV6_LEAST) {
     const tooNarrow = uplink !== undefined && !uplink.loopback && uplink.mtu < IPV6_LEAST + overhead;

@@ -99,7 +99,7 @@ function routes(facts: Facts): Finding {
 
 /** Cilium's tables of its proxy; a rule without a selector, or for pods' addresses, that is asked before the main table. */
 function diverts(
-  { priority, table, src, dst, fwmark, iifname, oifname, suppressPrefixLength, invert }: Rule,
+  { priority, table, src, dst, fwmark, iifname, oifname, suppressPrefixLength, ipProto, sport, dport, invert }: Rule,
   cidrs: readonly string[],
 ): boolean {
   if (table === 2004 || table === 2005) return true;
@@ -109,6 +109,10 @@ function diverts(
     iifname !== undefined ||
     oifname !== undefined ||
     suppressPrefixLength !== undefined ||
+    // our own, for the tunnel's packets, among them
+    ipProto !== undefined ||
+    sport !== undefined ||
+    dport !== undefined ||
     invert
   )
     return false;

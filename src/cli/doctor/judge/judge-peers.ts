@@ -2,6 +2,8 @@
  * What the probes to the peers say together. Beside the tunnel and inside it, small and large: the combination tells
  * a dead node from a closed port, and a closed port from a path that is too narrow.
  */
+import { tunnelOverhead, vxlanOverhead } from "../../../dataplane/vxlan/index.ts";
+import type { NetworkStatus } from "../../../observe/index.ts";
 import { type Facts, networkOf, type PeerProbe } from "../facts.ts";
 import { fail, type Finding, ok, skip, some, warn } from "../finding.ts";
 
@@ -71,8 +73,8 @@ function sizes(facts: Facts): Finding[] {
         `${names(narrow)}: packets of ${wanted} bytes are lost in the tunnel${passes ? `, ${passes} pass` : ""}`,
         "Small packets pass and large ones hang: connections of pods open and then stall.",
         passes
-          ? `Let the underlay carry ${wanted + overhead(network?.underlayIp)} bytes, or set mtu: ${rounded(passes)} on all nodes.`
-          : `Let the underlay carry ${wanted + overhead(network?.underlayIp)} bytes, or set a smaller mtu on all nodes.`,
+          ? `Let the underlay carry ${wanted + overhead(network)} bytes, or set mtu: ${rounded(passes)} on all nodes.`
+          : `Let the underlay carry ${wanted + overhead(network)} bytes, or set a smaller mtu on all nodes.`,
       ),
     ];
   }
@@ -85,7 +87,7 @@ function sizes(facts: Facts): Finding[] {
         `${names(fragmented)}: packets of ${fragmented[0]?.outside.wanted} bytes pass in fragments only${passes ? ` (${passes} pass whole)` : ""}`,
         "Every full packet of a pod becomes two on the way: slow, and firewalls may drop fragments.",
         passes
-          ? `Raise the MTU on the path, or set mtu: ${rounded(passes - overhead(network?.underlayIp))} on all nodes.`
+          ? `Raise the MTU on the path, or set mtu: ${rounded(passes - overhead(network))} on all nodes.`
           : "Raise the MTU on the path, or set a smaller mtu on all nodes.",
       ),
     ];
@@ -106,7 +108,7 @@ function sizes(facts: Facts): Finding[] {
 /** A value to configure: a round one, since the search is that exact only. */
 const rounded = (bytes: number): number => Math.floor(bytes / 10) * 10;
 
-const overhead = (underlayIp = ""): number => (underlayIp.includes(":") ? 70 : 50);
+const overhead = (network: NetworkStatus | undefined): number => (network ? tunnelOverhead(network) : vxlanOverhead(4));
 
 /** All about the peers. */
 export const judgePeers = (facts: Facts): Finding[] => [...reachable(facts), ...sizes(facts)];

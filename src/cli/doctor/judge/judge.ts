@@ -3,6 +3,7 @@ import type { Facts } from "../facts.ts";
 import type { Finding } from "../finding.ts";
 import { judgeAgent } from "./judge-agent.ts";
 import { judgeEgress } from "./judge-egress.ts";
+import { judgeEncryption } from "./judge-encryption.ts";
 import { judgeFastPath } from "./judge-fast-path.ts";
 import { judgeFlows } from "./judge-flows.ts";
 import { judgeKernel } from "./judge-kernel.ts";
@@ -22,6 +23,7 @@ export const judge = (facts: Facts): Finding[] => [
   ...judgeEgress(facts),
   ...judgePeers(facts),
   ...judgeProbes(facts),
+  ...judgeEncryption(facts),
   ...judgeFastPath(facts),
   ...judgeFlows(facts),
 ];

@@ -1,11 +1,11 @@
 /** Flows as the agent has them: named by what it knows of addresses, fed into its metrics, and asked on its socket. */
 import { join } from "node:path";
-import type { AgentConfig } from "../config/index.ts";
-import { FilterError, Flows, readFilter, restoreAccounting, type WhoHas } from "../flows/index.ts";
-import { json, type Routes, text } from "../http/index.ts";
-import type { Logger } from "../log/index.ts";
-import type { Metrics } from "../observe/index.ts";
-import { RememberedWord } from "../sys/index.ts";
+import type { AgentConfig } from "../../config/index.ts";
+import { FilterError, Flows, readFilter, restoreAccounting, type WhoHas } from "../../flows/index.ts";
+import { json, type Routes, text } from "../../http/index.ts";
+import type { Logger } from "../../log/index.ts";
+import type { Metrics } from "../../observe/index.ts";
+import { RememberedWord } from "../../sys/index.ts";
 
 export interface FlowsOfAgentOptions {
   log: Logger;

@@ -1,6 +1,6 @@
 /** The fast path of the default network in the hands of the agent, with what it counts of it. */
-import { FastPath, type FastPathOptions } from "../dataplane/fast-path/index.ts";
-import type { Metrics } from "../observe/index.ts";
+import { FastPath, type FastPathOptions } from "../../dataplane/fast-path/index.ts";
+import type { Metrics } from "../../observe/index.ts";
 
 /** @param further what of pod networks beside the default one is counted with it. @throws SysError when no socket can be opened */
 export function startFastPath(

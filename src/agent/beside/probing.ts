@@ -1,9 +1,9 @@
 /** The probes as the agent has them: fed into its metrics and Events, and asked on its socket. */
-import type { AgentConfig } from "../config/index.ts";
-import { json, type Routes, text } from "../http/index.ts";
-import type { Logger } from "../log/index.ts";
-import type { Metrics } from "../observe/index.ts";
-import { Probes } from "../probes/index.ts";
+import type { AgentConfig } from "../../config/index.ts";
+import { json, type Routes, text } from "../../http/index.ts";
+import type { Logger } from "../../log/index.ts";
+import type { Metrics } from "../../observe/index.ts";
+import { Probes } from "../../probes/index.ts";
 
 /** Makes them; undefined where they are off. */
 export function probesOf(

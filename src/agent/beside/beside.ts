@@ -1,0 +1,109 @@
+/** What goes along with the default network's data path where it is configured: encryption between nodes, the fast path, probes and flows. */
+import type { AgentConfig } from "../../config/index.ts";
+import { accompaniedPath, type Companion, type MakeDataPath } from "../../data-path/index.ts";
+import type { Encryption } from "../../dataplane/encryption/index.ts";
+import type { FastPath } from "../../dataplane/fast-path/index.ts";
+import type { Flows } from "../../flows/index.ts";
+import type { Routes } from "../../http/index.ts";
+import type { Logger } from "../../log/index.ts";
+import type { Rtnl } from "../../netlink/index.ts";
+import type { AgentStatus, Metrics, Question } from "../../observe/index.ts";
+import type { WireguardIdentity } from "../../peers/index.ts";
+import type { Probes } from "../../probes/index.ts";
+import type { Duty } from "../disk/control-loop.ts";
+import { encryptionOf, encryptionRoutes, startEncryption } from "./encryption.ts";
+import { startFastPath } from "./fast-path.ts";
+import { flowRoutes, flowsOf, type FlowsOfAgentOptions } from "./flows.ts";
+import { probeRoutes, probesOf } from "./probing.ts";
+
+export interface BesideOptions extends Pick<FlowsOfAgentOptions, "whoHas" | "nodeOf"> {
+  config: AgentConfig;
+  log: Logger;
+  metrics: Metrics;
+  rtnl: Rtnl;
+  watch: Parameters<typeof startFastPath>[1]["watch"];
+  warn: (reason: string, message: string) => void;
+  /** Pod networks beside the default one, whose fast paths are counted with it. */
+  further: Parameters<typeof startFastPath>[1]["further"];
+  /** What the other nodes are to know, or whether this node is ready, may have changed. */
+  onState: () => void;
+}
+
+/** See the header. */
+export class Beside {
+  readonly #options: BesideOptions;
+  readonly #encryption: Encryption | undefined;
+  readonly #probes: Probes | undefined;
+  readonly #flows: Flows | undefined;
+  #fastPath: FastPath | undefined;
+
+  constructor(options: BesideOptions) {
+    this.#options = options;
+    this.#encryption = encryptionOf(options.config, options);
+    this.#probes = probesOf(options.config, options);
+    this.#flows = flowsOf(options.config, options);
+  }
+
+  /** Before anything of a network is there. @throws Error where encryption is strict and what is in the clear cannot be kept back */
+  async start(): Promise<void> {
+    const { config, rtnl, log, metrics, further, watch } = this.#options;
+    await startEncryption(this.#encryption, rtnl, log);
+    if (config.fastPath === "auto") this.#fastPath = startFastPath(config.network, { log, metrics, further, watch });
+  }
+
+  /** Once policies are known, by which flows are named. */
+  listen(): void {
+    this.#flows?.start();
+  }
+
+  /** A data path with all of them beside it, and others. */
+  readonly accompany = (ordinary: MakeDataPath, ...others: readonly Companion[]): MakeDataPath => {
+    const all: (Companion | undefined)[] = [this.#encryption, this.#fastPath, this.#probes, ...others];
+    return accompaniedPath(
+      ordinary,
+      all.filter((one) => one !== undefined),
+    );
+  };
+
+  /** How this node takes what is encrypted. */
+  get wireguard(): WireguardIdentity | undefined {
+    return this.#encryption?.identity;
+  }
+
+  /** A packet was denied by a policy. */
+  denied(...[packet, policy]: Parameters<Flows["denied"]>): void {
+    this.#flows?.denied(packet, policy);
+  }
+
+  /** Lines of `/readyz`. */
+  get questions(): Question[] {
+    const encryption = this.#encryption;
+    return encryption ? [{ name: "encryption", ask: () => encryption.verdict }] : [];
+  }
+
+  /** What of the disk is to be looked after. */
+  get duties(): Duty[] {
+    const encryption = this.#encryption;
+    return encryption ? [{ kind: "key", what: "the key of this node", keep: () => encryption.keepKey() }] : [];
+  }
+
+  /** Their parts of `/status`. */
+  status(): Pick<AgentStatus, "encryption" | "fastPath" | "flows" | "probes"> {
+    return {
+      ...(this.#encryption && { encryption: this.#encryption.status() }),
+      ...(this.#fastPath && { fastPath: this.#fastPath.status() }),
+      ...(this.#flows && { flows: this.#flows.status() }),
+      ...(this.#probes && { probes: this.#probes.status() }),
+    };
+  }
+
+  /** Their documents. */
+  get routes(): Routes {
+    return { ...encryptionRoutes(this.#encryption), ...probeRoutes(this.#probes), ...flowRoutes(this.#flows) };
+  }
+
+  /** Stops all; encryption, being part of the data path, stays as it is in the kernel. */
+  async stop(): Promise<void> {
+    await Promise.all([this.#encryption?.stop(), this.#probes?.stop(), this.#flows?.stop(), this.#fastPath?.stop()]);
+  }
+}

@@ -1,0 +1,49 @@
+/** Encryption between nodes in the hands of the agent: begun where it is configured, and taken off the node where it is not. */
+import type { AgentConfig } from "../../config/index.ts";
+import { Encryption, type EncryptionOptions, removeEncryption } from "../../dataplane/encryption/index.ts";
+import { type Routes, text } from "../../http/index.ts";
+import { errorText, type Logger } from "../../log/index.ts";
+import type { Rtnl } from "../../netlink/index.ts";
+import type { Metrics } from "../../observe/index.ts";
+
+/** Makes it; undefined where it is off. */
+export function encryptionOf(
+  config: AgentConfig,
+  { metrics, ...options }: Pick<EncryptionOptions, "log" | "watch" | "onState"> & { metrics: Metrics },
+): Encryption | undefined {
+  const { encryption: mode, wireguardPort, port: vxlanPort, dataDir, network } = config;
+  if (mode === "off") return undefined;
+  const encryption = new Encryption({
+    ...options,
+    mode,
+    wireguardPort,
+    vxlanPort,
+    dataDir,
+    onRepair: (kind, count) => metrics.repairs.inc({ network, kind }, count),
+  });
+  metrics.beforeScrape(() => metrics.sampleEncryption(encryption.status()));
+  return encryption;
+}
+
+/** Begins it, or takes away what an agent before this one has left. @throws Error where what is in the clear cannot be kept back, and must be */
+export async function startEncryption(encryption: Encryption | undefined, rtnl: Rtnl, log: Logger): Promise<void> {
+  if (encryption) return encryption.start();
+  try {
+    for (const removed of await removeEncryption(rtnl)) log.info(`encryption is off: removed ${removed}`);
+  } catch (error) {
+    // The other nodes send in the clear as soon as they hear that this one has no key.
+    log.warn("what is left of encryption between nodes cannot be removed; the next start tries again", { error });
+  }
+}
+
+/** `PUT /encryption/new-key`: gives this node another key, and answers its public half. */
+export const encryptionRoutes = (encryption: Encryption | undefined): Routes => ({
+  "PUT /encryption/new-key": () => {
+    if (!encryption) return text(400, "this node does not encrypt (encryption: off)\n");
+    try {
+      return text(200, `${encryption.newKey()}\n`);
+    } catch (error) {
+      return text(400, `${errorText(error)}\n`);
+    }
+  },
+});
