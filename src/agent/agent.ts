@@ -147,7 +147,8 @@ export class Agent {
     const context = { config, log, metrics, rtnl, firewall, client, announce, event, repaired, ...reserved };
     this.#outside = new OutsidePods(context);
     const leads = (): boolean => this.#statuses.leads;
-    this.#egress = egressOf({ ...context, grants: this.#grants, watch: this.#watch, leads });
+    const presenceChanged = (): void => this.#presenceChanged();
+    this.#egress = egressOf({ ...context, grants: this.#grants, watch: this.#watch, leads, presenceChanged });
     this.#closers.push(() => this.#egress.stop());
     this.#beside = new Beside({
       ...context,
@@ -285,6 +286,7 @@ export class Agent {
       { name: "api", ask: () => ({ ok: this.#cluster.known, message }) },
       ...this.#network.questions(),
       { name: "policies", ask: () => this.#policies.verdict },
+      { name: "egress", ask: () => this.#egress.verdict },
       { name: "host-ports", ask: () => this.#hostPorts.keeper.verdict },
       { name: "plugins", ask: () => this.#plugins.verdict },
       { name: "forwarding", ask: () => this.#housekeeping.forwarding },
@@ -440,9 +442,9 @@ export class Agent {
     this.#log.debug("watching", { node: nodeName });
   }
 
-  /** Whether pods of the default network could come without the agent: nobody else knows networks that they ask for, nor their policies. */
+  /** Whether pods of the default network could come without the agent: nobody else knows networks that they ask for, their policies, and their way out. */
   get #alone(): boolean {
-    return this.#networks.presence === "none" && this.#policies.presence === "none";
+    return this.#networks.presence === "none" && this.#policies.presence === "none" && !this.#egress.mayBe;
   }
 
   readonly #watch = (listener: MonitorListener): ReturnType<NetnsWatch["also"]> => {
@@ -466,6 +468,7 @@ export class Agent {
       networks: this.#networks,
       networkStatus: this.#networkStatus,
       policies: this.#policies,
+      egress: this.#egress,
       log: this.#log,
       observe: ({ verb, result, ms }) => cniSeconds.observe({ verb, result, by: "agent" }, ms / 1_000),
     };

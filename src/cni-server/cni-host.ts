@@ -10,6 +10,7 @@ import type { Logger } from "../log/index.ts";
 import { type GoneFiles, netnsIdentity } from "../sys/index.ts";
 import type { NetnsMounter } from "../dataplane/netns/index.ts";
 import type { PolicyEngine } from "../enforcement/index.ts";
+import type { EgressGateways } from "../egress/index.ts";
 import type { BandwidthKeeper } from "../dataplane/bandwidth/index.ts";
 import type { HostPortKeeper } from "../dataplane/host-ports/index.ts";
 import type { NetworkStatusWriter } from "../pod-requests/index.ts";
@@ -31,6 +32,7 @@ export interface ServingHostOptions {
   hostPorts: Pick<HostPortKeeper, "map" | "unmap" | "differences" | "require">;
   bandwidth: Pick<BandwidthKeeper, "limit" | "unlimit" | "differences">;
   policies: Pick<PolicyEngine, "ready" | "require" | "admit" | "released">;
+  egress: Pick<EgressGateways, "admit" | "released">;
   gone: GoneFiles;
   log: Logger;
   observe: (duration: Duration) => void;
@@ -45,6 +47,7 @@ export function servingHost({
   hostPorts,
   bandwidth,
   policies,
+  egress,
   gone,
   log,
   observe,
@@ -75,6 +78,7 @@ export function servingHost({
     async detachPod(request) {
       await (linksAt(request.hostNetns)?.queue.detach(request) ?? realHost.detachPod(request));
       policies.released(request);
+      egress.released(request);
     },
     inUse: (network, hostNetns) => {
       const links = linksAt(hostNetns);
@@ -103,9 +107,11 @@ export function servingHost({
         if (!asking) return await host.attachPod(spec);
         await policies.admit(spec, asking, spec.addresses);
         try {
+          await egress.admit(spec, asking, spec.addresses);
           return await host.attachPod(spec);
         } catch (error) {
           policies.released(spec);
+          egress.released(spec);
           throw error;
         }
       },

@@ -3,7 +3,8 @@
  * others. The agent with the Lease writes it; a candidate that no longer hears who has an address takes it for itself, if it is next.
  */
 import { familyOf, FAMILIES, networkAddress } from "../addr/index.ts";
-import { type AddressHolder, EGRESS_GATEWAYS, matchesSelector } from "../crd/index.ts";
+import type { AskingPod } from "../cni/index.ts";
+import { type AddressHolder, EGRESS_GATEWAYS, type EgressGatewayInfo, matchesSelector } from "../crd/index.ts";
 import { answersFor, type EgressKeeper, type GatewayNode, NO_EGRESS } from "../dataplane/egress/index.ts";
 import type { EgressAnswer } from "../dataplane/nft/index.ts";
 import { ApiError, getObject, type KubeClient, NodeLeases, patchStatus, type ReflectorTimings } from "../kube/index.ts";
@@ -11,11 +12,12 @@ import type { Logger } from "../log/index.ts";
 import type { LocalNetwork, Peer } from "../peers/index.ts";
 import type { EgressGatewayStatus, EgressStatus } from "../observe/index.ts";
 import { Task, within } from "../reconcile/index.ts";
+import { type EgressAttachment, EgressAdmission } from "./admission.ts";
 import { Beats } from "./beats.ts";
 import { type GatewayObject, readGatewayObject } from "./gateway-object.ts";
 import { planNode } from "./node-plan.ts";
 import { assign, type Candidates, distribute } from "./rendezvous.ts";
-import { type Selected, select, type Taken } from "./selection.ts";
+import { type EgressPod, type Selected, select, type Taken } from "./selection.ts";
 import { EgressSources } from "./sources.ts";
 import { egressStatus } from "./statuses.ts";
 
@@ -50,6 +52,8 @@ export interface EgressGatewaysOptions {
   deviceOf: (ip: string) => number | undefined;
   /** Whether this agent writes for all. */
   leads: () => boolean;
+  /** Whether there may be any is otherwise; see {@link EgressGateways.mayBe}. */
+  onPresence: () => void;
   /** Pods here leave by other nodes, from which their answers come. */
   onAnswers: (answers: readonly EgressAnswer[]) => void;
   timings?: Partial<ReflectorTimings>;
@@ -61,6 +65,7 @@ export class EgressGateways {
   readonly #sources: EgressSources;
   readonly #leases: NodeLeases;
   readonly #beats: Beats;
+  readonly #admission: EgressAdmission;
   readonly #statuses: Task;
   readonly #takeover: Task;
   readonly #peers = new Map<string, Peer>();
@@ -82,8 +87,24 @@ export class EgressGateways {
 
   constructor(options: EgressGatewaysOptions) {
     this.#options = options;
-    const { client, log, nodeName, granted, timings } = options;
-    const onChange = (): void => this.look();
+    const { client, log, nodeName, granted, onPresence, timings } = options;
+    let were: boolean | undefined;
+    const onChange = (): void => {
+      if (this.mayBe !== were) onPresence();
+      were = this.mayBe;
+      this.#admission.heard();
+      this.look();
+    };
+    this.#admission = new EgressAdmission({
+      client,
+      nodeName,
+      synced: () => this.#sources.synced,
+      wanted: () => this.mayBe,
+      heard: (key) => this.#sources.pod(key),
+      concerns: (pod) => this.#select([pod]).some(({ pods }) => pods.length > 0),
+      put: () => this.#put(),
+      onChange,
+    });
     this.#sources = new EgressSources({ client, log, nodeName, granted, onChange, ...(timings && { timings }) });
     this.#leases = new NodeLeases(client, { log, onNews: onChange });
     this.#beats = new Beats({ log, onChange, onBeat: () => this.#askWhetherAlone() });
@@ -130,6 +151,35 @@ export class EgressGateways {
   /** Whether there are any, so that somebody has to write their status. */
   get wanted(): boolean {
     return this.#sources.gateways.size > 0;
+  }
+
+  /** A pod of this node has addresses from now on; resolves when its packets leave as they have to. @throws CniError 11 when they cannot */
+  admit(attachment: EgressAttachment, pod: AskingPod, ips: readonly string[]): Promise<void> {
+    return this.#admission.admit(attachment, pod, ips);
+  }
+
+  /** An attachment's link is gone, and nothing has its addresses. */
+  released(attachment: EgressAttachment): void {
+    this.#admission.released(attachment);
+  }
+
+  async #put(): Promise<string | undefined> {
+    if (!this.#local) return "it is not known yet how this node is reached";
+    this.#evaluate();
+    return this.#options.keeper.put();
+  }
+
+  /** Whether there may be any, so that a pod has to wait for its way out: while nobody has said so, where there were some. */
+  get mayBe(): boolean {
+    return this.#sources.known ? this.wanted : this.#options.keeper.standing;
+  }
+
+  /** Whether pods could come, as far as gateways go. */
+  get verdict(): { ok: boolean; message: string } {
+    if (!this.mayBe) return { ok: true, message: "there are no egress gateways" };
+    return this.#sources.synced
+      ? { ok: true, message: "egress gateways and their pods are known" }
+      : { ok: false, message: "the API server has not said which egress gateways there are, or who their pods" };
   }
 
   /** Something that this follows from may be otherwise. */
@@ -186,13 +236,13 @@ export class EgressGateways {
   }
 
   #evaluate(): void {
-    const { keeper, nodeName, taken, inside, deviceOf, onAnswers } = this.#options;
+    const { keeper, nodeName, inside, deviceOf, onAnswers } = this.#options;
     const { synced, gateways } = this.#sources;
     if (!synced) return;
     const local = this.#local;
     if (gateways.size > 0 && !local) return;
-    const infos = Array.from(gateways.values()).flatMap(({ info }) => info ?? []);
-    this.#selected = select(infos, this.#sources.pods(), this.#sources.namespaces, taken());
+    const infos = this.#infos;
+    this.#selected = this.#select(this.#admission.coming.together(this.#sources.pods()));
     const holders = new Map(Array.from(gateways.values(), ({ name, holders: those }) => [name, those]));
     const candidates = new Map(infos.map(({ name }) => [name, new Set(this.#candidates(name))]));
     const wanted =
@@ -213,6 +263,15 @@ export class EgressGateways {
     this.#watchCandidates(candidates);
     if (this.#options.leads()) this.#statuses.want(SOON_MS);
     if (this.#missing().length > 0) this.#takeover.want();
+  }
+
+  /** Gateways that can be read. */
+  get #infos(): EgressGatewayInfo[] {
+    return Array.from(this.#sources.gateways.values()).flatMap(({ info }) => info ?? []);
+  }
+
+  #select(pods: Iterable<EgressPod>): Selected[] {
+    return select(this.#infos, pods, this.#sources.namespaces, this.#options.taken());
   }
 
   #gatewayNode(name: string): GatewayNode | undefined {

@@ -72,6 +72,19 @@ export class EgressSources {
     return this.gateways.size === 0 || (["pods", "namespaces", "nodes"] as const).every((one) => this.#heard.has(one));
   }
 
+  /** It is known which gateways there are. */
+  get known(): boolean {
+    return this.#heard.has("gateways");
+  }
+
+  /** A pod of this node, without addresses. @param key NAMESPACE/NAME */
+  pod(key: string): (EgressPod & { uid: string }) | undefined {
+    const entry = this.#followed?.pods.objects.get(key);
+    if (!entry || entry.node !== this.#options.nodeName) return undefined;
+    const { namespace, making, node, uid } = entry;
+    return { key, namespace, labels: making.labels, node, ips: [], uid };
+  }
+
   /** In step with the API server at this moment. */
   get connected(): boolean {
     return this.#gateways.state.connected;

@@ -24,11 +24,13 @@ export interface EgressOfAgentOptions {
   watch: (listener: MonitorListener) => Listening;
   /** Whether this agent writes for all. */
   leads: () => boolean;
+  /** Whether there may be any is otherwise. */
+  presenceChanged: () => void;
 }
 
 /** Makes them. @throws Error of fs when what was written down cannot be read */
 export function egressOf(options: EgressOfAgentOptions): EgressGateways {
-  const { config, client, log, metrics, rtnl, firewall, grants, elsewhere, watch, leads } = options;
+  const { config, client, log, metrics, rtnl, firewall, grants, elsewhere, watch, leads, presenceChanged } = options;
   const { dataDir, network, nodeName, clusterCidrs } = config;
   const onRepair = (count: number): void => metrics.repairs.inc({ network, kind: "egress" }, count);
   // Before the first rules are put in place: an agent that starts again cuts nobody off.
@@ -50,6 +52,7 @@ export function egressOf(options: EgressOfAgentOptions): EgressGateways {
     },
     deviceOf: (ip) => rtnl.addresses().find((one) => one.ip === ip)?.ifindex,
     leads,
+    onPresence: presenceChanged,
     onAnswers: (answers) => {
       firewall.setAnswers(network, answers);
       rememberAnswers(dataDir, answers);

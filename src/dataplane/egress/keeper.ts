@@ -1,6 +1,9 @@
 /**
  * Egress gateways on this node: the table, the routes and their rules, and the addresses are put in place with what is wanted, and kept so. Any
  * transaction of somebody else's that touches the table is answered by putting it in place whole.
+ *
+ * An address comes when the table knows it, and the table knows it until it has gone: without the table the node itself would answer what
+ * belongs to connections of pods, with a reset.
  */
 import { cidrContains } from "../../addr/index.ts";
 import { type Listening, type MonitorListener, Rtnl } from "../../netlink/index.ts";
@@ -39,12 +42,15 @@ export class EgressKeeper {
   readonly #reconciler: EgressReconciler;
   readonly #table: Task;
   readonly #connections: Task;
+  readonly #forgetting: Task;
   readonly #watched = new WatchedTable(undefined, OWN_TABLE);
   readonly #rest = new RepairRest();
   readonly #numbers = new GatewayNumbers();
   readonly #announcing = new Map<string, NodeJS.Timeout>();
   /** Addresses that we have put on a device, as the disk has them. */
   #held: Set<string>;
+  /** Those of them that the table knows. */
+  #guarded: ReadonlySet<string>;
   #watch: NftWatch | undefined;
   #wanted: EgressWanted | undefined;
   #text = "";
@@ -59,6 +65,8 @@ export class EgressKeeper {
     this.#options = options;
     this.#run = run ?? toolRunner();
     this.#held = heldAddresses(dataDir);
+    // What an agent before this one has put on a device stays there.
+    this.#guarded = new Set(this.#held);
     this.#reconciler = new EgressReconciler({
       logger: log,
       watch,
@@ -71,6 +79,7 @@ export class EgressKeeper {
       RETRY,
       (error) => this.#failed(error),
     );
+    this.#forgetting = this.#makeForgetting();
     this.#connections = new Task(
       () => this.#endOthers(),
       { baseMs: 1_000, maxMs: 60_000 },
@@ -83,24 +92,53 @@ export class EgressKeeper {
     );
   }
 
+  #makeForgetting(): Task {
+    return new Task(
+      async () => {
+        await this.#reconciler.settled();
+        if (this.#forgetAddresses() && this.#wanted) this.set(this.#wanted);
+        const { addresses } = this.#wanted ?? NO_EGRESS;
+        const left = [...this.#held].filter((ip) => !addresses.includes(ip));
+        if (left.length > 0) throw new Error(`still on a device: ${left.join(", ")}`);
+      },
+      RETRY,
+      (error, attempt) => {
+        // The first comes before the kernel has been told of anything.
+        if (attempt === 3)
+          this.#options.log.warn(
+            "egress addresses that are not this node's any more cannot be taken away; looking again",
+            {
+              error,
+            },
+          );
+      },
+    );
+  }
+
   /** Sets what should be; until the first call nothing is touched. @throws Error of fs when addresses cannot be written down */
   set(wanted: EgressWanted): void {
     this.#wanted = wanted;
-    const numbers = this.#numbers.of(gatewayNodes(wanted).keys());
-    const text = isNothing(wanted) ? "" : renderEgress(wanted, numbers);
     // Before one is put anywhere; one that goes is ours until it has gone.
     this.#held = this.#held.union(new Set(wanted.addresses));
     holdAddresses(this.#options.dataDir, this.#held);
-    this.#reconciler.set(
-      egressEntries(numberedGateways(wanted, numbers), wanted.addresses, wanted.uplink),
-      wanted.device,
-    );
+    const numbers = this.#numbers.of(gatewayNodes(wanted).keys());
+    const nothing = isNothing(wanted) && this.#held.size === 0;
+    const text = nothing ? "" : renderEgress({ ...wanted, addresses: [...this.#held].sort() }, numbers);
+    this.#setEntries();
     this.#starting ??= this.#reconciler.start().catch((error: unknown) => {
       this.#options.log.error("changes of routes and addresses of egress gateways cannot be heard of", { error });
     });
+    if (this.#held.size > wanted.addresses.length) this.#forgetting.want();
     if (text === this.#text && this.#looked) return;
     this.#text = text;
     this.#table.want();
+  }
+
+  #setEntries(): void {
+    const wanted = this.#wanted ?? NO_EGRESS;
+    const gateways = numberedGateways(wanted, this.#numbers.of(gatewayNodes(wanted).keys()));
+    const addresses = wanted.addresses.filter((ip) => this.#guarded.has(ip));
+    this.#reconciler.set(egressEntries(gateways, addresses, wanted.uplink), wanted.device);
   }
 
   /** How it stands: what is not in place, and why. */
@@ -110,15 +148,27 @@ export class EgressKeeper {
     return this.#wanted ? [...table, ...this.#reconciler.faults] : [];
   }
 
+  /** Whether the kernel has the table; before anything was wanted: whether an agent before this one left it there. */
+  get standing(): boolean {
+    return this.#looked ? this.#inPlace : isThere({ family: "inet", table: EGRESS_TABLE }) === true;
+  }
+
+  /** Resolves when the table is as it has to be, or could not be put in place. @returns why not, undefined where it is */
+  async put(): Promise<string | undefined> {
+    await this.#table.settled();
+    return this.#inPlace && this.#table.failures === 0 ? undefined : (this.#error ?? "the table is not in place");
+  }
+
   /** Resolves when nothing is under way. */
   async settled(): Promise<void> {
-    await Promise.all([this.#table.settled(), this.#reconciler.settled(), this.#connections.settled()]);
+    await Promise.all([this.#table.settled(), this.#connections.settled(), this.#forgetting.settled()]);
+    await this.#reconciler.settled();
   }
 
   /** Stops, and leaves the kernel as it is. */
   async stop(): Promise<void> {
     for (const timer of this.#announcing.values()) clearTimeout(timer);
-    await Promise.all([this.#table.stop(), this.#connections.stop(), this.#watch?.close()]);
+    await Promise.all([this.#table.stop(), this.#connections.stop(), this.#forgetting.stop(), this.#watch?.close()]);
     await this.#starting;
     await this.#reconciler.stop();
   }
@@ -126,12 +176,13 @@ export class EgressKeeper {
   async #apply(): Promise<void> {
     const { log } = this.#options;
     const text = this.#text;
+    const held = new Set(this.#held);
     this.#looked = true;
     if (text === "") {
       this.#inPlace = false;
       if (isThere({ family: "inet", table: EGRESS_TABLE }) !== false)
         await this.#watched.making(async () => void (await removeTables(this.#run, [OWN_TABLE])));
-      this.#forgetAddresses();
+      this.#guarded = held;
       return;
     }
     this.#watch ??= NftWatch.open({
@@ -161,8 +212,9 @@ export class EgressKeeper {
       log.warn(`table ${OWN_TABLE} was changed by somebody else and is put back`);
       this.#options.onRepair(1);
     } else this.#connections.want();
+    this.#guarded = held;
+    this.#setEntries();
     this.#judge();
-    this.#forgetAddresses();
   }
 
   #judge(): void {
@@ -179,15 +231,16 @@ export class EgressKeeper {
     this.#inPlace = false;
   }
 
-  /** Those that have gone from all devices are ours no longer. */
-  #forgetAddresses(): void {
+  /** Those that have gone from all devices are ours no longer. @returns whether there were any */
+  #forgetAddresses(): boolean {
     const { addresses } = this.#wanted ?? NO_EGRESS;
-    const left = [...this.#held].filter((ip) => !addresses.includes(ip));
-    if (left.length === 0) return;
+    const before = this.#held;
+    if ([...before].every((ip) => addresses.includes(ip))) return false;
     using rtnl = Rtnl.open();
     const there = new Set(rtnl.addresses().map(({ ip }) => ip));
-    this.#held = new Set([...this.#held].filter((ip) => addresses.includes(ip) || there.has(ip)));
+    this.#held = new Set([...before].filter((ip) => addresses.includes(ip) || there.has(ip)));
     holdAddresses(this.#options.dataDir, this.#held);
+    return this.#held.size < before.size;
   }
 
   /**

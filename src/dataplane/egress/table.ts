@@ -14,7 +14,7 @@
  *
  * - prerouting: what comes through the tunnel for outside of the cluster is of a pod that leaves here, or is dropped.
  * - postrouting, one step before the masquerade of pods: the source becomes the pod's egress address.
- * - prerouting, behind conntrack: nobody begins a connection to an egress address; there is nothing of the node's for it.
+ * - prerouting, behind conntrack: what is sent to an egress address is for a pod's connection; there is nothing of the node's for it.
  *
  * Rules of routing and of this table hold by addresses alone, and pods cannot set marks that the host sees: they go when a packet changes namespaces.
  */
@@ -131,7 +131,9 @@ export function renderEgress(wanted: EgressWanted, numbers: ReadonlyMap<string, 
       "known",
       "filter hook prerouting priority mangle",
       `iifgroup ${OVERLAY} ${isEgressMark(EGRESS_MARK.answer)} goto answer`,
-      ...both((family) => `${IP[family]} daddr @held${family} ct state new ${drop("to an egress address")}`),
+      ...both(
+        (family) => `${IP[family]} daddr @held${family} ct state { new, invalid } ${drop("to an egress address")}`,
+      ),
     ),
     ...base(
       "prerouting",

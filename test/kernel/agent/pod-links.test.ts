@@ -174,6 +174,7 @@ describe("the agent and pods' links in the namespaces of pod networks", function
         admit: async () => undefined,
         released: () => undefined,
       },
+      egress: { admit: async () => undefined, released: () => undefined },
       gone: new GoneFiles(join(dataDir, "gone"), (error) => assert.fail(String(error))),
       log: recordingLogger(),
       observe: () => undefined,

@@ -52,6 +52,8 @@ describe("egress gateways", () => {
   };
   const holder = async (family: 4 | 6): Promise<string> =>
     await eventually(async () => (await holders())[EGRESS[family]], { message: `nobody has ${EGRESS[family]}` });
+  const waysOf = (node: string, family: number): Promise<string> =>
+    the().exec(node, "nft", "list", "map", "inet", "skylane_egress", `pods${family}`);
   const addressesOf = (node: string): Promise<string> => the().exec(node, "ip", "-o", "address", "show");
   const create = (name: string, spec: object): Promise<unknown> =>
     the().api.call("POST", GATEWAYS, {
@@ -99,6 +101,21 @@ describe("egress gateways", () => {
       egress?.gateways.map(({ gateway, pods }) => [gateway, new Set(pods.map(({ pod }) => pod)).size]),
       [["out", 1]],
     );
+  });
+
+  it("have the way of a pod that comes in place when its ADD is answered", async () => {
+    for (const n of [1, 2, 3]) {
+      await the().addPod("node1", `comes${n}`, { labels: { app: "chosen" } });
+      const { ips } = the().pod(`comes${n}`);
+      for (const [family, ip] of [4, 6].map((family) => [family, ips[family === 4 ? 0 : 1] ?? ""] as const))
+        assert.ok((await waysOf("node1", family)).includes(ip), `${ip} has no way yet`);
+      for (const family of [4, 6] as const) await sees(`comes${n}`, family, EGRESS[family]);
+    }
+    await the().deletePod("comes1");
+    const [ip = ""] = the().pod("comes2").ips;
+    await eventually(async () => (await waysOf("node1", 4)).includes(ip), {
+      message: "another pod's end took its way",
+    });
   });
 
   it("are repaired, whatever of them somebody takes away", async () => {
