@@ -4,6 +4,7 @@ import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { type Context, needs } from "../support/context.ts";
+import { PATIENCE } from "../../support/eventually.ts";
 import { eventually, type KubeObject, TEST_NAMESPACE, type TestPod } from "../support/kube.ts";
 import { findNamespace } from "./install.ts";
 
@@ -437,7 +438,12 @@ export function policiesPart(context: Context): void {
       await settles(inside(client), { answer: tcp(server) });
       try {
         await kube.apply(DEFINITION);
-        await kube.kubectl("wait", "--for=condition=Established", `crd/${DEFINITION.metadata.name}`, "--timeout=60s");
+        await kube.kubectl(
+          "wait",
+          "--for=condition=Established",
+          `crd/${DEFINITION.metadata.name}`,
+          `--timeout=${60 * PATIENCE}s`,
+        );
         await eventually(
           () =>
             kube

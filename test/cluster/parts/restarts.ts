@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import type { Context } from "../support/context.ts";
 import { needs } from "../support/context.ts";
 import { eventually, SYSTEM_NAMESPACE, type TestPod } from "../support/kube.ts";
+import { PATIENCE } from "../../support/eventually.ts";
 
 const LOSS = /\d+ packets transmitted.*loss/;
 
@@ -63,7 +64,14 @@ export function restartsPart(context: Context): void {
         "rolling-update",
         async () => {
           await kube.kubectl("rollout", "restart", "daemonset/skylane", "-n", SYSTEM_NAMESPACE);
-          await kube.kubectl("rollout", "status", "daemonset/skylane", "-n", SYSTEM_NAMESPACE, "--timeout=180s");
+          await kube.kubectl(
+            "rollout",
+            "status",
+            "daemonset/skylane",
+            "-n",
+            SYSTEM_NAMESPACE,
+            `--timeout=${180 * PATIENCE}s`,
+          );
           await kube.agentsReady(nodes.length);
         },
         nodes[1] as string,
