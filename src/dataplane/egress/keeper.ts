@@ -8,19 +8,25 @@
 import { cidrContains } from "../../addr/index.ts";
 import { type Listening, type MonitorListener, Rtnl } from "../../netlink/index.ts";
 import type { Logger } from "../../log/index.ts";
-import { LONGEST_REST_MS, RepairRest, Task } from "../../reconcile/index.ts";
+import { Task } from "../../reconcile/index.ts";
 import { sendFrame } from "../../sys/index.ts";
 import { Conntrack } from "../conntrack/index.ts";
-import { applyRuleset, isThere, NftWatch, removeTables, type RunTool, toolRunner, WatchedTable } from "../nft/index.ts";
+import { KeptTable, type RunTool } from "../nft/index.ts";
 import { announcementOf } from "./announcement.ts";
 import { egressEntries } from "./entries.ts";
 import { heldAddresses, holdAddresses } from "./records.ts";
 import { type EgressFault, EgressReconciler } from "./reconciler.ts";
 import { EGRESS_TABLE, renderEgress } from "./table.ts";
-import { type EgressWanted, gatewayNodes, GatewayNumbers, isNothing, NO_EGRESS, numberedGateways } from "./wanted.ts";
+import {
+  type EgressWanted,
+  gatewayNodes,
+  GatewayNumbers,
+  isNothing,
+  NO_EGRESS,
+  type NumberedGateway,
+  numberedGateways,
+} from "./wanted.ts";
 
-const OWN_TABLE = `inet ${EGRESS_TABLE}`;
-const OWN_NETNS = "/proc/thread-self/ns/net";
 const RETRY = { baseMs: 100, maxMs: 10_000 } as const;
 /** An address is announced so often, and so long apart, in milliseconds (RFC 5227, section 3: ANNOUNCE_NUM, ANNOUNCE_INTERVAL). */
 const ANNOUNCE = { times: 3, everyMs: 1_000 } as const;
@@ -38,32 +44,27 @@ export interface EgressKeeperOptions {
 /** See the header. */
 export class EgressKeeper {
   readonly #options: EgressKeeperOptions;
-  readonly #run: RunTool;
   readonly #reconciler: EgressReconciler;
-  readonly #table: Task;
+  readonly #table: KeptTable;
   readonly #connections: Task;
   readonly #forgetting: Task;
-  readonly #watched = new WatchedTable(undefined, OWN_TABLE);
-  readonly #rest = new RepairRest();
   readonly #numbers = new GatewayNumbers();
   readonly #announcing = new Map<string, NodeJS.Timeout>();
   /** Addresses that we have put on a device, as the disk has them. */
   #held: Set<string>;
   /** Those of them that the table knows. */
   #guarded: ReadonlySet<string>;
-  #watch: NftWatch | undefined;
+  /** Those that it was rendered with last. */
+  #rendered: ReadonlySet<string> = new Set();
   #wanted: EgressWanted | undefined;
-  #text = "";
-  #looked = false;
-  #inPlace = false;
-  #drifted = false;
-  #error: string | undefined;
+  #gateways: readonly NumberedGateway[] = [];
+  /** The table's text, "" for none; undefined before anything was wanted. */
+  #text: string | undefined;
   #starting: Promise<void> | undefined;
 
   constructor(options: EgressKeeperOptions) {
     const { dataDir, log, watch, run, onRepair } = options;
     this.#options = options;
-    this.#run = run ?? toolRunner();
     this.#held = heldAddresses(dataDir);
     // What an agent before this one has put on a device stays there.
     this.#guarded = new Set(this.#held);
@@ -74,11 +75,21 @@ export class EgressKeeper {
       onAddress: (ip, ifindex) => this.#announce(ip, ifindex, ANNOUNCE.times),
       onRepair: (_kind, count) => onRepair(count),
     });
-    this.#table = new Task(
-      () => this.#apply(),
-      RETRY,
-      (error) => this.#failed(error),
-    );
+    this.#table = new KeptTable({
+      table: EGRESS_TABLE,
+      log,
+      run,
+      render: () => {
+        this.#rendered = new Set(this.#held);
+        return this.#text || undefined;
+      },
+      onPut: (repaired) => {
+        if (!repaired) this.#connections.want();
+        this.#guarded = this.#rendered;
+        this.#setEntries();
+      },
+      onRepair: () => onRepair(1),
+    });
     this.#forgetting = this.#makeForgetting();
     this.#connections = new Task(
       () => this.#endOthers(),
@@ -124,39 +135,42 @@ export class EgressKeeper {
     const numbers = this.#numbers.of(gatewayNodes(wanted).keys());
     const nothing = isNothing(wanted) && this.#held.size === 0;
     const text = nothing ? "" : renderEgress({ ...wanted, addresses: [...this.#held].sort() }, numbers);
+    if (nothing) this.#guarded = new Set();
+    this.#gateways = numberedGateways(wanted, numbers);
     this.#setEntries();
     this.#starting ??= this.#reconciler.start().catch((error: unknown) => {
       this.#options.log.error("changes of routes and addresses of egress gateways cannot be heard of", { error });
     });
     if (this.#held.size > wanted.addresses.length) this.#forgetting.want();
-    if (text === this.#text && this.#looked) return;
+    if (text === this.#text) return;
     this.#text = text;
     this.#table.want();
   }
 
   #setEntries(): void {
-    const wanted = this.#wanted ?? NO_EGRESS;
-    const gateways = numberedGateways(wanted, this.#numbers.of(gatewayNodes(wanted).keys()));
-    const addresses = wanted.addresses.filter((ip) => this.#guarded.has(ip));
-    this.#reconciler.set(egressEntries(gateways, addresses, wanted.uplink), wanted.device);
+    const { addresses, uplink, device } = this.#wanted ?? NO_EGRESS;
+    const guarded = addresses.filter((ip) => this.#guarded.has(ip));
+    this.#reconciler.set(egressEntries(this.#gateways, guarded, uplink), device);
   }
 
   /** How it stands: what is not in place, and why. */
   get faults(): EgressFault[] {
     const table =
-      this.#inPlace || this.#text === "" ? [] : [{ entry: "table", why: this.#error ?? "being put in place" }];
+      this.#table.inPlace || this.#text === ""
+        ? []
+        : [{ entry: "table", why: this.#table.error ?? "being put in place" }];
     return this.#wanted ? [...table, ...this.#reconciler.faults] : [];
   }
 
   /** Whether the kernel has the table; before anything was wanted: whether an agent before this one left it there. */
   get standing(): boolean {
-    return this.#looked ? this.#inPlace : isThere({ family: "inet", table: EGRESS_TABLE }) === true;
+    return this.#text === undefined ? this.#table.isThere() === true : this.#table.inPlace;
   }
 
   /** Resolves when the table is as it has to be, or could not be put in place. @returns why not, undefined where it is */
   async put(): Promise<string | undefined> {
     await this.#table.settled();
-    return this.#inPlace && this.#table.failures === 0 ? undefined : (this.#error ?? "the table is not in place");
+    return this.#table.inPlace ? undefined : (this.#table.error ?? "the table is not in place");
   }
 
   /** Resolves when nothing is under way. */
@@ -168,67 +182,9 @@ export class EgressKeeper {
   /** Stops, and leaves the kernel as it is. */
   async stop(): Promise<void> {
     for (const timer of this.#announcing.values()) clearTimeout(timer);
-    await Promise.all([this.#table.stop(), this.#connections.stop(), this.#forgetting.stop(), this.#watch?.close()]);
+    await Promise.all([this.#table.stop(), this.#connections.stop(), this.#forgetting.stop()]);
     await this.#starting;
     await this.#reconciler.stop();
-  }
-
-  async #apply(): Promise<void> {
-    const { log } = this.#options;
-    const text = this.#text;
-    const held = new Set(this.#held);
-    this.#looked = true;
-    if (text === "") {
-      this.#inPlace = false;
-      if (isThere({ family: "inet", table: EGRESS_TABLE }) !== false)
-        await this.#watched.making(async () => void (await removeTables(this.#run, [OWN_TABLE])));
-      this.#guarded = held;
-      return;
-    }
-    this.#watch ??= NftWatch.open({
-      netns: OWN_NETNS,
-      onTransactions: (transactions) => {
-        this.#watched.notice(transactions);
-        if (!this.#table.running) this.#judge();
-      },
-      onLost: (reason) => {
-        log.debug("notifications of the packet filter were lost", { reason });
-        this.#table.want(LONGEST_REST_MS);
-      },
-    });
-    const drifted = this.#drifted;
-    this.#drifted = false;
-    try {
-      const own = await this.#watched.making(() => applyRuleset(this.#run, text));
-      if (own === undefined) this.#table.want(LONGEST_REST_MS);
-    } catch (error) {
-      this.#drifted ||= drifted;
-      throw error;
-    }
-    this.#inPlace = true;
-    this.#error = undefined;
-    if (drifted) {
-      this.#rest.repaired();
-      log.warn(`table ${OWN_TABLE} was changed by somebody else and is put back`);
-      this.#options.onRepair(1);
-    } else this.#connections.want();
-    this.#guarded = held;
-    this.#setEntries();
-    this.#judge();
-  }
-
-  #judge(): void {
-    if (!this.#watched.touchedByOthers() || this.#text === "") return;
-    this.#drifted = true;
-    this.#table.want(this.#rest.ms);
-  }
-
-  #failed(error: unknown): void {
-    const message = error instanceof Error ? error.message : String(error);
-    if (message !== this.#error)
-      this.#options.log.error(`table ${OWN_TABLE} cannot be put in place; it is tried again`, { error });
-    this.#error = message;
-    this.#inPlace = false;
   }
 
   /** Those that have gone from all devices are ours no longer. @returns whether there were any */

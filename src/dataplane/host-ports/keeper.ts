@@ -5,18 +5,8 @@
 import { socketAddress } from "../../addr/index.ts";
 import { type MonitorListener, type NetlinkEvent } from "../../netlink/index.ts";
 import type { Logger } from "../../log/index.ts";
-import { LONGEST_REST_MS, RepairRest, Task } from "../../reconcile/index.ts";
-import {
-  applyRuleset,
-  ElementSocket,
-  ElementsRefused,
-  NftError,
-  NftWatch,
-  WatchedTable,
-  removeTables,
-  type RunTool,
-  toolRunner,
-} from "../nft/index.ts";
+import { Task } from "../../reconcile/index.ts";
+import { ElementSocket, ElementsRefused, KeptTable, NftError, type RunTool } from "../nft/index.ts";
 import { HostPortsNotReady, HostPortsUnsupported } from "./errors.ts";
 import { allowLoopback, type HostPortRequest, HostPorts, loopbackEnds } from "./host-ports.ts";
 import { hostPortText, type PortMapping } from "./mapping.ts";
@@ -24,8 +14,6 @@ import { missingElements, type PortTable, putElements, takeElements } from "./po
 import { type HostPortRecord, HostPortRecords, type Mapped, type PortOwner } from "./records.ts";
 import { HOST_PORT_TABLE, renderHostPorts } from "./table.ts";
 
-const OWN_TABLE = `inet ${HOST_PORT_TABLE}`;
-const OWN_NETNS = "/proc/thread-self/ns/net";
 const RETRY = { baseMs: 100, maxMs: 10_000 } as const;
 /** A burst of changed kernel parameters is one look, this long after its first, in milliseconds. */
 const SETTLE_MS = 20;
@@ -68,28 +56,24 @@ export interface HostPortsStatus {
 /** See the header. */
 export class HostPortKeeper implements MonitorListener {
   readonly #options: HostPortKeeperOptions;
-  readonly #run: RunTool;
   readonly #records: HostPortRecords;
   readonly #ports: HostPorts;
-  readonly #table: Task;
+  readonly #table: KeptTable;
   readonly #loopback: Task;
-  #watch: NftWatch | undefined;
   #socket: ElementSocket | undefined;
-  readonly #watched = new WatchedTable(undefined, OWN_TABLE);
   /** Names of the records that the table was put in place with, or that came and went since then. */
   #names = "";
-  #drifted = false;
+  /** Those that it was rendered with last. */
+  #rendered = "";
   #wanted: boolean;
-  #inPlace = false;
-  #error: string | undefined;
   /** The kernel, or nft, cannot do it. */
   #unsupported = false;
-  readonly #rest = new RepairRest();
+  /** The table is in place, as was told last. */
+  #told = false;
 
   constructor(options: HostPortKeeperOptions) {
-    const { dataDir, own, unlink, isAttached, log, run } = options;
+    const { dataDir, own, unlink, isAttached, log, run, onRepair } = options;
     this.#options = options;
-    this.#run = run ?? toolRunner();
     this.#records = new HostPortRecords(dataDir, unlink);
     const table: PortTable = {
       put: (record) => this.#put(record),
@@ -98,11 +82,17 @@ export class HostPortKeeper implements MonitorListener {
     };
     this.#wanted = own || this.#records.names().length > 0;
     this.#ports = new HostPorts({ records: this.#records, table, isAttached });
-    this.#table = new Task(
-      () => this.#apply(),
-      RETRY,
-      (error) => this.#failed(error),
-    );
+    this.#table = new KeptTable({
+      table: HOST_PORT_TABLE,
+      log,
+      run,
+      render: () => this.#render(),
+      // The plugin may have changed it, for a pod: then its records say so.
+      isDrift: () => this.#names === this.#records.names().join(),
+      onPut: () => this.#isPut(),
+      onFailed: (error) => this.#failed(error),
+      onRepair,
+    });
     this.#loopback = new Task(
       () => this.#keepLoopback(),
       RETRY,
@@ -147,8 +137,8 @@ export class HostPortKeeper implements MonitorListener {
   /** For readiness: whether a pod with host ports could start, or never will on this node. */
   get verdict(): { ok: boolean; message: string } {
     if (!this.#wanted) return { ok: true, message: "the plugin portmap has them" };
-    if (this.#inPlace) return { ok: true, message: "in place" };
-    const message = this.#error ?? "not put in place yet";
+    if (this.#table.inPlace) return { ok: true, message: "in place" };
+    const message = this.#table.error ?? "not put in place yet";
     return {
       ok: this.#unsupported,
       message: this.#unsupported ? `pods with host ports are refused: ${message}` : message,
@@ -169,7 +159,8 @@ export class HostPortKeeper implements MonitorListener {
         }),
       ),
     );
-    return { inPlace: this.#inPlace, ...(this.#error !== undefined && { error: this.#error }), ports };
+    const { inPlace, error } = this.#table;
+    return { inPlace, ...(error !== undefined && { error }), ports };
   }
 
   /** Kernel parameters may have changed. */
@@ -183,7 +174,7 @@ export class HostPortKeeper implements MonitorListener {
 
   /** Stops, and leaves the table as it is. */
   async stop(): Promise<void> {
-    await Promise.all([this.#table.stop(), this.#loopback.stop(), this.#watch?.close()]);
+    await Promise.all([this.#table.stop(), this.#loopback.stop()]);
     this.#socket?.close();
     this.#socket = undefined;
   }
@@ -193,7 +184,7 @@ export class HostPortKeeper implements MonitorListener {
   }
 
   async #put(record: Mapped): Promise<void> {
-    if (this.#inPlace && !this.#table.running) {
+    if (this.#table.inPlace && !this.#table.running) {
       try {
         this.#made(putElements(this.#elements, record));
         return;
@@ -203,9 +194,9 @@ export class HostPortKeeper implements MonitorListener {
       }
     }
     this.#wanted = true;
-    await this.#whole();
-    if (this.#inPlace) return;
-    const why = this.#error ?? "it is being put in place";
+    await this.#table.putNow();
+    if (this.#table.inPlace) return;
+    const why = this.#table.error ?? "it is being put in place";
     if (this.#unsupported) throw new HostPortsUnsupported(`this node cannot map host ports: ${why}`);
     throw new HostPortsNotReady(`the table of host ports is not in place: ${why}`);
   }
@@ -213,79 +204,30 @@ export class HostPortKeeper implements MonitorListener {
   async #take(records: readonly Mapped[], others: readonly Mapped[]): Promise<void> {
     for (const generation of takeElements(this.#elements, records, others)) this.#made(generation);
     // What is on its way there may have been made before the records went.
-    if (this.#table.running) await this.#whole();
+    if (this.#table.running) await this.#table.putNow();
   }
 
   #made(generation: number | undefined): void {
-    this.#watched.made(generation);
+    this.#table.made(generation);
     this.#names = this.#records.names().join();
   }
 
-  /** Puts the table in place once more, and waits for that. */
-  async #whole(): Promise<void> {
-    this.#table.wantAtOnce();
-    await this.#table.settled();
+  #render(): string | undefined {
+    if (!this.#wanted) return undefined;
+    this.#rendered = this.#records.names().join();
+    return renderHostPorts(this.#records.list().filter(this.#options.isAttached));
   }
 
-  async #apply(): Promise<void> {
-    const { log, isAttached } = this.#options;
-    if (!this.#wanted) {
-      await removeTables(this.#run, [OWN_TABLE]);
-      return;
-    }
-    this.#watch ??= NftWatch.open({
-      // By name it costs no thread of the pool.
-      netns: OWN_NETNS,
-      onTransactions: (transactions) => {
-        this.#watched.notice(transactions);
-        if (!this.#table.running) this.#judge();
-      },
-      onLost: (reason) => {
-        log.debug("notifications of the packet filter were lost", { reason });
-        this.#table.want(LONGEST_REST_MS);
-      },
-    });
-    const drifted = this.#drifted;
-    this.#drifted = false;
-    const names = this.#records.names().join();
-    const records = this.#records.list().filter(isAttached);
-    try {
-      const own = await this.#watched.making(() => applyRuleset(this.#run, renderHostPorts(records)));
-      this.#names = names;
-      if (own === undefined) this.#table.want(LONGEST_REST_MS);
-    } catch (error) {
-      this.#drifted ||= drifted;
-      throw error;
-    }
-    const before = this.#inPlace;
-    this.#inPlace = true;
-    this.#error = undefined;
+  #isPut(): void {
+    this.#names = this.#rendered;
     this.#unsupported = false;
-    if (!before) this.#options.onState();
-    if (drifted) this.#repaired();
-    this.#judge();
-  }
-
-  /** Whether anybody else has touched the table: the plugin for a pod, as its records say, or somebody who has no business there. */
-  #judge(): void {
-    if (!this.#watched.touchedByOthers()) return;
-    this.#drifted = this.#names === this.#records.names().join();
-    this.#table.want(this.#rest.ms);
-  }
-
-  #repaired(): void {
-    this.#rest.repaired();
-    this.#options.log.warn(`table ${OWN_TABLE} was changed by somebody else and is put back`);
-    this.#options.onRepair();
+    if (!this.#told) this.#options.onState();
+    this.#told = true;
   }
 
   #failed(error: unknown): void {
-    const message = error instanceof Error ? error.message : String(error);
-    if (message !== this.#error)
-      this.#options.log.error(`table ${OWN_TABLE} cannot be put in place; it is tried again`, { error });
-    this.#error = message;
     this.#unsupported = error instanceof NftError && error.reason === "refused";
-    this.#inPlace = false;
+    this.#told = false;
     this.#options.onState();
   }
 

@@ -20,8 +20,8 @@ import { type RunTool, toolRunner } from "./run.ts";
 import { ALL_FEATURES, type NetworkRules, type NftFeatures, OWN_TABLES, TABLE } from "./rules/ruleset.ts";
 import { hasPods } from "./rules/sets.ts";
 import { applyNetworks, WITHOUT } from "./table.ts";
-import { type NftTransaction, NftWatch } from "./watch.ts";
-import { WatchedTable } from "./watched-table.ts";
+import { type NftTransaction, NftWatch } from "./watched/watch.ts";
+import { WatchedTable } from "./watched/watched-table.ts";
 
 const OWN_TABLE = `inet ${TABLE}`;
 /** Chains, and tables that come or go, after whose change a FORWARD chain may need another look. */

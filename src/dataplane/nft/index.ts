@@ -25,5 +25,6 @@ export { NOT_OUTSIDE, ofFamily, set as setOf, withoutCovered } from "./rules/set
 export { UPLINK_CIDRS } from "./rules/uplink.ts";
 export { isThere } from "./presence.ts";
 export { applyRuleset, probeFeatures, removeTables } from "./table.ts";
-export { type NftTransaction, NftWatch } from "./watch.ts";
-export { WatchedTable } from "./watched-table.ts";
+export { type NftTransaction, NftWatch } from "./watched/watch.ts";
+export { KeptTable } from "./watched/kept-table.ts";
+export { WatchedTable } from "./watched/watched-table.ts";

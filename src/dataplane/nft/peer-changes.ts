@@ -7,7 +7,7 @@ import { ElementSocket, type SetChange } from "./rules/elements.ts";
 import { type SourceChange, sourceChanges } from "./rules/inner-source.ts";
 import type { NetworkRules, NftFeatures } from "./rules/ruleset.ts";
 import { setName } from "./rules/sets.ts";
-import type { WatchedTable } from "./watched-table.ts";
+import type { WatchedTable } from "./watched/watched-table.ts";
 
 /** Underlay addresses of a network's peers that came and that went. */
 export interface PeerChange {

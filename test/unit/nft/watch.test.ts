@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { TransactionReader } from "../../../src/dataplane/nft/watch.ts";
+import { TransactionReader } from "../../../src/dataplane/nft/watched/watch.ts";
 
 const SUBSYSTEM = 10;
 

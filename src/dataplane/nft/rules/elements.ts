@@ -27,7 +27,7 @@ import { errnoName, errnoText, KernelSocket, SysError, withNetns } from "../../.
 import { bytesOfPair } from "./inner-source.ts";
 import { encodeSteps, type RawStep } from "./raw-batch.ts";
 import { TABLE } from "./ruleset.ts";
-import { TransactionReader } from "../watch.ts";
+import { TransactionReader } from "../watched/watch.ts";
 
 /**
  * A change of one set: addresses that come into it and that go; prefixes where it is one of intervals; pairs of an address and a prefix where it

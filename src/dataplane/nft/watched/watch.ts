@@ -7,8 +7,8 @@
  * runs has its generation when nft has ended. No process id is compared: a container's are not the kernel's.
  */
 import { constants } from "node:os";
-import { NETLINK_NETFILTER, NF_SUBSYSTEM } from "../../netlink/index.ts";
-import { type MulticastGroups, MulticastReader, openMulticast } from "../../sys/index.ts";
+import { NETLINK_NETFILTER, NF_SUBSYSTEM } from "../../../netlink/index.ts";
+import { type MulticastGroups, MulticastReader, openMulticast } from "../../../sys/index.ts";
 
 /** linux/netfilter/nfnetlink.h, linux/netfilter/nf_tables.h */
 const GROUP_NFTABLES = 1 << (7 - 1);
