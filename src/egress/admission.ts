@@ -6,13 +6,10 @@ import { type AskingPod, CniError, CODE } from "../cni/index.ts";
 import { hostIfname } from "../dataplane/pod-link/index.ts";
 import { keyOf } from "../json/index.ts";
 import { ApiError, type KubeClient, podEntryOf } from "../kube/index.ts";
-import { askedObject, isStatic } from "../pod-requests/index.ts";
+import { askedObject, PATIENCE_MS, sameAsHeard, VerdictWait } from "../pod-requests/index.ts";
 import { within } from "../reconcile/index.ts";
 import { ComingPods } from "./coming-pods.ts";
 import type { EgressPod } from "./selection.ts";
-
-/** How long an ADD waits for the API server's word, and for the kernel, in milliseconds. */
-const PATIENCE_MS = 3_000;
 
 /** An attachment of a pod. With `hostNetns` it is to a network in a namespace of its own, which has no gateways. */
 export interface EgressAttachment {
@@ -45,8 +42,7 @@ export interface EgressAdmissionOptions {
 export class EgressAdmission {
   readonly #options: EgressAdmissionOptions;
   readonly coming = new ComingPods();
-  /** Who waits until it is known which gateways there are. */
-  #waiting: (() => void)[] = [];
+  readonly #waiting = new VerdictWait(refusal);
 
   constructor(options: EgressAdmissionOptions) {
     this.#options = options;
@@ -54,21 +50,16 @@ export class EgressAdmission {
 
   /** More is known than before. */
   heard(): void {
-    if (!this.#options.synced()) return;
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const resolve of waiting) resolve();
+    this.#waiting.changed();
   }
 
   /** A pod of this node has addresses from now on; resolves when its packets leave as they have to. @throws CniError 11 when they cannot */
   async admit(attachment: EgressAttachment, asking: AskingPod, ips: readonly string[]): Promise<void> {
     const { synced, wanted, concerns, put, onChange } = this.#options;
     if (attachment.hostNetns !== undefined || !wanted()) return;
-    if (!synced()) {
-      const known = new Promise<void>((resolve) => this.#waiting.push(resolve));
-      await within(known, PATIENCE_MS, () => refusal("the API server has not said which there are, or who their pods"));
-      if (!wanted()) return;
-    }
+    const message = "the API server has not said which there are, or who their pods";
+    await this.#waiting.until(() => ({ ok: synced() || !wanted(), message }));
+    if (!wanted()) return;
     const found = await this.#find(asking);
     if (!found) return;
     const pod = { ...found, ips };
@@ -93,8 +84,8 @@ export class EgressAdmission {
   async #find(asking: AskingPod): Promise<EgressPod | undefined> {
     const { client, nodeName, heard } = this.#options;
     const key = keyOf(asking);
-    const known = heard(key);
-    if (known && (asking.uid === undefined || isStatic(asking) || known.uid === asking.uid)) return known;
+    const known = sameAsHeard(asking, heard(key));
+    if (known) return known;
     try {
       const object = await askedObject(client, asking, nodeName);
       const entry = object === undefined ? undefined : podEntryOf(object, nodeName);

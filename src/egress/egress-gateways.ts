@@ -69,8 +69,8 @@ export class EgressGateways {
   readonly #statuses: Task;
   readonly #takeover: Task;
   readonly #peers = new Map<string, Peer>();
-  /** Since when the agent with the Lease has seen an address where it is, by gateway, address and generation. */
-  readonly #seen = new Map<string, number>();
+  /** Since when the agent with the Lease has seen an address where it is, by gateway and address. */
+  readonly #seen = new Map<string, { generation: number; since: number }>();
   /** When the status of a gateway was written last, on the clock of `performance`. */
   readonly #written = new Map<string, number>();
   #local: LocalNetwork | undefined;
@@ -457,10 +457,11 @@ export class EgressGateways {
   }
 
   #stayed(gateway: string, { address, generation }: AddressHolder): boolean {
-    const key = `${gateway} ${address} ${generation}`;
-    const since = this.#seen.get(key);
-    if (since === undefined) this.#seen.set(key, performance.now());
-    return since !== undefined && performance.now() - since > STAY_MS;
+    const key = `${gateway} ${address}`;
+    const seen = this.#seen.get(key);
+    if (seen?.generation === generation) return performance.now() - seen.since > STAY_MS;
+    this.#seen.set(key, { generation, since: performance.now() });
+    return false;
   }
 }
 

@@ -68,7 +68,7 @@ export class EgressSources {
 
   /** All has been heard whole that gateways can ask for. Where there is no gateway that is nothing. */
   get synced(): boolean {
-    if (!this.#heard.has("gateways")) return false;
+    if (!this.known) return false;
     return this.gateways.size === 0 || (["pods", "namespaces", "nodes"] as const).every((one) => this.#heard.has(one));
   }
 
@@ -83,11 +83,6 @@ export class EgressSources {
     if (!entry || entry.node !== this.#options.nodeName) return undefined;
     const { namespace, making, node, uid } = entry;
     return { key, namespace, labels: making.labels, node, ips: [], uid };
-  }
-
-  /** In step with the API server at this moment. */
-  get connected(): boolean {
-    return this.#gateways.state.connected;
   }
 
   get gateways(): ReadonlyMap<string, GatewayObject> {

@@ -10,6 +10,7 @@ import type { Logger } from "../log/index.ts";
 import type { MonitorListener, NetlinkEvent, Rtnl } from "../netlink/index.ts";
 import type { Metrics } from "../observe/index.ts";
 import { type Changes, type NamedAddress, type Pod } from "../policy/index.ts";
+import { PATIENCE_MS } from "../pod-requests/index.ts";
 import { within } from "../reconcile/index.ts";
 import { ConnectionJudge, type Occasion } from "./connections.ts";
 import { EnforcedRules } from "./enforced-rules.ts";
@@ -17,9 +18,6 @@ import { type LocalPod, LocalPods, podsOfLinks } from "./local-pods.ts";
 import { NameAnswers } from "./names/name-answers.ts";
 import { NetworkObserver, type NetworkObserverOptions } from "./observe/network-observer.ts";
 import { keyOf } from "../json/index.ts";
-
-/** How long an ADD waits for the API server's first word, and for the kernel, in milliseconds. */
-export const PATIENCE_MS = 3_000;
 
 export interface NetworkEnforcementOptions {
   /** Name of the pod network. */

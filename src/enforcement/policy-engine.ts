@@ -11,7 +11,7 @@ import { ApiError, type KubeClient, podEntryOf } from "../kube/index.ts";
 import type { Logger } from "../log/index.ts";
 import type { MonitorListener, NetlinkEvent, Rtnl } from "../netlink/index.ts";
 import type { Metrics } from "../observe/index.ts";
-import { askedObject, isStatic } from "../pod-requests/index.ts";
+import { askedObject, isStatic, sameAsHeard, VerdictWait } from "../pod-requests/index.ts";
 import type { Changes, Pod, Policy } from "../policy/index.ts";
 import { RememberedWord } from "../sys/index.ts";
 import type { JoinedNetwork } from "./further/further-network.ts";
@@ -21,7 +21,6 @@ import type { Explanation, PolicyList, PolicyState } from "./observe/documents.t
 import { PolicyObserver } from "./observe/policy-observer.ts";
 import type { Question } from "./observe/question.ts";
 import { policyPod, PolicySources } from "./sources/policy-sources.ts";
-import { VerdictWait } from "./verdict-wait.ts";
 import { keyOf } from "../json/index.ts";
 
 export interface PolicyEngineOptions {
@@ -61,7 +60,7 @@ export class PolicyEngine implements MonitorListener {
   readonly #observer: PolicyObserver;
   #told = "";
   /** Who waits for another state. */
-  readonly #waiting = new VerdictWait();
+  readonly #waiting = new VerdictWait((why) => refusal(CODE.tryAgain, why));
 
   constructor(options: PolicyEngineOptions) {
     this.#options = options;
@@ -301,14 +300,7 @@ export class PolicyEngine implements MonitorListener {
 
   /** A pod that asks: as the watch has told of it, else as the API server has it. @throws CniError */
   async #find(pod: AskingPod): Promise<Pod> {
-    return this.#heardOf(pod) ?? (await this.#asked(pod));
-  }
-
-  /** The pod as the watch has told of it, where that is the one that asks. */
-  #heardOf(pod: AskingPod): Pod | undefined {
-    const heard = this.#sources.pod(keyOf(pod));
-    const same = heard && (pod.uid === undefined || isStatic(pod) || heard.uid === pod.uid);
-    return same ? heard : undefined;
+    return sameAsHeard(pod, this.#sources.pod(keyOf(pod))) ?? (await this.#asked(pod));
   }
 
   /** The pod as the API server has it. @throws CniError with the reason why it cannot be told which policies it has */

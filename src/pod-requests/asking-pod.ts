@@ -10,6 +10,12 @@ const STATIC_UID = /^[0-9a-f]{32}$/;
 /** Whether a pod is made from a file on its node, so that the API server need not know it. */
 export const isStatic = ({ uid }: AskingPod): boolean => uid !== undefined && STATIC_UID.test(uid);
 
+/** A pod as a watch has told of it, where that is the one that asks and not its predecessor of the same name. */
+export function sameAsHeard<T extends { uid: string }>(pod: AskingPod, heard: T | undefined): T | undefined {
+  const same = heard && (pod.uid === undefined || isStatic(pod) || heard.uid === pod.uid);
+  return same ? heard : undefined;
+}
+
 /**
  * Sees that the pod of that name is the one that asks. One that the API server does not know might have asked for something, and
  * started without it would never get it.

@@ -5,6 +5,7 @@ import type { AgentConfig } from "../../config/index.ts";
 import { type Changes, type Policy, policyKeyOf } from "../../policy/index.ts";
 import type { Logger } from "../../log/index.ts";
 import { RememberedWord } from "../../sys/index.ts";
+import { VerdictWait } from "../../pod-requests/index.ts";
 import { type Attachment, refusal } from "../network-enforcement.ts";
 import type { Explanation, PolicyList, PolicyState } from "../observe/documents.ts";
 import { listPolicies } from "../observe/policy-list.ts";
@@ -12,7 +13,6 @@ import { PolicyObserver } from "../observe/policy-observer.ts";
 import { type Question, QuestionError } from "../observe/question.ts";
 import { summed } from "../observe/rule-counters.ts";
 import type { PolicySources } from "../sources/policy-sources.ts";
-import { VerdictWait } from "../verdict-wait.ts";
 import { FurtherNetwork, type FurtherNetworkOptions, type JoinedNetwork } from "./further-network.ts";
 import { keyOf } from "../../json/index.ts";
 
@@ -44,7 +44,7 @@ export class FurtherPolicies {
   readonly #networks = new Set<FurtherNetwork>();
   readonly #policies = new Map<string, Policy>();
   /** Who waits for another state. */
-  readonly #waiting = new VerdictWait();
+  readonly #waiting = new VerdictWait((why) => refusal(CODE.tryAgain, why));
 
   constructor(options: FurtherPoliciesOptions) {
     this.#options = options;
