@@ -21,7 +21,7 @@ export {
   type NetworkEndpoints,
   parseNetworkEndpoints,
 } from "./network-endpoints.ts";
-export { isOlder, ObjectError, sameObject } from "./object.ts";
+export { infoOrFault, isOlder, ObjectError, sameObject } from "./object.ts";
 export { POD_NETWORK_KIND, type PodNetworkInfo, parsePodNetwork } from "./pod-network.ts";
 export { formatNetworkStatus, type InterfaceStatus, STATUS_ANNOTATION } from "./status.ts";
 export { SelectionError } from "./selection/selection-syntax.ts";

@@ -42,6 +42,16 @@ export function metaOf(object: unknown, kind: string): Meta {
   };
 }
 
+/** What an object defines, or why it defines nothing: that is to be said in its status. @param parse throws ObjectError where it makes no sense */
+export function infoOrFault<T>(parse: (object: unknown) => T, object: unknown): { info: T } | { fault: string } {
+  try {
+    return { info: parse(object) };
+  } catch (error) {
+    if (error instanceof ObjectError) return { fault: error.message };
+    throw error;
+  }
+}
+
 /** Whether `a` was made before `b`; by name where the API server's whole seconds do not tell. */
 export function isOlder(a: Meta, b: Meta): boolean {
   const [x, y] = [Date.parse(a.creationTimestamp), Date.parse(b.creationTimestamp)];

@@ -3,7 +3,7 @@ import {
   type AddressHolder,
   type EgressGatewayInfo,
   holdersOf,
-  ObjectError,
+  infoOrFault,
   parseEgressGateway,
 } from "../crd/index.ts";
 import { metaOf } from "../kube/index.ts";
@@ -30,17 +30,8 @@ export function readGatewayObject(object: unknown): GatewayObject {
     uid,
     resourceVersion,
     generation: typeof generation === "number" ? generation : undefined,
-    ...definition(object),
+    ...infoOrFault(parseEgressGateway, object),
     holders: holdersOf(object),
     status: isObject(status) ? status : {},
   };
-}
-
-function definition(object: unknown): { info: EgressGatewayInfo } | { fault: string } {
-  try {
-    return { info: parseEgressGateway(object) };
-  } catch (error) {
-    if (error instanceof ObjectError) return { fault: error.message };
-    throw error;
-  }
 }

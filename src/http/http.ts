@@ -4,6 +4,7 @@
  * headers are small, every phase has a limit and so does the number of connections, of each source and of all: a slow or
  * hostile client costs the agent nothing that the data path needs, and keeps nobody else out.
  */
+import { socketAddress } from "../addr/index.ts";
 import { createHash, timingSafeEqual } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { ListenAddress } from "../config/index.ts";
@@ -55,7 +56,7 @@ export async function listenTcp(listen: ListenAddress, routes: Routes, access: A
   await listening(server, { host, port });
   const bound = server.address();
   const actual = bound && typeof bound === "object" ? bound.port : port;
-  return { address: host.includes(":") ? `[${host}]:${actual}` : `${host}:${actual}`, close: () => closed(server) };
+  return { address: socketAddress({ ip: host, port: actual }), close: () => closed(server) };
 }
 
 /** Serves `routes` on a Unix socket that only its owner may use. @throws Error with `code` when it cannot listen. */

@@ -3,7 +3,7 @@ import type { AgentConfig } from "../config/index.ts";
 import { type KubeClient, metaOf, ObjectReflector } from "../kube/index.ts";
 import type { Logger } from "../log/index.ts";
 import {
-  ObjectError,
+  infoOrFault,
   type Obstacle,
   parsePodNetwork,
   POD_NETWORKS,
@@ -173,12 +173,7 @@ function unserved({ name, directRouting }: PodNetworkInfo): string | undefined {
 
 function definitionOf(object: unknown): Definition {
   const { name, uid, resourceVersion } = metaOf(object);
-  try {
-    return { name, uid, resourceVersion, info: parsePodNetwork(object) };
-  } catch (error) {
-    if (error instanceof ObjectError) return { name, uid, resourceVersion, fault: error.message };
-    throw error;
-  }
+  return { name, uid, resourceVersion, ...infoOrFault(parsePodNetwork, object) };
 }
 
 const sameDefinition = (a: Definition, b: Definition): boolean =>

@@ -1,6 +1,6 @@
 /** A PodNetwork as whoever writes its status reads it: with what cannot be understood of it, since that is to be said there. */
 import { metaOf } from "../kube/index.ts";
-import { ObjectError, parsePodNetwork, type PodNetworkInfo } from "../crd/index.ts";
+import { infoOrFault, parsePodNetwork, type PodNetworkInfo } from "../crd/index.ts";
 import type { Json } from "../json/index.ts";
 
 /** One object, and what it defines or why it defines nothing. */
@@ -26,17 +26,8 @@ export function readNetworkObject(object: unknown): NetworkObject {
     uid,
     resourceVersion,
     ...(typeof generation === "number" && { generation }),
-    ...definition(object),
+    ...infoOrFault(parsePodNetwork, object),
     status: typeof status === "object" && status !== null ? (status as Json) : {},
     object: object as Json,
   };
-}
-
-function definition(object: unknown): { info: PodNetworkInfo } | { fault: string } {
-  try {
-    return { info: parsePodNetwork(object) };
-  } catch (error) {
-    if (error instanceof ObjectError) return { fault: error.message };
-    throw error;
-  }
 }

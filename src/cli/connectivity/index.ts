@@ -1,4 +1,5 @@
 /** `skylanectl connectivity test`, on an operator's machine also `kubectl skylane connectivity test`: whether pods, nodes and Services reach each other. */
+import { CLUSTER_OPTIONS, clusterOf } from "../kubectl/cluster-options.ts";
 import { type Command, type Input, OUTPUT, parseInput, UsageError } from "../command.ts";
 import type { Kubectl } from "../kubectl/call.ts";
 import { peerCommand } from "./peer/index.ts";
@@ -27,19 +28,14 @@ const testCommand: Command = {
   summary: "Tries on all nodes whether pods, nodes and Services reach each other",
   options: {
     ...TEST_OPTIONS,
-    namespace: { value: "NAME", short: "n", help: "where Skylane is installed (skylane-system)" },
-    context: { value: "NAME", help: "context of the kubeconfig" },
-    kubeconfig: { value: "FILE", help: "another kubeconfig" },
+    ...CLUSTER_OPTIONS,
   },
   details:
     "Needs kubectl. Makes a namespace with two pods on each node, from the agents' own image, and removes it at the end, also when it fails or is interrupted. Tries in both families: pods on the same and on other nodes by TCP, UDP, packets of full size and one byte more; pods and nodes; Services; cluster DNS; a policy that denies one of two.\n" +
     "Exit status: 0 everything works, 1 something does not, or it could not be tried, 2 wrong command line, 130 interrupted.",
   run: (input) => {
-    const options = ["context", "kubeconfig"].flatMap((name) => {
-      const value = input.text(name);
-      return value === undefined ? [] : [`--${name}=${value}`];
-    });
-    return start({ program: "kubectl", options }, input.text("namespace") ?? "skylane-system", input);
+    const { options, namespace } = clusterOf(input);
+    return start({ program: "kubectl", options }, namespace, input);
   },
 };
 

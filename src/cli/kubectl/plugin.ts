@@ -2,6 +2,7 @@
  * `kubectl skylane`: the same commands on a node of the cluster, from wherever kubectl works. kubectl runs the executable `kubectl-skylane`
  * that it finds in PATH, and that one asks kubectl in turn which pod is the agent of a node and runs the command there.
  */
+import { SYSTEM_NAMESPACE } from "./cluster-options.ts";
 import { UsageError } from "../command.ts";
 import { kubectlConnectivity } from "../connectivity/index.ts";
 import { describeError } from "../main.ts";
@@ -31,7 +32,7 @@ ui shows a live map of the cluster in a browser on this machine, until Ctrl-C: n
 
 Options:
   --node NODE            the node (required, but for connectivity test, trace, sysdump and ui)
-  -n, --namespace NAME   where Skylane is installed (skylane-system)
+  -n, --namespace NAME   where Skylane is installed (${SYSTEM_NAMESPACE})
   --context NAME         context of the kubeconfig
   --kubeconfig FILE      another kubeconfig
 `;
@@ -48,7 +49,7 @@ export interface PluginCall {
 
 /** Takes the plugin's own options off the command line. @returns undefined where help is asked for. @throws UsageError */
 export function parsePluginCall(argv: readonly string[]): PluginCall | undefined {
-  const call: PluginCall = { node: "", namespace: "skylane-system", kubectl: [], command: [] };
+  const call: PluginCall = { node: "", namespace: SYSTEM_NAMESPACE, kubectl: [], command: [] };
   let at = 0;
   for (; at < argv.length && argv[at]?.startsWith("-"); at++) {
     const [name = "", inline] = (argv[at] as string).split(/=(.*)/s);

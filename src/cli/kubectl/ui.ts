@@ -2,6 +2,7 @@
  * `kubectl skylane ui`, `skylanectl ui`: the live map of a cluster that kubectl reaches, with the rights of whoever runs it: objects through `kubectl proxy`,
  * agents by running skylanectl in their pods.
  */
+import { CLUSTER_OPTIONS, clusterOf } from "./cluster-options.ts";
 import { type Command, CommandError, type Input, parseInput } from "../command.ts";
 import type { Cluster, Question } from "../ui/cluster.ts";
 import { agents } from "./agents.ts";
@@ -142,18 +143,12 @@ export const uiCommand: Command = {
   summary: "Shows a live map of the cluster in a browser: nodes, networks, health of each pair, pods, flows, Events",
   options: {
     ...PORT,
-    namespace: { value: "NAME", short: "n", help: "where Skylane is installed (skylane-system)" },
-    context: { value: "NAME", help: "context of the kubeconfig" },
-    kubeconfig: { value: "FILE", help: "another kubeconfig" },
+    ...CLUSTER_OPTIONS,
   },
   details:
     "From an operator's machine, with kubectl and its rights: reads objects through kubectl proxy and asks agents by kubectl exec. Serves a page on 127.0.0.1 to whoever has the address that it prints, until Ctrl-C. Changes nothing in the cluster. The same as kubectl skylane ui.",
   run: (input) => {
-    const options = ["context", "kubeconfig"].flatMap((name) => {
-      const value = input.text(name);
-      return value === undefined ? [] : [`--${name}=${value}`];
-    });
-    const namespace = input.text("namespace") ?? "skylane-system";
+    const { options, namespace } = clusterOf(input);
     return show({ program: "kubectl", options: [...options, `--namespace=${namespace}`] }, input);
   },
 };

@@ -110,11 +110,6 @@ export class EncryptionReconciler extends Reconciler<
     return this.on !== undefined;
   }
 
-  /** Peers, by node. */
-  get peers(): ReadonlyMap<string, Peer> {
-    return this.#desired.peers;
-  }
-
   /** How the device's peers stood at the last look, by public key. */
   get states(): ReadonlyMap<string, WireguardPeerState> {
     return this.#states;
@@ -127,12 +122,6 @@ export class EncryptionReconciler extends Reconciler<
       if (error !== undefined) return error;
     }
     return undefined;
-  }
-
-  /** Whether all of these entries are in place. */
-  hasAll(keys: readonly string[]): boolean {
-    const { missing } = this;
-    return keys.every((key) => !missing.has(key));
   }
 
   /** How many things of ours somebody else had changed, by kind. */

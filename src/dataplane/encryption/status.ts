@@ -1,5 +1,5 @@
 /** How encryption between nodes stands, for people and programs. */
-import { hostPrefix } from "../../addr/index.ts";
+import { hostPrefix, socketAddress } from "../../addr/index.ts";
 import type { WireguardPeerState } from "../../netlink/index.ts";
 import type { Encryption, Peer } from "../../peers/index.ts";
 
@@ -56,7 +56,7 @@ export function statusOfPeer(peer: Peer, { mode, ownKey, error, refused, state, 
   if (!wireguard)
     return { node, state: off, why: "it publishes no key: encryption is off there, or its kernel or agent cannot" };
   const { key: publicKey, port } = wireguard;
-  const endpoint = underlayIp.includes(":") ? `[${underlayIp}]:${port}` : `${underlayIp}:${port}`;
+  const endpoint = socketAddress({ ip: underlayIp, port });
   const known = { node, publicKey, endpoint };
   if (publicKey === ownKey) return { ...known, state: off, why: "it publishes this node's own key" };
   if (error !== undefined) return { ...known, state: off, why: `this node cannot encrypt: ${error}` };

@@ -8,6 +8,7 @@ import { createHash } from "node:crypto";
 import type { Readable } from "node:stream";
 import { type Cluster, HttpMethod, KubeConfig, RequestContext } from "@kubernetes/client-node";
 import { ApiError, retryAfterMs, statusOf } from "./api-error.ts";
+import { describe, withinLimit } from "./time-limit.ts";
 import { isWire, readStatus } from "../wire/metadata-wire.ts";
 
 type Dispatcher = NonNullable<ReturnType<RequestContext["getDispatcher"]>>;
@@ -59,7 +60,6 @@ export interface ConnectOptions {
   userAgent?: string;
 }
 
-const DEFAULT_TIMEOUT_MS = 30_000;
 /** A page of 500 full Nodes of 30 KB is 15 MB. */
 const MAX_ANSWER_BYTES = 128 << 20;
 const MAX_ERROR_BYTES = 64 << 10;
@@ -108,25 +108,11 @@ class Client implements KubeClient {
   }
 
   read<T>(request: ApiRequest, take: (answer: Answer) => Promise<T>): Promise<T> {
-    return this.within(request, "no complete answer", async (signal) => take(await this.send({ ...request, signal })));
+    return withinLimit(request, "no complete answer", async (signal) => take(await this.send({ ...request, signal })));
   }
 
   stream(request: ApiRequest): Promise<Answer> {
-    return this.within(request, "no answer", (signal) => this.send({ ...request, signal }));
-  }
-
-  /** Does something that ends with the request's signal, or when its time is over. @throws ApiError */
-  private async within<T>(request: ApiRequest, late: string, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const limit = new AbortController();
-    const timeoutMs = request.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-    const timer = setTimeout(() => limit.abort(new Error(`${late} within ${timeoutMs} ms`)), timeoutMs);
-    try {
-      return await work(request.signal ? AbortSignal.any([request.signal, limit.signal]) : limit.signal);
-    } catch (error) {
-      throw asApiError(describe(request), error, limit.signal);
-    } finally {
-      clearTimeout(timer);
-    }
+    return withinLimit(request, "no answer", (signal) => this.send({ ...request, signal }));
   }
 
   async close(): Promise<void> {
@@ -230,16 +216,6 @@ function parseOrUndefined(text: string): unknown {
   } catch {
     return undefined; // a proxy's HTML page: the HTTP status is all there is
   }
-}
-
-const describe = ({ method = "GET", path }: ApiRequest): string => `${method} ${path}`;
-
-function asApiError(what: string, error: unknown, limit: AbortSignal): ApiError {
-  if (error instanceof ApiError) return error;
-  const cause: unknown = limit.aborted ? limit.reason : error;
-  const code = (cause as { code?: unknown } | null)?.code;
-  const message = cause instanceof Error && cause.message !== "" ? cause.message : String(code ?? cause);
-  return new ApiError(what, 0, { message }, { cause });
 }
 
 /**

@@ -6,6 +6,7 @@ import { Agent, type IncomingMessage, request } from "node:http";
 import type { Duplex } from "node:stream";
 import { ApiError, retryAfterMs, statusOf } from "./api-error.ts";
 import { type Answer, type ApiRequest, jsonOf, type KubeClient } from "./client.ts";
+import { withinLimit } from "./time-limit.ts";
 
 /** How to reach the server. */
 export interface SocketOptions {
@@ -17,7 +18,6 @@ export interface SocketOptions {
   headers?: Readonly<Record<string, string>>;
 }
 
-const DEFAULT_TIMEOUT_MS = 30_000;
 /** Watches hold a connection each. */
 const MOST_CONNECTIONS = 32;
 const MAX_ERROR_BYTES = 64 << 10;
@@ -39,33 +39,16 @@ class SocketClient implements KubeClient {
   }
 
   read<T>(asked: ApiRequest, take: (answer: Answer) => Promise<T>): Promise<T> {
-    return this.#within(asked, "no complete answer", async (signal) => take(await this.#send(asked, signal)));
+    return withinLimit(asked, "no complete answer", async (signal) => take(await this.#send(asked, signal)));
   }
 
   stream(asked: ApiRequest): Promise<Answer> {
-    return this.#within(asked, "no answer", (signal) => this.#send(asked, signal, asked.signal));
+    return withinLimit(asked, "no answer", (signal) => this.#send(asked, signal, asked.signal));
   }
 
   close(): Promise<void> {
     this.#agent.destroy();
     return Promise.resolve();
-  }
-
-  /** Does something that ends with the request's signal, or when its time is over. @throws ApiError */
-  async #within<T>(asked: ApiRequest, late: string, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const limit = new AbortController();
-    const timeoutMs = asked.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-    const timer = setTimeout(() => limit.abort(new Error(`${late} within ${timeoutMs} ms`)), timeoutMs);
-    try {
-      return await work(asked.signal ? AbortSignal.any([asked.signal, limit.signal]) : limit.signal);
-    } catch (error) {
-      if (error instanceof ApiError) throw error;
-      const cause: unknown = limit.signal.aborted ? limit.signal.reason : error;
-      const message = cause instanceof Error && cause.message !== "" ? cause.message : String(cause);
-      throw new ApiError(`GET ${asked.path}`, 0, { message }, { cause });
-    } finally {
-      clearTimeout(timer);
-    }
   }
 
   /** @param ends what ends the answer's body, where that is not what ends the request */

@@ -1,29 +1,13 @@
 /** What the map is told, by those who read it from the API server and from agents. */
-import type { MapFlow, MapNode, MapVtep } from "../wire.ts";
+import type { MapClaim, MapFlow, MapNode, MapPod, MapVtep } from "../wire.ts";
 
 /** A Node object. */
 export type NodeFacts = Pick<MapNode, "name" | "kubelet" | "ips">;
 
 /** A pod that has, or will have, an address of ours. */
-export interface PodFacts {
-  /** NAMESPACE/NAME. */
-  key: string;
-  node?: string;
-  phase: string;
-  ips: readonly string[];
-  further: readonly { network: string; ips: readonly string[] }[];
-}
+export type PodFacts = Omit<MapPod, "gone" | "was">;
 
-export interface ClaimFacts {
-  /** NAMESPACE/NAME. */
-  key: string;
-  network: string;
-  ips: readonly string[];
-  mac?: string;
-  node?: string;
-  pod?: string;
-  fault?: string;
-}
+export type ClaimFacts = Omit<MapClaim, "gone" | "was">;
 
 /** An Event. */
 export interface EventFacts {
