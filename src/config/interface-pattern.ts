@@ -38,23 +38,29 @@ export function matchInterfaces(pattern: string, names: readonly string[]): stri
       return sandbox.found;
     });
   } catch (error) {
-    const why = isTimeout(error) ? `takes more than ${MATCH_LIMIT_MS} ms to match` : (error as Error).message;
+    const tooLong = error instanceof TookTooLong || isTimeout(error);
+    const why = tooLong ? `takes more than ${MATCH_LIMIT_MS} ms to match` : (error as Error).message;
     throw new RangeError(`interface expression ${JSON.stringify(pattern)}: ${why}`, { cause: error });
   }
 }
 
 const isTimeout = (error: unknown): boolean => (error as { code?: unknown }).code === "ERR_SCRIPT_EXECUTION_TIMEOUT";
 
+/** It came to its end, under a watchdog that waited longer, and had more of the processor than it may. */
+class TookTooLong extends Error {}
+
 /**
  * Runs something that may take 100 ms of this thread's processor time, and what it takes on the wall.
  * @param run under a watchdog of so many milliseconds @param used processor time of this thread until now, in milliseconds
- * @throws what `run` throws; its timeout when it had the processor for as long, or never got it
+ * @throws what `run` throws; its timeout when it had the processor for as long, or never got it; an error when it came to its end and had it for longer
  */
 export function withinProcessorTime<T>(run: (timeoutMs: number) => T, used: () => number = threadTime): T {
   for (let attempt = 1, timeout = MATCH_LIMIT_MS; ; attempt++, timeout *= 2) {
     const before = used();
     try {
-      return run(timeout);
+      const result = run(timeout);
+      if (used() - before > MATCH_LIMIT_MS) throw new TookTooLong(`took more than ${MATCH_LIMIT_MS} ms of a processor`);
+      return result;
     } catch (error) {
       if (!isTimeout(error) || attempt === MOST_ATTEMPTS || used() - before >= MATCH_LIMIT_MS / 2) throw error;
     }

@@ -32,6 +32,17 @@ describe("what may take some time of a processor", () => {
     assert.deepEqual(timeouts, [100, 200]);
   });
 
+  it("is refused when a longer watchdog let it come to its end", () => {
+    const slow = (timeoutMs: number): string => {
+      timeouts.push(timeoutMs);
+      used += timeouts.length === 1 ? 2 : 150;
+      if (timeouts.length === 1) throw ended();
+      return "done";
+    };
+    assert.throws(() => withinProcessorTime(slow, () => used), /more than 100 ms of a processor/);
+    assert.deepEqual(timeouts, [100, 200]);
+  });
+
   it("is given up where it never gets any, and where it fails by itself", () => {
     assert.throws(() => run(0, 0, 0, 0, 0, 0), ended());
     assert.equal(timeouts.length, 6);
