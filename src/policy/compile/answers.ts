@@ -74,6 +74,8 @@ export class Answers {
     const selectable = pod && isSelectable(pod) ? pod : undefined;
     if (before !== undefined && selectable && this.#isSame(before, selectable, local)) return UNCHANGED;
     const had = before !== undefined && this.pods.isLocal(before) ? this.ipsOf(before) : NO_IPS;
+    // Before the old one may go: most changes are of addresses, and who it is stays.
+    const found = selectable && this.identities.of(selectable);
     if (before !== undefined) {
       for (const number of this.pods.addressesOf(before)) {
         this.addresses.remove(number, before);
@@ -81,10 +83,10 @@ export class Answers {
       }
       const identity = this.pods.identityOf(before);
       this.pods.remove(before);
-      this.identities.tidy(identity);
+      if (identity !== found?.identity) this.identities.tidy(identity);
     }
-    if (!selectable) return { had, row: undefined };
-    const { identity, isNew } = this.identities.of(selectable);
+    if (!selectable || !found) return { had, row: undefined };
+    const { identity, isNew } = found;
     const numbers = this.#see(selectable.ips);
     const row = this.pods.add(key, identity, numbers, local);
     for (const number of numbers) this.addresses.add(number, row);

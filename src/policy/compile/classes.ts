@@ -26,6 +26,8 @@ export class Classes {
   readonly #byId = new Map<number, AddressClass>();
   readonly #numbers = new Numbers();
   readonly #created = new Set<AddressClass>();
+  /** Those that nobody had at some moment since the last sweep: looking through all of them would make every pod that comes wait for thousands. */
+  readonly #left = new Set<AddressClass>();
 
   get size(): number {
     return this.#byKey.size;
@@ -65,7 +67,7 @@ export class Classes {
   }
 
   release(one: AddressClass): void {
-    if (one !== NOBODY) one.refs--;
+    if (one !== NOBODY && --one.refs === 0) this.#left.add(one);
   }
 
   /** Classes that came since the last call and are still had. */
@@ -77,7 +79,8 @@ export class Classes {
 
   /** Forgets what no address has any more, and returns it. */
   sweep(): AddressClass[] {
-    const gone = [...this.#byKey.values()].filter(({ refs }) => refs === 0);
+    const gone = [...this.#left].filter(({ refs }) => refs === 0);
+    this.#left.clear();
     for (const one of gone) {
       this.#byKey.delete(one.key);
       this.#byId.delete(one.id);

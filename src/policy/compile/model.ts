@@ -169,7 +169,7 @@ export class PolicyModel {
 
   /** Profiles whose rules are too much: their pods, which nothing reaches and which reach nothing, and the policies that are to be told of. */
   overloaded(): Profile[] {
-    return [...this.#profiles.all()].filter(({ overloaded, addresses }) => overloaded && addresses.size > 0);
+    return [...this.#profiles.overloaded()].filter(({ addresses }) => addresses.size > 0);
   }
 
   /** Everything that there is, as a list from the API server says it. */
@@ -403,20 +403,21 @@ export class PolicyModel {
   #enter(): Set<Profile> {
     const created = new Set(this.#profiles.takeCreated());
     const classes = this.#classes.takeCreated();
-    const all = [...this.#classes.all()];
-    for (const profile of this.#profiles.all())
-      if (created.has(profile)) profile.install(all);
-      else for (const one of classes) profile.enter(one, true);
-    for (const profile of this.#profiles.all()) {
+    if (classes.length > 0)
+      for (const profile of this.#profiles.all())
+        if (!created.has(profile)) for (const one of classes) profile.enter(one, true);
+    const all = created.size > 0 ? [...this.#classes.all()] : [];
+    for (const profile of created) profile.install(all);
+    for (const profile of this.#profiles.overloaded()) {
       if (profile.overflows) profile.collapse();
-      if (profile.overloaded) this.#profiles.rename(profile);
+      this.#profiles.rename(profile);
     }
     return created;
   }
 
   /**
    * Pods with other profiles may have lost anything. The others have lost something to peers whose class is another one, which is asked once
-   * for all peers with the same two classes. @param created profiles that are new: whoever has one has another one. @param closed profiles that
+   * for all peers with the same two classes; one that has only gained, as a pod that comes has, has lost nothing where rules only allow. @param created profiles that are new: whoever has one has another one. @param closed profiles that
    * were overloaded before
    */
   #revocations(swaps: readonly ProfileSwap[], created: ReadonlySet<Profile>, closed: readonly Profile[]): Revocation[] {
@@ -436,7 +437,10 @@ export class PolicyModel {
       if (!by) losing.set(was, (by = new Map()));
       let list = by.get(is);
       if (!list) {
-        list = profiles.filter((one) => one.tells(was, is) && losesBy(one.decide(was), one.decide(is)));
+        const gains = hasGained(was, is);
+        list = profiles.filter(
+          (one) => !(gains && one.onlyAllows) && one.tells(was, is) && losesBy(one.decide(was), one.decide(is)),
+        );
         by.set(is, list);
       }
       return list;
@@ -479,6 +483,10 @@ export class PolicyModel {
 }
 
 const NO_BLOCKS: readonly Atom[] = [];
+
+/** Whether all that holds for one class holds for another one, and it has no port by a name that the other has not. */
+const hasGained = (was: AddressClass, is: AddressClass): boolean =>
+  (was.ports.length === 0 || was.ports === is.ports) && was.atoms.isSubsetOf(is.atoms);
 
 /** The number of the class in an element of an address that domain names have. */
 const classOfNamed = (value: string): number => Number(value.slice(0, value.indexOf(" ")));

@@ -90,6 +90,8 @@ export interface ProfileParts {
   atoms: readonly Atom[];
   /** The rules are too much to be worked out. */
   overloaded: boolean;
+  /** They have become, or are, too much. */
+  onOverloaded: (profile: Profile) => void;
 }
 
 /**
@@ -111,6 +113,8 @@ export class Profile {
   readonly enforces: boolean;
   /** TCP that belongs to no connection is dropped: a policy, of whichever direction, may have ended the connection. */
   readonly guards: boolean;
+  /** Rules only ever allow, and only whom something holds for: who answers more of what is asked with yes, and loses no port by name, loses nothing. */
+  readonly onlyAllows: boolean;
   readonly #ruleset: Ruleset;
   readonly #outcomes: OutcomeChains;
   readonly #rules: readonly ResolvedRule[];
@@ -130,21 +134,23 @@ export class Profile {
   #name: string;
   #work = 0;
   #elements = 0;
-  #overloaded: boolean;
+  #overloaded = false;
+  readonly #onOverloaded: (profile: Profile) => void;
 
   constructor(
-    { key, name, place, rules, selecting, guarded, atoms, overloaded }: ProfileParts,
+    { key, name, place, rules, selecting, guarded, atoms, overloaded, onOverloaded }: ProfileParts,
     ruleset: Ruleset,
     outcomes: OutcomeChains,
   ) {
     this.key = key;
     this.#name = name;
-    this.#overloaded = overloaded;
+    this.#onOverloaded = onOverloaded;
     this.place = place;
     this.atoms = atoms;
     this.asks = new Set(atoms);
     this.enforces = selecting.some(({ audit }) => !audit);
     this.guards = guarded || this.enforces;
+    this.onlyAllows = rules.every(({ action, outside }) => action === "Accept" && outside.length === 0);
     this.#ruleset = ruleset;
     this.#outcomes = outcomes;
     this.#rules = rules;
@@ -168,6 +174,12 @@ export class Profile {
     });
     const withPorts = rules.some(({ stretches }) => stretches !== undefined);
     this.#shape = { byPort: withPorts && this.asks.size > 0, byClass: this.asks.size > 0, byPortAlone: withPorts };
+    if (overloaded) this.#overload();
+  }
+
+  #overload(): void {
+    this.#overloaded = true;
+    this.#onOverloaded(this);
   }
 
   /** Of its chain. */
@@ -218,7 +230,7 @@ export class Profile {
       this.#work += rules.length + decided.line.length;
     }
     this.#work += this.#always.length + asked.length;
-    if (this.#work > MOST_WORK) this.#overloaded = true;
+    if (this.#work > MOST_WORK) this.#overload();
     return decided;
   }
 
@@ -268,7 +280,7 @@ export class Profile {
     this.remove();
     this.#chains.clear();
     this.#name = `${this.#name}_closed`;
-    this.#overloaded = true;
+    this.#overload();
     this.install([]);
   }
 
@@ -285,10 +297,7 @@ export class Profile {
     if (!entries) this.#entries.set(decided, (entries = entriesOf(decided, this.#fallback as DecidedPorts)));
     const { rest, ranges } = entries;
     this.#elements += ((rest ? 1 : 0) + ranges.length) * (there ? 1 : -1);
-    if (this.#elements > MOST_ELEMENTS) {
-      this.#overloaded = true;
-      return;
-    }
+    if (this.#elements > MOST_ELEMENTS) return this.#overload();
     if (rest) this.#ruleset.set(`${this.#name}_class`, String(one.id), there ? rest.chain : undefined);
     for (const { protocol, first, last, outcome } of ranges)
       this.#ruleset.set(

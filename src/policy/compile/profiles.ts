@@ -49,6 +49,7 @@ export class Profiles {
   readonly #of = new Map<string, Profile>();
   readonly #outcomes: OutcomeChains;
   readonly #created = new Set<Profile>();
+  readonly #overloaded = new Set<Profile>();
   /** Those that no pod has, which the next pod of the kind finds in the kernel; who was left last is the last. */
   readonly #unused = new Set<Profile>();
   /** Those of them that came to it since {@link retire}; and up to which change of policies the others are known to be current. */
@@ -67,6 +68,11 @@ export class Profiles {
 
   get size(): number {
     return this.#byKey.size;
+  }
+
+  /** Those whose rules are too much. */
+  overloaded(): Iterable<Profile> {
+    return this.#overloaded;
   }
 
   /** The profile of a pod's address here. */
@@ -147,6 +153,7 @@ export class Profiles {
     }
     return gone.filter((profile) => {
       this.#byKey.delete(profile.key);
+      this.#overloaded.delete(profile);
       for (const atom of profile.atoms) this.#o.release(atom);
       // What has just been made is not among the rules yet.
       return !this.#created.delete(profile);
@@ -205,7 +212,8 @@ export class Profiles {
     const deciding = records.filter(({ policy }) => place !== "node" || policy.tier !== "NetworkPolicy");
     const name = `${place}_${++this.#numbers}`;
     const selecting = records.map(({ policy }) => policy);
-    const parts = { key, name, place, selecting, guarded, atoms };
+    const onOverloaded = (profile: Profile): void => void this.#overloaded.add(profile);
+    const parts = { key, name, place, selecting, guarded, atoms, onOverloaded };
     if (rulesWithBlocks(deciding, direction) > MOST_RULES_WITH_BLOCKS)
       return new Profile({ ...parts, rules: [], overloaded: true }, this.#o.ruleset, this.#outcomes);
     const rules = deciding.flatMap(({ policy }) =>

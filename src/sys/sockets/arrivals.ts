@@ -66,9 +66,5 @@ export function watchArrivals(fd: number, onArrival: () => void): Disposable {
     throw error;
   }
   setImmediate(look);
-  return {
-    [Symbol.dispose]: () => {
-      if (watched.delete(fd)) control(fd, F_SETFL, control(fd, F_GETFL, 0) & ~O_ASYNC);
-    },
-  };
+  return { [Symbol.dispose]: () => void watched.delete(fd) };
 }

@@ -92,7 +92,7 @@ interface Part {
   elements: readonly Buffer[];
 }
 
-/** The messages of one transaction, numbered from 1; its last number. @throws RangeError when a change is too long for one message */
+/** The messages of one transaction, numbered from 1, of which the last is acknowledged; its number. @throws RangeError when a change is too long for one message */
 function encodeChanges(changes: readonly SetChange[]): { bytes: Buffer; last: number } {
   return encode(
     // What goes, goes first: an address may move from one peer to another.
@@ -110,12 +110,13 @@ function encodeChanges(changes: readonly SetChange[]): { bytes: Buffer; last: nu
 function encode(all: readonly Part[]): { bytes: Buffer; last: number } {
   const batch = { family: 0, resource: NF_SUBSYSTEM.NFTABLES };
   const parts = [nfMessage(BATCH.BEGIN, NF_FLAG.REQUEST, 0, batch, Buffer.alloc(0))];
+  const some = all.filter(({ elements }) => elements.length > 0);
   let seq = 0;
-  for (const { table, set, what, elements } of all) {
-    if (elements.length === 0) continue;
-    // It is the first message behind the batch's beginning that the kernel looks at for whom to tell the generation.
-    const flags =
-      NF_FLAG.REQUEST | NF_FLAG.ACK | (what === "come" ? NF_FLAG.CREATE : 0) | (seq === 0 ? NF_FLAG.ECHO : 0);
+  for (const { table, set, what, elements } of some) {
+    // It is the first message behind the batch's beginning that the kernel looks at for whom to tell the generation; an error is
+    // told of whichever message it is about.
+    const [echo, acknowledged] = [seq === 0 ? NF_FLAG.ECHO : 0, seq === some.length - 1 ? NF_FLAG.ACK : 0];
+    const flags = NF_FLAG.REQUEST | acknowledged | (what === "come" ? NF_FLAG.CREATE : 0) | echo;
     const body = [
       nfAttribute(LIST.TABLE, nfText(table)),
       nfAttribute(LIST.SET, nfText(set)),
@@ -216,14 +217,14 @@ export class ElementSocket implements Disposable {
     let generation: number | undefined;
     let refused = 0;
     // The kernel has done the work, and queued its answers, before sending returns.
-    for (let acknowledged = 0; acknowledged < last && refused === 0; ) {
+    for (let acknowledged = false; !acknowledged && refused === 0; ) {
       const got = this.#socket.receive(this.#buffer, false);
       if (typeof got === "number")
         throw new SysError(got, "recvfrom", "waiting for the kernel's answer about elements");
       const datagram = this.#buffer.subarray(0, got.length);
       if (datagram.readUInt16LE(4) === NF_ANSWER.ERROR) {
         refused = -datagram.readInt32LE(NETLINK_HEADER);
-        acknowledged++;
+        acknowledged = datagram.readUInt32LE(8) === last;
       } else generation = reader.take(datagram).at(-1)?.generation ?? generation;
     }
     this.#drain();

@@ -79,11 +79,12 @@ const BYPASS = 1;
 
 /** The list of a message has 16 bits for its length. */
 const MOST_IN_LIST = 60_000;
-const FIRST_SIZE = 64 * 1024;
 /** More than any element, and than the header and the names of any message. */
 const ROOM = 2_048;
+/** Enough for what one pod changes; it grows with what there is. */
+const FIRST_SIZE = 4 * ROOM;
 
-/** The messages of one transaction, numbered from 1; its last number, 0 where there is nothing to do. */
+/** The messages of one transaction, numbered from 1, of which the last is acknowledged; its number, 0 where there is nothing to do. */
 export function encodeSteps(steps: readonly RawStep[]): { bytes: Buffer; last: number } {
   const writer = new Writer();
   writer.batch(BATCH.BEGIN, 0);
@@ -103,6 +104,8 @@ class Writer {
   #bytes = Buffer.allocUnsafe(FIRST_SIZE);
   #at = 0;
   #sequence = 0;
+  /** Where the last request begins. */
+  #last = 0;
 
   batch(type: number, sequence: number): void {
     this.#room();
@@ -111,6 +114,8 @@ class Writer {
 
   end(): { bytes: Buffer; last: number } {
     const last = this.#sequence;
+    // An error is told of whichever message it is about.
+    if (last > 0) this.#bytes.writeUInt16LE(this.#bytes.readUInt16LE(this.#last + 6) | NF_FLAG.ACK, this.#last + 6);
     this.batch(BATCH.END, last + 1);
     return { bytes: this.#bytes.subarray(0, this.#at), last };
   }
@@ -212,11 +217,11 @@ class Writer {
     this.#pad();
   }
 
-  /** Begins a message that is acknowledged. */
   #request(type: number, flags: number): number {
     // It is the first message behind the batch's beginning that the kernel looks at for whom to tell the generation.
     const echo = this.#sequence === 0 ? NF_FLAG.ECHO : 0;
-    return this.#message(type, NF_FLAG.REQUEST | NF_FLAG.ACK | flags | echo, ++this.#sequence, INET, 0);
+    this.#last = this.#at;
+    return this.#message(type, NF_FLAG.REQUEST | flags | echo, ++this.#sequence, INET, 0);
   }
 
   #message(type: number, flags: number, sequence: number, family: number, resource: number): number {
