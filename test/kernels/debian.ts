@@ -24,7 +24,8 @@ export const KERNELS: readonly Kernel[] = [
 const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /** The package that stands for the newest kernel of a release, built for virtual machines. */
 const IMAGE = "linux-image-cloud-amd64";
-const PARTS = /^linux-(image|binary|modules)-/;
+/** What that stands for: one package in older releases, in newer ones one for each part; `base` lists what is built in. */
+const PARTS = /^linux-(image|base|binary|modules)-\d/;
 /** The release that the guest's own programs are of, and what they are: what Skylane's image has, and what tests use. */
 const USERLAND = "bookworm";
 const PACKAGES =
@@ -180,6 +181,11 @@ export function bootable(kept: string, { suite }: Kernel, first: string): Bootab
   const folder = made(kept, `kernel-${suite}`, recipe, (fresh) => {
     unpacked(suite, fresh);
     const { release, path } = modulesOf(fresh);
+    // Newer releases have the kernel beside its modules.
+    if (existsSync(join(path, "vmlinuz"))) {
+      mkdirSync(join(fresh, "boot"), { recursive: true });
+      renameSync(join(path, "vmlinuz"), join(fresh, "boot", `vmlinuz-${release}`));
+    }
     const root = join(fresh, "root");
     run("cp", ["-a", userland(kept), root]);
     mkdirSync(join(root, "usr/lib/modules"), { recursive: true });
