@@ -5,7 +5,7 @@
  *   npm run test:kernels                              all kernels: 5.10, 6.1, 6.12, newest
  *   npm run test:kernels -- 6.1 6.12                  some of them
  *   npm run test:kernels -- 6.1 --only fastPath,tests --tests kernel/nft,kernel/pod
- *   npm run test:kernels -- --write                   puts kernels on which nothing failed into the table of docs/install.md as well
+ *   npm run test:kernels -- --write                   puts what did not fail into the table of docs/install.md as well
  *
  * SKYLANE_KERNELS_DIR is where kernels are kept (/var/cache/skylane-kernels); one that is removed there is fetched anew. SKYLANE_KERNELS_ACCEL=kvm has
  * QEMU use the processor's help, where that works.
@@ -17,7 +17,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { bootable, type Kernel, KERNELS } from "./debian.ts";
 import { boot, FIRST, treeImage } from "./machine.ts";
-import { type Feature, FEATURES, type KernelResult, type Outcome, tableOf, withTable } from "./outcomes.ts";
+import { type Feature, FEATURES, type KernelResult, merged, type Outcome, tableOf, withTable } from "./outcomes.ts";
 
 const path = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 const RESULTS = path("results.json");
@@ -74,7 +74,8 @@ async function onKernel(
 
 function write(results: readonly KernelResult[]): void {
   const before = existsSync(RESULTS) ? (JSON.parse(readFileSync(RESULTS, "utf8")) as KernelResult[]) : [];
-  const all = KERNELS.flatMap(({ name }) => [...results, ...before].find(({ kernel }) => kernel === name) ?? []);
+  const names = KERNELS.map(({ name }) => name);
+  const all = merged(names, before, results);
   writeFileSync(RESULTS, `${JSON.stringify(all, null, 2)}\n`);
   writeFileSync(PAGE, withTable(readFileSync(PAGE, "utf8"), all));
 }
@@ -90,7 +91,6 @@ async function main(): Promise<void> {
   const features = values.only?.split(",") ?? ALL;
   const no = features.find((feature) => !Object.hasOwn(FEATURES, feature));
   if (no !== undefined) throw new Error(`no feature "${no}"; there are ${ALL.join(", ")}`);
-  if (values.write && values.only !== undefined) throw new Error("--write takes all features");
   const kernels = KERNELS.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
   const why = missing();
   if (why !== undefined) {
@@ -116,8 +116,7 @@ async function main(): Promise<void> {
   for (const { kernel, outcomes } of results)
     console.log(`\n${kernel}: ${outcomes.map(({ feature, seconds }) => `${feature} ${seconds} s`).join(", ")}`);
   console.log(`\n${tableOf(results)}`);
-  const whole = results.filter(({ outcomes }) => outcomes.every(({ outcome }) => outcome !== "failed"));
-  if (values.write) write(whole);
+  if (values.write) write(results);
 }
 
 // Machines end with this process, and what it has made for them goes, however it ends.

@@ -1,13 +1,15 @@
 /** What a kernel can do and what came of trying it: handed over by the guest as a line of JSON each, and shown as a table. */
 
-/** What is tried on each kernel, and the head of its column. A closed list. */
+/** What is tried on each kernel, in this order, and the head of its column. A closed list. The first wants a machine that has loaded nothing yet. */
 export const FEATURES = {
+  modules: "missing modules",
   overlay: "overlay",
   networks: "pod networks",
   bridged: "bridged networks",
   policies: "network policies",
   fastPath: "fast path",
   verifier: "BPF programs",
+  encryption: "encryption",
   tests: "kernel tests",
 } as const;
 export type Feature = keyof typeof FEATURES;
@@ -49,6 +51,28 @@ export function tableOf(results: readonly KernelResult[]): string {
     ...results.map((result) => [result.release, ...features.map((feature) => cell(result, feature))]),
   ];
   return rows.map((row) => `| ${row.join(" | ")} |\n`).join("");
+}
+
+/**
+ * What is known of kernels after a further run: of each feature what came of it last. What failed is not known, and leaves what was known as it is; of a
+ * kernel that is another release by now nothing remains.
+ * @param names of all kernels, in order
+ */
+export function merged(
+  names: readonly string[],
+  before: readonly KernelResult[],
+  now: readonly KernelResult[],
+): KernelResult[] {
+  return names.flatMap((name) => {
+    const [old, fresh] = [before, now].map((results) => results.find(({ kernel }) => kernel === name));
+    const known = fresh?.outcomes.filter(({ outcome }) => outcome !== "failed") ?? [];
+    if (fresh === undefined || known.length === 0) return old ?? [];
+    const kept = old?.release === fresh.release ? old.outcomes : [];
+    const outcomes = (Object.keys(FEATURES) as Feature[]).flatMap(
+      (feature) => [...known, ...kept].find((one) => one.feature === feature) ?? [],
+    );
+    return { ...fresh, outcomes };
+  });
 }
 
 const MARKS = ["<!-- kernels: npm run test:kernels -- --write -->\n", "<!-- /kernels -->\n"] as const;

@@ -7,8 +7,10 @@
 import { appendFileSync } from "node:fs";
 import type { Feature, Outcome } from "../outcomes.ts";
 import { bridged, demo } from "./demos.ts";
+import { tryEncryption } from "./encryption.ts";
 import { tryFastPath, verify } from "./fast-path.ts";
-import { kernelTests } from "./tests.ts";
+import { withoutModules } from "./missing-modules.ts";
+import { kernelTests, selection } from "./tests.ts";
 
 /** Says what it did, or why this kernel cannot. Throws what failed. */
 export type Trial = () => Promise<Pick<Outcome, "says"> & Partial<Pick<Outcome, "outcome" | "counts">>>;
@@ -18,13 +20,16 @@ const came = new Map<Feature, Outcome>();
 const [features = "", patterns = ""] = process.argv.slice(2);
 
 const TRIALS: Readonly<Record<Feature, Trial>> = {
+  modules: withoutModules,
   overlay: () => demo("overlay"),
   networks: () => demo("networks"),
   bridged,
   policies: () => demo("policy"),
   fastPath: tryFastPath,
   verifier: verify,
-  tests: () => kernelTests(patterns.split(",").filter(Boolean), came.get("fastPath")?.outcome === "passed"),
+  encryption: tryEncryption,
+  tests: () =>
+    kernelTests(patterns === "" ? selection(came.get("fastPath")?.outcome === "passed") : patterns.split(",")),
 };
 
 for (const feature of features.split(",") as Feature[]) {

@@ -18,11 +18,13 @@ const OF_FAST_PATH = ["kernel/fast-path/differential"];
 /** A machine without a processor's help is some ten times slower. */
 const PATIENCE = "10";
 
-/** @param patterns parts of names of files; the selection where there is none. @param fastPath whether that can be on */
-export async function kernelTests(patterns: readonly string[], fastPath: boolean): ReturnType<Trial> {
-  const chosen = patterns.length > 0 ? patterns : [...SELECTION, ...(fastPath ? OF_FAST_PATH : [])];
+/** Parts of the names of the files that say something about a kernel. @param fastPath whether that can be on */
+export const selection = (fastPath: boolean): string[] => [...SELECTION, ...(fastPath ? OF_FAST_PATH : [])];
+
+/** Runs kernel tests. @param patterns parts of names of files */
+export async function kernelTests(patterns: readonly string[]): ReturnType<Trial> {
   process.env["SKYLANE_TEST_PATIENCE"] ??= PATIENCE;
-  const { text } = await shown("node", "scripts/test.mjs", "kernel", ...chosen);
+  const { text } = await shown("node", "scripts/test.mjs", "kernel", ...patterns);
   const sum = /^(\d+) passed, (\d+) failed, (\d+) skipped$/m.exec(text);
   if (!sum) throw new Error("the tests ended without a sum");
   const [passed, failed, skipped] = sum.slice(1).map(Number) as [number, number, number];

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { type KernelResult, tableOf, withTable } from "../../kernels/outcomes.ts";
+import { type KernelResult, merged, tableOf, withTable } from "../../kernels/outcomes.ts";
 
 const read = (path: string): string => readFileSync(fileURLToPath(new URL(path, import.meta.url)), "utf8");
 
@@ -18,13 +18,42 @@ describe("the table of kernels", () => {
 
   it("has a line for each kernel and says what came of each feature", () => {
     const [head, line, row, ...more] = tableOf([result]).trimEnd().split("\n");
-    assert.match(head ?? "", /^\| kernel \| overlay \| pod networks \|/);
+    assert.match(head ?? "", /^\| kernel \| missing modules \| overlay \| pod networks \|/);
     assert.equal(line?.split("|").length, head?.split("|").length);
     assert.equal(
       row,
-      "| 5.10.0-32-cloud-amd64 | yes | not tried | no: bridged networks need Linux 5.16 | FAILED: a \\| b | not tried | not tried | not tried |",
+      "| 5.10.0-32-cloud-amd64 | not tried | yes | not tried | no: bridged networks need Linux 5.16 | FAILED: a \\| b | not tried | not tried | not tried | not tried |",
     );
     assert.deepEqual(more, []);
+  });
+
+  it("keeps of each feature what came of it last, but for what failed, and nothing of another release", () => {
+    const now: KernelResult = {
+      ...result,
+      outcomes: [
+        { feature: "networks", outcome: "passed", says: "", seconds: 7 },
+        { feature: "overlay", outcome: "failed", says: "why", seconds: 1 },
+        { feature: "bridged", outcome: "passed", says: "", seconds: 3 },
+      ],
+    };
+    const of = (results: KernelResult[]) =>
+      results.map(
+        ({ kernel, outcomes }) => `${kernel}: ${outcomes.map((one) => `${one.feature} ${one.outcome}`).join()}`,
+      );
+    const names = ["5.10", "6.1"];
+    const known: KernelResult = { ...result, outcomes: result.outcomes.slice(0, 2) };
+    assert.deepEqual(of(merged(names, [known], [now])), ["5.10: overlay passed,networks passed,bridged passed"]);
+    assert.deepEqual(of(merged(names, [known], [{ ...now, release: "5.10.1" }])), [
+      "5.10: networks passed,bridged passed",
+    ]);
+    const others = [{ ...now, kernel: "6.1" }];
+    assert.deepEqual(of(merged(names, [known], others)), [
+      "5.10: overlay passed,bridged refused",
+      "6.1: networks passed,bridged passed",
+    ]);
+    assert.deepEqual(merged(names, [known], []), [known]);
+    const failed: KernelResult = { ...result, release: "5.10.1", outcomes: result.outcomes.slice(2) };
+    assert.deepEqual(merged(names, [known], [failed]), [known]);
   });
 
   it("takes its place in a page and leaves the rest", () => {
