@@ -20,6 +20,8 @@ const flows = new Flows({
   tunnelPort: 4789,
   before: new RememberedWord(process.argv[2] ?? "", (error) => console.error(error)),
   whoHas: (ip) => (ip.startsWith("10.") ? { pod: `shop/${ip}`, node: "bench" } : undefined),
+  network: "default",
+  serviceAt: () => undefined,
   node: "bench",
   passesBy: () => false,
   onRepair: nothing,

@@ -72,6 +72,15 @@ export const BUILT_IN: readonly ResourceType[] = [
     selectableFields: EVENT_FIELDS,
     validate: validateEvent,
   },
+  {
+    ...core,
+    plural: "services",
+    singular: "service",
+    kind: "Service",
+    namespaced: true,
+    shortNames: ["svc"],
+    status: true,
+  },
   { ...core, plural: "configmaps", singular: "configmap", kind: "ConfigMap", namespaced: true, shortNames: ["cm"] },
   {
     ...core,

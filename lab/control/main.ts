@@ -48,6 +48,7 @@ const RIGHTS: Readonly<Record<string, readonly string[]>> = {
   egressgateways: READ,
   "egressgateways/status": ["patch"],
   servicecidrs: ["get", "list"],
+  services: READ,
   networkpolicies: READ,
   clusternetworkpolicies: READ,
   "clusternetworkpolicies/status": ["patch"],

@@ -156,6 +156,7 @@ export class Agent {
       warn: (reason, message) => event("Warning", reason, message),
       whoHas: (ip) => this.#policies.whoHas(ip),
       nodeOf: (ip) => this.#grants.nodeOf(ip),
+      nodeIps: (name) => this.#grants.ips(name),
       further: () => this.#networks.status(),
       onState: announce,
     });
@@ -186,13 +187,14 @@ export class Agent {
       onUnstated: () => this.#statuses.policiesUnstated(),
       onNames: () => this.#word.policiesChanged(),
       podEvent,
-      onDenied: (packet, policy) => this.#beside.denied(packet, policy),
+      onDenied: (packet, policy, of) => this.#beside.denied(packet, policy, of),
       onState: () => this.#presenceChanged(),
     });
     this.#closers.push(() => this.#policies.stop());
     this.#networks = new Networks({
       ...context,
       policies: this.#policies,
+      flows: this.#beside,
       announced,
       apiAway,
       onPresence: () => this.#presenceChanged(),

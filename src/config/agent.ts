@@ -272,7 +272,7 @@ export const AgentSchema = v.pipe(
       v.pipe(
         oneOf(["on", "off"]),
         v.description(
-          "`on`: the agent remembers the last 4,096 flows of the default network's pods, from events of the kernel's connection tracking, and counts them by namespace: `skylanectl flows`. Of more than 500 events a second it takes a share, and says which. Sets `net.netfilter.nf_conntrack_acct` and `net.netfilter.nf_conntrack_timestamp` to 1 as long. `off`: nothing is listened to.",
+          "`on`: the agent remembers the last 4,096 flows of pods in the default network and in routed pod networks, from events of the kernel's connection tracking, names the Services that were asked for, and counts flows by namespace: `skylanectl flows`. Of more than 500 events a second it takes a share, and says which. As long, the agent follows the cluster's Services, connections are followed in routed pod networks, and `net.netfilter.nf_conntrack_acct` and `net.netfilter.nf_conntrack_timestamp` are 1, there as well. `off`: nothing is listened to.",
         ),
       ),
       "off",

@@ -14,7 +14,7 @@ import type { Metrics } from "../observe/index.ts";
 import { askedObject, isStatic, sameAsHeard, VerdictWait } from "../pod-requests/index.ts";
 import type { Changes, Pod, Policy } from "../policy/index.ts";
 import { RememberedWord } from "../sys/index.ts";
-import type { JoinedNetwork } from "./further/further-network.ts";
+import type { FurtherNetworkOptions, JoinedNetwork } from "./further/further-network.ts";
 import { type Attached, FurtherPolicies, type PolicedNetwork } from "./further/further-policies.ts";
 import { NetworkEnforcement, type NetworkEnforcementOptions, refusal } from "./network-enforcement.ts";
 import type { Explanation, PolicyList, PolicyState } from "./observe/documents.ts";
@@ -36,8 +36,8 @@ export interface PolicyEngineOptions {
   event: (type: "Normal" | "Warning", reason: string, message: string) => void;
   /** Something worth an Event of a pod. */
   podEvent: NetworkEnforcementOptions["podEvent"];
-  /** Hears of each packet of the default network that was denied. */
-  onDenied?: NetworkEnforcementOptions["onDenied"];
+  /** Hears of each packet that was denied, and in which network. */
+  onDenied?: FurtherNetworkOptions["onDenied"];
   /** There are policies of the cluster whose status may not say what it is to say; see {@link PolicyEngine.unstated}. */
   onUnstated: () => void;
   /** What {@link PolicyEngine.names} says may be otherwise. */
@@ -64,7 +64,7 @@ export class PolicyEngine implements MonitorListener {
 
   constructor(options: PolicyEngineOptions) {
     this.#options = options;
-    const { client, log, config, metrics, rtnl, granted, nodeIps, podEvent } = options;
+    const { client, log, config, metrics, rtnl, granted, nodeIps, podEvent, onDenied } = options;
     this.#remembered = new RememberedWord(join(config.dataDir, "cache", "network-policies"), (error) =>
       log.warn(
         "whether there are network policies cannot be written down; pods wait for the API server after a restart",
@@ -101,7 +101,7 @@ export class PolicyEngine implements MonitorListener {
       heard: (key) => this.#sources.pod(key),
       find: (pod) => this.#find(pod),
       podEvent,
-      onDenied: options.onDenied,
+      onDenied: onDenied && ((packet, policy) => onDenied(packet, policy, network)),
       onState: () => this.#onState(),
     });
     this.#observer = new PolicyObserver({

@@ -6,6 +6,10 @@ export interface FlowFilter {
   namespace?: string;
   /** Either end is it, NAMESPACE/NAME. */
   pod?: string;
+  /** NAMESPACE/NAME of the Service that was asked for. */
+  service?: string;
+  /** The pod network. */
+  network?: string;
   verdict?: FlowVerdict;
   /** Of the destination, or of the Service that was asked for. */
   port?: number;
@@ -23,15 +27,22 @@ export class FilterError extends Error {
 /** Numbers of protocols by the names that people have for them. */
 const PROTOCOLS: Readonly<Record<string, number>> = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 };
 
+const WORDS = ["namespace", "network", "pod", "service", "verdict", "protocol"] as const;
+
 /** Reads a filter. @throws FilterError */
 export function readFilter(query: URLSearchParams): FlowFilter {
   const filter: FlowFilter = {};
   const text = (name: string): string | undefined => query.get(name) ?? undefined;
-  const [namespace, pod, verdict, protocol] = ["namespace", "pod", "verdict", "protocol"].map(text);
+  const [namespace, network, pod, service, verdict, protocol] = WORDS.map(text);
   if (namespace !== undefined) filter.namespace = namespace;
+  if (network !== undefined) filter.network = network;
   if (pod !== undefined) {
     if (!/^[^/]+\/[^/]+$/.test(pod)) throw new FilterError(`"${pod}" is no pod: NAMESPACE/NAME is`);
     filter.pod = pod;
+  }
+  if (service !== undefined) {
+    if (!/^[^/]+\/[^/]+$/.test(service)) throw new FilterError(`"${service}" is no Service: NAMESPACE/NAME is`);
+    filter.service = service;
   }
   if (verdict !== undefined) {
     if (verdict !== "allowed" && verdict !== "denied")
@@ -63,11 +74,14 @@ const numberIn = (text: string, most: number): number | undefined =>
   /^\d{1,16}$/.test(text) && Number(text) <= most ? Number(text) : undefined;
 
 /** Whether a flow is one of those. */
-export function passesFilter(flow: Flow, { namespace, pod, verdict, port, protocol, since }: FlowFilter): boolean {
+export function passesFilter(flow: Flow, filter: FlowFilter): boolean {
+  const { namespace, network, pod, service, verdict, port, protocol, since } = filter;
   const pods = [flow.source.pod, flow.destination.pod];
   return (
     (namespace === undefined || pods.some((one) => one?.startsWith(`${namespace}/`))) &&
+    (network === undefined || flow.network === network) &&
     (pod === undefined || pods.includes(pod)) &&
+    (service === undefined || flow.service?.name === service) &&
     (verdict === undefined || flow.verdict === verdict) &&
     (port === undefined || flow.destination.port === port || flow.service?.port === port) &&
     (protocol === undefined || flow.protocol === protocol) &&

@@ -4,6 +4,7 @@
  */
 import type { ConnectionEvent } from "../dataplane/conntrack/index.ts";
 import { type FlowFilter, passesFilter } from "./filter.ts";
+import type { ServiceName } from "./service-names.ts";
 
 /** Flows that are remembered. */
 const MOST_FLOWS = 4_096;
@@ -32,6 +33,8 @@ export interface FlowEnd extends WhoHas {
 export interface Flow {
   /** Grows with every change of any flow. */
   seq: number;
+  /** The pod network that it is in. */
+  network: string;
   /** "open" until its end was told; "unfollowed" where that will not be told any more. */
   state: "open" | "ended" | "unfollowed";
   verdict: FlowVerdict;
@@ -39,8 +42,8 @@ export interface Flow {
   protocol: number;
   source: FlowEnd;
   destination: FlowEnd;
-  /** What the source has asked for where that is another address or port than who answers: a Service, a host port. */
-  service?: { ip: string; port: number };
+  /** What the source has asked for where that is another address or port than who answers: a Service, by its name where it is known, a host port. */
+  service?: { ip: string; port: number } & Partial<ServiceName>;
   /** Who denied it. */
   policy?: string;
   start: number;
@@ -80,10 +83,18 @@ export interface DeniedPacket {
   port: number | undefined;
 }
 
-export interface FlowTableOptions {
+/** A pod network, in which an address is somebody's. */
+export interface FlowPlace {
+  network: string;
   whoHas: (ip: string) => WhoHas | undefined;
+}
+
+/** `network` is the default one. */
+export interface FlowTableOptions extends FlowPlace {
   /** Name of this node. */
   node: string;
+  /** The Service that a packet is addressed to. @param protocol number of the IP protocol (IANA) */
+  serviceAt: (protocol: number, ip: string, port: number) => ServiceName | undefined;
   /** Whether packets may pass connection tracking by. */
   passesBy: () => boolean;
   most?: number;
@@ -122,12 +133,15 @@ export class FlowTable {
     return this.#counts.values();
   }
 
-  /** Takes in that a connection has begun or ended. @param sampled how many connections it stands for. @returns whether it is a pod's */
-  connection(event: ConnectionEvent, sampled: number, now: number): boolean {
+  /**
+   * Takes in that a connection has begun or ended.
+   * @param sampled how many connections it stands for. @param place where; the default network otherwise. @returns whether it is a pod's
+   */
+  connection(event: ConnectionEvent, sampled: number, now: number, place: FlowPlace = this.#options): boolean {
     const { original, reply, protocol } = event;
-    const key = `${event.id} ${original.source} ${original.sourcePort} ${original.destination} ${original.destinationPort}`;
+    const key = `${place.network} ${event.id} ${original.source} ${original.sourcePort} ${original.destination} ${original.destinationPort}`;
     const known = this.#flows.get(key);
-    const flow = known?.flow.state === "open" ? known.flow : this.#flow(event, sampled, now);
+    const flow = known?.flow.state === "open" ? known.flow : this.#flow(event, sampled, now, place);
     if (!flow) return false;
     if (!known || known.flow !== flow) this.#count(flow, 1, 0);
     if (event.ended) {
@@ -138,23 +152,26 @@ export class FlowTable {
       if ((protocol === 6 || protocol === 17) && this.#options.passesBy()) flow.atLeast = true;
       this.#count(flow, 0, event.bytes ?? 0);
     }
-    // Who answers is known by now, where it was not.
-    if (reply.source !== flow.destination.ip) flow.destination = this.#end(reply.source, reply.sourcePort);
+    // Who answers is known by now, where it was not, and so is the Service.
+    if (reply.source !== flow.destination.ip) flow.destination = endOf(place, reply.source, reply.sourcePort);
+    if (flow.service && flow.service.name === undefined) flow.service = this.#service(protocol, flow.service);
     this.#keep(key, event.id, flow);
     return true;
   }
 
-  /** Takes in that a policy has denied a packet. */
-  denied({ source, destination, protocol, port = 0 }: DeniedPacket, policy: string, now: number): void {
-    const key = `denied ${source} ${destination} ${protocol} ${port} ${policy}`;
+  /** Takes in that a policy has denied a packet. @param place where; the default network otherwise */
+  denied(packet: DeniedPacket, policy: string, now: number, place: FlowPlace = this.#options): void {
+    const { source, destination, protocol, port = 0 } = packet;
+    const key = `denied ${place.network} ${source} ${destination} ${protocol} ${port} ${policy}`;
     const known = this.#flows.get(key)?.flow;
     const flow: Flow = known ?? {
       seq: 0,
+      network: place.network,
       state: "ended",
       verdict: "denied",
       protocol,
-      source: this.#end(source, 0),
-      destination: this.#end(destination, port),
+      source: endOf(place, source, 0),
+      destination: endOf(place, destination, port),
       policy,
       start: now,
       packets: 0,
@@ -166,9 +183,10 @@ export class FlowTable {
     this.#keep(key, -1, flow);
   }
 
-  /** Of open flows those that `told` says no of have an end that is not told. */
-  unfollow(told: (id: number) => boolean): void {
-    for (const { id, flow } of this.#flows.values()) if (flow.state === "open" && !told(id)) flow.state = "unfollowed";
+  /** Of open flows those that `told` says no of, by the connection's number and the network, have an end that is not told. */
+  unfollow(told: (id: number, network: string) => boolean): void {
+    for (const { id, flow } of this.#flows.values())
+      if (flow.state === "open" && !told(id, flow.network)) flow.state = "unfollowed";
   }
 
   /** Flows that have changed after a number, oldest change first. */
@@ -178,17 +196,19 @@ export class FlowTable {
     return { flows, next: this.#seq, missed: after === 0 ? 0 : Math.max(0, this.#evicted - after) };
   }
 
-  #flow({ original, reply, protocol, start }: ConnectionEvent, sampled: number, now: number): Flow | undefined {
-    const source = this.#end(original.source, original.sourcePort);
-    const destination = this.#end(reply.source, reply.sourcePort);
+  #flow(event: ConnectionEvent, sampled: number, now: number, place: FlowPlace): Flow | undefined {
+    const { original, reply, protocol, start } = event;
+    const source = endOf(place, original.source, original.sourcePort);
+    const destination = endOf(place, reply.source, reply.sourcePort);
     if (source.pod === undefined && destination.pod === undefined) return undefined;
     const translated =
       original.destination !== reply.source || original.destinationPort !== reply.sourcePort
-        ? { service: { ip: original.destination, port: original.destinationPort } }
+        ? { service: this.#service(protocol, { ip: original.destination, port: original.destinationPort }) }
         : {};
     const begun = start === undefined || start === 0 ? now : start;
     return {
       seq: 0,
+      network: place.network,
       state: "open",
       verdict: "allowed",
       protocol,
@@ -200,8 +220,8 @@ export class FlowTable {
     };
   }
 
-  #end(ip: string, port: number): FlowEnd {
-    return { ip, port, ...this.#options.whoHas(ip) };
+  #service(protocol: number, { ip, port }: { ip: string; port: number }): Required<Flow>["service"] {
+    return { ip, port, ...this.#options.serviceAt(protocol, ip, port) };
   }
 
   #keep(key: string, id: number, flow: Flow): void {
@@ -237,6 +257,8 @@ export class FlowTable {
 }
 
 const OTHER = "(other)";
+
+const endOf = ({ whoHas }: FlowPlace, ip: string, port: number): FlowEnd => ({ ip, port, ...whoHas(ip) });
 
 const namespaceOf = ({ pod, node }: FlowEnd): string =>
   pod === undefined ? (node === undefined ? "(outside)" : "(node)") : (pod.split("/")[0] as string);

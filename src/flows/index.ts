@@ -5,9 +5,11 @@ export {
   type FlowAnswer,
   type FlowCount,
   type FlowEnd,
+  type FlowPlace,
   FlowTable,
   type FlowVerdict,
   type WhoHas,
 } from "./flow-table.ts";
-export { Flows, type FlowsOptions, type FlowsStatus } from "./flows.ts";
-export { restoreAccounting } from "./accounting.ts";
+export { type FlowNetwork, Flows, type FlowsOfNetwork, type FlowsOptions, type FlowsStatus } from "./flows.ts";
+export { accountIn, restoreAccounting } from "./accounting.ts";
+export { type NamedService, ServiceNames, type ServiceName } from "./service-names.ts";

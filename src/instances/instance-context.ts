@@ -6,6 +6,7 @@ import type { KubeClient, ObjectReflector } from "../kube/index.ts";
 import type { Logger } from "../log/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
 import type { NetworkBlock } from "../crd/index.ts";
+import type { FlowNetwork, FlowsOfNetwork } from "../flows/index.ts";
 import type { HostFirewall } from "../firewall/index.ts";
 import type { PolicyEngine } from "../enforcement/index.ts";
 import type { Metrics, CheckResult } from "../observe/index.ts";
@@ -34,6 +35,8 @@ export interface InstanceContext {
   places: ClaimPlaces;
   /** Hears of networks that this node takes part in. */
   policies: Pick<PolicyEngine, "join">;
+  /** The same, of those that can follow connections in their namespaces. */
+  flows: { join: (network: FlowNetwork) => FlowsOfNetwork };
   announce: () => void;
   announced: (network: string) => CheckResult;
   /** Hears of a file of a network that somebody had changed, and that is as it was. */

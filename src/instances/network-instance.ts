@@ -7,6 +7,7 @@ import { CniError, CODE, type Linked, type Wanted } from "../cni/index.ts";
 import { BlockError, blockObjects, type Followed, PublishedPods } from "../ipam/blocks/index.ts";
 import type { ClaimingPod } from "../ipam/claims/index.ts";
 import type { NetworkConfig } from "../config/index.ts";
+import type { FlowNetwork, FlowsOfNetwork } from "../flows/index.ts";
 import { errorText, type Logger } from "../log/index.ts";
 import type { NetlinkEvent } from "../netlink/index.ts";
 import { nodeMac } from "../endpoints/index.ts";
@@ -61,6 +62,8 @@ export class NetworkInstance {
   /** Which pods have which addresses, for the other nodes' policies. */
   readonly #published: PublishedPods;
   readonly #policies: PolicedNetwork;
+  /** Of a routed network. */
+  readonly #flows: FlowsOfNetwork | undefined;
   /** The data path, once there is one. */
   #path: InstancePath | undefined;
   #inputs: { inputs: Inputs; live: boolean } | undefined;
@@ -119,7 +122,7 @@ export class NetworkInstance {
       netns: fd,
       log,
       metrics,
-      tracked: !bridged && context.config.fastPath === "auto",
+      tracked: !bridged && (context.config.fastPath === "auto" || context.config.flows === "on"),
       onApplied: () => this.#network.filesChanged(),
       outside: () => this.#uplink.outside,
     });
@@ -169,6 +172,8 @@ export class NetworkInstance {
       places,
       publish: (pods) => this.#published.set(pods),
     });
+    const whoHas: FlowNetwork["whoHas"] = (ip) => this.#policies.whoHas(ip);
+    this.#flows = bridged ? undefined : context.flows.join({ network: info.name, netns: fd, whoHas });
     this.#settling = new Task(
       () => this.#settle(),
       { baseMs: 1_000, maxMs: 60_000 },
@@ -415,6 +420,7 @@ export class NetworkInstance {
   async stop(): Promise<void> {
     await this.#blockLoop.stop();
     await this.#settling.stop();
+    await this.#flows?.close();
     await this.#policies.stop();
     await this.#published.stop();
     await this.#network.stop();
@@ -433,6 +439,7 @@ export class NetworkInstance {
   async leave(): Promise<void> {
     await this.#blockLoop.stop();
     await this.#settling.stop();
+    await this.#flows?.close();
     await this.#policies.leave();
     await this.#published.stop();
     this.#files.remove();

@@ -35,6 +35,7 @@ export {
 export type { PodEntry } from "./pods/pod-entry.ts";
 export { type OwnPod, OwnPodReflector } from "./pods/own-pods.ts";
 export { podEntryOf, PodReflector } from "./pods/pods.ts";
+export { type ServiceEntry, ServiceReflector } from "./services/services.ts";
 export type { ReflectorOptions } from "./informer/source.ts";
 export type { ReflectorTimings } from "./client/timings.ts";
 export {

@@ -1,7 +1,7 @@
 /**
  * What form an answer takes: JSON of whole objects, or of their metadata alone (PartialObjectMetadata, asked for
  * through Accept), the latter in protobuf, too; compressed when it is large. The first media type of the Accept header
- * that can be given wins; Table, YAML and whole objects in protobuf (but for Nodes and Pods) cannot be, and 406 says so where nothing else is asked for.
+ * that can be given wins; Table, YAML and whole objects in protobuf (but for Nodes, Pods and Services) cannot be, and 406 says so where nothing else is asked for.
  */
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";

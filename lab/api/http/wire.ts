@@ -1,6 +1,6 @@
 /**
  * Metadata in the API server's protobuf form, as clients of thousands of objects ask for it: field numbers are those of
- * apimachinery's meta/v1/generated.proto and runtime/generated.proto. Of whole objects, Nodes and Pods (pod-message.ts) are given in it and others in JSON alone.
+ * apimachinery's meta/v1/generated.proto and runtime/generated.proto. Of whole objects, Nodes, Pods (pod-message.ts) and Services (service-message.ts) are given in it and others in JSON alone.
  */
 import type { Json, JsonObject, KubeObject, ManagedFields, Metadata } from "../types.ts";
 

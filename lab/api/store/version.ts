@@ -6,6 +6,7 @@
  */
 import { apiVersionOf, type KubeObject, type ResourceType } from "../types.ts";
 import { podMessage } from "../http/pod-message.ts";
+import { serviceMessage } from "../http/service-message.ts";
 import { metadataMessage, nodeMessage } from "../http/wire.ts";
 
 /** What of an object a client asked for: everything, or kind and metadata (PartialObjectMetadata), in JSON or protobuf. */
@@ -18,6 +19,7 @@ const BRACE = Buffer.from("{");
 export const WHOLE_MESSAGES: Readonly<Record<string, (object: KubeObject) => Buffer>> = {
   Node: nodeMessage,
   Pod: podMessage,
+  Service: serviceMessage,
 };
 
 /** One immutable version of an object. */

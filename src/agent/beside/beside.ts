@@ -3,7 +3,7 @@ import type { AgentConfig } from "../../config/index.ts";
 import { accompaniedPath, type Companion, type MakeDataPath } from "../../data-path/index.ts";
 import type { Encryption } from "../../dataplane/encryption/index.ts";
 import type { FastPath } from "../../dataplane/fast-path/index.ts";
-import type { Flows } from "../../flows/index.ts";
+import type { FlowNetwork, FlowsOfNetwork } from "../../flows/index.ts";
 import type { Routes } from "../../http/index.ts";
 import type { Logger } from "../../log/index.ts";
 import type { Rtnl } from "../../netlink/index.ts";
@@ -13,10 +13,10 @@ import type { Probes } from "../../probes/index.ts";
 import type { Duty } from "../disk/control-loop.ts";
 import { encryptionOf, encryptionRoutes, startEncryption } from "./encryption.ts";
 import { startFastPath } from "./fast-path.ts";
-import { flowRoutes, flowsOf, type FlowsOfAgentOptions } from "./flows.ts";
+import { flowRoutes, type FlowsOfAgent, flowsOf, type FlowsOfAgentOptions, joinFlows } from "./flows.ts";
 import { probeRoutes, probesOf } from "./probing.ts";
 
-export interface BesideOptions extends Pick<FlowsOfAgentOptions, "whoHas" | "nodeOf"> {
+export interface BesideOptions extends Pick<FlowsOfAgentOptions, "client" | "whoHas" | "nodeOf" | "nodeIps"> {
   config: AgentConfig;
   log: Logger;
   metrics: Metrics;
@@ -34,7 +34,7 @@ export class Beside {
   readonly #options: BesideOptions;
   readonly #encryption: Encryption | undefined;
   readonly #probes: Probes | undefined;
-  readonly #flows: Flows | undefined;
+  readonly #flows: FlowsOfAgent | undefined;
   #fastPath: FastPath | undefined;
 
   constructor(options: BesideOptions) {
@@ -71,9 +71,12 @@ export class Beside {
   }
 
   /** A packet was denied by a policy. */
-  denied(...[packet, policy]: Parameters<Flows["denied"]>): void {
-    this.#flows?.denied(packet, policy);
+  denied(...denied: Parameters<FlowsOfAgent["flows"]["denied"]>): void {
+    this.#flows?.flows.denied(...denied);
   }
+
+  /** This node takes part in a pod network that follows connections in a namespace of its own, until what is returned is closed. */
+  readonly join = (network: FlowNetwork): FlowsOfNetwork => joinFlows(this.#flows?.flows, network, this.#options.log);
 
   /** Lines of `/readyz`. */
   get questions(): Question[] {
@@ -92,14 +95,14 @@ export class Beside {
     return {
       ...(this.#encryption && { encryption: this.#encryption.status() }),
       ...(this.#fastPath && { fastPath: this.#fastPath.status() }),
-      ...(this.#flows && { flows: this.#flows.status() }),
+      ...(this.#flows && { flows: this.#flows.flows.status() }),
       ...(this.#probes && { probes: this.#probes.status() }),
     };
   }
 
   /** Their documents. */
   get routes(): Routes {
-    return { ...encryptionRoutes(this.#encryption), ...probeRoutes(this.#probes), ...flowRoutes(this.#flows) };
+    return { ...encryptionRoutes(this.#encryption), ...probeRoutes(this.#probes), ...flowRoutes(this.#flows?.flows) };
   }
 
   /** Stops all; encryption, being part of the data path, stays as it is in the kernel. */

@@ -12,7 +12,19 @@ export interface FlowsDocument extends FlowAnswer {
 
 /** An answer to who follows comes within ten seconds. */
 const PATIENCE_MS = 20_000;
-const HEAD = ["LAST", "VERDICT", "PROTOCOL", "SOURCE", "DESTINATION", "SERVICE", "STATE", "PACKETS", "BYTES", "BY"];
+const HEAD = [
+  "LAST",
+  "NETWORK",
+  "VERDICT",
+  "PROTOCOL",
+  "SOURCE",
+  "DESTINATION",
+  "SERVICE",
+  "STATE",
+  "PACKETS",
+  "BYTES",
+  "BY",
+];
 const NAMES: Readonly<Record<number, string>> = { 1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPv6", 132: "SCTP" };
 const UNITS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000 };
 
@@ -22,16 +34,25 @@ function end({ ip, port, pod, node }: FlowEnd): string {
   return node === undefined ? at : `${at} (${node})`;
 }
 
+function asked(service: Flow["service"]): string {
+  if (!service) return "";
+  const { name, portName } = service;
+  const at = socketAddress(service);
+  return name === undefined ? at : `${name}${portName === undefined ? "" : `:${portName}`} ${at}`;
+}
+
 function rowOf(flow: Flow): Cell[] {
-  const { verdict, protocol, source, destination, service, state, packets, bytes, atLeast, sampled, policy } = flow;
+  const { network, verdict, protocol, source, destination, service, state, packets, bytes, atLeast, sampled, policy } =
+    flow;
   const figure = (value: number | undefined): Cell => (value === undefined ? "" : atLeast ? `>=${value}` : value);
   return [
     new Date(flow.end ?? flow.start).toISOString(),
+    network,
     verdict,
     NAMES[protocol] ?? protocol,
     end(source),
     end(destination),
-    service && socketAddress(service),
+    asked(service),
     sampled > 1 ? `${state}, 1 of ${sampled}` : state,
     figure(packets),
     figure(bytes),
@@ -74,6 +95,8 @@ export const flowsCommand: Command = {
     follow: { short: "f", help: "go on with what comes, until it is interrupted" },
     namespace: { value: "NAME", short: "n", help: "of pods of this namespace" },
     pod: { value: "NAMESPACE/NAME", help: "of this pod" },
+    service: { value: "NAMESPACE/NAME", help: "to this Service, by an address or a node port of it" },
+    network: { value: "NAME", help: "in this pod network" },
     verdict: { value: "VERDICT", help: "allowed or denied" },
     port: { value: "N", help: "to this port" },
     protocol: { value: "P", help: "tcp, udp, sctp, icmp, icmpv6 or a number" },
@@ -82,10 +105,10 @@ export const flowsCommand: Command = {
     socket: { value: "PATH", help: `the agent's socket (${AGENT_SOCKET})` },
   },
   details:
-    "Recorded by the agent (flows: on) for the default network: the last 4,096 flows. A flow between two nodes is seen by both. What was left out is said below the table, with -o json on standard error.",
+    "Recorded by the agent (flows: on), of the default network and of routed pod networks: the last 4,096 flows. A flow between two nodes is seen by both. What was left out is said below the table, with -o json on standard error.",
   async run(input) {
     const query = new URLSearchParams();
-    for (const name of ["namespace", "pod", "verdict", "port", "protocol"]) {
+    for (const name of ["namespace", "pod", "service", "network", "verdict", "port", "protocol"]) {
       const value = input.text(name);
       if (value !== undefined) query.set(name, value);
     }

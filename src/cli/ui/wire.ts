@@ -134,6 +134,9 @@ export interface MapFlow {
   protocol: number;
   source: MapFlowEnd;
   destination: MapFlowEnd;
+  /** The pod network. */
+  network: string;
+  /** What was asked for: the Service's name, with that of the port, where it is known, else its address. */
   service?: string;
   state: string;
   policy?: string;

@@ -55,10 +55,14 @@ export interface FurtherNetworkOptions {
   namespaces: () => Iterable<Namespace>;
   /** See NetworkEnforcement. */
   podEvent: NetworkEnforcementOptions["podEvent"];
+  /** Hears of each packet that was denied, and in which network. */
+  onDenied?: ((...denied: [...Parameters<Denied>, network: string]) => void) | undefined;
   /** An agent before this one may have left rules. */
   leftovers: boolean;
   onState: () => void;
 }
+
+type Denied = NonNullable<NetworkEnforcementOptions["onDenied"]>;
 
 /** Policies by their keys. */
 export type PoliciesByKey = ReadonlyMap<string, Policy>;
@@ -88,7 +92,7 @@ export class FurtherNetwork {
     this.#joined = joined;
     this.#options = options;
     const { name: network, netns, rtnl, log, here, view, places, bridged } = joined;
-    const { nodeName, metrics, heard, find, podEvent, onState } = options;
+    const { nodeName, metrics, heard, find, podEvent, onDenied, onState } = options;
     this.#addresses = new NetworkAddresses({ network, view, places, onChange: (nodes) => this.#readdressed(nodes) });
     this.#world = new NetworkWorld({ ...options, addresses: this.#addresses });
     if (bridged) return;
@@ -105,6 +109,7 @@ export class FurtherNetwork {
       heard,
       find,
       podEvent,
+      onDenied: onDenied && ((packet, policy) => onDenied(packet, policy, network)),
       onState,
       onPods: () => this.#publish(),
     }));
@@ -144,6 +149,16 @@ export class FurtherNetwork {
   pod(key: string): Pod | undefined {
     const pod = this.#options.pod(key);
     return pod && (this.#enforcement?.here({ ...pod, ips: this.#world.ipsOf(pod) }) ?? pod);
+  }
+
+  /** Who has an address: pods of this node by their attachments, others where policies have pods followed, else the node whose block it is in. */
+  whoHas(ip: string): { pod?: string; labels?: Readonly<Record<string, string>>; node?: string } {
+    const here = this.#enforcement?.holders.get(ip);
+    const owner = here ? { pod: keyOf(here) } : this.#enforcement?.rules?.model.ownerOf(ip);
+    const pod = owner && "pod" in owner ? owner.pod : undefined;
+    const labels = pod === undefined ? undefined : this.#options.pod(pod)?.labels;
+    const node = here ? this.#options.nodeName : this.#joined.view.blockWith(ip)?.node;
+    return { ...(pod !== undefined && { pod }), ...(labels && { labels }), ...(node && { node }) };
   }
 
   /** Addresses of the node itself there. @throws NetlinkError */

@@ -35,7 +35,7 @@ export interface FurtherPoliciesOptions
 }
 
 /** What a network tells of itself, and has told. */
-export type PolicedNetwork = Pick<FurtherNetwork, "blocksChanged" | "stop" | "leave">;
+export type PolicedNetwork = Pick<FurtherNetwork, "blocksChanged" | "whoHas" | "stop" | "leave">;
 
 /** See the header. */
 export class FurtherPolicies {
@@ -83,6 +83,7 @@ export class FurtherPolicies {
     const gone = (): void => void this.#networks.delete(network);
     return {
       blocksChanged: (nodes) => network.blocksChanged(nodes),
+      whoHas: (ip) => network.whoHas(ip),
       stop: () => network.stop().finally(gone),
       leave: () => network.leave().finally(gone),
     };

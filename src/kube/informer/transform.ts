@@ -51,7 +51,7 @@ const strings = (value: unknown): string[] =>
   Array.isArray(value) ? value.filter((one: unknown): one is string => typeof one === "string") : [];
 
 /** Canonical values in their order; what does not parse is left out, one bad entry must not hide the others. */
-function canonical(values: readonly string[], parse: (one: string) => string): string[] {
+export function canonical(values: readonly string[], parse: (one: string) => string): string[] {
   const out: string[] = [];
   for (const value of values) {
     try {

@@ -66,5 +66,9 @@ export function watchArrivals(fd: number, onArrival: () => void): Disposable {
     throw error;
   }
   setImmediate(look);
-  return { [Symbol.dispose]: () => void watched.delete(fd) };
+  return {
+    [Symbol.dispose]: () => {
+      if (watched.delete(fd)) control(fd, F_SETFL, control(fd, F_GETFL, 0) & ~O_ASYNC);
+    },
+  };
 }

@@ -46,7 +46,7 @@ export interface MulticastGroups {
   receiveBufferBytes?: number | undefined;
   /**
    * How long the reader rests once it has read all there was, in milliseconds; not at all by default. Waking it costs more than reading a datagram: where
-   * many come and nobody is in a hurry, those that come meanwhile are read in one go. Of the process's own namespace alone.
+   * many come and nobody is in a hurry, those that come meanwhile are read in one go.
    */
   restMs?: number | undefined;
   /** Asks the kernel, on the socket that is read, for what is announced to whoever asks and not to a group. */
@@ -86,6 +86,7 @@ export class MulticastReader {
   readonly #buffer: Buffer;
   readonly #ended: Promise<void>;
   readonly #restMs: number;
+  readonly #threaded: boolean;
   #closing = false;
   /** Ends its rest. */
   #resting: (() => void) | undefined;
@@ -104,12 +105,13 @@ export class MulticastReader {
   private constructor(socket: KernelSocket, what: string, handlers: MulticastHandlers, groups: MulticastGroups) {
     const threaded = groups.netns === undefined;
     this.#socket = socket;
-    this.#restMs = threaded ? (groups.restMs ?? 0) : 0;
+    this.#threaded = threaded;
+    this.#restMs = groups.restMs ?? 0;
     this.#what = what;
     this.#handlers = handlers;
     this.#buffer = threaded ? Buffer.allocUnsafeSlow(DATAGRAM) : (draining ??= Buffer.allocUnsafeSlow(DATAGRAM));
     if (threaded) process.once("exit", this.#onExit);
-    else this.#arrivals = watchArrivals(socket.fd, () => this.#arrive());
+    else this.#listen();
     this.#ended = this.#run();
   }
 
@@ -148,6 +150,11 @@ export class MulticastReader {
     await this.#ended;
   }
 
+  /** Without a thread: hears of what arrives from now on, and of what is there. */
+  #listen(): void {
+    this.#arrivals = watchArrivals(this.#socket.fd, () => this.#arrive());
+  }
+
   #arrive(): void {
     this.#arrived = true;
     this.#waiting?.();
@@ -156,7 +163,7 @@ export class MulticastReader {
 
   /** Ends the reader's wait at once by a message to its own port; where that is not permitted it looks up by itself soon. */
   #wake(): void {
-    if (this.#arrivals) {
+    if (!this.#threaded) {
       this.#arrive();
       return;
     }
@@ -194,6 +201,8 @@ export class MulticastReader {
   }
 
   async #rest(): Promise<void> {
+    // No signal for what comes meanwhile.
+    this.#arrivals?.[Symbol.dispose]();
     let timer: NodeJS.Timeout | undefined;
     await new Promise<void>((resolve) => {
       this.#resting = resolve;
@@ -201,11 +210,12 @@ export class MulticastReader {
     });
     clearTimeout(timer);
     this.#resting = undefined;
+    if (!this.#threaded && !this.#closing) this.#listen();
   }
 
   /** Waits for a datagram or an error in a thread of the pool, or for the news that there is one. */
   #read(): Promise<{ bytes: number } | { errno: number }> {
-    if (this.#arrivals) return this.#arrival();
+    if (!this.#threaded) return this.#arrival();
     return new Promise((resolve) => {
       read(this.#socket.fd, this.#buffer, 0, DATAGRAM, null, (error, bytes) => {
         resolve(error ? { errno: Math.abs(error.errno ?? constants.errno.EIO) } : { bytes });
@@ -231,13 +241,13 @@ export class MulticastReader {
       if (typeof got !== "number") {
         if (got.sender === 0) this.#take(got.length, got.truncated);
         // As where the sender is not known: what somebody else sends here cannot be what the kernel announces.
-        else if (this.#arrivals) this.#lost ??= "something was sent that cannot be read as an announcement";
+        else if (!this.#threaded) this.#lost ??= "something was sent that cannot be read as an announcement";
       } else if (got === constants.errno.EAGAIN) empty = true;
       else fault = this.#failed(got);
     }
     this.#empty = empty;
     // Nobody tells again of what is left; the event loop turns before it is read.
-    if (!empty && this.#arrivals) setImmediate(() => this.#arrive());
+    if (!empty && !this.#threaded) setImmediate(() => this.#arrive());
     if (this.#lost === undefined) this.#call(() => this.#handlers.onDrained());
     else if (empty) {
       const reason = this.#lost;

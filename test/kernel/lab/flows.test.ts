@@ -1,12 +1,18 @@
-/** Flows of pods of two nodes as agents tell of them: with names, figures and verdicts, in both families; and nothing of it where they are off. */
+/** Flows of pods of two nodes as agents tell of them: with names, Services, networks, figures and verdicts, in both families; and nothing of it where they are off. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { NETWORKS_ANNOTATION } from "../../../src/crd/index.ts";
 import { Talk } from "../../../lab/pods/talk.ts";
 import type { Flow } from "../../../src/flows/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import { useLab } from "./support.ts";
 
 const ACCOUNTING = "net.netfilter.nf_conntrack_acct";
+/** In the node's namespace, and in the pod network's. */
+const SYSCTLS: readonly (readonly [string, ...string[]])[] = [
+  ["sysctl"],
+  ["ip", "netns", "exec", "sky-blue", "sysctl"],
+];
 
 describe("flows of a cluster's pods", () => {
   const the = useLab({ nodes: 2, agentConfig: { flows: "on" } });
@@ -53,29 +59,86 @@ describe("flows of a cluster's pods", () => {
     }
   });
 
-  it("shows what was asked for beside who answered, and figures once it is over", async function () {
+  it("names the Service that was asked for beside who answered, and has figures once it is over", async function () {
     // The kernel looks through its table once a minute.
     this.timeout(300_000);
     const [ip] = the().pod("server").ips as [string];
-    const service = "10.96.0.7";
+    const [service, node] = ["10.96.0.7", "172.30.0.12"];
+    await the().api.call("POST", "/api/v1/namespaces/default/services", {
+      apiVersion: "v1",
+      kind: "Service",
+      metadata: { name: "names" },
+      spec: {
+        type: "NodePort",
+        clusterIP: service,
+        clusterIPs: [service],
+        ports: [{ name: "dns", protocol: "UDP", port: 53, nodePort: 30_053 }],
+      },
+    });
+    // As kube-proxy does it.
+    const rules = [
+      `ip daddr ${service} udp dport 53 dnat to ${ip}:5353;`,
+      `ip daddr ${node} udp dport 30053 dnat to ${ip}:5354;`,
+    ];
     await the().exec(
       "node2",
       "nft",
-      `table ip services { chain c { type nat hook prerouting priority dstnat; ip daddr ${service} udp dport 53 dnat to ${ip}:5353; }; }`,
+      `table ip services { chain c { type nat hook prerouting priority dstnat; ${rules.join(" ")} }; }`,
     );
     await the().exec("node2", "sysctl", "-qw", "net.netfilter.nf_conntrack_udp_timeout=1");
+    const names = { name: "default/names", portName: "dns" };
+    const flowTo = (port: number) => async (): Promise<Flow | undefined> =>
+      (await flowsOf("node2", "--service", "default/names")).find(({ destination }) => destination.port === port);
+    const asked = (to: string, port: number, found: () => Promise<Flow | undefined>): Promise<Flow> =>
+      eventually(async () => {
+        // Another one each time: the agent may not have heard of the Service yet.
+        await the().execInPod("client", "bash", "-c", `echo hello >/dev/udp/${to}/${port}`);
+        return found();
+      });
     try {
-      await the().execInPod("client", "bash", "-c", `echo hello >/dev/udp/${service}/53`);
-      const found = async (): Promise<Flow | undefined> =>
-        (await flowsOf("node2", "--protocol", "udp", "--port", "53")).find(({ destination }) => destination.ip === ip);
-      const open = await eventually(found);
-      assert.deepEqual([open.service, open.destination.port], [{ ip: service, port: 53 }, 5353]);
+      const open = await asked(service, 53, flowTo(5353));
+      assert.deepEqual([open.service, open.destination.ip], [{ ip: service, port: 53, ...names }, ip]);
       assert.equal(open.source.pod, "default/client");
-      const over = await eventually(async () => (await found())?.state === "ended" && found(), { timeoutMs: 240_000 });
+      const byNode = await asked(node, 30_053, flowTo(5354));
+      assert.deepEqual([byNode.service, byNode.destination.ip], [{ ip: node, port: 30_053, ...names }, ip]);
+      const over = await eventually(
+        async () => (await flowsOf("node2", "--service", "default/names")).find(({ state }) => state === "ended"),
+        { timeoutMs: 240_000 },
+      );
       assert.ok(over.packets === 1 && (over.bytes ?? 0) > 28, JSON.stringify(over));
     } finally {
       await the().exec("node2", "nft", "delete table ip services");
     }
+  });
+
+  it("tells of connections in a pod network of their own by its name", async () => {
+    await the().addNetwork("blue", { cidrs: ["10.50.0.0/16", "fd50::/64"] });
+    await the().addPod("node1", "store", { annotations: { [NETWORKS_ANNOTATION]: "blue" } });
+    await the().addPod("node2", "buyer", { annotations: { [NETWORKS_ANNOTATION]: "blue" } });
+    talks.push(await Talk.answering(the().context, the().pod("store"), 8081));
+    for (const ip of the().ipsOf("store", "net1")) {
+      talks.push(await Talk.connected(the().context, the().pod("buyer"), ip, 8081));
+      for (const [node, own] of [
+        ["node1", "destination"],
+        ["node2", "source"],
+      ] as const)
+        await eventually(
+          async () => {
+            const flow = (await flowsOf(node, "--network", "blue")).find(({ destination }) => destination.ip === ip);
+            return (
+              flow?.network === "blue" &&
+              flow[own].pod === `default/${own === "source" ? "buyer" : "store"}` &&
+              flow.source.node === "node2" &&
+              flow.destination.node === "node1"
+            );
+          },
+          { message: `${node} tells of the connection to ${ip}` },
+        );
+    }
+    assert.deepEqual(
+      (await flowsOf("node1", "--network", "default")).filter(({ destination }) => destination.port === 8081),
+      [],
+    );
   });
 
   it("names the policy that denies", async () => {
@@ -100,18 +163,21 @@ describe("flows of a cluster's pods", () => {
     }
   });
 
-  it("sets the kernel's accounting, and sets it again when somebody changes it", async () => {
-    const value = async (): Promise<string> => (await the().exec("node1", "sysctl", "-n", ACCOUNTING)).trim();
-    assert.equal(await value(), "1");
-    await the().exec("node1", "sysctl", "-w", `${ACCOUNTING}=0`);
-    await eventually(async () => (await value()) === "1");
+  it("sets the kernel's accounting, and sets it again when somebody changes it, also in a pod network's namespace", async () => {
+    for (const sysctl of SYSCTLS) {
+      const value = async (): Promise<string> => (await the().exec("node1", ...sysctl, "-n", ACCOUNTING)).trim();
+      assert.equal(await value(), "1");
+      await the().exec("node1", ...sysctl, "-w", `${ACCOUNTING}=0`);
+      await eventually(async () => (await value()) === "1");
+    }
   });
 
   it("leaves nothing behind where they are off, also of an agent that was killed", async () => {
     const config = "/etc/skylane/agent.yaml";
     await the().exec("node2", "sed", "-i", 's/"flows": "on"/"flows": "off"/', config);
     await the().exec("node2", "pkill", "-KILL", "-f", "skylane-agent.cjs");
-    await eventually(async () => (await the().exec("node2", "sysctl", "-n", ACCOUNTING)).trim() === "0");
+    for (const sysctl of SYSCTLS)
+      await eventually(async () => (await the().exec("node2", ...sysctl, "-n", ACCOUNTING)).trim() === "0");
     await eventually(async () => (await the().status(the().node("node2"))).ready.ready);
     await assert.rejects(flowsOf("node2"), /records no flows/);
     assert.equal((await the().status(the().node("node2"))).flows, undefined);

@@ -4,12 +4,13 @@ import { durationOf, renderFlows } from "../../../src/cli/flows/index.ts";
 const status = { on: true, flows: 1, sampled: 4, leftOut: { sampled: 30, dropped: 2, table: 0 } };
 const flow = {
   seq: 1,
+  network: "blue",
   state: "ended" as const,
   verdict: "denied" as const,
   protocol: 6,
   source: { ip: "10.0.1.2", port: 0, pod: "shop/front\u001b[2J" },
   destination: { ip: "fd00::2", port: 80, node: "node2" },
-  service: { ip: "10.96.0.9", port: 443 },
+  service: { ip: "10.96.0.9", port: 443, name: "shop/web", portName: "https" },
   policy: "NetworkPolicy shop/x",
   start: 0,
   end: 1_000,
@@ -22,8 +23,11 @@ const flow = {
 describe("skylanectl flows", () => {
   it("shows who talks to whom, and what was left out", () => {
     const text = renderFlows({ flows: [flow], next: 1, missed: 0, status });
-    assert.match(text, /1970-01-01T00:00:01.000Z +denied +TCP/);
-    assert.match(text, /\[fd00::2\]:80 \(node2\) +10\.96\.0\.9:443 +ended, 1 of 4 +>=3 +>=300 +NetworkPolicy shop\/x/);
+    assert.match(text, /1970-01-01T00:00:01.000Z +blue +denied +TCP/);
+    assert.match(
+      text,
+      /\[fd00::2\]:80 \(node2\) +shop\/web:https 10\.96\.0\.9:443 +ended, 1 of 4 +>=3 +>=300 +NetworkPolicy shop\/x/,
+    );
     assert.match(text, /^Left out: about 30 events .*, 2 events dropped by the kernel\.$/m);
     assert.ok(!text.includes("\u001b"));
   });

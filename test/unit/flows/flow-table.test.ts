@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { ConnectionEvent } from "../../../src/dataplane/conntrack/index.ts";
-import { FilterError, FlowTable, readFilter, type WhoHas } from "../../../src/flows/index.ts";
+import { FilterError, FlowTable, readFilter, type ServiceName, type WhoHas } from "../../../src/flows/index.ts";
 
 const PODS: Readonly<Record<string, WhoHas>> = {
   "10.0.1.2": { pod: "shop/front", node: "node1", labels: { app: "front" } },
@@ -8,8 +8,15 @@ const PODS: Readonly<Record<string, WhoHas>> = {
   "10.0.2.2": { node: "node2" },
 };
 const whoHas = (ip: string): WhoHas | undefined => PODS[ip];
+let services: Readonly<Record<string, ServiceName>> = {};
+const base = {
+  network: "default",
+  node: "node1",
+  whoHas,
+  serviceAt: (protocol: number, ip: string, port: number) => services[`${protocol} ${ip} ${port}`],
+};
 const table = (options: { most?: number; mostSeries?: number; passesBy?: boolean } = {}): FlowTable =>
-  new FlowTable({ node: "node1", whoHas, ...options, passesBy: () => options.passesBy === true });
+  new FlowTable({ ...base, ...options, passesBy: () => options.passesBy === true });
 
 const event = (more: Partial<ConnectionEvent> & { from?: string; to?: string } = {}): ConnectionEvent => {
   const { from = "10.0.1.2", to = "10.0.1.3", ...rest } = more;
@@ -25,6 +32,10 @@ const event = (more: Partial<ConnectionEvent> & { from?: string; to?: string } =
 const all = (flows: FlowTable) => flows.read({}).flows;
 
 describe("the table of flows", () => {
+  beforeEach(() => {
+    services = {};
+  });
+
   it("names both ends and the Service of a connection, and has its figures when it has ended", () => {
     const flows = table();
     const original = { source: "10.0.1.2", destination: "10.96.0.9", sourcePort: 40_000, destinationPort: 443 };
@@ -35,6 +46,7 @@ describe("the table of flows", () => {
     assert.deepEqual(more, []);
     assert.deepEqual(flow, {
       seq: 2,
+      network: "default",
       state: "ended",
       verdict: "allowed",
       protocol: 6,
@@ -47,6 +59,47 @@ describe("the table of flows", () => {
       bytes: 900,
       sampled: 1,
     });
+  });
+
+  it("names the Service that was asked for, also one that is heard of late, and keeps a name that it has given", () => {
+    const flows = table();
+    const original = { source: "10.0.1.2", destination: "10.96.0.9", sourcePort: 40_000, destinationPort: 443 };
+    const asked = { ip: "10.96.0.9", port: 443 };
+    flows.connection(event({ original }), 1, 0);
+    assert.deepEqual(all(flows)[0]?.service, asked);
+    services = { "6 10.96.0.9 443": { name: "shop/cart", portName: "https" } };
+    flows.connection(event({ original, ended: true }), 1, 1);
+    assert.deepEqual(all(flows)[0]?.service, { ...asked, name: "shop/cart", portName: "https" });
+    flows.connection(event({ id: 9, original }), 1, 2);
+    services = {};
+    flows.connection(event({ id: 9, original, ended: true }), 1, 3);
+    assert.equal(all(flows)[1]?.service?.name, "shop/cart");
+    // Nobody has asked for another one.
+    flows.connection(event({ id: 10 }), 1, 4);
+    assert.equal(all(flows)[2]?.service, undefined);
+    assert.equal(flows.read(readFilter(new URLSearchParams("service=shop/cart"))).flows.length, 2);
+  });
+
+  it("keeps networks apart, whose pods may have the same addresses and connections the same number", () => {
+    const flows = table();
+    const blue = { network: "blue", whoHas: (ip: string) => (ip === "10.0.1.3" ? { pod: "lab/db" } : undefined) };
+    flows.connection(event(), 1, 0);
+    flows.connection(event(), 1, 0, blue);
+    flows.denied({ source: "10.0.1.9", destination: "10.0.1.3", protocol: 6, port: 1 }, "p", 0, blue);
+    assert.deepEqual(
+      all(flows).map(({ network, verdict, source, destination }) => [network, verdict, source.pod, destination.pod]),
+      [
+        ["default", "allowed", "shop/front", "shop/cart"],
+        ["blue", "allowed", undefined, "lab/db"],
+        ["blue", "denied", undefined, "lab/db"],
+      ],
+    );
+    assert.equal(flows.read(readFilter(new URLSearchParams("network=blue"))).flows.length, 2);
+    flows.unfollow((_, network) => network !== "blue");
+    assert.deepEqual(
+      all(flows).map(({ state }) => state),
+      ["open", "unfollowed", "ended"],
+    );
   });
 
   it("takes no connection of which neither end is a pod", () => {
@@ -99,6 +152,7 @@ describe("the table of flows", () => {
 
   it("has a bound of counted namespaces, with all others under one name", () => {
     const flows = new FlowTable({
+      ...base,
       node: "n",
       passesBy: () => false,
       mostSeries: 3,
@@ -143,7 +197,7 @@ describe("the table of flows", () => {
     assert.equal(found("protocol=udp"), 1);
     assert.equal(found("protocol=6"), 1);
     assert.equal(found("since=1500"), 1);
-    for (const bad of ["pod=front", "verdict=no", "port=70000", "port=x", "protocol=foo", "since=-1"])
+    for (const bad of ["pod=front", "service=web", "verdict=no", "port=70000", "port=x", "protocol=foo", "since=-1"])
       assert.throws(() => readFilter(new URLSearchParams(bad)), FilterError, bad);
   });
 });

@@ -203,9 +203,15 @@ export class InstancesHarness {
             this.calls.push(`policies: ${how}`);
             return Promise.resolve();
           };
-          return { blocksChanged: () => undefined, stop: over("stop"), leave: over("leave") };
+          return {
+            blocksChanged: () => undefined,
+            whoHas: () => ({}),
+            stop: over("stop"),
+            leave: over("leave"),
+          };
         },
       },
+      flows: { join: () => ({ close: () => Promise.resolve() }) },
       announce: () => undefined,
       announced: () => ({ ok: true, message: "published" }),
       repaired: (path) => void this.calls.push(`repaired ${path.slice(this.dir.length)}`),

@@ -447,6 +447,7 @@ describe("the manifest", () => {
         "customresourcedefinitions clusternetworkpolicies.policy.networking.k8s.io multi-networkpolicies.k8s.cni.cncf.io get,list,watch",
         "clusternetworkpolicies/status patch",
         "servicecidrs get,list",
+        "services get,list,watch",
         "pods/status patch",
         "events create,patch",
         "leases get",

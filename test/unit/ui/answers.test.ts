@@ -78,6 +78,22 @@ describe("what the live map is told", () => {
       [["denied", "a/deny"]],
     );
     assert.deepEqual(flowsOf({}, "node1"), []);
+    const service = { ip: "10.96.0.9", port: 443, name: "a/web" };
+    const named = [
+      flow({ network: "blue", service: { ...service, portName: "https" } }),
+      flow({ service }),
+      flow({ service: { ip: service.ip, port: 443 } }),
+      flow({ service: { ip: 5 } }),
+    ];
+    assert.deepEqual(
+      flowsOf({ flows: named }, "node1").map((one) => [one.network, one.service]),
+      [
+        ["blue", "a/web:https"],
+        ["default", "a/web"],
+        ["default", "10.96.0.9"],
+        ["default", undefined],
+      ],
+    );
   });
 
   it("has of a pod where it is and its addresses, and nothing of one on the host's network or that has ended", () => {

@@ -242,6 +242,7 @@ describe("the live map's model", () => {
       at: 1,
       verdict: "denied" as const,
       protocol: 6,
+      network: "default",
       source: end("one", 0),
       destination: end("two", 80),
       state: "ended",

@@ -118,10 +118,10 @@ export function flowsOf(document: unknown, by: string): FlowFacts[] {
     const [source, destination] = [endOf(flow["source"]), endOf(flow["destination"])];
     if (!source || !destination || (verdict !== "allowed" && verdict !== "denied")) return [];
     if (verdict === "allowed" && source.node !== undefined && source.node !== by) return [];
-    const service = member(flow["service"], "ip");
+    const service = serviceOf(flow["service"]);
     return [
       {
-        key: [by, start, protocol, source.ip, source.port, destination.ip, destination.port, verdict]
+        key: [by, flow["network"], start, protocol, source.ip, source.port, destination.ip, destination.port, verdict]
           .map(String)
           .join(" "),
         at: count(end) || count(start),
@@ -129,7 +129,9 @@ export function flowsOf(document: unknown, by: string): FlowFacts[] {
         protocol: count(protocol),
         source,
         destination,
-        ...(typeof service === "string" && { service: text(service) }),
+        // An agent of an older release says none.
+        network: text(flow["network"]) || "default",
+        ...(service !== undefined && { service }),
         state: text(state),
         ...(typeof policy === "string" && { policy: text(policy) }),
         ...(typeof packets === "number" && { packets }),
@@ -137,6 +139,13 @@ export function flowsOf(document: unknown, by: string): FlowFacts[] {
       },
     ];
   });
+}
+
+/** What was asked for, in words. */
+function serviceOf(service: unknown): string | undefined {
+  const [ip, name, portName] = ["ip", "name", "portName"].map((key) => text(member(service, key)));
+  if (!name) return ip || undefined;
+  return portName ? `${name}:${portName}` : name;
 }
 
 function endOf(end: unknown): MapFlowEnd | undefined {

@@ -219,10 +219,12 @@ const endWords = ({ ip, port, pod, node }: MapFlowEnd): string =>
 
 /** Newest first. */
 export function Flows({ mirror, filter, select }: ListProps) {
-  const words = ({ verdict, source, destination, policy }: MapFlow) => [
+  const words = ({ verdict, source, destination, network, service, policy }: MapFlow) => [
     verdict,
     endWords(source),
     endWords(destination),
+    network,
+    service,
     policy,
   ];
   const things = matching(mirror.flows.values(), filter, words).sort((a, b) => b.at - a.at);
@@ -237,6 +239,7 @@ export function Flows({ mirror, filter, select }: ListProps) {
       columns={[
         { head: "At", cell: ({ at }) => clock(at) },
         { head: "Verdict", cell: ({ verdict, policy }) => `${verdict}${policy === undefined ? "" : ` by ${policy}`}` },
+        { head: "Network", cell: ({ network }) => network },
         { head: "Protocol", cell: ({ protocol }) => PROTOCOLS[protocol] ?? protocol },
         { head: "Source", cell: ({ source }) => endWords(source) },
         { head: "Destination", cell: ({ destination }) => endWords(destination) },
