@@ -1,8 +1,7 @@
 /**
  * The API server through `kubectl proxy`, which knows where it is and who we are. It listens on a Unix socket in a directory that nobody else may enter,
- * so that no other user of this machine gets our rights; and it passes on nothing but reading what the map shows.
+ * so that no other user of this machine gets our rights; it passes on nothing but reading what the map shows; and it ends with this process, whoever ends that.
  */
-import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
@@ -10,6 +9,7 @@ import { join } from "node:path";
 import { connectBy, type KubeClient } from "../../kube/index.ts";
 import { CommandError } from "../command.ts";
 import type { Kubectl } from "./call.ts";
+import { type EndingWithUs, endingWithUs } from "./ending-with-us.ts";
 
 const OBJECTS = [
   "^/api/v1/(nodes|pods|events)(/[^/]+)?$",
@@ -23,12 +23,14 @@ const START_MS = 60_000;
 const PAUSE_MS = 1_000;
 const MOST_PAUSE_MS = 60_000;
 const MOST_COMPLAINTS = 2_000;
+/** What a shell answers that does not find a program, or may not run it. */
+const NOT_RUN: ReadonlySet<number | null> = new Set([126, 127]);
 
 export class Proxy {
   readonly client: KubeClient;
   readonly #cluster: Kubectl;
   readonly #dir = mkdtempSync(join(tmpdir(), "skylane-ui-"));
-  #child: ChildProcess | undefined;
+  #child: EndingWithUs | undefined;
   #closed = false;
   #pause = PAUSE_MS;
   #timer: NodeJS.Timeout | undefined;
@@ -57,7 +59,7 @@ export class Proxy {
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#timer);
-    this.#child?.kill("SIGTERM");
+    this.#child?.stdin.end();
     await this.client.close();
     rmSync(this.#dir, { recursive: true, force: true });
   }
@@ -72,7 +74,7 @@ export class Proxy {
       `--accept-paths=${OBJECTS.join(",")}`,
       `--reject-methods=${OTHERS}`,
     ];
-    const child = spawn(program, [...options, "proxy", ...words], { stdio: ["ignore", "pipe", "pipe"] });
+    const child = endingWithUs(this.#dir, program, [...options, "proxy", ...words]);
     this.#child = child;
     let [said, complaints] = ["", ""];
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
@@ -80,7 +82,7 @@ export class Proxy {
     });
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
-        child.kill("SIGKILL");
+        child.stdin.end();
         reject(new CommandError(`kubectl proxy did not listen within ${START_MS} ms`));
       }, START_MS);
       child.stdout.setEncoding("utf8").on("data", (text: string) => {
@@ -91,11 +93,16 @@ export class Proxy {
       });
       child.once("error", (cause) => {
         clearTimeout(timer);
-        reject(new CommandError(`${program} cannot be run: it has to be in PATH`, { cause }));
+        reject(new CommandError("no shell can be run, which kubectl proxy needs to end with the map", { cause }));
       });
       child.once("close", (code) => {
         clearTimeout(timer);
-        reject(new CommandError(`kubectl proxy: ${complaints.trim() || `it ended with status ${code}`}`));
+        const why = complaints.trim() || `it ended with status ${code}`;
+        reject(
+          new CommandError(
+            NOT_RUN.has(code) ? `${program} cannot be run: it has to be in PATH (${why})` : `kubectl proxy: ${why}`,
+          ),
+        );
         if (said !== "") this.#again();
       });
     });

@@ -1,8 +1,11 @@
 /** The live map of a cluster that kubectl reaches, with a kubectl that only looks like one. */
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { CommandError, runPluginCall, UsageError } from "../../../src/cli/index.ts";
 import { kubectlCluster } from "../../../src/cli/kubectl/ui.ts";
 import { showMap } from "../../../src/cli/ui/ui.ts";
@@ -103,6 +106,36 @@ describe("kubectl skylane ui", () => {
       return true;
     });
     await assert.rejects(kubectlCluster({ program: join(dir, "none"), options: [] }), /cannot be run/);
+  });
+
+  it("ends its proxy, and leaves nothing behind, also where it was killed", async () => {
+    const proxy = new URL("../../../src/cli/kubectl/proxy.ts", import.meta.url).href;
+    const cluster = JSON.stringify({ program: kubectl, options: [] });
+    const map = spawn(
+      process.execPath,
+      [
+        "--disable-warning=ExperimentalWarning",
+        "--input-type=module",
+        "-e",
+        `import { Proxy } from ${JSON.stringify(proxy)}; await Proxy.start(${cluster}); console.log("here"); setInterval(() => undefined, 1e6);`,
+      ],
+      { stdio: ["ignore", "pipe", "inherit"] },
+    );
+    const ended = once(map, "exit");
+    await once(map.stdout, "data");
+    const [words = ""] = log().filter((line) => line.includes("proxy "));
+    const socket = /--unix-socket=(\S+)/.exec(words)?.[1] ?? "";
+    assert.ok(existsSync(socket));
+    const answers = (): Promise<boolean> =>
+      new Promise((resolve) => {
+        const asked = connect({ path: socket }, () => resolve(true));
+        asked.once("error", () => resolve(false)).once("connect", () => asked.destroy());
+      });
+    assert.ok(await answers());
+    map.kill("SIGKILL");
+    await ended;
+    await eventually(async () => !(await answers()), { message: "nobody serves the API any more" });
+    await eventually(() => !existsSync(dirname(socket)), { message: "its directory is gone" });
   });
 
   it("is about all nodes", async () => {
