@@ -13,6 +13,7 @@ import { cni } from "./rows/cni.ts";
 import { fastPath } from "./rows/fast-path.ts";
 import { flows } from "./rows/flows.ts";
 import { hostPorts } from "./rows/host-ports.ts";
+import { map } from "./rows/map.ts";
 import { peers } from "./rows/peers.ts";
 import { policyAgent } from "./rows/policy-agent.ts";
 import { policyChanges } from "./rows/policy-changes.ts";
@@ -40,6 +41,7 @@ const MEASUREMENTS: readonly Measurement[] = [
   policyAgent,
   flows,
   probes,
+  map,
   scale,
   scaleReal,
 ];

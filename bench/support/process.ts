@@ -24,8 +24,8 @@ export interface Asked<T> {
   dismiss: () => void;
 }
 
-/** Runs a script of bench/simulator in a namespace. @param args the script, from the repository's root, and what it is told */
-export function asked<T>(context: Context, node: Namespace, ...args: [string, ...string[]]): Asked<T> {
+/** Runs a script of bench/simulator in a namespace, or where else somebody spawns it. @param args the script, from the repository's root, and what it is told */
+export function asked<T>(context: Context, node: Pick<Namespace, "spawn">, ...args: [string, ...string[]]): Asked<T> {
   const [script, ...more] = args;
   const argv = ["--disable-warning=ExperimentalWarning", join(ROOT, script), ...more];
   const child = node.spawn(process.execPath, argv, { stdio: ["pipe", "pipe", "inherit"] });

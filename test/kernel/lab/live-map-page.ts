@@ -1,24 +1,10 @@
 /** The live map's page in a real browser: where there is one. Pictures of it are left in a directory that is named at the end. */
 import assert from "node:assert/strict";
-import { accessSync, constants, mkdirSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
-import { World } from "../../../src/cli/ui/model/world.ts";
-import { serveMap } from "../../../src/cli/ui/serve/server.ts";
-
-/** Chromium of this machine; undefined where there is none. */
-export const CHROMIUM: string | undefined = (process.env["PATH"] ?? "")
-  .split(delimiter)
-  .map((dir) => join(dir, "chromium"))
-  .find((path) => {
-    try {
-      accessSync(path, constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
+import { CHROMIUM } from "../../../bench/support/chromium.ts";
 
 /** A page waits for what comes so long: never, unless it fails. */
 const PATIENCE_MS = 120_000;
@@ -71,26 +57,4 @@ export class Visitor implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#browser.close();
   }
-}
-
-/** Serves so many nodes that nobody has, each of which has measured all others, but for some that fail. */
-export async function serveMany(count: number): Promise<{ url: string; world: World; close: () => Promise<void> }> {
-  const world = new World(`${count} nodes`, Date.now);
-  const names = Array.from({ length: count }, (_, i) => `node${i}`);
-  const probes = { on: true, message: "", verdicts: [] };
-  for (const name of names) {
-    world.nodeSeen({ name, ips: [] });
-    world.agentAnswered(name, { ready: true, uptimeSeconds: 1, vteps: [], refused: [], probes });
-  }
-  for (const [i, name] of names.entries())
-    world.measured(
-      name,
-      names.map((node, j) => ({
-        node,
-        state: i === 3 || j === 3 ? "down" : "answers",
-        rttMs: 0.2 + ((i * j) % 7) / 10,
-      })),
-    );
-  const server = await serveMap(world, { answer: () => Promise.resolve({ error: "nobody is there" }) });
-  return { url: server.url, world, close: () => server.close() };
 }

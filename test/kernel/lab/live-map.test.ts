@@ -1,11 +1,13 @@
 /** The live map of a lab, by its stream: what there is, what comes, what moves, what is repaired, and a node that dies. */
 import assert from "node:assert/strict";
+import { serveMany } from "../../../bench/simulator/map-nodes.ts";
+import { CHROMIUM } from "../../../bench/support/chromium.ts";
 import { Talk } from "../../../lab/pods/talk.ts";
 import type { LiveMap } from "../../../src/cli/index.ts";
 import type { MapTrace } from "../../../src/cli/ui/wire.ts";
 import { eventually } from "../../support/eventually.ts";
 import { MapReader } from "../../support/map-reader.ts";
-import { CHROMIUM, serveMany, Visitor } from "./live-map-page.ts";
+import { Visitor } from "./live-map-page.ts";
 import { useLab } from "./support.ts";
 
 describe("the live map of a lab", () => {
@@ -172,17 +174,26 @@ describe("the live map of a lab", () => {
         // All pairs of one node, both ways.
         await page.waitForSelector('.matrix canvas[data-faulty="1998"]');
         await visitor.picture("matrix-1000", false);
-        const took: number[] = [];
         const canvas = page.locator(".matrix canvas");
+        const cells = async (): Promise<number> => Number(await canvas.getAttribute("data-painted"));
+        assert.equal(await cells(), 1_000_000, "each pair is painted once");
+        // Whatever is seen of it: nothing is painted again.
+        const took: number[] = [];
         await canvas.focus();
-        for (const key of ["ArrowDown", "ArrowRight", "+", "+", "0", "ArrowDown"]) {
+        for (const key of ["ArrowDown", "ArrowRight", "+", "+", "ArrowDown", "0"]) {
+          const frames = await canvas.getAttribute("data-frames");
           await page.keyboard.press(key);
-          await page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))");
+          await page.waitForSelector(`.matrix canvas:not([data-frames="${frames}"])`);
           took.push(Number(await canvas.getAttribute("data-draw-ms")));
         }
         process.stdout.write(`      a frame of 1,000 nodes: ${took.join(", ")} ms\n`);
+        assert.equal(await cells(), 1_000_000, "enlarging and moving paint nothing");
+        // Of what changes, no more than that.
+        many.measure(5, { to: 7, state: "loss" });
+        await page.waitForSelector('.matrix canvas[data-faulty="1999"]');
+        assert.equal(await cells(), 1_000_001, "one pair is painted again");
         many.world.nodeGone("node3");
-        await page.waitForSelector('.matrix canvas[data-faulty="0"]');
+        await page.waitForSelector('.matrix canvas[data-faulty="1"]');
         visitor.assertQuiet(many.url);
       } finally {
         await many.close();

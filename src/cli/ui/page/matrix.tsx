@@ -3,7 +3,7 @@ import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/ho
 import { PAIR_STATES } from "../wire.ts";
 import { pairColours } from "./colours.ts";
 import type { Mirror } from "./mirror.ts";
-import { type Painted, paint } from "./paint.ts";
+import { PairImage, type Surface } from "./paint.ts";
 import type { Select } from "./selection.ts";
 import { cellWords, STATE_WORDS } from "./words.ts";
 
@@ -50,10 +50,28 @@ function geometry(canvas: HTMLCanvasElement, count: number, view: View) {
   return { scale, margin, area: whole - margin, cell: (whole - margin) / seen, named, seen };
 }
 
+/** A picture from which the canvas is drawn, enlarged as it has to be. */
+class Bitmap implements Surface {
+  readonly canvas: OffscreenCanvas;
+  readonly #image: ImageData;
+
+  constructor(size: number, pixels: Uint32Array<ArrayBuffer>) {
+    this.canvas = new OffscreenCanvas(size, size);
+    this.#image = new ImageData(new Uint8ClampedArray(pixels.buffer), size, size);
+  }
+
+  put(first: number, end: number): void {
+    const { width } = this.#image;
+    this.canvas.getContext("2d")?.putImageData(this.#image, 0, 0, 0, first, width, end - first);
+  }
+}
+
+/** Draws what is painted. How much that is does not depend on the view. */
 function draw(
   canvas: HTMLCanvasElement,
   mirror: Mirror,
-  image: { painted: Painted; source: OffscreenCanvas },
+  image: PairImage<Bitmap>,
+  css: readonly string[],
   view: View,
   cursor: { from: number; to: number },
 ): void {
@@ -64,9 +82,9 @@ function draw(
   const style = getComputedStyle(canvas);
   context.clearRect(0, 0, canvas.width, canvas.height);
   context.imageSmoothingEnabled = false;
-  const pixel = image.painted.size / order.length;
-  const parts = [view.x * pixel, view.y * pixel, seen * pixel, seen * pixel] as const;
-  context.drawImage(image.source, ...parts, margin, margin, area, area);
+  const { surface, perPixel } = image.level(cell);
+  const parts = [view.x, view.y, seen, seen].map((one) => one / perPixel) as [number, number, number, number];
+  context.drawImage(surface.canvas, ...parts, margin, margin, area, area);
   context.save();
   context.beginPath();
   context.rect(margin, margin, area, area);
@@ -77,10 +95,9 @@ function draw(
     for (let i = Math.ceil(view.x); i <= view.x + seen; i++) context.fillRect(place(view.x, i), margin, scale, area);
     for (let i = Math.ceil(view.y); i <= view.y + seen; i++) context.fillRect(margin, place(view.y, i), area, scale);
   }
-  const { css } = pairColours(canvas);
   const mark = MARKED * scale;
   if (cell < mark)
-    for (const { from, to, state } of image.painted.faults) {
+    for (const { from, to, state } of image.faults) {
       context.fillStyle = css[PAIR_STATES.indexOf(state)] as string;
       context.fillRect(place(view.x, to) + (cell - mark) / 2, place(view.y, from) + (cell - mark) / 2, mark, mark);
     }
@@ -115,9 +132,9 @@ const MOVES: Readonly<Record<string, readonly [from: number, to: number]>> = {
 
 export function Matrix({ mirror, select }: { mirror: Mirror; select: Select }) {
   const canvas = useRef<HTMLCanvasElement>(null);
-  const source = useMemo(() => new OffscreenCanvas(1, 1), []);
-  /** What was painted last, and of what. */
-  const image = useRef<{ of: string; painted: Painted }>(undefined);
+  const image = useMemo(() => new PairImage((size, pixels) => new Bitmap(size, pixels)), []);
+  /** What it was painted of last, and in which colours. */
+  const painted = useRef<{ of: string; css: readonly string[] }>(undefined);
   const [width, setWidth] = useState(0);
   const [view, setView] = useState(WHOLE);
   const [cursor, setCursor] = useState({ from: 0, to: 1 });
@@ -146,22 +163,19 @@ export function Matrix({ mirror, select }: { mirror: Mirror; select: Select }) {
     const start = performance.now();
     const side = Math.round(width * (devicePixelRatio || 1));
     if (element.width !== side) [element.width, element.height] = [side, side];
-    // What is enlarged needs a pixel a node.
-    const most = Math.min(count, view.zoom > 1 ? count : side);
-    const of = `${mirror.pairsVersion} ${most} ${dark}`;
-    if (image.current?.of !== of) {
+    const of = `${mirror.pairsVersion} ${dark}`;
+    if (painted.current?.of !== of) {
+      const { css, pixels } = pairColours(element);
       const slots = mirror.order.map(({ slot }) => slot);
-      const painted = paint(slots, mirror.rows, pairColours(element).pixels, most);
-      [source.width, source.height] = [painted.size, painted.size];
-      const bytes = new Uint8ClampedArray(painted.pixels.buffer);
-      source.getContext("2d")?.putImageData(new ImageData(bytes, painted.size, painted.size), 0, 0);
-      image.current = { of, painted };
+      image.update(slots, mirror.rows, pixels);
+      painted.current = { of, css };
     }
-    const { painted } = image.current;
-    draw(element, mirror, { painted, source }, view, cursor);
-    // For whoever wants to know what a frame costs.
+    draw(element, mirror, image, painted.current.css, view, cursor);
+    // For whoever wants to know what a frame costs, and what of it is painting.
     element.dataset["drawMs"] = (performance.now() - start).toFixed(1);
-    element.dataset["faulty"] = String(painted.faulty);
+    element.dataset["painted"] = String(image.cells);
+    element.dataset["frames"] = String(Number(element.dataset["frames"] ?? 0) + 1);
+    element.dataset["faulty"] = String(image.faulty);
   }, [mirror.pairsVersion, mirror, width, view, cursor, dark, count]);
 
   const cellAt = (event: { offsetX: number; offsetY: number }): { from: number; to: number } | undefined => {
