@@ -3,7 +3,8 @@ import { request } from "node:http";
 import type { LabContext } from "../cluster/context.ts";
 import type { NodeCredentials } from "./main.ts";
 
-const TIMEOUT_MS = 10_000;
+/** A machine that is emulated, or crowded, has let it wait for ten seconds; what takes as long as this hangs. */
+const TIMEOUT_MS = 60_000;
 
 /** One request; the answer's JSON. @throws Error with what the control plane says, or when it does not answer */
 export function callControl(lab: LabContext, method: string, path: string, body?: unknown): Promise<unknown> {
