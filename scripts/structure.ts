@@ -35,6 +35,7 @@ const LAYERS = [
     "dataplane/nflog",
     "dataplane/nfqueue",
     "dataplane/nft",
+    "dataplane/nftrace",
     "dataplane/pod-link",
     "dataplane/vxlan",
     "host",

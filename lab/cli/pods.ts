@@ -6,7 +6,9 @@ import {
   type Input,
   renderTrace,
   table,
+  liveOption,
   TRACE_OPTIONS,
+  trafficOf,
   UsageError,
 } from "../../src/cli/index.ts";
 import type { Echo } from "../pods/ping.ts";
@@ -213,7 +215,9 @@ const trace: Command = {
         const value = input.text(name);
         return value === undefined ? [] : [`--${name}=${value}`];
       });
+      const traffic = trafficOf(input);
       const found = await lab.trace(from, to, {
+        live: liveOption(input, traffic) ? traffic : undefined,
         ifname: input.text("ifname"),
         family: family as Family | undefined,
         options,

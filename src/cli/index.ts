@@ -8,7 +8,18 @@ export { nodeCommands } from "./node-commands.ts";
 export { furtherRow, NETWORK_HEADINGS } from "./status.ts";
 export { age, type Cell, duration, properties, table } from "./table.ts";
 export { type RunThere, traceBoth } from "./trace/both.ts";
-export { type Half, type Hop, renderTrace, type Trace, TRACE_OPTIONS } from "./trace/index.ts";
+export {
+  type Half,
+  type Hop,
+  type Live,
+  liveOption,
+  renderTrace,
+  type Trace,
+  TRACE_OPTIONS,
+  trafficOf,
+} from "./trace/index.ts";
+export { liveBoth } from "./trace/live/both.ts";
+export { startRunning } from "./trace/live/running.ts";
 export { runProcess } from "./process.ts";
 export type { Cluster } from "./ui/cluster.ts";
 export type { LiveMap } from "./ui/ui.ts";

@@ -25,7 +25,7 @@ const USAGE = `Usage: kubectl skylane --node NODE [--namespace NAMESPACE] [--con
 
 Runs "skylanectl COMMAND" in the agent of a node: status, doctor, probes, flows, policy, log-level, version. Options of kubectl come before COMMAND.
 trace finds the two pods and asks both of their nodes: every hop of a packet from the one to the other, and the first that is wrong; to a Service,
-to each pod behind it.
+to each pod behind it. With --live it sends a marked packet, too, and shows where it was seen last.
 connectivity test starts pods on all nodes, tries whether pods, nodes and Services reach each other, and removes them again.
 sysdump writes what all nodes have to say, or one, into an archive here: status, findings, kernel objects, logs, Skylane's objects; no secrets.
 ui shows a live map of the cluster in a browser on this machine, until Ctrl-C: nodes, networks, health of each pair, pods, Events.
@@ -90,8 +90,8 @@ export async function runPluginCall(call: PluginCall, program = "kubectl"): Prom
 function trace(call: PluginCall, cluster: Kubectl, words: readonly string[]): Promise<number> {
   // Pods are in namespaces of their own.
   const anywhere = { ...cluster, options: call.kubectl };
-  const { get, run } = tracingBy(anywhere, cluster, call.namespace);
-  return kubectlTrace(words, call.node === "" ? undefined : call.node, get, run);
+  const { get, run, start } = tracingBy(anywhere, cluster, call.namespace);
+  return kubectlTrace(words, call.node === "" ? undefined : call.node, get, run, start);
 }
 
 /** The plugin as a program. @returns the exit status; never rejects */

@@ -5,6 +5,7 @@
 import { isIP } from "node:net";
 import { isObject } from "../../json/index.ts";
 import { CommandError } from "../command.ts";
+import type { Live } from "./live/types.ts";
 import { HALF_VERSION, type Half, type Hop, type HopState, type Vtep } from "./types.ts";
 
 /** The whole answer. */
@@ -22,6 +23,8 @@ export interface Trace {
   wrong?: Hop;
   /** What is missing for the whole, in words. */
   missing?: string;
+  /** What became of marked packets, where some were sent. */
+  live?: Live;
 }
 
 const MAX_HOPS = 64;

@@ -7,7 +7,8 @@ import { type PlacedEnd, type RunThere, traceBoth } from "./both.ts";
 import type { Trace } from "./join.ts";
 import { renderServiceTrace, renderTrace } from "./render.ts";
 import { type Backend, type ServiceEnd, serviceEnd, serviceName } from "./service.ts";
-import { TRACE_OPTIONS } from "./index.ts";
+import { liveOption, TRACE_OPTIONS, trafficOf } from "./index.ts";
+import { liveBoth, type StartThere } from "./live/both.ts";
 import type { Hop } from "./types.ts";
 
 /** What the API server is asked for: `kubectl get` with these words, as JSON. @throws CommandError as kubectl said it */
@@ -47,9 +48,10 @@ export async function kubectlTrace(
   node: string | undefined,
   get: Get,
   run: RunThere,
+  start: StartThere,
 ): Promise<number> {
   const input = parseInput(LINE, words);
-  const done = await follow(input, node, get, run);
+  const done = await follow(input, node, get, run, start);
   const text = "service" in done ? renderServiceTrace(done) : renderTrace(done);
   process.stdout.write(input.json ? `${JSON.stringify(done, null, 2)}\n` : text);
   return done.ok ? 0 : 1;
@@ -67,13 +69,17 @@ async function follow(
   node: string | undefined,
   get: Get,
   run: RunThere,
+  start?: StartThere,
 ): Promise<Trace | ServiceTrace> {
   const network = input.text("network") ?? "default";
   const [source, target] = input.operands as [string, string];
   const named = serviceName(target);
   if (named && network !== "default") throw new UsageError("Services are in the default network alone");
+  if (named && input.flag("live"))
+    throw new UsageError("--live sends to a pod: trace to one of those behind the Service, by its name");
+  if (!named) liveOption(input, trafficOf(input));
   const from = await find(source, network, get);
-  const asked = { input, from, node, run };
+  const asked = { input, from, node, run, start };
   return named
     ? await toService(asked, named, get)
     : await toPod(asked, await find(target, network, get), optionsOf(input, "port", "protocol"));
@@ -85,6 +91,8 @@ interface Asked {
   from: Found;
   node: string | undefined;
   run: RunThere;
+  /** Where packets may be sent. */
+  start?: StartThere | undefined;
 }
 
 const optionsOf = (input: Asked["input"], ...names: string[]): string[] =>
@@ -94,13 +102,17 @@ const optionsOf = (input: Asked["input"], ...names: string[]): string[] =>
   });
 
 /** @param traffic the words that say which packets. @throws UsageError, CommandError */
-async function toPod({ input, from, node, run }: Asked, to: Found, traffic: readonly string[]): Promise<Trace> {
+async function toPod({ input, from, node, run, start }: Asked, to: Found, traffic: readonly string[]): Promise<Trace> {
   const pair = pairOf(from, to, input.text("family"));
   const source = node ?? pair.from.node;
   if (source === undefined)
     throw new UsageError(`nobody knows the node of ${pair.from.ip}: name it, --node NODE, before the command`);
   const options = [...traffic, ...optionsOf(input, "network", "timeout")];
-  return await traceBoth(run, { ip: pair.from.ip, node: source }, pair.to, options);
+  const end = { ip: pair.from.ip, node: source };
+  const trace = await traceBoth(run, end, pair.to, options);
+  if (!start || !input.flag("live")) return trace;
+  const live = await liveBoth({ run, start }, trace, trafficOf(input), end, options);
+  return { ...trace, ok: trace.ok && live.ok, live };
 }
 
 /** Every way that the Service's packets may take. @throws UsageError, CommandError where there is no such Service or port */

@@ -2,6 +2,7 @@
 import { socketAddress } from "../../addr/index.ts";
 import { harmless, properties, table } from "../table.ts";
 import type { Trace } from "./join.ts";
+import { renderLive } from "./live/render.ts";
 import type { HopState, Way } from "./types.ts";
 import type { Backend, ServiceEnd } from "./service.ts";
 import type { ServiceTrace } from "./kubectl.ts";
@@ -19,7 +20,7 @@ const endOf = ({ ip, pod, node }: Trace["from"]): string =>
   `${ip}${pod === undefined ? "" : `, pod ${pod}`}${node === undefined ? "" : `, on ${node}`}`;
 
 /** The text. */
-export function renderTrace({ from, to, network, way, hops, wrong, missing }: Trace): string {
+export function renderTrace({ from, to, network, way, hops, wrong, missing, live }: Trace): string {
   const rows = hops.map(({ node, hop, should, is, state }) => [node, hop, RESULTS[state], should, is]);
   const unknown = hops.filter(({ state }) => state === "unknown").length;
   return [
@@ -34,6 +35,7 @@ export function renderTrace({ from, to, network, way, hops, wrong, missing }: Tr
         `  should: ${harmless(wrong.should)}\n  is:     ${harmless(wrong.is)}\n  means:  ${harmless(wrong.means ?? "")}\n  cure:   ${harmless(wrong.cure ?? "")}\n`
       : `\nNothing is wrong on this way${unknown > 0 ? `, as far as could be told (${unknown} unknown)` : ""}. Answers take the way back: trace it with the two ends exchanged.\n`,
     missing === undefined ? "" : `\n${harmless(missing)}\n`,
+    live ? renderLive(live) : "",
   ].join("");
 }
 

@@ -6,6 +6,7 @@ import { planHalf } from "../../../src/cli/trace/plan/plan.ts";
 import type { Half } from "../../../src/cli/trace/types.ts";
 import { STATUS_ANNOTATION } from "../../../src/crd/index.ts";
 import { healthy, knowledge } from "./knowledge.ts";
+import { liveHalf } from "./live-halves.ts";
 
 const halfOf = (number: 1 | 2): Half => {
   const { steps, ...half } = planHalf(knowledge(number, 4));
@@ -44,20 +45,32 @@ describe("kubectl skylane trace", () => {
       stderr: "",
     });
   };
+  /** Commands that go on until they are told to end. */
+  const started: string[] = [];
+  let watched = (): Promise<string> => Promise.resolve(JSON.stringify(liveHalf("destination")));
+  const start = (node: string, words: readonly string[]) => {
+    started.push(`${node}: ${words.join(" ")}`);
+    return Promise.resolve({
+      finish: () => {
+        started.push(`${node} ends`);
+        return watched();
+      },
+    });
+  };
   const trace = async (words: readonly string[], node?: string, runThere = run): Promise<number> => {
     process.stdout.write = (text: string) => {
       printed += text;
       return true;
     };
     try {
-      return await kubectlTrace(words, node, get, runThere);
+      return await kubectlTrace(words, node, get, runThere, start);
     } finally {
       process.stdout.write = write;
     }
   };
 
   beforeEach(() => {
-    asked.length = ran.length = 0;
+    asked.length = ran.length = started.length = 0;
     printed = "";
   });
 
@@ -105,6 +118,61 @@ describe("kubectl skylane trace", () => {
     assert.match(printed, /node node2 calls itself node1/);
     const silent = () => Promise.resolve({ status: 1, stdout: "", stderr: "no such pod" });
     await assert.rejects(trace(["a", "c"], undefined, silent), /no such pod/);
+  });
+
+  describe("with --live", () => {
+    const markOf = (line: string): string | undefined => /--mark=([0-9a-f]+)/.exec(line)?.[1];
+    const sending = (seen: () => string) => (node: string, words: readonly string[]) => {
+      if (!words.includes("--live")) return run(node, words);
+      started.push(`${node} sends: ${words.join(" ")}`);
+      return Promise.resolve({ status: 0, stdout: seen(), stderr: "" });
+    };
+
+    it("has the receiver's node watch before the sender's sends, both for the same packet", async () => {
+      const sent = sending(() => JSON.stringify(liveHalf("source")));
+      assert.equal(await trace(["a", "shop/c", "--port=80", "--live"], undefined, sent), 0);
+      const mark = markOf(started[0] as string) as string;
+      const words = `trace 10.244.1.5 10.244.2.5 --live --mark=${mark} --output=json --port=80`;
+      assert.deepEqual(started, [`node2: ${words}`, `node1 sends: ${words}`, "node2 ends"]);
+      assert.match(printed, /Marked packets sent: 1[^]*It arrived, and its answer came back\./);
+      started.length = 0;
+      await trace(["a", "shop/c", "--live"], undefined, sent);
+      assert.notEqual(markOf(started[0] as string), mark);
+    });
+
+    it("tells what the sender's node has seen where the other one says nothing or nonsense", async () => {
+      const half = { ...liveHalf("source"), seen: liveHalf("source").seen.filter(({ kind }) => kind === "request") };
+      const sent = sending(() => JSON.stringify(half));
+      const many = Array.from({ length: 1_000 }, () => liveHalf("destination").seen[0]);
+      for (const [told, says] of [
+        ["", /not JSON/],
+        [JSON.stringify({ ...liveHalf("destination"), node: "node3" }), /node node2 calls itself node3/],
+        [JSON.stringify(liveHalf("source")).replaceAll("node1", "node2"), /tells of the other end/],
+        [JSON.stringify({ ...liveHalf("destination"), seen: many }), /nothing of marked packets/],
+        [JSON.stringify({ ...liveHalf("destination"), passed: [7] }), /nothing of marked packets/],
+      ] as const) {
+        watched = () => Promise.resolve(told);
+        printed = "";
+        assert.equal(await trace(["a", "shop/c", "--live"], undefined, sent), 1);
+        assert.match(printed, says);
+        assert.match(printed, /seen last on node1, where it leaves the node inside VXLAN[^]*nobody watched there/);
+      }
+    });
+
+    it("ends the watch also where the sender's node cannot send", async () => {
+      const none = (node: string, words: readonly string[]) =>
+        words.includes("--live") ? Promise.resolve({ status: 1, stdout: "", stderr: "no rights" }) : run(node, words);
+      assert.equal(await trace(["a", "shop/c", "--live"], undefined, none), 1);
+      assert.match(printed, /Nothing is wrong on this way[^]*Nothing was sent[^]*node1 does not send: no rights/);
+      assert.equal(started.at(-1), "node2 ends");
+    });
+
+    it("refuses what it cannot send", async () => {
+      await assert.rejects(trace(["a", "shop/svc/cart", "--port=80", "--live"]), /--live sends to a pod/);
+      await assert.rejects(trace(["a", "c", "--network=blue", "--live"]), /default network alone/);
+      await assert.rejects(trace(["a", "c", "--protocol=sctp", "--port=80", "--live"]), /tcp, udp or icmp, not sctp/);
+      assert.deepEqual(started, []);
+    });
   });
 
   describe("to a Service", () => {
