@@ -3,13 +3,15 @@
  * and the trace has to name that hop, on that node.
  */
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { join } from "node:path";
 import { entering, run, tryRun } from "../../../lab/exec.ts";
 import { underlayIp } from "../../../lab/cluster/names.ts";
 import { podNetns } from "../../../lab/pods/pods.ts";
 import type { TraceOptions } from "../../../lab/pods/trace.ts";
 import { NETWORKS_ANNOTATION } from "../../../src/crd/index.ts";
-import type { Trace } from "../../../src/cli/index.ts";
+import type { Live, Trace } from "../../../src/cli/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import { useLab } from "./support.ts";
 
@@ -303,6 +305,147 @@ describe("skylanectl trace", function () {
     assert.match(stdout, /the other half, on node2: skylanectl trace/);
   });
 
+  describe("--live", () => {
+    const live = async (from: string, to: string, options: TraceOptions & Required<Pick<TraceOptions, "live">>) => {
+      const { protocol, port } = options.live;
+      const words = [`--protocol=${protocol}`, ...(port === undefined ? [] : [`--port=${port}`])];
+      const found = await the().trace(from, to, { ...options, options: [...words, ...(options.options ?? [])] });
+      return { found, sent: found.live as Live };
+    };
+    before("pods that no fault has met", async () => {
+      await the().addPod("node1", "x");
+      await the().addPod("node1", "y");
+      await the().addPod("node2", "z");
+    });
+
+    const ICMP = { protocol: "icmp" };
+    /** What is answered is not waited for so long. */
+    const PATIENT = ["--timeout=10000"];
+    const inWords = (sent: Live): string =>
+      `${sent.is} ${sent.missing ?? ""}\n${sent.hops.map((hop) => `${hop.node} ${hop.hop} ${hop.packets ?? "?"} ${hop.place} ${hop.note ?? ""}`).join("\n")}`;
+    const tables = async (): Promise<string[]> =>
+      (await Promise.all(["node1", "node2"].map((node) => the().exec(node, "nft", "list", "tables")))).flatMap((text) =>
+        text.split("\n").filter((line) => line.includes("skylane_trace")),
+      );
+
+    afterEach("nothing is left behind", async () => assert.deepEqual(await tables(), []));
+
+    for (const family of FAMILIES)
+      it(`follows a packet through both nodes and its answer back (IPv${family})`, async () => {
+        const { sent } = await live("x", "z", { family, live: ICMP, options: PATIENT });
+        assert.deepEqual(
+          [sent.ok, sent.arrived, sent.answered, sent.missing],
+          [true, true, true, undefined],
+          inWords(sent),
+        );
+        assert.deepEqual([...new Set(sent.hops.map(({ packets }) => packets))], [sent.sent], inWords(sent));
+        assert.match(sent.hops.find(({ hop }) => hop === "source.device")?.place ?? "", new RegExp(`to ${device()}`));
+        const { sent: here } = await live("x", "y", { family, live: { protocol: "tcp", port: 81 }, options: PATIENT });
+        assert.ok(here.ok, inWords(here));
+        const { sent: closed } = await live("x", "z", {
+          family,
+          live: { protocol: "udp", port: 81 },
+          options: PATIENT,
+        });
+        assert.deepEqual([closed.ok, closed.answered], [true, true], inWords(closed));
+        assert.match(closed.is, /answers port unreachable/);
+      });
+
+    it("names a chain and a rule that drop the packet, or its answer, on either node", async () => {
+      const table = `table inet faults { chain forwarded { type filter hook forward priority 10
+ip saddr ${ipOf("x", 4)} ip daddr ${ipOf("z", 4)} counter drop comment "somebody's"
+}
+}
+`;
+      for (const [node, from, to, told] of [
+        ["node2", "x", "z", /filter of node2 drops it in chain forwarded of table inet faults, by: .*somebody's/],
+        ["node1", "x", "z", /filter of node1 drops it in chain forwarded of table inet faults/],
+        ["node1", "z", "x", /filter of node1 drops its answer in chain forwarded of table inet faults/],
+      ] as const) {
+        await run(the().enter(node, "nft", "-f", "-"), { input: table });
+        try {
+          const { sent } = await live(from, to, { family: 4, live: ICMP, options: ["--timeout=300"] });
+          assert.match(sent.is, told, inWords(sent));
+          assert.equal(sent.ok, false);
+        } finally {
+          await the().exec(node, "nft", "delete", "table", "inet", "faults");
+        }
+      }
+    });
+
+    it("says between which nodes the underlay loses it, in which direction", async () => {
+      // At the card, before all that a packet meets on its way through the node, as if it had not come.
+      const rule = `ip saddr ${underlayIp(1, 4)} udp dport 4789 drop`;
+      const table = `table netdev faults { chain in { type filter hook ingress device "eth0" priority 0\n${rule}\n}\n}\n`;
+      await run(the().enter("node2", "nft", "-f", "-"), { input: table });
+      try {
+        const { sent } = await live("x", "z", { family: 4, live: ICMP, options: ["--timeout=300"] });
+        assert.deepEqual(
+          [sent.last?.hop, sent.next?.hop, sent.sent],
+          ["source.underlay", "destination.underlay", 3],
+          inWords(sent),
+        );
+        assert.match(sent.is, /seen last on node1.* expected next on node2.* between node1 and node2 loses VXLAN/);
+        const { sent: back } = await live("z", "x", { family: 4, live: ICMP, options: ["--timeout=300"] });
+        assert.deepEqual([back.arrived, back.last?.hop], [true, "answer.destination.underlay"], inWords(back));
+        assert.match(back.is, /Its answer was seen last on node1.* between node1 and node2 loses VXLAN/);
+      } finally {
+        await the().exec("node2", "nft", "delete", "table", "netdev", "faults");
+      }
+    });
+
+    it("counts its own packets alone, whatever else the two pods exchange", async () => {
+      const [ip] = [ipOf("z", 4)];
+      const argv = entering({ netns: podNetns(the().context, the().pod("x")) }, "ping", ["-i", "0.002", ip]);
+      const busy = spawn(argv[0] as string, argv.slice(1), { stdio: ["ignore", "pipe", "ignore"] });
+      try {
+        await once(busy.stdout, "data", { signal: AbortSignal.timeout(60_000) });
+        const { sent } = await live("x", "z", { family: 4, live: ICMP, options: PATIENT });
+        assert.ok(sent.ok, inWords(sent));
+        assert.deepEqual([...new Set(sent.hops.map(({ packets }) => packets))], [sent.sent], inWords(sent));
+      } finally {
+        busy.kill();
+        await once(busy, "close");
+      }
+    });
+
+    it("is over with its table when it is killed, and tells why it cannot send", async () => {
+      const program = join(the().context.binDir, "skylanectl");
+      const mark = "0102030405060708090a0b0c0d0e";
+      const words = ["trace", ipOf("x", 4), ipOf("z", 4), "--live", `--mark=${mark}`, "--output=json"];
+      const [command = "", ...args] = the().enter("node2", program, ...words);
+      const watching = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"], env: the().context.env });
+      await once(watching.stdout, "data", { signal: AbortSignal.timeout(60_000) });
+      assert.equal((await tables()).length, 1);
+      await the().exec("node2", "pkill", "-KILL", "-f", mark);
+      await once(watching, "close");
+      await eventually(async () => (await tables()).length === 0, SOON);
+      await inPod("x", "-4", "route", "del", "default");
+      try {
+        const { sent } = await live("x", "z", { family: 4, live: ICMP });
+        assert.equal(sent.sent, 0);
+        assert.match(sent.is, /kernel does not send it: .*(ENETUNREACH|EHOSTUNREACH)/);
+      } finally {
+        await inPod("x", "-4", "route", "add", "default", "via", "169.254.1.1", "dev", "eth0");
+      }
+    });
+
+    it("shows the sender's part where it is run on that node alone, and refuses where nothing can be sent", async () => {
+      const program = join(the().context.binDir, "skylanectl");
+      const on = (node: string, ...args: string[]) =>
+        tryRun(the().enter(node, program, "trace", "--live", ...args), { env: the().context.env });
+      const half = await on("node1", "--timeout=300", ipOf("x", 4), ipOf("z", 4));
+      assert.match(
+        half.stdout,
+        /source\.underlay +1 [^]*kubectl skylane trace --live watches on both nodes/,
+        half.stderr,
+      );
+      assert.match((await on("node2", ipOf("x", 4), ipOf("z", 4))).stderr, /run trace --live on node1/);
+      assert.equal((await on("node1", "--mark=12", ipOf("x", 4), ipOf("z", 4))).status, 2);
+      assert.equal((await on("node1", "--network=blue", "x", "y")).status, 2);
+    });
+  });
+
   it("names a node that is off", async () => {
     await the().addPod("node3", "d");
     await fine("a", "d");
@@ -337,6 +480,10 @@ describe("skylanectl trace where policies deny", function () {
       { timeoutMs: 60_000, intervalMs: 500, message: "the trace does not name the policy" },
     );
     assert.equal(wrong.node, "node2");
+    const port = { protocol: "tcp", port: 80 };
+    const { live } = await the().trace("front", "web", { options: ["--port=80", "--timeout=300"], live: port });
+    assert.deepEqual([live?.ok, live?.arrived], [false, false]);
+    assert.match(live?.is ?? "", /packet filter of node2 drops it in chain \S+ of table inet skylane.*, by: .*drop/);
     const back = await the().trace("web", "front", { options: ["--port=80", "--timeout=5000"] });
     assert.ok(back.ok, `the other way is open: ${JSON.stringify(back.wrong)}`);
   });
@@ -363,6 +510,8 @@ describe("skylanectl trace with direct routing", function () {
         },
         { ...SOON, message: `IPv${family} is not traced` },
       );
+    const { live } = await the().trace("a", "c", { live: { protocol: "icmp" }, options: ["--timeout=10000"] });
+    assert.ok(live?.ok && live.hops.length === 12, JSON.stringify(live));
     await the().exec("node1", "pkill", "-STOP", "-f", "skylane-agent.cjs");
     try {
       const cidr = (await the().status(the().node("node2"))).networks[0]?.podCidrs[0] as string;
