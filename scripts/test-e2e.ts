@@ -1,8 +1,8 @@
 /**
- * Kubernetes' own end-to-end tests of network policies, on a real cluster on this machine with Skylane's manifest. Prints what failed, and as the
+ * Kubernetes' own end-to-end tests of network policies and host ports, on a real cluster on this machine with Skylane's manifest. Prints what failed, and as the
  * last line `N passed, N failed, N skipped`.
  *
- *   npm run test:e2e                      all of [Feature:NetworkPolicy]
+ *   npm run test:e2e                      all of them
  *   npm run test:e2e -- 'named port'      those of them whose name matches
  *
  * SKYLANE_TEST_KEEP leaves the cluster up, as in the cluster tests.
@@ -20,9 +20,18 @@ import { type Machine, openMachine } from "../test/cluster/support/machine.ts";
 
 const BUILD = fileURLToPath(new URL("../test/cluster/machine/build-e2e.sh", import.meta.url));
 const BUILT = "/opt/kube/e2e";
-const FEATURE = "[Feature:NetworkPolicy]";
-/** Tests at a time: most of what they do is wait for packets that must not come. */
-const AT_A_TIME = 2 * availableParallelism();
+
+/** Tests of one kind, by a part of their names as an expression. */
+interface Kind {
+  name: string;
+  atATime: number;
+}
+const KINDS: readonly Kind[] = [
+  // Most of what they do is wait for packets that must not come.
+  { name: String.raw`\[Feature:NetworkPolicy\]`, atATime: 2 * availableParallelism() },
+  // They fill nodes, and say that they want no other tests beside them.
+  { name: "[hH]ostPort", atATime: 1 },
+];
 /** What cannot run on every machine: a part of the tests' names, whether it can here, and what it needs. */
 const NEEDS: readonly { name: string; here: () => boolean; what: string }[] = [
   { name: "[Feature:SCTPConnectivity]", here: () => existsSync("/proc/net/sctp"), what: "a kernel with SCTP" },
@@ -71,19 +80,19 @@ function casesOf(folder: string, wanted: RegExp): Case[] {
     });
 }
 
-/** Runs the tests where the API server is, and returns what came of them. @throws Error when they cannot be run to their end */
-async function runTests(machine: Machine, only: string | undefined): Promise<Case[]> {
+/** Runs the tests of a kind where the API server is, and returns what came of them. @throws Error when they cannot be run to their end */
+async function runTests(machine: Machine, { name: kind, atATime }: Kind, only: string | undefined): Promise<Case[]> {
   const { kubectlCommand } = machine;
   const [command = "", ...where] = kubectlCommand.slice(0, kubectlCommand.indexOf("kubectl"));
   const kubeconfig = kubectlCommand.at(-1) as string;
   const unable = NEEDS.filter(({ here }) => !here());
-  for (const { name, what } of unable)
-    console.log(`NOT RUN: tests of ${name}, since they need ${what}; they count as skipped`);
   const skip = unable.length > 0 ? [`-skip=${unable.map(({ name }) => quoted(name)).join("|")}`] : [];
-  const focus = only === undefined ? quoted(FEATURE) : `${quoted(FEATURE)}.*(${only})|(${only}).*${quoted(FEATURE)}`;
+  const ofKind = (words: string): string =>
+    new RegExp(kind).test(words) ? words : `${kind}.*(${words})|(${words}).*${kind}`;
+  const focus = only === undefined ? kind : ofKind(only);
   const reports = mkdtempSync(join(tmpdir(), "skylane-e2e-"));
   try {
-    const ginkgo = [join(BUILT, "ginkgo"), `-nodes=${AT_A_TIME}`, "-noColor", `-focus=${focus}`, ...skip];
+    const ginkgo = [join(BUILT, "ginkgo"), `-nodes=${atATime}`, "-noColor", `-focus=${focus}`, ...skip];
     const tests = [join(BUILT, "e2e.test"), "--", "--provider=skeleton", `--kubeconfig=${kubeconfig}`];
     const options = [`--report-dir=${reports}`, "--disable-log-dump"];
     const child = spawn(command, [...where, ...ginkgo, ...tests, ...options], {
@@ -102,18 +111,23 @@ async function runTests(machine: Machine, only: string | undefined): Promise<Cas
 /** A cluster with Skylane, the tests on it, and its end. */
 async function main(only: string | undefined): Promise<Case[]> {
   console.log("Kubernetes' end-to-end tests (built from Debian's source on a new machine: about 15 minutes)");
-  const image = execFileSync(BUILD, [BUILT], { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] }).trim();
+  const built = execFileSync(BUILD, [BUILT], { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+  const [agnhost, pause] = built.trim().split("\n") as [string, string];
   const machine = await openMachine();
   try {
     if (!machine.hardware) throw new Error("these tests bring their own cluster: unset SKYLANE_TEST_KUBECONFIG");
     const kube = new Kube(machine);
     const nodes = (await kube.list("nodes")).map((node) => node.metadata.name);
-    await machine.hardware.image(image, join(BUILT, "rootfs"), "/agnhost");
+    await machine.hardware.image(agnhost, join(BUILT, "rootfs"), "/agnhost");
+    await machine.hardware.image(pause, join(BUILT, "rootfs"), "/pause");
     const context: Context = { machine, kube, nodes, pods: [] };
     await machine.kubectl(["apply", "-f", "-"], await manifestFor(context));
     await kube.nodesReady(nodes.length);
     await kube.agentsReady(nodes.length);
-    const cases = await runTests(machine, only);
+    for (const { name, here, what } of NEEDS)
+      if (!here()) console.log(`NOT RUN: tests of ${name}, since they need ${what}; they count as skipped`);
+    const cases: Case[] = [];
+    for (const kind of KINDS) cases.push(...(await runTests(machine, kind, only)));
     if (cases.some(({ outcome }) => outcome === "failed")) console.log(await kube.whatIsWrong());
     return cases;
   } finally {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds what Kubernetes' own end-to-end tests need, into DIR (default /opt/kube/e2e): e2e.test, ginkgo, which runs several
-# of them at a time, and in DIR/rootfs the files of the image that their pods run. Prints the name that they know it by.
+# of them at a time, and in DIR/rootfs the files of the images that their pods run. Prints the names that they know those by, a line each: of agnhost, and of one that only waits.
 # About 15 minutes on 2 cores; at once where it has been done. Needs root, apt and busybox-static.
 set -euo pipefail
 OUT=${1:-/opt/kube/e2e}
@@ -9,4 +9,6 @@ OUT=${1:-/opt/kube/e2e}
 rm -rf "$OUT/rootfs"; mkdir -p "$OUT/rootfs"/{bin,tmp,etc,proc,sys,dev}
 cp /bin/busybox "$OUT/rootfs/bin/"; for a in $(busybox --list | grep -vx busybox); do ln -s busybox "$OUT/rootfs/bin/$a"; done
 cp "$OUT/agnhost" "$OUT/rootfs/agnhost"
+printf '#!/bin/sh\nexec /agnhost pause\n' >"$OUT/rootfs/pause"; chmod 755 "$OUT/rootfs/pause"
 "$OUT/e2e.test" --list-images | grep /e2e-test-images/agnhost:
+"$OUT/e2e.test" --list-images | grep /pause:
