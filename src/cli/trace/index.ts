@@ -186,7 +186,7 @@ export const traceCommand: Command = {
     },
     mark: {
       value: "HEX",
-      help: "with --live, only this node's part as JSON, of the packet with this mark; where it arrives, watches until its input ends (for kubectl skylane trace)",
+      help: "with --live, this node's part of the trace of this mark as JSON; where packets arrive, until its input ends",
     },
     config: { value: "FILE", help: "the agent's configuration (/etc/skylane/agent.yaml, when it is there)" },
     socket: { value: "PATH", help: `the agent's socket (${AGENT_SOCKET})` },

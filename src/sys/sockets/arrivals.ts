@@ -53,7 +53,7 @@ function control(fd: number, command: number, argument: number): number {
 /**
  * Calls `onArrival`, from the event loop, whenever there is something to read on a socket or it has failed; also for what is
  * there already. It is called again only after more has arrived, so it must read all, or come back by itself. Does not keep
- * the process running. Dispose of it before the socket is closed. @throws SysError
+ * the process running. Dispose of it when the socket is closed at the latest. @throws SysError
  */
 export function watchArrivals(fd: number, onArrival: () => void): Disposable {
   prepare();
@@ -68,7 +68,14 @@ export function watchArrivals(fd: number, onArrival: () => void): Disposable {
   setImmediate(look);
   return {
     [Symbol.dispose]: () => {
-      if (watched.delete(fd)) control(fd, F_SETFL, control(fd, F_GETFL, 0) & ~O_ASYNC);
+      // The number may be another socket's by now.
+      if (watched.get(fd) !== onArrival) return;
+      watched.delete(fd);
+      try {
+        control(fd, F_SETFL, control(fd, F_GETFL, 0) & ~O_ASYNC);
+      } catch (error) {
+        if (!(error instanceof SysError && error.code === "EBADF")) throw error;
+      }
     },
   };
 }
