@@ -250,12 +250,19 @@ describe("somebody in a pod who has /run/skylane mounted", function () {
     }
     const count = await served();
     const request = { containerId: "c1", netns: victim.path };
-    const added = await runtime.exec("skylane", "ADD", JSON.stringify(config()), request);
-    assert.equal(added.exitCode, 0, added.stdout);
-    assert.equal(await served(), count + 1, "the agent serves pods");
+    const detach = async (): Promise<void> =>
+      assert.equal((await runtime.exec("skylane", "DEL", JSON.stringify(config()), request)).exitCode, 0);
+    // A launcher that has no word of the agent within two seconds does it by itself, which on a busy machine may be once.
+    for (let attempt = 1; ; attempt++) {
+      const added = await runtime.exec("skylane", "ADD", JSON.stringify(config()), request);
+      assert.equal(added.exitCode, 0, added.stdout);
+      if ((await served()) > count) break;
+      await detach();
+      assert.ok(attempt < 5, "the agent serves no pods");
+    }
     assert.ok(descriptors() < before + 100, `${descriptors()} open files, ${before} before`);
     for (const one of idle) one.destroy();
-    assert.equal((await runtime.exec("skylane", "DEL", JSON.stringify(config()), request)).exitCode, 0);
+    await detach();
     return "the oldest make room; pods are served by the agent as before";
   });
 });
