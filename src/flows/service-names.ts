@@ -1,4 +1,5 @@
 /** Services by what packets to them are addressed to: an address and a port of theirs, or a port of the nodes. It does no I/O. */
+import { keyOf } from "../json/index.ts";
 
 /** What is known of a Service. */
 export interface NamedService {
@@ -38,7 +39,7 @@ export class ServiceNames {
 
   /** Takes in that there is a Service, or that it is otherwise now. */
   set(service: NamedService): void {
-    const key = `${service.namespace}/${service.name}`;
+    const key = keyOf(service);
     this.delete(key);
     const known: Known = { key, service };
     this.#known.set(key, known);

@@ -13,6 +13,7 @@ import {
   type WhoHas,
 } from "../../flows/index.ts";
 import { json, type Routes, text } from "../../http/index.ts";
+import { keyOf } from "../../json/index.ts";
 import { type KubeClient, ServiceReflector } from "../../kube/index.ts";
 import type { Logger } from "../../log/index.ts";
 import type { Metrics } from "../../observe/index.ts";
@@ -72,7 +73,7 @@ export function flowsOf(config: AgentConfig, options: FlowsOfAgentOptions): Flow
   const services = new ServiceReflector(client, { log });
   const names = new ServiceNames();
   services.onChange(({ added, changed, removed }) => {
-    for (const { namespace, name } of removed) names.delete(`${namespace}/${name}`);
+    for (const service of removed) names.delete(keyOf(service));
     for (const service of [...added, ...changed.map(({ after }) => after)]) names.set(service);
   });
   const isNode = (ip: string): boolean => nodeIps(nodeOf(ip) ?? "")?.includes(ip) === true;

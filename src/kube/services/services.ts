@@ -1,6 +1,6 @@
 /** All Services of the cluster that have an address or a port of the nodes, as much as it takes to name them by what somebody has asked for. */
 import { parseIp } from "../../addr/index.ts";
-import { isObject, part } from "../../json/index.ts";
+import { isObject, keyOf, part } from "../../json/index.ts";
 import type { KubeClient } from "../client/client.ts";
 import { Reflector } from "../informer/reflector.ts";
 import type { ReflectorOptions } from "../informer/source.ts";
@@ -113,8 +113,8 @@ export class ServiceReflector extends Reflector<ServiceEntry> {
   }
 
   /** Those that are known go before those that are not. */
-  #hasRoom({ namespace, name }: ServiceEntry): boolean {
-    if (this.objects.has(`${namespace}/${name}`)) return true;
+  #hasRoom(service: ServiceEntry): boolean {
+    if (this.objects.has(keyOf(service))) return true;
     const comesIn = this.#listed?.after === this.state.relists ? this.#listed.map.deref() : undefined;
     return (comesIn ?? this.objects).size < this.#most;
   }

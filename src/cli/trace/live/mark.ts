@@ -5,7 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { type Family, familyOf, ipToBytes } from "../../../addr/index.ts";
 import type { MarkingRule, Match } from "../../../dataplane/nftrace/index.ts";
-import { transportChecksum } from "../../../sys/index.ts";
+import { checksum, transportChecksum } from "../../../sys/index.ts";
 import { UsageError } from "../../command.ts";
 import type { Traffic } from "../types.ts";
 import type { Kind } from "./types.ts";
@@ -112,14 +112,7 @@ export function dataOf({ from, to, traffic, mark }: MarkedPacket): Buffer {
 
 /** IPv4's ICMP has no addresses in its checksum; that is zero bytes in theirs. */
 const checksumOf = (packet: Parameters<typeof transportChecksum>[0], family: Family): number =>
-  family === 6 ? transportChecksum(packet) : icmpChecksum(packet.data);
-
-function icmpChecksum(data: Buffer): number {
-  let sum = 0;
-  for (let at = 0; at < data.length; at += 2) sum += data.readUInt16BE(at);
-  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
-  return ~sum & 0xffff;
-}
+  family === 6 ? transportChecksum(packet) : checksum(packet.data);
 
 /** Where IP and transport header of a packet are to be found: its own, or those inside another one. */
 interface Place {
