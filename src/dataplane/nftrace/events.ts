@@ -1,5 +1,12 @@
 /** What the kernel tells of marked packets (NFT_MSG_TRACE: linux/netfilter/nf_tables.h, kernel file net/netfilter/nf_tables_trace.c). */
-import { eachNfAttribute, NETLINK_HEADER, NF_SUBSYSTEM, NFNETLINK_HEADER, nfMessages } from "../../netlink/index.ts";
+import {
+  eachNfAttribute,
+  NETLINK_HEADER,
+  NF_SUBSYSTEM,
+  NFNETLINK_HEADER,
+  nfFamilyName,
+  nfMessages,
+} from "../../netlink/index.ts";
 
 /** One chain or rule that a marked packet has met. */
 export interface TraceEvent {
@@ -40,14 +47,6 @@ const OF_POLICY = 1;
 const VERDICT_CODE = 1;
 /** NF_DROP, NF_ACCEPT, NF_STOLEN (a packet that the kernel keeps goes on by itself), NF_QUEUE; the upper half of the last is the queue's number. */
 const VERDICTS: Readonly<Record<number, TraceEvent["verdict"]>> = { 0: "drop", 1: "accept", 3: "queue" };
-const FAMILIES: Readonly<Record<number, string>> = {
-  1: "inet",
-  2: "ip",
-  3: "arp",
-  5: "netdev",
-  7: "bridge",
-  10: "ip6",
-};
 
 /** Events of a datagram. @throws MalformedMessage */
 export function* traceEventsOf(datagram: Buffer): Generator<TraceEvent> {
@@ -57,7 +56,7 @@ export function* traceEventsOf(datagram: Buffer): Generator<TraceEvent> {
     eachNfAttribute(datagram, from + NFNETLINK_HEADER - NETLINK_HEADER, to, (kind, start, end) => {
       found.set(kind, Buffer.from(datagram.subarray(start, end)));
     });
-    yield eventOf(FAMILIES[datagram[from] as number] ?? "unknown", found);
+    yield eventOf(nfFamilyName(datagram[from] as number), found);
   }
 }
 

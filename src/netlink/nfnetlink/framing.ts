@@ -45,6 +45,18 @@ export function nfAttribute(type: number, value: Uint8Array): Buffer {
   return padded(Buffer.concat([header, value]));
 }
 
+const FAMILY_NAMES: Readonly<Record<number, string>> = {
+  1: "inet",
+  2: "ip",
+  3: "arp",
+  5: "netdev",
+  7: "bridge",
+  10: "ip6",
+};
+
+/** A family of tables (linux/netfilter.h, NFPROTO_*) as nft calls it. */
+export const nfFamilyName = (family: number): string => FAMILY_NAMES[family] ?? "unknown";
+
 /** An attribute of attributes. */
 export const nfNested = (type: number, parts: readonly Buffer[]): Buffer =>
   nfAttribute(type | NESTED, Buffer.concat(parts));

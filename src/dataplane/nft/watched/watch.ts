@@ -7,13 +7,12 @@
  * runs has its generation when nft has ended. No process id is compared: a container's are not the kernel's.
  */
 import { constants } from "node:os";
-import { NETLINK_NETFILTER, NF_SUBSYSTEM } from "../../../netlink/index.ts";
+import { NETLINK_NETFILTER, NF_SUBSYSTEM, nfFamilyName } from "../../../netlink/index.ts";
 import { type MulticastGroups, MulticastReader, openMulticast } from "../../../sys/index.ts";
 
 /** linux/netfilter/nfnetlink.h, linux/netfilter/nf_tables.h */
 const GROUP_NFTABLES = 1 << (7 - 1);
 const MSG = { NEWTABLE: 0, DELTABLE: 2, NEWCHAIN: 3, DELCHAIN: 5, NEWRULE: 6, DELRULE: 8, NEWGEN: 15 } as const;
-const FAMILY_NAMES: Record<number, string> = { 1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6" };
 const NETLINK_HEADER = 16;
 const GENERIC_HEADER = 4;
 const ATTRIBUTE_TYPE = 0x3fff;
@@ -76,7 +75,7 @@ export class TransactionReader {
   /** Thousands of elements of one table come one after the other: the name is made once. */
   #tableOf(family: number, name: Buffer): string {
     if (this.#last?.family !== family || !this.#last.name.equals(name)) {
-      const table = `${FAMILY_NAMES[family] ?? "unknown"} ${text(name)}`;
+      const table = `${nfFamilyName(family)} ${text(name)}`;
       this.#last = { family, name: Buffer.from(name), table };
     }
     return this.#last.table;
