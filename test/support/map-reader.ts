@@ -1,6 +1,6 @@
 /** Reads the live map's stream as its page does. */
+import { Inbox, type Kind } from "../../src/cli/ui/page/inbox.ts";
 import { Mirror } from "../../src/cli/ui/page/mirror.ts";
-import type { MapDelta, MapSnapshot } from "../../src/cli/ui/wire.ts";
 
 /** What a stream says, from {@link open} until it is disposed of. */
 export class MapReader implements AsyncDisposable {
@@ -31,6 +31,10 @@ export class MapReader implements AsyncDisposable {
 
   async #follow(body: ReadableStream<Uint8Array>, first: () => void): Promise<void> {
     let text = "";
+    const whole = (): void => {
+      if (this.mirror.started > 0) first();
+    };
+    const inbox = new Inbox(this.mirror, whole, (turn) => turn());
     const decoder = new TextDecoder();
     for await (const chunk of body) {
       text += decoder.decode(chunk, { stream: true });
@@ -39,9 +43,7 @@ export class MapReader implements AsyncDisposable {
       for (const block of blocks) {
         const field = (name: string): string => new RegExp(`^${name}: (.*)$`, "m").exec(block)?.[1] ?? "";
         const [event, data] = [field("event"), field("data")];
-        if (event === "all") this.mirror.all(JSON.parse(data) as MapSnapshot, Date.now());
-        if (event === "change") this.mirror.change(JSON.parse(data) as MapDelta, Date.now());
-        if (event === "all") first();
+        if (["all", "change", "part"].includes(event)) inbox.push(event as Kind, data, Date.now());
       }
     }
   }

@@ -189,6 +189,16 @@ export type MapDelta = Partial<Omit<MapSnapshot, "title" | "started" | "now">> &
   };
 };
 
+/** What of it may be in several parts of one change. */
+export const LISTS = ["nodes", "networks", "pods", "claims", "rows", "flows", "moments"] as const;
+
+/** A part of everything or of a change: the whole is what they have together. */
+export type MapPart = Partial<MapSnapshot> &
+  Pick<MapDelta, "gone"> & {
+    /** So many follow. */
+    more: number;
+  };
+
 /** One thing that decides about a packet, as a trace has found it. */
 export interface MapHop {
   node: string;

@@ -4,11 +4,29 @@ import { serveMany } from "../../../bench/simulator/map-nodes.ts";
 import { CHROMIUM } from "../../../bench/support/chromium.ts";
 import { Talk } from "../../../lab/pods/talk.ts";
 import type { LiveMap } from "../../../src/cli/index.ts";
+import { MOST_CELLS } from "../../../src/cli/ui/page/paint.ts";
 import type { MapTrace } from "../../../src/cli/ui/wire.ts";
 import { eventually } from "../../support/eventually.ts";
 import { MapReader } from "../../support/map-reader.ts";
 import { Visitor } from "./live-map-page.ts";
 import { useLab } from "./support.ts";
+
+/** Clicks into the matrix as soon as some of it is painted and some is not. */
+const CLICK_WHILE_PAINTED = `(() => {
+  const canvas = document.querySelector(".matrix canvas");
+  const side = canvas.clientWidth;
+  const at = { offsetX: (499.5 / 999) * side, offsetY: (1.5 / 999) * side };
+  new MutationObserver((_, observer) => {
+    if (["0", "999"].includes(canvas.dataset.left)) return;
+    observer.disconnect();
+    canvas.dataset.clicked = "";
+    for (const type of ["pointermove", "pointerdown", "pointerup"]) {
+      const event = new PointerEvent(type, { bubbles: true });
+      for (const name of Object.keys(at)) Object.defineProperty(event, name, { value: at[name] });
+      canvas.dispatchEvent(event);
+    }
+  }).observe(canvas, { attributeFilter: ["data-left"] });
+})()`;
 
 describe("the live map of a lab", () => {
   const the = useLab({ nodes: 3, agentConfig: { probes: "on", flows: "on" } });
@@ -177,6 +195,10 @@ describe("the live map of a lab", () => {
         const canvas = page.locator(".matrix canvas");
         const cells = async (): Promise<number> => Number(await canvas.getAttribute("data-painted"));
         assert.equal(await cells(), 1_000_000, "each pair is painted once");
+        assert.equal(await canvas.getAttribute("data-left"), "0");
+        // No frame had more than its part of it; how long that takes is the machine's.
+        const most = Number(await canvas.getAttribute("data-most-painted"));
+        assert.ok(most > 0 && most <= MOST_CELLS + 1_000, `${most} cells in one frame`);
         // Whatever is seen of it: nothing is painted again.
         const took: number[] = [];
         await canvas.focus();
@@ -194,6 +216,13 @@ describe("the live map of a lab", () => {
         assert.equal(await cells(), 1_000_001, "one pair is painted again");
         many.world.nodeGone("node3");
         await page.waitForSelector('.matrix canvas[data-faulty="1"]');
+        // Other colours: all of it again, in which a click is right before it is done.
+        await page.evaluate(CLICK_WHILE_PAINTED);
+        await page.emulateMedia({ colorScheme: "dark" });
+        await page.waitForSelector('.matrix canvas[data-clicked][data-left="0"]');
+        // Nodes by name, without node3: the places of the click are those of node1 and node500.
+        await page.getByRole("heading", { name: "node1 and node500" }).waitFor();
+        assert.equal(await canvas.getAttribute("data-faulty"), "1");
         visitor.assertQuiet(many.url);
       } finally {
         await many.close();

@@ -1,7 +1,7 @@
 /** The matrix as pixels. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { PairImage, SEVERITY } from "../../../src/cli/ui/page/paint.ts";
+import { MOST_CELLS, PairImage, SEVERITY } from "../../../src/cli/ui/page/paint.ts";
 import { PAIR_STATES, type PairState } from "../../../src/cli/ui/wire.ts";
 
 /** A colour is its state's number, and 99 a node's own pair. */
@@ -41,7 +41,15 @@ class Shown {
   }
 }
 
-const image = (): PairImage<Shown> => new PairImage((size, pixels) => new Shown(size, pixels));
+/** One that paints at once what it is told. */
+class Whole extends PairImage<Shown> {
+  override update(...told: Parameters<PairImage<Shown>["update"]>): void {
+    super.update(...told);
+    while (this.left > 0) this.paint();
+  }
+}
+
+const image = (): Whole => new Whole((size, pixels) => new Shown(size, pixels));
 const slotsOf = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
 
 describe("the matrix of the live map", () => {
@@ -110,6 +118,66 @@ describe("the matrix of the live map", () => {
     assert.deepEqual([painted.cells, painted.faulty], [10_101, 0]);
   });
 
+  it("is painted in parts, each of bounded work, and shows what is painted", () => {
+    const painted = new PairImage((size, pixels) => new Shown(size, pixels));
+    painted.update(slotsOf(1_000), rows(1_000, [[999, 0, "down"]]), COLOURS);
+    const { surface } = painted.level(1);
+    assert.deepEqual([painted.left, painted.cells, surface.puts], [1_000, 0, 0]);
+    let parts = 0;
+    for (let before = 0; painted.left > 0; before = painted.cells, parts++) {
+      painted.paint();
+      assert.ok(painted.cells > before && painted.cells - before <= MOST_CELLS + 1_000);
+      assert.equal(surface.seen.filter((one) => one !== 0).length, painted.cells);
+      assert.equal(surface.puts, parts + 1);
+    }
+    assert.ok(parts >= 1_000_000 / MOST_CELLS);
+    assert.deepEqual([painted.cells, painted.faulty], [1_000_000, 1]);
+  });
+
+  it("paints no more than there is time for, and one row at least", () => {
+    const painted = new PairImage((size, pixels) => new Shown(size, pixels));
+    painted.update(slotsOf(100), rows(100, []), COLOURS);
+    painted.paint(() => true);
+    assert.deepEqual([painted.left, painted.cells], [99, 100]);
+    let asked = 0;
+    painted.paint(() => ++asked === 10);
+    assert.deepEqual([painted.left, painted.cells], [89, 1_100]);
+  });
+
+  it("loses nothing of what changes while it is painted, and paints it once", () => {
+    const painted = new PairImage((size, pixels) => new Shown(size, pixels));
+    const [slots, all] = [slotsOf(100), rows(100, [])];
+    painted.update(slots, all, COLOURS);
+    for (let n = 0; n < 50; n++) painted.paint(() => true);
+    // One that is painted, one whose turn comes, and one that changes twice.
+    const change = (from: number, state: PairState): void => {
+      all.set(from, rows(100, [[from, 1, state]]).get(from) as Uint8Array);
+      painted.update(slots, all, COLOURS);
+    };
+    change(10, "down");
+    change(80, "loss");
+    change(90, "down");
+    change(90, "tunnel");
+    while (painted.left > 0) painted.paint(() => true);
+    assert.equal(painted.cells, 10_001);
+    assert.deepEqual(
+      painted.faults.map(({ from, state }) => [from, state]),
+      [
+        [10, "down"],
+        [80, "loss"],
+        [90, "tunnel"],
+      ],
+    );
+    // Another order meanwhile: whatever was left of the one before is nothing any more.
+    painted.update(slots.toReversed(), all, COLOURS);
+    painted.paint(() => true);
+    painted.update(slotsOf(3), all, COLOURS);
+    assert.equal(painted.left, 3);
+    painted.paint();
+    const [ok] = [number("answers")];
+    assert.deepEqual([...painted.level(1).surface.seen], [99, ok, ok, ok, 99, ok, ok, ok, 99]);
+  });
+
   it("shows after any changes what it would show had it been painted then", () => {
     const step = fc.record({
       from: fc.nat(12),
@@ -117,17 +185,21 @@ describe("the matrix of the live map", () => {
       state: fc.constantFrom(...PAIR_STATES),
       count: fc.integer({ min: 1, max: 13 }),
       dark: fc.boolean(),
+      parts: fc.nat(14),
     });
     fc.assert(
       fc.property(fc.array(step, { minLength: 1, maxLength: 12 }), (steps) => {
         const painted = image();
+        const interrupted = new PairImage((size, pixels) => new Shown(size, pixels));
         const all = rows(13, []);
-        for (const { from, to, state, count, dark } of steps) {
+        for (const { from, to, state, count, dark, parts } of steps) {
           const row = (all.get(from) as Uint8Array).slice();
           row[2 * to] = number(state);
           all.set(from, row);
           const colours = dark ? COLOURS.map((one) => one + 100) : COLOURS;
           painted.update(slotsOf(count), all, colours);
+          interrupted.update(slotsOf(count), all, colours);
+          for (let n = 0; n < parts; n++) interrupted.paint(() => true);
           const anew = image();
           anew.update(slotsOf(count), all, colours);
           for (const pixels of [1, 0.5, 0.25, 0.1]) {
@@ -147,6 +219,10 @@ describe("the matrix of the live map", () => {
               }
           }
           assert.deepEqual([painted.faulty, painted.faults], [anew.faulty, anew.faults]);
+          if (interrupted.left > 0) continue;
+          for (const pixels of [1, 0.5, 0.25, 0.1])
+            assert.deepEqual([...interrupted.level(pixels).surface.seen], [...anew.level(pixels).surface.seen]);
+          assert.deepEqual(interrupted.faults, anew.faults);
         }
       }),
     );

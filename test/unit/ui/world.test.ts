@@ -3,8 +3,18 @@ import assert from "node:assert/strict";
 import type { AgentFacts } from "../../../src/cli/ui/model/facts.ts";
 import { Stays } from "../../../src/cli/ui/model/stays.ts";
 import { World } from "../../../src/cli/ui/model/world.ts";
+import { Inbox } from "../../../src/cli/ui/page/inbox.ts";
 import { Mirror } from "../../../src/cli/ui/page/mirror.ts";
-import { type MapPod, MOST, type PairState, roundTripByte, roundTripMs } from "../../../src/cli/ui/wire.ts";
+import { inParts } from "../../../src/cli/ui/serve/parts.ts";
+import {
+  type MapDelta,
+  type MapPod,
+  type MapSnapshot,
+  MOST,
+  type PairState,
+  roundTripByte,
+  roundTripMs,
+} from "../../../src/cli/ui/wire.ts";
 
 const agent = (more: Partial<AgentFacts> = {}): AgentFacts => ({
   version: "1",
@@ -44,20 +54,25 @@ class Scene {
   readonly #first = new Mirror();
 
   constructor() {
-    this.#first.all(this.#sent(this.world.snapshot()), this.now);
+    this.#send(this.#first, "all", this.world.snapshot());
   }
 
-  /** As JSON makes it. */
-  #sent<T>(value: T): T {
-    return JSON.parse(JSON.stringify(value)) as T;
+  /** As it goes over the wire. */
+  #send(to: Mirror, kind: "all" | "change", what: MapSnapshot | MapDelta): void {
+    const inbox = new Inbox(
+      to,
+      () => undefined,
+      (turn) => turn(),
+    );
+    for (const [i, part] of inParts(what).entries()) inbox.push(i === 0 ? kind : "part", part, this.now);
   }
 
   /** What a page shows; the same by changes as by the whole. */
   get page(): Mirror {
     const delta = this.world.take();
-    if (delta) this.#first.change(this.#sent(delta), this.now);
+    if (delta) this.#send(this.#first, "change", delta);
     const late = new Mirror();
-    late.all(this.#sent(this.world.snapshot()), this.now);
+    this.#send(late, "all", this.world.snapshot());
     for (const list of ["nodes", "networks", "pods", "claims", "flows", "rows"] as const)
       assert.deepEqual(this.#first[list], late[list], list);
     assert.deepEqual(this.#first.moments, late.moments);

@@ -81,7 +81,14 @@ function Summary({ mirror }: { mirror: Mirror }) {
   );
 }
 
-export function App({ mirror, connected }: { mirror: Mirror; connected: boolean }) {
+interface AppProps {
+  mirror: Mirror;
+  connected: boolean;
+  /** How much of everything was read, 0 to 1, while it is. */
+  share: number | undefined;
+}
+
+export function App({ mirror, connected, share }: AppProps) {
   const [selection, select] = useState<Selection>();
   const [text, setText] = useState("");
   const [wanted, setWanted] = useState<"graph" | "matrix">();
@@ -99,9 +106,11 @@ export function App({ mirror, connected }: { mirror: Mirror; connected: boolean 
         {mirror.title !== "" && <Summary mirror={mirror} />}
         {!connected && (
           <p class="lost" role="alert">
-            {mirror.title === ""
-              ? "Connecting…"
-              : "Nobody answers: what is shown is old. Is the command still running?"}
+            {share !== undefined
+              ? `Reading what there is: ${Math.floor(100 * share)} %`
+              : mirror.title === ""
+                ? "Connecting…"
+                : "Nobody answers: what is shown is old. Is the command still running?"}
           </p>
         )}
         <label class="filter">

@@ -1,6 +1,6 @@
 /** Each node's view of each other, on a canvas: by keys, pointer or touch. What the cursor is on is said in words below it. */
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
-import { PAIR_STATES } from "../wire.ts";
+import { type MapNode, PAIR_STATES } from "../wire.ts";
 import { pairColours } from "./colours.ts";
 import type { Mirror } from "./mirror.ts";
 import { PairImage, type Surface } from "./paint.ts";
@@ -12,6 +12,8 @@ const NAMED = 12;
 const MARKED = 3;
 const MARGIN = 88;
 const MOST_ZOOM = 64;
+/** How long a frame may paint, in milliseconds. */
+const PAINT_MS = 12;
 
 interface View {
   /** 1: all of it is seen. */
@@ -123,6 +125,18 @@ function draw(
   }
 }
 
+/** For whoever wants to know what a frame costs, and what of it is painting. */
+function note({ dataset }: HTMLCanvasElement, image: PairImage<Bitmap>, painted: number, ms: number): void {
+  const most = (name: string, value: number): string => String(Math.max(Number(dataset[name] ?? 0), value));
+  dataset["drawMs"] = ms.toFixed(1);
+  dataset["longestMs"] = most("longestMs", Number(ms.toFixed(1)));
+  dataset["painted"] = String(image.cells);
+  dataset["mostPainted"] = most("mostPainted", painted);
+  dataset["left"] = String(image.left);
+  dataset["frames"] = String(Number(dataset["frames"] ?? 0) + 1);
+  dataset["faulty"] = String(image.faulty);
+}
+
 const MOVES: Readonly<Record<string, readonly [from: number, to: number]>> = {
   ArrowUp: [-1, 0],
   ArrowDown: [1, 0],
@@ -133,8 +147,12 @@ const MOVES: Readonly<Record<string, readonly [from: number, to: number]>> = {
 export function Matrix({ mirror, select }: { mirror: Mirror; select: Select }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const image = useMemo(() => new PairImage((size, pixels) => new Bitmap(size, pixels)), []);
-  /** What it was painted of last, and in which colours. */
+  /** What it is painted of, and in which colours. */
   const painted = useRef<{ of: string; css: readonly string[] }>(undefined);
+  /** The frame in which the next part is painted; 0 where there is none. */
+  const next = useRef(0);
+  /** What is on the screen: nodes may have come or gone since. */
+  const shown = useRef<readonly MapNode[]>([]);
   const [width, setWidth] = useState(0);
   const [view, setView] = useState(WHOLE);
   const [cursor, setCursor] = useState({ from: 0, to: 1 });
@@ -157,7 +175,8 @@ export function Matrix({ mirror, select }: { mirror: Mirror; select: Select }) {
     };
   }, []);
 
-  useLayoutEffect(() => {
+  /** @param paints the next part of what is left, which a frame of its own does */
+  const frame = (paints = false): void => {
     const element = canvas.current;
     if (!element || width === 0 || count === 0) return;
     const start = performance.now();
@@ -170,24 +189,33 @@ export function Matrix({ mirror, select }: { mirror: Mirror; select: Select }) {
       image.update(slots, mirror.rows, pixels);
       painted.current = { of, css };
     }
+    const before = image.cells;
+    if (paints) image.paint(() => performance.now() - start > PAINT_MS);
+    if (image.left > 0 && next.current === 0)
+      next.current = requestAnimationFrame(() => {
+        next.current = 0;
+        latest.current(true);
+      });
     draw(element, mirror, image, painted.current.css, view, cursor);
-    // For whoever wants to know what a frame costs, and what of it is painting.
-    element.dataset["drawMs"] = (performance.now() - start).toFixed(1);
-    element.dataset["painted"] = String(image.cells);
-    element.dataset["frames"] = String(Number(element.dataset["frames"] ?? 0) + 1);
-    element.dataset["faulty"] = String(image.faulty);
-  }, [mirror.pairsVersion, mirror, width, view, cursor, dark, count]);
+    shown.current = mirror.order;
+    note(element, image, image.cells - before, performance.now() - start);
+  };
+  const latest = useRef(frame);
+  latest.current = frame;
+  useLayoutEffect(() => frame(), [mirror.pairsVersion, mirror, width, view, cursor, dark, count]);
+  useEffect(() => () => cancelAnimationFrame(next.current), []);
 
   const cellAt = (event: { offsetX: number; offsetY: number }): { from: number; to: number } | undefined => {
     const element = canvas.current;
-    if (!element) return undefined;
-    const { scale, margin, cell } = geometry(element, count, view);
+    const { length } = shown.current;
+    if (!element || length === 0) return undefined;
+    const { scale, margin, cell } = geometry(element, length, view);
     const to = Math.floor(view.x + (event.offsetX * scale - margin) / cell);
     const from = Math.floor(view.y + (event.offsetY * scale - margin) / cell);
-    return from >= 0 && to >= 0 && from < count && to < count ? { from, to } : undefined;
+    return from >= 0 && to >= 0 && from < length && to < length ? { from, to } : undefined;
   };
   const choose = ({ from, to }: { from: number; to: number }): void => {
-    const [a, b] = [mirror.order[from], mirror.order[to]];
+    const [a, b] = [shown.current[from], shown.current[to]];
     if (a && b) select(a === b ? { kind: "node", name: a.name } : { kind: "pair", from: a.name, to: b.name });
   };
   const zoom = (factor: number, at = { x: 0.5, y: 0.5 }): void => setView((now) => zoomed(now, factor, count, at));

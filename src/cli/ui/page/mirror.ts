@@ -22,6 +22,26 @@ export interface Cell {
   rttMs?: number | undefined;
 }
 
+/** A row as it is read. */
+interface Row {
+  slot: number;
+  cells: Uint8Array;
+}
+
+/** What has changed, as it is read. */
+export type Change = Omit<MapDelta, "rows"> & { rows?: readonly Row[] };
+
+/** Everything, as it is read. */
+export type Everything = Change & Pick<MapSnapshot, "title" | "started">;
+
+/** Reads a row. */
+export function rowOf({ slot, cells: base64 }: MapRow): Row {
+  const text = atob(base64);
+  const cells = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) cells[i] = text.charCodeAt(i);
+  return { slot, cells };
+}
+
 const UNKNOWN: Cell = { state: "unknown" };
 /** By name as people count: node2 before node10. */
 const collator = new Intl.Collator("en", { numeric: true });
@@ -51,7 +71,7 @@ export class Mirror {
   podsVersion = 0;
 
   /** Everything anew. @param clock this machine's, in milliseconds since 1970 */
-  all(snapshot: MapSnapshot, clock: number): void {
+  all(snapshot: Everything, clock: number): void {
     this.title = snapshot.title;
     this.started = snapshot.started;
     for (const map of [this.nodes, this.networks, this.pods, this.claims, this.flows, this.rows]) map.clear();
@@ -61,7 +81,7 @@ export class Mirror {
     this.#sort();
   }
 
-  change(delta: MapDelta, clock: number): void {
+  change(delta: Change, clock: number): void {
     this.ahead = delta.now - clock;
     const before = this.nodes.size;
     for (const [list, map] of [
@@ -90,7 +110,9 @@ export class Mirror {
         .slice(0, MOST.moments);
     this.troubles = delta.troubles ?? this.troubles;
     this.podsLeftOut = delta.podsLeftOut ?? this.podsLeftOut;
-    for (const row of delta.rows ?? []) this.#row(row);
+    for (const { slot, cells } of delta.rows ?? [])
+      if (cells.length === 0) this.rows.delete(slot);
+      else this.rows.set(slot, cells);
     if (delta.pods || pods.length > 0) this.podsVersion++;
     if (delta.nodes || nodes.length > 0) this.#sort();
     if (delta.rows || before !== this.nodes.size || nodes.length > 0) this.pairsVersion++;
@@ -101,16 +123,6 @@ export class Mirror {
     const row = this.rows.get(from.slot);
     const state = PAIR_STATES[row?.[2 * to.slot] ?? 0];
     return state === undefined ? UNKNOWN : { state, rttMs: roundTripMs(row?.[2 * to.slot + 1] ?? 0) };
-  }
-
-  #row({ slot, cells }: MapRow): void {
-    const text = atob(cells);
-    if (text === "") this.rows.delete(slot);
-    else
-      this.rows.set(
-        slot,
-        Uint8Array.from(text, (one) => one.charCodeAt(0)),
-      );
   }
 
   #sort(): void {

@@ -2,6 +2,9 @@
  * The matrix as pixels: a row a node that has measured, a column a node that was measured. It is painted once, a pixel a pair, and again only where something
  * has changed; whoever shows it enlarges or moves what is painted. Beside it are smaller ones, each of half the size of the one before, in which a pixel shows
  * the worst of four: where there are more nodes than pixels on the screen, one fault among a million pairs is seen.
+ *
+ * A million pairs at once take longer than a frame may: {@link PairImage.update} notes which rows are otherwise, and {@link PairImage.paint} paints some of
+ * them, as much as a frame has room for. What changes meanwhile is noted like everything else; a row that changes again before its turn is painted once.
  */
 import { PAIR_STATES, type PairState } from "../wire.ts";
 
@@ -21,6 +24,11 @@ export const SEVERITY: Readonly<Record<PairState, number>> = {
 
 /** Faults that are listed at most. */
 const MOST_FAULTS = 2_000;
+/** Cells that are looked at in one call at most, but for the rest of a row. */
+export const MOST_CELLS = 100_000;
+
+/** Where the faults of a row are, while it is painted. */
+const places = new Uint16Array(MOST_FAULTS);
 
 const severity = Uint8Array.from(PAIR_STATES, (state) => SEVERITY[state]);
 const bySeverity = PAIR_STATES.toSorted((a, b) => SEVERITY[a] - SEVERITY[b]);
@@ -59,10 +67,15 @@ export class PairImage<S extends Surface> {
   #colours = new Uint32Array(0);
   /** The same, but for a node's own pair, by how bad. */
   #palette = new Uint32Array(0);
-  /** By place, as they were painted. */
+  /** By place, as they are to be painted. */
   #rows: (Uint8Array | undefined)[] = [];
-  /** How many faults each row has. */
+  /** Places of rows that are not painted as they should be. */
+  readonly #left = new Set<number>();
+  /** Whether a row has nothing of these nodes and colours yet, by place. */
+  #blank = new Uint8Array(0);
+  /** How many faults each row has, and the first of them. */
   #faulty = new Uint32Array(0);
+  #found: (Uint16Array | undefined)[] = [];
   #faults: readonly Fault[] | undefined;
   #cells = 0;
 
@@ -76,7 +89,12 @@ export class PairImage<S extends Surface> {
     return this.#cells;
   }
 
-  /** How many pairs have a fault. */
+  /** Rows that are not painted yet. */
+  get left(): number {
+    return this.#left.size;
+  }
+
+  /** How many pairs have a fault, of those that are painted. */
   get faulty(): number {
     return this.#faulty.reduce((sum, one) => sum + one, 0);
   }
@@ -94,33 +112,51 @@ export class PairImage<S extends Surface> {
   }
 
   /**
-   * Paints what is otherwise than before.
-   * @param slots slots of the nodes in the order in which they are shown, one at least. @param rows by slot, two bytes a slot
+   * Notes what is otherwise than before.
+   * @param slots slots of the nodes in the order in which they are shown, one at least. @param rows by slot, two bytes a slot; one that changes is another array
    * @param colours by the state's number; the one behind the last is a node's own pair
    */
   update(slots: readonly number[], rows: ReadonlyMap<number, Uint8Array>, colours: Uint32Array): void {
     const same = (a: ArrayLike<number>, b: ArrayLike<number>): boolean =>
       a.length === b.length && Array.prototype.every.call(a, (one, i) => one === b[i]);
-    if (!same(slots, this.#slots) || !same(colours, this.#colours)) return this.#paintAll(slots, rows, colours);
-    const changed: number[] = [];
+    const anew = !same(slots, this.#slots) || !same(colours, this.#colours);
+    if (anew) this.#begin(slots, colours);
     for (let i = 0; i < slots.length; i++) {
       const row = rows.get(slots[i] as number);
-      if (row === this.#rows[i]) continue;
+      if (!anew && row === this.#rows[i]) continue;
       this.#rows[i] = row;
-      if (this.#paintRow(i, row)) changed.push(i);
-    }
-    if (changed.length === 0) return;
-    this.#faults = undefined;
-    for (const [k, { surface, size }] of this.#levels.entries()) {
-      const lines = [...new Set(changed.map((i) => i >> k))];
-      if (k > 0) for (const line of lines) this.#pool(k, line);
-      // Of many lines each one put by itself takes longer than all together.
-      if (lines.length > size / 4) surface.put(0, size);
-      else for (const line of lines) surface.put(line, line + 1);
+      this.#left.add(i);
     }
   }
 
-  #paintAll(slots: readonly number[], rows: ReadonlyMap<number, Uint8Array>, colours: Uint32Array): void {
+  /**
+   * Paints of what is left as much as there is time for, a row at least and {@link MOST_CELLS} at most.
+   * @param enough asked after each row
+   */
+  paint(enough: () => boolean = () => false): void {
+    const changed: number[] = [];
+    let looked = 0;
+    for (const i of this.#left) {
+      this.#left.delete(i);
+      if (this.#paintRow(i)) changed.push(i);
+      looked += this.#slots.length;
+      if (looked >= MOST_CELLS || enough()) break;
+    }
+    if (changed.length === 0) return;
+    this.#faults = undefined;
+    changed.sort((a, b) => a - b);
+    for (const [k, { surface, size }] of this.#levels.entries()) {
+      const lines = [...new Set(changed.map((i) => i >> k))];
+      if (k > 0) for (const line of lines) this.#pool(k, line);
+      const ranges = rangesOf(lines);
+      // Of many each one put by itself takes longer than all together.
+      if (ranges.length > size / 4) surface.put(0, size);
+      else for (const [first, end] of ranges) surface.put(first, end);
+    }
+  }
+
+  /** What is shown stays until its turn comes where it has the same size; else there is nothing, which is transparent. */
+  #begin(slots: readonly number[], colours: Uint32Array): void {
     [this.#slots, this.#colours] = [slots.slice(), colours.slice()];
     this.#palette = Uint32Array.from(bySeverity, (state) => colours[PAIR_STATES.indexOf(state)] as number);
     const count = slots.length;
@@ -132,39 +168,33 @@ export class PairImage<S extends Surface> {
         if (size <= 1) break;
       }
     }
-    const own = colours[PAIR_STATES.length] as number;
-    const { worst, pixels } = this.#levels[0] as Painted<S>;
-    worst.fill(0);
-    pixels.fill(this.#palette[0] as number);
-    for (let i = 0; i < count; i++) pixels[i * count + i] = own;
+    this.#left.clear();
+    this.#rows = [];
+    this.#blank = new Uint8Array(count).fill(1);
     this.#faulty = new Uint32Array(count);
-    this.#rows = slots.map((slot) => rows.get(slot));
-    const before = this.#cells;
-    for (const [i, row] of this.#rows.entries()) if (row) this.#paintRow(i, row);
-    this.#cells = before + count * count;
+    this.#found = [];
     this.#faults = undefined;
-    for (const [k, { size, surface }] of this.#levels.entries()) {
-      if (k > 0) for (let line = 0; line < size; line++) this.#pool(k, line);
-      surface.put(0, size);
-    }
   }
 
   /** @returns whether a cell is otherwise */
-  #paintRow(i: number, row: Uint8Array | undefined): boolean {
-    const [slots, palette] = [this.#slots, this.#palette];
+  #paintRow(i: number): boolean {
+    const [slots, palette, row, blank] = [this.#slots, this.#palette, this.#rows[i], this.#blank[i] === 1];
     const { size, worst, pixels } = this.#levels[0] as Painted<S>;
     const line = i * size;
     let [faulty, changed] = [0, 0];
     for (let j = 0; j < size; j++) {
       const bad = row ? (severity[row[2 * (slots[j] as number)] ?? 0] ?? 0) : 0;
-      if (bad > 1) faulty++;
-      if (bad === worst[line + j]) continue;
+      if (bad > 1 && faulty++ < MOST_FAULTS) places[faulty - 1] = j;
+      if (!blank && bad === worst[line + j]) continue;
       worst[line + j] = bad;
       changed++;
       // A node's own pair is nothing to be measured.
       if (i !== j) pixels[line + j] = palette[bad] as number;
+      else if (blank) pixels[line + j] = this.#colours[PAIR_STATES.length] as number;
     }
+    this.#blank[i] = 0;
     this.#faulty[i] = faulty;
+    this.#found[i] = faulty === 0 ? undefined : places.slice(0, Math.min(faulty, MOST_FAULTS));
     this.#cells += changed;
     return changed > 0;
   }
@@ -191,13 +221,22 @@ export class PairImage<S extends Surface> {
   #listFaults(): Fault[] {
     const faults: Fault[] = [];
     const [{ size, worst } = { size: 0, worst: new Uint8Array(0) }] = this.#levels;
-    for (let from = 0; from < size && faults.length < MOST_FAULTS; from++) {
-      if (this.#faulty[from] === 0) continue;
-      for (let to = 0; to < size && faults.length < MOST_FAULTS; to++) {
-        const bad = worst[from * size + to] as number;
-        if (bad > 1) faults.push({ from, to, state: bySeverity[bad] as PairState });
+    for (let from = 0; from < size && faults.length < MOST_FAULTS; from++)
+      for (const to of this.#found[from] ?? []) {
+        if (faults.length === MOST_FAULTS) break;
+        faults.push({ from, to, state: bySeverity[worst[from * size + to] as number] as PairState });
       }
-    }
     return faults;
   }
+}
+
+/** Numbers that follow each other, by the first and the one behind the last. @param lines in order */
+function rangesOf(lines: readonly number[]): [first: number, end: number][] {
+  const ranges: [number, number][] = [];
+  for (const line of lines) {
+    const last = ranges.at(-1);
+    if (last?.[1] === line) last[1]++;
+    else ranges.push([line, line + 1]);
+  }
+  return ranges;
 }

@@ -2,6 +2,7 @@
 import type { ComponentChildren } from "preact";
 import { useMemo } from "preact/hooks";
 import type { MapClaim, MapFlow, MapFlowEnd, MapNetwork, MapNode, MapPod } from "../wire.ts";
+import { useGrowing } from "./growing.ts";
 import { byName, type Mirror } from "./mirror.ts";
 import type { Select, Selection } from "./selection.ts";
 import { ago, clock, NODE_WORDS } from "./words.ts";
@@ -29,6 +30,7 @@ interface TableProps<T> {
 
 /** The first column of a row is the button that chooses it. */
 function Table<T>({ things, columns, keyOf, choice, look, select, none }: TableProps<T>) {
+  const shown = useGrowing(Math.min(things.length, MOST_ROWS));
   if (things.length === 0) return <p class="none">{none}</p>;
   const rest = things.length - MOST_ROWS;
   return (
@@ -44,7 +46,7 @@ function Table<T>({ things, columns, keyOf, choice, look, select, none }: TableP
           </tr>
         </thead>
         <tbody>
-          {things.slice(0, MOST_ROWS).map((one) => (
+          {things.slice(0, shown).map((one) => (
             <tr key={keyOf(one)} class={look?.(one) ?? ""}>
               {columns.map(({ head, cell }, i) => (
                 <td key={head} data-head={head}>

@@ -1,5 +1,6 @@
 /** What happened, newest first. */
 import type { Moment, MomentKind } from "../wire.ts";
+import { useGrowing } from "./growing.ts";
 import type { ListProps } from "./tables.tsx";
 import { clock } from "./words.ts";
 
@@ -24,6 +25,7 @@ export function TimeLine({ mirror, filter, select }: ListProps) {
         filter === "" || `${KIND_WORDS[kind]} ${subject} ${text}`.toLowerCase().includes(filter),
     )
     .slice(0, MOST);
+  const growing = useGrowing(shown.length);
   const choose = ({ subject }: Moment) => {
     if (mirror.nodes.has(subject)) return { kind: "node", name: subject } as const;
     if (mirror.pods.has(subject)) return { kind: "pod", key: subject } as const;
@@ -33,7 +35,7 @@ export function TimeLine({ mirror, filter, select }: ListProps) {
   if (shown.length === 0) return <p class="none">Nothing has happened since the map was started.</p>;
   return (
     <ol class="moments">
-      {shown.map((moment) => {
+      {shown.slice(0, growing).map((moment) => {
         const choice = choose(moment);
         return (
           <li key={moment.id} class={moment.bad ? "bad" : ""}>

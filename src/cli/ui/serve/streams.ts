@@ -1,6 +1,8 @@
 /** Those who look: each gets everything first, and then what changes, as server-sent events (HTML Living Standard, 9.2). One that does not read is let go of. */
 import type { ServerResponse } from "node:http";
 import type { World } from "../model/world.ts";
+import type { MapDelta, MapSnapshot } from "../wire.ts";
+import { inParts } from "./parts.ts";
 
 /** Changes go out so long after the first of them, together, in milliseconds. */
 const GATHER_MS = 150;
@@ -30,7 +32,8 @@ export class Streams {
     // What has changed until now is in the whole, and those who look already get it before.
     this.#send();
     response.writeHead(200, { "content-type": "text/event-stream; charset=utf-8" });
-    response.write(`retry: 1000\nevent: all\ndata: ${JSON.stringify(this.#world.snapshot())}\n\n`);
+    response.write("retry: 1000\n");
+    for (const event of eventsOf("all", this.#world.snapshot())) response.write(event);
     this.#open.add(response);
     response.once("close", () => this.#open.delete(response));
     return true;
@@ -47,7 +50,7 @@ export class Streams {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     const delta = this.#world.take();
-    if (delta) this.#write(`event: change\ndata: ${JSON.stringify(delta)}\n\n`);
+    if (delta) for (const event of eventsOf("change", delta)) this.#write(event);
   }
 
   #write(text: string): void {
@@ -57,3 +60,7 @@ export class Streams {
     }
   }
 }
+
+/** An event a part; the first says what it is. */
+const eventsOf = (kind: "all" | "change", change: MapSnapshot | MapDelta): string[] =>
+  inParts(change).map((part, i) => `event: ${i === 0 ? kind : "part"}\ndata: ${part}\n\n`);
