@@ -6,7 +6,7 @@ import { flowsCommand } from "./flows/index.ts";
 import { installCniCommand } from "./install-cni.ts";
 import { uiCommand } from "./kubectl/ui.ts";
 import { logLevelCommand } from "./log-level.ts";
-import { newKeyCommand } from "./new-key.ts";
+import { newKeyCommand, rotateKeyCommand } from "./new-key.ts";
 import { policyCommands } from "./policy/index.ts";
 import { probesCommand } from "./probes/index.ts";
 import { statusCommand } from "./status.ts";
@@ -43,6 +43,7 @@ export const nodeCommands: readonly Command[] = [
   uiCommand,
   ...policyCommands,
   newKeyCommand,
+  rotateKeyCommand,
   logLevelCommand,
   installCniCommand,
   uninstallCommand,

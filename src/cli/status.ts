@@ -97,16 +97,37 @@ const encryptionLine = ({ mode, ready, message, publicKey, port }: Encryption): 
     ? `${mode}, ${message} (UDP port ${port}, public key ${publicKey ?? "none"})`
     : `${mode}, not in force: ${message}`;
 
-/** What becomes of what goes to each node, and when both last agreed on keys. */
-function encryption({ peers }: Encryption): string {
+/** How old the key is, and whether another one takes its place. */
+function keyLine({ keySeconds = 0, keyDays, rotation }: Encryption): string {
+  const old = `${age(keySeconds)} old, ${keyDays === 0 ? "changed by command alone" : `changed after ${keyDays} days`}`;
+  if (!rotation) return old;
+  const { publicKey, seconds, standsStill, awaited } = rotation;
+  const left =
+    awaited.length === 0 ? "nearly done" : `${awaited.length} ${awaited.length === 1 ? "node" : "nodes"} left`;
+  return `${old}; goes over to ${publicKey} since ${age(seconds)}: ${standsStill ? "stands still, " : ""}${left}`;
+}
+
+/** What becomes of what goes to each node, when both last agreed on keys, and how far the change of a key is. */
+function encryption({ peers, rotation }: Encryption): string {
   if (peers.length === 0) return "";
-  const rows = peers.map(({ node, state, handshakeSeconds, why = "" }): Cell[] => [
+  const changes = peers.some((peer) => peer.rotation !== undefined);
+  const rows = peers.map(({ node, state, handshakeSeconds, why = "", rotation: phase, device }): Cell[] => [
     node,
     state,
     handshakeSeconds === undefined ? "" : `${age(handshakeSeconds)} ago`,
+    ...(changes ? [device ?? "", phase ?? ""] : []),
     why,
   ]);
-  return `\n${table(["TO NODE", "IS", "HANDSHAKE", "WHY"], rows)}`;
+  const awaited = rotation?.awaited ?? [];
+  return [
+    `\n${table(["TO NODE", "IS", "HANDSHAKE", ...(changes ? ["BY", "NEWEST KEYS"] : []), "WHY"], rows)}`,
+    awaited.length > 0
+      ? `\n${table(
+          ["OLD KEY KEPT FOR", "WHY"],
+          awaited.map(({ node, why }) => [node, why]),
+        )}`
+      : "",
+  ].join("");
 }
 
 type HostPorts = NonNullable<AgentStatus["hostPorts"]>;
@@ -208,6 +229,7 @@ export function renderStatus(status: AgentStatus, now = Date.now(), only?: strin
       ...(status.bandwidth ? ([["Bandwidth limits", bandwidthLine(status.bandwidth)]] as const) : []),
       ...(status.egress ? ([["Egress gateways", egressLine(status.egress)]] as const) : []),
       ...(status.encryption ? ([["Encryption", encryptionLine(status.encryption)]] as const) : []),
+      ...(status.encryption?.publicKey ? ([["Its key", keyLine(status.encryption)]] as const) : []),
       ...(status.fastPath ? ([["Fast path", fastPathLine(status.fastPath)]] as const) : []),
       ...(status.flows ? ([["Flows", flowsLine(status.flows)]] as const) : []),
       ...(status.probes ? ([["Probes", probesLine(status.probes)]] as const) : []),

@@ -243,12 +243,21 @@ export const AgentSchema = v.pipe(
     ),
     wireguardPort: v.optional(
       v.pipe(
-        whole(1024, 65_535),
+        whole(1024, 65_532),
         v.description(
-          "UDP port at which this node takes encrypted packets; nodes tell each other theirs. Firewalls between nodes must let it pass.",
+          "UDP port at which this node takes encrypted packets; nodes tell each other theirs. Firewalls between nodes must let it pass, and the three ports behind it where keys are changed (`encryptionKeyDays`, `skylanectl encryption rotate-key`).",
         ),
       ),
       51_871,
+    ),
+    encryptionKeyDays: v.optional(
+      v.pipe(
+        whole(0, 3_650),
+        v.description(
+          "After how many days this node goes over to another key for encryption, up to a tenth earlier, without a lost packet. 0: never by itself. Needs the three UDP ports behind `wireguardPort` as well, so it is off by default; the keys by which packets are encrypted change every two minutes whatever it is.",
+        ),
+      ),
+      0,
     ),
     fastPath: v.optional(
       v.pipe(
@@ -349,8 +358,8 @@ export const AgentSchema = v.pipe(
   ),
   v.forward(
     v.check(
-      ({ encryption, wireguardPort, port }) => encryption === "off" || wireguardPort !== port,
-      "is the port of VXLAN, too (`port`)",
+      ({ encryption, wireguardPort, port }) => encryption === "off" || port < wireguardPort || port > wireguardPort + 3,
+      "is the port of VXLAN, too (`port`), or that is among the three behind it",
     ),
     ["wireguardPort"],
   ),

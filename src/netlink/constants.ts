@@ -168,6 +168,8 @@ export const RTA = {
 } as const;
 export const RTAX_MTU = 2;
 export const RTNH_F_ONLINK = 4;
+/** Length of struct rtnexthop. */
+export const RTNEXTHOP = 8;
 /** An answer or notification about a cached route, not one of a table. */
 export const RTM_F_CLONED = 0x200;
 /** RTM_GETROUTE answers with the table in which the route was found. */

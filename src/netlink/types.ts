@@ -134,8 +134,10 @@ export interface Route {
   /** RTA_PRIORITY. The kernel turns 0 into 1024 for IPv6. */
   metric?: number;
   mtu?: number;
-  /** Dump only: more than one next hop (RTA_MULTIPATH); Skylane never adds one. */
+  /** Dump only: more than one next hop (RTA_MULTIPATH). */
   multipath?: boolean;
+  /** Devices of more than one next hop, in order, instead of `ifindex`; IPv4 alone takes those without gateways. */
+  hops?: readonly number[];
 }
 
 /** A neighbour (ARP or ND) entry. */

@@ -226,6 +226,21 @@ export class Metrics {
     help: "How long ago this node and the one with which it is longest have agreed on keys; under 3 minutes where there is traffic with all",
     ...this.#in,
   });
+  readonly keyAge = new Gauge({
+    name: "skylane_encryption_key_age_seconds",
+    help: "Age of this node's key of WireGuard",
+    ...this.#in,
+  });
+  readonly keyAwaited = new Gauge({
+    name: "skylane_encryption_key_awaited_nodes",
+    help: "Other nodes for which the change of this node's key waits; of a few for minutes, it stands still",
+    ...this.#in,
+  });
+  readonly keyRotations = new Counter({
+    name: "skylane_encryption_key_rotations_total",
+    help: "How often this node has gone over to another key of WireGuard",
+    ...this.#in,
+  });
   readonly flows = new Counter({
     name: "skylane_flows_total",
     help: "Flows of the default network's pods by namespace of both ends ((node), (outside) and (other) are none) and verdict, about, where not all are read: allowed ones that start at this node, and packets' kinds that its policies denied",
@@ -294,7 +309,9 @@ export class Metrics {
   }
 
   /** Sets what encryption between nodes tells. */
-  sampleEncryption({ peers }: EncryptionStatus): void {
+  sampleEncryption({ peers, keySeconds, rotation }: EncryptionStatus): void {
+    this.keyAge.set(keySeconds ?? 0);
+    this.keyAwaited.set(rotation?.awaited.length ?? 0);
     for (const state of ENCRYPTION_STATES)
       this.encryptionPeers.set({ state }, peers.filter((peer) => peer.state === state).length);
     const ages = peers.flatMap(({ handshakeSeconds }) => handshakeSeconds ?? []);

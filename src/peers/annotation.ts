@@ -128,15 +128,32 @@ function parseEntry(network: string, value: unknown): VtepAnnotation {
 const WIREGUARD_KEY = /^[A-Za-z0-9+/]{43}=$/;
 const NO_KEY = `${"A".repeat(43)}=`;
 
+/** Ports of a node's devices: one for each pair of its slots and another node's. */
+const WIREGUARD_PORTS = 4;
+
 function wireguard(network: string, entry: Json): Pick<VtepAnnotation, "wireguard"> {
   if (entry["wireguard"] === undefined) return {};
   const at = `${network}.wireguard`;
   const value = object(at, entry["wireguard"]);
-  const key = string(`${at}.key`, value["key"]);
+  const key = wireguardKey(`${at}.key`, value["key"]);
+  const port = integer(at, "port", value, 1, 65_535);
+  if (value["slot"] === undefined) return { wireguard: { key, port } };
+  const slot = integer(at, "slot", value, 0, 1) as 0 | 1;
+  const first = port - 2 * slot;
+  if (first < 1 || first + WIREGUARD_PORTS - 1 > 65_535)
+    throw new AnnotationError(`${at}.port`, `is ${port}, and the ports beside it are none`);
+  if (value["next"] === undefined) return { wireguard: { key, port, slot } };
+  const next = wireguardKey(`${at}.next`, value["next"]);
+  if (next === key) throw new AnnotationError(`${at}.next`, "is the key that it has now");
+  return { wireguard: { key, port, slot, next } };
+}
+
+function wireguardKey(at: string, value: unknown): string {
+  const key = string(at, value);
   // One key has one text: whatever else decodes to the same bytes could be claimed beside it.
   const canonical = WIREGUARD_KEY.test(key) && Buffer.from(key, "base64").toString("base64") === key;
-  if (!canonical || key === NO_KEY) throw new AnnotationError(`${at}.key`, "is no public key of WireGuard in base64");
-  return { wireguard: { key, port: integer(at, "port", value, 1, 65_535) } };
+  if (!canonical || key === NO_KEY) throw new AnnotationError(at, "is no public key of WireGuard in base64");
+  return key;
 }
 
 function oneAFamily(key: string, values: readonly string[]): void {

@@ -12,7 +12,11 @@ export type Claim = Pick<Peer, "node" | "underlayIp" | "mac" | "podCidrs" | "wir
 export type VisitRival<T> = (other: T, reason: RefusalReason, what: () => string) => void;
 
 /** What is somebody's or not, as a whole. */
-const marksOf = ({ mac, wireguard }: Claim): string[] => (wireguard ? [mac, wireguard.key] : [mac]);
+const marksOf = ({ mac, wireguard }: Claim): string[] => [mac, ...keysOf(wireguard)];
+
+/** The one that it has, and the one that it goes over to. */
+const keysOf = (wireguard: Claim["wireguard"]): string[] =>
+  wireguard ? [wireguard.key, ...(wireguard.next === undefined ? [] : [wireguard.next])] : [];
 
 /** All claims of a network. */
 export class Claims<T extends { readonly claim: Claim }> {
@@ -61,8 +65,10 @@ export class Claims<T extends { readonly claim: Claim }> {
       tell("DuplicateVtepIp", () => `its underlay address ${underlayIp} is that`),
     );
     this.#marks.get(mac)?.forEach(tell("DuplicateVtepMac", () => `its VTEP MAC ${mac} is that`));
-    const sameKey = (): string => `its key of WireGuard ${wireguard?.key} is that`;
-    if (wireguard) this.#marks.get(wireguard.key)?.forEach(tell("DuplicateWireguardKey", sameKey));
+    for (const key of keysOf(wireguard)) {
+      const sameKey = (): string => `its key of WireGuard ${key} is that`;
+      this.#marks.get(key)?.forEach(tell("DuplicateWireguardKey", sameKey));
+    }
     for (const cidr of podCidrs) {
       const prefix = prefixOf(cidr);
       this.#cidrs.overlapping(

@@ -32,8 +32,12 @@ export interface VtepAnnotation {
 export interface WireguardIdentity {
   /** Its public key, canonical base64 of 32 bytes. */
   key: string;
-  /** UDP port at which it is reached, at the address of its VTEP. */
+  /** UDP port at which it is reached, at the address of its VTEP, by nodes that know one key of each alone. */
   port: number;
+  /** The slot of that key, of two; absent where it knows one key of each node alone. */
+  slot?: 0 | 1;
+  /** The key that it goes over to, in the other slot. */
+  next?: string;
 }
 
 /** Whether what goes between nodes is encrypted: where both can (`wireguard`), or nothing goes that is not (`strict`). */

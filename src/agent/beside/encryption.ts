@@ -9,9 +9,9 @@ import type { Metrics } from "../../observe/index.ts";
 /** Makes it; undefined where it is off. */
 export function encryptionOf(
   config: AgentConfig,
-  { metrics, ...options }: Pick<EncryptionOptions, "log" | "watch" | "onState"> & { metrics: Metrics },
+  { metrics, ...options }: Pick<EncryptionOptions, "log" | "watch" | "onState" | "warn"> & { metrics: Metrics },
 ): Encryption | undefined {
-  const { encryption: mode, wireguardPort, port: vxlanPort, dataDir, network } = config;
+  const { encryption: mode, encryptionKeyDays: keyDays, wireguardPort, port: vxlanPort, dataDir, network } = config;
   if (mode === "off") return undefined;
   const encryption = new Encryption({
     ...options,
@@ -19,6 +19,8 @@ export function encryptionOf(
     wireguardPort,
     vxlanPort,
     dataDir,
+    keyDays,
+    onRotated: () => metrics.keyRotations.inc(),
     onRepair: (kind, count) => metrics.repairs.inc({ network, kind }, count),
   });
   metrics.beforeScrape(() => metrics.sampleEncryption(encryption.status()));
@@ -36,14 +38,22 @@ export async function startEncryption(encryption: Encryption | undefined, rtnl: 
   }
 }
 
-/** `PUT /encryption/new-key`: gives this node another key, and answers its public half. */
-export const encryptionRoutes = (encryption: Encryption | undefined): Routes => ({
-  "PUT /encryption/new-key": () => {
+/**
+ * Of this node's key, each with the public half for an answer. `PUT /encryption/new-key`: another one at once; `…/rotate-key`: begins to go over to
+ * another one; `…/finish-rotation`: does so now.
+ */
+export function encryptionRoutes(encryption: Encryption | undefined): Routes {
+  const answer = (change: (encryption: Encryption) => string) => () => {
     if (!encryption) return text(400, "this node does not encrypt (encryption: off)\n");
     try {
-      return text(200, `${encryption.newKey()}\n`);
+      return text(200, `${change(encryption)}\n`);
     } catch (error) {
       return text(400, `${errorText(error)}\n`);
     }
-  },
-});
+  };
+  return {
+    "PUT /encryption/new-key": answer((one) => one.newKey()),
+    "PUT /encryption/rotate-key": answer((one) => one.rotateKey()),
+    "PUT /encryption/finish-rotation": answer((one) => one.finishRotation()),
+  };
+}

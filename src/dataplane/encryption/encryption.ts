@@ -1,5 +1,5 @@
 /**
- * Encryption between nodes as the agent has it: the node's key, the reconciler of what the kernel needs, and the packet filter that lets nothing by
+ * Encryption between nodes as the agent has it: the node's keys, the reconciler of what the kernel needs, and the packet filter that lets nothing by
  * it. It is told what the default network is told, since every node takes part in that one, and every network's tunnel goes between the same
  * addresses.
  */
@@ -8,11 +8,16 @@ import { errorText } from "../../log/index.ts";
 import type { MonitorListener } from "../../netlink/index.ts";
 import type { Encryption as Mode, LocalNetwork, Peer, WireguardIdentity } from "../../peers/index.ts";
 import { Task } from "../../reconcile/index.ts";
-import { DEVICE } from "./device.ts";
+import { monotonicMs } from "../../sys/index.ts";
 import { EncryptionFilter } from "./filter.ts";
-import { keepKey, loadKey, NodeKey, writeKey } from "./key.ts";
+import { NodeKey } from "./key.ts";
+import { keepKeys, type Keys, loadKeys, writeKeys } from "./keys.ts";
+import { DEVICES, laneOf, otherSlot } from "./lanes.ts";
 import { EncryptionReconciler } from "./reconciler.ts";
+import { Rotation } from "./rotation.ts";
 import { type EncryptionStatus, statusOfPeer } from "./status.ts";
+
+const secondsNow = (): number => monotonicMs() / 1000;
 
 const RETRY = { baseMs: 500, maxMs: 10_000 } as const;
 
@@ -22,11 +27,17 @@ export interface EncryptionOptions {
   /** UDP ports of WireGuard and of VXLAN. */
   wireguardPort: number;
   vxlanPort: number;
+  /** At which age of the key another one takes its place, in days; 0: never. */
+  keyDays: number;
   log: Logger;
   watch: (listener: MonitorListener) => { close(): Promise<void> };
   onRepair: (kind: string, count: number) => void;
   /** What the other nodes are to know, or whether this node is ready, may have changed. */
   onState: () => void;
+  /** The node has gone over to another key. */
+  onRotated: () => void;
+  /** Says to people that something is wrong. */
+  warn: (reason: string, message: string) => void;
 }
 
 /** See the header. */
@@ -34,7 +45,10 @@ export class Encryption {
   readonly #options: EncryptionOptions;
   readonly #filter: EncryptionFilter;
   readonly #begin: Task;
-  #key: NodeKey | undefined;
+  #keys: Keys | undefined;
+  #rotation: Rotation | undefined;
+  /** It was said that this rotation stands still. */
+  #warned = false;
   #keyError: string | undefined;
   #reconciler: EncryptionReconciler | undefined;
   #local: LocalNetwork | undefined;
@@ -99,36 +113,50 @@ export class Encryption {
 
   /** What the other nodes are to know; undefined while this node takes nothing that is encrypted. */
   get identity(): WireguardIdentity | undefined {
-    if (!this.#key || this.#error !== undefined) return undefined;
-    return { key: this.#key.publicKey, port: this.#options.wireguardPort };
+    if (!this.#keys || this.#error !== undefined) return undefined;
+    const { slot, key, next } = this.#keys;
+    return {
+      key: key.publicKey,
+      port: this.#options.wireguardPort + laneOf(slot, 0),
+      slot,
+      ...(next && { next: next.key.publicKey }),
+    };
   }
 
   /** For readiness. */
   get verdict(): { ok: boolean; message: string } {
     const error = this.#error ?? this.#filter.error;
-    return error === undefined ? { ok: true, message: `by ${DEVICE}` } : { ok: false, message: error };
+    return error === undefined ? { ok: true, message: `by ${this.#device}` } : { ok: false, message: error };
   }
 
   status(): EncryptionStatus {
-    const { mode, wireguardPort } = this.#options;
+    const { mode, wireguardPort, keyDays } = this.#options;
     const reconciler = this.#reconciler;
+    const keys = this.#keys;
     const inputs = {
       mode,
-      ownKey: this.#key?.publicKey,
       error: this.#error,
-      refused: (keys: readonly string[]) => reconciler?.errorOf(keys),
-      state: (key: string) => reconciler?.states.get(key),
+      refused: (peer: Peer) => reconciler?.errorOf(peer),
+      lanesTo: (peer: Peer) => reconciler?.lanesTo(peer) ?? { lanes: [], used: undefined },
+      rotates: keys?.next !== undefined,
       now: Date.now() / 1000,
     };
     const peers = [...this.#peers.values()].map((peer) => statusOfPeer(peer, inputs));
     const encrypted = peers.filter(({ state }) => state === "encrypted").length;
     const { ok, message } = this.verdict;
+    const rotation = this.#rotationStatus;
     return {
       mode,
       ready: ok,
       message: ok ? `${encrypted} of ${peers.length} nodes` : message,
-      device: DEVICE,
-      ...(this.#key && { publicKey: this.#key.publicKey }),
+      device: this.#device,
+      ...(keys && {
+        publicKey: keys.key.publicKey,
+        slot: keys.slot,
+        keySeconds: Math.max(0, Math.round((Date.now() - keys.made) / 1000)),
+      }),
+      keyDays,
+      ...(rotation && { rotation }),
       port: wireguardPort,
       peers: peers.sort((a, b) => (a.node < b.node ? -1 : 1)),
       repairs: [...(reconciler?.repaired.values() ?? [])].reduce((sum, count) => sum + count, 0),
@@ -136,30 +164,151 @@ export class Encryption {
   }
 
   /**
-   * Gives this node another key, at once: the one before is worth nothing from then on. The other nodes take it as they hear of it.
+   * Gives this node another key, at once: the one before is worth nothing from then on, and neither is one that it was going over to. The other nodes take
+   * it as they hear of it.
    * @returns its public half. @throws Error where this node does not encrypt, and of the system when the key cannot be written; then all stays as it was
    */
   newKey(): string {
-    if (!this.#reconciler || this.#error !== undefined)
-      throw new Error(`this node does not encrypt: ${this.#error ?? "not begun yet"}`);
+    const { slot } = this.#working;
     const key = NodeKey.make();
-    writeKey(this.#options.dataDir, key);
-    this.#key = key;
-    this.#reconciler.setKey(key);
+    this.#setKeys({ slot, key, made: Date.now() });
     this.#options.log.info("this node has a new key", { publicKey: key.publicKey });
-    this.#tell();
     return key.publicKey;
   }
 
-  /** Sees that the key's file is as it was written. @returns whether it was not. @throws Error of the system */
+  /**
+   * Begins to go over to another key, without a lost packet, or goes on with it.
+   * @returns the public half of the next one. @throws as {@link newKey}
+   */
+  rotateKey(): string {
+    const { next, ...keys } = this.#working;
+    if (next) return next.key.publicKey;
+    const key = NodeKey.make();
+    this.#setKeys({ ...keys, next: { key, made: Date.now() } });
+    this.#options.log.info("this node goes over to another key", { publicKey: key.publicKey });
+    return key.publicKey;
+  }
+
+  /**
+   * Goes over to the next key now, whoever still uses the one before.
+   * @returns its public half. @throws Error where there is none, and as {@link newKey}
+   */
+  finishRotation(): string {
+    const { slot, next } = this.#working;
+    if (!next) throw new Error("this node goes over to no other key");
+    const left = this.#rotation?.awaited.map(({ node }) => node) ?? [];
+    this.#setKeys({ slot: otherSlot(slot), ...next });
+    const { log, onRotated } = this.#options;
+    log.info("this node has gone over to its next key, and forgotten the one before", {
+      publicKey: next.key.publicKey,
+      ...(left.length > 0 && { left }),
+    });
+    onRotated();
+    return next.key.publicKey;
+  }
+
+  /** Sees that the keys' files are as they were written. @returns whether they were not. @throws Error of the system */
   keepKey(): boolean {
-    return this.#key !== undefined && keepKey(this.#options.dataDir, this.#key);
+    return this.#keys !== undefined && keepKeys(this.#options.dataDir, this.#keys);
   }
 
   /** Stops, and leaves everything as it is. */
   async stop(): Promise<void> {
     await this.#begin.stop();
     await Promise.all([this.#reconciler?.stop(), this.#filter.stop()]);
+  }
+
+  /** The first device. */
+  get #device(): string {
+    return DEVICES[laneOf(this.#keys?.slot ?? 0, 0)];
+  }
+
+  /** The keys of a node that encrypts. @throws Error where it does not */
+  get #working(): Keys {
+    if (!this.#keys || !this.#reconciler || this.#error !== undefined)
+      throw new Error(`this node does not encrypt: ${this.#error ?? "not begun yet"}`);
+    return this.#keys;
+  }
+
+  get #rotationStatus(): EncryptionStatus["rotation"] {
+    const rotation = this.#rotation;
+    const publicKey = this.#keys?.next?.key.publicKey;
+    if (!rotation || publicKey === undefined) return undefined;
+    const now = secondsNow();
+    return {
+      publicKey,
+      seconds: Math.round(rotation.seconds(now)),
+      standsStill: rotation.standsStill(now),
+      awaited: rotation.awaited,
+    };
+  }
+
+  /** On disk first: nobody hears of a key that would not be there after a power cut. */
+  #setKeys(keys: Keys): void {
+    writeKeys(this.#options.dataDir, keys, this.#working);
+    this.#take(keys);
+    this.#reconciler?.setKeys(keys);
+    this.#tell();
+  }
+
+  #take(keys: Keys): void {
+    this.#keys = keys;
+    this.#rotation = keys.next && new Rotation(keys.slot, secondsNow());
+    this.#warned = false;
+  }
+
+  /** How the devices' peers stand was looked at. */
+  #onLook(): void {
+    this.#setFilter();
+    const keys = this.#keys;
+    if (!keys || this.#error !== undefined) return;
+    try {
+      if (this.#rotation) this.#goOn(this.#rotation);
+      else if (this.#isDue(keys)) this.rotateKey();
+    } catch (error) {
+      // A disk that is full, as a rule; the next look is soon enough.
+      if (!this.#warned)
+        this.#options.log.error("the key of this node cannot be changed; it is tried again", { error });
+      this.#warned = true;
+    }
+  }
+
+  #goOn(rotation: Rotation): void {
+    const now = secondsNow();
+    const reconciler = this.#reconciler;
+    if (!reconciler) return;
+    rotation.look(
+      this.#encrypted.map((peer) => {
+        const { lanes, used } = reconciler.lanesTo(peer);
+        return {
+          node: peer.node,
+          knows: peer.wireguard?.slot !== undefined,
+          at: peer.underlayIp,
+          lanes: lanes.map((one) => ({ ...one, error: reconciler.errorOfLane(one.lane) })),
+          used,
+        };
+      }),
+      now,
+    );
+    if (rotation.isOver(now)) return void this.finishRotation();
+    if (!rotation.standsStill(now) || this.#warned) return;
+    this.#warned = true;
+    const { warn, log } = this.#options;
+    const nodes = rotation.awaited.map(({ node, why }) => `${node}: ${why}`);
+    log.warn("the change of this node's key stands still", { nodes });
+    warn("KeyRotationStandsStill", `this node cannot forget its old key of WireGuard: ${some(nodes)}`);
+  }
+
+  /** By age; a node that knows one key alone would lose packets, and has some time to be updated. */
+  #isDue({ made, key }: Keys): boolean {
+    const { keyDays } = this.#options;
+    const ageMs = Date.now() - made;
+    if (keyDays === 0 || !isOld(ageMs, keyDays, key.publicKey)) return false;
+    return isOverdue(ageMs, keyDays) || this.#encrypted.every(({ wireguard }) => wireguard?.slot !== undefined);
+  }
+
+  get #encrypted(): Peer[] {
+    return [...this.#peers.values()].filter(({ wireguard }) => wireguard !== undefined);
   }
 
   /** Why this node cannot encrypt. */
@@ -177,18 +326,18 @@ export class Encryption {
     const local = this.#local;
     if (!local || this.#reconciler) return;
     const { dataDir, wireguardPort, log, watch, onRepair } = this.#options;
-    this.#key = loadKey(dataDir);
+    this.#take(loadKeys(dataDir));
     this.#keyError = undefined;
     const reconciler = new EncryptionReconciler({
       local,
-      key: this.#key,
+      keys: this.#keys as Keys,
       port: wireguardPort,
       logger: log,
       watch,
       onRepair: (kind, count) => onRepair(`encryption-${kind}`, count),
       onPass: () => this.#tell(),
       onError: () => this.#tell(),
-      onLook: () => this.#setFilter(),
+      onLook: () => this.#onLook(),
     });
     reconciler.setPeers(this.#peers.values());
     this.#reconciler = reconciler;
@@ -210,12 +359,30 @@ export class Encryption {
 
   #setFilter(): void {
     const { mode, vxlanPort } = this.#options;
-    const states = this.#reconciler?.states;
+    const reconciler = this.#reconciler;
     const peers = [...this.#peers.values()];
-    const agreed = ({ wireguard }: Peer): boolean =>
-      wireguard !== undefined && states?.get(wireguard.key)?.lastHandshake !== undefined;
+    const agreed = (peer: Peer): boolean => reconciler?.hasAgreed(peer) ?? false;
     const ports = peers.flatMap(({ port }) => port ?? []);
     const keyed = mode === "strict" ? [] : peers.filter(agreed).map(({ underlayIp }) => underlayIp);
     this.#filter.set({ mode, port: vxlanPort, peerPorts: ports, keyed });
   }
 }
+
+/** As many nodes as an Event can name. */
+const NAMED = 3;
+
+const some = (words: readonly string[]): string =>
+  `${words.slice(0, NAMED).join("; ")}${words.length > NAMED ? `; and ${words.length - NAMED} others` : ""}`;
+
+const DAY_MS = 86_400_000;
+/** Nodes that were made at the same time do not change their keys at the same time. */
+const SPREAD = 0.1;
+
+/** Whether a key is too old. @param publicKey by which nodes differ: up to a tenth earlier */
+export function isOld(ageMs: number, days: number, publicKey: string): boolean {
+  const spread = Buffer.from(publicKey, "base64").readUInt32LE(0) / 0x1_0000_0000;
+  return ageMs >= days * DAY_MS * (1 - SPREAD * spread);
+}
+
+/** Whether nobody is waited for any more. */
+const isOverdue = (ageMs: number, days: number): boolean => ageMs >= days * DAY_MS * (1 + SPREAD);

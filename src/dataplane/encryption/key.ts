@@ -11,7 +11,8 @@ import { makeDirectory, writeFileAtomic } from "../../sys/index.ts";
 /** Folder of the data directory. */
 export const WIREGUARD = "wireguard";
 const FILE = "private-key";
-const MODE = 0o600;
+/** Of files that have private keys. */
+export const KEY_MODE = 0o600;
 const KEY_BYTES = 32;
 /** PrivateKeyInfo of an X25519 key (RFC 8410, section 7) up to its 32 bytes, which are the end of it. */
 const PKCS8 = Buffer.from("302e020100300506032b656e04220420", "hex");
@@ -58,7 +59,10 @@ export const keyPath = (dataDir: string): string => join(dataDir, WIREGUARD, FIL
 /** Writes a node's key; it survives a power cut before anybody is told of its public half. @throws Error of the system */
 export function writeKey(dataDir: string, key: NodeKey): void {
   makeDirectory(join(dataDir, WIREGUARD), 0o700);
-  writeFileAtomic(keyPath(dataDir), `${Buffer.from(key.secret).toString("base64")}\n`, { mode: MODE, durable: true });
+  writeFileAtomic(keyPath(dataDir), `${Buffer.from(key.secret).toString("base64")}\n`, {
+    mode: KEY_MODE,
+    durable: true,
+  });
 }
 
 /**
@@ -77,10 +81,15 @@ export function loadKey(dataDir: string): NodeKey {
     return key;
   }
   closeToOthers(path);
+  const key = keyOf(text);
+  if (!key) throw new Error(`${path} is no key of WireGuard; remove it, and this node makes itself a new one`);
+  return key;
+}
+
+/** The key of a private half in canonical base64; undefined where it is none. */
+export function keyOf(text: string): NodeKey | undefined {
   const bytes = Buffer.from(text, "base64");
-  if (bytes.length !== KEY_BYTES || bytes.toString("base64") !== text)
-    throw new Error(`${path} is no key of WireGuard; remove it, and this node makes itself a new one`);
-  return new NodeKey(bytes);
+  return bytes.length === KEY_BYTES && bytes.toString("base64") === text ? new NodeKey(bytes) : undefined;
 }
 
 /**
@@ -100,8 +109,9 @@ export function keepKey(dataDir: string, key: NodeKey): boolean {
   return true;
 }
 
-function closeToOthers(path: string): boolean {
-  if ((statSync(path).mode & 0o777) === MODE) return false;
-  chmodSync(path, MODE);
+/** Takes a file from everybody but root. @returns whether it was otherwise. @throws Error of the system */
+export function closeToOthers(path: string): boolean {
+  if ((statSync(path).mode & 0o777) === KEY_MODE) return false;
+  chmodSync(path, KEY_MODE);
   return true;
 }

@@ -2,7 +2,7 @@
 import { describeOperation, type Operation, type Rtnl } from "../../netlink/index.ts";
 import { isThere, removeTables, toolRunner } from "../nft/index.ts";
 import { isEncryptionDevice } from "./device.ts";
-import { ENCRYPTION_TABLE } from "./entries.ts";
+import { BACK_TABLE, ENCRYPTION_TABLE } from "./entries.ts";
 import { isOurRule } from "./operations.ts";
 import { ENCRYPTION_NFT_TABLE } from "./table.ts";
 
@@ -10,7 +10,7 @@ import { ENCRYPTION_NFT_TABLE } from "./table.ts";
 const OWN_TABLE = `inet ${ENCRYPTION_NFT_TABLE}`;
 
 /**
- * Removes rules, routes, device and table, in the order in which packets go on in the clear where they were encrypted.
+ * Removes rules, routes, devices and table, in the order in which packets go on in the clear where they were encrypted.
  * @returns what was removed, in words. @throws NetlinkError, NftError
  */
 export async function removeEncryption(rtnl: Pick<Rtnl, "links" | "routes" | "rules" | "execute">): Promise<string[]> {
@@ -20,7 +20,9 @@ export async function removeEncryption(rtnl: Pick<Rtnl, "links" | "routes" | "ru
       .rules()
       .filter(isOurRule)
       .map((rule): Operation => ({ op: "del", kind: "rule", rule })),
-    ...rtnl.routes({ table: ENCRYPTION_TABLE }).map((route): Operation => ({ op: "del", kind: "route", route })),
+    ...[ENCRYPTION_TABLE, BACK_TABLE]
+      .flatMap((table) => [...rtnl.routes({ table })])
+      .map((route): Operation => ({ op: "del", kind: "route", route })),
     ...links
       .filter(isEncryptionDevice)
       .map(({ index, name }): Operation => ({ op: "del", kind: "link", link: { index, name } })),

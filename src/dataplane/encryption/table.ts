@@ -1,11 +1,11 @@
 /**
  * The table `inet skylane_encryption`: what comes in the clear from a node that is known to encrypt is not that node's. With `strict` no VXLAN
- * packet of ours is let in or out but through the WireGuard device, whatever becomes of routes, rules and the device itself; so the table is in
+ * packet of ours is let in or out but through a WireGuard device, whatever becomes of routes, rules and the devices themselves; so the table is in
  * place before anything else of the network is.
  */
 import { FAMILIES, type Family, familyOf } from "../../addr/index.ts";
 import type { Encryption } from "../../peers/index.ts";
-import { DEVICE } from "./device.ts";
+import { DEVICES, LANES } from "./lanes.ts";
 
 /** Name of the table, of family inet. */
 export const ENCRYPTION_NFT_TABLE = "skylane_encryption";
@@ -20,6 +20,9 @@ export interface EncryptionRules {
   /** Underlay addresses of nodes that are known to encrypt: this node and they have agreed on keys. */
   keyed: readonly string[];
 }
+
+/** All that there can be: what comes by one whose lane is not in use was agreed on as well. */
+const OURS = `{ ${LANES.map((lane) => `"${DEVICES[lane]}"`).join(", ")} }`;
 
 const IP: Record<Family, string> = { 4: "ip", 6: "ip6" };
 
@@ -37,7 +40,7 @@ export function renderEncryption({ mode, port, peerPorts, keyed }: EncryptionRul
     ];
   });
   const input = [
-    `iifname "${DEVICE}" accept`,
+    `iifname ${OURS} accept`,
     ...(strict
       ? [`udp dport ${port} counter drop comment "VXLAN in the clear"`]
       : FAMILIES.map(
@@ -46,7 +49,7 @@ export function renderEncryption({ mode, port, peerPorts, keyed }: EncryptionRul
         )),
   ];
   const ports = [...new Set([port, ...peerPorts])].sort((a, b) => a - b).join(", ");
-  const output = [`oifname "${DEVICE}" accept`, `udp dport { ${ports} } counter drop comment "VXLAN in the clear"`];
+  const output = [`oifname ${OURS} accept`, `udp dport { ${ports} } counter drop comment "VXLAN in the clear"`];
   const chain = (hook: string, rules: readonly string[]): string[] => [
     `  chain ${hook} {`,
     `    type filter hook ${hook} priority raw; policy accept;`,

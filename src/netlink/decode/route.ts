@@ -2,9 +2,9 @@
  * Routes out of the kernel's messages (RTM_NEWROUTE, RTM_DELROUTE).
  */
 import type { Family } from "../../addr/index.ts";
-import { AF_INET, AF_INET6, RTA, RTAX_MTU, RTM_F_CLONED, RTNH_F_ONLINK } from "../constants.ts";
+import { AF_INET, AF_INET6, RTA, RTAX_MTU, RTM_F_CLONED, RTNEXTHOP, RTNH_F_ONLINK } from "../constants.ts";
 import type { Route } from "../types.ts";
-import { eachAttribute, ip, need, u32, u32At } from "./attributes.ts";
+import { eachAttribute, ip, need, u16At, u32, u32At } from "./attributes.ts";
 
 /** Length of struct rtmsg. */
 const HEADER = 12;
@@ -57,6 +57,7 @@ function readRoute(data: Buffer, family: Family, flags: number): Route {
         break;
       case RTA.MULTIPATH:
         route.multipath = true;
+        route.hops = hops(value);
         break;
       case RTA.METRICS:
         eachAttribute(value, 0, (metric, number) => {
@@ -67,4 +68,16 @@ function readRoute(data: Buffer, family: Family, flags: number): Route {
     }
   });
   return route;
+}
+
+/** Devices of the next hops: each a struct rtnexthop, whose length is that of its attributes, too. */
+function hops(value: Buffer): number[] {
+  const found: number[] = [];
+  for (let at = 0; at + RTNEXTHOP <= value.length; ) {
+    found.push(u32At(value, at + 4));
+    const length = u16At(value, at);
+    if (length < RTNEXTHOP) break;
+    at += (length + 3) & ~3;
+  }
+  return found;
 }

@@ -1,7 +1,7 @@
 /**
  * Routes as netlink messages (struct rtmsg, linux/rtnetlink.h).
  */
-import { writeU16 } from "netlink/dist/structs.js";
+import { writeU16, writeU32 } from "netlink/dist/structs.js";
 import { cidrOf, familyOf, ipToBytes } from "../../addr/index.ts";
 import {
   AF_INET,
@@ -12,6 +12,7 @@ import {
   RTAX_MTU,
   RTM_F_LOOKUP_TABLE,
   RTN,
+  RTNEXTHOP,
   RTNH_F_ONLINK,
 } from "../constants.ts";
 import { ROUTE_PROTOCOL, type Route } from "../types.ts";
@@ -59,11 +60,20 @@ export function route(w: MessageWriter, r: Route, deleting: boolean): void {
   if (prefix > 0) w.attribute(RTA.DST, ipToBytes(r.dst.slice(0, r.dst.indexOf("/"))));
   if (r.gateway !== undefined) gateway(w, r.family, r.gateway);
   if (r.ifindex !== undefined) w.attributeU32(RTA.OIF, r.ifindex);
+  if (r.hops !== undefined) w.attribute(RTA.MULTIPATH, Buffer.concat(r.hops.map(nextHop)));
   if (r.prefSrc !== undefined) w.attribute(RTA.PREFSRC, ipToBytes(r.prefSrc));
   if (r.metric !== undefined) w.attributeU32(RTA.PRIORITY, r.metric);
   if (table > TABLE_IN_HEADER) w.attributeU32(RTA.TABLE, table);
   const { mtu } = r;
   if (mtu !== undefined) w.nest(RTA.METRICS, () => w.attributeU32(RTAX_MTU, mtu));
+}
+
+/** struct rtnexthop of a device and nothing else: length, flags, weight less one, index. */
+function nextHop(ifindex: number): Buffer {
+  const bytes = Buffer.alloc(RTNEXTHOP);
+  writeU16.call(bytes, RTNEXTHOP, 0);
+  writeU32.call(bytes, ifindex, 4);
+  return bytes;
 }
 
 /** A gateway of the other family is given with its family (RTA_VIA, RFC 5549). */

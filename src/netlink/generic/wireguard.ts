@@ -89,6 +89,8 @@ export type WireguardChange =
       op: "put";
       peer: Required<Pick<WireguardPeer, "publicKey" | "endpoint" | "allowedIps">>;
     }
+  /** Begins a handshake, where the last one is no longer good; one that failed is given up after 90 seconds, and nothing begins another but a packet. */
+  | { op: "wake"; publicKey: string }
   | { op: "remove"; publicKey: string };
 
 /** A change that was refused: its place in the list that was given. */
@@ -169,6 +171,11 @@ export function wireguardChanges(w: MessageWriter, name: string, changes: readon
         });
         continue;
       }
+      if (change.op === "wake") {
+        nested(0, () => keepalive(w, change.publicKey, 1));
+        nested(0, () => keepalive(w, change.publicKey, 0));
+        continue;
+      }
       const { publicKey, endpoint: at, allowedIps } = change.peer;
       nested(0, () => {
         w.attribute(PEER.PUBLIC_KEY, keyBytes(publicKey));
@@ -185,13 +192,16 @@ export function wireguardChanges(w: MessageWriter, name: string, changes: readon
             });
         });
       });
-      nested(0, () => {
-        w.attribute(PEER.PUBLIC_KEY, keyBytes(publicKey));
-        w.attributeU32(PEER.FLAGS, PEER_FLAG.UPDATE_ONLY);
-        w.attribute(PEER.KEEPALIVE, u16(0));
-      });
+      nested(0, () => keepalive(w, publicKey, 0));
     }
   });
+}
+
+/** Of a peer that is there. */
+function keepalive(w: MessageWriter, publicKey: string, seconds: number): void {
+  w.attribute(PEER.PUBLIC_KEY, keyBytes(publicKey));
+  w.attributeU32(PEER.FLAGS, PEER_FLAG.UPDATE_ONLY);
+  w.attribute(PEER.KEEPALIVE, u16(seconds));
 }
 
 /** One message of an answer: what of the device stands in it, and some of the peers. @throws MalformedMessage */

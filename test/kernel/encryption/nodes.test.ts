@@ -74,7 +74,7 @@ describe("tunnels inside WireGuard", function () {
       const local = localOf(node, "wireguard");
       const encryption = new EncryptionReconciler({
         local,
-        key,
+        keys: { slot: 0, key, made: 0 },
         port: PORT,
         netns: node.ns.path,
         logger: recordingLogger(),

@@ -1,6 +1,8 @@
 /** What encryption keeps in the kernel, in a namespace of its own: device, key, peers, rules and routes, and what becomes of what somebody changes there. */
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { EncryptionReconciler } from "../../../src/dataplane/encryption/reconciler.ts";
+import type { Keys } from "../../../src/dataplane/encryption/keys.ts";
 import { NodeKey } from "../../../src/dataplane/encryption/key.ts";
 import { Rtnl, Wireguard, type WireguardPeer } from "../../../src/netlink/index.ts";
 import type { Peer } from "../../../src/peers/index.ts";
@@ -21,7 +23,7 @@ describe("encryption on a kernel without WireGuard", () => {
     const ns = testNamespace("nowg");
     const reconciler = new EncryptionReconciler({
       local: { underlayIp: "172.30.0.1", port: 4789, mtu: 1300, encryption: "strict" },
-      key: NodeKey.make(),
+      keys: { slot: 0, key: NodeKey.make(), made: 0 },
       port: 51_871,
       netns: ns.path,
       logger: recordingLogger(),
@@ -47,6 +49,7 @@ for (const [family, own, others] of [
       return;
     }
     const key = NodeKey.make();
+    const keys: Keys = { slot: 0, key, made: 0 };
     const peers = others.map(
       (underlayIp, index): Peer => ({
         node: `node${index + 2}`,
@@ -73,7 +76,7 @@ for (const [family, own, others] of [
       wireguard = Wireguard.open(ns.path);
       reconciler = new EncryptionReconciler({
         local: { underlayIp: own, port: 4789, mtu: 1300, encryption: "wireguard" },
-        key,
+        keys,
         port: 51_871,
         netns: ns.path,
         logger: recordingLogger(),
@@ -156,9 +159,71 @@ for (const [family, own, others] of [
 
     it("takes another key of this node", async () => {
       const next = NodeKey.make();
-      reconciler.setKey(next);
+      reconciler.setKeys({ ...keys, key: next });
       await eventually(() => wireguard.device(DEVICE)?.publicKey === next.publicKey);
-      reconciler.setKey(key);
+      reconciler.setKeys(keys);
+      await isRight();
+    });
+
+    const changing: Peer = {
+      ...second,
+      wireguard: { key: second.wireguard?.key ?? "", port: 51_871, slot: 0, next: NodeKey.make().publicKey },
+    };
+    const laneDevices = (): string[] =>
+      rtnl
+        .links()
+        .map(({ name }) => name)
+        .filter((name) => name.startsWith(DEVICE))
+        .sort();
+
+    it("has a second device for a peer that changes its key, with the way back by both, as long as it does", async () => {
+      reconciler.changePeers([["node2", changing]]);
+      await eventually(() => {
+        const device = wireguard.device("skylane-wg01");
+        assert.deepEqual([device?.publicKey, device?.listenPort], [key.publicKey, 51_872]);
+        assert.deepEqual(device?.peers.map(told), [
+          {
+            ...wanted([second])[0],
+            publicKey: changing.wireguard?.next,
+            endpoint: { ip: second.underlayIp, port: 51_873 },
+          },
+        ]);
+        assert.equal(leadsTo(second.underlayIp, 4789), DEVICE);
+        const hops = [rtnl.link(DEVICE)?.index, rtnl.link("skylane-wg01")?.index];
+        const back = [...rtnl.routes({ table: 51_872 })].map(({ hops: found }) => found);
+        assert.deepEqual(back, family === 4 ? [hops] : []);
+        return true;
+      });
+      const before = repairs.length;
+      wireguard.change("skylane-wg01", [{ op: "remove", publicKey: changing.wireguard?.next ?? "" }]);
+      await eventually(() => repairs.length > before && wireguard.device("skylane-wg01")?.peers.length === 1);
+      reconciler.changePeers([["node2", second]]);
+      await eventually(() => laneDevices().join() === DEVICE && [...rtnl.routes({ table: 51_872 })].length === 0);
+      await isRight();
+    });
+
+    it("goes on by the first lane where the second one's port is taken, and says so", async () => {
+      const script = "const s = require('dgram').createSocket('udp4'); s.bind(51872, () => console.log('bound'));";
+      const taker = ns.spawn(process.execPath, ["-e", script], { stdio: ["ignore", "pipe", "inherit"] });
+      try {
+        await once(taker.stdout as NodeJS.ReadableStream, "data");
+        reconciler.changePeers([["node2", changing]]);
+        await eventually(() => /in use/.test(reconciler.errorOfLane(1) ?? ""));
+        assert.equal(reconciler.error, undefined);
+        assert.equal(leadsTo(second.underlayIp, 4789), DEVICE);
+      } finally {
+        const end = once(taker, "exit");
+        taker.kill("SIGKILL");
+        await end;
+      }
+      await eventually(
+        () => reconciler.errorOfLane(1) === undefined && wireguard.device("skylane-wg01")?.peers.length === 1,
+        {
+          timeoutMs: 60_000,
+        },
+      );
+      reconciler.changePeers([["node2", second]]);
+      await eventually(() => laneDevices().join() === DEVICE);
       await isRight();
     });
 

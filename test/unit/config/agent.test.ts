@@ -50,6 +50,7 @@ describe("config: the agent's", () => {
       dnsServers: [],
       encryption: "off",
       wireguardPort: 51_871,
+      encryptionKeyDays: 0,
       fastPath: "off",
       flows: "off",
       probes: "off",
@@ -227,7 +228,11 @@ cni:
     assert.equal(load("encryption: strict\ndirectRouting: off").encryption, "strict");
     const direct = problems(() => load("encryption: wireguard\ndirectRouting: auto"));
     assert.match(direct.message, /directRouting.*through the tunnel/s);
-    assert.match(problems(() => load("encryption: strict\nport: 51871")).message, /wireguardPort.*port of VXLAN/s);
+    for (const port of [51_871, 51_874])
+      assert.match(problems(() => load(`encryption: strict\nport: ${port}`)).message, /wireguardPort.*port of VXLAN/s);
+    assert.equal(load("encryption: strict\nport: 51875").port, 51_875);
+    assert.match(problems(() => load("wireguardPort: 65533")).message, /wireguardPort.*65532/s);
+    assert.match(problems(() => load("encryptionKeyDays: -1")).message, /encryptionKeyDays/);
   });
 
   it("is done with a file that was made to be slow", function () {

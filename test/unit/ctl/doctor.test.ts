@@ -234,6 +234,7 @@ describe("doctor: the agent", () => {
             ready: true,
             message: "0 of 0 nodes",
             device: "skylane-wg",
+            keyDays: 0,
             port: 51_871,
             repairs: 0,
             peers: [],
@@ -249,6 +250,12 @@ describe("doctor: the agent", () => {
     assert.ok(!judge(healthy()).some(({ check }) => check.startsWith("encryption")));
     assert.deepEqual(said({}), ["ok encryption: wireguard, 0 of 0 nodes"]);
     assert.deepEqual(said({ ready: false, message: "no WireGuard" }), ["fail encryption: not in force: no WireGuard"]);
+    const rotation = { publicKey: "NEXT=", seconds: 400, awaited: [{ node: "n1", why: "no handshake" }] };
+    assert.deepEqual(said({ rotation: { ...rotation, standsStill: true } }), [
+      "warn encryption.rotation: n1: no handshake",
+      "ok encryption: wireguard, 0 of 0 nodes",
+    ]);
+    assert.deepEqual(said({ rotation: { ...rotation, standsStill: false } }), said({}));
     const peers = (["encrypted", "waiting", "plaintext", "blocked"] as const).map((state, n) => ({
       node: `n${n}`,
       state,

@@ -114,6 +114,8 @@ describe("the status for people", () => {
       message: "1 of 2 nodes",
       device: "skylane-wg",
       publicKey: "KEY=",
+      keySeconds: 90_000,
+      keyDays: 0,
       port: 51_871,
       repairs: 0,
       peers: [
@@ -126,6 +128,23 @@ describe("the status for people", () => {
     assert.match(text, /^Encryption: +wireguard, 1 of 2 nodes \(UDP port 51871, public key KEY=\)$/m);
     assert.match(text, /^node2 +encrypted +1m\S* ago/m);
     assert.match(text, /^node3 +plaintext +- +it publishes no key$/m);
+    assert.match(text, /^Its key: +1d\S* old, changed by command alone$/m);
+    assert.doesNotMatch(text, /NEWEST KEYS/);
+    const rotation = {
+      publicKey: "NEXT=",
+      seconds: 400,
+      standsStill: true,
+      awaited: [{ node: "node2", why: "silent" }],
+    };
+    const [first, second] = encryption.peers as [(typeof encryption.peers)[0], (typeof encryption.peers)[1]];
+    const peers = [{ ...first, device: "skylane-wg", rotation: "waits" as const }, second];
+    const changing = renderStatus({ ...status, encryption: { ...encryption, keyDays: 90, peers, rotation } }, NOW);
+    assert.match(
+      changing,
+      /^Its key: .*changed after 90 days; goes over to NEXT= since 6m\S*: stands still, 1 node left$/m,
+    );
+    assert.match(changing, /^node2 +encrypted +1m\S* ago +skylane-wg +waits +-$/m);
+    assert.match(changing, /^node2 +silent$/m);
     const off = { ...encryption, ready: false, message: "this kernel has no WireGuard" };
     assert.match(
       renderStatus({ ...status, encryption: off }, NOW),

@@ -238,3 +238,31 @@ describe("decoding", () => {
     );
   });
 });
+
+describe("routes with more than one next hop", () => {
+  const route = { family: 4, dst: "172.30.0.2/32", table: 51_872, hops: [7, 0x01_00_00_08], protocol: 83 } as const;
+  const encoded = (): Buffer => Buffer.from(encode({ op: "add", kind: "route", route }).data);
+
+  it("come back with their devices as they were written", () =>
+    assert.deepEqual(decodeRoute(encoded()), {
+      ...route,
+      scope: 253,
+      type: 1,
+      multipath: true,
+      hops: [...route.hops],
+    }));
+
+  it("are read whatever attributes the hops have, and never past their end", () => {
+    const data = encoded();
+    const at = data.indexOf(Buffer.from([8, 0, 0, 0, 7, 0, 0, 0]));
+    for (const [length, hops] of [
+      [0, [7]],
+      [4, [7]],
+      [16, [7]],
+      [0xffff, [7]],
+    ] as const) {
+      data.writeUInt16LE(length, at);
+      assert.deepEqual(decodeRoute(data)?.hops, hops);
+    }
+  });
+});

@@ -87,6 +87,20 @@ describe("WireGuard's generic netlink", () => {
     );
   });
 
+  it("wakes a peer that is there by a keepalive that is set and taken back", () => {
+    const nested = 0x8000;
+    const keepalive = (seconds: string): Buffer =>
+      attribute(nested, attribute(1, KEYS[0] as Buffer), attribute(3, hex("04000000")), attribute(5, hex(seconds)));
+    assert.deepEqual(
+      body((w) => wireguardChanges(w, "wg", [{ op: "wake", publicKey: A }])),
+      Buffer.concat([
+        hex("01 01 0000"),
+        attribute(2, Buffer.from("wg\0")),
+        attribute(nested | 8, keepalive("0100"), keepalive("0000")),
+      ]),
+    );
+  });
+
   it("reads a device whose peers come in several messages, one of them in two", () => {
     const allowed = (last: number): Buffer =>
       attribute(0, attribute(1, hex("0200")), attribute(2, hex(`0a00000${last}`)), attribute(3, hex("20")));

@@ -6,6 +6,7 @@ import {
   MAX_ANNOTATION_LENGTH,
   parseVtepAnnotation,
   readVtepAnnotation,
+  type VtepAnnotation,
 } from "../../../src/peers/index.ts";
 
 const entry = {
@@ -16,6 +17,7 @@ const entry = {
   port: 4789,
 };
 const KEY = `${"A".repeat(42)}I=`;
+const OTHER_KEY = `${"B".repeat(42)}I=`;
 const text = (other: Record<string, unknown>): string => JSON.stringify({ default: { ...entry, ...other } });
 
 function refuses(annotation: string, key: string, reason: RegExp): void {
@@ -29,8 +31,9 @@ function refuses(annotation: string, key: string, reason: RegExp): void {
 describe("the vtep annotation", () => {
   it("comes back as it was written, in the same bytes whatever the order of networks", () => {
     const other = { ...entry, vni: 5000, claims: true, wireguard: { key: KEY, port: 51_871 } };
-    const networks = new Map([
-      ["default", entry],
+    const changing = { ...entry, wireguard: { key: KEY, port: 51_873, slot: 1 as const, next: OTHER_KEY } };
+    const networks = new Map<string, VtepAnnotation>([
+      ["default", changing],
       ["blue", other],
     ]);
     assert.deepEqual(parseVtepAnnotation(formatVtepAnnotation(networks)), networks);
@@ -41,6 +44,11 @@ describe("the vtep annotation", () => {
     const odd = text({ mac: "02-AA-BB-CC-DD-EE", ips: ["FD30:0::11"], podCidrs: ["FD00::/64"], later: { x: 1 } });
     const parsed = parseVtepAnnotation(odd).get("default");
     assert.deepEqual(parsed, { ...entry, mac: "02:aa:bb:cc:dd:ee", ips: ["fd30::11"], podCidrs: ["fd00::/64"] });
+  });
+
+  it("has a second key only where a slot says which is which", () => {
+    const parsed = parseVtepAnnotation(text({ wireguard: { key: KEY, port: 51_871, next: OTHER_KEY } })).get("default");
+    assert.deepEqual(parsed?.wireguard, { key: KEY, port: 51_871 });
   });
 
   it("is refused with the key that is wrong", () => {
@@ -87,6 +95,16 @@ describe("the vtep annotation", () => {
     refuses(text({ wireguard: { port: 51_871 } }), "default.wireguard.key", /missing/);
     for (const port of [0, 65_536, "51871", undefined])
       refuses(text({ wireguard: { key: KEY, port } }), "default.wireguard.port", /whole number/);
+    const of = (more: object): string => text({ wireguard: { key: KEY, port: 51_871, slot: 0, ...more } });
+    for (const slot of [2, -1, "1", null]) refuses(of({ slot }), "default.wireguard.slot", /whole number from 0 to 1/);
+    for (const [port, slot] of [
+      [65_533, 0],
+      [2, 1],
+    ])
+      refuses(of({ port, slot }), "default.wireguard.port", /ports beside it/);
+    for (const next of ["", 7, null, KEY.slice(1), `${"A".repeat(43)}=`])
+      refuses(of({ next }), "default.wireguard.next", /no public key|not a string/);
+    refuses(of({ next: KEY }), "default.wireguard.next", /the key that it has now/);
     refuses(" ".repeat(MAX_ANNOTATION_LENGTH + 1), "", /longer than/);
   });
 

@@ -96,6 +96,21 @@ describe("the selection of peers", () => {
     }
   });
 
+  it("takes a key that a node goes over to for its own, whoever else has it or goes over to it", () => {
+    const next = `${"B".repeat(42)}I=`;
+    const older = nodeOf(1, { wireguard: { key: KEY, port: 51_871, slot: 0, next } });
+    for (const wireguard of [
+      { key: next, port: 51_871, slot: 0 },
+      { key: `${"C".repeat(42)}I=`, port: 51_871, slot: 1, next },
+      { key: `${"C".repeat(42)}I=`, port: 51_871, slot: 0, next: KEY },
+    ]) {
+      const expected = { peers: ["node1"], refused: ["node2 DuplicateWireguardKey"] };
+      assert.deepEqual(verdicts(older, nodeOf(2, { wireguard })), expected);
+      assert.deepEqual(verdicts(nodeOf(2, { wireguard }), older), expected);
+    }
+    assert.deepEqual(verdicts(nodeOf(1, { wireguard: { key: next, port: 51_873, slot: 1 } })).refused, []);
+  });
+
   it("lets no pod CIDR cover an older node's underlay address", () => {
     const older = nodeOf(1, { ips: ["172.30.9.5"] });
     assert.deepEqual(verdicts(older, nodeOf(2, { podCidrs: ["172.30.9.4/30"] })), {

@@ -105,6 +105,7 @@ directRouting: {{ .Values.directRouting | quote }}
 fastPath: {{ .Values.fastPath | quote }}
 encryption: {{ .Values.encryption | quote }}
 wireguardPort: {{ .Values.wireguardPort }}
+encryptionKeyDays: {{ .Values.encryptionKeyDays }}
 probes: {{ .Values.probes | quote }}
 flows: {{ .Values.flows | quote }}
 hostPorts: {{ .Values.hostPorts }}

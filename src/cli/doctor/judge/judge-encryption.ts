@@ -6,7 +6,7 @@ import { fail, type Finding, ok, some, warn } from "../finding.ts";
 export function judgeEncryption({ agent }: Facts): Finding[] {
   const encryption = "value" in agent ? agent.value.encryption : undefined;
   if (!encryption) return [];
-  const { mode, ready, message, peers, port } = encryption;
+  const { mode, ready, message, peers, port, rotation } = encryption;
   const those = (...states: string[]): string =>
     some(peers.filter(({ state }) => states.includes(state)).map(({ node, why = "" }) => `${node}: ${why}`));
   const has = (...states: string[]): boolean => peers.some(({ state }) => states.includes(state));
@@ -49,6 +49,16 @@ export function judgeEncryption({ agent }: Facts): Finding[] {
             those("plaintext"),
             "What goes to pods there goes in the clear.",
             "Switch encryption on there, then set encryption: strict on all nodes, so that it stays so.",
+          ),
+        ]
+      : []),
+    ...(rotation?.standsStill
+      ? [
+          warn(
+            "encryption.rotation",
+            some(rotation.awaited.map(({ node, why }) => `${node}: ${why}`)),
+            "This node goes over to another key, and keeps the old one for these; no packet is lost.",
+            `Let UDP pass between the nodes to the three ports behind wireguardPort (${port + 1} to ${port + 3} here), and see that agents run there. skylanectl encryption rotate-key --finish cuts those off that are left.`,
           ),
         ]
       : []),
