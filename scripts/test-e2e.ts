@@ -118,7 +118,8 @@ async function main(only: string | undefined): Promise<Case[]> {
     if (!machine.hardware) throw new Error("these tests bring their own cluster: unset SKYLANE_TEST_KUBECONFIG");
     const kube = new Kube(machine);
     const nodes = (await kube.list("nodes")).map((node) => node.metadata.name);
-    await machine.hardware.image(agnhost, join(BUILT, "rootfs"), "/agnhost");
+    // Some tests' pods say nothing, and are to wait for what is run in them: the real image waits then.
+    await machine.hardware.image(agnhost, join(BUILT, "rootfs"), "/agnhost", "pause");
     await machine.hardware.image(pause, join(BUILT, "rootfs"), "/pause");
     const context: Context = { machine, kube, nodes, pods: [] };
     await machine.kubectl(["apply", "-f", "-"], await manifestFor(context));

@@ -9,11 +9,11 @@ OUT=${1:-/opt/kube/e2e}
 rm -rf "$OUT/rootfs"; mkdir -p "$OUT/rootfs"/{bin,tmp,etc,proc,sys,dev}
 cp /bin/busybox "$OUT/rootfs/bin/"; for a in $(busybox --list | grep -vx busybox); do ln -s busybox "$OUT/rootfs/bin/$a"; done
 cp "$OUT/agnhost" "$OUT/rootfs/agnhost"
-# tests of host ports ask by curl, and by a netcat that knows more than busybox's
+# tests of host ports ask by curl, and by a netcat that knows more than busybox's, whose shell takes its own before any in PATH
 dpkg -s curl netcat-openbsd >/dev/null 2>&1 ||
   { apt-get -q update; DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends curl netcat-openbsd; } >&2
-for b in curl nc.openbsd; do
-  to=$OUT/rootfs/bin/${b%.openbsd}; rm -f "$to"; cp -L "$(command -v "$b")" "$to"
+for b in curl nc.openbsd dash; do
+  to=$OUT/rootfs/bin/${b%.openbsd}; [ "$b" != dash ] || to=$OUT/rootfs/bin/sh; rm -f "$to"; cp -L "$(command -v "$b")" "$to"
   for l in $(ldd "$to" | grep -o '/[^ ]*'); do mkdir -p "$OUT/rootfs/$(dirname "$l")"; cp -L "$l" "$OUT/rootfs/$l"; done
 done
 printf '#!/bin/sh\nexec /agnhost pause\n' >"$OUT/rootfs/pause"; chmod 755 "$OUT/rootfs/pause"

@@ -6,7 +6,8 @@
 #   KUBE_BIN=DIR cluster.sh up [NODES]   start (default 3 nodes); kubeconfig at $DIR/admin.kubeconfig
 #   cluster.sh node N CMD...             run CMD inside node N's namespaces
 #   cluster.sh kubectl ARGS...           kubectl as cluster admin
-#   cluster.sh image NAME ROOTFS_DIR [ENTRYPOINT]   make an image of a folder, import it on every node
+#   cluster.sh image NAME ROOTFS_DIR [ENTRYPOINT [ARG]]   make an image of a folder, import it on every node;
+#                                        ARG is what it is told where a pod says nothing
 #   cluster.sh load NAME TARFILE         import an image archive on every node, and on those that come later
 #   cluster.sh logs NAME                 a component's log: etcd, apiserver, kcm, sched, kubelet1, containerd1 ...
 #   cluster.sh stop NAME | start NAME | restart NAME    one component, by the same names
@@ -194,10 +195,10 @@ base_images() {
   cp /bin/busybox "$r/busybox/bin/"; for a in $(busybox --list | grep -vx busybox); do ln -sf busybox "$r/busybox/bin/$a"; done; mkdir -p "$r/busybox"/{tmp,etc,proc,sys,dev}
   make_image docker.io/library/busybox:1.36 "$r/busybox" /bin/sh
 }
-make_image() { # NAME ROOTFS ENTRYPOINT -> $DIR/images/*.tar (docker-archive)
+make_image() { # NAME ROOTFS ENTRYPOINT [ARG] -> $DIR/images/*.tar (docker-archive)
   local f t; f=$(echo "$1" | tr '/:' '__'); t=$(mktemp -d); tar -C "$2" --numeric-owner -cf "$t/layer.tar" .
   local id; id=$(sha256sum "$t/layer.tar" | cut -d' ' -f1)
-  echo "{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{\"Entrypoint\":[\"$3\"],\"Env\":[\"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\"]},\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"sha256:$id\"]}}" >"$t/config.json"
+  echo "{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{\"Entrypoint\":[\"$3\"],\"Cmd\":[${4:+\"$4\"}],\"Env\":[\"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\"]},\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"sha256:$id\"]}}" >"$t/config.json"
   echo "[{\"Config\":\"config.json\",\"RepoTags\":[\"$1\"],\"Layers\":[\"layer.tar\"]}]" >"$t/manifest.json"
   tar -C "$t" -cf "$DIR/images/$f.tar" manifest.json config.json layer.tar; rm -rf "$t"; }
 down() {
@@ -212,7 +213,7 @@ case "${1:-}" in
   up) shift; ask_version; up "$@";; down) down;;
   node) shift; n=$1; shift; in_node "$n" "$@";;
   kubectl) shift; k "$@";;
-  image) make_image "$2" "$3" "${4:-/bin/sh}"; import_everywhere "$DIR/images/$(echo "$2" | tr '/:' '__').tar";;
+  image) make_image "$2" "$3" "${4:-/bin/sh}" "${5:-}"; import_everywhere "$DIR/images/$(echo "$2" | tr '/:' '__').tar";;
   logs) cat "$DIR/log/$2.log";;
   load) mkdir -p "$DIR/images"; cp "$3" "$DIR/images/$(echo "$2" | tr '/:' '__').tar"; import_everywhere "$DIR/images/$(echo "$2" | tr '/:' '__').tar";;
   stop) stop "$2";; start) start "$2";; restart) stop "$2"; start "$2";;

@@ -35,8 +35,8 @@ export interface Hardware {
   powerOff(node: string): Promise<void>;
   powerOn(node: string, address?: number): Promise<void>;
   addNode(number: number): Promise<void>;
-  /** Gives all nodes an image that is made of a folder's files. */
-  image(name: string, rootfs: string, entrypoint: string): Promise<void>;
+  /** Gives all nodes an image that is made of a folder's files. @param argument what its program is told where a pod says nothing */
+  image(name: string, rootfs: string, entrypoint: string, argument?: string): Promise<void>;
 }
 
 async function capture(command: string, args: readonly string[], input?: string): Promise<string> {
@@ -117,7 +117,8 @@ async function local(nodes: number): Promise<Machine> {
       powerOn: async (node, address) =>
         void (await cluster("start-node", numberOf(node), ...(address === undefined ? [] : [String(address)]))),
       addNode: async (number) => void (await cluster("add-node", String(number))),
-      image: async (name, rootfs, entrypoint) => void (await cluster("image", name, rootfs, entrypoint)),
+      image: async (name, rootfs, entrypoint, argument = "") =>
+        void (await cluster("image", name, rootfs, entrypoint, argument)),
     },
     down: async () => {
       await cluster("down");

@@ -18,8 +18,8 @@ const SERVER = `const [name,port]=process.argv.slice(1);const says=(ip,p)=>name+
 const udp=require("dgram").createSocket("udp6");udp.on("message",(m,{address,port:p})=>udp.send(says(address,p),p,address));
 udp.bind(+port,"::",()=>require("net").createServer(s=>{s.on("error",()=>{});s.end(says(s.remoteAddress))}).listen(+port,"::",()=>console.log("ready")))`;
 /** Asks once and prints the answer, or why there is none. */
-const CLIENT = `const [protocol,host,port]=process.argv.slice(1);const end=t=>{console.log(t);process.exit()};setTimeout(()=>end("no answer"),8_000);
-if(protocol==="tcp"){const s=require("net").connect(+port,host);s.on("data",d=>end(String(d)));s.on("error",e=>end(e.code))}
+const CLIENT = `const [protocol,host,port,localAddress]=process.argv.slice(1);const end=t=>{console.log(t);process.exit()};setTimeout(()=>end("no answer"),8_000);
+if(protocol==="tcp"){const s=require("net").connect({port:+port,host,...(localAddress&&{localAddress})});s.on("data",d=>end(String(d)));s.on("error",e=>end(e.code))}
 else{const s=require("dgram").createSocket(host.includes(":")?"udp6":"udp4");s.on("error",e=>end(e.code));s.on("message",m=>end(String(m)));s.connect(+port,host,e=>e?end(e.code):s.send("?"))}`;
 /** Sends datagrams from one port all the time, and prints who answers whenever that is another one. */
 const SENDER = `const [host,port]=process.argv.slice(1);let last="";const s=require("dgram").createSocket("udp4");s.on("error",()=>{});
@@ -117,9 +117,9 @@ describe("host ports", function () {
     assert.equal(gone.exitCode, 0, gone.stdout);
   }
 
-  /** What somebody is answered who asks a port. */
-  async function ask(from: TestNamespace, protocol: string, host: string, port: number): Promise<string> {
-    const child = from.spawn(process.execPath, ["-e", CLIENT, protocol, host, String(port)], {
+  /** What somebody is answered who asks a port. @param by the address that asks, by TCP; any by default */
+  async function ask(from: TestNamespace, protocol: string, host: string, port: number, by = ""): Promise<string> {
+    const child = from.spawn(process.execPath, ["-e", CLIENT, protocol, host, String(port), by], {
       stdio: ["ignore", "pipe", "inherit"],
     });
     let said = "";
@@ -190,6 +190,7 @@ describe("host ports", function () {
     assert.deepEqual(await answers(fabric.ns, V4), [81, 82]);
     assert.deepEqual(await answers(fabric.ns, V6), [83, 84]);
     assert.deepEqual(await answers(n1.ns, "127.0.0.1"), [82, 85]);
+    assert.equal(await ask(n1.ns, "tcp", "127.0.0.1", 85, V4), `${server.name} sees ${V4}`);
     await remove(server);
     await nothingLeft(n1);
   });
