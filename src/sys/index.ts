@@ -9,7 +9,7 @@ export { Echo, type EchoAnswer, type EchoRequest } from "./sockets/echo.ts";
 export { watchArrivals } from "./sockets/arrivals.ts";
 export * from "./ethtool.ts";
 export * from "./files/files.ts";
-export type { FilterInstruction } from "./sockets/filter.ts";
+export { attachFilter, type FilterInstruction, LOAD_WORD, numberInFilter } from "./sockets/filter.ts";
 export { sendFrame } from "./sockets/frame-sender.ts";
 export { FrameTap, type FrameTapOptions, MAX_TAPPED } from "./sockets/frame-tap.ts";
 export { GoneFiles } from "./files/gone.ts";

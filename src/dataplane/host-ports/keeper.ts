@@ -186,7 +186,8 @@ export class HostPortKeeper implements MonitorListener {
   async #put(record: Mapped): Promise<void> {
     if (this.#table.inPlace && !this.#table.running) {
       try {
-        this.#made(putElements(this.#elements, record));
+        putElements(this.#elements, record);
+        this.#changed();
         return;
       } catch (error) {
         if (!(error instanceof ElementsRefused)) throw error;
@@ -202,13 +203,14 @@ export class HostPortKeeper implements MonitorListener {
   }
 
   async #take(records: readonly Mapped[], others: readonly Mapped[]): Promise<void> {
-    for (const generation of takeElements(this.#elements, records, others)) this.#made(generation);
+    takeElements(this.#elements, records, others);
+    this.#changed();
     // What is on its way there may have been made before the records went.
     if (this.#table.running) await this.#table.putNow();
   }
 
-  #made(generation: number | undefined): void {
-    this.#table.made(generation);
+  /** The table has what the records say. */
+  #changed(): void {
     this.#names = this.#records.names().join();
   }
 

@@ -20,45 +20,37 @@ export interface PortTable {
 
 /**
  * Puts a pod's elements into the table. An element that is there leads to a pod that is gone, as no other one has this port, and is replaced.
- * @returns the transaction's generation @throws ElementsRefused when there is no table, SysError
+ * @throws ElementsRefused when there is no table, SysError
  */
-export function putElements(socket: ElementSocket, record: Mapped): number | undefined {
+export function putElements(socket: ElementSocket, record: Mapped): void {
   const steps = stepsToPut(record);
   try {
-    return socket.changeRaw(steps);
+    socket.changeRaw(steps);
   } catch (error) {
     if (!(error instanceof ElementsRefused) || error.code !== "EEXIST") throw error;
     takeElements(socket, [record], []);
-    return socket.changeRaw(steps);
+    socket.changeRaw(steps);
   }
 }
 
-/**
- * Takes pods' elements out of the table, those that are there.
- * @returns the transactions' generations @throws ElementsRefused, SysError
- */
-export function takeElements(
-  socket: ElementSocket,
-  records: readonly Mapped[],
-  others: readonly Mapped[],
-): (number | undefined)[] {
+/** Takes pods' elements out of the table, those that are there. @throws ElementsRefused, SysError */
+export function takeElements(socket: ElementSocket, records: readonly Mapped[], others: readonly Mapped[]): void {
   const steps = stepsToTake(records, others);
   const isGone = (error: unknown): boolean => error instanceof ElementsRefused && error.code === "ENOENT";
   try {
-    return [socket.changeRaw(steps)];
+    socket.changeRaw(steps);
+    return;
   } catch (error) {
     if (!isGone(error)) throw error;
   }
   // One that is not there has the whole transaction refused.
   const each = steps.flatMap((step) => ("gone" in step ? step.gone.map((one) => ({ ...step, gone: [one] })) : []));
-  return each.map((step) => {
+  for (const step of each)
     try {
-      return socket.changeRaw([step]);
+      socket.changeRaw([step]);
     } catch (error) {
       if (!isGone(error)) throw error;
-      return undefined;
     }
-  });
 }
 
 /** The mappings of a pod that the table does not have, or that lead elsewhere. @throws SysError, ElementsRefused */

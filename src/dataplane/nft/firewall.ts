@@ -78,7 +78,7 @@ export class Firewall {
     this.#options = options;
     this.#run = options.run ?? toolRunner({ netns: options.netns });
     this.#watched = new WatchedTable(options.netns, ...OWN_TABLES);
-    this.#peers = new PeerChanges(options.netns, this.#watched);
+    this.#peers = new PeerChanges(options.netns);
   }
 
   /**

@@ -7,7 +7,6 @@ import { ElementSocket, type SetChange } from "./rules/elements.ts";
 import { type SourceChange, sourceChanges } from "./rules/inner-source.ts";
 import type { NetworkRules, NftFeatures } from "./rules/ruleset.ts";
 import { setName } from "./rules/sets.ts";
-import type { WatchedTable } from "./watched/watched-table.ts";
 
 /** Underlay addresses of a network's peers that came and that went. */
 export interface PeerChange {
@@ -51,13 +50,11 @@ export const prefixChanges = (network: NetworkRules, prefixes: readonly string[]
 /** Makes changes of peers in the table that is in place. */
 export class PeerChanges implements Disposable {
   readonly #netns: number | string | undefined;
-  readonly #table: Pick<WatchedTable, "made">;
   #socket: ElementSocket | undefined;
   #waiting: SetChange[] = [];
 
-  constructor(netns: number | string | undefined, table: Pick<WatchedTable, "made">) {
+  constructor(netns: number | string | undefined) {
     this.#netns = netns;
-    this.#table = table;
   }
 
   /** Remembers a change until {@link flush}. */
@@ -81,7 +78,7 @@ export class PeerChanges implements Disposable {
   make(changes: readonly SetChange[]): boolean {
     if (changes.reduce((sum, { come, gone }) => sum + come.length + gone.length, 0) > MOST) return false;
     this.#socket ??= ElementSocket.open(this.#netns);
-    this.#table.made(this.#socket.change(changes));
+    this.#socket.change(changes);
     return true;
   }
 

@@ -3,7 +3,7 @@
  * it. The kernel writes into such news from which port they were asked for (nlmsg_pid), which is one socket's alone for as long as that is
  * open. FDB entries are announced without it (vxlan_fdb_notify). A route to a single address is told whoever makes it: it may take the place of one to a pod here.
  */
-import type { FilterInstruction } from "../../sys/index.ts";
+import { type FilterInstruction, LOAD_WORD, numberInFilter } from "../../sys/index.ts";
 import { AF_INET, RTM } from "../constants.ts";
 
 /** What is kept back: entries on this device that were asked for from this port. */
@@ -16,18 +16,13 @@ export interface OwnEntries {
 const AT = { TYPE: 4, PORT: 12, NEIGHBOUR_IFINDEX: 20, FAMILY: 16, PREFIX: 17, ATTRIBUTES: 28 } as const;
 const RTA_OIF = 4;
 /** Opcodes, and the place that asks for an attribute's place (linux/filter.h: SKF_AD_OFF + SKF_AD_NLATTR). */
-const LOAD = { WORD: 0x20, HALF: 0x28, BYTE: 0x30, NUMBER: 0x00, X: 0x01, WORD_AT_X: 0x40 } as const;
+const LOAD = { WORD: LOAD_WORD, HALF: 0x28, BYTE: 0x30, NUMBER: 0x00, X: 0x01, WORD_AT_X: 0x40 } as const;
 const [IF_EQUAL, GO, A_TO_X, RETURN] = [0x15, 0x05, 0x07, 0x06];
 const ATTRIBUTE = (-0x1000 + 12) >>> 0;
 const EVERYTHING = 0xffff_ffff;
 
-/** A number of this machine as a load finds it. */
-const word = (value: number): number => {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32LE(value >>> 0);
-  return bytes.readUInt32BE();
-};
-const half = (value: number): number => word(value) >>> 16;
+/** A number of two bytes as a load finds it. */
+const half = (value: number): number => numberInFilter(value) >>> 16;
 
 /** A program that lets everything through but these. */
 export const withoutOwn = (all: readonly OwnEntries[]): FilterInstruction[] => [
@@ -39,7 +34,7 @@ export const withoutOwn = (all: readonly OwnEntries[]): FilterInstruction[] => [
 function withoutOne({ port, ifindex }: OwnEntries): FilterInstruction[] {
   return [
     [LOAD.WORD, 0, 0, AT.PORT],
-    [IF_EQUAL, 0, 19, word(port)],
+    [IF_EQUAL, 0, 19, numberInFilter(port)],
     [LOAD.HALF, 0, 0, AT.TYPE],
     [IF_EQUAL, 3, 0, half(RTM.NEWROUTE)],
     [IF_EQUAL, 0, 16, half(RTM.NEWNEIGH)],
@@ -60,7 +55,7 @@ function withoutOne({ port, ifindex }: OwnEntries): FilterInstruction[] {
     [A_TO_X, 0, 0, 0],
     [LOAD.WORD_AT_X, 0, 0, 4],
     // Either's device.
-    [IF_EQUAL, 0, 1, word(ifindex)],
+    [IF_EQUAL, 0, 1, numberInFilter(ifindex)],
     [RETURN, 0, 0, 0],
   ];
 }

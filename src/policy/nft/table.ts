@@ -86,7 +86,7 @@ export class PolicyTable implements Disposable {
       }
       const additions = renderAdditions(change, this.#options);
       if (additions !== "") await this.#nft(additions);
-      this.watched.made(this.#elements().changeRaw(steps));
+      this.#elements().changeRaw(steps);
       this.#hold(bringsHeld(change));
       return change.elementsOnly ? (steps.length === 0 ? "nothing" : "elements") : "change";
     } catch (error) {
@@ -117,7 +117,7 @@ export class PolicyTable implements Disposable {
     const { answerQueue: queue = ANSWER_QUEUE } = this.#options;
     for (const by of ["queue", "target"] as const)
       try {
-        this.watched.made(this.#elements().changeRaw([{ table: POLICY_TABLE, chain: HELD_CHAIN, queue, by }]));
+        this.#elements().changeRaw([{ table: POLICY_TABLE, chain: HELD_CHAIN, queue, by }]);
         this.#unheld = undefined;
         return;
       } catch (error) {

@@ -9,6 +9,16 @@ const SOL_SOCKET = 1;
 const SO_ATTACH_FILTER = 26;
 const INSTRUCTION = 8;
 
+/** BPF_LD | BPF_W | BPF_ABS: a load of four bytes. */
+export const LOAD_WORD = 0x20;
+
+/** A number that the kernel wrote in this machine's byte order, as a load of four bytes finds it. */
+export function numberInFilter(value: number): number {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32LE(value >>> 0);
+  return bytes.readUInt32BE();
+}
+
 /** An instruction: how many further ones it passes over where a comparison holds (`jt`) and where it does not (`jf`). */
 export type FilterInstruction = readonly [code: number, jt: number, jf: number, k: number];
 

@@ -1,10 +1,8 @@
 /**
  * Elements of a set of our table put in and taken out by a message of our own, in a fraction of a millisecond: a program
  * that is started for it and a table that is replaced whole take tens, for which a new peer would not be let in.
- * The message is a transaction like any other (nfnetlink's batch), all of it or nothing.
- *
- * Asked for an echo, the kernel answers with the generation that it gave the transaction, by which it is known as ours
- * among those that everybody is told of (watch.ts).
+ * The message is a transaction like any other (nfnetlink's batch), all of it or nothing. Who watches the packet filter in this process is not
+ * told of it (watched/own-transactions.ts).
  */
 import { constants } from "node:os";
 import { addressBits, bigIntToIp, cidrOf, ipToBytes } from "../../../addr/index.ts";
@@ -27,7 +25,7 @@ import { errnoName, errnoText, KernelSocket, SysError, withNetns } from "../../.
 import { bytesOfPair } from "./inner-source.ts";
 import { encodeSteps, type RawStep } from "./raw-batch.ts";
 import { TABLE } from "./ruleset.ts";
-import { TransactionReader } from "../watched/watch.ts";
+import { keepBack } from "../watched/own-transactions.ts";
 
 /**
  * A change of one set: addresses that come into it and that go; prefixes where it is one of intervals; pairs of an address and a prefix where it
@@ -50,7 +48,7 @@ const ELEMENT = {
 const INET = 1;
 const LIST = { TABLE: 1, SET: 2, ELEMENTS: 3 } as const;
 const DATAGRAM = 64 * 1024;
-/** Room for the echo of as many elements as one message can have. */
+/** Room for errors, each of which repeats the message that it is about. */
 const RECEIVE_BUFFER = 4 * 1024 * 1024;
 /** The list of a message has 16 bits for its length, and an element takes 44 bytes at most: two IPv6 addresses. */
 const MOST_IN_MESSAGE = 1_400;
@@ -113,10 +111,9 @@ function encode(all: readonly Part[]): { bytes: Buffer; last: number } {
   const some = all.filter(({ elements }) => elements.length > 0);
   let seq = 0;
   for (const { table, set, what, elements } of some) {
-    // It is the first message behind the batch's beginning that the kernel looks at for whom to tell the generation; an error is
-    // told of whichever message it is about.
-    const [echo, acknowledged] = [seq === 0 ? NF_FLAG.ECHO : 0, seq === some.length - 1 ? NF_FLAG.ACK : 0];
-    const flags = NF_FLAG.REQUEST | acknowledged | (what === "come" ? NF_FLAG.CREATE : 0) | echo;
+    // An error is told of whichever message it is about.
+    const acknowledged = seq === some.length - 1 ? NF_FLAG.ACK : 0;
+    const flags = NF_FLAG.REQUEST | acknowledged | (what === "come" ? NF_FLAG.CREATE : 0);
     const body = [
       nfAttribute(LIST.TABLE, nfText(table)),
       nfAttribute(LIST.SET, nfText(set)),
@@ -151,8 +148,11 @@ export class ElementSocket implements Disposable {
   /** The longest transaction that the socket takes for sure. */
   #sendBuffer = DATAGRAM;
 
-  private constructor(socket: KernelSocket) {
+  readonly #keptBack: Disposable;
+
+  private constructor(socket: KernelSocket, netns: number | string | undefined) {
     this.#socket = socket;
+    this.#keptBack = keepBack(netns, socket.port);
   }
 
   /** @throws SysError when the namespace cannot be entered or the socket not be opened */
@@ -162,21 +162,26 @@ export class ElementSocket implements Disposable {
       socket.setReceiveBuffer(RECEIVE_BUFFER);
       return socket;
     };
-    return new ElementSocket(netns === undefined ? open() : withNetns(netns, open));
+    const socket = netns === undefined ? open() : withNetns(netns, open);
+    try {
+      return new ElementSocket(socket, netns);
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
   }
 
   /**
    * Makes all changes in one transaction.
-   * @returns its generation; undefined when there was nothing to do
    * @throws ElementsRefused; SysError when the conversation itself fails; RangeError for too many elements
    */
-  change(changes: readonly SetChange[]): number | undefined {
-    return this.#transact(encodeChanges(changes));
+  change(changes: readonly SetChange[]): void {
+    this.#transact(encodeChanges(changes));
   }
 
   /** The same for elements of any of our tables, and what goes with them, in this order. @throws ElementsRefused, SysError */
-  changeRaw(steps: readonly RawStep[]): number | undefined {
-    return this.#transact(encodeSteps(steps));
+  changeRaw(steps: readonly RawStep[]): void {
+    this.#transact(encodeSteps(steps));
   }
 
   /**
@@ -206,15 +211,13 @@ export class ElementSocket implements Disposable {
     return undefined;
   }
 
-  #transact({ bytes, last }: { bytes: Buffer; last: number }): number | undefined {
-    if (last === 0) return undefined;
+  #transact({ bytes, last }: { bytes: Buffer; last: number }): void {
+    if (last === 0) return;
     if (bytes.length > this.#sendBuffer) {
       this.#socket.setSendBuffer(bytes.length);
       this.#sendBuffer = bytes.length;
     }
     this.#socket.send(bytes, bytes.length);
-    const reader = new TransactionReader();
-    let generation: number | undefined;
     let refused = 0;
     // The kernel has done the work, and queued its answers, before sending returns.
     for (let acknowledged = false; !acknowledged && refused === 0; ) {
@@ -222,14 +225,12 @@ export class ElementSocket implements Disposable {
       if (typeof got === "number")
         throw new SysError(got, "recvfrom", "waiting for the kernel's answer about elements");
       const datagram = this.#buffer.subarray(0, got.length);
-      if (datagram.readUInt16LE(4) === NF_ANSWER.ERROR) {
-        refused = -datagram.readInt32LE(NETLINK_HEADER);
-        acknowledged = datagram.readUInt32LE(8) === last;
-      } else generation = reader.take(datagram).at(-1)?.generation ?? generation;
+      if (datagram.readUInt16LE(4) !== NF_ANSWER.ERROR) continue;
+      refused = -datagram.readInt32LE(NETLINK_HEADER);
+      acknowledged = datagram.readUInt32LE(8) === last;
     }
     this.#drain();
     if (refused !== 0) throw new ElementsRefused(refused);
-    return generation;
   }
 
   /** Answers after the first error are of no interest, and must not be taken for another transaction's. */
@@ -238,6 +239,7 @@ export class ElementSocket implements Disposable {
   }
 
   close(): void {
+    this.#keptBack[Symbol.dispose]();
     this.#socket.close();
   }
 

@@ -218,10 +218,8 @@ class Writer {
   }
 
   #request(type: number, flags: number): number {
-    // It is the first message behind the batch's beginning that the kernel looks at for whom to tell the generation.
-    const echo = this.#sequence === 0 ? NF_FLAG.ECHO : 0;
     this.#last = this.#at;
-    return this.#message(type, NF_FLAG.REQUEST | flags | echo, ++this.#sequence, INET, 0);
+    return this.#message(type, NF_FLAG.REQUEST | flags, ++this.#sequence, INET, 0);
   }
 
   #message(type: number, flags: number, sequence: number, family: number, resource: number): number {

@@ -90,11 +90,6 @@ export class KeptTable {
     await this.#task.settled();
   }
 
-  /** We have made a transaction in it, which somebody else did not; undefined where nothing was changed. */
-  made(generation: number | undefined): void {
-    this.#watched.made(generation);
-  }
-
   /** Resolves when no attempt is under way, whether the last one succeeded or not. */
   settled(): Promise<void> {
     return this.#task.settled();

@@ -2,13 +2,14 @@
  * Seeing changes of nftables: a member of the kernel's multicast group for them (NFNLGRP_NFTABLES). Of each transaction
  * only its generation and what it touched is read; what is there now is asked of nft.
  *
- * Our own transactions are told from others' by their generation, a number that the kernel gives every transaction. The
- * kernel announces a transaction before nft's system call returns, so a second socket that is open while our nft
+ * What our sockets do to elements is not announced to us (own-transactions.ts). What nft does for us is told from others' by its generation, a number
+ * that the kernel gives every transaction. The kernel announces a transaction before nft's system call returns, so a second socket that is open while our nft
  * runs has its generation when nft has ended. No process id is compared: a container's are not the kernel's.
  */
 import { constants } from "node:os";
 import { NETLINK_NETFILTER, NF_SUBSYSTEM, nfFamilyName } from "../../../netlink/index.ts";
-import { type MulticastGroups, MulticastReader, openMulticast } from "../../../sys/index.ts";
+import { attachFilter, type MulticastGroups, MulticastReader, openMulticast } from "../../../sys/index.ts";
+import { hearOthers } from "./own-transactions.ts";
 
 /** linux/netfilter/nfnetlink.h, linux/netfilter/nf_tables.h */
 const GROUP_NFTABLES = 1 << (7 - 1);
@@ -114,6 +115,7 @@ export async function recordTransactions(
   action: () => Promise<void>,
 ): Promise<NftTransaction[] | undefined> {
   using socket = openMulticast(groupsIn(netns));
+  using _ = hearOthers(netns, { filter: (instructions) => attachFilter(socket.fd, instructions) });
   await action();
   const reader = new TransactionReader();
   const seen: NftTransaction[] = [];
@@ -134,12 +136,14 @@ export interface WatchOptions {
   onLost: (reason: string) => void;
 }
 
-/** Watches nftables of a namespace until it is closed. */
+/** Watches nftables of a namespace until it is closed; what this process does by an {@link ElementSocket} is not told. */
 export class NftWatch {
   readonly #reader: MulticastReader;
+  readonly #hearing: Disposable;
 
-  private constructor(reader: MulticastReader) {
+  private constructor(reader: MulticastReader, netns: number | string | undefined) {
     this.#reader = reader;
+    this.#hearing = hearOthers(netns, reader);
   }
 
   /** Starts to watch. @throws SysError */
@@ -163,11 +167,13 @@ export class NftWatch {
           onLost(reason);
         },
       }),
+      netns,
     );
   }
 
   /** Stops; no handler is called after this. Resolves when the reader has left and the socket is closed. */
   close(): Promise<void> {
+    this.#hearing[Symbol.dispose]();
     return this.#reader.close();
   }
 }
