@@ -17,7 +17,7 @@ import type { NetworkStatusWriter } from "../pod-requests/index.ts";
 import type { Networks } from "../instances/index.ts";
 import type { PodLinks } from "../host-ends/index.ts";
 import { Sandboxes, type SandboxesOptions } from "./sandboxes.ts";
-import { leadsToPod } from "../dataplane/pod-link/index.ts";
+import { leadsToPod, type PodLink, type PodLinkSpec } from "../dataplane/pod-link/index.ts";
 
 /** Name of the directory in the data directory in which records lie between their removal and the file system's. */
 export const GONE = "gone";
@@ -63,6 +63,12 @@ export function servingHost({
     hostNetns === undefined ? own : networks.linksAt(hostNetns);
   const hostEnd: SandboxesOptions["hostEnd"] = (name, hostNetns) => linksAt(hostNetns)?.rtnl.link(name);
   const sandboxes = new Sandboxes({ config, hostEnd });
+  const attach = async (spec: PodLinkSpec, before?: Promise<unknown>): Promise<PodLink> => {
+    const links = linksAt(spec.hostNetns);
+    if (links) return await links.attach(spec, before);
+    await before;
+    return realHost.attachPod(spec);
+  };
   const host: Host = {
     ...realHost,
     // a pod network's namespace is the host's as well, and no pod's sandbox
@@ -70,10 +76,7 @@ export function servingHost({
     readPublished: publishedReader(),
     ipam: (config) => ipamOf(ipamDir(config)),
     attachments: (config) => newAttachments(config, unlink),
-    attachPod(spec) {
-      const links = linksAt(spec.hostNetns);
-      return links?.attach(spec) ?? realHost.attachPod(spec);
-    },
+    attachPod: (spec) => attach(spec),
     // A network that this node has left, or that nobody defines any more, has none here.
     async detachPod(request) {
       await (linksAt(request.hostNetns)?.queue.detach(request) ?? realHost.detachPod(request));
@@ -105,11 +108,14 @@ export function servingHost({
       },
       async attachPod(spec) {
         if (!asking) return await host.attachPod(spec);
-        await policies.admit(spec, asking, spec.addresses);
+        const admitted = policies.admit(spec, asking, spec.addresses);
+        const judged = Promise.allSettled([admitted]);
         try {
           await egress.admit(spec, asking, spec.addresses);
-          return await host.attachPod(spec);
+          // The pair of devices is made while the kernel gets the rules.
+          return await attach(spec, admitted);
         } catch (error) {
+          await judged;
           policies.released(spec);
           egress.released(spec);
           throw error;

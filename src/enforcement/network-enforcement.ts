@@ -203,17 +203,25 @@ export class NetworkEnforcement implements MonitorListener {
   }
 
   /**
-   * A pod of this node has addresses from now on; resolves when its policies are in force for them.
+   * A pod of this node has addresses from now on; resolves when its policies are in force for them. Undefined where there is nothing to wait for.
    * @throws CniError 11 when they cannot be, and nothing is known of the attachment then
    */
-  async admit(attachment: Attachment, pod: AskingPod, ips: readonly string[]): Promise<void> {
-    const { hasPolicies, find } = this.#options;
+  admit(attachment: Attachment, pod: AskingPod, ips: readonly string[]): Promise<void> | undefined {
+    const { hasPolicies } = this.#options;
     const name = hostIfname(attachment.containerId, attachment.ifname);
     const forgotten = this.#pods.add(name, { ...pod, ips });
     this.#detached.delete(keyOf(pod));
     this.#options.onPods?.();
-    if (!hasPolicies()) return this.#connections?.uses(ips);
+    if (!hasPolicies()) {
+      this.#connections?.uses(ips);
+      return undefined;
+    }
     for (const one of forgotten) if (keyOf(one) !== keyOf(pod)) this.#tell(keyOf(one));
+    return this.#comes(name, pod, ips);
+  }
+
+  async #comes(name: string, pod: AskingPod, ips: readonly string[]): Promise<void> {
+    const { find } = this.#options;
     try {
       if (!this.#rules) throw refusal(CODE.tryAgain, "network policies are not in force on this node yet");
       const known = await find(pod);

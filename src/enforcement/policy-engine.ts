@@ -276,11 +276,11 @@ export class PolicyEngine implements MonitorListener {
   }
 
   /**
-   * A pod of this node has addresses from now on; resolves when its policies are in force for them. An attachment with `hostNetns`
+   * A pod of this node has addresses from now on; resolves when its policies are in force for them, undefined where there is nothing to wait for. An attachment with `hostNetns`
    * is to the pod network whose namespace has that path, one without to the default network.
    * @throws CniError 11 when they cannot be, and nothing is known of the attachment then; 105 when a policy selects the pod that cannot be enforced
    */
-  admit(attachment: Attached, pod: AskingPod, ips: readonly string[]): Promise<void> {
+  admit(attachment: Attached, pod: AskingPod, ips: readonly string[]): Promise<void> | undefined {
     const to = attachment.hostNetns === undefined ? this.#default : this.#further;
     return to.admit(attachment, pod, ips);
   }

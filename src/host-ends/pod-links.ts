@@ -43,9 +43,12 @@ export class PodLinks implements MonitorListener {
     this.#ends = new HostEnds({ ...options, netns, rtnl: this.rtnl, bridged: !routed });
   }
 
-  /** Makes a link. @throws PodLinkError, SysError, NetlinkError; nothing is left behind then */
-  attach(spec: PodLinkSpec): Promise<PodLink> {
-    const make = () => attachPodAsync(spec, this.rtnl);
+  /**
+   * Makes a link. @param before what must be so before a packet passes over it
+   * @throws PodLinkError, SysError, NetlinkError, and what `before` rejects with; nothing is left behind then
+   */
+  attach(spec: PodLinkSpec, before?: Promise<unknown>): Promise<PodLink> {
+    const make = () => attachPodAsync(spec, this.rtnl, before);
     return this.#making?.(spec, make) ?? make();
   }
 

@@ -6,7 +6,7 @@
 import { Connection } from "./transport/connection.ts";
 import { Flags, IFLA, NLMSG, RTM } from "./constants.ts";
 import { decodeLink } from "./decode/link.ts";
-import { type Acknowledgement, decodeError, guarded } from "./decode/message.ts";
+import { type Acknowledgement, decodeError, guarded, type NetlinkMessage } from "./decode/message.ts";
 import { afterBirth, ifinfomsg, setLink } from "./encode/link.ts";
 import { writeOperation } from "./encode/operation.ts";
 import type { Link, LinkChange, Operation } from "./types.ts";
@@ -57,13 +57,31 @@ export interface Created {
  * the notification (NLM_F_ECHO, heeded for devices since Linux 6.2). @throws NetlinkTimeout, NetlinkError, RangeError
  */
 export function createLinkTold(connection: Connection, operation: Creation): Created {
+  const { doing, seq, handle, created } = toldCreation(connection, operation);
+  connection.exchange(doing, seq, seq, handle);
+  return created();
+}
+
+/** The same in the background: see {@link Connection.exchangeInBackground}. */
+export async function createLinkInBackground(connection: Connection, operation: Creation): Promise<Created> {
+  const { doing, seq, handle, created } = toldCreation(connection, operation);
+  await connection.exchangeInBackground(doing, seq, seq, handle);
+  return created();
+}
+
+/** Writes the message, and takes in what the kernel says to it. */
+function toldCreation(connection: Connection, operation: Creation) {
   let link: Link | undefined;
   const told = (data: Buffer): void => {
     link = guarded("copy of a notification", () => decodeLink(data));
   };
-  const write = (w: MessageWriter, seq: number): void => writeOperation(w, operation, seq);
-  const refused = acknowledged(connection, `creating ${operation.link.name}`, write, told);
-  return { refused, link };
+  const { refused, ...exchange } = request(
+    connection,
+    `creating ${operation.link.name}`,
+    (w, seq) => writeOperation(w, operation, seq),
+    told,
+  );
+  return { ...exchange, created: (): Created => ({ refused: refused(), link }) };
 }
 
 function finish(connection: Connection, { link }: Creation): Acknowledgement | undefined {
@@ -108,19 +126,30 @@ function acknowledged(
   connection: Connection,
   doing: string,
   write: (w: MessageWriter, seq: number) => void,
-  told?: (data: Buffer) => void,
 ): Acknowledgement | undefined {
+  const { seq, handle, refused } = request(connection, doing, write);
+  connection.exchange(doing, seq, seq, handle);
+  return refused();
+}
+
+/** Writes one message, and says what is to be done with the answers, and what the kernel objected to once those have come. */
+function request(
+  connection: Connection,
+  doing: string,
+  write: (w: MessageWriter, seq: number) => void,
+  told?: (data: Buffer) => void,
+) {
   const { writer } = connection;
   const seq = connection.nextSeq();
   writer.reset();
   write(writer, seq);
   writer.addFlags(told ? Flags.ACK | Flags.ECHO : Flags.ACK);
   let answer: Acknowledgement = { errno: 0 };
-  connection.exchange(doing, seq, seq, (message) => {
+  const handle = (message: NetlinkMessage): boolean => {
     if (message.type === RTM.NEWLINK) told?.(message.data);
     if (message.type !== NLMSG.ERROR) return false;
     answer = decodeError(message);
     return true;
-  });
-  return answer.errno === 0 ? undefined : answer;
+  };
+  return { doing, seq, handle, refused: () => (answer.errno === 0 ? undefined : answer) };
 }

@@ -6,7 +6,14 @@ import type { Family } from "../addr/index.ts";
 import { deleteLinks, type LinkFailure } from "./transport/background.ts";
 import { sendPacket } from "./transport/batch.ts";
 import { Connection, type PortFollower } from "./transport/connection.ts";
-import { createLink, createLinkTold, type Creation, isCreatedAlone } from "./create-link.ts";
+import {
+  type Created,
+  createLink,
+  createLinkInBackground,
+  createLinkTold,
+  type Creation,
+  isCreatedAlone,
+} from "./create-link.ts";
 import { NetlinkError } from "./errors.ts";
 import type { KernelSocket } from "../sys/index.ts";
 import * as questions from "./transport/questions.ts";
@@ -148,11 +155,25 @@ export class Rtnl implements Disposable {
   /** Makes a device and returns it as it was made; `undefined` when it is gone again. @throws NetlinkError as {@link execute} */
   create(operation: Creation): Link | undefined {
     if (!isCreatedAlone(operation)) {
-      const { refused, link } = createLinkTold(this.#connection, operation);
-      if (refused) throw new NetlinkError({ ...refused, operation });
-      if (link) return link;
-    } else this.execute(operation);
+      return this.#asMade(operation, createLinkTold(this.#connection, operation));
+    }
+    this.execute(operation);
     return this.link(operation.link.name);
+  }
+
+  /**
+   * The same for a device that takes one message, by a thread of the pool; nothing else may be asked here until this has resolved.
+   * @throws NetlinkError as {@link execute}, RangeError for one that takes several
+   */
+  async createInBackground(operation: Creation): Promise<Link | undefined> {
+    if (isCreatedAlone(operation)) throw new RangeError(`making ${operation.link.name} takes several messages`);
+    return this.#asMade(operation, await createLinkInBackground(this.#connection, operation));
+  }
+
+  /** The kernel tells of what it has made since Linux 6.2. */
+  #asMade(operation: Creation, { refused, link }: Created): Link | undefined {
+    if (refused) throw new NetlinkError({ ...refused, operation });
+    return link ?? this.link(operation.link.name);
   }
 
   /**

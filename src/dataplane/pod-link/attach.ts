@@ -7,6 +7,7 @@
  */
 import { familyOf, parseIp, parseMac, hostPrefix } from "../../addr/index.ts";
 import {
+  type Creation,
   isPodLinkGroup,
   type Link,
   NetlinkError,
@@ -69,37 +70,44 @@ export function attachPod(spec: PodLinkSpec): PodLink {
 
 /**
  * The same for a process that makes many and has other things to do: the kernel's own time is waited for in the
- * background. @param host a conversation with the namespace for the host end, as patient as {@link PATIENCE_MS}.
+ * background.
+ * @param host a conversation with the namespace for the host end, as patient as {@link PATIENCE_MS}
+ * @param before what must be so before a packet passes: the pair is made meanwhile, and both ends stay down. @throws what it rejects with
  */
-export async function attachPodAsync(spec: PodLinkSpec, host: Rtnl): Promise<PodLink> {
+export async function attachPodAsync(spec: PodLinkSpec, host: Rtnl, before?: Promise<unknown>): Promise<PodLink> {
   using arrival = new Arrival();
-  const link = make(spec, arrival, host);
+  const link = before ? await makeMeanwhile(spec, arrival, host, before) : make(spec, arrival, host);
   await arrival.come();
   return link;
 }
 
 function make(spec: PodLinkSpec, arrival: Arrival, host?: Rtnl): PodLink {
-  validate(spec);
-  const hostFd = openNetns(spec.hostNetns ?? OWN_NETNS);
-  try {
-    const podFd = openNetns(spec.netns);
-    try {
-      if (host) return attach(spec, hostFd, podFd, arrival, host);
-      using own = Rtnl.open({ ...elsewhere(spec, hostFd), timeoutMs: PATIENCE_MS });
-      return attach(spec, hostFd, podFd, arrival, own);
-    } finally {
-      closeFd(podFd);
-    }
-  } finally {
-    closeFd(hostFd);
-  }
+  using work = begin(spec, host);
+  return setUp(work, makePair(work), arrival);
 }
 
-/** The namespace for the host end where that is not the thread's own, which nobody has to enter. */
-const elsewhere = ({ hostNetns }: PodLinkSpec, hostFd: number): { netns?: number } =>
-  hostNetns === undefined ? {} : { netns: hostFd };
+async function makeMeanwhile(
+  spec: PodLinkSpec,
+  arrival: Arrival,
+  host: Rtnl,
+  before: Promise<unknown>,
+): Promise<PodLink> {
+  using work = begin(spec, host);
+  const made = await makePairInBackground(work);
+  try {
+    await before;
+  } catch (error) {
+    throw rollBack(work, error);
+  }
+  return setUp(work, made, arrival);
+}
 
-function attach(spec: PodLinkSpec, hostFd: number, podFd: number, arrival: Arrival, host: Rtnl): PodLink {
+/** Opens what the steps need. @throws PodLinkError where the link is none that could be made, SysError */
+function begin(spec: PodLinkSpec, host?: Rtnl): Work & Disposable {
+  validate(spec);
+  using opened = new DisposableStack();
+  const open = (path: string): number => opened.adopt(openNetns(path), closeFd);
+  const [hostFd, podFd] = [open(spec.hostNetns ?? OWN_NETNS), open(spec.netns)];
   const sandbox = netnsIdentity(podFd);
   if (sameNetns(netnsIdentity(OWN_NETNS), sandbox)) {
     throw new PodLinkError("invalid", `sandbox ${spec.netns} is the host's own network namespace`);
@@ -107,13 +115,23 @@ function attach(spec: PodLinkSpec, hostFd: number, podFd: number, arrival: Arriv
   if (sameNetns(netnsIdentity(hostFd), sandbox)) {
     throw new PodLinkError("invalid", `sandbox ${spec.netns} is the network namespace of its pod network`);
   }
-  using pod = Rtnl.open({ netns: podFd, timeoutMs: PATIENCE_MS });
+  const pod = opened.use(Rtnl.open({ netns: podFd, timeoutMs: PATIENCE_MS }));
+  const there = host ?? opened.use(Rtnl.open({ ...elsewhere(spec, hostFd), timeoutMs: PATIENCE_MS }));
   const hostName = spec.hostIfname ?? hostIfname(spec.containerId, spec.ifname);
   const podMac = spec.mac ?? podMacOf(spec.containerId, spec.ifname);
-  const work: Work = { spec, hostName, podMac, hostFd, podFd, host, pod };
-  const made = makePair(work);
+  const all = opened.move();
+  return { spec, hostName, podMac, hostFd, podFd, host: there, pod, [Symbol.dispose]: () => all.dispose() };
+}
+
+/** The namespace for the host end where that is not the thread's own, which nobody has to enter. */
+const elsewhere = ({ hostNetns }: PodLinkSpec, hostFd: number): { netns?: number } =>
+  hostNetns === undefined ? {} : { netns: hostFd };
+
+/** Makes of the pair what it is to be. @throws PodLinkError, NetlinkError, SysError; the pair is gone then */
+function setUp(work: Work, made: Link | undefined, arrival: Arrival): PodLink {
+  const { spec, hostName, podMac } = work;
   try {
-    setUp(work, made, arrival);
+    setUpEnds(work, made, arrival);
   } catch (error) {
     throw rollBack(work, error);
   }
@@ -157,17 +175,30 @@ function validate({ addresses, mtu, mac, ifname, bridge }: PodLinkSpec): void {
 
 /** Makes the pair; what a crashed ADD of the same attachment left on the host is cleared away once. */
 function makePair(work: Work): Link | undefined {
-  const { spec, hostName, podMac, hostFd, pod } = work;
-  const operation = pairOperation({ ifname: spec.ifname, podMac, hostIfname: hostName, hostFd, mtu: spec.mtu });
   try {
-    return pod.create(operation);
+    return work.pod.create(pairOf(work));
   } catch (error) {
-    // Without an answer the pair may have been made: nobody else could have made one by both names.
-    if (error instanceof NetlinkTimeout) throw rollBack(work, error);
-    if (!(error instanceof NetlinkError) || error.code !== "EEXIST") throw error;
-    makeRoom(work);
-    return pod.create(operation);
+    return makePairAfter(work, error);
   }
+}
+
+async function makePairInBackground(work: Work): Promise<Link | undefined> {
+  try {
+    return await work.pod.createInBackground(pairOf(work));
+  } catch (error) {
+    return makePairAfter(work, error);
+  }
+}
+
+const pairOf = ({ spec: { ifname, mtu }, hostName: hostIfname, podMac, hostFd }: Work): Creation =>
+  pairOperation({ ifname, podMac, hostIfname, hostFd, mtu });
+
+function makePairAfter(work: Work, error: unknown): Link | undefined {
+  // Without an answer the pair may have been made: nobody else could have made one by both names.
+  if (error instanceof NetlinkTimeout) throw rollBack(work, error);
+  if (!(error instanceof NetlinkError) || error.code !== "EEXIST") throw error;
+  makeRoom(work);
+  return work.pod.create(pairOf(work));
 }
 
 /** Finds what has one of the two names. @throws PodLinkError unless it was a leftover of ours, which is gone then. */
@@ -209,7 +240,7 @@ export const isHostEnd = ({ kind, group }: Link): boolean => kind === "veth" && 
 
 const describeLink = ({ kind, mac }: Link): string => [kind ?? "physical", mac].filter(Boolean).join(" ");
 
-function setUp(work: Work, made: Link | undefined, arrival: Arrival): void {
+function setUpEnds(work: Work, made: Link | undefined, arrival: Arrival): void {
   const { spec, hostName, podMac, podFd, host, pod } = work;
   const { addresses, alias, ifname, destinations, bySource, sourceTable, bridge, standby, hostSources = [] } = spec;
   const { index, peerIndex: peer } = made ?? {};

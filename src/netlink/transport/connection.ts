@@ -6,12 +6,15 @@
  * everything else is passed over. After any exchange that did not come to its regular end the socket is replaced
  * by a new one in the same namespace, so that a late answer is never taken for another's.
  */
+import { write } from "node:fs";
+import { promisify } from "node:util";
 import { closeFd, errnoName, KernelSocket, monotonicMs, SysError, withNetns } from "../../sys/index.ts";
 import { NetlinkOption, Protocol } from "../constants.ts";
 import { type NetlinkMessage, splitMessages } from "../decode/message.ts";
 import { MalformedMessage, NetlinkError, NetlinkTimeout } from "../errors.ts";
 import { MessageWriter } from "./writer.ts";
 
+const writeFd = promisify(write);
 /** Room for one datagram; the kernel makes none above 64 KiB for rtnetlink today. */
 const DATAGRAM = 256 * 1024;
 /** Room for answers that were not read yet: a batch in which everything fails needs about 1 KiB an entry. */
@@ -61,6 +64,8 @@ export class Connection implements Disposable {
   #socket: KernelSocket;
   #seq = 0;
   #stale = false;
+  /** The kernel works for it in a thread of the pool. */
+  #working = false;
   #closed = false;
   readonly #followers = new Set<PortFollower>();
 
@@ -97,15 +102,52 @@ export class Connection implements Disposable {
    */
   exchange(doing: string, first: number, last: number, handle: (message: NetlinkMessage) => boolean): void {
     const socket = this.#usable();
+    try {
+      socket.send(this.writer.buffer, this.writer.length);
+    } catch (error) {
+      throw this.#notSent(error, doing);
+    }
+    this.#answers(socket, doing, first, last, handle);
+  }
+
+  /**
+   * The same for who has other things to do while the kernel works: a thread of the pool waits for it. Until this has resolved, the
+   * connection takes nothing else. @throws as {@link exchange}
+   */
+  async exchangeInBackground(
+    doing: string,
+    first: number,
+    last: number,
+    handle: (message: NetlinkMessage) => boolean,
+  ): Promise<void> {
+    const socket = this.#usable();
+    this.#working = true;
+    try {
+      // A socket without a destination talks to the kernel.
+      await writeFd(socket.fd, this.writer.buffer, 0, this.writer.length, null);
+    } catch (error) {
+      throw this.#notSent(SysError.from(error, doing), doing);
+    } finally {
+      this.#working = false;
+    }
+    this.#answers(socket, doing, first, last, handle);
+  }
+
+  #notSent(error: unknown, doing: string): unknown {
+    this.#stale = true;
+    return error instanceof SysError ? new NetlinkError({ errno: error.errno, doing }) : error;
+  }
+
+  #answers(
+    socket: KernelSocket,
+    doing: string,
+    first: number,
+    last: number,
+    handle: (message: NetlinkMessage) => boolean,
+  ): void {
     const datagram = spare ?? Buffer.allocUnsafeSlow(DATAGRAM);
     spare = undefined;
     try {
-      try {
-        socket.send(this.writer.buffer, this.writer.length);
-      } catch (error) {
-        if (error instanceof SysError) throw new NetlinkError({ errno: error.errno, doing });
-        throw error;
-      }
       let deadline = monotonicMs() + this.timeoutMs;
       for (;;) {
         let answers = 0;
@@ -156,6 +198,7 @@ export class Connection implements Disposable {
 
   #usable(): KernelSocket {
     if (this.#closed) throw new Error("this netlink connection is closed");
+    if (this.#working) throw new Error("this netlink connection waits for the kernel's answer");
     if (!this.#stale) return this.#socket;
     const old = this.#socket;
     this.#socket = this.another();
