@@ -3,7 +3,7 @@
  * on any failure takes the pair away, and with it everything that was put on it.
  *
  * ADD is what a pod's start waits for: one message makes the pair and tells its indexes, each end is set up by one
- * batch; then the kernel is given the moment that it needs to carry the first packet (ready.ts).
+ * batch; then the kernel is given the moment that it needs to carry the first packet (ready.ts), and packets are led there.
  */
 import { familyOf, parseIp, parseMac, hostPrefix } from "../../addr/index.ts";
 import {
@@ -31,7 +31,7 @@ import { PodLinkError } from "./errors.ts";
 import { settleHostEnd } from "./host-end/host-end.ts";
 import { sourcesOf } from "./host-end/host-sources.ts";
 import { GATEWAY, HOST_MAC, hostIfname, podMacOf } from "./names.ts";
-import { hostOperations, pairOperation, podOperations } from "./plan.ts";
+import { hostOperations, pairOperation, podOperations, wayOperations } from "./plan.ts";
 import { Arrival, settleCarrier } from "./ready.ts";
 import type { PodLink, PodLinkSpec } from "./types.ts";
 
@@ -45,6 +45,12 @@ const MIN_IPV6_MTU = 1280;
  * pods at once holds it for seconds; giving up then would only make the runtime do everything again.
  */
 export const PATIENCE_MS = 30_000;
+
+/** Indexes of the two ends, each in its namespace. */
+interface Pair {
+  index: number;
+  peer: number;
+}
 
 /** Everything that the steps need; `Rtnl` sockets of both namespaces. */
 interface Work {
@@ -62,10 +68,16 @@ interface Work {
  * @throws PodLinkError, with nothing left behind; SysError when one of the two cannot be opened; NetlinkError.
  */
 export function attachPod(spec: PodLinkSpec): PodLink {
+  using work = begin(spec);
   using arrival = new Arrival();
-  const link = make(spec, arrival);
-  arrival.wait();
-  return link;
+  const made = makePair(work);
+  try {
+    setUp(work, made, arrival);
+    arrival.wait();
+    return leadThere(work, made);
+  } catch (error) {
+    throw rollBack(work, error);
+  }
 }
 
 /**
@@ -75,31 +87,17 @@ export function attachPod(spec: PodLinkSpec): PodLink {
  * @param before what must be so before a packet passes: the pair is made meanwhile, and both ends stay down. @throws what it rejects with
  */
 export async function attachPodAsync(spec: PodLinkSpec, host: Rtnl, before?: Promise<unknown>): Promise<PodLink> {
+  using work = begin(spec, host);
   using arrival = new Arrival();
-  const link = before ? await makeMeanwhile(spec, arrival, host, before) : make(spec, arrival, host);
-  await arrival.come();
-  return link;
-}
-
-function make(spec: PodLinkSpec, arrival: Arrival, host?: Rtnl): PodLink {
-  using work = begin(spec, host);
-  return setUp(work, makePair(work), arrival);
-}
-
-async function makeMeanwhile(
-  spec: PodLinkSpec,
-  arrival: Arrival,
-  host: Rtnl,
-  before: Promise<unknown>,
-): Promise<PodLink> {
-  using work = begin(spec, host);
-  const made = await makePairInBackground(work);
+  const made = before ? await makePairInBackground(work) : makePair(work);
   try {
-    await before;
+    if (before) await before;
+    setUp(work, made, arrival);
+    await arrival.come();
+    return leadThere(work, made);
   } catch (error) {
     throw rollBack(work, error);
   }
-  return setUp(work, made, arrival);
 }
 
 /** Opens what the steps need. @throws PodLinkError where the link is none that could be made, SysError */
@@ -127,21 +125,21 @@ function begin(spec: PodLinkSpec, host?: Rtnl): Work & Disposable {
 const elsewhere = ({ hostNetns }: PodLinkSpec, hostFd: number): { netns?: number } =>
   hostNetns === undefined ? {} : { netns: hostFd };
 
-/** Makes of the pair what it is to be. @throws PodLinkError, NetlinkError, SysError; the pair is gone then */
-function setUp(work: Work, made: Link | undefined, arrival: Arrival): PodLink {
-  const { spec, hostName, podMac } = work;
-  try {
-    setUpEnds(work, made, arrival);
-  } catch (error) {
-    throw rollBack(work, error);
+/** Has packets to the pod's addresses go there. @throws PodLinkError, NetlinkError */
+function leadThere(work: Work, made: Pair): PodLink {
+  const { spec, hostName, podMac, host } = work;
+  const { addresses, standby, hostSources = [], bridge } = spec;
+  if (!bridge) {
+    const sources = sourcesOf(hostSources);
+    apply(work, host, "the host", wayOperations({ index: made.peer, addresses, podMac, standby, sources }));
   }
-  const gateways = spec.bridge ? [] : spec.addresses.map((ip) => GATEWAY[familyOf(ip)]);
+  const gateways = bridge ? [] : addresses.map((ip) => GATEWAY[familyOf(ip)]);
   return {
     hostIfname: hostName,
     hostMac: HOST_MAC,
     ifname: spec.ifname,
     podMac,
-    addresses: [...spec.addresses],
+    addresses: [...addresses],
     gateways,
   };
 }
@@ -174,17 +172,17 @@ function validate({ addresses, mtu, mac, ifname, bridge }: PodLinkSpec): void {
 }
 
 /** Makes the pair; what a crashed ADD of the same attachment left on the host is cleared away once. */
-function makePair(work: Work): Link | undefined {
+function makePair(work: Work): Pair {
   try {
-    return work.pod.create(pairOf(work));
+    return bothEnds(work, work.pod.create(pairOf(work)));
   } catch (error) {
     return makePairAfter(work, error);
   }
 }
 
-async function makePairInBackground(work: Work): Promise<Link | undefined> {
+async function makePairInBackground(work: Work): Promise<Pair> {
   try {
-    return await work.pod.createInBackground(pairOf(work));
+    return bothEnds(work, await work.pod.createInBackground(pairOf(work)));
   } catch (error) {
     return makePairAfter(work, error);
   }
@@ -193,12 +191,19 @@ async function makePairInBackground(work: Work): Promise<Link | undefined> {
 const pairOf = ({ spec: { ifname, mtu }, hostName: hostIfname, podMac, hostFd }: Work): Creation =>
   pairOperation({ ifname, podMac, hostIfname, hostFd, mtu });
 
-function makePairAfter(work: Work, error: unknown): Link | undefined {
+function makePairAfter(work: Work, error: unknown): Pair {
   // Without an answer the pair may have been made: nobody else could have made one by both names.
   if (error instanceof NetlinkTimeout) throw rollBack(work, error);
   if (!(error instanceof NetlinkError) || error.code !== "EEXIST") throw error;
   makeRoom(work);
-  return work.pod.create(pairOf(work));
+  return bothEnds(work, work.pod.create(pairOf(work)));
+}
+
+function bothEnds({ spec: { ifname, netns } }: Work, made: Link | undefined): Pair {
+  const { index, peerIndex: peer } = made ?? {};
+  if (index === undefined || peer === undefined)
+    throw new PodLinkError("kernel", `interface ${ifname} vanished from sandbox ${netns} while it was set up`);
+  return { index, peer };
 }
 
 /** Finds what has one of the two names. @throws PodLinkError unless it was a leftover of ours, which is gone then. */
@@ -240,13 +245,10 @@ export const isHostEnd = ({ kind, group }: Link): boolean => kind === "veth" && 
 
 const describeLink = ({ kind, mac }: Link): string => [kind ?? "physical", mac].filter(Boolean).join(" ");
 
-function setUpEnds(work: Work, made: Link | undefined, arrival: Arrival): void {
+/** Makes both ends whole. @throws PodLinkError, NetlinkError, SysError */
+function setUp(work: Work, { index, peer }: Pair, arrival: Arrival): void {
   const { spec, hostName, podMac, podFd, host, pod } = work;
-  const { addresses, alias, ifname, destinations, bySource, sourceTable, bridge, standby, hostSources = [] } = spec;
-  const { index, peerIndex: peer } = made ?? {};
-  if (index === undefined || peer === undefined) {
-    throw new PodLinkError("kernel", `interface ${ifname} vanished from sandbox ${spec.netns} while it was set up`);
-  }
+  const { addresses, alias, ifname, destinations, bySource, sourceTable, bridge } = spec;
   const wantsIpv6 = addresses.some((ip) => familyOf(ip) === 6);
   const there = elsewhere(spec, work.hostFd).netns;
   const families = new Set(addresses.map(familyOf));
@@ -262,7 +264,7 @@ function setUpEnds(work: Work, made: Link | undefined, arrival: Arrival): void {
   }
   if (wantsIpv6 && !bridge) arrival.expect(GATEWAY[6], peer, there);
   for (const ip of addresses) if (familyOf(ip) === 6) arrival.expect(ip, index, podFd);
-  const hostEnd = { index: peer, addresses, alias, podMac, ipv6: hostIpv6 };
+  const hostEnd = { index: peer, addresses, alias, ipv6: hostIpv6 };
   const podEnd = { index, addresses, mac: podMac, ipv6: podIpv6 };
   const sandbox = `sandbox ${spec.netns}`;
   if (bridge) {
@@ -276,7 +278,7 @@ function setUpEnds(work: Work, made: Link | undefined, arrival: Arrival): void {
     apply(work, host, "the host", bridgedHostOperations({ ...hostEnd, bridge: master }));
     apply(work, pod, sandbox, bridgedPodOperations({ ...podEnd, bridge }));
   } else {
-    apply(work, host, "the host", hostOperations({ ...hostEnd, standby, sources: sourcesOf(hostSources) }));
+    apply(work, host, "the host", hostOperations(hostEnd));
     apply(work, pod, sandbox, podOperations({ ...podEnd, destinations, bySource, sourceTable }));
   }
   settleCarrier(host, peer);

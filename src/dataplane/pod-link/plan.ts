@@ -86,14 +86,8 @@ export const newNeighbour = (ip: string, ifindex: number): Operation => ({
   neighbour: { ifindex, ip, state: NUD_NONE, external: true },
 });
 
-/**
- * The host end: up, the pod's gateways, and a route and a neighbour for each of the pod's addresses, unless it is on standby. Its
- * link-local address is among them: no other is heard there.
- */
-export function hostOperations(
-  o: EndPlan & { alias: string; podMac: string; standby?: boolean | undefined; sources?: HostSources | undefined },
-): Operation[] {
-  const { index, addresses, ipv6, alias, podMac, standby = false, sources } = o;
+/** The host end: up, and the pod's gateways. */
+export function hostOperations({ index, addresses, ipv6, alias }: EndPlan & { alias: string }): Operation[] {
   const operations: Operation[] = [
     { op: "set", kind: "link", link: { index, alias, ...(ipv6 && { addrGenMode: "none" as const }) } },
     { op: "set", kind: "link", link: { index, up: true } },
@@ -102,14 +96,30 @@ export function hostOperations(
     const family = familyOf(ip);
     const gateway = { ifindex: index, ip: GATEWAY[family], ...GATEWAY_ADDRESS[family] };
     operations.push({ op: "add", kind: "address", address: gateway });
-    const reached = [...(standby ? [] : [ip]), ...(family === 6 ? [linkLocalOf(podMac)] : [])];
-    for (const one of reached)
-      operations.push(
-        { op: "add", kind: "route", route: hostRoute(one, index, one === ip ? sources : {}) },
-        newNeighbour(one, index),
-      );
   }
   return operations;
+}
+
+/**
+ * The way to the pod: a neighbour and a route for each of its addresses, unless it is on standby. Its link-local address is among them: no
+ * other is heard there. It comes when both ends are whole: a packet that finds it sooner has the kernel ask for the pod's MAC in vain, and not
+ * again for a second, in which the pod is reached by nobody.
+ */
+export function wayOperations(
+  o: Pick<EndPlan, "index" | "addresses"> & {
+    podMac: string;
+    standby?: boolean | undefined;
+    sources?: HostSources | undefined;
+  },
+): Operation[] {
+  const { index, addresses, podMac, standby = false, sources } = o;
+  return addresses.flatMap((ip) => {
+    const reached = [...(standby ? [] : [ip]), ...(familyOf(ip) === 6 ? [linkLocalOf(podMac)] : [])];
+    return reached.flatMap((one): Operation[] => [
+      newNeighbour(one, index),
+      { op: "add", kind: "route", route: hostRoute(one, index, one === ip ? sources : {}) },
+    ]);
+  });
 }
 
 /**

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { describeOperation, type Operation } from "../../../src/netlink/index.ts";
 import { HOST_MAC, hostIfname, podMacOf } from "../../../src/dataplane/pod-link/index.ts";
-import { hostOperations, pairOperation, podOperations } from "../../../src/dataplane/pod-link/plan.ts";
+import { hostOperations, pairOperation, podOperations, wayOperations } from "../../../src/dataplane/pod-link/plan.ts";
 
 const say = (operations: readonly Operation[]) =>
   operations.map((operation) => describeOperation(operation, () => "dev0"));
@@ -42,7 +42,7 @@ describe("the plan of a pod's link", () => {
   it("is up before it has routes, and has no link-local address of the kernel's making before it is up", () => {
     for (const addresses of [["10.0.0.2"], ["fd00::2"], ["10.0.0.2", "fd00::2"]]) {
       for (const plan of [
-        hostOperations({ index, addresses, ipv6: true, alias: "a", podMac: mac }),
+        hostOperations({ index, addresses, ipv6: true, alias: "a" }),
         podOperations({ index, addresses, ipv6: true, mac }),
       ]) {
         const up = plan.findIndex((o) => o.op === "set" && o.link.up);
@@ -55,15 +55,16 @@ describe("the plan of a pod's link", () => {
 
   it("needs nothing of IPv6 where the kernel has none", () => {
     const plan = [
-      ...hostOperations({ index, addresses: ["10.0.0.2"], ipv6: false, alias: "a", podMac: mac }),
+      ...hostOperations({ index, addresses: ["10.0.0.2"], ipv6: false, alias: "a" }),
+      ...wayOperations({ index, addresses: ["10.0.0.2"], podMac: mac }),
       ...podOperations({ index, addresses: ["10.0.0.2"], ipv6: false, mac }),
     ];
     assert.ok(!/addrGenMode|fe80/.test(JSON.stringify(plan)));
   });
 
   it("routes the host to no pod that is on standby, which is complete otherwise", () => {
-    const end = { index, addresses: ["10.0.0.2", "fd00::2"], ipv6: true, alias: "a", podMac: mac };
-    const [usual, standby] = [hostOperations(end), hostOperations({ ...end, standby: true })];
+    const end = { index, addresses: ["10.0.0.2", "fd00::2"], podMac: mac };
+    const [usual, standby] = [wayOperations(end), wayOperations({ ...end, standby: true })];
     assert.deepEqual(
       standby,
       usual.filter((o) => !JSON.stringify(o).includes("10.0.0.2") && !JSON.stringify(o).includes("fd00::2")),
@@ -73,9 +74,11 @@ describe("the plan of a pod's link", () => {
   });
 
   it("routes the host to the pod and the pod through its gateways, whose MAC it knows", () => {
-    const host = say(
-      hostOperations({ index, addresses: ["10.0.0.2", "fd00::2"], ipv6: true, alias: "a", podMac: mac }),
-    ).join("\n");
+    const ends = { index, addresses: ["10.0.0.2", "fd00::2"] };
+    const host = say([
+      ...hostOperations({ ...ends, ipv6: true, alias: "a" }),
+      ...wayOperations({ ...ends, podMac: mac }),
+    ]).join("\n");
     for (const part of ["169.254.1.1/32", "fe80::1/64", "10.0.0.2/32", "fd00::2/128"])
       assert.ok(host.includes(part), part);
     const pod = podOperations({ index, addresses: ["10.0.0.2", "fd00::2"], ipv6: true, mac });
