@@ -13,6 +13,52 @@ import { Fabric, type TestNode } from "./harness.ts";
 
 const why = missingWireguard();
 
+const encryption = async (node: TestNode): Promise<EncryptionStatus> => {
+  const { encryption: now } = await node.status();
+  assert.ok(now);
+  return now;
+};
+const seen = async (node: TestNode): Promise<EncryptedPeer | undefined> => (await encryption(node)).peers[0];
+const put = async (node: TestNode, what: string): Promise<string> =>
+  (await askAgent(`/encryption/${what}`, node.socket, 5_000 * PATIENCE, "PUT")).trim();
+const devices = (node: TestNode): string[] =>
+  [...node.ns.exec("ip", "-br", "link").matchAll(/^skylane-wg\S*/gm)].map(([name]) => name).sort();
+const vtep = (node: TestNode): string => (node.podCidrs[0] as string).replace("/24", "");
+const done = (node: TestNode, key: string): Promise<unknown> =>
+  eventually(
+    async () => {
+      const { publicKey, rotation } = await encryption(node);
+      return publicKey === key && rotation === undefined;
+    },
+    { timeoutMs: 120_000, intervalMs: 200, message: `${node.name} has gone over to ${key}` },
+  );
+
+/** Pings all the time in both directions; what is returned ends it and says what was lost in between. */
+function pinging(n1: TestNode, n2: TestNode): () => Promise<string[]> {
+  const streams = [
+    [n1, n2],
+    [n2, n1],
+  ].map(([from, to]) => {
+    const [a, b] = [from as TestNode, to as TestNode];
+    const child = a.ns.spawn("ping", ["-n", "-i", "0.05", "-I", vtep(a), vtep(b)], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    let text = "";
+    child.stdout?.setEncoding("utf8").on("data", (part: string) => (text += part));
+    return async () => {
+      const end = once(child, "close");
+      child.kill("SIGINT");
+      await end;
+      const answered = new Set([...text.matchAll(/bytes from .*icmp_seq=(\d+)/g)].map(([, number]) => Number(number)));
+      const last = Math.max(...answered);
+      assert.ok(last > 20, text);
+      const lost = Array.from({ length: last }, (_, index) => index + 1).filter((number) => !answered.has(number));
+      return lost.map((number) => `${a.name} ${number} of ${last}`);
+    };
+  });
+  return async () => (await Promise.all(streams.map((end) => end()))).flat();
+}
+
 describe("agents that change their keys", function () {
   if (why !== undefined) {
     it(`(skipped: ${why})`);
@@ -24,17 +70,6 @@ describe("agents that change their keys", function () {
   let n1: TestNode;
   let n2: TestNode;
 
-  const encryption = async (node: TestNode): Promise<EncryptionStatus> => {
-    const { encryption: now } = await node.status();
-    assert.ok(now);
-    return now;
-  };
-  const seen = async (node: TestNode): Promise<EncryptedPeer | undefined> => (await encryption(node)).peers[0];
-  const put = async (node: TestNode, what: string): Promise<string> =>
-    (await askAgent(`/encryption/${what}`, node.socket, 5_000 * PATIENCE, "PUT")).trim();
-  const devices = (node: TestNode): string[] =>
-    [...node.ns.exec("ip", "-br", "link").matchAll(/^skylane-wg\S*/gm)].map(([name]) => name).sort();
-  const vtep = (node: TestNode): string => (node.podCidrs[0] as string).replace("/24", "");
   const wire = (): string => fabric.ns.exec("nft", "list", "table", "bridge", "wire");
   const block = (ports: string): void => {
     fabric.ns.exec("nft", "add table bridge wire; delete table bridge wire");
@@ -44,43 +79,6 @@ describe("agents that change their keys", function () {
       `table bridge wire { chain c { type filter hook forward priority 0; ${rules.join("; ")}; }; }`,
     );
   };
-  const done = (node: TestNode, key: string): Promise<unknown> =>
-    eventually(
-      async () => {
-        const { publicKey, rotation } = await encryption(node);
-        return publicKey === key && rotation === undefined;
-      },
-      { timeoutMs: 120_000, intervalMs: 200, message: `${node.name} has gone over to ${key}` },
-    );
-
-  /** Pings all the time in both directions; what is returned ends it and says what was lost in between. */
-  function pinging(): () => Promise<string[]> {
-    const streams = [
-      [n1, n2],
-      [n2, n1],
-    ].map(([from, to]) => {
-      const [a, b] = [from as TestNode, to as TestNode];
-      const child = a.ns.spawn("ping", ["-n", "-i", "0.05", "-I", vtep(a), vtep(b)], {
-        stdio: ["ignore", "pipe", "inherit"],
-      });
-      let text = "";
-      child.stdout?.setEncoding("utf8").on("data", (part: string) => (text += part));
-      return async () => {
-        const end = once(child, "close");
-        child.kill("SIGINT");
-        await end;
-        const answered = new Set(
-          [...text.matchAll(/bytes from .*icmp_seq=(\d+)/g)].map(([, number]) => Number(number)),
-        );
-        const last = Math.max(...answered);
-        assert.ok(last > 20, text);
-        const lost = Array.from({ length: last }, (_, index) => index + 1).filter((number) => !answered.has(number));
-        return lost.map((number) => `${a.name} ${number} of ${last}`);
-      };
-    });
-    return async () => (await Promise.all(streams.map((end) => end()))).flat();
-  }
-
   const nothingInTheClear = (): void => assert.match(wire(), /udp dport 4789 counter packets 0 /);
 
   before(async () => {
@@ -106,7 +104,7 @@ describe("agents that change their keys", function () {
   });
 
   it("lose no packet, have a device for each lane meanwhile, and none too many afterwards", async () => {
-    const end = pinging();
+    const end = pinging(n1, n2);
     const before = await encryption(n1);
     const next = await put(n1, "rotate-key");
     assert.notEqual(next, before.publicKey);
@@ -134,7 +132,7 @@ describe("agents that change their keys", function () {
   });
 
   it("lose none when both change them at once, and one is killed in between", async () => {
-    const end = pinging();
+    const end = pinging(n1, n2);
     const [next1, next2] = [await put(n1, "rotate-key"), await put(n2, "rotate-key")];
     await n1.stop("SIGKILL");
     n1.start();
@@ -163,7 +161,7 @@ describe("agents that change their keys", function () {
   });
 
   it("wait for a way that is blocked for longer than WireGuard tries by itself, lose nothing, and go on", async () => {
-    const end = pinging();
+    const end = pinging(n1, n2);
     await delay(100_000);
     const { rotation } = await encryption(n1);
     assert.deepEqual(
@@ -203,5 +201,41 @@ describe("agents that change their keys", function () {
     await eventually(() => !/83[09]:/.test(n1.ns.exec("ip", "rule")));
     for (const table of ["51871", "51872"])
       assert.equal(n1.ns.exec("sh", "-c", `ip route show table ${table} 2>/dev/null || true`).trim(), "");
+  });
+});
+
+describe("agents that change their keys over IPv6", function () {
+  if (why !== undefined) {
+    it(`(skipped: ${why})`);
+    return;
+  }
+  this.timeout(300_000);
+  let fabric: Fabric;
+  let n1: TestNode;
+  let n2: TestNode;
+  before(async () => {
+    fabric = await Fabric.started();
+    [n1, n2] = [fabric.node(1), fabric.node(2)];
+    for (const node of [n1, n2]) {
+      node.configure({ encryption: "strict", underlay: { cidr: "fd30::/64" } });
+      await node.register();
+      node.start();
+    }
+    await n1.ready(["n2"]);
+    await n2.ready(["n1"]);
+    await reaches(n1.ns, vtep(n2), "-I", vtep(n1));
+    await reaches(n2.ns, vtep(n1), "-I", vtep(n2));
+  });
+  after(() => fabric.stop());
+
+  it("lose no packet either, one after the other", async () => {
+    const end = pinging(n1, n2);
+    assert.match((await seen(n1))?.endpoint ?? "", /^\[fd30::12\]/);
+    for (const node of [n1, n2]) {
+      const next = await put(node, "rotate-key");
+      await done(node, next);
+    }
+    assert.deepEqual(await end(), []);
+    await eventually(() => devices(n1).join() === "skylane-wg10,skylane-wg11");
   });
 });
