@@ -148,7 +148,9 @@ export class Agent {
     this.#outside = new OutsidePods(context);
     const leads = (): boolean => this.#statuses.leads;
     const presenceChanged = (): void => this.#presenceChanged();
-    this.#egress = egressOf({ ...context, grants: this.#grants, watch: this.#watch, leads, presenceChanged });
+    const noWayOut = (network: string): string | undefined => this.#networks.noWayOut(network);
+    const egressParts = { ...context, grants: this.#grants, watch: this.#watch, leads, presenceChanged, noWayOut };
+    this.#egress = egressOf(egressParts);
     this.#closers.push(() => this.#egress.stop());
     this.#beside = new Beside({
       ...context,
@@ -194,6 +196,7 @@ export class Agent {
     this.#networks = new Networks({
       ...context,
       policies: this.#policies,
+      egress: this.#egress,
       flows: this.#beside,
       announced,
       apiAway,

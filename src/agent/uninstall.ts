@@ -21,6 +21,7 @@ import { HOST_PORT_TABLE, HOST_PORTS } from "../dataplane/host-ports/index.ts";
 import { POLICY_TABLE } from "../policy/index.ts";
 import { removeOverlay } from "../dataplane/vxlan/index.ts";
 import { VTEP_ANNOTATION } from "../peers/index.ts";
+import { EGRESS_ANNOTATION } from "../egress/index.ts";
 import { POLICY_FAULTS_ANNOTATION } from "../policy/index.ts";
 import { listPodLinks } from "../dataplane/pod-link/index.ts";
 import { forgetNetns, type HeldLock, tryLock } from "../sys/index.ts";
@@ -182,7 +183,7 @@ function removePublished(runDir: string): string[] {
 }
 
 /** What this node has said of itself on its Node. */
-const OURS = { [VTEP_ANNOTATION]: null, [POLICY_FAULTS_ANNOTATION]: null };
+const OURS = { [VTEP_ANNOTATION]: null, [POLICY_FAULTS_ANNOTATION]: null, [EGRESS_ANNOTATION]: null };
 
 async function removeAnnotations(node: UninstallOptions["node"]): Promise<string[]> {
   if (!node) return [];

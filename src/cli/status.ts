@@ -154,16 +154,17 @@ const egressLine = ({ message, gateways, addresses, faults }: Egress): string =>
 
 /** Who has which address, and which pods of this node leave how. */
 function egress({ gateways }: Egress): string {
-  const addresses = gateways.flatMap(({ gateway, addresses: those, why = "" }): Cell[][] =>
-    those.length === 0
-      ? [[gateway, "", "", "", why]]
-      : those.map(({ address, node, pods }): Cell[] => [gateway, address, node ?? "nobody", pods, why]),
-  );
+  const addresses = gateways.flatMap(({ gateway, network = "", addresses: those, why, noWayOut }): Cell[][] => {
+    const wrong = why ?? noWayOut ?? "";
+    return those.length === 0
+      ? [[gateway, network, "", "", "", wrong]]
+      : those.map(({ address, node, pods }): Cell[] => [gateway, network, address, node ?? "nobody", pods, wrong]);
+  });
   const pods = gateways.flatMap(({ gateway, pods: those }) =>
     those.map(({ pod, ip, address, node }): Cell[] => [pod, ip, gateway, address ?? "none", node ?? "nobody"]),
   );
   return [
-    `\n${table(["EGRESS GATEWAY", "ADDRESS", "NODE", "PODS", "WHAT IS WRONG"], addresses)}`,
+    `\n${table(["EGRESS GATEWAY", "NETWORK", "ADDRESS", "NODE", "PODS", "WHAT IS WRONG"], addresses)}`,
     pods.length > 0 ? `\n${table(["POD", "ADDRESS", "LEAVES BY", "BEHIND", "THROUGH"], pods)}` : "",
   ].join("");
 }

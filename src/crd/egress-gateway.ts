@@ -2,6 +2,7 @@
 import { ipScope, parseCidr, parseIp } from "../addr/index.ts";
 import { isObject, type Json } from "../json/index.ts";
 import { type LabelSelector, selectorOf } from "./label-selector.ts";
+import { DEFAULT_NETWORK, isNetworkName } from "./names.ts";
 import { listOf, type Meta, metaOf, parsedOf, refuseKey, specOf } from "./object.ts";
 
 const MAX_ADDRESSES = 16;
@@ -11,6 +12,8 @@ const NODE_NAME = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
 
 /** An egress gateway as its author has it. */
 export interface EgressGatewayInfo extends Meta {
+  /** Name of the PodNetwork whose packets these are; absent: those of the default network. */
+  network?: string;
   /** Absent: all pods of the selected namespaces. */
   podSelector?: LabelSelector;
   /** Absent: all namespaces. At least one of the two is there. */
@@ -43,8 +46,10 @@ export function parseEgressGateway(object: unknown): EgressGatewayInfo {
     refuseKey(what, "spec.podSelector", undefined, "there, or spec.namespaceSelector; an empty one selects all");
   const nodeSelector = selectorIn(what, spec, "nodeSelector");
   const destinations = destinationsOf(what, spec);
+  const network = networkOf(what, spec);
   return {
     ...meta,
+    ...(network !== undefined && { network }),
     ...(podSelector && { podSelector }),
     ...(namespaceSelector && { namespaceSelector }),
     nodeSelector: nodeSelector ?? refuseKey(what, "spec.nodeSelector", spec["nodeSelector"], "a label selector"),
@@ -86,6 +91,14 @@ function selectorIn(what: string, spec: Json, key: string): LabelSelector | unde
   if (value === undefined || value === null) return undefined;
   const path = `spec.${key}`;
   return isObject(value) ? selectorOf(what, value, path) : refuseKey(what, path, value, "a label selector");
+}
+
+/** @throws ObjectError */
+function networkOf(what: string, spec: Json): string | undefined {
+  const network = spec["network"];
+  if (network === undefined || network === null) return undefined;
+  if (typeof network === "string" && network !== DEFAULT_NETWORK && isNetworkName(network)) return network;
+  return refuseKey(what, "spec.network", network, "the name of a PodNetwork beside the default one, or absent");
 }
 
 function addressesOf(what: string, spec: Json): string[] {

@@ -11,7 +11,7 @@ import { within } from "../reconcile/index.ts";
 import { ComingPods } from "./coming-pods.ts";
 import type { EgressPod } from "./selection.ts";
 
-/** An attachment of a pod. With `hostNetns` it is to a network in a namespace of its own, which has no gateways. */
+/** An attachment of a pod. With `hostNetns` it is to a network in a namespace of its own. */
 export interface EgressAttachment {
   containerId: string;
   ifname: string;
@@ -31,9 +31,12 @@ export interface EgressAdmissionOptions {
   concerns: (pod: EgressPod) => boolean;
   /**
    * Works out anew who leaves how, with the pods of {@link EgressAdmission.coming}, and resolves when that is in the kernel, or has failed.
+   * @param network the pod network that the pod comes to; the default one where undefined
    * @returns why it is not; undefined where it is
    */
-  put: () => Promise<string | undefined>;
+  put: (network: string | undefined) => Promise<string | undefined>;
+  /** The pod network whose namespace is at a path; undefined where it can have no gateways. */
+  networkAt: (hostNetns: string) => { name: string; coming: ComingPods } | undefined;
   /** Pods that come are others. */
   onChange: () => void;
 }
@@ -56,18 +59,19 @@ export class EgressAdmission {
   /** A pod of this node has addresses from now on; resolves when its packets leave as they have to. @throws CniError 11 when they cannot */
   async admit(attachment: EgressAttachment, asking: AskingPod, ips: readonly string[]): Promise<void> {
     const { synced, wanted, concerns, put, onChange } = this.#options;
-    if (attachment.hostNetns !== undefined || !wanted()) return;
+    const place = this.#placeOf(attachment);
+    if (!place || !wanted()) return;
     const message = "the API server has not said which there are, or who their pods";
     await this.#waiting.until(() => ({ ok: synced() || !wanted(), message }));
     if (!wanted()) return;
     const found = await this.#find(asking);
     if (!found) return;
-    const pod = { ...found, ips };
-    this.coming.add(nameOf(attachment), pod);
+    const pod = { ...found, ips, ...(place.name !== undefined && { network: place.name }) };
+    place.coming.add(nameOf(attachment), pod);
     // Its addresses may have been another one's.
     if (!concerns(pod)) return onChange();
     try {
-      const why = await within(put(), PATIENCE_MS, () => refusal("the kernel is slow"));
+      const why = await within(put(place.name), PATIENCE_MS, () => refusal("the kernel is slow"));
       if (why !== undefined) throw refusal(why);
     } catch (error) {
       this.released(attachment);
@@ -77,7 +81,13 @@ export class EgressAdmission {
 
   /** An attachment's link is gone, and nothing has its addresses. */
   released(attachment: EgressAttachment): void {
-    if (attachment.hostNetns === undefined && this.coming.gone(nameOf(attachment))) this.#options.onChange();
+    const place = this.#placeOf(attachment);
+    // In a pod network its link was what told of it.
+    if (place?.coming.gone(nameOf(attachment)) || place?.name !== undefined) this.#options.onChange();
+  }
+
+  #placeOf({ hostNetns }: EgressAttachment): { name?: string; coming: ComingPods } | undefined {
+    return hostNetns === undefined ? { coming: this.coming } : this.#options.networkAt(hostNetns);
   }
 
   /** The pod that asks, as the watch has told of it, else as the API server has it; undefined for a static one that it does not know. @throws CniError */

@@ -7,19 +7,23 @@ import type { AskingPod } from "../cni/index.ts";
 import { type AddressHolder, EGRESS_GATEWAYS, type EgressGatewayInfo, matchesSelector } from "../crd/index.ts";
 import { answersFor, type EgressKeeper, type GatewayNode, NO_EGRESS } from "../dataplane/egress/index.ts";
 import type { EgressAnswer } from "../dataplane/nft/index.ts";
-import { ApiError, getObject, type KubeClient, NodeLeases, patchStatus, type ReflectorTimings } from "../kube/index.ts";
+import { ApiError, type KubeClient, NodeLeases, patchStatus, type ReflectorTimings } from "../kube/index.ts";
 import type { Logger } from "../log/index.ts";
 import type { LocalNetwork, Peer } from "../peers/index.ts";
 import type { EgressGatewayStatus, EgressStatus } from "../observe/index.ts";
-import { Task, within } from "../reconcile/index.ts";
+import { Task } from "../reconcile/index.ts";
 import { type EgressAttachment, EgressAdmission } from "./admission.ts";
 import { Beats } from "./beats.ts";
-import { type GatewayObject, readGatewayObject } from "./gateway-object.ts";
+import { type AtRisk, CutOff } from "./cut-off.ts";
+import type { GatewayObject } from "./gateway-object.ts";
+import { EgressNetworks, type EgressNetwork, type EgressOfNetwork } from "./networks.ts";
 import { planNode } from "./node-plan.ts";
 import { assign, type Candidates, distribute } from "./rendezvous.ts";
 import { type EgressPod, type Selected, select, type Taken } from "./selection.ts";
 import { EgressSources } from "./sources.ts";
 import { egressStatus } from "./statuses.ts";
+import { TransitWord } from "./transit-word.ts";
+import type { Transits } from "./transits.ts";
 
 /** A burst of changes is one look, this long after its first, in milliseconds; and so many times as long as a look has taken. */
 const SETTLE_MS = 20;
@@ -33,16 +37,17 @@ const COUNT_MS = 5_000;
  * just died says that it lives.
  */
 const STAY_MS = 90_000;
-/** How long the API server may take before it counts as silent, in milliseconds. */
-const SILENT_MS = 1_000;
-/** How soon an API server that answers is asked again, in milliseconds. */
-const ASKED_MS = 2_000;
 
 export interface EgressGatewaysOptions {
   client: KubeClient;
   log: Logger;
   nodeName: string;
   keeper: EgressKeeper;
+  transits: Transits;
+  /** Something in a pod network's namespace that somebody had changed is as it was. */
+  onRepair: () => void;
+  /** Why pods of a network cannot reach what is outside of it; undefined where they can. */
+  noWayOut: (network: string) => string | undefined;
   granted: (node: string) => readonly string[] | undefined;
   /** What an egress address may not be. */
   taken: () => Taken;
@@ -66,8 +71,10 @@ export class EgressGateways {
   readonly #leases: NodeLeases;
   readonly #beats: Beats;
   readonly #admission: EgressAdmission;
+  readonly #networks: EgressNetworks;
   readonly #statuses: Task;
   readonly #takeover: Task;
+  readonly #cutOff: CutOff;
   readonly #peers = new Map<string, Peer>();
   /** Since when the agent with the Lease has seen an address where it is, by gateway and address. */
   readonly #seen = new Map<string, { generation: number; since: number }>();
@@ -78,16 +85,11 @@ export class EgressGateways {
   #held: readonly string[] = [];
   #looking: NodeJS.Timeout | undefined;
   #tookMs = 0;
-  /** Addresses that this node has let go of although the status says that it has them. */
-  #letGo: ReadonlySet<string> = new Set();
-  #asking = false;
-  /** Not before this, on the clock of `performance`. */
-  #askAgainAt = 0;
   #stopped = false;
 
   constructor(options: EgressGatewaysOptions) {
     this.#options = options;
-    const { client, log, nodeName, granted, onPresence, timings } = options;
+    const { client, log, nodeName, granted, onPresence, timings, transits, onRepair } = options;
     let were: boolean | undefined;
     const onChange = (): void => {
       if (this.mayBe !== were) onPresence();
@@ -95,6 +97,8 @@ export class EgressGateways {
       this.#admission.heard();
       this.look();
     };
+    const word = new TransitWord({ client, nodeName, log });
+    this.#networks = new EgressNetworks({ nodeName, transits, word, onRepair, onChange: () => this.look() });
     this.#admission = new EgressAdmission({
       client,
       nodeName,
@@ -102,12 +106,14 @@ export class EgressGateways {
       wanted: () => this.mayBe,
       heard: (key) => this.#sources.pod(key),
       concerns: (pod) => this.#select([pod]).some(({ pods }) => pods.length > 0),
-      put: () => this.#put(),
+      put: (network) => this.#put(network),
+      networkAt: (path) => this.#networks.at(path),
       onChange,
     });
     this.#sources = new EgressSources({ client, log, nodeName, granted, onChange, ...(timings && { timings }) });
+    this.#cutOff = new CutOff({ client, log, nodeName, atRisk: () => this.#atRisk(), onChange: () => this.look() });
     this.#leases = new NodeLeases(client, { log, onNews: onChange });
-    this.#beats = new Beats({ log, onChange, onBeat: () => this.#askWhetherAlone() });
+    this.#beats = new Beats({ log, onChange, onBeat: () => this.#cutOff.ask() });
     const task = (run: () => Promise<void>, complaint: string, maxMs: number): Task =>
       new Task(run, { baseMs: 250, maxMs }, (error, attempt) => {
         if (attempt === 1) log.warn(`${complaint}; trying again`, { error });
@@ -125,7 +131,14 @@ export class EgressGateways {
     this.#stopped = true;
     clearTimeout(this.#looking);
     this.#beats.stop();
-    await Promise.all([this.#sources.stop(), this.#leases.stop(), this.#statuses.stop(), this.#takeover.stop()]);
+    this.#cutOff.stop();
+    await Promise.all([
+      this.#networks.stop(),
+      this.#sources.stop(),
+      this.#leases.stop(),
+      this.#statuses.stop(),
+      this.#takeover.stop(),
+    ]);
     await this.#options.keeper.stop();
   }
 
@@ -148,6 +161,11 @@ export class EgressGateways {
     this.look();
   }
 
+  /** This node takes part in a pod network that may have gateways. */
+  join(network: EgressNetwork): EgressOfNetwork {
+    return this.#networks.join(network);
+  }
+
   /** Whether there are any, so that somebody has to write their status. */
   get wanted(): boolean {
     return this.#sources.gateways.size > 0;
@@ -163,10 +181,11 @@ export class EgressGateways {
     this.#admission.released(attachment);
   }
 
-  async #put(): Promise<string | undefined> {
+  async #put(network: string | undefined): Promise<string | undefined> {
     if (!this.#local) return "it is not known yet how this node is reached";
     this.#evaluate();
-    return this.#options.keeper.put();
+    const why = network === undefined ? undefined : await this.#networks.put(network);
+    return why ?? (await this.#options.keeper.put());
   }
 
   /** Whether there may be any, so that a pod has to wait for its way out: while nobody has said so, where there were some. */
@@ -210,13 +229,17 @@ export class EgressGateways {
       const holder = (address: string | undefined): string | undefined =>
         object.holders.find((one) => one.address === address)?.node;
       const refused = Array.from(selected?.refused ?? [], ([address, why]) => `${address} cannot be used: ${why}`);
+      const noWayOut = this.#noWayOut(object);
       const why = object.fault ?? (refused.length > 0 ? refused.join("; ") : undefined);
       return {
         gateway: object.name,
+        ...(object.info?.network !== undefined && { network: object.info.network }),
         ...(why !== undefined && { why }),
+        ...(noWayOut !== undefined && { noWayOut }),
         addresses: (object.info?.addresses ?? []).map((address) => {
           const node = holder(address);
-          const pods = selected?.pods.filter((pod) => pod.address === address).length ?? 0;
+          const named = selected?.pods.filter((pod) => pod.address === address).length ?? 0;
+          const pods = object.info?.network === undefined ? named : this.#networks.count(address);
           return { address, ...(node !== undefined && { node }), pods };
         }),
         pods: (selected?.pods ?? [])
@@ -231,7 +254,7 @@ export class EgressGateways {
       ...(!synced && { message: "the API server has not said which there are, or who their pods are" }),
       gateways,
       addresses: [...this.#held],
-      faults: keeper.faults,
+      faults: [...keeper.faults, ...this.#networks.faults],
     };
   }
 
@@ -242,16 +265,21 @@ export class EgressGateways {
     const local = this.#local;
     if (gateways.size > 0 && !local) return;
     const infos = this.#infos;
-    this.#selected = this.#select(this.#admission.coming.together(this.#sources.pods()));
+    const pods = [...this.#sources.pods()];
+    const inNetworks = this.#networks.pods(infos, (key) => this.#sources.pod(key));
+    this.#selected = this.#select([...this.#admission.coming.together(pods), ...inNetworks]);
+    const { transits: said, namespaces } = this.#sources;
+    const others = { said, granted: this.#options.granted, pods, namespaces };
+    const wired = this.#networks.wired(this.#selected, local?.podCidrs ?? [], others);
     const holders = new Map(Array.from(gateways.values(), ({ name, holders: those }) => [name, those]));
     const candidates = new Map(infos.map(({ name }) => [name, new Set(this.#candidates(name))]));
     const wanted =
       local && gateways.size > 0
-        ? planNode(this.#selected, holders, {
+        ? planNode(wired, holders, {
             node: nodeName,
             gatewayNode: (name) => this.#gatewayNode(name),
             mayHold: (gateway, node) => candidates.get(gateway)?.has(node) ?? false,
-            letGo: (address) => this.#letGo.has(address),
+            letGo: (address) => this.#cutOff.letGo.has(address),
             inside: inside(),
             device: local.device,
             uplink: deviceOf(local.underlayIp),
@@ -259,6 +287,7 @@ export class EgressGateways {
         : NO_EGRESS;
     this.#held = wanted.addresses;
     keeper.set(wanted);
+    this.#networks.set(this.#selected, inside());
     onAnswers(answersFor(wanted));
     this.#watchCandidates(candidates);
     if (this.#options.leads()) this.#statuses.want(SOON_MS);
@@ -357,20 +386,8 @@ export class EgressGateways {
     }
   }
 
-  /**
-   * Whether this node is cut off: who would take over from it is not heard, and the API server is silent. It lets go of its addresses then, since that one
-   * may have taken them. Where it is heard it hears this node as well, and takes nothing.
-   */
-  #askWhetherAlone(): void {
-    const mine = this.#atRisk();
-    if (mine.length === 0 && this.#letGo.size === 0) return;
-    if (this.#asking || this.#stopped || performance.now() < this.#askAgainAt) return;
-    this.#asking = true;
-    void this.#ask(mine).finally(() => (this.#asking = false));
-  }
-
   /** Gateways of which this node has addresses, and their successors are not heard. */
-  #atRisk(): { gateway: string; addresses: string[] }[] {
+  #atRisk(): AtRisk[] {
     const { nodeName } = this.#options;
     return Array.from(this.#sources.gateways.values()).flatMap(({ name, holders }) => {
       const others = this.#candidates(name).filter((node) => node !== nodeName);
@@ -382,38 +399,6 @@ export class EgressGateways {
       });
       return addresses.length > 0 ? [{ gateway: name, addresses }] : [];
     });
-  }
-
-  async #ask(mine: readonly { gateway: string; addresses: string[] }[]): Promise<void> {
-    const { client, log, nodeName } = this.#options;
-    const now = new Set<string>();
-    let silent = false;
-    for (const { gateway, addresses } of mine) {
-      let holders: readonly AddressHolder[] | undefined;
-      try {
-        const late = (): Error => new Error(`no answer within ${SILENT_MS} ms`);
-        const object = await within(getObject(client, EGRESS_GATEWAYS, gateway), SILENT_MS, late);
-        holders = object === undefined ? [] : readGatewayObject(object).holders;
-      } catch (error) {
-        silent = true;
-        log.debug("the API server was asked who has an egress address, and did not say", { error });
-      }
-      for (const address of addresses)
-        if (!holders?.some((one) => one.address === address && one.node === nodeName)) now.add(address);
-    }
-    this.#askAgainAt = performance.now() + (silent ? 0 : ASKED_MS);
-    const before = this.#letGo;
-    this.#letGo = now;
-    if (now.size === before.size && [...before].every((one) => now.has(one))) return;
-    const news = [...now].filter((one) => !before.has(one));
-    if (news.length > 0)
-      log.warn(
-        "let go of egress addresses: who would take over from this node is not heard, nor does the API server say that it has them",
-        {
-          addresses: news,
-        },
-      );
-    this.look();
   }
 
   async #writeAll(): Promise<void> {
@@ -433,10 +418,12 @@ export class EgressGateways {
     const usable = selected?.usable ?? [];
     const mayMove = (holder: AddressHolder): boolean => this.#stayed(name, holder);
     const holders = assign(usable, object.holders, { ...this.#choice(name), mayMove });
+    const noWayOut = this.#noWayOut(object);
     const facts = {
       ...(object.fault !== undefined && { fault: object.fault }),
+      ...(noWayOut !== undefined && { noWayOut }),
       holders,
-      pods: new Set(selected?.pods.map(({ key }) => key)).size,
+      pods: this.#count(object, selected),
       refused: selected?.refused ?? new Map<string, string>(),
       unheld: usable.filter((ip) => !holders.some(({ address, node }) => address === ip && this.#lives(node))),
     };
@@ -454,6 +441,19 @@ export class EgressGateways {
     } catch (error) {
       if (!isOvertaken(error, name)) throw error;
     }
+  }
+
+  #noWayOut({ info }: GatewayObject): string | undefined {
+    return info?.network === undefined ? undefined : this.#options.noWayOut(info.network);
+  }
+
+  /** A pod of a network has an address a family, of which the more used one counts. */
+  #count({ info }: GatewayObject, selected: Selected | undefined): number {
+    if (info?.network === undefined) return new Set(selected?.pods.map(({ key }) => key)).size;
+    const sums = FAMILIES.map((family) =>
+      info.addresses.reduce((sum, ip) => sum + (familyOf(ip) === family ? this.#networks.count(ip) : 0), 0),
+    );
+    return Math.max(...sums);
   }
 
   #stayed(gateway: string, { address, generation }: AddressHolder): boolean {

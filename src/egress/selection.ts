@@ -10,7 +10,9 @@ export interface EgressPod {
   namespace: string;
   labels: Labels;
   node: string;
-  /** Those of its addresses that the API server has given to its node. */
+  /** The PodNetwork in which it has these addresses; absent: the default one. */
+  network?: string;
+  /** Those of its addresses that the API server has given to its node; in a PodNetwork those that it has there. */
   ips: readonly string[];
 }
 
@@ -42,7 +44,12 @@ export interface Taken {
   services: readonly string[];
 }
 
-const selects = ({ podSelector, namespaceSelector }: EgressGatewayInfo, labels: Labels, namespace: Labels): boolean =>
+/** Whether a gateway selects a pod by its labels and those of its namespace. */
+export const selects = (
+  { podSelector, namespaceSelector }: EgressGatewayInfo,
+  labels: Labels,
+  namespace: Labels,
+): boolean =>
   (!podSelector || matchesSelector(podSelector, labels)) &&
   (!namespaceSelector || matchesSelector(namespaceSelector, namespace));
 
@@ -86,7 +93,9 @@ export function select(
   if (all.length > 0)
     for (const pod of pods) {
       const namespace = namespaces.get(pod.namespace) ?? {};
-      const those = all.filter(({ gateway }) => selects(gateway, pod.labels, namespace));
+      const those = all.filter(
+        ({ gateway }) => gateway.network === pod.network && selects(gateway, pod.labels, namespace),
+      );
       for (const ip of those.length > 0 ? pod.ips : []) {
         const family: Family = familyOf(ip);
         const one = those.find(({ families }) => families.has(family));

@@ -16,6 +16,7 @@ import {
 import type { Logger } from "../log/index.ts";
 import { type GatewayObject, readGatewayObject } from "./gateway-object.ts";
 import type { EgressPod } from "./selection.ts";
+import { EGRESS_ANNOTATION, readTransits, type Transit } from "./transit-word.ts";
 
 export interface EgressSourcesOptions {
   client: KubeClient;
@@ -105,6 +106,16 @@ export class EgressSources {
     return labelsIn(this.#followed?.nodes.objects);
   }
 
+  /** The transits that nodes say they have, by node. */
+  get transits(): ReadonlyMap<string, readonly Transit[]> {
+    return new Map(
+      Array.from(this.#followed?.nodes.objects ?? []).flatMap(([name, { annotations }]) => {
+        const transits = readTransits(annotations[EGRESS_ANNOTATION]);
+        return transits.length > 0 ? [[name, transits] as const] : [];
+      }),
+    );
+  }
+
   get #reflectorOptions(): { log: Logger; timings?: Partial<ReflectorTimings> } {
     const { log, timings } = this.#options;
     return { log, ...(timings && { timings }) };
@@ -117,7 +128,7 @@ export class EgressSources {
     const followed: Followed = {
       pods: new PodReflector(client, nodeName, this.#reflectorOptions),
       namespaces: new NamespaceReflector(client, this.#reflectorOptions),
-      nodes: new NodeLabelReflector(client, this.#reflectorOptions),
+      nodes: new NodeLabelReflector(client, this.#reflectorOptions, [EGRESS_ANNOTATION]),
     };
     this.#followed = followed;
     for (const what of ["pods", "namespaces", "nodes"] as const) {

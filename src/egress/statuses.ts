@@ -6,6 +6,8 @@ import { isObject, type Json } from "../json/index.ts";
 export interface EgressFacts {
   /** Why it cannot be read. */
   fault?: string;
+  /** Why its pods have no way out of their network. */
+  noWayOut?: string;
   holders: readonly AddressHolder[];
   /** Pods that leave by it. */
   pods: number;
@@ -17,8 +19,14 @@ export interface EgressFacts {
 
 const MESSAGE = 2_000;
 
-function verdictOf({ fault, refused, unheld }: EgressFacts): [ready: boolean, reason: string, message: string] {
+function verdictOf({
+  fault,
+  noWayOut,
+  refused,
+  unheld,
+}: EgressFacts): [ready: boolean, reason: string, message: string] {
   if (fault !== undefined) return [false, "Invalid", `it is not in force, as it cannot be read: ${fault}`];
+  if (noWayOut !== undefined) return [false, "NetworkWithoutWayOut", noWayOut];
   const why = Array.from(refused, ([address, reason]) => `${address} cannot be used: ${reason}`);
   if (why.length > 0) return [false, "AddressRefused", why.join("; ")];
   if (unheld.length === 0) return [true, "Served", "each of its addresses is on a node"];

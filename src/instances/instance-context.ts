@@ -8,6 +8,7 @@ import type { Rtnl } from "../netlink/index.ts";
 import type { NetworkBlock } from "../crd/index.ts";
 import type { FlowNetwork, FlowsOfNetwork } from "../flows/index.ts";
 import type { HostFirewall } from "../firewall/index.ts";
+import type { EgressNetwork, EgressOfNetwork } from "../egress/index.ts";
 import type { PolicyEngine } from "../enforcement/index.ts";
 import type { Metrics, CheckResult } from "../observe/index.ts";
 import type { Elsewhere } from "../nodes/index.ts";
@@ -37,6 +38,8 @@ export interface InstanceContext {
   policies: Pick<PolicyEngine, "join">;
   /** The same, of those that can follow connections in their namespaces. */
   flows: { join: (network: FlowNetwork) => FlowsOfNetwork };
+  /** The same, of routed ones, whose pods may leave by gateways. */
+  egress: { join: (network: EgressNetwork) => EgressOfNetwork };
   announce: () => void;
   announced: (network: string) => CheckResult;
   /** Hears of a file of a network that somebody had changed, and that is as it was. */

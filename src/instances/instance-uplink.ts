@@ -28,6 +28,8 @@ export class InstanceUplink {
   /** Its MTU, once it has been seen in order. */
   #mtu: number | undefined;
   #complaint = "";
+  /** Addresses by which egress gateways know the network's packets; undefined before anybody has said so. */
+  #transits: readonly string[] | undefined;
 
   constructor(options: InstanceUplinkOptions) {
     const { name: network, vni, cidrs, masquerade } = options.info;
@@ -52,6 +54,27 @@ export class InstanceUplink {
     return true;
   }
 
+  /** Whether it is there, and in order as far as is known. */
+  get inOrder(): boolean {
+    return this.#mtu !== undefined;
+  }
+
+  /** Has these addresses of the node's reached through it, and no others of their kind. A failure is said, and the next look tries again. */
+  setTransits(transits: readonly string[]): void {
+    if (this.#transits && String(transits) === String(this.#transits)) return;
+    this.#transits = transits;
+    const [mtu, before] = [this.#mtu, this.#mtu];
+    if (mtu === undefined) return;
+    // What is missing now nobody has taken away.
+    this.#mtu = undefined;
+    try {
+      this.keep(mtu);
+    } catch (error) {
+      this.#mtu = before;
+      this.#options.log.error("the way of a pod network to an egress gateway cannot be made; trying again", { error });
+    }
+  }
+
   /**
    * Makes it, or puts it right. Without its rules it is not touched: whoever puts those in place calls again.
    * @param mtu of the network's pods, in bytes. @throws NetlinkError, SysError, Error as {@link Uplink.ensure}
@@ -61,7 +84,7 @@ export class InstanceUplink {
     // One may be there from before, if that was decided while no agent ran.
     if (!this.#masquerade) return this.#uplink.remove();
     if (!guarded()) return;
-    const did = this.#uplink.ensure(mtu);
+    const did = this.#uplink.ensure(mtu, this.#transits);
     const repaired = this.#mtu === mtu;
     this.#mtu = mtu;
     if (did.length === 0) return;

@@ -9,6 +9,7 @@ import type { ClaimingPod } from "../ipam/claims/index.ts";
 import type { NetworkConfig } from "../config/index.ts";
 import type { FlowNetwork, FlowsOfNetwork } from "../flows/index.ts";
 import { errorText, type Logger } from "../log/index.ts";
+import type { EgressOfNetwork } from "../egress/index.ts";
 import type { NetlinkEvent } from "../netlink/index.ts";
 import { nodeMac } from "../endpoints/index.ts";
 import type { NetworkNetns } from "../dataplane/netns/index.ts";
@@ -64,6 +65,7 @@ export class NetworkInstance {
   readonly #policies: PolicedNetwork;
   /** Of a routed network. */
   readonly #flows: FlowsOfNetwork | undefined;
+  readonly #egress: EgressOfNetwork | undefined;
   /** The data path, once there is one. */
   #path: InstancePath | undefined;
   #inputs: { inputs: Inputs; live: boolean } | undefined;
@@ -174,6 +176,10 @@ export class NetworkInstance {
     });
     const whoHas: FlowNetwork["whoHas"] = (ip) => this.#policies.whoHas(ip);
     this.#flows = bridged ? undefined : context.flows.join({ network: info.name, netns: fd, whoHas });
+    const inNetns = { name: info.name, path: netns.path, netns: fd, cidrs: info.cidrs, log };
+    this.#egress = bridged
+      ? undefined
+      : context.egress.join({ ...inNetns, here: () => this.#podsHere(), uplink: this.#uplink });
     this.#settling = new Task(
       () => this.#settle(),
       { baseMs: 1_000, maxMs: 60_000 },
@@ -310,7 +316,10 @@ export class NetworkInstance {
 
   /** The network as it is defined now: whether its pods reach what is outside, and what they may send from besides. @throws NetlinkError */
   redefine({ masquerade, allowedAddresses = [] }: PodNetworkInfo): void {
-    if (this.#uplink.set(masquerade)) this.#firewall.refresh();
+    if (this.#uplink.set(masquerade)) {
+      this.#firewall.refresh();
+      this.#egress?.changed();
+    }
     if (String(allowedAddresses) === String(this.#allowed)) return;
     this.#allowed = allowedAddresses;
     this.#path?.refresh();
@@ -421,6 +430,7 @@ export class NetworkInstance {
     await this.#blockLoop.stop();
     await this.#settling.stop();
     await this.#flows?.close();
+    await this.#egress?.stop();
     await this.#policies.stop();
     await this.#published.stop();
     await this.#network.stop();
@@ -440,6 +450,7 @@ export class NetworkInstance {
     await this.#blockLoop.stop();
     await this.#settling.stop();
     await this.#flows?.close();
+    await this.#egress?.leave();
     await this.#policies.leave();
     await this.#published.stop();
     this.#files.remove();
@@ -475,7 +486,9 @@ export class NetworkInstance {
   }
 
   #publish(local: LocalNetwork): void {
+    const before = this.#uplink.inOrder;
     this.#uplink.keep(local.mtu);
+    if (this.#uplink.inOrder !== before) this.#egress?.changed();
     this.#files.write(local);
   }
 }

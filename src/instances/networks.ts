@@ -134,6 +134,16 @@ export class Networks {
     return this.#defined.unserved(network);
   }
 
+  /** Why pods of a network cannot reach what is outside of it; undefined where they can. */
+  noWayOut(name: string): string | undefined {
+    const info = this.#defined.accepted.get(name);
+    if (!this.#defined.defined.known && !info) return undefined;
+    if (!info) return `there is no PodNetwork ${name} that can be`;
+    if (info.mode === "Bridged")
+      return `PodNetwork ${name} is Bridged: what leaves it leaves through another interface`;
+    return info.masquerade ? undefined : `PodNetwork ${name} leads nowhere: its spec.masquerade is not true`;
+  }
+
   #cluster(): ClusterAddresses | undefined {
     const { inputs } = this.#inputs ?? {};
     const { config, rtnl, elsewhere } = this.#options;

@@ -3,8 +3,12 @@
 /** A gateway, for people and programs. */
 export interface EgressGatewayStatus {
   gateway: string;
+  /** The PodNetwork whose packets these are; absent: the default network. */
+  network?: string;
   /** Why it is not in force, or not whole. */
   why?: string;
+  /** Why its pods have no way out of their network. */
+  noWayOut?: string;
   addresses: { address: string; node?: string; pods: number }[];
   /** Pods of this node that leave by it. */
   pods: { pod: string; ip: string; address?: string; node?: string }[];

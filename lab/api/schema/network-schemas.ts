@@ -133,6 +133,7 @@ export const NETWORK_SCHEMAS = {
       type: "object",
       required: ["nodeSelector", "egressAddresses"],
       properties: {
+        network: { type: "string", maxLength: 40, pattern: "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$" },
         podSelector: selector,
         namespaceSelector: selector,
         nodeSelector: selector,

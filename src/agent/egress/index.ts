@@ -1,7 +1,10 @@
 /** Egress gateways as the agent has them: with what it knows of the cluster and of this machine. */
 import type { AgentConfig } from "../../config/index.ts";
 import { EgressKeeper, rememberAnswers, rememberedAnswers } from "../../dataplane/egress/index.ts";
-import { EgressGateways } from "../../egress/index.ts";
+import { EgressGateways, Transits } from "../../egress/index.ts";
+import { ipamDir } from "../../cni/index.ts";
+import { leadsToPod } from "../../dataplane/pod-link/index.ts";
+import { Ipam } from "../../ipam/local/index.ts";
 import type { NodeFirewall } from "../../firewall/index.ts";
 import type { KubeClient } from "../../kube/index.ts";
 import type { Logger } from "../../log/index.ts";
@@ -22,6 +25,8 @@ export interface EgressOfAgentOptions {
   grants: Grants;
   elsewhere: () => Elsewhere;
   watch: (listener: MonitorListener) => Listening;
+  /** Why pods of a network cannot reach what is outside of it; undefined where they can. */
+  noWayOut: (network: string) => string | undefined;
   /** Whether this agent writes for all. */
   leads: () => boolean;
   /** Whether there may be any is otherwise. */
@@ -30,8 +35,10 @@ export interface EgressOfAgentOptions {
 
 /** Makes them. @throws Error of fs when what was written down cannot be read */
 export function egressOf(options: EgressOfAgentOptions): EgressGateways {
-  const { config, client, log, metrics, rtnl, firewall, grants, elsewhere, watch, leads, presenceChanged } = options;
+  const { config, client, log, metrics, rtnl, firewall, grants, elsewhere, watch, leads, presenceChanged, noWayOut } =
+    options;
   const { dataDir, network, nodeName, clusterCidrs } = config;
+  const inUse = (ip: string): boolean => leadsToPod(rtnl, ip);
   const onRepair = (count: number): void => metrics.repairs.inc({ network, kind: "egress" }, count);
   // Before the first rules are put in place: an agent that starts again cuts nobody off.
   firewall.setAnswers(network, rememberedAnswers(dataDir));
@@ -40,6 +47,9 @@ export function egressOf(options: EgressOfAgentOptions): EgressGateways {
     log,
     nodeName,
     keeper: new EgressKeeper({ dataDir, log, watch, onRepair }),
+    transits: new Transits({ ipam: new Ipam({ dir: ipamDir(config), warn: (message) => log.warn(message) }), inUse }),
+    onRepair: () => onRepair(1),
+    noWayOut,
     granted: (node) => grants.podCidrs(node),
     taken: () => {
       const { apiServer, services } = elsewhere();

@@ -170,7 +170,7 @@ export class EgressKeeper {
   /** Resolves when the table is as it has to be, or could not be put in place. @returns why not, undefined where it is */
   async put(): Promise<string | undefined> {
     await this.#table.settled();
-    return this.#table.inPlace ? undefined : (this.#table.error ?? "the table is not in place");
+    return this.#table.inPlace || this.#text === "" ? undefined : (this.#table.error ?? "the table is not in place");
   }
 
   /** Resolves when nothing is under way. */

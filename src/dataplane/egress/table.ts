@@ -3,7 +3,8 @@
  *
  * - prerouting, behind the translation of destinations: what a selected pod sends to outside of the cluster gets a mark, by which policy routing
  *   leads it through the tunnel to the gateway's node; or another one where that is this node; or is dropped where nobody has the address. The
- *   node's own address would be one that the firewall outside has not been told of.
+ *   node's own address would be one that the firewall outside has not been told of. Pods of a network of their own are known by the transit
+ *   that their packets have when they come by the uplink (network-table.ts).
  * - forward: what has a gateway's mark and would leave by another device than the tunnel has lost its way, and is dropped.
  * - postrouting: the mark is taken off. The VXLAN device looks up the way of its outer packet with the mark of the inner one, and would send
  *   it to the gateway by itself.
@@ -19,7 +20,7 @@
  * Rules of routing and of this table hold by addresses alone, and pods cannot set marks that the host sees: they go when a packet changes namespaces.
  */
 import { FAMILIES, type Family, familyOf, parseCidr, parseIp } from "../../addr/index.ts";
-import { OVERLAY_LINK_GROUP, POD_LINK_GROUP } from "../../netlink/index.ts";
+import { OVERLAY_LINK_GROUP, POD_LINK_GROUP, UPLINK_LINK_GROUP } from "../../netlink/index.ts";
 import {
   EGRESS_MARK,
   isEgressMark,
@@ -36,28 +37,29 @@ export const EGRESS_TABLE = "skylane_egress";
 
 const PODS = `0x${POD_LINK_GROUP.toString(16)}`;
 const OVERLAY = `0x${OVERLAY_LINK_GROUP.toString(16)}`;
-const IP: Record<Family, string> = { 4: "ip", 6: "ip6" };
-const ADDRESS: Record<Family, string> = { 4: "ipv4_addr", 6: "ipv6_addr" };
+const UPLINK = `0x${UPLINK_LINK_GROUP.toString(16)}`;
+export const IP: Record<Family, string> = { 4: "ip", 6: "ip6" };
+export const ADDRESS: Record<Family, string> = { 4: "ipv4_addr", 6: "ipv6_addr" };
 /** Behind the translation of destinations, that of host ports included (-99). */
 const BEHIND_DSTNAT = -90;
 /** One step before `srcnat`, where pods are masqueraded. */
-const BEFORE_SRCNAT = 99;
+export const BEFORE_SRCNAT = 99;
 const BEHIND_SRCNAT = 150;
 
-const drop = (comment: string): string => `counter drop comment "${comment}"`;
+export const drop = (comment: string): string => `counter drop comment "${comment}"`;
 const wayName = (index: number): string => `way_${index}`;
 
-function map(name: string, type: string, elements: readonly string[]): string[] {
+export function map(name: string, type: string, elements: readonly string[]): string[] {
   const list = elements.length > 0 ? [`    elements = { ${elements.join(", ")} }`] : [];
   return [`  map ${name} {`, `    type ${type}`, ...list, "  }"];
 }
 
-const chain = (name: string, ...rules: string[]): string[] => [
+export const chain = (name: string, ...rules: string[]): string[] => [
   `  chain ${name} {`,
   ...rules.map((rule) => `    ${rule}`),
   "  }",
 ];
-const base = (name: string, hook: string, ...rules: string[]): string[] =>
+export const base = (name: string, hook: string, ...rules: string[]): string[] =>
   chain(name, `type ${hook}; policy accept;`, ...rules);
 
 /** What becomes of a packet of a way's pods. */
@@ -138,7 +140,7 @@ export function renderEgress(wanted: EgressWanted, numbers: ReadonlyMap<string, 
     ...base(
       "prerouting",
       `filter hook prerouting priority ${BEHIND_DSTNAT}`,
-      `iifgroup ${PODS} goto from_pod`,
+      `iifgroup { ${PODS}, ${UPLINK} } goto from_pod`,
       `iifgroup ${OVERLAY} goto from_tunnel`,
     ),
     ...base(

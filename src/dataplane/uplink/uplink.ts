@@ -2,6 +2,9 @@
  * The way of a pod network to what is outside of it: a veth pair from its namespace to the host's. What may pass and under which
  * address is the packet filter's business (src/dataplane/nft/rules/uplink.ts), whose rules must be in place before.
  *
+ * Addresses by which an egress gateway knows the network's packets (transits) are reached through it as well; in the namespace no device has them,
+ * as the packet filter there translates to and from them.
+ *
  * Both ends know each other's MAC from the start, so nothing is asked and nothing of the host need be open for it. The network's
  * end has addresses that no other network on this node has; they are kept there, and found again by the next agent.
  */
@@ -58,9 +61,10 @@ export class Uplink {
   /**
    * Makes it what it should be; what is right is left alone. Returns what was not, in words.
    * @param mtu of the network's pods, in bytes: what is too large for them is refused by the host, which has an address to say so
+   * @param transits addresses of the node's that are reached through it; where nobody has said which, those that are there stay
    * @throws NetlinkError, SysError; Error when the host has a device of that name which is not ours
    */
-  ensure(mtu: number): string[] {
+  ensure(mtu: number, transits?: readonly string[]): string[] {
     const { host, rtnl, netns } = this.#options;
     const found = this.#find();
     const [hostEnd, networkEnd] = found ?? this.#make(mtu);
@@ -72,8 +76,9 @@ export class Uplink {
     ];
     const did: string[] = found ? settled : [`veth pair ${this.#name} and ${NETWORK_END}`];
     const mac = networkEnd.mac ?? "";
+    const reached = [...addresses, ...(transits ?? [])];
     const ends: [Rtnl, Wanted][] = [
-      [host, { link: hostEnd, mtu, neighbours: addresses.map((ip) => ({ ip, mac })), reached: addresses }],
+      [host, { link: hostEnd, mtu, neighbours: reached.map((ip) => ({ ip, mac })), reached }],
       [rtnl, { link: networkEnd, mtu, addresses, neighbours: gatewaysOf(addresses), gateways: true }],
     ];
     for (const [where, wanted] of ends) {
@@ -82,7 +87,22 @@ export class Uplink {
       if (failure) throw failure.error;
       if (found) did.push(...operations.map((operation) => describeOperation(operation, () => wanted.link.name)));
     }
+    if (transits) this.#forgetOthers(hostEnd.index, new Set(reached));
     return did;
+  }
+
+  /** Takes away what leads to addresses that are transits no more. */
+  #forgetOthers(ifindex: number, reached: ReadonlySet<string>): void {
+    const { host } = this.#options;
+    const others = host
+      .routes({ ifindex, protocol: ROUTE_PROTOCOL })
+      .filter(({ dst }) => !reached.has(dst.split("/")[0] as string));
+    const operations = others.flatMap((route): Operation[] => [
+      { op: "del", kind: "route", route },
+      { op: "del", kind: "neighbour", neighbour: { ifindex, ip: route.dst.split("/")[0] as string } },
+    ]);
+    const [failure] = host.executeAll(operations);
+    if (failure) throw failure.error;
   }
 
   /** Takes it away, if it is there. @throws NetlinkError */

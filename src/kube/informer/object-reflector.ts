@@ -60,13 +60,20 @@ export class ObjectReflector<T extends Identified> extends Reflector<T> {
   }
 }
 
-/** Labels of all Nodes, which change rarely, and are no concern of those who only want to reach them. */
+/** Labels of all Nodes, which change rarely, and are no concern of those who only want to reach them; and those annotations that are asked for. */
 export class NodeLabelReflector extends Reflector<ObjectMeta> {
-  constructor(client: KubeClient, options: ReflectorOptions = {}) {
+  constructor(client: KubeClient, options: ReflectorOptions = {}, annotations: readonly string[] = []) {
     const accept = { object: METADATA_ONLY, list: METADATA_LIST, watch: METADATA_ONLY };
-    const transform = (object: unknown): ObjectMeta => ({ ...metaOf(object), annotations: {} });
+    const transform = (object: unknown): ObjectMeta => {
+      const meta = metaOf(object);
+      const kept = annotations.flatMap((key) => {
+        const value = meta.annotations[key];
+        return value === undefined ? [] : [[key, value] as const];
+      });
+      return { ...meta, annotations: Object.fromEntries(kept) };
+    };
     const same = (a: ObjectMeta, b: ObjectMeta): boolean =>
-      JSON.stringify([a.uid, a.labels]) === JSON.stringify([b.uid, b.labels]);
+      JSON.stringify([a.uid, a.labels, a.annotations]) === JSON.stringify([b.uid, b.labels, b.annotations]);
     super(
       client,
       { what: "labels of nodes", path: NODES, query: {}, accept, transform, same, firstFromMemory: true },

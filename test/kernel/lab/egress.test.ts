@@ -1,48 +1,17 @@
 /** Egress gateways in a cluster: what a host outside sees, what becomes of it when a gateway dies, and what is left when they go. */
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
-import { entering, run } from "../../../lab/exec.ts";
-import { podNetns } from "../../../lab/pods/pods.ts";
+import { run } from "../../../lab/exec.ts";
 import { eventually } from "../../support/eventually.ts";
+import { OUTSIDE, useOutside } from "./outside.ts";
 import { inStep, useLab } from "./support.ts";
 
 const GATEWAYS = "/apis/skylane.dev/v1alpha1/egressgateways";
 const MERGE = "application/merge-patch+json";
-/** A host outside, which is not the API server's, and what it is to see. */
-const OUTSIDE = { 4: "172.30.0.9", 6: "fd30::9" } as const;
 const EGRESS = { 4: "172.30.0.100", 6: "fd30::100" } as const;
-const PORT = 7070;
-/** Says who has called, and then what it is told, for as long as the caller likes. */
-const SERVER = `require("node:net").createServer((s)=>{s.write(s.remoteAddress.replace("::ffff:","")+"\\n");s.on("data",(d)=>s.write(d)).on("error",()=>{})}).listen(${PORT},"::",()=>console.log("listening"))`;
-const ASK = `const s=require("node:net").connect({host:process.argv[1],port:${PORT}});s.setTimeout(1500,()=>{console.log("nobody");process.exit()});s.on("data",(d)=>{console.log(String(d).trim());process.exit()}).on("error",(e)=>{console.log(e.code);process.exit()})`;
-/** One connection on which a byte goes there and back again and again; a dot for each answer. */
-const TALK = `const s=require("node:net").connect({host:process.argv[1],port:${PORT}},()=>{s.once("data",()=>{s.on("data",()=>{process.stdout.write(".");setTimeout(()=>s.write("x"),20)});s.write("x")})}).on("error",(e)=>process.stdout.write(e.code))`;
 
 describe("egress gateways", () => {
   const the = useLab({ nodes: 3, agentConfig: { fastPath: "auto" } });
-  const children: ChildProcess[] = [];
-  const start = (argv: readonly string[], env = the().context.env): (() => string) => {
-    const [command, ...args] = argv;
-    const child = spawn(command as string, args, { stdio: ["ignore", "pipe", "inherit"], detached: true, env });
-    children.push(child);
-    let said = "";
-    child.stdout.on("data", (text: Buffer) => (said += String(text)));
-    return () => said;
-  };
-  const inPod = (name: string, script: string, ...args: string[]): string[] =>
-    entering({ netns: podNetns(the().context, the().pod(name)) }, process.execPath, ["-e", script, ...args]);
-  const seenOf = async (name: string, family: 4 | 6): Promise<string> =>
-    (await run(inPod(name, ASK, OUTSIDE[family]), { env: the().context.env })).trim();
-  const sees = (name: string, family: 4 | 6, address: string): Promise<unknown> =>
-    eventually(
-      async () => {
-        const seen = await seenOf(name, family);
-        if (seen !== address) throw new Error(`it sees ${seen}`);
-        return true;
-      },
-      { message: `the host outside does not see ${address} of ${name}` },
-    );
+  const { talk, seenOf, sees } = useOutside(the);
   const holders = async (name = "out"): Promise<Record<string, string>> => {
     const { status } = await the().api.call<{ status?: { addresses?: { address: string; node: string }[] } }>(
       "GET",
@@ -68,19 +37,6 @@ describe("egress gateways", () => {
       await the().api.call("PATCH", `/api/v1/nodes/${node}`, { metadata: { labels: { egress: "yes" } } }, MERGE);
     for (const app of ["chosen", "other"]) await the().addPod("node1", app, { labels: { app } });
     await the().addPod("node2", "nearby", { labels: { app: "chosen" } });
-    for (const prefix of [`${OUTSIDE[4]}/32`, `${OUTSIDE[6]}/128`])
-      await run(the().enterFabric("ip", "address", "add", prefix, "dev", "switch0"), { env: the().context.env });
-    const listening = start(the().enterFabric(process.execPath, "-e", SERVER));
-    await eventually(() => listening().includes("listening"));
-  });
-
-  after(async () => {
-    for (const child of children.splice(0)) {
-      if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) continue;
-      const closed = once(child, "close");
-      process.kill(-child.pid, "SIGKILL");
-      await closed;
-    }
   });
 
   it("lead selected pods out behind the egress address of their family, and no others", async () => {
@@ -187,7 +143,7 @@ describe("egress gateways", () => {
 
   it("keep a pod's connection when the node that has its address dies, and the other one takes it", async () => {
     const before = await holder(4);
-    const said = start(inPod("chosen", TALK, OUTSIDE[4]));
+    const said = talk("chosen", OUTSIDE[4]);
     await eventually(() => said().length > 3, { message: "a connection is not answered" });
     await the().killNode(before);
     await eventually(async () => (await holders())[EGRESS[4]] !== before, {

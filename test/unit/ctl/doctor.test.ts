@@ -211,6 +211,8 @@ describe("doctor: the agent", () => {
     assert.equal(only(agent({ pods: [alone] }), "egress", "fail").found, "shop/web: nobody has 192.0.2.1");
     const { address: _address, ...without } = alone;
     assert.match(only(agent({ pods: [without] }), "egress", "fail").found, /EgressGateway out has no address for it/);
+    const wayless = only(agent({ network: "blue", noWayOut: "PodNetwork blue leads nowhere" }), "egress", "warn");
+    assert.equal(wayless.found, "EgressGateway out: PodNetwork blue leads nowhere");
     assert.equal(
       only(agent({ why: "192.0.2.1 cannot be used" }), "egress", "warn").found,
       "EgressGateway out: 192.0.2.1 cannot be used",

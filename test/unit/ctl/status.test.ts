@@ -299,6 +299,13 @@ describe("asking the agent", () => {
           ],
           pods: [pod],
         },
+        {
+          gateway: "tenant",
+          network: "blue",
+          noWayOut: "PodNetwork blue leads nowhere",
+          addresses: [{ address: "192.0.2.3", node: "n2", pods: 1 }],
+          pods: [],
+        },
         { gateway: "odd", why: "spec.nodeSelector is nothing", addresses: [], pods: [] },
       ],
       addresses: ["192.0.2.9"],
@@ -307,10 +314,11 @@ describe("asking the agent", () => {
     const text = renderStatus({ ...status, egress }, NOW);
     assert.match(
       text,
-      /Egress gateways: +2; this node has 192\.0\.2\.9; not in place: rule 4 8401 \(not in place yet\)/,
+      /Egress gateways: +3; this node has 192\.0\.2\.9; not in place: rule 4 8401 \(not in place yet\)/,
     );
-    assert.match(text, /out +192\.0\.2\.1 +n2 +3/);
-    assert.match(text, /out +192\.0\.2\.2 +nobody +0/);
+    assert.match(text, /out +- +192\.0\.2\.1 +n2 +3/);
+    assert.match(text, /out +- +192\.0\.2\.2 +nobody +0/);
+    assert.match(text, /tenant +blue +192\.0\.2\.3 +n2 +1 +PodNetwork blue leads nowhere/);
     assert.match(text, /odd .*spec\.nodeSelector is nothing/);
     assert.match(text, /shop\/web +10\.244\.1\.5 +out +192\.0\.2\.1 +n2/);
     assert.doesNotMatch(renderStatus(status, NOW), /egress/i);

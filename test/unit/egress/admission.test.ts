@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { CniError, CODE } from "../../../src/cni/index.ts";
 import { EgressAdmission } from "../../../src/egress/admission.ts";
+import { ComingPods } from "../../../src/egress/coming-pods.ts";
 import type { KubeClient } from "../../../src/kube/index.ts";
 
 const ASKING = { namespace: "shop", name: "a", uid: "0e7c1f3a-6f0f-4b8e-9a58-0d2f6b1f9c11" };
@@ -13,11 +14,13 @@ describe("letting pods come to a node with egress gateways", () => {
   let put: string[][];
   let looks: number;
   let admission: EgressAdmission;
+  let blue: ComingPods;
   const coming = (): string[] => admission.coming.together([]).flatMap(({ ips }) => ips);
 
   beforeEach(() => {
     known = { synced: true, wanted: true, fault: undefined };
     [put, looks] = [[], 0];
+    blue = new ComingPods();
     admission = new EgressAdmission({
       client: {} as KubeClient,
       nodeName: "here",
@@ -25,10 +28,11 @@ describe("letting pods come to a node with egress gateways", () => {
       wanted: () => known.wanted,
       heard: (key) => ({ key, namespace: "shop", labels: {}, node: "here", ips: [], uid: ASKING.uid }),
       concerns: ({ ips }) => ips.some((ip) => ip.startsWith("10.0.0.")),
-      put: () => {
-        put.push(coming());
+      put: (network) => {
+        put.push(network === undefined ? coming() : [`in ${network}`]);
         return Promise.resolve(known.fault);
       },
+      networkAt: (path) => (path.endsWith("blue") ? { name: "blue", coming: blue } : undefined),
       onChange: () => looks++,
     });
   });
@@ -45,6 +49,22 @@ describe("letting pods come to a node with egress gateways", () => {
       refused(/nft is not there/),
     );
     assert.deepEqual(coming(), IPS);
+  });
+
+  it("holds pods of a pod network apart, and waits for their way in its namespace", async () => {
+    const there = { ...AT, hostNetns: "/run/netns/sky-blue" };
+    await admission.admit(there, ASKING, IPS);
+    assert.deepEqual(put, [["in blue"]]);
+    assert.deepEqual(coming(), []);
+    assert.deepEqual(
+      blue.together([]).map(({ network, ips }) => [network, ips]),
+      [["blue", IPS]],
+    );
+    admission.released(there);
+    assert.deepEqual(blue.together([]), []);
+    // One that can have no gateways.
+    await admission.admit({ ...AT, hostNetns: "/run/netns/sky-lan" }, ASKING, IPS);
+    assert.equal(put.length, 1);
   });
 
   it("waits until it is known which gateways there are", async () => {
@@ -70,8 +90,8 @@ describe("letting pods come to a node with egress gateways", () => {
     assert.equal(looks, 1);
   });
 
-  it("is nothing where there are none, and for networks in namespaces of their own", async () => {
-    await admission.admit({ ...AT, hostNetns: "/run/netns/blue" }, ASKING, IPS);
+  it("is nothing where there are none, and for networks that can have none", async () => {
+    await admission.admit({ ...AT, hostNetns: "/run/netns/lan" }, ASKING, IPS);
     known = { ...known, wanted: false, synced: false };
     await admission.admit(AT, ASKING, IPS);
     assert.deepEqual(put, []);

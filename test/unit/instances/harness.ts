@@ -211,6 +211,7 @@ export class InstancesHarness {
           };
         },
       },
+      egress: { join: () => ({ changed: () => undefined, stop: async () => undefined, leave: async () => undefined }) },
       flows: { join: () => ({ close: () => Promise.resolve() }) },
       announce: () => undefined,
       announced: () => ({ ok: true, message: "published" }),

@@ -29,6 +29,7 @@ describe("the rules of a pod network's uplink", () => {
   it("let out of the host what goes neither to the cluster, a Service, another network nor a peer's VXLAN", () => {
     const text = renderRuleset([defaultNetwork, tunnel(true)]);
     assert.deepEqual(chainOf(text, "from_uplink"), [
+      "meta mark & 0x00003f00 != 0 goto by_gateway",
       "ip saddr != 169.254.64.0/18 counter drop",
       "ip6 saddr != fd53:4b59:4c41:4e45::/112 counter drop",
       "ct status dnat counter drop",
@@ -37,6 +38,16 @@ describe("the rules of a pod network's uplink", () => {
       "ip daddr @inside4 counter drop",
       "ip6 daddr @inside6 counter drop",
       "goto next_hop",
+    ]);
+    assert.deepEqual(chainOf(text, "by_gateway"), [
+      "ct status dnat counter drop",
+      "oifgroup { 0x534b, 0x534d } counter drop",
+      "udp dport { 4789, 8472 } counter drop",
+      "ip daddr @inside4 counter drop",
+      "ip6 daddr @inside6 counter drop",
+      "meta mark & 0x00003f00 == 0x00003e00 oifgroup != 0x534c goto next_hop",
+      "oifgroup 0x534c accept",
+      "counter drop",
     ]);
     const inside = "elements = { 10.244.0.0/16, 169.254.0.0/16, 224.0.0.0/4, 255.255.255.255/32 }";
     assert.ok(text.includes(`set inside4 {\n    type ipv4_addr\n    flags interval\n    ${inside}`), text);

@@ -19,6 +19,9 @@ export function judgeEgress({ agent }: Facts): Finding[] {
   const refused = gateways.flatMap(({ gateway, why }) =>
     why === undefined ? [] : [`EgressGateway ${gateway}: ${why}`],
   );
+  const wayless = gateways.flatMap(({ gateway, noWayOut }) =>
+    noWayOut === undefined ? [] : [`EgressGateway ${gateway}: ${noWayOut}`],
+  );
   const findings = [
     ...(message === undefined
       ? []
@@ -48,6 +51,16 @@ export function judgeEgress({ agent }: Facts): Finding[] {
             some(stranded),
             "What these pods send to outside of the cluster is dropped: a node's own address is not one that the firewall outside knows.",
             "kubectl describe egressgateway says why; label a live node so that its nodeSelector selects it.",
+          ),
+        ]),
+    ...(wayless.length === 0
+      ? []
+      : [
+          warn(
+            name,
+            some(wayless),
+            "Pods of that network reach nothing outside of it, whatever gateways select them.",
+            'kubectl patch podnetwork NAME --type merge -p \'{"spec":{"masquerade":true}}\' gives a Routed network its way out.',
           ),
         ]),
     ...(refused.length === 0

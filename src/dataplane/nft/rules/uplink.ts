@@ -7,9 +7,13 @@
  * goes what a pod of this node begins, to what is neither its own network, nor this node, nor a pod, a Service or another
  * network. Inwards go answers to that. VXLAN never passes: with the node's address it would be taken for a peer's.
  *
+ * What an egress gateway leads out has another address instead, a transit of its own, and at the host's end a mark by the rules that know it
+ * (dataplane/egress): it goes to the gateway's node through the tunnel, or leaves here. The same is dropped of it.
+ *
  * The devices are told by link group, so all uplinks of a host have one set of rules.
  */
 import { FAMILIES, type Family } from "../../../addr/index.ts";
+import { EGRESS_MARK, isEgressMark } from "./egress-answers.ts";
 import { OVERLAY_LINK_GROUP, POD_LINK_GROUP, UPLINK_LINK_GROUP } from "../../../netlink/index.ts";
 
 /**
@@ -31,6 +35,7 @@ export interface UplinkRules {
   postrouting: string[];
 }
 
+const hex = (number: number): string => `0x${number.toString(16).padStart(8, "0")}`;
 const group = (number: number): string => `0x${number.toString(16)}`;
 const UPLINK = group(UPLINK_LINK_GROUP);
 const PODS = group(POD_LINK_GROUP);
@@ -73,7 +78,17 @@ export function uplinkRules(end: UplinkEnd, vxlan: readonly string[], masquerade
   }
   return {
     parts: [
+      ...chain("by_gateway", [
+        `ct status dnat ${drop("to a Service")}`,
+        `oifgroup { ${[PODS, UPLINK].join(", ")} } ${drop("to a pod or another network")}`,
+        ...vxlan.map((what) => `${what} ${drop("VXLAN from a pod")}`),
+        ...toInside,
+        `${isEgressMark(EGRESS_MARK.here)} oifgroup != ${OVERLAY} goto next_hop`,
+        `oifgroup ${OVERLAY} accept`,
+        drop("no way to the gateway"),
+      ]),
       ...chain("from_uplink", [
+        `meta mark & ${hex(EGRESS_MARK.mask)} != 0 goto by_gateway`,
         ...FAMILIES.map(
           (family) => `${IP[family]} saddr != ${UPLINK_CIDRS[family]} ${drop("not an uplink's address")}`,
         ),

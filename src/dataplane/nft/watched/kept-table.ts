@@ -15,8 +15,10 @@ const OWN_NETNS = "/proc/thread-self/ns/net";
 const RETRY = { baseMs: 100, maxMs: 10_000 } as const;
 
 export interface KeptTableOptions {
-  /** Its name; it is of family inet, in the process's own namespace. */
+  /** Its name; it is of family inet. */
   table: string;
+  /** Descriptor of the namespace that it is in; the process's own by default. */
+  netns?: number;
   log: Logger;
   /** Runs nft. */
   run?: RunTool | undefined;
@@ -39,6 +41,7 @@ export class KeptTable {
   readonly #run: RunTool;
   readonly #task: Task;
   readonly #watched: WatchedTable;
+  readonly #netns: number | undefined;
   readonly #rest = new RepairRest();
   #watch: NftWatch | undefined;
   /** There is to be none. */
@@ -50,8 +53,9 @@ export class KeptTable {
   constructor(options: KeptTableOptions) {
     this.#options = options;
     this.#name = `inet ${options.table}`;
-    this.#run = options.run ?? toolRunner();
-    this.#watched = new WatchedTable(undefined, this.#name);
+    this.#netns = options.netns;
+    this.#run = options.run ?? toolRunner({ netns: options.netns });
+    this.#watched = new WatchedTable(options.netns, this.#name);
     this.#task = new Task(
       () => this.#apply(),
       RETRY,
@@ -76,7 +80,7 @@ export class KeptTable {
 
   /** Whether the kernel has it, whoever put it there; undefined where it does not say. @throws SysError */
   isThere(): boolean | undefined {
-    return isThere({ family: "inet", table: this.#options.table });
+    return isThere({ family: "inet", table: this.#options.table }, this.#netns);
   }
 
   /** It is to be otherwise. */
@@ -112,7 +116,7 @@ export class KeptTable {
       return;
     }
     this.#watch ??= NftWatch.open({
-      netns: OWN_NETNS,
+      netns: this.#netns ?? OWN_NETNS,
       onTransactions: (transactions) => {
         this.#watched.notice(transactions);
         if (!this.#task.running) this.#judge();
