@@ -22,6 +22,17 @@ const ASK = `
   socket.on("connect", () => socket.write("hello"));
   socket.on("data", () => say("answered"));
 `;
+/** Connects, sends so many bytes and waits for as many. */
+const STREAM = `
+  const [host, port, ms, bytes] = process.argv.slice(1);
+  const socket = require("node:net").connect({ host, port: Number(port) });
+  const say = (text) => { console.log(text); process.exit(); };
+  let left = Number(bytes);
+  setTimeout(() => say("stalled with " + left + " bytes to come"), Number(ms));
+  socket.on("error", ({ code }) => say(code));
+  socket.on("connect", () => socket.write(Buffer.alloc(left)));
+  socket.on("data", ({ length }) => (left -= length) > 0 || say("answered"));
+`;
 /** Connects and sends a line every 20 ms; says a line for each that comes back. */
 const KEEP = `
   const [host, port] = process.argv.slice(1);
@@ -86,4 +97,16 @@ export class Talk implements AsyncDisposable {
 export async function ask(lab: LabContext, from: PodRecord, ip: string, port: number, ms = 1000): Promise<Answer> {
   const argv = entering({ netns: podNetns(lab, from) }, process.execPath, ["-e", ASK, ip, String(port), String(ms)]);
   return (await run(argv, { env: lab.env })).trim();
+}
+
+/** The same with so many bytes there and back, in full segments. */
+export async function stream(
+  lab: LabContext,
+  from: PodRecord,
+  ip: string,
+  port: number,
+  { bytes, ms }: { bytes: number; ms: number },
+): Promise<Answer> {
+  const program = ["-e", STREAM, ip, String(port), String(ms), String(bytes)];
+  return (await run(entering({ netns: podNetns(lab, from) }, process.execPath, program), { env: lab.env })).trim();
 }

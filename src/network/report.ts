@@ -82,7 +82,7 @@ export function statusOf({ local, overlay, worked, refused, losses }: NetworkVie
     // In an order that does not depend on who came first.
     peers: peers
       .toSorted((a, b) => (a.node < b.node ? -1 : 1))
-      .map(({ node, mac, underlayIp, podCidrs, hosts, vni, port, direct, state, error }) => ({
+      .map(({ node, mac, underlayIp, podCidrs, hosts, vni, port, direct, pathMtu, state, error }) => ({
         node,
         mac,
         underlayIp,
@@ -91,6 +91,7 @@ export function statusOf({ local, overlay, worked, refused, losses }: NetworkVie
         ...(vni === undefined ? {} : { vni }),
         ...(port === undefined ? {} : { port }),
         ...(direct !== undefined && direct.length > 0 && { direct }),
+        ...(pathMtu && { pathMtu }),
         state,
         ...(error === undefined ? {} : { error }),
       })),

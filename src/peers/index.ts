@@ -15,6 +15,7 @@ export { type Loss, type PeerSelection, PeerSelector, type SelectionChange, sele
 export {
   type DesiredDevice,
   type DirectHop,
+  type PathMtu,
   type DirectRouting,
   type Encryption,
   type Granted,

@@ -4,6 +4,7 @@
  * of a direct route it is a part, as the gateway is.
  */
 
+import type { Family } from "../addr/index.ts";
 import type { Reserved } from "./reserved.ts";
 
 /** How a node presents its end of one pod network to the others (an entry of the `skylane.dev/vtep` annotation). */
@@ -96,6 +97,9 @@ export interface DirectHop {
   ifindex: number;
 }
 
+/** Bytes of the largest packet that passes the way to a peer, by family; the device's MTU where absent. */
+export type PathMtu = Readonly<Partial<Record<Family, number>>>;
+
 /** Another node of a pod network. */
 export interface Peer {
   /** Its Node's name. */
@@ -117,6 +121,8 @@ export interface Peer {
   receivesAt?: readonly string[];
   /** Those of them that are on a segment of ours, at most one a family; packets of another family go through the tunnel. */
   direct?: readonly DirectHop[];
+  /** Where that is less than it should be, as this node has measured. */
+  pathMtu?: PathMtu;
 }
 
 /** Why a node is refused as a peer. A closed list: metrics and Events carry these words. */

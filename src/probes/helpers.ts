@@ -1,6 +1,10 @@
 /** Who is asked about a peer that does not answer, and who speaks of it: both found from names, by every node alike. */
+import type { Fault } from "./judge.ts";
 import { hash, mixed } from "./schedule.ts";
 import type { Target } from "./target.ts";
+
+/** Faults about which others know something. */
+export const ASKED: ReadonlySet<Fault> = new Set(["down", "silent", "tunnel", "family4", "family6", "narrow"]);
 
 /** Nodes that are asked about one that does not answer. */
 const HELPERS = 4;

@@ -36,7 +36,10 @@ async function lookAtPath(path: Path, asking: Asking): Promise<void> {
   if (!(await any(path, asking))) return path.become("silent");
   if (!(await any(path, asking, path.full))) {
     path.become("narrow");
-    path.passes ??= await widest(path, asking);
+    // What passed before does still, and no more than that: one packet or two tell.
+    const { passes } = path;
+    const same = passes !== undefined && (await any(path, asking, passes)) && !(await more(path, passes, asking));
+    if (!same) path.passes = await widest(path, asking);
     return;
   }
   // Whatever was lost while it was silent or narrow was not lost by chance.
@@ -59,6 +62,9 @@ async function study(path: Path, asking: Asking): Promise<number | undefined> {
   }
   return running < TRIES ? lost : undefined;
 }
+
+/** Whether more passes than {@link widest} has found. */
+const more = (path: Path, passes: number, asking: Asking): Promise<boolean> => asking.ask(path, passes + EXACT);
 
 /** The largest size that passes, to 8 bytes; undefined where not even the least does. */
 async function widest(path: Path, asking: Asking): Promise<number | undefined> {

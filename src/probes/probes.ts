@@ -12,8 +12,9 @@ import type { LocalNetwork, Peer } from "../peers/index.ts";
 import { Task } from "../reconcile/index.ts";
 import { monotonicMs } from "../sys/index.ts";
 import { Channel, type Said } from "./channel.ts";
-import { helpersFor, speakersOf, speakersOfSide } from "./helpers.ts";
-import { type Fault, faultOf, judge, type Observation, type Verdict } from "./judge.ts";
+import { PathMtus } from "./path-mtus.ts";
+import { ASKED, helpersFor, speakersOf, speakersOfSide } from "./helpers.ts";
+import { faultOf, judge, type Observation, type Verdict } from "./judge.ts";
 import { answersTcp, look } from "./look.ts";
 import type { Message } from "./message.ts";
 import { hash, Rounds, roundMs, VISITS } from "./schedule.ts";
@@ -44,8 +45,6 @@ const JUST_MS = 3_000;
 const SETTLE_MS = 500;
 /** So many of the peers that nothing is wrong with are enough to judge by, where no more are faulty than half of that. */
 const WELL = 64;
-/** Faults about which others know something. */
-const ASKED: ReadonlySet<Fault> = new Set(["down", "silent", "tunnel", "family4", "family6", "narrow"]);
 
 /** What probes are given. */
 export interface ProbesOptions {
@@ -80,6 +79,8 @@ export class Probes {
   #leftOut = false;
   /** Packets that wait for room in a beat. */
   #queue: (() => void)[] = [];
+  /** What routes to peers are to take. */
+  readonly mtus = new PathMtus();
   readonly #judging: Task;
   readonly #standing: StandingVerdicts;
   readonly #counts = new Map<string, ProbeCount>();
@@ -169,7 +170,8 @@ export class Probes {
 
   /** All peers with what was measured of each. */
   figures(): PeerFigures[] {
-    return Array.from(this.#targets.values(), figuresOf).sort((a, b) => (a.node < b.node ? -1 : 1));
+    const all = Array.from(this.#targets.values(), (target) => figuresOf(target, this.mtus.of(target.node)));
+    return all.sort((a, b) => (a.node < b.node ? -1 : 1));
   }
 
   /** Ends it. */
@@ -204,6 +206,7 @@ export class Probes {
   #forget(target: Target): void {
     this.#suspects.delete(target);
     this.#faulty.delete(target);
+    this.mtus.forget(target);
     target.question?.settled();
     this.#judging.want(SETTLE_MS);
   }
@@ -238,6 +241,7 @@ export class Probes {
       if (!next) break;
       next();
     }
+    for (const wider of this.mtus.due(now)) this.#suspects.add(wider);
     for (const faulty of this.#faulty) if (now - faulty.lookedAt > AGAIN_MS) this.#suspects.add(faulty);
     while (this.#looking < LOOKS) {
       const [suspect] = this.#suspects;
@@ -335,6 +339,7 @@ export class Probes {
     }
     target.lookedAt = monotonicMs();
     if (this.#stopped || this.#targets.get(target.node) !== target) return;
+    this.mtus.looked(target, target.lookedAt);
     this.#count();
     if (target.fault === undefined) {
       if (this.#faulty.delete(target)) target.told.clear();

@@ -40,6 +40,8 @@ export interface PathFigures {
   loss?: number;
   /** The largest packet that is known to pass, in bytes. */
   mtu?: number;
+  /** MTU of the routes to its pods, in bytes, where the path takes less than the device. */
+  routes?: number;
 }
 
 /** One peer. */

@@ -1,7 +1,7 @@
 /** A peer as it is measured: by which paths it is asked, what they have shown so far, and what others have told of it. */
 import { type Family, familyOf } from "../addr/index.ts";
 import { tunnelOverhead } from "../dataplane/vxlan/index.ts";
-import type { LocalNetwork, Peer } from "../peers/index.ts";
+import type { LocalNetwork, PathMtu, Peer } from "../peers/index.ts";
 import { sockaddrOf } from "../sys/index.ts";
 import type { Fault, Observation, Seen } from "./judge.ts";
 import { faultOf } from "./judge.ts";
@@ -180,7 +180,7 @@ export class Target {
 export const pathOf = ({ inside }: Path): ProbeCount["path"] => (inside ? "tunnel" : "underlay");
 
 /** What was measured of a peer. */
-export const figuresOf = ({ node, fault, paths }: Target): PeerFigures => ({
+export const figuresOf = ({ node, fault, paths }: Target, narrow: PathMtu = {}): PeerFigures => ({
   node,
   ...(fault && { fault }),
   paths: paths.map((path) => {
@@ -193,6 +193,7 @@ export const figuresOf = ({ node, fault, paths }: Target): PeerFigures => ({
       ...(rttMs !== undefined && { rttMs }),
       ...(loss !== undefined && { loss }),
       ...(mtu !== undefined && { mtu }),
+      ...(path.inside && narrow[path.family] !== undefined && { routes: narrow[path.family] }),
     };
   }),
 });

@@ -116,7 +116,8 @@ export function inWords(verdict: Verdict, here: Here): Worded {
       return {
         found: `packets of ${mtu} bytes are lost in the tunnel ${where}${passes === undefined ? "" : `, ${passes} pass`}`,
         meaning:
-          "An MTU black hole: small packets pass and large ones vanish, so that connections of pods open and then stall.",
+          "An MTU black hole: small packets pass and large ones vanish, so that connections of pods open and then stall." +
+          (passes === undefined ? "" : " Routes to pods there have an MTU that fits, by which pods send no more."),
         cure:
           passes === undefined
             ? `Let the underlay carry ${mtu + overhead} bytes there, or set a smaller mtu on all nodes.`

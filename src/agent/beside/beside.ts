@@ -1,6 +1,6 @@
 /** What goes along with the default network's data path where it is configured: encryption between nodes, the fast path, probes and flows. */
 import type { AgentConfig } from "../../config/index.ts";
-import { accompaniedPath, type Companion, type MakeDataPath } from "../../data-path/index.ts";
+import { accompaniedPath, type Companion, type MakeDataPath, narrowedPath } from "../../data-path/index.ts";
 import type { Encryption } from "../../dataplane/encryption/index.ts";
 import type { FastPath } from "../../dataplane/fast-path/index.ts";
 import type { FlowNetwork, FlowsOfNetwork } from "../../flows/index.ts";
@@ -60,7 +60,7 @@ export class Beside {
   readonly accompany = (ordinary: MakeDataPath, ...others: readonly Companion[]): MakeDataPath => {
     const all: (Companion | undefined)[] = [this.#encryption, this.#fastPath, this.#probes, ...others];
     return accompaniedPath(
-      ordinary,
+      this.#probes ? narrowedPath(ordinary, this.#probes.mtus) : ordinary,
       all.filter((one) => one !== undefined),
     );
   };

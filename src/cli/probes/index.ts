@@ -26,6 +26,7 @@ export function renderProbes(document: ProbesDocument, only?: string): string {
         ms(path.rttMs),
         percent(path.loss),
         path.mtu ?? "",
+        path.routes ?? "",
       ]),
     );
   return [
@@ -38,7 +39,7 @@ export function renderProbes(document: ProbesDocument, only?: string): string {
         `\n${since} ${harmless(found)}\n  means: ${harmless(meaning)}\n  cure:  ${harmless(cure)}\n`,
     ),
     rows.length > 0
-      ? `\n${table(["PEER", "PATH", "ADDRESS", "IS", "ROUND TRIP", "LOSS", "MTU"], rows)}`
+      ? `\n${table(["PEER", "PATH", "ADDRESS", "IS", "ROUND TRIP", "LOSS", "MTU", "ROUTES' MTU"], rows)}`
       : "\nNo peers.\n",
   ].join("");
 }

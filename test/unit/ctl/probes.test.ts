@@ -8,6 +8,7 @@ const path = {
   rttMs: 0.1234,
   loss: 0.0123,
   mtu: 1380,
+  routes: 1376,
 };
 const document = {
   on: true,
@@ -36,7 +37,7 @@ describe("skylanectl probes", () => {
   it("shows each path of each peer, and each verdict with its cure", () => {
     const text = renderProbes(document);
     assert.match(text, /^Peers: +2, 1 measured, 1 faulty$/m);
-    assert.match(text, /^node2 +tunnel +10\.244\.2\.0 +narrow +0\.12 ms +1\.2 % +1380$/m);
+    assert.match(text, /^node2 +tunnel +10\.244\.2\.0 +narrow +0\.12 ms +1\.2 % +1380 +1376$/m);
     assert.match(text, /^node3 +underlay +172\.30\.0\.13 +not measured yet/m);
     assert.match(text, /packets are lost\\x1b.*\n {2}means: they stall\n {2}cure: {2}mtu: 1380$/m);
     assert.ok(!text.includes("\u001b"));

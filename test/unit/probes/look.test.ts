@@ -89,6 +89,18 @@ describe("a look at a peer", () => {
     assert.equal(target.paths[0]?.passes, undefined);
   });
 
+  it("finds anew which size passes where it is another one than before, and searches for nothing where it is not", async () => {
+    const target = new Target(LOCAL, PEER);
+    const passing = (size: number): Ways => ({ ...ALL, "10.0.2.0": { size } });
+    for (const size of [1_387, 1_300, 1_420]) {
+      await looked(target, passing(size));
+      const { passes = 0 } = target.paths[0] ?? {};
+      assert.ok(passes > size - 8 && passes <= size, `${passes} of ${size}`);
+    }
+    // Small ones, three full ones that are lost, what passed, and what would be more; what is well takes two a path.
+    assert.equal(await looked(target, passing(1_420)), 1 + 3 + 2 + 2 + 2);
+  });
+
   it("takes packets lost at once for an outage, and a share of them lost for loss", async () => {
     const outage = new Target(LOCAL, PEER);
     await looked(outage, ALL);

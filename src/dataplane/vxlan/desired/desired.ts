@@ -37,7 +37,7 @@ const ownEntries = ({ podCidrs }: LocalNetwork): OverlayEntry[] =>
 
 /** What one peer needs. */
 function peerEntries(local: LocalNetwork, peer: Peer): OverlayEntry[] {
-  const { mac, underlayIp: dst, podCidrs, hosts = [], vni, port, direct = [] } = peer;
+  const { mac, underlayIp: dst, podCidrs, hosts = [], vni, port, direct = [], pathMtu = {} } = peer;
   const entries: OverlayEntry[] = [
     { kind: "fdb", mac, dst, ...differing("vni", vni, local.vni), ...differing("port", port, local.port) },
   ];
@@ -53,8 +53,18 @@ function peerEntries(local: LocalNetwork, peer: Peer): OverlayEntry[] {
     // inside a direct prefix (net/ipv6/route.c, ip6_route_check_nh_onlink): the VTEP has a route of its own by which the
     // prefix can be put back.
     if (hop && familyOf(dst) === 6) entries.push({ kind: "route", dst: `${gateway}/128`, prefSrc });
-    if (hop) entries.push({ kind: "route", dst, gateway: hop.gateway, prefSrc, ifindex: hop.ifindex });
-    else entries.push({ kind: "route", dst, gateway, prefSrc });
+    const mtu = pathMtu[familyOf(dst)];
+    // What the kernel answers to the peer's own measuring stays as large as that is: it tells whether the way back is whole.
+    if (mtu !== undefined && networkAddress(dst) === gateway && !(hop && familyOf(dst) === 6))
+      entries.push({
+        kind: "route",
+        dst: hostPrefix(gateway),
+        prefSrc,
+        ...(hop && { gateway: hop.gateway, ifindex: hop.ifindex }),
+      });
+    const way = { dst, prefSrc, ...(mtu !== undefined && { mtu }) };
+    if (hop) entries.push({ kind: "route", ...way, gateway: hop.gateway, ifindex: hop.ifindex });
+    else entries.push({ kind: "route", ...way, gateway });
   }
   return entries;
 }

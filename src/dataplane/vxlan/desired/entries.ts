@@ -31,6 +31,8 @@ export interface DesiredRoute {
   prefSrc?: string;
   /** The underlay interface of a direct route, or the host end of a pod here; absent: the route lies on the VXLAN device. */
   ifindex?: number;
+  /** The largest packet that the way takes, in bytes, where that is less than the device's MTU. */
+  mtu?: number;
 }
 
 /** In the place of a route: nothing of ours may lead there, neither to a pod here nor to a peer. */

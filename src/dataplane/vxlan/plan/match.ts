@@ -71,7 +71,7 @@ export function isRightRoute(desired: DesiredRoute, actual: Route, ifindex: numb
     actual.prefSrc === desired.prefSrc &&
     (actual.onlink === true) === isOnlink(desired) &&
     actual.multipath !== true &&
-    actual.mtu === undefined &&
+    actual.mtu === desired.mtu &&
     (actual.type ?? UNICAST) === UNICAST
   );
 }
@@ -101,7 +101,8 @@ export const routeObject = (overlay: number, route: DesiredRoute): Route => {
   // The kernel is to say so when a direct route's gateway is on no network of the interface.
   const onlink = isOnlink(route) ? { onlink: true } : {};
   const way = gateway === undefined ? {} : { gateway };
-  return { family, dst, ...way, ...prefSrc, ifindex, ...onlink, protocol: ROUTE_PROTOCOL, ...scope };
+  const mtu = route.mtu === undefined ? {} : { mtu: route.mtu };
+  return { family, dst, ...way, ...prefSrc, ifindex, ...onlink, protocol: ROUTE_PROTOCOL, ...scope, ...mtu };
 };
 
 /** What of a VXLAN device can only be set when it is made, and differs; empty when it can stay. */

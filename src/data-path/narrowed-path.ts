@@ -1,0 +1,55 @@
+/** A routed data path whose routes to a peer take what the way there takes, where somebody has measured that. */
+import type { PathMtu, Peer } from "../peers/index.ts";
+import type { DataPath, MakeDataPath } from "./data-path.ts";
+
+/** Who measures. */
+export interface MeasuredMtus {
+  /** Of a node's way, where that takes less than the device. */
+  of(node: string): PathMtu | undefined;
+  /** To be told of a node whose way takes something else. */
+  onChange: (node: string) => void;
+}
+
+/** Makes one; of several the last is told of changes. */
+export const narrowedPath =
+  (make: MakeDataPath, mtus: MeasuredMtus): MakeDataPath =>
+  (local, listener) => {
+    const path = make(local, listener);
+    const peers = new Map<string, Peer>();
+    const narrowed = (peer: Peer): Peer => {
+      const pathMtu = mtus.of(peer.node);
+      return pathMtu ? { ...peer, pathMtu } : peer;
+    };
+    const onChange = (node: string): void => {
+      const peer = peers.get(node);
+      if (peer) path.changePeers([[node, narrowed(peer)]]);
+    };
+    mtus.onChange = onChange;
+    return {
+      get error() {
+        return path.error;
+      },
+      get tried() {
+        return path.tried;
+      },
+      start: () => path.start(),
+      status: () => path.status(),
+      stop: () => {
+        if (mtus.onChange === onChange) mtus.onChange = () => undefined;
+        return path.stop();
+      },
+      setLocal: (next) => path.setLocal(next),
+      setPeers: (all) => {
+        peers.clear();
+        for (const peer of all) peers.set(peer.node, peer);
+        path.setPeers(Array.from(peers.values(), narrowed));
+      },
+      changePeers: (changes) => {
+        const list = [...changes];
+        for (const [node, peer] of list)
+          if (peer) peers.set(node, peer);
+          else peers.delete(node);
+        path.changePeers(list.map(([node, peer]) => [node, peer && narrowed(peer)]));
+      },
+    } satisfies DataPath;
+  };
