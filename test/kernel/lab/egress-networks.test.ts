@@ -177,7 +177,13 @@ describe("egress gateways of pod networks", () => {
 
   it("go on after a restart of the agent with the same transits", async () => {
     const before = await transits("node1");
+    const lost = async (): Promise<void> => {
+      const report = await the().execInPod("blue1", "ping", "-n", "-q", "-c100", "-i0.05", "-W2", OUTSIDE[4]);
+      assert.match(report, / 100 received/);
+    };
+    const pinged = lost();
     await the().exec("node1", "sh", "-c", "kill -TERM $(pgrep -of skylane-agent.cjs)");
+    await pinged;
     await inStep(the());
     for (const name of TENANTS) await sees(`${name}1`, 4, EGRESS[name][4]);
     assert.deepEqual(await transits("node1"), before);
