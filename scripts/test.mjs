@@ -14,8 +14,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-/** Two test files at a time, each shown as a whole when it ends: files share nothing. */
-const PARALLEL = ["--parallel", "--jobs", "2"];
+/** Three test files at a time, each shown as a whole when it ends: files share nothing, and wait for the kernel and for each other's time more than they work. */
+const PARALLEL = ["--parallel", "--jobs", "3"];
 /** Tests that keep the whole machine busy, so that beside them nothing happens in the time that it should take. */
 const CROWDS = ["agent/cni", "cni/crash", "ipam/processes", "lab/many-networks"].map(
   (name) => `test/kernel/${name}.test.ts`,
