@@ -68,6 +68,7 @@ export class EnforcedRules {
     this.model = new PolicyModel(nodeName, podCidrs, KEPT_PROFILES);
     this.#table = new PolicyTable({
       netns,
+      onLimited: (what) => log.warn(what),
       onRefused: (error) =>
         log.warn("the kernel refuses a change of the rules of network policies; they are put in place whole", {
           error,

@@ -34,7 +34,16 @@ export const POLICY_TABLE = "skylane_policy";
 export interface RenderOptions {
   /** Group of NFLOG to which denied packets go. */
   logGroup?: number;
+  /** What says the protocol where a port is looked up; {@link PROTOCOLS}, the first one by default. */
+  protocol?: (typeof PROTOCOLS)[number];
 }
+
+/**
+ * Selectors of a packet's protocol, the better one first. nft 1.0.6 turns a number of one byte round in a key with ranges, which changes nothing, and
+ * later kernels refuse to (7.2 does: "Operation not supported"). Connection tracking's is in the other byte order, and is left as it is; packets
+ * that it does not follow have none.
+ */
+export const PROTOCOLS = ["meta l4proto", "ct original protocol"] as const;
 
 /** Between others' groups and ours there is nothing but convention. */
 export const LOG_GROUP = 83;
@@ -203,12 +212,16 @@ function profileRules(name: string, profile: ProfileChain): string[] {
   ];
 }
 
-function lookUps(name: string, { byPort, byClass, byPortAlone, fallback }: ProfileChain): string[] {
+function lookUps(
+  name: string,
+  { byPort, byClass, byPortAlone, fallback }: ProfileChain,
+  { protocol = PROTOCOLS[0] }: RenderOptions,
+): string[] {
   const withPorts = "meta l4proto { tcp, udp, sctp }";
   return [
-    ...(byPort ? [`${withPorts} meta priority . meta l4proto . th dport vmap @${name}_port`] : []),
+    ...(byPort ? [`${withPorts} meta priority . ${protocol} . th dport vmap @${name}_port`] : []),
     ...(byClass ? [`meta priority vmap @${name}_class`] : []),
-    ...(byPortAlone ? [`${withPorts} meta l4proto . th dport vmap @${name}_all`] : []),
+    ...(byPortAlone ? [`${withPorts} ${protocol} . th dport vmap @${name}_all`] : []),
     ...(fallback.chain === "" ? [] : [`goto ${fallback.chain}`]),
   ];
 }
@@ -235,7 +248,7 @@ function chainsOf(name: string, chain: Chain, options: RenderOptions): [string, 
   // Its rule is one that not every kernel has; the table is put in place without it.
   if (chain.kind === "held") return [[name, []]];
   return [
-    [`${name}_rules`, lookUps(name, chain)],
+    [`${name}_rules`, lookUps(name, chain, options)],
     [name, profileRules(name, chain)],
   ];
 }

@@ -22,7 +22,7 @@ import {
 } from "../compile/ruleset.ts";
 import { isolatedIn } from "../compile/profile.ts";
 import { rawSteps } from "./elements.ts";
-import { POLICY_TABLE, renderAdditions, type RenderOptions, renderChange, renderTable } from "./render.ts";
+import { POLICY_TABLE, PROTOCOLS, renderAdditions, type RenderOptions, renderChange, renderTable } from "./render.ts";
 
 /** How rules came into the kernel: not at all, since nothing differs; as elements, as a transaction of nft's, or whole. */
 export type AppliedAs = "nothing" | "elements" | "change" | "whole";
@@ -32,6 +32,8 @@ export interface PolicyTableOptions extends RenderOptions {
   netns?: number | string | undefined;
   /** Runs nft; in the namespace by default. */
   run?: RunTool;
+  /** The kernel, or nft, cannot do all that rules are to do; what that means. */
+  onLimited?: (what: string) => void;
   /** A change was refused, and the table is put in place whole. */
   onRefused?: (error: NftError | ElementsRefused) => void;
   /** Queue of NFQUEUE to which answers of DNS servers go. */
@@ -44,6 +46,7 @@ export const ANSWER_QUEUE = 83;
 /** The table of one network namespace. Its methods are called one after the other, each when the one before has ended. */
 export class PolicyTable implements Disposable {
   readonly #options: PolicyTableOptions;
+  #render: RenderOptions;
   readonly #run: RunTool;
   #socket: ElementSocket | undefined;
   /** Who touched it: its owner has it hear of transactions, and asks while no method is under way. */
@@ -52,6 +55,7 @@ export class PolicyTable implements Disposable {
 
   constructor(options: PolicyTableOptions = {}) {
     this.#options = options;
+    this.#render = options;
     this.#run = options.run ?? toolRunner({ netns: options.netns });
     this.watched = new WatchedTable(options.netns, `inet ${POLICY_TABLE}`);
   }
@@ -62,11 +66,11 @@ export class PolicyTable implements Disposable {
    */
   async put(ruleset: Pick<Ruleset, "maps" | "chains">): Promise<void> {
     try {
-      await this.#nft(renderTable(ruleset, this.#options));
+      await this.#putWhole(ruleset);
       this.#hold(ruleset.chains.has(HELD_CHAIN));
     } catch (error) {
       if (error instanceof NftError && error.reason === "refused") {
-        await this.#nft(renderTable(closed(ruleset), this.#options));
+        await this.#nft(renderTable(closed(ruleset), this.#render));
       }
       throw error;
     }
@@ -80,11 +84,11 @@ export class PolicyTable implements Disposable {
     try {
       const steps = rawSteps(change);
       if (!steps) {
-        await this.#nft(renderChange(ruleset, change, this.#options));
+        await this.#nft(renderChange(ruleset, change, this.#render));
         this.#hold(change.whole ? ruleset.chains.has(HELD_CHAIN) : bringsHeld(change));
         return change.whole ? "whole" : "change";
       }
-      const additions = renderAdditions(change, this.#options);
+      const additions = renderAdditions(change, this.#render);
       if (additions !== "") await this.#nft(additions);
       this.#elements().changeRaw(steps);
       this.#hold(bringsHeld(change));
@@ -126,6 +130,27 @@ export class PolicyTable implements Disposable {
       }
   }
 
+  /** @throws NftError when the kernel refuses them by whichever selector */
+  async #putWhole(ruleset: Pick<Ruleset, "maps" | "chains">): Promise<void> {
+    const before = this.#render;
+    try {
+      await this.#nft(renderTable(ruleset, before));
+    } catch (error) {
+      const [, other] = PROTOCOLS;
+      if (before.protocol === other || !isUnsupported(error)) throw error;
+      this.#render = { ...before, protocol: other };
+      try {
+        await this.#nft(renderTable(ruleset, this.#render));
+      } catch (again) {
+        this.#render = before;
+        throw again;
+      }
+      this.#options.onLimited?.(
+        "the kernel does not support rules about ports as this nft writes them: packets that connection tracking does not follow have no port for policies",
+      );
+    }
+  }
+
   async #nft(text: string): Promise<void> {
     await this.watched.making(async () => {
       await this.#run("nft", ["-f", "-"], text);
@@ -142,6 +167,9 @@ export class PolicyTable implements Disposable {
     this.#socket = undefined;
   }
 }
+
+const isUnsupported = (error: unknown): boolean =>
+  error instanceof NftError && error.reason === "refused" && error.stderr.includes("Operation not supported");
 
 const bringsHeld = ({ newChains }: RulesetChange): boolean => newChains.some(([name]) => name === HELD_CHAIN);
 

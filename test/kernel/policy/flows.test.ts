@@ -13,8 +13,7 @@ import {
   POLICY_TABLE,
   PolicyModel,
   readNetworkPolicy,
-  renderChange,
-  renderTable,
+  PolicyTable,
 } from "../../../src/policy/index.ts";
 import type { Pod, Policy } from "../../../src/policy/semantics/types.ts";
 import { eventually } from "../../support/eventually.ts";
@@ -91,6 +90,7 @@ describe("connections under network policies", () => {
   let node: PolicyNode;
   let server: TestNamespace;
   let client: TestNamespace;
+  let table: PolicyTable;
   let model: PolicyModel;
   const programs: Program[] = [];
   let log: PacketLog | undefined;
@@ -121,7 +121,7 @@ describe("connections under network policies", () => {
     return program;
   };
   const put = async (...policies: Policy[]): Promise<void> => {
-    await node.nft(renderChange(model.ruleset, model.replace({ policies }).rules));
+    await table.apply(model.ruleset, model.replace({ policies }).rules);
   };
   const first = (more: Partial<Packet> = {}): Packet[] =>
     FAMILIES.map((family) => ({
@@ -141,6 +141,7 @@ describe("connections under network policies", () => {
   });
 
   afterEach(async () => {
+    table[Symbol.dispose]();
     await log?.close();
     log = undefined;
   });
@@ -152,7 +153,8 @@ describe("connections under network policies", () => {
       namespaces: [{ name: "shop", labels: {}, audit: false }],
       nodes: [{ name: HERE, labels: {}, ips: ["172.30.0.1", "fd30::1"] }],
     });
-    await node.nft(renderTable(model.ruleset));
+    table = new PolicyTable({ netns: node.ns.path });
+    await table.put(model.ruleset);
   });
 
   after(async () => {

@@ -136,6 +136,31 @@ describe("the table of network policies", () => {
     await table.put(model.ruleset);
   });
 
+  it("says a packet's protocol by connection tracking where the kernel supports ports by that alone", async () => {
+    const asOnLaterKernels: RunTool = (program, args, input = "") =>
+      input.includes("meta l4proto . th dport vmap")
+        ? Promise.reject(
+            new NftError(program, "refused", "Error: Could not process rule: Operation not supported", "no"),
+          )
+        : run(program, args, input);
+    const limits: string[] = [];
+    const onLimited = (what: string): void => void limits.push(what);
+    using table = new PolicyTable({ netns: node.ns.path, run: asOnLaterKernels, onLimited });
+    const to = (port: number, endPort = port) => [{ ports: [{ protocol: "TCP", port, endPort }] }];
+    const model = modelWith(policy(FROM_CLIENT));
+    await table.put(model.ruleset);
+    assert.deepEqual([await arrives(), limits], [[true, true], []]);
+    for (const [rules, passes] of [
+      [to(80), true],
+      [to(81, 90), false],
+      [to(70, 80), true],
+    ] as const) {
+      await table.apply(model.ruleset, model.change({ policies: { set: [policy(rules)] } }).rules);
+      assert.deepEqual(await arrives(), [passes, true]);
+    }
+    assert.equal(limits.length, 1);
+  });
+
   it("closes pods with policies, and no others, where the kernel refuses their rules", async () => {
     const lacking: RunTool = (program, args, input = "") =>
       input.includes("allow_")
