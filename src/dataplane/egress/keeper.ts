@@ -10,8 +10,9 @@ import { type Listening, type MonitorListener, Rtnl } from "../../netlink/index.
 import type { Logger } from "../../log/index.ts";
 import { Task } from "../../reconcile/index.ts";
 import { sendFrame } from "../../sys/index.ts";
-import { Conntrack } from "../conntrack/index.ts";
+import type { Connection } from "../conntrack/index.ts";
 import { KeptTable, type RunTool } from "../nft/index.ts";
+import { astrayConnections } from "./astray.ts";
 import { announcementOf } from "./announcement.ts";
 import { egressEntries } from "./entries.ts";
 import { heldAddresses, holdAddresses } from "./records.ts";
@@ -91,16 +92,7 @@ export class EgressKeeper {
       onRepair: () => onRepair(1),
     });
     this.#forgetting = this.#makeForgetting();
-    this.#connections = new Task(
-      () => this.#endOthers(),
-      { baseMs: 1_000, maxMs: 60_000 },
-      (error, attempt) => {
-        if (attempt === 1)
-          log.warn("connections of pods that leave the cluster another way now cannot be ended; trying again", {
-            error,
-          });
-      },
-    );
+    this.#connections = astrayConnections(log, () => this.#astray());
   }
 
   #makeForgetting(): Task {
@@ -199,11 +191,8 @@ export class EgressKeeper {
     return this.#held.size < before.size;
   }
 
-  /**
-   * Ends connections of pods here that were begun on another way: the kernel translates all of their packets as it did the first. Their next packet
-   * begins another one, behind the right address.
-   */
-  async #endOthers(): Promise<void> {
+  /** Tells connections of pods here that were begun on another way. */
+  #astray(): ((connection: Connection) => boolean) | undefined {
     const { ways, inside } = this.#wanted ?? NO_EGRESS;
     // What is not translated here is the pod's own in the kernel's table, too.
     const expected = new Map(
@@ -211,15 +200,13 @@ export class EgressKeeper {
         pods.map((pod) => [pod, (by === "here" ? address : undefined) ?? pod] as const),
       ),
     );
-    if (expected.size === 0) return;
-    using conntrack = Conntrack.open();
-    const astray = await conntrack.select(({ original, reply }) => {
+    if (expected.size === 0) return undefined;
+    return ({ original, reply }) => {
       const address = expected.get(original.source);
       const translated = reply.destination !== original.source;
       if (address === undefined || !translated || reply.destination === address) return false;
       return !inside.some((cidr) => cidrContains(cidr, original.destination));
-    });
-    for (const connection of astray) conntrack.delete(connection);
+    };
   }
 
   #announce(ip: string, ifindex: number, left: number): void {

@@ -4,9 +4,10 @@
  */
 import { cidrContains } from "../../addr/index.ts";
 import type { Logger } from "../../log/index.ts";
-import { Task } from "../../reconcile/index.ts";
-import { Conntrack } from "../conntrack/index.ts";
+import type { Task } from "../../reconcile/index.ts";
+import type { Connection } from "../conntrack/index.ts";
 import { KeptTable, type RunTool } from "../nft/index.ts";
+import { astrayConnections } from "./astray.ts";
 import { type NetworkEgressWanted, renderNetworkEgress } from "./network-table.ts";
 import { EGRESS_TABLE } from "./table.ts";
 
@@ -22,7 +23,6 @@ export interface NetworkEgressOptions {
 
 /** See the header. */
 export class NetworkEgress {
-  readonly #options: NetworkEgressOptions;
   readonly #table: KeptTable;
   readonly #connections: Task;
   #wanted: NetworkEgressWanted = { ways: [], inside: [] };
@@ -33,7 +33,6 @@ export class NetworkEgress {
 
   constructor(options: NetworkEgressOptions) {
     const { netns, log, run, onRepair } = options;
-    this.#options = options;
     this.#table = new KeptTable({
       table: EGRESS_TABLE,
       netns,
@@ -45,16 +44,7 @@ export class NetworkEgress {
       },
       onRepair,
     });
-    this.#connections = new Task(
-      () => this.#endOthers(),
-      { baseMs: 1_000, maxMs: 60_000 },
-      (error, attempt) => {
-        if (attempt === 1)
-          log.warn("connections of pods that leave the cluster another way now cannot be ended; trying again", {
-            error,
-          });
-      },
-    );
+    this.#connections = astrayConnections(log, () => this.#astray(), netns);
   }
 
   /** Sets what should be; until the first call nothing is touched. @throws RangeError when a value is no address or prefix */
@@ -86,22 +76,16 @@ export class NetworkEgress {
     await Promise.all([this.#table.stop(), this.#connections.stop()]);
   }
 
-  /**
-   * Ends connections that leave the cluster by another address than they have to: the kernel translates all of their packets as it did the first. Their
-   * next packet begins another one.
-   */
-  async #endOthers(): Promise<void> {
+  #astray(): (connection: Connection) => boolean {
     const { ways, inside } = this.#wanted;
     const byPod = new Map(ways.flatMap((way) => way.pods.map((pod) => [pod, way] as const)));
     const covers = (cidrs: readonly string[], ip: string): boolean => cidrs.some((cidr) => cidrContains(cidr, ip));
-    using conntrack = Conntrack.open(this.#options.netns);
-    const astray = await conntrack.select(({ original, reply }) => {
+    return ({ original, reply }) => {
       // What stays in the network is translated by nobody.
       if (reply.destination === original.source) return false;
       const way = byPod.get(original.source);
       const led = way && !covers(inside, original.destination) && (!way.to || covers(way.to, original.destination));
       return led ? reply.destination !== way.transit : this.#transits.has(reply.destination);
-    });
-    for (const connection of astray) conntrack.delete(connection);
+    };
   }
 }

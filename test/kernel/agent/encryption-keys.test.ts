@@ -59,6 +59,19 @@ function pinging(n1: TestNode, n2: TestNode): () => Promise<string[]> {
   return async () => (await Promise.all(streams.map((end) => end()))).flat();
 }
 
+/** Starts two nodes that let nothing in the clear pass, and waits until they reach each other. */
+async function encrypt(n1: TestNode, n2: TestNode, more: Parameters<TestNode["configure"]>[0]): Promise<void> {
+  for (const node of [n1, n2]) {
+    node.configure({ encryption: "strict", ...more });
+    await node.register();
+    node.start();
+  }
+  await n1.ready(["n2"]);
+  await n2.ready(["n1"]);
+  await reaches(n1.ns, vtep(n2), "-I", vtep(n1));
+  await reaches(n2.ns, vtep(n1), "-I", vtep(n2));
+}
+
 describe("agents that change their keys", function () {
   if (why !== undefined) {
     it(`(skipped: ${why})`);
@@ -85,15 +98,7 @@ describe("agents that change their keys", function () {
     fabric = await Fabric.started();
     [n1, n2] = [fabric.node(1), fabric.node(2)];
     block("");
-    for (const node of [n1, n2]) {
-      node.configure({ encryption: "strict" });
-      await node.register();
-      node.start();
-    }
-    await n1.ready(["n2"]);
-    await n2.ready(["n1"]);
-    await reaches(n1.ns, vtep(n2), "-I", vtep(n1));
-    await reaches(n2.ns, vtep(n1), "-I", vtep(n2));
+    await encrypt(n1, n2, {});
   });
   after(() => fabric.stop());
 
@@ -216,15 +221,7 @@ describe("agents that change their keys over IPv6", function () {
   before(async () => {
     fabric = await Fabric.started();
     [n1, n2] = [fabric.node(1), fabric.node(2)];
-    for (const node of [n1, n2]) {
-      node.configure({ encryption: "strict", underlay: { cidr: "fd30::/64" } });
-      await node.register();
-      node.start();
-    }
-    await n1.ready(["n2"]);
-    await n2.ready(["n1"]);
-    await reaches(n1.ns, vtep(n2), "-I", vtep(n1));
-    await reaches(n2.ns, vtep(n1), "-I", vtep(n2));
+    await encrypt(n1, n2, { underlay: { cidr: "fd30::/64" } });
   });
   after(() => fabric.stop());
 
