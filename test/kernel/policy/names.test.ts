@@ -196,7 +196,11 @@ describe("domain names in policies", () => {
     await table.remove();
     table[Symbol.dispose]();
     rmSync(directory, { recursive: true, force: true });
-    assert.deepEqual(refused, []);
+    // The first form of the rules, on kernels that do not support it.
+    assert.deepEqual(
+      refused.filter((message) => !message.includes("Operation not supported")),
+      [],
+    );
   });
 
   after(async () => {
