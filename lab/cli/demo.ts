@@ -1,6 +1,7 @@
 /** `lab demo`: the main job, or pod networks, shown and checked step by step, each in well under a minute. */
 import { relative } from "node:path";
 import { type Command, describeError, type LiveMap, liveMap, UsageError } from "../../src/cli/index.ts";
+import { FUNCTIONS } from "../demo/functions.ts";
 import { NETWORKS } from "../demo/networks.ts";
 import { OVERLAY } from "../demo/overlay.ts";
 import { POLICY } from "../demo/policy.ts";
@@ -15,7 +16,12 @@ const heading = (number: number, title: string, why: string): string =>
   `\n${bold(`${number}. ${title}`)}\n${dim(why)}\n\n`;
 
 /** The demos by what they show. */
-const DEMOS: Readonly<Record<string, readonly Step[]>> = { overlay: OVERLAY, networks: NETWORKS, policy: POLICY };
+const DEMOS: Readonly<Record<string, readonly Step[]>> = {
+  overlay: OVERLAY,
+  networks: NETWORKS,
+  policy: POLICY,
+  functions: FUNCTIONS,
+};
 
 /** @throws UsageError when there is no such demo */
 function stepsOf(name: string): readonly Step[] {
@@ -79,7 +85,7 @@ Ctrl-C ends it.
 export const demoCommand: Command = {
   words: ["lab", "demo"],
   summary: "Shows what Skylane does, on a cluster of three nodes made for it",
-  operands: "[overlay|networks|policy]",
+  operands: "[overlay|networks|policy|functions]",
   count: [0, 1],
   options: {
     ...NAME,
@@ -89,7 +95,8 @@ export const demoCommand: Command = {
   details:
     "overlay (the default): nodes, pods, entries, a node that joins, repairs. networks: two tenants with the same\n" +
     "addresses, and a workload that moves to another node under a running ping and a connection.\n" +
-    "policy: a shop whose parts may talk to each other as its policies say, and in no other way.\n\n" +
+    "policy: a shop whose parts may talk to each other as its policies say, and in no other way.\n" +
+    "functions: ports of the node, bandwidth, a known address on the way out, encryption.\n\n" +
     "Exit status 0 when everything that it shows held, 1 otherwise; steps that this machine's kernel cannot show are\n" +
     "named and left out. Cleans up after itself, also on Ctrl-C.",
   async run(input) {

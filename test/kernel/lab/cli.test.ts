@@ -108,6 +108,24 @@ describe("skylanectl lab", () => {
     assert.equal(existsSync(join(base(), "demo")), false);
   });
 
+  it("shows the demo of functions, ends with status 0 and leaves nothing", async function () {
+    this.timeout(600_000);
+    const { status, out, err } = await ctl(["lab", "demo", "functions"]);
+    assert.equal(status, 0, out + err);
+    for (const shown of [
+      /^a host outside +172\.30\.0\.11:8080 +web sees /m,
+      /host port 8080\/tcp of this node is taken by pod default\/web/,
+      /and with it the port: refused/,
+      /^5M +[345]\.\d Mbit\/s\n20M +\d\d\.\d Mbit\/s$/m,
+      /^others +with it +the host outside sees 172\.30\.0\.11$/m,
+      /^payments +after the death of \w+, by \w+ +the host outside sees 172\.30\.0\.100$/m,
+      /tunnels in the clear +0$|NOT SHOWN: this machine's kernel has no WireGuard/m,
+      /All 4 steps held|3 of 4 steps held, and this kernel cannot show the others/,
+    ])
+      assert.match(out, shown);
+    for (const name of ["demo", "demo-wg"]) assert.equal(existsSync(join(base(), name)), false);
+  });
+
   it("cleans up after a demo that is interrupted, and ends with status 1", async () => {
     let told = false;
     const { status, out } = await ctl(["lab", "demo"], (text, kill) => {
