@@ -1,11 +1,9 @@
 /** The demo of network policies: a shop whose parts may talk to each other as somebody has written it down, and in no other way. */
-import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { table } from "../../src/cli/index.ts";
-import { tryRun } from "../exec.ts";
 import type { Lab } from "../lab.ts";
 import { ask, Talk } from "../pods/talk.ts";
-import { check, indented, ofFamily, type Step } from "./step.ts";
+import { check, ctl, indented, ofFamily, type Step } from "./step.ts";
 
 /** The shop's pods: on which node, and the port on which it answers. */
 const SHOP = {
@@ -83,14 +81,6 @@ async function shown(lab: Lab, allowed: readonly (readonly [Part, Part])[]): Pro
     const [from, to] = WAYS[wrong] as readonly [Part, Part];
     check(performance.now() < deadline, `${from} to ${to}: ${answers[wrong]}`);
   }
-}
-
-/** What skylanectl says on a node. */
-async function ctl(lab: Lab, node: string, ...args: string[]): Promise<string> {
-  const { stdout, stderr } = await tryRun(lab.enter(node, join(lab.context.binDir, "skylanectl"), ...args), {
-    env: lab.context.env,
-  });
-  return `$ skylanectl ${args.join(" ")}\n${stdout}${stderr}`;
 }
 
 const shop: Step = {

@@ -1,5 +1,7 @@
 /** What the demos' steps are made of. */
+import { join } from "node:path";
 import type { Family } from "../../src/addr/index.ts";
+import { tryRun } from "../exec.ts";
 import type { Lab } from "../lab.ts";
 
 /** Where a step prints. */
@@ -33,3 +35,11 @@ export const indented = (text: string): string =>
     .split("\n")
     .map((line) => `    ${line.trimEnd()}\n`)
     .join("");
+
+/** What skylanectl says on a node. */
+export async function ctl(lab: Lab, node: string, ...args: string[]): Promise<string> {
+  const { stdout, stderr } = await tryRun(lab.enter(node, join(lab.context.binDir, "skylanectl"), ...args), {
+    env: lab.context.env,
+  });
+  return `$ skylanectl ${args.join(" ")}\n${stdout}${stderr}`;
+}
