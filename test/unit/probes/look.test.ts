@@ -2,19 +2,8 @@
 import assert from "node:assert/strict";
 import { look } from "../../../src/probes/look.ts";
 import { Target } from "../../../src/probes/target.ts";
+import { LOCAL } from "./local.ts";
 
-const LOCAL = {
-  network: "default",
-  node: "a",
-  vni: 759,
-  device: "sky.759",
-  port: 4789,
-  mtu: 1450,
-  mac: "02:00:00:00:00:01",
-  underlayIp: "192.0.2.1",
-  podCidrs: ["10.0.1.0/24", "fd00:1::/64"],
-  clusterCidrs: [],
-};
 const PEER = { node: "b", mac: "02:00:00:00:00:02", underlayIp: "192.0.2.2", podCidrs: ["10.0.2.0/24", "fd00:2::/64"] };
 
 /** What a path lets through, by address: the largest packet, and every how many one is lost. */

@@ -3,19 +3,8 @@ import assert from "node:assert/strict";
 import { HOLD_MS, PathMtus } from "../../../src/probes/path-mtus.ts";
 import { figuresOf, Target } from "../../../src/probes/target.ts";
 import type { Seen } from "../../../src/probes/judge.ts";
+import { LOCAL } from "./local.ts";
 
-const LOCAL = {
-  network: "default",
-  node: "a",
-  vni: 759,
-  device: "sky.759",
-  port: 4789,
-  mtu: 1450,
-  mac: "02:00:00:00:00:01",
-  underlayIp: "192.0.2.1",
-  podCidrs: ["10.0.1.0/24", "fd00:1::/64"],
-  clusterCidrs: [],
-};
 const peer = (node: string, n: number) =>
   new Target(LOCAL, {
     node,
