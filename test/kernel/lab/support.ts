@@ -1,10 +1,13 @@
 /** A lab for a suite of tests, in a directory of its own; it goes with the suite, also when a test failed. */
+import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Lab, type LabOptions } from "../../../lab/index.ts";
+import type { KubeObject } from "../../../lab/api-client.ts";
+import { VTEP_ANNOTATION } from "../../../src/peers/index.ts";
 import { eventually } from "../../support/eventually.ts";
 
 /** A lab comes up in seconds; on a machine with ten times the work it can do, in ten times that. */
@@ -126,3 +129,25 @@ export const lost = async (lab: Lab, timeoutMs = 2000): Promise<string[]> =>
   (await lab.ping(undefined, timeoutMs))
     .filter(({ rttMs }) => rttMs === undefined)
     .map(({ from, to, ip, error }) => `${from} → ${to} (${ip}): ${error}`);
+
+/**
+ * Waits until a node's agent has saved what all Nodes say now: a program that finds the agent held has only that to go by, and it is written
+ * some seconds after it was heard.
+ */
+export async function remembered(lab: Lab, node: string): Promise<void> {
+  const said = async (): Promise<Map<string, string | undefined>> => {
+    const { items } = await lab.api.call<{ items: KubeObject[] }>("GET", "/api/v1/nodes");
+    return new Map(items.map(({ metadata }) => [metadata.name, metadata.annotations?.[VTEP_ANNOTATION]]));
+  };
+  await eventually(
+    async () => {
+      const { nodes } = JSON.parse(await lab.exec(node, "cat", "/var/lib/cni/skylane/cache/default.json")) as {
+        nodes: { name: string; vtepAnnotation?: string; granted?: object }[];
+      };
+      const saved = new Map(nodes.flatMap((one) => (one.granted ? [[one.name, one.vtepAnnotation] as const] : [])));
+      assert.deepEqual(saved, await said());
+      return true;
+    },
+    { timeoutMs: UP_MS, message: `${node} has not saved what the Nodes say` },
+  );
+}

@@ -13,7 +13,7 @@ import type { TraceOptions } from "../../../lab/pods/trace.ts";
 import { NETWORKS_ANNOTATION } from "../../../src/crd/index.ts";
 import type { Live, Trace } from "../../../src/cli/index.ts";
 import { eventually } from "../../support/eventually.ts";
-import { useLab } from "./support.ts";
+import { remembered, useLab } from "./support.ts";
 
 const FAMILIES = [4, 6] as const;
 type Family = (typeof FAMILIES)[number];
@@ -57,6 +57,7 @@ describe("skylanectl trace", function () {
 
   /** Holds a node's agent while something is done, and has it repair what is left of that. */
   async function held(node: string, work: () => Promise<void>): Promise<void> {
+    await remembered(the(), node);
     await agents(node, "-STOP");
     try {
       await work();
@@ -512,6 +513,7 @@ describe("skylanectl trace with direct routing", function () {
       );
     const { live } = await the().trace("a", "c", { live: { protocol: "icmp" }, options: ["--timeout=10000"] });
     assert.ok(live?.ok && live.hops.length === 12, JSON.stringify(live));
+    await remembered(the(), "node1");
     await the().exec("node1", "pkill", "-STOP", "-f", "skylane-agent.cjs");
     try {
       const cidr = (await the().status(the().node("node2"))).networks[0]?.podCidrs[0] as string;
