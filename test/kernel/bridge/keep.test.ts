@@ -5,6 +5,7 @@ import type { PassReport } from "../../../src/reconcile/index.ts";
 import { attachPod, checkPod, type PodLinkSpec } from "../../../src/dataplane/pod-link/index.ts";
 import { eventually } from "../../support/eventually.ts";
 import { reaches } from "../overlay/cluster.ts";
+import { FrameSender } from "../support/frames.ts";
 import { testNamespace } from "../support/netns.ts";
 import { refuseOnce } from "../support/refusal.ts";
 import { bridgeCluster, type BridgeNode, type BridgePod, DEVICE, introduce, remote } from "./support.ts";
@@ -164,10 +165,14 @@ describe("a bridged network's upkeep", () => {
   });
 
   it("bounds what a pod that makes up addresses can fill", async () => {
-    const program = `import socket
-s=socket.socket(17,3,0);s.bind(("eth0",0))
-for i in range(5000): s.send(b"\\xff"*6+b"\\x02\\x0f\\x00\\x00"+i.to_bytes(2,"big")+b"\\x88\\xb5"+bytes(46))`;
-    a.ns.exec("python3", "-c", program);
+    const frame = Buffer.from(`ffffffffffff020f0000000088b5${"00".repeat(46)}`, "hex");
+    {
+      using sender = new FrameSender(a.ns.path, "eth0");
+      await sender.flood(5_000, (n) => {
+        frame.writeUInt16BE(n, 10);
+        return frame;
+      });
+    }
     const locked = one.net
       .exec("bridge", "fdb", "show", "br", BRIDGE_NAME)
       .split("\n")

@@ -13,6 +13,7 @@ import {
 import type { EndpointAddresses } from "../../../src/endpoints/index.ts";
 import type { Peer } from "../../../src/peers/index.ts";
 import { recordingLogger } from "../overlay/cluster.ts";
+import { FrameSender } from "../support/frames.ts";
 import { testNamespace, type TestNamespace } from "../support/netns.ts";
 
 export const VNI = 7100;
@@ -144,8 +145,8 @@ export async function introduce(
 /** Sends one raw frame from a pod: destination, source, type and payload in hexadecimal. */
 export function sendFrame({ ns }: Pick<BridgePod, "ns">, dst: string, src: string, type: string, payload = ""): void {
   const hex = [dst, src].map((mac) => mac.replaceAll(":", "")).join("") + type + payload.padEnd(92, "0");
-  const program = `import socket;s=socket.socket(17,3,0);s.bind(("eth0",0));s.send(bytes.fromhex("${hex}"))`;
-  ns.exec("python3", "-c", program);
+  using sender = new FrameSender(ns.path, "eth0");
+  sender.send(Buffer.from(hex, "hex"));
 }
 
 /** A gratuitous ARP request: sender and target are the same address. */
