@@ -17,6 +17,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { bootable, type Kernel, KERNELS } from "./debian.ts";
 import { boot, FIRST, treeImage } from "./machine.ts";
+import { Start } from "./start.ts";
 import { type Feature, FEATURES, type KernelResult, merged, type Outcome, tableOf, withTable } from "./outcomes.ts";
 
 const path = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
@@ -28,6 +29,8 @@ const ALL = Object.keys(FEATURES) as Feature[];
 
 const sum = { passed: 0, failed: 0, skipped: 0 };
 const wrong: string[] = [];
+/** What did not fail and has to be known. */
+const notes: string[] = [];
 
 /** Why none of these kernels can be run here; undefined where they can. */
 function missing(): string | undefined {
@@ -62,8 +65,23 @@ async function onKernel(
     return undefined;
   }
   console.log(`\nLinux ${what.release} (Debian ${kernel.suite})`);
-  const onLine = (line: string): void => console.log(`${kernel.name}: ${line}`);
-  const said = await boot({ kernel: what, tree, args, limitMs: LIMIT_MS, onLine });
+  const started = async (): Promise<{ said: string[]; crash: string | undefined }> => {
+    const start = new Start();
+    const onLine = (line: string): void => {
+      start.hear(line);
+      console.log(`${kernel.name}: ${line}`);
+    };
+    const said = await boot({ kernel: what, tree, args, limitMs: LIMIT_MS, onLine });
+    return { said, crash: start.crash };
+  };
+  let { said, crash } = await started();
+  if (crash !== undefined) {
+    const note = `${kernel.name}: Node.js itself crashed in the guest (${crash}) before it ran any of Skylane's code`;
+    notes.push(`${note}; the kernel was booted once more`);
+    console.log(`\nNOTE: ${note}; booting the kernel once more\n`);
+    ({ said, crash } = await started());
+    if (crash !== undefined) wrong.push(`${note}, and again (${crash}) on the second boot`);
+  }
   const outcomes = said.map((line) => JSON.parse(line) as Outcome);
   for (const feature of (args[0] as string).split(",") as Feature[])
     if (!outcomes.some((one) => one.feature === feature))
@@ -127,6 +145,7 @@ try {
   sum.failed++;
   wrong.push(error instanceof Error ? error.message : String(error));
 }
+for (const line of notes) console.log(`note: ${line}`);
 for (const line of wrong) console.log(`failed: ${line}`);
 console.log(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped`);
 process.exitCode = sum.failed === 0 ? 0 : 1;

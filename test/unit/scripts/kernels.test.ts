@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { Start } from "../../kernels/start.ts";
 import { type KernelResult, merged, tableOf, withTable } from "../../kernels/outcomes.ts";
 
 const read = (path: string): string => readFileSync(fileURLToPath(new URL(path, import.meta.url)), "utf8");
@@ -68,5 +69,23 @@ describe("the table of kernels", () => {
     const page = read("../../../docs/install.md");
     const results = JSON.parse(read("../../kernels/results.json")) as KernelResult[];
     assert.equal(withTable(page, results), page);
+  });
+});
+
+describe("the start of a guest", () => {
+  const crashOf = (...lines: string[]): string | undefined => {
+    const start = new Start();
+    for (const line of lines) start.hear(line);
+    return start.crash;
+  };
+  const ended = (status: number): string => `the guest's command ended with status ${status}`;
+
+  it("tells a runtime that crashed before it ran anything from whatever ended later, or by itself", () => {
+    assert.equal(crashOf("Trace/breakpoint trap", ended(133)), "SIGTRAP");
+    assert.equal(crashOf(ended(139)), "SIGSEGV");
+    assert.equal(crashOf("", "=== overlay", ended(139)), undefined);
+    assert.equal(crashOf("SyntaxError", ended(1)), undefined);
+    assert.equal(crashOf(ended(0)), undefined);
+    assert.equal(crashOf("Kernel panic"), undefined);
   });
 });
