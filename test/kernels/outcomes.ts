@@ -10,6 +10,7 @@ export const FEATURES = {
   fastPath: "fast path",
   verifier: "BPF programs",
   encryption: "encryption",
+  functions: "host ports, bandwidth, egress",
   tests: "kernel tests",
 } as const;
 export type Feature = keyof typeof FEATURES;

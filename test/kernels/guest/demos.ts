@@ -11,7 +11,7 @@ const CANNOT = /^NOT SHOWN: (.+)$/gm;
 let notShown: string[] | undefined;
 
 /** Runs a demo to its end. @throws Error with what did not hold */
-export async function demo(name: "overlay" | "networks" | "policy"): Promise<Came> {
+export async function demo(name: "overlay" | "networks" | "policy" | "functions"): Promise<Came> {
   const { status, text } = await shown("dist/bin/skylanectl", "lab", "demo", name);
   if (status !== 0) throw new Error(/^FAILED: (.*)$/m.exec(text)?.[1] ?? `the demo ended with status ${status}`);
   const cannot = [...text.matchAll(CANNOT)].map(([, why = ""]) => why);

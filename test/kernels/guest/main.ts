@@ -28,6 +28,7 @@ const TRIALS: Readonly<Record<Feature, Trial>> = {
   fastPath: tryFastPath,
   verifier: verify,
   encryption: tryEncryption,
+  functions: () => demo("functions"),
   tests: () =>
     kernelTests(patterns === "" ? selection(came.get("fastPath")?.outcome === "passed") : patterns.split(",")),
 };
