@@ -71,8 +71,8 @@ start_node() { # N [OCTET]
   cat >"$d/boot.sh" <<B
 hostname node$n
 mount --make-rprivate /; umount -l /run/netns 2>/dev/null
-mount -t tmpfs run /run; mkdir -p /run/netns /run/lock
-mount --bind /run /run; mount --make-rshared /run
+mount -t tmpfs run /run; mount --make-shared /run # as systemd has it: containers see what is mounted there later
+mkdir -p /run/netns /run/lock
 mkdir -p /var/lib/kubelet /var/lib/containerd /var/lib/cni /var/lib/skylane /opt/cni/bin /etc/cni /var/log/pods /var/log/containers
 for x in kubelet containerd cni skylane; do mkdir -p $d/lib/\$x; mount --bind $d/lib/\$x /var/lib/\$x; done
 mount --make-rshared /var/lib/kubelet

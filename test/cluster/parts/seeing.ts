@@ -4,8 +4,10 @@ import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import type { Trace } from "../../../src/cli/index.ts";
+import type { Live } from "../../../src/cli/trace/live/types.ts";
 import type { ServiceTrace } from "../../../src/cli/trace/kubectl.ts";
 import type { Context } from "../support/context.ts";
+import { needs } from "../support/context.ts";
 import { eventually, TEST_NAMESPACE, type TestPod } from "../support/kube.ts";
 import { Operator } from "../support/operator.ts";
 
@@ -22,6 +24,14 @@ export function seeingPart(context: Context): void {
 
     /** A trace as JSON; a busy machine may take its time to answer. */
     const trace = (...args: string[]): Promise<string> => plugin("trace", ...args, "--timeout", "10000", "-o", "json");
+    /** The same with marked packets, whatever comes of it. */
+    const live = async (...args: string[]): Promise<{ text: string; live: Live }> => {
+      const text = await trace(nameOf(from), nameOf(to), "--live", ...args).catch((error: unknown) => {
+        const { stdout, stderr } = error as { stdout: string; stderr: string };
+        return stdout || assert.fail(stderr);
+      });
+      return { text, live: (JSON.parse(text) as { live: Live }).live };
+    };
 
     before(() => {
       operator = new Operator(context.machine);
@@ -43,7 +53,38 @@ export function seeingPart(context: Context): void {
         const seen = hops.filter(({ state }) => state === "ok").map(({ hop }) => hop);
         for (const hop of ["peer", "route", "neighbour", "fdb", "tunnel", "agreement", "firewall", "destination.route"])
           assert.ok(seen.includes(hop), `${hop}: ${text}`);
+        // So is the inside of pods that are younger than that container.
+        for (const hop of ["pod.link", "pod.address", "pod.route", "destination.link", "destination.address"])
+          assert.ok(seen.includes(hop), `${hop}: ${text}`);
       }
+    });
+
+    it("sends marked packets and follows them and their answers through both nodes, in each family", async () => {
+      for (const family of new Set(from.ips.map((ip) => (ip.includes(":") ? "6" : "4"))))
+        for (const traffic of [[], ["--port", String(PORT)]]) {
+          const { text, live: way } = await live("--family", family, ...traffic);
+          assert.ok(way.ok && way.arrived && way.answered, text);
+          assert.equal(way.missing, undefined, "both nodes have watched, from their agents' containers");
+          for (const { hop, packets } of way.hops) assert.ok(packets !== undefined && packets > 0, `${hop}: ${text}`);
+          assert.deepEqual([...new Set(way.hops.map(({ node }) => node))].sort(), [from.node, to.node].sort());
+        }
+    });
+
+    it("names the rule that drops them, whoever has made it, and leaves nothing behind", async function () {
+      const { hardware: machine } = context.machine;
+      needs(this, machine, "access to its machines");
+      if (!machine) return;
+      const rules =
+        "table inet someone { chain in { type filter hook forward priority -5; meta l4proto icmp drop; }; }";
+      await machine.at(to.node, ["nft", rules]);
+      try {
+        const { live: way } = await live("--family", "4");
+        assert.match(way.is, new RegExp(`packet filter of ${to.node} drops it in chain in of table inet someone`));
+      } finally {
+        await machine.at(to.node, ["nft", "delete table inet someone"]);
+      }
+      for (const { node } of [from, to])
+        assert.doesNotMatch(await machine.at(node, ["nft", "list tables"]), /skylane_trace/);
     });
 
     it("follows a packet to the pods behind a Service, and sees what kube-proxy made of it", async () => {

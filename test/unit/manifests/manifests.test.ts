@@ -40,7 +40,7 @@ interface Container {
     readOnlyRootFilesystem: boolean;
     capabilities: { drop: string[]; add: string[] };
   };
-  volumeMounts: { name: string; mountPath: string }[];
+  volumeMounts: { name: string; mountPath: string; mountPropagation?: string }[];
 }
 
 const documents = (text: string): Manifest[] => parseAllDocuments(text).map((document) => document.toJS() as Manifest);
@@ -230,6 +230,7 @@ describe("the manifest", () => {
       { cniBinDir: "opt" },
       { cniBinDir: "/opt/../etc" },
       { cniConfDir: "/etc//cni" },
+      { netnsPropagation: "Bidirectional" },
       { directRoutes: "auto" },
     ])
       assert.notDeepEqual(faults({ ...defaults, ...values }), [], JSON.stringify(values));
@@ -309,6 +310,15 @@ describe("the manifest", () => {
       { numRuns: 150 },
     );
     assert.ok(taken > 20, `${taken} values were tried`);
+  });
+
+  it("shows the agent's container the namespaces of pods that start later, unless the host's mounts are private", () => {
+    const how = (values: Record<string, unknown> = {}) =>
+      daemonSet(values).spec.template.spec.containers[0]?.volumeMounts.find(
+        ({ mountPath }) => mountPath === "/run/netns",
+      )?.mountPropagation;
+    assert.equal(how(), "HostToContainer");
+    assert.equal(how({ netnsPropagation: "None" }), "None");
   });
 
   it("gives the token to the agent's container alone, for an hour", () => {
