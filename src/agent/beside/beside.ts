@@ -58,11 +58,15 @@ export class Beside {
 
   /** A data path with all of them beside it, and others. */
   readonly accompany = (ordinary: MakeDataPath, ...others: readonly Companion[]): MakeDataPath => {
-    const all: (Companion | undefined)[] = [this.#encryption, this.#fastPath, this.#probes, ...others];
-    return accompaniedPath(
-      this.#probes ? narrowedPath(ordinary, this.#probes.mtus) : ordinary,
-      all.filter((one) => one !== undefined),
-    );
+    const beside = (make: MakeDataPath, ...companions: (Companion | undefined)[]): MakeDataPath =>
+      accompaniedPath(
+        make,
+        companions.filter((one) => one !== undefined),
+      );
+    // What was measured of the way to a peer is for whoever sends there.
+    const sending = beside(ordinary, this.#fastPath);
+    const narrowed = this.#probes ? narrowedPath(sending, this.#probes.mtus) : sending;
+    return beside(narrowed, this.#encryption, this.#probes, ...others);
   };
 
   /** How this node takes what is encrypted. */

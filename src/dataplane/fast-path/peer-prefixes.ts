@@ -101,7 +101,8 @@ export class PeerPrefixes {
         continue;
       }
       const { underlayIp, mac } = peer;
-      const entry = prefixEntry({ prefix, mac, ...(hop ? { underlayIp: hop.gateway, direct: true } : { underlayIp }) });
+      const way = hop ? { underlayIp: hop.gateway, direct: true } : { underlayIp };
+      const entry = prefixEntry({ prefix, mac, ...way, mtu: peer.pathMtu?.[family] });
       prefixes.push({ family, length: Number(length), entry, ...(hop && { over: hop.ifindex }) });
     }
     if (prefixes.length > 0) this.#prefixes.set(node, prefixes);

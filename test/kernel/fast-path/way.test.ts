@@ -4,12 +4,14 @@ import type { FastPath } from "../../../src/dataplane/fast-path/index.ts";
 import { WAY_NS } from "../../../src/dataplane/fast-path/programs/way.ts";
 import { eventually } from "../../support/eventually.ts";
 import type { TestNode } from "../overlay/cluster.ts";
+import type { PathMtu } from "../../../src/peers/index.ts";
 import {
   come,
   fastCluster,
   type FastCluster,
   handshake,
   type HandPod,
+  type How,
   packets,
   send,
   type Talk,
@@ -91,3 +93,42 @@ describe("the way to a peer, while nobody looks after the fast path", () => {
     here.ns.exec("ip", "route", "del", "172.30.0.2/32");
   });
 });
+
+for (const how of ["tunnel", "direct", "isolated"] satisfies How[])
+  describe(`the way to a peer that was measured to take less than it should (${how})`, () => {
+    let cluster: FastCluster;
+    let path: FastPath;
+    let pods: [HandPod, HandPod];
+
+    before(async () => {
+      cluster = await fastCluster(4, how);
+      pods = [cluster.pod(1, 2), cluster.pod(2, 2)];
+      [path] = (await cluster.on()) as [FastPath];
+    });
+
+    for (const [n, family] of [4, 6].entries())
+      it(`is the ordinary path's for what is larger, and for that alone (IPv${family})`, async () => {
+        const [one, two] = pods;
+        const which = { source: one.ips[n] as string, destination: two.ips[n] as string, sport: 7_000, dport: 80 };
+        await handshake(one, two, which);
+        const sent = async (bytes: number): Promise<boolean> => {
+          const before = packets(path, "pod", "sent");
+          send(one, tcp(which, ["ACK"], 1_001, 5_001, Buffer.alloc(bytes)));
+          await come(two, 1);
+          return packets(path, "pod", "sent") > before;
+        };
+        await eventually(() => sent(1_300), { message: "the connection is on the fast path" });
+        const { peer } = (cluster.cluster.nodes as [TestNode, TestNode])[1];
+        const take = async (pathMtu?: PathMtu): Promise<void> => {
+          path.changePeers([[peer.node, { ...peer, ...(pathMtu && { pathMtu }) }]]);
+          await path.settled();
+        };
+        await take({ 4: 1_280, 6: 1_280 });
+        const header = family === 4 ? 40 : 60;
+        const before = packets(path, "pod", "mtu");
+        assert.deepEqual([await sent(1_281 - header), await sent(1_280 - header)], [false, true]);
+        assert.equal(packets(path, "pod", "mtu"), before + 1);
+        await take();
+        assert.equal(await sent(1_300), true, "it is whole again");
+      });
+  });

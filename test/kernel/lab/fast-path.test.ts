@@ -4,7 +4,9 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { entering } from "../../../lab/exec.ts";
 import { NETWORKS_ANNOTATION } from "../../../src/crd/index.ts";
 import { podNetns } from "../../../lab/pods/pods.ts";
+import { stream, Talk } from "../../../lab/pods/talk.ts";
 import { eventually } from "../../support/eventually.ts";
+import { narrowTo, routesTo } from "./narrow.ts";
 import { useLab } from "./support.ts";
 
 const POLICIES = "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies";
@@ -128,5 +130,73 @@ describe("the fast path of a pod network with a namespace of its own", () => {
         assert.ok((await fast("node1", "pod")) > before[0], `packets of ${from} to ${ip}`);
         if (node === "node2") assert.ok((await fast(node, "wire")) > before[1], `packets out of the tunnel to ${ip}`);
       }
+  });
+});
+
+describe("the fast path of a cluster whose nodes measure each other", () => {
+  const the = useLab({ nodes: 2, agentConfig: { fastPath: "auto", probes: "on" } });
+  const PORT = 8080;
+  /** A narrow path is found within half a minute; a busy machine has more. */
+  const FOUND_MS = 90_000;
+
+  const packets = async (wanted: { from: string; outcome: string }): Promise<number> => {
+    const { fastPath } = await the().status(the().node("node1"));
+    const counts = fastPath?.packets ?? [];
+    return counts.find(({ from, outcome }) => from === wanted.from && outcome === wanted.outcome)?.packets ?? 0;
+  };
+
+  before("pods on both nodes", async () => {
+    await the().addPod("node1", "near");
+    await the().addPod("node2", "far");
+    await eventually(async () => {
+      const { fastPath, probes } = await the().status(the().node("node1"));
+      return fastPath?.on === true && fastPath.pods > 0 && fastPath.prefixes > 0 && probes?.peers.measured === 1;
+    });
+  });
+
+  it("has a marked packet go the ordinary path, and its trace say where it passed unseen", async function () {
+    this.timeout(300_000);
+    await using _server = await Talk.answering(the().context, the().pod("far"), PORT);
+    for (const family of [4, 6] as const)
+      for (const live of [{ protocol: "icmp" }, { protocol: "tcp", port: PORT }]) {
+        const port = "port" in live ? [`--port=${live.port}`] : [];
+        const options = [`--protocol=${live.protocol}`, ...port, "--timeout=10000"];
+        const { live: way } = await the().trace("near", "far", { family, live, options });
+        const text = JSON.stringify(way);
+        assert.ok(way?.ok && way.arrived && way.answered && way.missing === undefined, text);
+        for (const { hop, packets: seen, note } of way.hops)
+          if (seen === 0) assert.match(`${hop} ${note}`, /(tunnel|underlay) .*unseen/, text);
+        // What programs do not touch is seen: the packet filter and routing of both nodes.
+        for (const hop of ["source.forward", "source.device", "destination.forward", "destination.host-end"])
+          assert.ok((way.hops.find((one) => one.hop === hop)?.packets ?? 0) > 0, `${hop}: ${text}`);
+      }
+  });
+
+  it("leaves to the ordinary path what is larger than the way takes, so that connections go on in smaller packets", async function () {
+    this.timeout(FOUND_MS * 8);
+    await using _server = await Talk.answering(the().context, the().pod("far"), PORT);
+    const talk = async (bytes: number): Promise<void> => {
+      for (const ip of the().pod("far").ips)
+        assert.equal(await stream(the().context, the().pod("near"), ip, PORT, { bytes, ms: FOUND_MS }), "answered", ip);
+    };
+    const sent = { from: "pod", outcome: "sent" };
+    const before = await packets(sent);
+    await talk(500_000);
+    await eventually(async () => (await packets(sent)) > before, { message: "streams are on the fast path" });
+    {
+      await using _narrow = await narrowTo(the(), 2, [1], 1400);
+      for (const [node, other] of [
+        ["node1", "node2"],
+        ["node2", "node1"],
+      ] as const)
+        await eventually(
+          async () => (await routesTo(the(), node, other)).every((mtu) => mtu !== undefined && mtu < 1360),
+          { timeoutMs: FOUND_MS, message: `${node} has routes to ${other} that take what passes` },
+        );
+      const [larger, smaller] = [await packets({ from: "pod", outcome: "mtu" }), await packets(sent)];
+      await talk(2_000_000);
+      assert.ok((await packets({ from: "pod", outcome: "mtu" })) > larger, "what is too large went the ordinary path");
+      assert.ok((await packets(sent)) > smaller, "and what fits the fast one");
+    }
   });
 });

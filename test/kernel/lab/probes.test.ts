@@ -7,10 +7,10 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { stream, Talk } from "../../../lab/pods/talk.ts";
 import { run, tryRun } from "../../../lab/exec.ts";
-import { portName, underlayIp } from "../../../lab/cluster/names.ts";
+import { underlayIp } from "../../../lab/cluster/names.ts";
 import type { StandingVerdict } from "../../../src/probes/index.ts";
-import { familyOf } from "../../../src/addr/index.ts";
 import { eventually } from "../../support/eventually.ts";
+import { narrowTo, routesTo } from "./narrow.ts";
 import { useLab } from "./support.ts";
 
 /** Promised is half a minute and a round; a busy machine has more. */
@@ -191,37 +191,13 @@ describe("probes in a cluster with faults between nodes", () => {
     }
   });
 
-  /** What the routes of a node to another one's pods take, by family; undefined where it is what the device takes. */
-  async function routesTo(node: string, other: string): Promise<(number | undefined)[]> {
-    const { networks } = await the().status(the().node(node));
-    const cidrs = networks[0]?.peers.find((peer) => peer.node === other)?.podCidrs ?? [];
-    return Promise.all(
-      cidrs.map(async (cidr) => {
-        const text = await the().exec(node, "ip", "-j", `-${familyOf(cidr)}`, "route", "show", cidr);
-        const [route] = JSON.parse(text) as {
-          metrics?: { mtu: number }[];
-        }[];
-        assert.ok(route, `${node} has a route to ${cidr}`);
-        return route.metrics?.[0]?.mtu;
-      }),
-    );
-  }
-
   it("names a path that carries less than the MTU, and how much it carries; what pods send there fits", async function () {
     this.timeout(NAMED_MS * 6);
     await the().addPod("node1", "near");
     await the().addPod("node4", "far");
     await using _server = await Talk.answering(the().context, the().pod("far"), 8080);
-    // The lab's switch would let packets pass that nobody has cut yet, as no switch does.
-    const cut = async (segments: number): Promise<void> => {
-      for (const node of ["node1", "node4"])
-        await the().exec(node, "ip", "link", "set", "eth0", "gso_max_segs", String(segments));
-    };
-    await cut(1);
-    const mtu = (bytes: number): Promise<string> =>
-      run(the().enterFabric("ip", "link", "set", portName(4), "mtu", String(bytes)));
-    await mtu(1400);
-    try {
+    {
+      await using _narrow = await narrowTo(the(), 4, [1], 1400);
       const { found, cure } = await names("node1", { fault: "narrow", scope: "node", nodes: ["node4"] });
       assert.match(found, /packets of 1450 bytes are lost in the tunnel .*, 13[45]\d pass/);
       assert.match(cure, /carry 1500 bytes there, or set mtu: 13[45]0/);
@@ -230,10 +206,11 @@ describe("probes in a cluster with faults between nodes", () => {
         ["node4", "node1"],
       ] as const)
         await eventually(
-          async () => (await routesTo(node, other)).every((mtu) => mtu !== undefined && mtu >= 1340 && mtu < 1360),
+          async () =>
+            (await routesTo(the(), node, other)).every((mtu) => mtu !== undefined && mtu >= 1340 && mtu < 1360),
           { timeoutMs: NAMED_MS, message: `${node} has routes to ${other} that take what passes` },
         );
-      assert.deepEqual(await routesTo("node1", "node2"), [undefined, undefined], "no other peer's routes");
+      assert.deepEqual(await routesTo(the(), "node1", "node2"), [undefined, undefined], "no other peer's routes");
       for (const ip of the().pod("far").ips)
         assert.equal(
           await stream(the().context, the().pod("near"), ip, 8080, { bytes: 500_000, ms: NAMED_MS }),
@@ -242,16 +219,13 @@ describe("probes in a cluster with faults between nodes", () => {
         );
       const { stdout } = await tryRun(the().enter("node1", skylanectl(), "probes", "node4"));
       assert.match(stdout, /node4 +tunnel .* narrow .* 13[45]\d +13[45]\d/);
-    } finally {
-      await mtu(1500);
-      await cut(65_535);
     }
     // It is believed when it has been so for a minute.
     for (const [node, other] of [
       ["node1", "node4"],
       ["node4", "node1"],
     ] as const)
-      await eventually(async () => (await routesTo(node, other)).every((mtu) => mtu === undefined), {
+      await eventually(async () => (await routesTo(the(), node, other)).every((mtu) => mtu === undefined), {
         timeoutMs: NAMED_MS * 3,
         intervalMs: 500,
         message: `${node} has routes to ${other} as before`,

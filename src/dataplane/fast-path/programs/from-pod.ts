@@ -28,8 +28,6 @@ import { cut, encapsulate } from "./tunnel.ts";
 import { findWay, leave } from "./way.ts";
 
 const AT = ETHERNET.bytes;
-/** The largest of IP packets. */
-const LARGEST = 0xffff;
 
 /** @throws RangeError when the tunnel's header is to be made over IPv6, whose checksum a program cannot make */
 export function fromPod(tunnel: TunnelSettings, lifetimes: Lifetimes, offsets: Offsets): Assembly {
@@ -53,15 +51,16 @@ export function fromPod(tunnel: TunnelSettings, lifetimes: Lifetimes, offsets: O
     findPeer(a, family, AT, "destination", { lengths: tunnel.lengths, else_: "destination" });
     a.move(R8, R0);
     reachedBy(a, "tunnel", tunnel.direct ? `direct${family}` : "destination");
-    a.move(R9, tunnel.mtu);
+    measured(a);
+    a.jumpIf(R9, "<=", tunnel.mtu, `measured${family}`).move(R9, tunnel.mtu).label(`measured${family}`);
     fits(a, family, AT, `peer${family}`);
     settled(a, family, AT, { offsets, lifetimes, label: `away${family}` });
     if (tunnel.encapsulate) encapsulate(a, family, tunnel, "pod");
     else byDevice(a, family, tunnel);
     if (!tunnel.direct) continue;
     a.label(`direct${family}`);
-    // What fits is what fits the way.
-    a.move(R9, LARGEST);
+    // What fits the way besides is asked of the kernel.
+    measured(a);
     fits(a, family, AT, `direct${family}`);
     settled(a, family, AT, { offsets, lifetimes, label: `direct${family}` });
     sendDirectly(a, family, tunnel);
@@ -69,6 +68,9 @@ export function fromPod(tunnel: TunnelSettings, lifetimes: Lifetimes, offsets: O
   end(a, "pod");
   return tunnel.encapsulate ? cut(a) : a;
 }
+
+/** R9 = what was measured to pass the way to the peer of the entry in R8. Larger packets are the ordinary path's, whose route tells the pod. */
+const measured = (a: Assembly): void => void a.load(2, R9, R8, PEER.mtu);
 
 /** Goes on if the packet's source is an address of the pod behind this very device. */
 function ownSource(a: Assembly, family: Family): void {

@@ -15,8 +15,10 @@ import { COUNTERS } from "./outcomes.ts";
 
 /** Where what is in an entry of `pods`. */
 export const POD = { ifindex: 0, mtu: 4, mac: 8, bytes: 16 } as const;
-/** The same of `peers`; an IPv4 address takes the first four bytes, `direct` is 1 where there is no tunnel. From `way` on it is the programs' own. */
-export const PEER = { underlay: 0, mac: 16, direct: 22, way: 24, bytes: 48 } as const;
+/** The same of `peers`; an IPv4 address takes the first four bytes, `direct` is 1 where there is no tunnel, `mtu` what was measured to pass. From `way` on it is the programs' own. */
+export const PEER = { underlay: 0, mac: 16, direct: 22, mtu: 24, way: 32, bytes: 56 } as const;
+/** The largest of IP packets, in bytes: that of a peer whose way nobody found to be narrow. */
+const LARGEST = 0xffff;
 /** The way to a peer: the next hop's MAC and the MTU as one number of eight bytes, so that it is always of one time; our MAC; when the kernel said so. */
 export const WAY = { hop: PEER.way, mtu: PEER.way + 6, own: PEER.way + 8, asked: PEER.way + 16 } as const;
 
@@ -56,6 +58,8 @@ export interface FastPrefix {
   underlayIp: string;
   mac: string;
   direct?: boolean;
+  /** Bytes of the largest packet that passes the way there, where that is less than it should be. */
+  mtu?: number | undefined;
 }
 
 /** An entry, and the map that it is for. */
@@ -89,12 +93,13 @@ export const deviceEntry = (ifindex: number): Entry => ({
 });
 
 /** The entry of a peer's prefix. */
-export function prefixEntry({ prefix, underlayIp, mac, direct = false }: FastPrefix): Entry {
+export function prefixEntry({ prefix, underlayIp, mac, direct = false, mtu = LARGEST }: FastPrefix): Entry {
   const [ip = "", bits] = prefix.split("/");
   const value = Buffer.alloc(PEER.bytes);
   value.set(ipToBytes(underlayIp), PEER.underlay);
   value.set(macToBytes(mac), PEER.mac);
   value[PEER.direct] = Number(direct);
+  value.writeUInt16LE(mtu, PEER.mtu);
   return {
     map: `peers${familyOf(ip)}`,
     key: Buffer.concat([numberKey(Number(bits)), ipToBytes(ip)]),
