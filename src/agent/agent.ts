@@ -198,6 +198,7 @@ export class Agent {
       policies: this.#policies,
       egress: this.#egress,
       flows: this.#beside,
+      mtus: this.#beside.mtus,
       announced,
       apiAway,
       onPresence: () => this.#presenceChanged(),

@@ -18,6 +18,7 @@ import { FastPath } from "../dataplane/fast-path/index.ts";
 import { OverlayReconciler } from "../dataplane/vxlan/index.ts";
 import { hostIfname, type PodLink, type PodLinkSpec } from "../dataplane/pod-link/index.ts";
 import { type AddressPlaces, NO_PLACES, placesOf, samePlacesHere } from "./address-places.ts";
+import { type MeasuredMtus, narrower } from "./narrowed-path.ts";
 import { StandbyTaps } from "./standby-taps.ts";
 import type { DataPathStatus, InstancePath } from "./data-path.ts";
 import type { DataPathListener } from "../observe/index.ts";
@@ -39,6 +40,8 @@ export interface ClaimsPathOptions extends Omit<WorkloadsOptions, "ports" | "onD
   links: Pick<PodLinks, "hostEndOf">;
   /** A fast path is wanted beside the ordinary one. */
   fastPath: boolean;
+  /** What the tunnel to a node takes, where somebody measures that. */
+  mtus?: MeasuredMtus | undefined;
   /** Holds peers to their addresses. */
   guard: Pick<InstanceFirewall, "hold" | "changeHosts">;
   places: WorkloadsOptions["places"] & Pick<ClaimPlaces, "in">;
@@ -58,6 +61,7 @@ export class ClaimsPath implements InstancePath {
   readonly #overlay: OverlayReconciler;
   readonly #fast: FastPath | undefined;
   readonly #taps: StandbyTaps;
+  readonly #unfollow: (() => void) | undefined;
   readonly #ipam: Ipam;
   #local: LocalNetwork;
   /** As they were set, without hosts. */
@@ -109,6 +113,10 @@ export class ClaimsPath implements InstancePath {
         having((node) => this.#sending.of(node)),
       );
     });
+    this.#unfollow = options.mtus?.follow((node) => {
+      const peer = this.#peers.get(node);
+      if (peer) this.#hand([[node, this.#asItIs(peer)]]);
+    });
     this.#taps = new StandbyTaps(netns, log, (ifname) => this.#workloads.seen(ifname));
   }
 
@@ -151,7 +159,7 @@ export class ClaimsPath implements InstancePath {
   setPeers(peers: Iterable<Peer>): void {
     this.#peers.clear();
     for (const peer of peers) this.#peers.set(peer.node, peer);
-    const having = Array.from(this.#peers.values(), (peer) => this.#withHosts(peer));
+    const having = Array.from(this.#peers.values(), (peer) => this.#asItIs(peer));
     this.#overlay.setPeers(having);
     this.#fast?.setPeers(having);
     this.#heardOf();
@@ -163,9 +171,7 @@ export class ClaimsPath implements InstancePath {
       if (peer) this.#peers.set(node, peer);
       else this.#peers.delete(node);
     }
-    const having = all.map(([node, peer]) => [node, peer && this.#withHosts(peer)] as const);
-    this.#overlay.changePeers(having);
-    this.#fast?.changePeers(having);
+    this.#hand(all.map(([node, peer]) => [node, peer && this.#asItIs(peer)] as const));
     this.#heardOf();
   }
 
@@ -238,6 +244,7 @@ export class ClaimsPath implements InstancePath {
 
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.#unfollow?.();
     this.#sending.stop();
     await this.#workloads.stop();
     this.#taps.close();
@@ -319,9 +326,15 @@ export class ClaimsPath implements InstancePath {
     const peers = changed.flatMap((node) => this.#peers.get(node) ?? []);
     const same = samePlacesHere(before, after);
     if (peers.length === 0 && same) return;
-    const having = peers.map((peer) => [peer.node, this.#withHosts(peer)] as const);
-    this.#overlay.changePeers(having, after);
-    this.#fast?.changePeers(having);
+    this.#hand(
+      peers.map((peer) => [peer.node, this.#asItIs(peer)] as const),
+      after,
+    );
+  }
+
+  #hand(peers: readonly (readonly [node: string, peer: Peer | undefined])[], places?: AddressPlaces): void {
+    this.#overlay.changePeers(peers, places);
+    this.#fast?.changePeers(peers);
   }
 
   /** Addresses by the nodes that have their claims, by the claims' status: it is written before anybody sends from there. */
@@ -352,8 +365,10 @@ export class ClaimsPath implements InstancePath {
     };
   }
 
-  #withHosts(peer: Peer): Peer {
+  /** A peer with the addresses that moved there, and with what the way there takes. */
+  #asItIs(peer: Peer): Peer {
     const hosts = this.#places.elsewhere.get(peer.node);
-    return hosts ? { ...peer, hosts } : peer;
+    const pathMtu = narrower(this.#options.mtus?.of(peer.node), this.#local.mtu);
+    return { ...peer, ...(hosts && { hosts }), ...(pathMtu && { pathMtu }) };
   }
 }

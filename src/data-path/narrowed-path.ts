@@ -6,11 +6,11 @@ import type { DataPath, MakeDataPath } from "./data-path.ts";
 export interface MeasuredMtus {
   /** Of a node's way, where that takes less than the device. */
   of(node: string): PathMtu | undefined;
-  /** To be told of a node whose way takes something else. */
-  onChange: (node: string) => void;
+  /** Tells of a node whose way takes something else, until what is returned is called. */
+  follow(onChange: (node: string) => void): () => void;
 }
 
-/** Makes one; of several the last is told of changes. */
+/** Makes one. */
 export const narrowedPath =
   (make: MakeDataPath, mtus: MeasuredMtus): MakeDataPath =>
   (local, listener) => {
@@ -20,11 +20,10 @@ export const narrowedPath =
       const pathMtu = mtus.of(peer.node);
       return pathMtu ? { ...peer, pathMtu } : peer;
     };
-    const onChange = (node: string): void => {
+    const unfollow = mtus.follow((node) => {
       const peer = peers.get(node);
       if (peer) path.changePeers([[node, narrowed(peer)]]);
-    };
-    mtus.onChange = onChange;
+    });
     return {
       get error() {
         return path.error;
@@ -35,7 +34,7 @@ export const narrowedPath =
       start: () => path.start(),
       status: () => path.status(),
       stop: () => {
-        if (mtus.onChange === onChange) mtus.onChange = () => undefined;
+        unfollow();
         return path.stop();
       },
       setLocal: (next) => path.setLocal(next),
@@ -53,3 +52,9 @@ export const narrowedPath =
       },
     } satisfies DataPath;
   };
+
+/** What of it is less than the MTU of a network's devices: a route that says more would count for more than those. */
+export function narrower(mtu: PathMtu | undefined, full: number): PathMtu | undefined {
+  const less = Object.entries(mtu ?? {}).filter(([, bytes]) => bytes < full);
+  return less.length > 0 ? (Object.fromEntries(less) as PathMtu) : undefined;
+}

@@ -3,6 +3,7 @@ import type { NetworkBlocks } from "../ipam/blocks/index.ts";
 import type { ClaimPlaces } from "../ipam/claims/index.ts";
 import type { AgentConfig } from "../config/index.ts";
 import type { KubeClient, ObjectReflector } from "../kube/index.ts";
+import type { MeasuredMtus } from "../data-path/index.ts";
 import type { Logger } from "../log/index.ts";
 import type { Rtnl } from "../netlink/index.ts";
 import type { NetworkBlock } from "../crd/index.ts";
@@ -38,6 +39,8 @@ export interface InstanceContext {
   policies: Pick<PolicyEngine, "join">;
   /** The same, of those that can follow connections in their namespaces. */
   flows: { join: (network: FlowNetwork) => FlowsOfNetwork };
+  /** What tunnels to nodes take, where this node measures that. */
+  mtus?: MeasuredMtus | undefined;
   /** The same, of routed ones, whose pods may leave by gateways. */
   egress: { join: (network: EgressNetwork) => EgressOfNetwork };
   announce: () => void;

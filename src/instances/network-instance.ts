@@ -208,6 +208,7 @@ export class NetworkInstance {
       rtnl: links.rtnl,
       watch: links.watch.also,
       fastPath: this.#context.config.fastPath === "auto",
+      mtus: this.#context.mtus,
       links,
       guard: this.#firewall,
       allowed: () => this.#allowed,

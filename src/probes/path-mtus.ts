@@ -16,14 +16,26 @@ export const HOLD_MS = 60_000;
 export class PathMtus {
   /** By node: what was taken over, by family. */
   readonly #narrow = new Map<string, PathMtu>();
+  /** The same, of what goes through the tunnel. */
+  readonly #tunnelled = new Map<string, PathMtu>();
   /** Since when a path takes more than was taken over, and whose it is. */
   readonly #wider = new Map<Path, { since: number; target: Target }>();
-  /** Told of a node whose routes are to take something else. */
-  onChange: (node: string) => void = () => undefined;
+  readonly #listeners = new Set<(node: string) => void>();
 
   /** Bytes of the largest packet, where that is less than the device's MTU; undefined for a peer whose paths are whole. */
   of(node: string): PathMtu | undefined {
     return this.#narrow.get(node);
+  }
+
+  /** The same, where packets go through the tunnel: whatever else goes there in one meets the same underlay. */
+  inTunnel(node: string): PathMtu | undefined {
+    return this.#tunnelled.get(node);
+  }
+
+  /** Tells of nodes whose routes are to take something else, until what is returned is called. */
+  follow(onChange: (node: string) => void): () => void {
+    this.#listeners.add(onChange);
+    return () => void this.#listeners.delete(onChange);
   }
 
   /** A peer was looked at. @param now on a clock that nobody sets, in milliseconds */
@@ -34,7 +46,7 @@ export class PathMtus {
   /** A peer is gone, or another one now. */
   forget({ node, paths }: Target): void {
     for (const path of paths) this.#wider.delete(path);
-    if (this.#narrow.delete(node)) this.onChange(node);
+    this.#set(node, {}, paths);
   }
 
   /** Peers that are to be looked at again: if they are still whole then, their routes are. */
@@ -62,8 +74,21 @@ export class PathMtus {
     }
     const { [family]: _, ...others } = this.#narrow.get(node) ?? {};
     const next: PathMtu = found < full ? { ...others, [family]: found } : others;
-    if (Object.keys(next).length > 0) this.#narrow.set(node, next);
-    else this.#narrow.delete(node);
-    this.onChange(node);
+    this.#set(node, next, target.paths);
   }
+
+  #set(node: string, mtu: PathMtu, paths: readonly Path[]): void {
+    const tunnelled: Partial<Record<Family, number>> = {};
+    for (const { inside, family, tunnelled: through } of paths)
+      if (inside && through && mtu[family] !== undefined) tunnelled[family] = mtu[family];
+    const before = this.#narrow.get(node);
+    put(this.#narrow, node, mtu);
+    put(this.#tunnelled, node, tunnelled);
+    if (before || this.#narrow.has(node)) for (const listener of this.#listeners) listener(node);
+  }
+}
+
+function put(all: Map<string, PathMtu>, node: string, mtu: PathMtu): void {
+  if (Object.keys(mtu).length > 0) all.set(node, mtu);
+  else all.delete(node);
 }

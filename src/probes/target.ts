@@ -24,6 +24,8 @@ export class Path {
   readonly family: Family;
   /** Bytes of the largest packet that should pass. */
   readonly full: number;
+  /** Packets have the tunnel's header: not beside it, nor where pods' packets go without. */
+  readonly tunnelled: boolean;
   #sockaddr: Buffer | undefined;
   /** As it was found to be; undefined before it was measured. */
   seen: Seen | undefined;
@@ -36,8 +38,9 @@ export class Path {
   /** Studies in a row in which nothing was lost. */
   #clean = 0;
 
-  constructor(inside: boolean, ip: string, full: number) {
+  constructor(inside: boolean, ip: string, full: number, tunnelled = inside) {
     this.inside = inside;
+    this.tunnelled = tunnelled;
     this.ip = ip;
     this.family = familyOf(ip);
     this.full = full;
@@ -119,6 +122,7 @@ export class Target {
     const families = new Set(
       local.podCidrs.map(familyOf).filter((family) => family === 4 || local.narrow === undefined),
     );
+    const direct = new Set(peer.direct?.map(({ gateway }) => familyOf(gateway)));
     const vteps = new Map<Family, string>();
     for (const cidr of peer.podCidrs) {
       const family = familyOf(cidr);
@@ -126,7 +130,7 @@ export class Target {
       if (families.has(family) && !vteps.has(family)) vteps.set(family, cidr.slice(0, cidr.indexOf("/")));
     }
     this.paths = [
-      ...Array.from(vteps.values(), (ip) => new Path(true, ip, local.mtu)),
+      ...Array.from(vteps, ([family, ip]) => new Path(true, ip, local.mtu, !direct.has(family))),
       new Path(false, peer.underlayIp, local.mtu + tunnelOverhead(local)),
     ];
   }
@@ -135,7 +139,10 @@ export class Target {
   same(other: Target): boolean {
     return (
       this.paths.length === other.paths.length &&
-      this.paths.every((path, n) => path.ip === other.paths[n]?.ip && path.full === other.paths[n]?.full)
+      this.paths.every((path, n) => {
+        const { ip, full, tunnelled } = other.paths[n] as Path;
+        return path.ip === ip && path.full === full && path.tunnelled === tunnelled;
+      })
     );
   }
 

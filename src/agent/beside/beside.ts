@@ -1,6 +1,12 @@
 /** What goes along with the default network's data path where it is configured: encryption between nodes, the fast path, probes and flows. */
 import type { AgentConfig } from "../../config/index.ts";
-import { accompaniedPath, type Companion, type MakeDataPath, narrowedPath } from "../../data-path/index.ts";
+import {
+  accompaniedPath,
+  type Companion,
+  type MakeDataPath,
+  type MeasuredMtus,
+  narrowedPath,
+} from "../../data-path/index.ts";
 import type { Encryption } from "../../dataplane/encryption/index.ts";
 import type { FastPath } from "../../dataplane/fast-path/index.ts";
 import type { FlowNetwork, FlowsOfNetwork } from "../../flows/index.ts";
@@ -68,6 +74,12 @@ export class Beside {
     const narrowed = this.#probes ? narrowedPath(sending, this.#probes.mtus) : sending;
     return beside(narrowed, this.#encryption, this.#probes, ...others);
   };
+
+  /** What was measured of tunnels, for pod networks beside the default one: theirs meet the same underlay. */
+  get mtus(): MeasuredMtus | undefined {
+    const mtus = this.#probes?.mtus;
+    return mtus && { of: (node) => mtus.inTunnel(node), follow: (onChange) => mtus.follow(onChange) };
+  }
 
   /** How this node takes what is encrypted. */
   get wireguard(): WireguardIdentity | undefined {

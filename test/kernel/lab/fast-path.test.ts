@@ -146,8 +146,10 @@ describe("the fast path of a cluster whose nodes measure each other", () => {
   };
 
   before("pods on both nodes", async () => {
-    await the().addPod("node1", "near");
-    await the().addPod("node2", "far");
+    await the().addNetwork("blue", { cidrs: ["10.50.0.0/24", "fd50::/112"], blockSize: 16 });
+    const annotations = { [NETWORKS_ANNOTATION]: "blue" };
+    await the().addPod("node1", "near", { annotations });
+    await the().addPod("node2", "far", { annotations });
     await eventually(async () => {
       const { fastPath, probes } = await the().status(the().node("node1"));
       return fastPath?.on === true && fastPath.pods > 0 && fastPath.prefixes > 0 && probes?.peers.measured === 1;
@@ -172,11 +174,11 @@ describe("the fast path of a cluster whose nodes measure each other", () => {
       }
   });
 
-  it("leaves to the ordinary path what is larger than the way takes, so that connections go on in smaller packets", async function () {
+  it("leaves to the ordinary path what is larger than the way takes, so that connections go on in smaller packets, also in pod networks", async function () {
     this.timeout(FOUND_MS * 8);
     await using _server = await Talk.answering(the().context, the().pod("far"), PORT);
     const talk = async (bytes: number): Promise<void> => {
-      for (const ip of the().pod("far").ips)
+      for (const ip of [...the().pod("far").ips, ...the().ipsOf("far", "net1")])
         assert.equal(await stream(the().context, the().pod("near"), ip, PORT, { bytes, ms: FOUND_MS }), "answered", ip);
     };
     const sent = { from: "pod", outcome: "sent" };
@@ -192,6 +194,15 @@ describe("the fast path of a cluster whose nodes measure each other", () => {
         await eventually(
           async () => (await routesTo(the(), node, other)).every((mtu) => mtu !== undefined && mtu < 1360),
           { timeoutMs: FOUND_MS, message: `${node} has routes to ${other} that take what passes` },
+        );
+      for (const node of ["node1", "node2"])
+        await eventually(
+          async () => {
+            const routes = await the().exec(node, "ip", "netns", "exec", "sky-blue", "ip", "route");
+            const routes6 = await the().exec(node, "ip", "netns", "exec", "sky-blue", "ip", "-6", "route");
+            return [routes, routes6].every((text) => /via \S+ dev sky\.\d+ .*mtu 13[45]\d/.test(text));
+          },
+          { timeoutMs: FOUND_MS, message: `${node} has routes of network blue that take what passes` },
         );
       const [larger, smaller] = [await packets({ from: "pod", outcome: "mtu" }), await packets(sent)];
       await talk(2_000_000);

@@ -1,6 +1,6 @@
 /** Routes to peers whose way takes less than the device. */
 import assert from "node:assert/strict";
-import { type MeasuredMtus, narrowedPath } from "../../../src/data-path/narrowed-path.ts";
+import { type MeasuredMtus, narrowedPath, narrower } from "../../../src/data-path/narrowed-path.ts";
 import type { DataPath } from "../../../src/data-path/index.ts";
 import type { Actual } from "../../../src/dataplane/vxlan/index.ts";
 import type { DataPathListener } from "../../../src/observe/index.ts";
@@ -53,6 +53,12 @@ describe("a peer whose way takes less than the device", () => {
     }
   });
 
+  it("has routes of another network take no more than its own devices do", () => {
+    assert.deepEqual(narrower({ 4: 1340, 6: 1400 }, 1400), { 4: 1340 });
+    assert.equal(narrower({ 4: 1400 }, 1300), undefined);
+    assert.equal(narrower(undefined, 1300), undefined);
+  });
+
   it("is handed over with what was measured, and again when that is something else", async () => {
     const given: string[] = [];
     const say = ({ node, pathMtu }: Peer): string => `${node} ${JSON.stringify(pathMtu ?? {})}`;
@@ -63,18 +69,26 @@ describe("a peer whose way takes less than the device", () => {
       stop: () => Promise.resolve(),
     } as unknown as DataPath;
     const known = new Map<string, PathMtu>([["node1", { 6: 1300 }]]);
-    const measured: MeasuredMtus = { of: (node) => known.get(node), onChange: () => undefined };
+    const followers = new Set<(node: string) => void>();
+    const changed = (node: string): void => followers.forEach((tell) => tell(node));
+    const measured: MeasuredMtus = {
+      of: (node) => known.get(node),
+      follow: (onChange) => {
+        followers.add(onChange);
+        return () => void followers.delete(onChange);
+      },
+    };
     const narrowed = narrowedPath(() => path, measured)(local, {} as DataPathListener);
     narrowed.setPeers([peer(1), peer(2)]);
     known.set("node2", { 4: 1340 });
-    measured.onChange("node2");
+    changed("node2");
     known.delete("node1");
-    measured.onChange("node1");
+    changed("node1");
     narrowed.changePeers([
       ["node2", peer(2)],
       ["node1", undefined],
     ]);
-    measured.onChange("node1");
+    changed("node1");
     assert.deepEqual(given, [
       'all: node1 {"6":1300}, node2 {}',
       'node2 {"4":1340}',
@@ -83,7 +97,7 @@ describe("a peer whose way takes less than the device", () => {
       "node1 gone",
     ]);
     await narrowed.stop();
-    measured.onChange("node2");
+    changed("node2");
     assert.equal(given.length, 5);
   });
 });

@@ -2,15 +2,17 @@
 import assert from "node:assert/strict";
 import { HOLD_MS, PathMtus } from "../../../src/probes/path-mtus.ts";
 import { figuresOf, Target } from "../../../src/probes/target.ts";
+import type { Peer } from "../../../src/peers/index.ts";
 import type { Seen } from "../../../src/probes/judge.ts";
 import { LOCAL } from "./local.ts";
 
-const peer = (node: string, n: number) =>
+const peer = (node: string, n: number, more: Partial<Peer> = {}) =>
   new Target(LOCAL, {
     node,
     mac: "02:00:00:00:00:02",
     underlayIp: `192.0.2.${n}`,
     podCidrs: [`10.0.${n}.0/24`, `fd00:${n}::/64`],
+    ...more,
   });
 
 describe("the MTU of routes to a peer", () => {
@@ -18,7 +20,7 @@ describe("the MTU of routes to a peer", () => {
   let b = peer("b", 2);
   beforeEach(() => {
     [mtus, told, b] = [new PathMtus(), [], peer("b", 2)];
-    mtus.onChange = (node) => told.push(node);
+    mtus.follow((node) => told.push(node));
   });
   /** A look finds this of the tunnel in each family. */
   const found = (now: number, ...ways: [seen: Seen, passes?: number][]): void => {
@@ -44,6 +46,18 @@ describe("the MTU of routes to a peer", () => {
     found(2, ["narrow", 1340], ["narrow", 1344]);
     assert.equal(told.length, changes, "nobody is told of what is as before");
     assert.deepEqual([...new Set(told)], ["b"]);
+  });
+
+  it("is another tunnel's as well, except in the family that goes without one", () => {
+    found(0, ["narrow", 1400], ["narrow", 1344]);
+    assert.deepEqual(mtus.inTunnel("b"), { 4: 1400, 6: 1344 });
+    const direct = [{ gateway: "192.0.2.2", ifindex: 2 }];
+    mtus.forget(b);
+    assert.deepEqual([mtus.of("b"), mtus.inTunnel("b")], [undefined, undefined]);
+    b = peer("b", 2, { direct });
+    found(1, ["narrow", 1400], ["narrow", 1344]);
+    assert.deepEqual([mtus.of("b"), mtus.inTunnel("b")], [{ 4: 1400, 6: 1344 }, { 6: 1344 }]);
+    assert.equal(b.same(peer("b", 2)), false, "what was measured without is measured anew with it");
   });
 
   it("is never less than what every way takes, and no other peer's", () => {
