@@ -102,6 +102,12 @@ describe("the token bucket of a rate", () => {
       }
   });
 
+  it("is the usual one where a runtime asks for all the burst that it can say", () => {
+    for (const bits of RATES)
+      for (const burst of [2 ** 31 - 1, 2 ** 32 - 1, Number.MAX_SAFE_INTEGER])
+        assert.deepEqual(bucketOf({ rate: bits, burst }, 1_450), bucketOf({ rate: bits }, 1_450));
+  });
+
   it("takes the largest packets whole from 6 Mbit/s on, and lets little wait", () => {
     for (const bits of [6e6, 1e8, 1e10]) assert.ok(bucketOf({ rate: bits }, 1_450).burst >= 65_536 + 45 * 66);
     for (const bits of [1e6, 1e7, 1e8, 1e9, 1e10]) {
