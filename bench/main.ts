@@ -7,6 +7,7 @@
  *     npm run bench -- scale --nodes 5000        the simulator with so many nodes
  */
 import { parseArgs } from "node:util";
+import { bandwidth } from "./rows/bandwidth.ts";
 import { bridged } from "./rows/bridged.ts";
 import { burst } from "./rows/burst.ts";
 import { cni } from "./rows/cni.ts";
@@ -15,9 +16,9 @@ import { flows } from "./rows/flows.ts";
 import { hostPorts } from "./rows/host-ports.ts";
 import { map } from "./rows/map.ts";
 import { peers } from "./rows/peers.ts";
-import { policyAgent } from "./rows/policy-agent.ts";
-import { policyChanges } from "./rows/policy-changes.ts";
-import { policyTraffic } from "./rows/policy-traffic.ts";
+import { policyAgent } from "./rows/policy/agent.ts";
+import { policyChanges } from "./rows/policy/changes.ts";
+import { policyTraffic } from "./rows/policy/traffic.ts";
 import { probes } from "./rows/probes.ts";
 import { scale, scaleReal } from "./rows/scale.ts";
 import { traffic } from "./rows/traffic.ts";
@@ -32,6 +33,7 @@ const MEASUREMENTS: readonly Measurement[] = [
   cni,
   burst,
   hostPorts,
+  bandwidth,
   peers,
   bridged,
   traffic,

@@ -16,8 +16,8 @@ const escaped = (text: string): string =>
 /** Value / target; for targets that want more rather than less, the other way round: under 1 is good. */
 function distance({ target, ours, ratio }: Row): number {
   const value = (target?.of === "ratio" ? ratio?.median : ours.median) ?? 0;
-  const limit = target?.atMost ?? target?.atLeast ?? 1;
-  return Math.max(0, target?.atMost === undefined ? limit / value : value / limit);
+  const { atMost, atLeast } = target ?? {};
+  return Math.max(0, atMost === undefined ? 0 : value / atMost, atLeast === undefined ? 0 : atLeast / value);
 }
 
 /** The picture. */

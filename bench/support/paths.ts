@@ -198,7 +198,7 @@ const EXCHANGE_PORT = "5202";
 export async function serve(
   context: Context,
   flow: string,
-  { to, address }: Path,
+  { to, address }: Pick<Path, "to" | "address">,
   modes: readonly Mode[],
 ): Promise<void> {
   for (const [what, port] of modes.includes("exchange")
@@ -249,7 +249,12 @@ export function inTurns(
 }
 
 /** Gbit/s of a stream, or requests or connections a second. */
-function measure(flow: string, { from, address }: Path, mode: Mode, ms: number): number {
+export function measure(
+  flow: string,
+  { from, address }: Pick<Path, "from" | "address">,
+  mode: Mode,
+  ms: number,
+): number {
   const port = mode === "exchange" ? EXCHANGE_PORT : PORT;
   const args = [`--net=${from.path}`, "--", flow, mode, address, port, String(ms)];
   const [count = 0, ns = 1] = execFileSync("nsenter", args, { encoding: "utf8" }).split(" ").map(Number);

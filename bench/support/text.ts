@@ -20,7 +20,9 @@ export const spreadText = ({ median, low, high, count }: Spread, unit: string): 
 export function targetText(target: Target | undefined, unit: string): string {
   if (!target) return "";
   const suffix = target.of === "ratio" ? "×" : unit;
-  return target.atMost !== undefined ? `≤ ${target.atMost} ${suffix}` : `≥ ${target.atLeast ?? 0} ${suffix}`;
+  const { atLeast, atMost } = target;
+  if (atLeast !== undefined && atMost !== undefined) return `${atLeast} … ${atMost} ${suffix}`;
+  return atMost !== undefined ? `≤ ${atMost} ${suffix}` : `≥ ${atLeast ?? 0} ${suffix}`;
 }
 
 const verdict = (row: Row): string => {

@@ -4,16 +4,16 @@
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { join } from "node:path";
-import type { AgentStatus } from "../../src/observe/index.ts";
-import { BenchAgent } from "../simulator/agent.ts";
-import { Cluster, receivedBytes } from "../simulator/cluster.ts";
-import { HERE, type PolicyClusterSize, podNumber } from "../simulator/policy-cluster.ts";
-import { type Contestant, served } from "../support/contestants.ts";
-import { type Context, type Measurement, native } from "../support/context.ts";
-import { namespace } from "../support/namespace.ts";
-import { type Call, runCalls } from "../support/plugins.ts";
-import { until } from "../support/process.ts";
-import { alone, compared, type Row, type Target, type Unit } from "../support/row.ts";
+import type { AgentStatus } from "../../../src/observe/index.ts";
+import { BenchAgent } from "../../simulator/agent.ts";
+import { Cluster, receivedBytes } from "../../simulator/cluster.ts";
+import { HERE, type PolicyClusterSize, podNumber } from "../../simulator/policy-cluster.ts";
+import { type Contestant, served } from "../../support/contestants.ts";
+import { type Context, type Measurement, native } from "../../support/context.ts";
+import { namespace } from "../../support/namespace.ts";
+import { type Call, runCalls } from "../../support/plugins.ts";
+import { until } from "../../support/process.ts";
+import { alone, compared, type Row, type Target, type Unit } from "../../support/row.ts";
 
 const SIZE: PolicyClusterSize = { pods: 100_000, namespaces: 1_000, policies: 5, perNode: 110 };
 const QUICK: PolicyClusterSize = { pods: 2_000, namespaces: 100, policies: 5, perNode: 110 };

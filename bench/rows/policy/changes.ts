@@ -4,7 +4,7 @@
  */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { type Changes, PolicyModel, PolicyTable } from "../../src/policy/index.ts";
+import { type Changes, PolicyModel, PolicyTable } from "../../../src/policy/index.ts";
 import {
   HERE,
   ipsOf,
@@ -13,11 +13,11 @@ import {
   policiesOf,
   type PolicyClusterSize,
   policyOf,
-} from "../simulator/policy-cluster.ts";
-import type { Measurement } from "../support/context.ts";
-import { namespace } from "../support/namespace.ts";
-import { alone, type Row, type Target, type Unit } from "../support/row.ts";
-import { quantile } from "../support/stats.ts";
+} from "../../simulator/policy-cluster.ts";
+import type { Measurement } from "../../support/context.ts";
+import { namespace } from "../../support/namespace.ts";
+import { alone, type Row, type Target, type Unit } from "../../support/row.ts";
+import { quantile } from "../../support/stats.ts";
 
 const SIZE: PolicyClusterSize = { pods: 100_000, namespaces: 1_000, policies: 5, perNode: 110 };
 const QUICK: PolicyClusterSize = { pods: 5_000, namespaces: 100, policies: 5, perNode: 110 };

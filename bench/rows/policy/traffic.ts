@@ -9,12 +9,12 @@
  * costs, and new connections what the policies do.
  */
 import { execFileSync } from "node:child_process";
-import { type Pod, PolicyModel, PolicyTable } from "../../src/policy/index.ts";
-import { policyOf } from "../simulator/policy-cluster.ts";
-import { type Context, type Measurement, native } from "../support/context.ts";
-import type { Namespace } from "../support/namespace.ts";
-import { measureFlow, nodeWithPods, PODS, serve } from "../support/pods.ts";
-import { compared, type Row, type Target } from "../support/row.ts";
+import { type Pod, PolicyModel, PolicyTable } from "../../../src/policy/index.ts";
+import { policyOf } from "../../simulator/policy-cluster.ts";
+import { type Context, type Measurement, native } from "../../support/context.ts";
+import type { Namespace } from "../../support/namespace.ts";
+import { measureFlow, nodeWithPods, PODS, serve } from "../../support/pods.ts";
+import { compared, type Row, type Target } from "../../support/row.ts";
 
 const POLICIES = 1_000;
 const PORT = "5201";
