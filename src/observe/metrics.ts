@@ -231,6 +231,11 @@ export class Metrics {
     help: "Age of this node's key of WireGuard",
     ...this.#in,
   });
+  readonly nextKeyAge = new Gauge({
+    name: "skylane_encryption_next_key_age_seconds",
+    help: "Since when this node goes over to another key of WireGuard, whatever agents there were meanwhile; 0: it does not",
+    ...this.#in,
+  });
   readonly keyAwaited = new Gauge({
     name: "skylane_encryption_key_awaited_nodes",
     help: "Other nodes for which the change of this node's key waits; of a few for minutes, it stands still",
@@ -311,6 +316,7 @@ export class Metrics {
   /** Sets what encryption between nodes tells. */
   sampleEncryption({ peers, keySeconds, rotation }: EncryptionStatus): void {
     this.keyAge.set(keySeconds ?? 0);
+    this.nextKeyAge.set(rotation?.keySeconds ?? 0);
     this.keyAwaited.set(rotation?.awaited.length ?? 0);
     for (const state of ENCRYPTION_STATES)
       this.encryptionPeers.set({ state }, peers.filter((peer) => peer.state === state).length);

@@ -18,6 +18,8 @@ import { Rotation } from "./rotation.ts";
 import { type EncryptionStatus, statusOfPeer } from "./status.ts";
 
 const secondsNow = (): number => monotonicMs() / 1000;
+/** Of a key, in seconds. */
+const ageOf = ({ made }: { made: number }): number => Math.max(0, Math.round((Date.now() - made) / 1000));
 
 const RETRY = { baseMs: 500, maxMs: 10_000 } as const;
 
@@ -153,7 +155,7 @@ export class Encryption {
       ...(keys && {
         publicKey: keys.key.publicKey,
         slot: keys.slot,
-        keySeconds: Math.max(0, Math.round((Date.now() - keys.made) / 1000)),
+        keySeconds: ageOf(keys),
       }),
       keyDays,
       ...(rotation && { rotation }),
@@ -232,12 +234,13 @@ export class Encryption {
 
   get #rotationStatus(): EncryptionStatus["rotation"] {
     const rotation = this.#rotation;
-    const publicKey = this.#keys?.next?.key.publicKey;
-    if (!rotation || publicKey === undefined) return undefined;
+    const next = this.#keys?.next;
+    if (!rotation || !next) return undefined;
     const now = secondsNow();
     return {
-      publicKey,
+      publicKey: next.key.publicKey,
       seconds: Math.round(rotation.seconds(now)),
+      keySeconds: ageOf(next),
       standsStill: rotation.standsStill(now),
       awaited: rotation.awaited,
     };

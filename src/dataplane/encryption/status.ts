@@ -59,6 +59,8 @@ export interface RotationStatus {
   publicKey: string;
   /** Since when this agent waits, in seconds. */
   seconds: number;
+  /** Age of the next key, in seconds: since when the node changes, whatever agents there were. */
+  keySeconds: number;
   /** It takes longer than it should. */
   standsStill: boolean;
   /** Nodes that have not gone over. */

@@ -45,3 +45,28 @@ describe("the metrics of networks", () => {
     assert.deepEqual(await told("blue"), blue, "and nothing is counted twice");
   });
 });
+
+describe("the metrics of encryption", () => {
+  it("tell since when a node goes over to another key, and nothing of it otherwise", async () => {
+    const metrics = new Metrics("0.0.0");
+    const status = {
+      mode: "wireguard" as const,
+      ready: true,
+      message: "",
+      device: "skylane-wg",
+      keySeconds: 8_000,
+      keyDays: 90,
+      port: 51_871,
+      peers: [],
+      repairs: 0,
+    };
+    const rotation = { publicKey: "NEXT=", seconds: 30, keySeconds: 4_000, standsStill: false, awaited: [] };
+    const told = async () =>
+      (await metrics.text()).split("\n").filter((line) => /^skylane_encryption_\S*key_age_seconds /.test(line));
+    metrics.sampleEncryption({ ...status, rotation });
+    const age = "skylane_encryption_key_age_seconds 8000";
+    assert.deepEqual(await told(), [age, "skylane_encryption_next_key_age_seconds 4000"].toSorted());
+    metrics.sampleEncryption(status);
+    assert.deepEqual(await told(), [age, "skylane_encryption_next_key_age_seconds 0"].toSorted());
+  });
+});

@@ -252,7 +252,12 @@ describe("doctor: the agent", () => {
     assert.ok(!judge(healthy()).some(({ check }) => check.startsWith("encryption")));
     assert.deepEqual(said({}), ["ok encryption: wireguard, 0 of 0 nodes"]);
     assert.deepEqual(said({ ready: false, message: "no WireGuard" }), ["fail encryption: not in force: no WireGuard"]);
-    const rotation = { publicKey: "NEXT=", seconds: 400, awaited: [{ node: "n1", why: "no handshake" }] };
+    const rotation = {
+      publicKey: "NEXT=",
+      seconds: 400,
+      keySeconds: 400,
+      awaited: [{ node: "n1", why: "no handshake" }],
+    };
     assert.deepEqual(said({ rotation: { ...rotation, standsStill: true } }), [
       "warn encryption.rotation: n1: no handshake",
       "ok encryption: wireguard, 0 of 0 nodes",

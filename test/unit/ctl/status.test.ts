@@ -133,6 +133,7 @@ describe("the status for people", () => {
     const rotation = {
       publicKey: "NEXT=",
       seconds: 400,
+      keySeconds: 400,
       standsStill: true,
       awaited: [{ node: "node2", why: "silent" }],
     };

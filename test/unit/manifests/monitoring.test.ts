@@ -13,12 +13,12 @@ interface Document {
   data: Record<string, string>;
 }
 
-const documents = (metrics: object): Document[] =>
-  parseAllDocuments(renderChart({ metrics }, { templates: ["monitoring"] }))
+const documents = (metrics: object, more: object = {}): Document[] =>
+  parseAllDocuments(renderChart({ metrics, ...more }, { templates: ["monitoring"] }))
     .map((document) => document.toJS() as Document | null)
     .filter((document) => document !== null);
-const only = (metrics: object, kind: string): Document => {
-  const all = documents(metrics);
+const only = (metrics: object, kind: string, more: object = {}): Document => {
+  const all = documents(metrics, more);
   assert.deepEqual(
     all.map((one) => one.kind),
     [kind],
@@ -79,8 +79,18 @@ describe("the chart's monitoring", () => {
   });
 
   it("alerts by metrics and labels that there are, and says what to do", () => {
-    const rules = only({ rules: true }, "PrometheusRule").spec.groups.flatMap((group) => group.rules);
-    assert.ok(rules.some(({ alert }) => alert === "SkylaneFaultBetweenNodes"));
+    const rulesOf = (more: object) =>
+      only({ rules: true }, "PrometheusRule", more).spec.groups.flatMap((group) => group.rules);
+    const rules = rulesOf({ encryptionKeyDays: 90 });
+    const names = rules.map(({ alert }) => alert);
+    for (const name of ["SkylaneFaultBetweenNodes", "SkylaneKeyRotationStandsStill"]) assert.ok(names.includes(name));
+    // Where keys do not grow too old, nobody is told that they have.
+    assert.deepEqual(
+      names.filter((name) => !rulesOf({}).some(({ alert }) => alert === name)),
+      ["SkylaneKeyTooOld"],
+    );
+    const tooOld = rules.find(({ alert }) => alert === "SkylaneKeyTooOld")?.expr ?? "";
+    assert.match(tooOld, new RegExp(` > ${90 * 86_400 * 1.25}$`));
     for (const { alert, expr, annotations } of rules) {
       assert.deepEqual(unknown(expr), [], alert);
       assert.match(annotations.summary, /^[A-Z].*\.$/);
