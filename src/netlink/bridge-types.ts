@@ -47,6 +47,8 @@ export interface BridgeFdbEntry {
   state?: number;
   /** NTF_EXT_LEARNED: a control plane's, never aged and, when changed, not by frames; always so when added. */
   external?: boolean;
+  /** Of one VLAN; a kernel with VLAN filtering makes one for each VLAN of the port, beside the one that was asked for, and takes them away with it. */
+  vlan?: number;
   /** Seen on a locked port with MAB, and not let in. */
   locked?: boolean;
 }

@@ -60,12 +60,14 @@ export const fdbEntry = ({ mac, dst, vni, port, state }: FdbEntry, on: { vni: nu
   ...((state ?? PERMANENT) !== PERMANENT && { wrong: true }),
 });
 
-/** An entry of the bridge; undefined for those that are not ours. `ifname`: its port, where that is known. */
+/**
+ * An entry of the bridge; undefined for those that are not ours, among them the kernel's own copies for VLANs (br_fdb_add in net/bridge/br_fdb.c), which
+ * come and go with ours and are looked at by nobody where VLANs are not told apart. `ifname`: its port, where that is known. */
 export function bridgeFdbEntry(
-  { mac, ifindex, state = 0, external, locked }: BridgeFdbEntry,
+  { mac, ifindex, state = 0, external, locked, vlan }: BridgeFdbEntry,
   ifname: string | undefined,
 ): BridgeEntry | undefined {
-  if (locked || state & PERMANENT) return undefined;
+  if (locked || vlan !== undefined || state & PERMANENT) return undefined;
   return { kind: "bridgeFdb", mac, ifname: ifname ?? `if${ifindex}`, ...(!external && { wrong: true }) };
 }
 

@@ -54,10 +54,12 @@ function fdbEntry(data: Buffer, ifindex: number, state: number, flags: number): 
   let port: number | undefined;
   let vni: number | undefined;
   let master: number | undefined;
+  let vlan: number | undefined;
   let extended = 0;
   eachAttribute(data, HEADER, (type, value) => {
     if (type === NDA.DST) dst = ip(value);
     else if (type === NDA.LLADDR) hardware = mac(value);
+    else if (type === NDA.VLAN) vlan = u16At(value, 0);
     else if (type === NDA.PORT) port = u16be(value);
     else if (type === NDA.VNI) vni = u32(value);
     else if (type === NDA.MASTER) master = u32(value);
@@ -65,6 +67,7 @@ function fdbEntry(data: Buffer, ifindex: number, state: number, flags: number): 
   });
   if (hardware !== undefined && master !== undefined && !(flags & NTF_SELF)) {
     const bridgeFdb: BridgeFdbEntry = { ifindex, mac: hardware, master, state };
+    if (vlan !== undefined) bridgeFdb.vlan = vlan;
     if (flags & NTF_EXT_LEARNED) bridgeFdb.external = true;
     if (extended & NTF_EXT_LOCKED) bridgeFdb.locked = true;
     return { kind: "bridgeFdb", bridgeFdb };

@@ -29,6 +29,7 @@ export interface BridgeNode {
   host: TestNamespace;
   net: TestNamespace;
   options: BridgeReconcilerOptions;
+  log: ReturnType<typeof recordingLogger>;
   peer: Peer;
   bridge: BridgeReconciler;
   seen: (MacSeen & { at: number })[];
@@ -64,11 +65,12 @@ export function bridgeCluster(
       broadcast,
     };
     const seen: BridgeNode["seen"] = [];
+    const log = recordingLogger();
     const options: BridgeReconcilerOptions = {
       local,
       netns: net.path,
       underlayNetns: host.path,
-      logger: recordingLogger(),
+      logger: log,
       onMacSeen: (what) => seen.push({ ...what, at: performance.now() }),
       ...more,
     };
@@ -79,6 +81,7 @@ export function bridgeCluster(
       host,
       net,
       options,
+      log,
       peer,
       bridge,
       seen,

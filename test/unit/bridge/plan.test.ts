@@ -1,6 +1,7 @@
 /** What the kernel should hold of a bridged network, and how it comes to hold it. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { readBridge } from "../../../src/dataplane/bridge/actual.ts";
 import {
   BridgeDesired,
   bridgeOperations,
@@ -198,6 +199,22 @@ describe("the entries of a bridged network", () => {
     assert.deepEqual(copies(), [`fdb ${EVERYBODY} 172.30.0.11`, `fdb ${EVERYBODY} 172.30.0.12`]);
     desired.setLocal({ ...local, broadcast: "Drop" });
     assert.deepEqual(copies(), []);
+  });
+
+  it("are not the copies of them that a kernel makes for VLANs of their ports", async () => {
+    const desired = new BridgeDesired(local);
+    desired.changePorts([["p1", portOf(1, [1])]]);
+    const mine = { ifindex: 11, mac: mac(1), master: 2, state: 0x40, external: true };
+    const { entries } = await readBridge(
+      { fdb: () => [], bridgeFdb: () => [mine, { ...mine, vlan: 1 }], neighbours: () => [] },
+      devices,
+    );
+    const port = desired.entries.get("port p1");
+    const { operations } = planAll(desired.tracker, [...entries, ...(port ? [port] : [])], bridgeOperations, devices);
+    assert.deepEqual(
+      operations.filter(({ kind }) => kind === "bridgeFdb"),
+      [],
+    );
   });
 
   it("wait for their port", () => {

@@ -152,6 +152,13 @@ describe("decoding", () => {
       kind: "bridgeFdb",
       bridgeFdb: { ...bridgeFdb, locked: true },
     });
+    const [NDA_VLAN, vlan] = [5, Buffer.from([6, 0, 5, 0, 1, 0, 0, 0])];
+    assert.equal(vlan[2], NDA_VLAN);
+    assert.deepEqual(fromKernel(0x10, vlan), {
+      event: "new",
+      kind: "bridgeFdb",
+      bridgeFdb: { ...bridgeFdb, external: true, vlan: 1 },
+    });
     assert.equal(fromKernel(0x02), undefined, "of the device itself, and without a remote end");
   });
 
