@@ -276,28 +276,30 @@ describe("the packet filter on a real kernel", () => {
 
   it("loses no packet of a 1 ms ping while peers come and go and the agent restarts", async () => {
     const { ns } = pod(1);
-    const ping = ns.spawn("ping", ["-i", "0.001", "-c", "2000", "-W", "2", "-q", pod(2).ips[0] as string], {
-      stdio: ["ignore", "pipe", "inherit"],
-    });
-    let output = "";
-    ping.stdout?.setEncoding("utf8").on("data", (text: string) => {
-      output += text;
-    });
-    const ended = once(ping, "close");
     let changes = 0;
-    while (ping.exitCode === null) {
-      const rules = rulesOf(cluster, node(1), { peers: ["172.30.0.2", `172.30.1.${++changes % 200}`] });
-      firewall(1).set([rules]);
-      await firewall(1).settled();
-      if (changes % 10 !== 0) continue;
-      await firewall(1).stop();
-      firewalls[0] = new Firewall({ netns: node(1).ns.path, logger: recordingLogger() });
-      firewall(1).set([rules]);
-      await firewall(1).start();
+    // On a slow machine there are few changes in the two seconds of a ping.
+    while (changes <= 10) {
+      const ping = ns.spawn("ping", ["-i", "0.001", "-c", "2000", "-W", "2", "-q", pod(2).ips[0] as string], {
+        stdio: ["ignore", "pipe", "inherit"],
+      });
+      let output = "";
+      ping.stdout?.setEncoding("utf8").on("data", (text: string) => {
+        output += text;
+      });
+      const ended = once(ping, "close");
+      while (ping.exitCode === null) {
+        const rules = rulesOf(cluster, node(1), { peers: ["172.30.0.2", `172.30.1.${++changes % 200}`] });
+        firewall(1).set([rules]);
+        await firewall(1).settled();
+        if (changes % 10 !== 0) continue;
+        await firewall(1).stop();
+        firewalls[0] = new Firewall({ netns: node(1).ns.path, logger: recordingLogger() });
+        firewall(1).set([rules]);
+        await firewall(1).start();
+      }
+      await ended;
+      assert.match(output, /2000 packets transmitted, 2000 received/);
     }
-    await ended;
-    assert.ok(changes > 10, `${changes} changes`);
-    assert.match(output, /2000 packets transmitted, 2000 received/);
   });
 
   describe("at the end", () => {

@@ -88,3 +88,9 @@ export function testNamespace(label = "ns"): TestNamespace {
   run("ip", ["-n", name, "link", "set", "lo", "up"]);
   return namespace;
 }
+
+/** How a device comes by its link-local address, by its setting: in messages Linux 5.10 tells it with statistics alone. */
+export const addrGenMode = (ns: TestNamespace, device: string): "eui64" | "none" | "other" =>
+  (["eui64", "none"] as const)[
+    Number(ns.exec("sysctl", "-n", `net.ipv6.conf.${device.replaceAll(".", "/")}.addr_gen_mode`))
+  ] ?? "other";
