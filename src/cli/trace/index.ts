@@ -13,6 +13,7 @@ import { newMark, parseMark, protocolOf } from "./live/mark.ts";
 import type { LiveHalf } from "./live/types.ts";
 import type { Knowledge } from "./plan/knowledge.ts";
 import type { PlannedHalf } from "./plan/plan.ts";
+import type { LookedAt } from "./judge.ts";
 import type { Kernel } from "./read/kernel.ts";
 import { renderTrace } from "./render.ts";
 import type { Half, Traffic } from "./types.ts";
@@ -132,10 +133,9 @@ async function withNode<T>(input: Input, work: (looked: Looked) => Promise<T>): 
   const planned = planHalf(knowledge);
   const look = async (): Promise<Half> => {
     const { steps, ...half } = planned;
-    const hops: Half["hops"] = [];
-    for (const step of steps)
-      hops.push(judge(half.node, step, await read(step, { kernel, socket, silent, timeoutMs })));
-    return { ...half, hops };
+    const looked: LookedAt[] = [];
+    for (const step of steps) looked.push({ step, found: await read(step, { kernel, socket, silent, timeoutMs }) });
+    return { ...half, hops: judge(half.node, looked) };
   };
   return await work({ knowledge, planned, kernel, look });
 }

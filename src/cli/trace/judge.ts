@@ -199,7 +199,16 @@ const JUDGES: Judges = {
     return right(`${is}, which answers`);
   },
 
-  tunnel({ node, underlayIp }, { answered, error }) {
+  tunnel({ node, underlayIp, routes }, { answered, error, full }) {
+    if (answered && full?.passes === false) {
+      const is = `it does, but packets of ${full.bytes} bytes are lost`;
+      if (routes !== undefined) return right(`${is}; pods are told to send ${routes} at most`);
+      return wrong(
+        is,
+        "The underlay carries less than the MTU says: small packets pass and large ones hang, so connections open and then stall.",
+        `Raise the MTU of the underlay between the nodes, or set a smaller mtu on all: skylanectl doctor on this node says how much passes. With probes: on, routes take that until then.`,
+      );
+    }
     if (answered) return right("it does");
     if (error !== undefined)
       return {
@@ -253,8 +262,33 @@ const JUDGES: Judges = {
   },
 };
 
-/** A step's hop. @param node on which it was looked at */
-export function judge(node: string, step: Step, found: Found): Hop {
+/** A step, and what was found of it. */
+export interface LookedAt {
+  step: Step;
+  found: Found;
+}
+
+/** The hops of a half, in its order. @param node on which it was looked at */
+export function judge(node: string, looked: readonly LookedAt[]): Hop[] {
+  const hops = looked.map((one) => judgeStep(node, one));
+  if (!hops.some(({ hop, state }) => hop === "tunnel" && state === "wrong")) return hops;
+  return hops.map((hop, n) => ({ ...hop, ...silence(looked[n] as LookedAt, hop) }));
+}
+
+/** Where the tunnel does not answer either, silence beside it is a fault: not of the tunnel, but of the node or of what is between. */
+function silence({ step, found }: LookedAt, { is, state }: Hop): Partial<Verdict> {
+  if (step.kind !== "underlay" || state !== "unknown" || !("answers" in found)) return {};
+  return {
+    ...wrong(
+      `${is}, nor in the tunnel`,
+      "The other node is off or cut off, or the network between the two loses everything.",
+      `Look at the machine, and at switches and routers between: ping ${step.to}. Where hosts answer no ping by rule, it may be the UDP port of VXLAN alone. A node that is gone for good: kubectl delete node.`,
+    ),
+    symptom: true,
+  };
+}
+
+function judgeStep(node: string, { step, found }: LookedAt): Hop {
   const { hop, should } = step;
   const verdict: Verdict =
     "unseen" in found

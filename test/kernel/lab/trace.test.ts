@@ -13,6 +13,7 @@ import type { TraceOptions } from "../../../lab/pods/trace.ts";
 import { NETWORKS_ANNOTATION } from "../../../src/crd/index.ts";
 import type { Live, Trace } from "../../../src/cli/index.ts";
 import { eventually } from "../../support/eventually.ts";
+import { narrowTo } from "./narrow.ts";
 import { remembered, useLab } from "./support.ts";
 
 const FAMILIES = [4, 6] as const;
@@ -227,6 +228,14 @@ describe("skylanectl trace", function () {
       await names("a", "c", { node: "node1", hop: "tunnel" });
     } finally {
       await the().exec("node2", "nft", "delete", "table", "inet", "faults");
+    }
+  });
+
+  it("names an underlay that carries less than the MTU says, whatever family is traced", async () => {
+    await using _narrow = await narrowTo(the(), 2, [1], 1400);
+    for (const family of FAMILIES) {
+      const { is } = await names("a", "c", { node: "node1", hop: "tunnel" }, { family });
+      assert.match(is, /packets of 1450 bytes are lost/);
     }
   });
 

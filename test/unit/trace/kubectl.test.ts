@@ -10,7 +10,13 @@ import { liveHalf } from "./live-halves.ts";
 
 const halfOf = (number: 1 | 2): Half => {
   const { steps, ...half } = planHalf(knowledge(number, 4));
-  return { ...half, hops: steps.map((step) => judge(half.node, step, healthy(step))) };
+  return {
+    ...half,
+    hops: judge(
+      half.node,
+      steps.map((step) => ({ step, found: healthy(step) })),
+    ),
+  };
 };
 
 const podOn = (node: string, ip: string): object => ({

@@ -16,8 +16,8 @@ type Faults = Readonly<Record<string, (step: Step) => Found>>;
 
 function halfOf(known: Knowledge, faults: Faults = {}): Half {
   const { steps, ...half } = planHalf(known);
-  const hops = steps.map((step) => judge(half.node, step, (faults[step.hop] ?? healthy)(step)));
-  return { ...half, hops };
+  const looked = steps.map((step) => ({ step, found: (faults[step.hop] ?? healthy)(step) }));
+  return { ...half, hops: judge(half.node, looked) };
 }
 
 const traceWith = (
@@ -208,6 +208,38 @@ for (const family of [4, 6] as const)
       assert.equal(first(traceWith(family, { 1: { tunnel: () => ({ answered: false }) } })), "node1 tunnel");
     });
 
+    it("names the way to the other node where nothing of it answers, and the tunnel where that alone does not", () => {
+      const far = {
+        route: { gateway: "172.30.0.1", ifindex: 2 },
+        device: { name: "eth0", up: true, lowerUp: true, loopback: false, group: 0 },
+        neighbour: { mac: MACS.pod, state: 0x02 },
+        answers: "no",
+      } as const;
+      const silent: Faults = { tunnel: () => ({ answered: false }) };
+      const trace = traceWith(family, { 1: { ...silent, underlay: () => far } });
+      assert.equal(first(trace), "node1 underlay");
+      assert.match(trace.wrong?.means ?? "", /off or cut off/);
+      // It is no cause where something else is wrong, and no fault where the tunnel answers.
+      assert.equal(first(traceWith(family, { 1: { ...silent, underlay: () => far, fdb: () => ({}) } })), "node1 fdb");
+      assert.ok(traceWith(family, { 1: { underlay: () => far } }).ok);
+    });
+
+    it("names a tunnel that loses full packets, unless routes take less", () => {
+      const narrow = () => ({ answered: true, full: { bytes: 1450, passes: false } });
+      const trace = traceWith(family, { 1: { tunnel: narrow } });
+      assert.equal(first(trace), "node1 tunnel");
+      assert.match(trace.wrong?.is ?? "", /packets of 1450 bytes are lost/);
+      const told = { ...peerOf(2), pathMtu: { [family]: 1344 } };
+      const fits = traceWith(family, { 1: { tunnel: narrow } }, { 1: { other: told } });
+      assert.ok(fits.ok);
+      assert.match(JSON.stringify(fits.hops), /told to send 1344 at most/);
+      assert.ok(
+        traceWith(family, { 1: { tunnel: () => ({ answered: true, full: { bytes: 1450, passes: true } }) } }).ok,
+      );
+      const gone = { 1: { tunnel: narrow }, 2: { "destination.address": () => ({ ips: [] }) } };
+      assert.equal(first(traceWith(family, gone)), "node1 tunnel", "it comes first on the way");
+    });
+
     it("names the pod that is not there, and goes no further", () => {
       const { to } = knowledge(2, family);
       const trace = traceWith(family, {}, { 2: { to: { ip: to.ip } } });
@@ -260,7 +292,10 @@ describe("a trace that takes another way", () => {
     assert.ok(route?.kind === "route");
     assert.deepEqual([route.gateway, route.device], ["172.30.0.12", { index: 4 }]);
     assert.ok(!steps.some(({ hop }) => hop === "fdb" || hop === "neighbour"));
-    assert.equal(judge("node1", route, { route: { gateway: "172.30.0.12", ifindex: 5 } }).state, "wrong");
+    assert.equal(
+      judge("node1", [{ step: route, found: { route: { gateway: "172.30.0.12", ifindex: 5 } } }])[0]?.state,
+      "wrong",
+    );
     assert.equal(planHalf(knowledge(1, 6, { other })).way, "tunnel");
   });
 

@@ -1,6 +1,6 @@
 /** What a node knows about the two ends of a packet's way and about the nodes between, from which its steps are planned. Plain data. */
 import type { Family, SocketAddress } from "../../../addr/index.ts";
-import type { DirectHop } from "../../../peers/index.ts";
+import type { DirectHop, PathMtu } from "../../../peers/index.ts";
 import type { End, Half, Traffic } from "../types.ts";
 
 /** A pod of this node, by the records of its attachment. */
@@ -27,6 +27,8 @@ export interface KnownPeer {
   vni?: number | undefined;
   port?: number | undefined;
   direct?: readonly DirectHop[] | undefined;
+  /** What routes to it take, where that was measured to be less than the device does. */
+  pathMtu?: PathMtu | undefined;
   /** What the kernel said to its entries. */
   error?: string | undefined;
 }

@@ -270,8 +270,8 @@ function fdb(known: Knowledge, mac: string, dst: readonly string[], peer: KnownP
 }
 
 /** Over the underlay, and whether all of it works together. */
-function toNode(known: Knowledge, { node, podCidrs, underlayIp }: KnownPeer): Step[] {
-  const { network } = known;
+function toNode(known: Knowledge, { node, podCidrs, underlayIp, pathMtu }: KnownPeer): Step[] {
+  const { network, family } = known;
   const steps = [underlay(known, underlayIp, true)];
   // Other networks' VTEPs are in namespaces in which the one who asks is not.
   if (network.mode === "Routed" && network.hostNetns === undefined)
@@ -282,6 +282,9 @@ function toNode(known: Knowledge, { node, podCidrs, underlayIp }: KnownPeer): St
       podCidrs: network.podCidrs,
       peerPodCidrs: podCidrs,
       underlayIp,
+      device: network.device,
+      vtep: vtepOf(podCidrs, family),
+      routes: pathMtu?.[family],
       should: `${node} answers in the tunnel`,
     });
   return steps;

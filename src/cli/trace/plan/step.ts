@@ -104,6 +104,11 @@ export interface TunnelStep extends Common {
   podCidrs: readonly string[];
   peerPodCidrs: readonly string[];
   underlayIp: string;
+  device: string;
+  /** Its VTEP in the packet's family: full packets are tried as well. */
+  vtep?: string | undefined;
+  /** What routes take in place of a full packet. */
+  routes?: number | undefined;
 }
 
 /** Whether the packet filter lets a node's VXLAN packets in. */

@@ -53,6 +53,8 @@ export interface FoundOf {
     answered: boolean;
     /** What this node's kernel said at once. */
     error?: string;
+    /** Of a packet of the device's MTU, where small ones are answered by ICMP: its bytes, and whether it passes. */
+    full?: { bytes: number; passes: boolean };
   };
   /** Whether the set has the address. */
   peerSet: { known: boolean };

@@ -80,7 +80,7 @@ function found(step: Step, sources: Sources): Found | Promise<Found> {
     case "underlay":
       return readUnderlay(kernel.in(step.netns), step, sources.timeoutMs);
     case "tunnel":
-      return readTunnel(step, sources.timeoutMs);
+      return readTunnel(kernel.in(undefined), step, sources.timeoutMs);
     case "peerSet":
       return readPeerSet(step);
     case "conntrack":
@@ -230,14 +230,41 @@ async function answersAt(to: string, timeoutMs: number): Promise<"echo" | "tcp" 
 }
 
 async function readTunnel(
-  { node, podCidrs, peerPodCidrs }: TunnelStep,
+  rtnl: Rtnl,
+  { node, podCidrs, peerPodCidrs, device, vtep }: TunnelStep,
   timeoutMs: number,
 ): Promise<FoundOf["tunnel"] | Unseen> {
   const [path] = probePaths(podCidrs, [{ node, podCidrs: [...peerPodCidrs] }]);
   if (!path) return { unseen: "the two have no family in common" };
   // It is sent again and again for so long.
   const { answered, error } = await probe(path, timeoutMs);
-  return { answered, ...(error === undefined ? {} : { error: describeError(error) }) };
+  const bytes = answered && vtep !== undefined ? rtnl.link(device)?.mtu : undefined;
+  const passes = bytes === undefined ? undefined : await fullPasses(vtep as string, bytes, timeoutMs);
+  return {
+    answered,
+    ...(error === undefined ? {} : { error: describeError(error) }),
+    ...(bytes !== undefined && passes !== undefined && { full: { bytes, passes } }),
+  };
+}
+
+/** Whether a packet of that size comes there and back; undefined where small ones do not either. */
+async function fullPasses(to: string, size: number, timeoutMs: number): Promise<boolean | undefined> {
+  let echo: Echo | undefined;
+  const passes = async (request: { size?: number }): Promise<boolean> => {
+    for (let i = 0; i < TRIES; i++) if ((await echo?.ask({ to, timeoutMs, ...request }))?.answered) return true;
+    return false;
+  };
+  try {
+    echo = Echo.open(familyOf(to));
+    if (await passes({ size })) return true;
+    return (await passes({})) ? false : undefined;
+  } catch (error) {
+    // Without CAP_NET_RAW there is no echo.
+    if (!(error instanceof SysError)) throw error;
+    return undefined;
+  } finally {
+    await echo?.close();
+  }
 }
 
 async function readPeerSet({ vni, ip }: PeerSetStep): Promise<FoundOf["peerSet"]> {
