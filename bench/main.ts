@@ -11,6 +11,7 @@ import { bandwidth } from "./rows/bandwidth.ts";
 import { bridged } from "./rows/bridged.ts";
 import { burst } from "./rows/burst.ts";
 import { cni } from "./rows/cni.ts";
+import { encryption } from "./rows/encryption.ts";
 import { fastPath } from "./rows/fast-path.ts";
 import { flows } from "./rows/flows.ts";
 import { hostPorts } from "./rows/host-ports.ts";
@@ -38,6 +39,7 @@ const MEASUREMENTS: readonly Measurement[] = [
   bridged,
   traffic,
   fastPath,
+  encryption,
   policyTraffic,
   policyChanges,
   policyAgent,

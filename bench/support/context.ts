@@ -1,6 +1,6 @@
 /** What a measurement is given: how thorough it may be, where it says what it does, and where its rubbish goes. */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -35,11 +35,21 @@ export interface Measurement {
   run(context: Context): Promise<Row[]>;
 }
 
-/** Compiles one of bench/native into the run's directory; its path. */
-export function native(context: Context, name: string): string {
-  const out = join(context.dir, name);
+/** Where those of bench/native are that somebody has compiled before, for a machine without a compiler. */
+const COMPILED = join(root, "bench/native/compiled");
+
+/** Compiles one of bench/native. @param out where to */
+export function compile(name: string, out: string): void {
   const source = join(root, "bench/native", `${name}.c`);
   execFileSync("cc", ["-std=c11", "-O2", "-Wall", "-Wextra", "-static", "-o", out, source], { stdio: "inherit" });
+}
+
+/** One of bench/native, compiled into the run's directory; its path. */
+export function native(context: Context, name: string): string {
+  const before = join(COMPILED, name);
+  if (existsSync(before)) return before;
+  const out = join(context.dir, name);
+  compile(name, out);
   return out;
 }
 

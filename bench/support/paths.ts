@@ -46,7 +46,7 @@ async function crowd(
 export async function skylane(
   context: Context,
   cluster: Cluster,
-  { first: octet, more = 0, ...config }: { first: number; fastPath?: "auto"; more?: number },
+  { first: octet, more = 0, ...config }: { first: number; fastPath?: "auto"; encryption?: "wireguard"; more?: number },
 ): Promise<SkylanePaths> {
   const { kubeconfig } = cluster.files(join(context.dir, "access"));
   const meter = native(context, "meter");
@@ -83,8 +83,15 @@ export async function skylane(
   }
   if (config.fastPath)
     for (const agent of agents) await until("the fast path", 20_000, () => agent.log.includes("the fast path is on"));
+  if (config.encryption)
+    for (const agent of agents)
+      await until("encryption", 60_000, async () => (await agent.get("/status")).body.includes('"state":"encrypted"'));
   const [from, to, near] = pods as [(typeof pods)[0], (typeof pods)[0], (typeof pods)[0]];
-  const name = config.fastPath ? "skylane with its fast path" : "skylane";
+  const name = config.fastPath
+    ? "skylane with its fast path"
+    : config.encryption
+      ? "skylane, its tunnels encrypted"
+      : "skylane";
   const [address = "", address6 = ""] = to.addresses;
   const way = { to: to.ns, address, device: "eth0" };
   const across = { name, from: from.ns, ...way };
@@ -155,20 +162,26 @@ export function flannel(context: Context, nodes: Nodes, octets: readonly [number
     node.exec("bridge", "fdb", "add", mac(other), "dev", "flannel.1", "dst", `172.30.0.${octets[other]}`);
     ip("neigh", "add", `10.42.${other}.0`, "lladdr", mac(other), "dev", "flannel.1", "nud", "permanent");
     ip("route", "add", `10.42.${other}.0/24`, "via", `10.42.${other}.0`, "dev", "flannel.1", "onlink");
-    ip("link", "add", "cni0", "mtu", MTU, "type", "bridge");
-    ip("addr", "add", `10.42.${at}.1/24`, "dev", "cni0");
-    ip("link", "set", "cni0", "up");
-    const pod = namespace(context, `flannel${at}`);
-    cable(node, "pod", pod, "eth0");
-    ip("link", "set", "pod", "mtu", MTU, "master", "cni0");
-    pod.exec("ip", "link", "set", "eth0", "mtu", MTU);
-    pod.exec("ip", "addr", "add", `10.42.${at}.2/24`, "dev", "eth0");
-    pod.exec("ip", "route", "add", "default", "via", `10.42.${at}.1`);
-    if (rules) node.exec("nft", flannelRules("10.42.0.0/16", `10.42.${at}.0/24`));
-    return pod;
+    return flannelPod(context, node, at, MTU, rules);
   }) as [Namespace, Namespace];
   const name = rules ? "flannel: bridge + veth + VXLAN + its rules" : "flannel's layout without its rules";
   return { name, from: pods[0], to: pods[1], address: "10.42.1.2", device: "eth0" };
+}
+
+/** A pod on a bridge as flannel's CNI plugin has it, and the node's rules. @param at the first or the second node */
+export function flannelPod(context: Context, node: Namespace, at: number, mtu: string, rules: boolean): Namespace {
+  const ip = (...args: string[]): string => node.exec("ip", ...args);
+  ip("link", "add", "cni0", "mtu", mtu, "type", "bridge");
+  ip("addr", "add", `10.42.${at}.1/24`, "dev", "cni0");
+  ip("link", "set", "cni0", "up");
+  const pod = namespace(context, `flannel${at}`);
+  cable(node, "pod", pod, "eth0");
+  ip("link", "set", "pod", "mtu", mtu, "master", "cni0");
+  pod.exec("ip", "link", "set", "eth0", "mtu", mtu);
+  pod.exec("ip", "addr", "add", `10.42.${at}.2/24`, "dev", "eth0");
+  pod.exec("ip", "route", "add", "default", "via", `10.42.${at}.1`);
+  if (rules) node.exec("nft", flannelRules("10.42.0.0/16", `10.42.${at}.0/24`));
+  return pod;
 }
 
 /** flannel's table for one family. @see https://github.com/flannel-io/flannel/blob/master/pkg/trafficmngr/nftables/nftables.go */
@@ -249,14 +262,20 @@ export function inTurns(
 }
 
 /** Gbit/s of a stream, or requests or connections a second. */
-export function measure(
+export function measure(flow: string, path: Pick<Path, "from" | "address">, mode: Mode, ms: number): number {
+  const { count, ns } = counted(flow, path, mode, ms);
+  return mode === "stream" ? (count * 8) / ns : (count / ns) * 1e9;
+}
+
+/** Bytes that have arrived of a stream, or requests or connections, and how long they took. */
+export function counted(
   flow: string,
   { from, address }: Pick<Path, "from" | "address">,
   mode: Mode,
   ms: number,
-): number {
+): { count: number; ns: number } {
   const port = mode === "exchange" ? EXCHANGE_PORT : PORT;
   const args = [`--net=${from.path}`, "--", flow, mode, address, port, String(ms)];
   const [count = 0, ns = 1] = execFileSync("nsenter", args, { encoding: "utf8" }).split(" ").map(Number);
-  return mode === "stream" ? (count * 8) / ns : (count / ns) * 1e9;
+  return { count, ns };
 }

@@ -7,6 +7,9 @@ import { setTimeout as pause } from "node:timers/promises";
 import { type Context, ROOT } from "./context.ts";
 import type { Namespace } from "./namespace.ts";
 
+/** How many times as long everything may take on this machine, as for the tests. */
+const PATIENCE = Number(process.env["SKYLANE_TEST_PATIENCE"] ?? 1);
+
 /** Ends a process and waits for it. */
 export async function ended(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
@@ -42,10 +45,11 @@ export function asked<T>(context: Context, node: Pick<Namespace, "spawn">, ...ar
 
 /** Waits for something, looking often. @throws Error when it does not come */
 export async function until<T>(what: string, timeoutMs: number, look: () => T | Promise<T>, everyMs = 20): Promise<T> {
+  const longest = timeoutMs * PATIENCE;
   for (const start = performance.now(); ; await pause(everyMs)) {
     const found = await look();
     if (found) return found;
-    if (performance.now() - start > timeoutMs) throw new Error(`after ${timeoutMs} ms: not yet so: ${what}`);
+    if (performance.now() - start > longest) throw new Error(`after ${longest} ms: not yet so: ${what}`);
   }
 }
 
@@ -64,6 +68,13 @@ export function fineCpuOf(pid: number): number {
     sum += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0]) / 1e6;
   }
   return sum;
+}
+
+/** Milliseconds for which the machine's processors have worked, for whomever, in steps of 10: user, nice, system, interrupts of both kinds (proc(5)). */
+export function machineCpu(): number {
+  const [line = ""] = readFileSync("/proc/stat", "utf8").split("\n", 1);
+  const [, user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0] = line.split(/\s+/).map(Number);
+  return (user + nice + system + irq + softirq) * 10;
 }
 
 /** Resident memory in MB (10⁶ bytes). */

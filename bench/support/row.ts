@@ -1,7 +1,7 @@
 /** One line of the result: a measure of ours, what it is held against, and the target. */
 import { ratios, type Spread, spread } from "./stats.ts";
 
-export type Unit = "ms" | "s" | "MB" | "KB" | "%" | "Gbit/s" | "Mbit/s" | "1/s";
+export type Unit = "ms" | "s" | "MB" | "KB" | "s/GB" | "%" | "Gbit/s" | "Mbit/s" | "1/s";
 
 /** What a target speaks about: the ratio to the other one, or the value itself. */
 export interface Target {

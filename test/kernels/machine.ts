@@ -5,11 +5,14 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, 
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { compile } from "../../bench/support/context.ts";
 import type { Bootable } from "./debian.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 /** What of the tree the guest has. */
-const TREE = ["package.json", "src", "lab", "cmd", "test", "scripts", "dist"];
+const TREE = ["package.json", "src", "lab", "cmd", "test", "bench", "scripts", "dist"];
+/** Programs of the bench, which the guest has no compiler for. */
+const COMPILED = ["flow", "meter"];
 /** Packages that check and build, and never run in a test: half a gigabyte. */
 const LEFT_OUT =
   /^(@biomejs|@typescript|@oxlint|@oxlint-tsgolint|@oxc-parser|@oxc-resolver|@esbuild|@types|typescript|oxlint|oxlint-tsgolint|oxc-parser|knip|esbuild)$/;
@@ -34,8 +37,8 @@ echo o >/proc/sysrq-trigger
 sleep 60
 `;
 
-/** The tree as an image. @returns its file */
-export function treeImage(work: string): string {
+/** The tree as an image. @param measures whether measurements are to run @returns its file */
+export function treeImage(work: string, measures: boolean): string {
   const tree = join(work, "tree");
   mkdirSync(join(tree, "node_modules"), { recursive: true });
   for (const name of TREE) cpSync(join(ROOT, name), join(tree, name), { recursive: true, verbatimSymlinks: true });
@@ -45,6 +48,11 @@ export function treeImage(work: string): string {
         recursive: true,
         verbatimSymlinks: true,
       });
+  if (measures) {
+    const into = join(tree, "bench/native/compiled");
+    mkdirSync(into);
+    for (const name of COMPILED) compile(name, join(into, name));
+  }
   const image = join(work, "tree.img");
   execFileSync("truncate", ["-s", "2G", image]);
   execFileSync("mke2fs", ["-q", "-t", "ext4", "-d", tree, image], { stdio: ["ignore", "ignore", "inherit"] });

@@ -5,6 +5,7 @@
  *   npm run test:kernels                              all kernels: 5.10, 6.1, 6.12, newest
  *   npm run test:kernels -- 6.1 6.12                  some of them
  *   npm run test:kernels -- 6.1 --only fastPath,tests --tests kernel/nft,kernel/pod
+ *   npm run test:kernels -- 6.12 --bench encryption   measurements of npm run bench in place of features
  *   npm run test:kernels -- --write                   puts what did not fail into the table of docs/install.md as well
  *
  * SKYLANE_KERNELS_DIR is where kernels are kept (/var/cache/skylane-kernels); one that is removed there is fetched anew. SKYLANE_KERNELS_ACCEL=kvm has
@@ -18,7 +19,16 @@ import { parseArgs } from "node:util";
 import { bootable, type Kernel, KERNELS } from "./debian.ts";
 import { boot, FIRST, treeImage } from "./machine.ts";
 import { Start } from "./start.ts";
-import { type Feature, FEATURES, type KernelResult, merged, type Outcome, tableOf, withTable } from "./outcomes.ts";
+import {
+  BENCH,
+  type Feature,
+  FEATURES,
+  type KernelResult,
+  merged,
+  type Outcome,
+  tableOf,
+  withTable,
+} from "./outcomes.ts";
 
 const path = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 const RESULTS = path("results.json");
@@ -47,7 +57,8 @@ function missing(): string | undefined {
 function add(kernel: string, { feature, outcome, says, counts }: Outcome): void {
   for (const key of ["passed", "failed", "skipped"] as const)
     sum[key] += counts ? counts[key] : Number(key === (outcome === "refused" ? "skipped" : outcome));
-  if (outcome === "failed") wrong.push(`${kernel}: ${FEATURES[feature]}: ${says}`);
+  const what = feature === BENCH ? "measurements" : FEATURES[feature];
+  if (outcome === "failed") wrong.push(`${kernel}: ${what}: ${says}`);
 }
 
 async function onKernel(
@@ -83,7 +94,7 @@ async function onKernel(
     if (crash !== undefined) wrong.push(`${note}, and again (${crash}) on the second boot`);
   }
   const outcomes = said.map((line) => JSON.parse(line) as Outcome);
-  for (const feature of (args[0] as string).split(",") as Feature[])
+  for (const feature of (args[0] as string).split(",") as Outcome["feature"][])
     if (!outcomes.some((one) => one.feature === feature))
       outcomes.push({ feature, outcome: "failed", says: "the machine ended before", seconds: 0 });
   for (const outcome of outcomes) add(kernel.name, outcome);
@@ -101,7 +112,12 @@ function write(results: readonly KernelResult[]): void {
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { only: { type: "string" }, tests: { type: "string" }, write: { type: "boolean" } },
+    options: {
+      only: { type: "string" },
+      tests: { type: "string" },
+      bench: { type: "string" },
+      write: { type: "boolean" },
+    },
   });
   const unknown = positionals.find((name) => !KERNELS.some((kernel) => kernel.name === name));
   if (unknown !== undefined)
@@ -122,8 +138,9 @@ async function main(): Promise<void> {
   process.once("exit", () => rmSync(work, { recursive: true, force: true }));
   const results: KernelResult[] = [];
   try {
-    const tree = treeImage(work);
-    const args = [features.join(","), ...(values.tests === undefined ? [] : [values.tests])];
+    const { tests, bench } = values;
+    const tree = treeImage(work, bench !== undefined);
+    const args = bench === undefined ? [features.join(","), ...(tests === undefined ? [] : [tests])] : [BENCH, bench];
     for (const kernel of kernels) {
       const result = await onKernel(kernel, kept, tree, args);
       if (result) results.push(result);
@@ -133,6 +150,7 @@ async function main(): Promise<void> {
   }
   for (const { kernel, outcomes } of results)
     console.log(`\n${kernel}: ${outcomes.map(({ feature, seconds }) => `${feature} ${seconds} s`).join(", ")}`);
+  if (values.bench !== undefined) return;
   console.log(`\n${tableOf(results)}`);
   if (values.write) write(results);
 }

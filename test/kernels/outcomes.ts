@@ -14,10 +14,12 @@ export const FEATURES = {
   tests: "kernel tests",
 } as const;
 export type Feature = keyof typeof FEATURES;
+/** Measurements on a kernel: no feature, and in no table. */
+export const BENCH = "bench";
 
 /** What came of one feature on one kernel. */
 export interface Outcome {
-  feature: Feature;
+  feature: Feature | typeof BENCH;
   /** `refused`: this kernel cannot, and what was asked for it said so. */
   outcome: "passed" | "failed" | "refused";
   /** In a few words: what it did, or why not. */

@@ -3,9 +3,11 @@
  * all that was printed meanwhile.
  *
  *   main.ts FEATURE,… [PATTERN,…]     patterns choose the files of the kernel tests
+ *   main.ts bench MEASUREMENT,…       what npm run bench measures, with its table on the console
  */
 import { appendFileSync } from "node:fs";
-import type { Feature, Outcome } from "../outcomes.ts";
+import type { Outcome } from "../outcomes.ts";
+import { measurements } from "./bench.ts";
 import { bridged, demo } from "./demos.ts";
 import { tryEncryption } from "./encryption.ts";
 import { tryFastPath, verify } from "./fast-path.ts";
@@ -16,10 +18,10 @@ import { kernelTests, selection } from "./tests.ts";
 export type Trial = () => Promise<Pick<Outcome, "says"> & Partial<Pick<Outcome, "outcome" | "counts">>>;
 
 const SERIAL = "/dev/ttyS1";
-const came = new Map<Feature, Outcome>();
+const came = new Map<Outcome["feature"], Outcome>();
 const [features = "", patterns = ""] = process.argv.slice(2);
 
-const TRIALS: Readonly<Record<Feature, Trial>> = {
+const TRIALS: Readonly<Record<Outcome["feature"], Trial>> = {
   modules: withoutModules,
   overlay: () => demo("overlay"),
   networks: () => demo("networks"),
@@ -31,9 +33,10 @@ const TRIALS: Readonly<Record<Feature, Trial>> = {
   functions: () => demo("functions"),
   tests: () =>
     kernelTests(patterns === "" ? selection(came.get("fastPath")?.outcome === "passed") : patterns.split(",")),
+  bench: () => measurements(patterns.split(",")),
 };
 
-for (const feature of features.split(",") as Feature[]) {
+for (const feature of features.split(",") as Outcome["feature"][]) {
   console.log(`\n=== ${feature}`);
   const start = performance.now();
   let outcome: Omit<Outcome, "feature" | "seconds">;
