@@ -9,6 +9,7 @@ import { hostilePart } from "./parts/hostile.ts";
 import { installPart } from "./parts/install.ts";
 import { claimsPart } from "./parts/claims.ts";
 import { connectivityPart } from "./parts/connectivity.ts";
+import { liveMapPart } from "./parts/live-map.ts";
 import { mountsPart } from "./parts/mounts.ts";
 import { networksPart } from "./parts/networks.ts";
 import { nodesPart } from "./parts/nodes.ts";
@@ -48,6 +49,7 @@ describe("on a real cluster", () => {
   installPart(context);
   seeingPart(context);
   mountsPart(context);
+  liveMapPart(context);
   connectivityPart(context);
   networksPart(context);
   claimsPart(context);

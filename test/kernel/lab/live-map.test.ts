@@ -119,6 +119,36 @@ describe("the live map of a lab", () => {
     assert.match((await ask("default/client", "default/nobody")).error ?? "", /no pod "default\/nobody" runs/);
   });
 
+  it("shows what a policy has denied, and which", async () => {
+    await the().applyPolicies(
+      JSON.stringify({
+        apiVersion: "networking.k8s.io/v1",
+        kind: "NetworkPolicy",
+        metadata: { name: "closed", namespace: "default" },
+        spec: { podSelector: { matchLabels: { app: "server" } }, policyTypes: ["Ingress"] },
+      }),
+    );
+    const [ip] = the().pod("server").ips as [string];
+    const flow = await eventually(
+      async () => {
+        await the().execInPod("client", "bash", "-c", `echo hello >/dev/udp/${ip}/5354`);
+        return [...reader.mirror.flows.values()].find(
+          // To the near node it is an allowed one.
+          ({ verdict, destination }) => verdict === "denied" && destination.port === 5354,
+        );
+      },
+      { timeoutMs: 60_000, intervalMs: 200, message: "the map has what was denied" },
+    );
+    assert.deepEqual(
+      [flow.verdict, flow.source.pod, flow.destination.pod, flow.by],
+      ["denied", "default/client", "default/server", "node3"],
+    );
+    assert.match(flow.policy ?? "", /closed/);
+    await eventually(() =>
+      reader.mirror.moments.some(({ kind, text }) => kind === "flow" && /denied to .* by/.test(text)),
+    );
+  });
+
   it("shows what was repaired", async () => {
     const { repairedMs } = await the().drift("node1", { kind: "fdb" });
     assert.ok(repairedMs !== undefined);
@@ -150,39 +180,52 @@ describe("the live map of a lab", () => {
     const where = CHROMIUM === undefined ? it.skip : it;
     const unless = CHROMIUM === undefined ? " (no chromium in PATH)" : "";
 
-    where(`draws nodes, a pod that moves and a node that dies, and asks nobody else${unless}`, async () => {
-      await using visitor = await Visitor.open(map.url);
-      const { page } = visitor;
-      await page.waitForSelector('.graph .node.ready[aria-label^="node3"]');
-      await page.waitForSelector(".graph .line.answers");
-      await visitor.picture("graph");
-      await page.click("#tab-pods");
-      await page.getByText("was on node2").waitFor();
-      await the().killNode("node3");
-      await page.waitForSelector(".graph .node.silent");
-      await page.waitForSelector(".graph .line.bad");
-      // By keys alone.
-      await page.focus(".graph .node.silent");
-      await page.keyboard.press("Enter");
-      await page.locator(".details h2", { hasText: "node3" }).waitFor();
-      await page.emulateMedia({ colorScheme: "dark" });
-      await visitor.picture("dead-node");
-      await page.keyboard.press("Escape");
-      await page.waitForSelector(".details", { state: "detached" });
-      await page.getByRole("button", { name: "Matrix" }).click();
-      await page.focus(".matrix canvas");
-      await page.keyboard.press("ArrowRight");
-      await page.getByText("node1 → node3").waitFor();
-      await page.keyboard.press("Enter");
-      await page.getByRole("heading", { name: "node1 and node3" }).waitFor();
-      await page.setViewportSize({ width: 390, height: 844 });
-      await visitor.picture("telephone");
-      const [wide, room] = await page.evaluate<[number, number]>(
-        "[document.scrollingElement.scrollWidth, document.documentElement.clientWidth]",
-      );
-      assert.ok(wide <= room, `the page is ${wide} pixels wide on a telephone of ${room}`);
-      visitor.assertQuiet(map.url);
-    });
+    where(
+      `draws nodes, a pod that moves, what was denied and a node that dies, and asks nobody else${unless}`,
+      async () => {
+        await using visitor = await Visitor.open(map.url);
+        const { page } = visitor;
+        await page.waitForSelector('.graph .node.ready[aria-label^="node3"]');
+        await page.waitForSelector(".graph .line.answers");
+        await visitor.picture("graph");
+        await page.click("#tab-pods");
+        await page.getByText("was on node2").waitFor();
+        await page.click("#tab-flows");
+        await page
+          .getByText(/denied by .*closed/)
+          .first()
+          .waitFor();
+        const began = performance.now();
+        const killed = the().killNode("node3");
+        await page.waitForSelector(".graph .node.silent");
+        process.stdout.write(
+          `      a node that dies is drawn so after ${((performance.now() - began) / 1_000).toFixed(1)} s\n`,
+        );
+        await killed;
+        await page.waitForSelector(".graph .line.bad");
+        // By keys alone.
+        await page.focus(".graph .node.silent");
+        await page.keyboard.press("Enter");
+        await page.locator(".details h2", { hasText: "node3" }).waitFor();
+        await page.emulateMedia({ colorScheme: "dark" });
+        await visitor.picture("dead-node");
+        await page.keyboard.press("Escape");
+        await page.waitForSelector(".details", { state: "detached" });
+        await page.getByRole("button", { name: "Matrix" }).click();
+        await page.focus(".matrix canvas");
+        await page.keyboard.press("ArrowRight");
+        await page.getByText("node1 → node3").waitFor();
+        await page.keyboard.press("Enter");
+        await page.getByRole("heading", { name: "node1 and node3" }).waitFor();
+        await page.setViewportSize({ width: 390, height: 844 });
+        await visitor.picture("telephone");
+        const [wide, room] = await page.evaluate<[number, number]>(
+          "[document.scrollingElement.scrollWidth, document.documentElement.clientWidth]",
+        );
+        assert.ok(wide <= room, `the page is ${wide} pixels wide on a telephone of ${room}`);
+        visitor.assertQuiet(map.url);
+      },
+    );
 
     where(`draws what 1,000 nodes have measured of each other${unless}`, async () => {
       const many = await serveMany(1_000);
