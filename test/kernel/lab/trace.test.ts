@@ -258,6 +258,11 @@ describe("skylanectl trace", function () {
         },
         { ...SOON, message: "the masqueraded connection is not named" },
       );
+      const options = ["--protocol=icmp", "--timeout=10000"];
+      const { live } = await the().trace("b", "c", { family: 4, live: { protocol: "icmp" }, options });
+      const { ip: seenAs } = await vtep("node1", 4);
+      const notes = live?.hops.flatMap(({ node, note = "" }) => (note.includes(seenAs) ? [node] : []));
+      assert.ok(notes?.includes("node2"), JSON.stringify(live));
     } finally {
       await the().exec("node1", "nft", "delete", "table", "ip", "faults");
     }
