@@ -1,7 +1,9 @@
 /** The fast path in a cluster: what policies no longer allow is off it at once, whichever end they are about; and pod networks have one of their own. */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
+import { join } from "node:path";
 import { entering } from "../../../lab/exec.ts";
+import type { Flow } from "../../../src/flows/index.ts";
 import { NETWORKS_ANNOTATION } from "../../../src/crd/index.ts";
 import { podNetns } from "../../../lab/pods/pods.ts";
 import { stream, Talk } from "../../../lab/pods/talk.ts";
@@ -134,7 +136,7 @@ describe("the fast path of a pod network with a namespace of its own", () => {
 });
 
 describe("the fast path of a cluster whose nodes measure each other", () => {
-  const the = useLab({ nodes: 2, agentConfig: { fastPath: "auto", probes: "on" } });
+  const the = useLab({ nodes: 2, agentConfig: { fastPath: "auto", probes: "on", flows: "on" } });
   const PORT = 8080;
   /** A narrow path is found within half a minute; a busy machine has more. */
   const FOUND_MS = 90_000;
@@ -172,6 +174,40 @@ describe("the fast path of a cluster whose nodes measure each other", () => {
         for (const hop of ["source.forward", "source.device", "destination.forward", "destination.host-end"])
           assert.ok((way.hops.find((one) => one.hop === hop)?.packets ?? 0) > 0, `${hop}: ${text}`);
       }
+  });
+
+  it("has flows told with figures that say that they are the least", async function () {
+    // The kernel looks through its table once a minute.
+    this.timeout(300_000);
+    const bytes = 500_000;
+    const soon = ["sysctl", "-qw", "net.netfilter.nf_conntrack_tcp_timeout_time_wait=1"] as const;
+    await the().exec("node1", ...soon);
+    await the().exec("node1", "ip", "netns", "exec", "sky-blue", ...soon);
+    await using _server = await Talk.answering(the().context, the().pod("far"), PORT);
+    const ends = [
+      ...the()
+        .pod("far")
+        .ips.map((ip) => ["default", ip] as const),
+      ...the()
+        .ipsOf("far", "net1")
+        .map((ip) => ["blue", ip] as const),
+    ];
+    for (const [, ip] of ends)
+      assert.equal(await stream(the().context, the().pod("near"), ip, PORT, { bytes, ms: FOUND_MS }), "answered", ip);
+    for (const [network, ip] of ends) {
+      const flow = await eventually(
+        async () => {
+          const skylanectl = join(the().context.binDir, "skylanectl");
+          const words = ["flows", "--output=json", `--network=${network}`, `--port=${PORT}`];
+          const lines = (await the().exec("node1", skylanectl, ...words)).split("\n").filter(Boolean);
+          const all = lines.map((line) => JSON.parse(line) as Flow);
+          return all.find((one) => one.destination.ip === ip && one.state === "ended" && (one.packets ?? 0) > 5);
+        },
+        { timeoutMs: 240_000, intervalMs: 500, message: `the flow to ${ip} is over` },
+      );
+      assert.equal(flow.atLeast, true, JSON.stringify(flow));
+      assert.ok((flow.bytes ?? 0) > 0 && (flow.bytes ?? 0) < 2 * bytes, "there and back it was more");
+    }
   });
 
   it("leaves to the ordinary path what is larger than the way takes, so that connections go on in smaller packets, also in pod networks", async function () {
