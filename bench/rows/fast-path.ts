@@ -113,7 +113,10 @@ async function amongMany(context: Context, flow: string, few: Path, rounds: numb
 
 /** A pod's ADD by an agent that has the fast path, beside one without. */
 async function addRow(context: Context): Promise<Row> {
-  const [fast, slow] = [await served(context, "fast", { fastPath: "auto" }), await served(context, "slow")];
+  const [fast, slow] = [
+    await served(context, "fast", { fastPath: "auto" }),
+    await served(context, "slow", { fastPath: "off" }),
+  ];
   await until("the fast path", 20_000, () => fast.agent.log.includes("the fast path is on"));
   const times = await verbRounds(context, [fast, slow], context.quick ? 15 : 60);
   const [ours = [], theirs = []] = [fast, slow].map((who) => times.get(who)?.ADD.map(({ wall }) => wall));

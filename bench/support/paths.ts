@@ -46,10 +46,16 @@ async function crowd(
 export async function skylane(
   context: Context,
   cluster: Cluster,
-  { first: octet, more = 0, ...config }: { first: number; fastPath?: "auto"; encryption?: "wireguard"; more?: number },
+  {
+    first: octet,
+    more = 0,
+    fastPath = "off",
+    ...others
+  }: { first: number; fastPath?: "auto" | "off"; encryption?: "wireguard"; more?: number },
 ): Promise<SkylanePaths> {
   const { kubeconfig } = cluster.files(join(context.dir, "access"));
   const meter = native(context, "meter");
+  const config = { fastPath, ...others };
   const agents = [octet, octet + 1].map((octet) => {
     const who = { name: `node${octet}`, ip: `172.30.0.${octet}`, podCidr: `10.0.${octet}.0/24`, kubeconfig, config };
     return new BenchAgent(context, cluster.machine(who.name, octet), who);
@@ -81,17 +87,18 @@ export async function skylane(
     const { ips } = JSON.parse(result?.stdout ?? "{}") as { ips: { address: string }[] };
     pods.push({ ns: pod, addresses: ips.map(({ address }) => address.replace(/\/.*/, "")) });
   }
-  if (config.fastPath)
+  if (fastPath === "auto")
     for (const agent of agents) await until("the fast path", 20_000, () => agent.log.includes("the fast path is on"));
-  if (config.encryption)
+  if (others.encryption)
     for (const agent of agents)
       await until("encryption", 60_000, async () => (await agent.get("/status")).body.includes('"state":"encrypted"'));
   const [from, to, near] = pods as [(typeof pods)[0], (typeof pods)[0], (typeof pods)[0]];
-  const name = config.fastPath
-    ? "skylane with its fast path"
-    : config.encryption
-      ? "skylane, its tunnels encrypted"
-      : "skylane";
+  const name =
+    fastPath === "auto"
+      ? "skylane with its fast path"
+      : others.encryption
+        ? "skylane, its tunnels encrypted"
+        : "skylane";
   const [address = "", address6 = ""] = to.addresses;
   const way = { to: to.ns, address, device: "eth0" };
   const across = { name, from: from.ns, ...way };

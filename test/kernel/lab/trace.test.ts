@@ -28,7 +28,8 @@ const words = ({ hops, wrong }: Trace): string =>
 
 describe("skylanectl trace", function () {
   this.timeout(TEST_MS);
-  const the = useLab({ nodes: 3 });
+  // On the ordinary path each place is seen, and each can be blocked by a rule.
+  const the = useLab({ nodes: 3, agentConfig: { fastPath: "off" } });
   const device = (): string => `sky.${the().context.record.vni}`;
 
   before("pods on two nodes, two on the first", async () => {

@@ -51,7 +51,7 @@ describe("config: the agent's", () => {
       encryption: "off",
       wireguardPort: 51_871,
       encryptionKeyDays: 0,
-      fastPath: "off",
+      fastPath: "auto",
       flows: "off",
       probes: "off",
       hostPorts: "own",

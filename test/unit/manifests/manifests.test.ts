@@ -103,7 +103,7 @@ describe("the manifest", () => {
       masquerade: false,
       masqueradeExclude: ["192.168.0.0/16"],
       directRouting: "auto",
-      fastPath: "auto",
+      fastPath: "off",
       probes: "off",
       flows: "on",
       hostPorts: "portmap",
@@ -122,7 +122,7 @@ describe("the manifest", () => {
     );
     assert.deepEqual(config.masquerade, { enabled: false, exclude: ["192.168.0.0/16"] });
     assert.equal(config.directRouting, "auto");
-    assert.equal(config.fastPath, "auto");
+    assert.equal(config.fastPath, "off");
     assert.equal(config.probes, "off");
     assert.equal(config.flows, "on");
     assert.equal(config.hostPorts, "portmap");

@@ -1,7 +1,10 @@
-/** Does the fast path carry what it could, where it is configured? What is in its way costs speed and nothing else. */
+/**
+ * Does the fast path carry what it could, where it is configured? What is in its way costs speed and nothing else, and the default is to have it where it
+ * can be: so none of it is a trouble.
+ */
 import type { AgentStatus } from "../../agent/client.ts";
 import type { Facts } from "../facts.ts";
-import { type Finding, ok, some, warn } from "../finding.ts";
+import { type Finding, ok, some } from "../finding.ts";
 
 type FastPath = NonNullable<AgentStatus["fastPath"]>;
 
@@ -17,24 +20,14 @@ export function judgeFastPath({ agent }: Facts): Finding[] {
 
 /** @param where the network, before what is said of it */
 function judgeOne({ on, message, pods, prefixes, ordinary }: FastPath, where: string): Finding[] {
-  if (!on)
-    return [
-      warn(
-        "fastpath",
-        `${where}off: ${message}`,
-        "Pods' packets take the ordinary path, which is slower and does the same.",
-        "docs/fast-path.md says what it needs; fastPath: off (Helm: fastPath) keeps the agent from trying.",
-      ),
-    ];
+  if (!on) return [ok("fastpath", `${where}off, all packets take the ordinary path, which does the same: ${message}`)];
   return [
     ok("fastpath", `${where}on, ${pods} links of pods, ${prefixes} prefixes of peers (${message})`),
     ...(ordinary.length > 0
       ? [
-          warn(
+          ok(
             "fastpath.ordinary",
-            where + some(ordinary.map(({ what, why }) => `${what}: ${why}`)),
-            "Their packets take the ordinary path, which is slower and does the same.",
-            "Nothing, where it is meant so; docs/fast-path.md says what keeps a pod or a peer from it.",
+            `${where}on the ordinary path, which does the same: ${some(ordinary.map(({ what, why }) => `${what}: ${why}`))}`,
           ),
         ]
       : []),
