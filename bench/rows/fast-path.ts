@@ -5,7 +5,6 @@
  */
 import { Cluster } from "../simulator/cluster.ts";
 import { type Context, type Measurement, native } from "../support/context.ts";
-import { served } from "../support/contestants.ts";
 import {
   bare,
   checkMtu,
@@ -21,7 +20,7 @@ import {
 } from "../support/paths.ts";
 import { until } from "../support/process.ts";
 import { compared, type Row } from "../support/row.ts";
-import { rounds as verbRounds } from "./cni.ts";
+import { fastPathCost } from "./fast-path-cost.ts";
 
 const MODES = ["stream", "request", "exchange"] as const satisfies readonly Mode[];
 const WORDS: Record<Mode, { measure: string; unit: "Gbit/s" | "1/s" }> = {
@@ -91,7 +90,7 @@ export const fastPath: Measurement = {
       row(mode, "through a ClusterIP", through, "the ordinary path", ordinaryThrough);
       row(mode, "through a ClusterIP", through, others[0].name, theirs, 1.2);
     }
-    rows.push(await amongMany(context, flow, fast.across, rounds), await addRow(context));
+    rows.push(await amongMany(context, flow, fast.across, rounds), ...(await fastPathCost(context)));
     return rows;
   },
 };
@@ -109,17 +108,4 @@ async function amongMany(context: Context, flow: string, few: Path, rounds: numb
   const measure = `requests of 1 byte among ${peers} peers and ${pods} pods of a node`;
   const target = { target: { of: "ratio" as const, atLeast: 0.97 } };
   return compared({ group: "fast path", measure, unit: "1/s", ...target }, ours, "among 3 peers and 2 pods", theirs);
-}
-
-/** A pod's ADD by an agent that has the fast path, beside one without. */
-async function addRow(context: Context): Promise<Row> {
-  const [fast, slow] = [
-    await served(context, "fast", { fastPath: "auto" }),
-    await served(context, "slow", { fastPath: "off" }),
-  ];
-  await until("the fast path", 20_000, () => fast.agent.log.includes("the fast path is on"));
-  const times = await verbRounds(context, [fast, slow], context.quick ? 15 : 60);
-  const [ours = [], theirs = []] = [fast, slow].map((who) => times.get(who)?.ADD.map(({ wall }) => wall));
-  const head = { group: "fast path", measure: "ADD by the agent", unit: "ms" as const };
-  return compared({ ...head, target: { of: "ratio", atMost: 1.05 } }, ours, "without it", theirs);
 }

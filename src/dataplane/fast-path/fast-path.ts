@@ -113,9 +113,11 @@ export class FastPath implements MonitorListener {
   }
 
   onEvents(events: readonly NetlinkEvent[]): void {
+    const underlayIp = this.#local?.underlayIp;
     const around = events.some(
       (event) =>
-        event.kind === "address" ||
+        // with each pod an address of its host end comes or goes
+        (event.kind === "address" && event.address.ip === underlayIp) ||
         // a pod's limit must hold at once
         event.kind === "tc" ||
         (event.kind === "link" && !isPodLinkGroup(event.link.group)),
