@@ -49,6 +49,7 @@ import { Grants } from "./grants.ts";
 import { OwnWord } from "./own-word.ts";
 import { type HostPortsOfAgent, keepHostPorts } from "./host-ports.ts";
 import { Serving, SOCKET_NAME } from "./serving.ts";
+import { Settled } from "./settled.ts";
 import { shared } from "./shared.ts";
 import { isUplink } from "../dataplane/uplink/index.ts";
 
@@ -76,6 +77,7 @@ export class Agent {
   readonly #grants = new Grants();
   readonly #disk: DiskControlLoop;
   readonly #failed = Promise.withResolvers<Error>();
+  readonly #settled = new Settled(() => this.readiness().ready);
   readonly #elsewhere: ReservedElsewhere;
   readonly #beside: Beside;
   /** There from the start on, before anything is worked out. */
@@ -144,7 +146,8 @@ export class Agent {
     unserved.look(config.serviceCidrs);
     this.#closers.push(() => elsewhere.stop());
     const reserved = { elsewhere: () => elsewhere.now };
-    const context = { config, log, metrics, rtnl, firewall, client, announce, event, repaired, ...reserved };
+    const { promise: settled } = this.#settled;
+    const context = { config, log, metrics, rtnl, firewall, client, announce, event, repaired, settled, ...reserved };
     this.#outside = new OutsidePods(context);
     const leads = (): boolean => this.#statuses.leads;
     const presenceChanged = (): void => this.#presenceChanged();
@@ -221,7 +224,7 @@ export class Agent {
       cluster: () => this.#cluster,
       entries: () => this.#entries,
       names: () => this.#policies.names,
-      onPublished: () => this.#maybeAvailable(),
+      onPublished: () => this.#maybeReady(),
     });
     this.#closers.push(() => this.#word.stop());
     this.#hostPorts = keepHostPorts(config, log, metrics, look);
@@ -334,13 +337,13 @@ export class Agent {
     this.#networks.update(inputs, live, changes);
     this.#statuses.update(inputs, live, changes);
     this.#word.policiesChanged();
-    this.#available.poke();
+    this.#maybeReady();
   }
 
   /** A network has something else to tell the other nodes, or may be ready. */
   #announce(): void {
     this.#word.networksChanged();
-    this.#available.poke();
+    this.#maybeReady();
   }
 
   /** Whether the other nodes can know what a network tells them. */
@@ -374,9 +377,12 @@ export class Agent {
     this.#statuses.vniKnown(vni);
   }
 
-  /** What this node's condition depends on is otherwise once whoever says so has returned. */
-  #maybeAvailable(): void {
-    setImmediate(() => this.#available.poke());
+  /** Whether this node is ready may be otherwise once whoever says so has returned. */
+  #maybeReady(): void {
+    setImmediate(() => {
+      this.#available.poke();
+      this.#settled.poke();
+    });
   }
 
   #makeDataPath(...[local, listener]: Parameters<MakeDataPath>): ReturnType<MakeDataPath> {
@@ -388,7 +394,7 @@ export class Agent {
   #writeFiles(local: LocalNetwork, files: NodeFiles): void {
     this.#outside.look(local.podCidrs);
     files.write(local, this.#alone ? {} : { needsAgent: true }, this.#plugins.told);
-    this.#maybeAvailable();
+    this.#maybeReady();
   }
 
   /** What the API server has not told that pods depend on; undefined where it has told all. */
@@ -400,8 +406,7 @@ export class Agent {
   }
 
   async #run(): Promise<void> {
-    const { nodeName, network } = this.#config;
-    this.#log.info("skylane-agent starts", { version: this.#version, network });
+    this.#log.info("skylane-agent starts", { version: this.#version, network: this.#config.network });
     const machine = (this.#machine = watchMachine(
       {
         changed: () => {
@@ -445,7 +450,6 @@ export class Agent {
     this.#beside.listen();
     this.#egress.start();
     this.#statuses.start();
-    this.#log.debug("watching", { node: nodeName });
   }
 
   /** Whether pods of the default network could come without the agent: nobody else knows networks that they ask for, their policies, and their way out. */

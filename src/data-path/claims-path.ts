@@ -38,8 +38,8 @@ export interface ClaimsPathOptions extends Omit<WorkloadsOptions, "ports" | "onD
   watch: WatchNetns;
   /** Pods' links there. */
   links: Pick<PodLinks, "hostEndOf">;
-  /** A fast path is wanted beside the ordinary one. */
-  fastPath: boolean;
+  /** Where a fast path is wanted beside the ordinary one: when it may begin. */
+  fastPath?: Promise<unknown> | undefined;
   /** What the tunnel to a node takes, where somebody measures that. */
   mtus?: MeasuredMtus | undefined;
   /** Holds peers to their addresses. */
@@ -101,7 +101,8 @@ export class ClaimsPath implements InstancePath {
       watch,
       ...listener,
     });
-    this.#fast = options.fastPath ? new FastPath({ log, netns, watch, onRepair: listener.onRepair }) : undefined;
+    const { fastPath: begin } = options;
+    this.#fast = begin && new FastPath({ log, netns, watch, begin, onRepair: listener.onRepair });
     this.#fast?.setLocal(local);
     this.#sending = new SendingHosts((nodes, before) => {
       const peers = [...nodes].flatMap((node) => this.#peers.get(node) ?? []);

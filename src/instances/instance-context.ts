@@ -17,6 +17,8 @@ import type { InstanceMachine } from "./instance-machine.ts";
 
 /** What instances have in common. */
 export interface InstanceContext {
+  /** Resolves when the node has what its pods need, for the first time: what can wait begins then. */
+  settled: Promise<void>;
   config: AgentConfig;
   log: Logger;
   metrics: Metrics;

@@ -207,7 +207,7 @@ export class NetworkInstance {
       netns: netns.fd,
       rtnl: links.rtnl,
       watch: links.watch.also,
-      fastPath: this.#context.config.fastPath === "auto",
+      fastPath: this.#context.config.fastPath === "auto" ? this.#context.settled : undefined,
       mtus: this.#context.mtus,
       links,
       guard: this.#firewall,

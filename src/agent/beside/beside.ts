@@ -28,6 +28,8 @@ export interface BesideOptions extends Pick<FlowsOfAgentOptions, "client" | "who
   metrics: Metrics;
   rtnl: Rtnl;
   watch: Parameters<typeof startFastPath>[1]["watch"];
+  /** See {@link InstanceContext}. */
+  settled: Promise<void>;
   warn: (reason: string, message: string) => void;
   /** Pod networks beside the default one, whose fast paths are counted with it. */
   further: Parameters<typeof startFastPath>[1]["further"];
@@ -52,9 +54,10 @@ export class Beside {
 
   /** Before anything of a network is there. @throws Error where encryption is strict and what is in the clear cannot be kept back */
   async start(): Promise<void> {
-    const { config, rtnl, log, metrics, further, watch } = this.#options;
+    const { config, rtnl, log, metrics, further, watch, settled: begin } = this.#options;
     await startEncryption(this.#encryption, rtnl, log);
-    if (config.fastPath === "auto") this.#fastPath = startFastPath(config.network, { log, metrics, further, watch });
+    if (config.fastPath === "auto")
+      this.#fastPath = startFastPath(config.network, { log, metrics, further, watch, begin });
   }
 
   /** Once policies are known, by which flows are named. */

@@ -55,10 +55,48 @@ function disposeOf(programs: Programs | undefined): void {
     program?.[Symbol.dispose]();
 }
 
+/** @throws VerifierError, SysError */
+function programsFor(
+  kernel: KernelTypes,
+  maps: Entries["maps"],
+  tunnel: TunnelSettings,
+  lifetimes: Lifetimes,
+): Omit<Programs, "made"> {
+  const offsets = {
+    status: kernel.offset("nf_conn.status"),
+    tcpState: kernel.offset("nf_conn.proto") + kernel.offset("ip_ct_tcp.state"),
+  };
+  const load = (name: string, assembly: Assembly): Program => fresh.use(Program.load(name, assembly, maps, kernel));
+  using fresh = new DisposableStack();
+  const programs = {
+    pod: load("sky_from_pod", fromPod(tunnel, lifetimes, offsets)),
+    ...(tunnel.inbound === "underlay"
+      ? { wire: load("sky_from_wire", fromWire(tunnel, lifetimes, offsets)) }
+      : { tunnel: load("sky_from_tunnel", fromDevice(tunnel, lifetimes, offsets)) }),
+    ...(tunnel.direct && { segment: load("sky_from_segmt", fromSegment(tunnel, lifetimes, offsets)) }),
+    ...(tunnel.encapsulate && { device: load("sky_to_device", toDevice(tunnel)) }),
+  };
+  fresh.move();
+  return programs;
+}
+
+/** The kernel's types, which take a while to read, for the fast paths of all networks. */
+let types: KernelTypes | undefined;
+
+/** Does something with the kernel's types. When that fails they are read anew the next time: a module may be another one by then. @throws what it throws */
+function withTypes<T>(work: (types: KernelTypes) => T): T {
+  try {
+    return work((types ??= kernelTypes(CONNTRACK, MODULES)));
+  } catch (error) {
+    types?.[Symbol.dispose]();
+    types = undefined;
+    throw error;
+  }
+}
+
 /** See the header. */
 export class Attached implements Disposable {
   readonly #netns: number | string | undefined;
-  readonly #types: KernelTypes;
   #programs: Programs | undefined;
   /** Links by program and device: a device may have two. */
   readonly #links = new Map<string, { link: TcxLink; at: At; ifindex: number }>();
@@ -66,13 +104,7 @@ export class Attached implements Disposable {
   /** @throws Error naming what this kernel does not have; SysError when its types cannot be read, or this process may not */
   constructor(netns?: number | string) {
     this.#netns = netns;
-    this.#types = kernelTypes(CONNTRACK, MODULES);
-    try {
-      this.#try();
-    } catch (error) {
-      this.#types[Symbol.dispose]();
-      throw error;
-    }
+    withTypes((kernel) => this.#try(kernel));
   }
 
   /** How many pods' devices have the program. */
@@ -84,25 +116,9 @@ export class Attached implements Disposable {
   load(maps: Entries["maps"], tunnel: TunnelSettings, lifetimes: Lifetimes): void {
     const made = JSON.stringify([tunnel, lifetimes]);
     if (this.#programs?.made === made) return;
-    const offsets = {
-      status: this.#types.offset("nf_conn.status"),
-      tcpState: this.#types.offset("nf_conn.proto") + this.#types.offset("ip_ct_tcp.state"),
-    };
-    const load = (name: string, assembly: Assembly): Program =>
-      fresh.use(Program.load(name, assembly, maps, this.#types));
-    using fresh = new DisposableStack();
-    const programs: Programs = {
-      made,
-      pod: load("sky_from_pod", fromPod(tunnel, lifetimes, offsets)),
-      ...(tunnel.inbound === "underlay"
-        ? { wire: load("sky_from_wire", fromWire(tunnel, lifetimes, offsets)) }
-        : { tunnel: load("sky_from_tunnel", fromDevice(tunnel, lifetimes, offsets)) }),
-      ...(tunnel.direct && { segment: load("sky_from_segmt", fromSegment(tunnel, lifetimes, offsets)) }),
-      ...(tunnel.encapsulate && { device: load("sky_to_device", toDevice(tunnel)) }),
-    };
-    fresh.move();
     const before = this.#programs;
-    this.#programs = programs;
+    const programs = withTypes((kernel) => programsFor(kernel, maps, tunnel, lifetimes));
+    this.#programs = { made, ...programs };
     for (const [place, { link, at }] of this.#links) {
       const program = programs[at];
       // One that is detached takes no other; it is attached anew.
@@ -158,12 +174,11 @@ export class Attached implements Disposable {
   [Symbol.dispose](): void {
     this.detach();
     disposeOf(this.#programs);
-    this.#types[Symbol.dispose]();
   }
 
   /** Attaches a program that lets everything go on to loopback, and takes it off again: whether this kernel can is known before anything is changed for it. */
-  #try(): void {
-    using program = Program.load("sky_trial", new Assembly().exit(-1), {}, this.#types);
+  #try(kernel: KernelTypes): void {
+    using program = Program.load("sky_trial", new Assembly().exit(-1), {}, kernel);
     const attach = (): void => TcxLink.attach(program, LOOPBACK, "receives")[Symbol.dispose]();
     if (this.#netns === undefined) attach();
     else withNetns(this.#netns, attach);

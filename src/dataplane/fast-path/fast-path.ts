@@ -36,6 +36,8 @@ export interface FastPathOptions {
   netns?: number | string;
   /** Hears what happens in it until that is closed. */
   watch: (listener: MonitorListener) => { close(): Promise<void> };
+  /** Until this resolves nothing is done: it takes a while, and is needed by nobody. At once by default. */
+  begin?: Promise<unknown>;
   /** Somebody had changed so many things of a kind, and they are right again. */
   onRepair: (kind: "fast-path-program" | "fast-path-entry" | "fast-path-sysctl", count: number) => void;
 }
@@ -69,6 +71,7 @@ export class FastPath implements MonitorListener {
   #attached: Attached | undefined;
   #around: Surroundings | string | undefined;
   #looks = 0;
+  #begun = true;
   #unread = true;
   /** What programs are to know of peers, and whether the maps have it already. */
   #known: { uplink: number; peers: KnownPeers; written: boolean } | undefined;
@@ -78,7 +81,7 @@ export class FastPath implements MonitorListener {
 
   /** Begins to look; nothing is in the kernel before the network is known. @throws SysError when no socket can be opened */
   constructor(options: FastPathOptions) {
-    const { netns, watch } = options;
+    const { netns, watch, begin } = options;
     this.#options = options;
     this.#rtnl = Rtnl.open(netns === undefined ? {} : { netns });
     this.#liberal = new Liberal(netns);
@@ -87,6 +90,7 @@ export class FastPath implements MonitorListener {
       { baseMs: 1_000, maxMs: 60_000 },
       (error) => this.#off(errorText(error)),
     );
+    if (begin) this.#beginWith(begin);
     this.#watch = watch(this);
     this.#timer = setInterval(() => this.#task.want(), LOOK_MS);
   }
@@ -162,6 +166,14 @@ export class FastPath implements MonitorListener {
     this.#rtnl.close();
   }
 
+  #beginWith(begin: Promise<unknown>): void {
+    this.#begun = false;
+    void begin.then(() => {
+      this.#begun = true;
+      this.#task.want();
+    });
+  }
+
   #off(why: string): void {
     this.#attached?.detach();
     if (this.#on || why !== this.#message) this.#options.log.info(`the fast path is off: ${why}`);
@@ -172,7 +184,7 @@ export class FastPath implements MonitorListener {
 
   #look(): void {
     const local = this.#local;
-    if (!local) return;
+    if (!local || !this.#begun) return;
     if (this.#unread) {
       this.#localPods.read(this.#rtnl);
       this.#unread = false;

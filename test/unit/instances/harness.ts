@@ -188,6 +188,7 @@ export class InstancesHarness {
     return new Networks({
       ...(this.readyMs !== undefined && { readyMs: this.readyMs }),
       config: this.config,
+      settled: Promise.resolve(),
       log: this.log,
       metrics: this.metrics,
       client: this.client,
