@@ -10,6 +10,7 @@ import { parseArgs } from "node:util";
 import { bandwidth } from "./rows/bandwidth.ts";
 import { bridged } from "./rows/bridged.ts";
 import { burst } from "./rows/burst.ts";
+import { clusterIp } from "./rows/cluster-ip.ts";
 import { cni } from "./rows/cni.ts";
 import { encryption } from "./rows/encryption.ts";
 import { fastPath } from "./rows/fast-path.ts";
@@ -39,6 +40,7 @@ const MEASUREMENTS: readonly Measurement[] = [
   bridged,
   traffic,
   fastPath,
+  clusterIp,
   encryption,
   policyTraffic,
   policyChanges,

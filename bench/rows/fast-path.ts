@@ -1,7 +1,7 @@
 /**
  * The fast path (`fastPath: auto`), on the wire and beside the others of `traffic`: streams, requests of one byte, and new connections with a byte each way, whose
- * first and last packets go the ordinary path as ever. Between two pods of one node, beside the same without it. Then what else there is: IPv6, a ClusterIP, whose
- * packets are all on the ordinary path, many peers and pods in the maps, and a pod's ADD.
+ * first and last packets go the ordinary path as ever. Between two pods of one node, beside the same without it. Then what else there is: IPv6, many peers and pods
+ * in the maps, and what an agent pays for it. Through a ClusterIP: cluster-ip.ts.
  */
 import { Cluster } from "../simulator/cluster.ts";
 import { type Context, type Measurement, native } from "../support/context.ts";
@@ -10,24 +10,19 @@ import {
   checkMtu,
   flannel,
   inTurns,
+  MODES,
   type Mode,
   nodesOf,
   type Path,
   serve,
   skylane,
-  throughService,
   toAddress,
+  WORDS,
 } from "../support/paths.ts";
 import { until } from "../support/process.ts";
 import { compared, type Row } from "../support/row.ts";
 import { fastPathCost } from "./fast-path-cost.ts";
 
-const MODES = ["stream", "request", "exchange"] as const satisfies readonly Mode[];
-const WORDS: Record<Mode, { measure: string; unit: "Gbit/s" | "1/s" }> = {
-  stream: { measure: "TCP stream", unit: "Gbit/s" },
-  request: { measure: "requests of 1 byte", unit: "1/s" },
-  exchange: { measure: "new connections, a byte each way", unit: "1/s" },
-};
 /** The least of flannel's, of a bare VXLAN's, and on one node of the ordinary path's. */
 const TARGETS: Record<Mode, { flannel: number; bare?: number; near?: number }> = {
   stream: { flannel: 1.45, bare: 0.98, near: 1.25 },
@@ -76,19 +71,10 @@ export const fastPath: Measurement = {
     const six = [fast.across6, slow.across6, toAddress(others[1], "fd99::2")];
     for (const path of six) await serve(context, flow, path, MODES);
     const far6 = inTurns(flow, six, MODES, rounds);
-    const service = [
-      throughService(fast.across, fast.node),
-      throughService(slow.across, slow.node),
-      throughService(others[0], flannelNodes[0]),
-    ];
-    const translated = inTurns(flow, service, MODES, rounds);
     for (const mode of MODES) {
       const [ours = [], ordinary = [], bare = []] = far6.get(mode) ?? [];
       row(mode, "across nodes, IPv6", ours, "the ordinary path", ordinary);
       row(mode, "across nodes, IPv6", ours, others[1].name, bare, TARGETS[mode].bare);
-      const [through = [], ordinaryThrough = [], theirs = []] = translated.get(mode) ?? [];
-      row(mode, "through a ClusterIP", through, "the ordinary path", ordinaryThrough);
-      row(mode, "through a ClusterIP", through, others[0].name, theirs, 1.2);
     }
     rows.push(await amongMany(context, flow, fast.across, rounds), ...(await fastPathCost(context)));
     return rows;

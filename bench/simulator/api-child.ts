@@ -18,7 +18,16 @@ export type Ask =
   | { id: number; what: "own"; name: string; ip: string; podCidr: string; podCidr6?: string }
   | { id: number; what: "heartbeats"; nodes: number; count: number; perSecond: number }
   | { id: number; what: "workloads"; size: PolicyClusterSize }
+  | ({ id: number; what: "service" } & ServiceOfOne)
   | { id: number; what: "away"; ms: number };
+
+/** A Service with one endpoint, and the ports that lead to the same ones there. */
+export interface ServiceOfOne {
+  name: string;
+  clusterIp: string;
+  endpoint: string;
+  ports: readonly number[];
+}
 
 /** How to reach the server. */
 export interface Access {
@@ -43,6 +52,7 @@ interface Writer {
   put: (n: number) => Promise<void>;
   own: (name: string, ip: string, ...podCidrs: string[]) => Promise<void>;
   remove: (n: number) => Promise<void>;
+  service: (service: ServiceOfOne) => Promise<void>;
   heartbeat: (n: number, time: string) => Promise<void>;
   workloads: (objects: Iterable<StoredObject>) => Promise<void>;
   away: (ms: number) => Promise<void>;
@@ -65,6 +75,7 @@ async function embedded(host: string): Promise<Writer> {
     put: async (n) => void store.put(type, nodeName(n), nodeObject(n, true)),
     own: async (name, ip, ...podCidrs) => void store.put(type, name, ownNode(name, ip, ...podCidrs)),
     remove: async (n) => void store.remove(type, nodeName(n)),
+    service: () => Promise.reject(new Error("only a real API server has what kube-proxy asks for")),
     heartbeat: async (n, time) => {
       const node = store.get(type, nodeName(n))?.object;
       if (!node) return;
@@ -106,6 +117,21 @@ async function real(url: string, caFile: string, token: string): Promise<Writer>
     own: async (name, ip, ...podCidrs) =>
       void (await api.call("POST", "/api/v1/nodes", ownNode(name, ip, ...podCidrs))),
     remove: (n) => insist("DELETE", `/api/v1/nodes/${nodeName(n)}`),
+    service: async ({ name, clusterIp, endpoint, ports: numbers }) => {
+      const ports = numbers.map((port) => ({ name: `p${port}`, port }));
+      await api.call("POST", "/api/v1/namespaces/default/services", {
+        metadata: { name },
+        spec: { clusterIP: clusterIp, ports },
+      });
+      const groups = await api.call<{ versions: { version: string }[] }>("GET", "/apis/discovery.k8s.io");
+      const version = groups.versions[0]?.version;
+      await api.call("POST", `/apis/discovery.k8s.io/${version}/namespaces/default/endpointslices`, {
+        metadata: { name, labels: { "kubernetes.io/service-name": name } },
+        addressType: "IPv4",
+        endpoints: [{ addresses: [endpoint], conditions: { ready: true } }],
+        ports,
+      });
+    },
     heartbeat: async (n, time) => {
       const path = `/api/v1/nodes/${nodeName(n)}/status?fieldManager=kubelet`;
       await api.call("PATCH", path, { status: { conditions: conditions(time) } }, patch);
@@ -170,7 +196,8 @@ async function serve(ask: Ask): Promise<Partial<Answer>> {
   else if (ask.what === "own") {
     const { name, ip, podCidr, podCidr6 } = ask;
     await writer.own(name, ip, podCidr, ...(podCidr6 === undefined ? [] : [podCidr6]));
-  } else if (ask.what === "workloads") await writer.workloads(storedObjects(ask.size));
+  } else if (ask.what === "service") await writer.service(ask);
+  else if (ask.what === "workloads") await writer.workloads(storedObjects(ask.size));
   else if (ask.what === "heartbeats") await heartbeats(ask.nodes, ask.count, ask.perSecond);
   else return { at: await each(ask.from, ask.count, writer[ask.what]) };
   return {};

@@ -11,7 +11,8 @@ import { cable, type Namespace, namespace } from "../support/namespace.ts";
 import { ended, until } from "../support/process.ts";
 import type { Access, Answer, Ask } from "./api-child.ts";
 
-const KUBE = "/opt/kube/bin";
+/** Where binaries of Kubernetes are. */
+export const KUBE = "/opt/kube/bin";
 const QUIET = "--disable-warning=ExperimentalWarning";
 const here = (file: string): string => fileURLToPath(new URL(file, import.meta.url));
 type WithoutId<T> = T extends { id: number } ? Omit<T, "id"> : never;

@@ -137,22 +137,24 @@ export function bare(nodes: Nodes, octets: readonly [number, number]): Path {
 /** The same path by another address. */
 export const toAddress = (path: Path, address: string): Path => ({ ...path, address });
 
-/** Of a Service. */
-const CLUSTER_IP = "10.96.0.10";
-
 /**
- * The path through a ClusterIP: translated on the node where it begins, by a rule as kube-proxy makes one, which also drops what connection tracking holds for no
- * part of a connection.
+ * Rules for a Service on the node where connections to it begin, like those that kube-proxy makes with nftables: a map from address and port leads to the chain of an
+ * endpoint, and what connection tracking holds for no part of a connection is dropped.
  */
-export function throughService(path: Path, node: Namespace): Path {
+export function serviceRules(node: Namespace, clusterIp: string, endpoint: string): void {
+  const of = (port: number): string => `${clusterIp} . tcp . ${port} : goto service-${port}`;
+  const chain = (port: number): string => `  chain service-${port} { meta l4proto tcp dnat to ${endpoint}:${port}; }`;
   node.exec(
     "nft",
     `table ip service {
-  chain nat-prerouting { type nat hook prerouting priority dstnat; ip daddr ${CLUSTER_IP} meta l4proto tcp dnat to ${path.address}; }
+${PORTS.map(chain).join("\n")}
+  map service-ips { type ipv4_addr . inet_proto . inet_service : verdict; elements = { ${PORTS.map(of).join(", ")} }; }
+  chain services { ip daddr . meta l4proto . th dport vmap @service-ips; }
+  chain nat-prerouting { type nat hook prerouting priority dstnat; jump services; }
+  chain nat-output { type nat hook output priority -100; jump services; }
   chain forward { type filter hook forward priority filter; ct state invalid drop; }
 }`,
   );
-  return toAddress(path, CLUSTER_IP);
 }
 
 /** What flannel and its CNI plugin make, with or without its rules. */
@@ -209,10 +211,19 @@ const flannelRules = (cluster: string, pods: string): string => `table ip flanne
   }
 }`;
 
-export type Mode = "stream" | "request" | "exchange";
+export const MODES = ["stream", "request", "exchange"] as const;
+export type Mode = (typeof MODES)[number];
+/** What a mode measures. */
+export const WORDS: Record<Mode, { measure: string; unit: "Gbit/s" | "1/s" }> = {
+  stream: { measure: "TCP stream", unit: "Gbit/s" },
+  request: { measure: "requests of 1 byte", unit: "1/s" },
+  exchange: { measure: "new connections, a byte each way", unit: "1/s" },
+};
 
 /** Where connections are taken, and ended with a byte's reply. */
 const EXCHANGE_PORT = "5202";
+/** All ports at which the other end answers. */
+export const PORTS = [PORT, EXCHANGE_PORT].map(Number);
 
 /** Has the other end answer. @param modes what is to be measured */
 export async function serve(
