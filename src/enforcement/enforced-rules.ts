@@ -194,7 +194,12 @@ export class EnforcedRules {
     this.#drifted = false;
     this.#appliedOnce = true;
     this.#error = undefined;
-    if (drifted) this.#repaired();
+    if (drifted) {
+      this.#repaired();
+      // What has begun meanwhile would pass for good: it is known to connection tracking.
+      for (const one of this.model.enforced()) this.#revocations.push(one);
+      this.#revokedBy = "change";
+    }
     // What came meanwhile is told of with what is in the kernel next.
     this.#since = this.#pending.length > 0 ? performance.now() : undefined;
     if (since !== undefined) this.#options.onApplied?.((performance.now() - since) / 1_000);

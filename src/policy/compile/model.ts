@@ -203,6 +203,12 @@ export class PolicyModel {
     });
   }
 
+  /** All connections that rules may not allow: some may have begun while the kernel did not have them. */
+  enforced(): Revocation[] {
+    const enforcing = [...this.#profiles.all()].filter(({ enforces }) => enforces);
+    return enforcing.flatMap(({ addresses }) => Array.from(addresses, (ip) => ({ ip, peer: undefined })));
+  }
+
   /** Makes the rules what they have to be after some changes, which are one change of the rules. */
   change({ pods, namespaces, nodes, policies, names, servers }: Changes): Change {
     if (servers) this.#servers.configure(servers);
@@ -425,8 +431,7 @@ export class PolicyModel {
     for (const one of this.overloaded()) if (!closed.includes(one)) for (const ip of one.addresses) anybody.add(ip);
     for (const { ip, after } of swaps) if (after?.enforces) anybody.add(ip);
     // So much has changed that it was not written down.
-    if (this.ruleset.overflown)
-      for (const one of this.#profiles.all()) if (one.enforces) for (const ip of one.addresses) anybody.add(ip);
+    if (this.ruleset.overflown) for (const { ip } of this.enforced()) anybody.add(ip);
     const found: Revocation[] = [...anybody].map((ip) => ({ ip, peer: undefined }));
     const losing = new Map<AddressClass, Map<AddressClass, Profile[]>>();
     const profiles = [...this.#profiles.all()].filter(

@@ -129,21 +129,24 @@ describe("network policies of a cluster", () => {
     await soon("far", "near", true);
   });
 
+  /** Waits until another one's echo requests are answered, and none of those. */
+  const endsAnswering = (answers: () => number): Promise<unknown> =>
+    eventually(
+      async () => {
+        const before = answers();
+        for (let i = 0; i < 5; i++) assert.equal(await answered("client", "server"), true);
+        return answers() === before;
+      },
+      { timeoutMs: 10_000, message: "a ping that is not allowed any more is answered" },
+    );
+
   it("end what goes on and is not allowed any more", async () => {
     await relabel("far", "client");
     await soon("far", "server", true);
     await pinging(the(), "far", the().pod("server").ips[0] as string, async (answers) => {
       await relabel("far", "stranger");
       await soon("far", "server", false);
-      // Another one's echo requests are answered, and none of those.
-      await eventually(
-        async () => {
-          const before = answers();
-          for (let i = 0; i < 5; i++) assert.equal(await answered("client", "server"), true);
-          return answers() === before;
-        },
-        { timeoutMs: 10_000, message: "a ping that is not allowed any more is answered" },
-      );
+      await endsAnswering(answers);
     });
   });
 
@@ -153,6 +156,21 @@ describe("network policies of a cluster", () => {
     await the().exec("node1", "nft", "flush", "map", "inet", "skylane_policy", "peers4");
     await soon("client", "server", true);
     assert.equal(await answered("far", "server"), false);
+  });
+
+  it("end what has begun while somebody had taken them away", async () => {
+    const agent = (signal: string): Promise<string> => the().exec("node1", "pkill", signal, "-f", "skylane-agent.cjs");
+    await agent("-STOP");
+    try {
+      await the().exec("node1", "nft", "delete", "table", "inet", "skylane_policy");
+      await pinging(the(), "far", the().pod("server").ips[0] as string, async (answers) => {
+        await agent("-CONT");
+        await soon("far", "server", false);
+        await endsAnswering(answers);
+      });
+    } finally {
+      await agent("-CONT");
+    }
   });
 
   it("stay while the agent is away, when no pod can come, and go on when it is back", async () => {
