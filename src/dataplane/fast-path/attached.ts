@@ -20,8 +20,9 @@ const MODULES = ["nf_conntrack"];
 const LOOPBACK = 1;
 
 interface Programs {
-  /** What they were made from, as text. */
+  /** What they were made from: settings as text, and the maps that they look things up in. */
   made: string;
+  maps: Entries["maps"];
   pod: Program;
   /** Absent where what comes out of the tunnel is met at the VXLAN device, */
   wire?: Program;
@@ -61,7 +62,7 @@ function programsFor(
   maps: Entries["maps"],
   tunnel: TunnelSettings,
   lifetimes: Lifetimes,
-): Omit<Programs, "made"> {
+): Omit<Programs, "made" | "maps"> {
   const offsets = {
     status: kernel.offset("nf_conn.status"),
     tcpState: kernel.offset("nf_conn.proto") + kernel.offset("ip_ct_tcp.state"),
@@ -112,13 +113,13 @@ export class Attached implements Disposable {
     return [...this.#links.values()].filter(({ at }) => at === "pod").length;
   }
 
-  /** Has programs made for these settings, at the same devices as those before them. @param maps always the same. @throws VerifierError, SysError */
+  /** Has programs made for these settings and maps, at the same devices as those before them. @throws VerifierError, SysError */
   load(maps: Entries["maps"], tunnel: TunnelSettings, lifetimes: Lifetimes): void {
     const made = JSON.stringify([tunnel, lifetimes]);
-    if (this.#programs?.made === made) return;
+    if (this.#programs?.made === made && this.#programs.maps === maps) return;
     const before = this.#programs;
     const programs = withTypes((kernel) => programsFor(kernel, maps, tunnel, lifetimes));
-    this.#programs = { made, ...programs };
+    this.#programs = { made, maps, ...programs };
     for (const [place, { link, at }] of this.#links) {
       const program = programs[at];
       // One that is detached takes no other; it is attached anew.

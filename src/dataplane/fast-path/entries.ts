@@ -3,7 +3,7 @@
  */
 import { BpfMap } from "../bpf/index.ts";
 import { SysError, withNetns } from "../../sys/index.ts";
-import { type Entry, type MapName, MAPS, OWNED } from "./programs/maps.ts";
+import { type Entry, type MapName, mapSpec, OWNED, type Room, roomFor } from "./programs/maps.ts";
 
 /** Maps whose entries are compared; those of `devices` go by the kernel's own doing, and are looked at one by one. */
 const COMPARED = ["pods4", "pods6", "peers4", "peers6"] as const satisfies readonly MapName[];
@@ -21,21 +21,32 @@ const keyOf = (entry: Pick<Entry, "key">): string => entry.key.toString("latin1"
 export class Entries implements Disposable {
   readonly maps: Readonly<Record<MapName, BpfMap>>;
   readonly #netns: number | string | undefined;
+  readonly #room: Room;
   readonly #held = new Map<MapName, Held>(ORDER.map((name) => [name, new Map()]));
   /** The map that is compared next. */
   #turn = 0;
 
-  /** @throws SysError when this process may make no maps */
-  constructor(netns?: number | string) {
+  /**
+   * @param wanted for how many entries there has to be room
+   * @param counters that go on
+   * @throws SysError when this process may make no maps
+   */
+  constructor(wanted: Room, netns?: number | string, counters?: BpfMap) {
     this.#netns = netns;
-    const made: Partial<Record<MapName, BpfMap>> = {};
+    this.#room = roomFor(wanted);
+    const made: Partial<Record<MapName, BpfMap>> = { ...(counters && { counters }) };
     try {
-      for (const name of Object.keys(MAPS) as MapName[]) made[name] = BpfMap.create(MAPS[name]);
+      for (const name of [...ORDER, "counters"] as const) made[name] ??= BpfMap.create(mapSpec(name, this.#room));
     } catch (error) {
-      for (const map of Object.values(made)) map[Symbol.dispose]();
+      for (const map of Object.values(made)) if (map !== counters) map[Symbol.dispose]();
       throw error;
     }
     this.maps = made as Record<MapName, BpfMap>;
+  }
+
+  /** Whether there is room for so many. */
+  hasRoomFor({ pods, peers }: Room): boolean {
+    return pods <= this.#room.pods && peers <= this.#room.peers;
   }
 
   /** Makes some of the maps have these entries and no others. @throws SysError */
@@ -69,8 +80,14 @@ export class Entries implements Disposable {
     return this.#heldOf(name).size;
   }
 
+  /** All of it but the counters, which others go on with. */
+  disposeOfEntries(): void {
+    for (const name of ORDER) this.maps[name][Symbol.dispose]();
+  }
+
   [Symbol.dispose](): void {
-    for (const map of Object.values(this.maps)) map[Symbol.dispose]();
+    this.disposeOfEntries();
+    this.maps.counters[Symbol.dispose]();
   }
 
   #heldOf(name: MapName): Held {

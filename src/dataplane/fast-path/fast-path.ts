@@ -16,7 +16,7 @@ import { Entries } from "./entries.ts";
 import { Liberal } from "./liberal.ts";
 import { LocalPods } from "./local-pods.ts";
 import { type KnownPeers, PeerPrefixes } from "./peer-prefixes.ts";
-import { deviceEntry, podEntry } from "./programs/maps.ts";
+import { deviceEntry, podEntry, type Room } from "./programs/maps.ts";
 import { lookAround, type Surroundings } from "./surroundings.ts";
 
 /** A burst of notifications is one look, this long after its first, in milliseconds. */
@@ -194,22 +194,25 @@ export class FastPath implements MonitorListener {
     if (typeof around === "string") return this.#off(around);
     // What the kernel lacks is said before it is asked for memory, of which old ones allow little.
     const attached = (this.#attached ??= new Attached(this.#options.netns));
-    const entries = (this.#entries ??= new Entries(this.#options.netns));
     const { tunnel, lifetimes, shaped, wireSlow, directSlow } = around;
     const { uplink } = tunnel;
     if (this.#known?.uplink !== uplink) this.#known = { uplink, peers: this.#peers.known(uplink), written: false };
     const known = this.#known;
     const { lengths, direct } = known.peers;
-    attached.load(entries.maps, { ...tunnel, lengths, direct: direct && directSlow === undefined }, lifetimes);
-    const liberal = this.#liberal.keep();
-    if (liberal.why !== undefined) return this.#off(liberal.why);
-    if (liberal.repaired) this.#repaired("fast-path-sysctl", 1);
     const { pods, ends } = this.#localPods.pods;
     const fast = pods.filter(({ ifindex }) => !shaped.has(ifindex));
     const devices = new Set(fast.map(({ ifindex }) => ifindex));
+    const liberal = this.#liberal.keep();
+    if (liberal.why !== undefined) return this.#off(liberal.why);
+    if (liberal.repaired) this.#repaired("fast-path-sysctl", 1);
+    const entries = this.#entriesFor({
+      pods: Math.max(fast.length, devices.size + 1),
+      peers: known.peers.entries.length,
+    });
     entries.set(POD_MAPS, [...[...devices, tunnel.device].map(deviceEntry), ...fast.map(podEntry)]);
     if (!known.written) entries.set(PEER_MAPS, known.peers.entries);
     known.written = true;
+    attached.load(entries.maps, { ...tunnel, lengths, direct: direct && directSlow === undefined }, lifetimes);
     this.#repaired("fast-path-entry", entries.compare());
     this.#repaired(
       "fast-path-program",
@@ -234,6 +237,17 @@ export class FastPath implements MonitorListener {
     if (!this.#on || message !== this.#message) this.#options.log.info(`the fast path is on: ${message}`);
     this.#on = true;
     this.#message = message;
+  }
+
+  /** Maps with so much room. In place of those that have less there are new ones, empty, to which programs have to be led; those before them are there as long as programs use them. */
+  #entriesFor(room: Room): Entries {
+    const before = this.#entries;
+    if (before?.hasRoomFor(room)) return before;
+    const entries = new Entries(room, this.#options.netns, before?.maps.counters);
+    this.#entries = entries;
+    if (this.#known) this.#known.written = false;
+    before?.disposeOfEntries();
+    return entries;
   }
 
   #repaired(kind: Parameters<FastPathOptions["onRepair"]>[0], count: number): void {

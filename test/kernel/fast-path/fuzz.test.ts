@@ -46,7 +46,7 @@ for (const underlayIp of ["172.30.0.1", "fd30::1"])
     before(() => {
       ns = testNamespace("fuzz");
       types = kernelTypes(CONNTRACK, ["nf_conntrack"]);
-      entries = new Entries(ns.path);
+      entries = new Entries({ pods: 10, peers: 10 }, ns.path);
       const tunnel: TunnelSettings = {
         vni: 4_096,
         port: 4_789,

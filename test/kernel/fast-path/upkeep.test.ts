@@ -145,6 +145,28 @@ describe("the fast path", () => {
     await fastAgain(which);
   });
 
+  it("goes on, and counts on, with maps that have room for a thousand peers more", async () => {
+    const which = talk();
+    await handshake(one(), two(), which);
+    await fastAgain(which);
+    const before = packets(here(), "pod", "sent");
+    const [peer] = cluster.cluster.nodes.slice(1).map((node) => node.peer);
+    assert.ok(peer);
+    const more = Array.from({ length: 1_000 }, (_, n) => ({
+      ...peer,
+      node: `far${n}`,
+      podCidrs: [`10.${245 + (n >> 8)}.${n & 255}.0/24`],
+    }));
+    here().changePeers(more.map((one) => [one.node, one] as const));
+    await eventually(() => here().status().prefixes >= more.length);
+    send(one(), data(which));
+    await eventually(() => two().receiver.take().length > 0);
+    await eventually(() => packets(here(), "pod", "sent") === before + 1);
+    here().changePeers(more.map((one) => [one.node, undefined] as const));
+    await here().settled();
+    await fastAgain(which);
+  });
+
   it("leaves a connection to the ordinary path once its entry is taken away", async () => {
     const which = talk();
     await handshake(one(), two(), which);

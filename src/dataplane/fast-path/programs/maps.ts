@@ -22,22 +22,48 @@ const LARGEST = 0xffff;
 /** The way to a peer: the next hop's MAC and the MTU as one number of eight bytes, so that it is always of one time; our MAC; when the kernel said so. */
 export const WAY = { hop: PEER.way, mtu: PEER.way + 6, own: PEER.way + 8, asked: PEER.way + 16 } as const;
 
-/** More than a node may have of each (kubelet's limit is far below), which costs nothing until they are there. */
-const PODS = 16_384;
-const PREFIXES = 65_536;
-
 const bytesOf = (family: Family): number => addressBits(family) / 8;
 
-/** Maps by the names that programs have for them. */
-export const MAPS = {
-  pods4: { name: "sky_pods4", type: "hash", key: bytesOf(4), value: POD.bytes, entries: PODS },
-  pods6: { name: "sky_pods6", type: "hash", key: bytesOf(6), value: POD.bytes, entries: PODS },
-  peers4: { name: "sky_peers4", type: "hash", key: 4 + bytesOf(4), value: PEER.bytes, entries: PREFIXES },
-  peers6: { name: "sky_peers6", type: "hash", key: 4 + bytesOf(6), value: PEER.bytes, entries: PREFIXES },
-  devices: { name: "sky_devices", type: "devices", key: 4, value: 4, entries: PODS },
-  counters: { name: "sky_counters", type: "per-CPU array", key: 4, value: 8, entries: COUNTERS },
-} as const satisfies Record<string, MapSpec>;
-export type MapName = keyof typeof MAPS;
+/** Maps by the names that programs have for them, without how many entries they have room for. */
+const SPECS = {
+  pods4: { name: "sky_pods4", type: "hash", key: bytesOf(4), value: POD.bytes },
+  pods6: { name: "sky_pods6", type: "hash", key: bytesOf(6), value: POD.bytes },
+  peers4: { name: "sky_peers4", type: "hash", key: 4 + bytesOf(4), value: PEER.bytes },
+  peers6: { name: "sky_peers6", type: "hash", key: 4 + bytesOf(6), value: PEER.bytes },
+  devices: { name: "sky_devices", type: "devices", key: 4, value: 4 },
+  counters: { name: "sky_counters", type: "per-CPU array", key: 4, value: 8 },
+} as const satisfies Record<string, Omit<MapSpec, "entries">>;
+export type MapName = keyof typeof SPECS;
+
+/** How many entries maps have room for. */
+export interface Room {
+  /** Addresses of a family, and devices. */
+  pods: number;
+  /** Prefixes of a family. */
+  peers: number;
+}
+
+/**
+ * Maps have room for a power of this. A map takes memory, and time to read, for each entry that it has room for (kernel/bpf/hashtab.c, htab_map_alloc,
+ * __htab_map_lookup_and_delete_batch), and a node may have hundreds of networks with a few pods each.
+ */
+const STEP = 4;
+const LEAST = STEP ** 3;
+
+/** Room for so many entries, and some more. */
+export const roomFor = ({ pods, peers }: Room): Room => ({ pods: enough(pods), peers: enough(peers) });
+
+function enough(count: number): number {
+  let room = LEAST;
+  while (room < count) room *= STEP;
+  return room;
+}
+
+/** What a map is where there is so much room. */
+export function mapSpec(name: MapName, { pods, peers }: Room): MapSpec {
+  const entries = name === "counters" ? COUNTERS : name === "peers4" || name === "peers6" ? peers : pods;
+  return { ...SPECS[name], entries };
+}
 
 /** How many bytes of a value are the agent's; programs write what is behind them. */
 export const OWNED: Readonly<Partial<Record<MapName, number>>> = { peers4: PEER.way, peers6: PEER.way };
