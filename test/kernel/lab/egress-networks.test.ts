@@ -198,7 +198,7 @@ describe("egress gateways of pod networks", () => {
       const [ready] = (await statusOf("green")).conditions ?? [];
       assert.equal(ready?.reason, "NetworkWithoutWayOut");
     });
-    assert.match(await seenOf("green1", 4), /^(nobody|ENETUNREACH)$/);
+    await comes(async () => assert.match(await seenOf("green1", 4), /^(nobody|ENETUNREACH)$/));
     await set(true);
     await sees("green1", 4, EGRESS.green[4]);
   });
