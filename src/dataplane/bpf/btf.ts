@@ -7,6 +7,7 @@
  */
 import { closeSync, openSync, readSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { setImmediate as turn } from "node:timers/promises";
 import { SysError } from "../../sys/index.ts";
 
 const DIRECTORY = "/sys/kernel/btf";
@@ -89,6 +90,8 @@ class Words {
   readonly words = new Uint32Array(this.#bytes.buffer, this.#bytes.byteOffset, PIECE / 4);
   /** The next of them. */
   at = 0;
+  /** How many pieces were read. */
+  pieces = 0;
   #end = 0;
 
   constructor(fd: number, from: number, length: number) {
@@ -108,6 +111,7 @@ class Words {
     if (more <= 0 && left === 0) return false;
     if (left + more / 4 < count) throw new Error("the kernel's BTF ends within a type");
     fill(this.#fd, this.#bytes.subarray(4 * left, 4 * left + more), this.#from);
+    this.pieces++;
     this.#from += more;
     this.at = 0;
     this.#end = left + more / 4;
@@ -129,11 +133,15 @@ function placesOf(strings: Buffer, names: Iterable<string>, base: number): Map<n
 }
 
 /**
- * Looks through one BTF.
+ * Looks through one BTF. It takes tens of milliseconds, so others come in between.
  * @returns what it has of what is wanted, and where a module's would go on
  * @throws SysError when it cannot be read; Error when it is none
  */
-export function readBtf({ name, base }: Btf, wanted: Wanted, directory = DIRECTORY): Found & { end: Btf["base"] } {
+export async function readBtf(
+  { name, base }: Btf,
+  wanted: Wanted,
+  directory = DIRECTORY,
+): Promise<Found & { end: Btf["base"] }> {
   const path = join(directory, name);
   let fd: number;
   try {
@@ -154,25 +162,31 @@ export function readBtf({ name, base }: Btf, wanted: Wanted, directory = DIRECTO
     ]);
     const strings = fill(fd, Buffer.allocUnsafe(stringLength), headerLength + stringAt);
     const places = placesOf(strings, names, base.strings);
-    const found = types(new Words(fd, headerLength + typeAt, typeLength), base.types, places, wanted);
+    await turn();
+    const found = await types(new Words(fd, headerLength + typeAt, typeLength), base.types, places, wanted);
     return { ...found, end: { types: found.end, strings: base.strings + stringLength } };
   } finally {
     closeSync(fd);
   }
 }
 
-function types(
+async function types(
   source: Words,
   first: number,
   places: ReadonlyMap<number, string>,
   { functions: wantedFunctions, members: wantedMembers }: Wanted,
-): Found & { end: number } {
+): Promise<Found & { end: number }> {
   const functions = new Map<string, number>();
   const offsets = new Map<string, number>();
   const { words } = source;
   const word = (at: number): number => words[at] as number;
   let id = first;
+  let pieces = 0;
   while (source.have(TYPE)) {
+    if (source.pieces !== pieces) {
+      pieces = source.pieces;
+      await turn();
+    }
     id++;
     const name = places.get(word(source.at));
     const info = word(source.at + 1);

@@ -27,8 +27,8 @@ export interface KernelTypes extends Disposable {
  * @param modules which of them may have what the kernel itself does not
  * @throws Error naming what this kernel does not have; SysError when its types cannot be read
  */
-export function kernelTypes(wanted: Wanted, modules: readonly string[]): KernelTypes {
-  const own = readBtf(KERNEL, wanted);
+export async function kernelTypes(wanted: Wanted, modules: readonly string[]): Promise<KernelTypes> {
+  const own = await readBtf(KERNEL, wanted);
   const functions = new Map([...own.functions].map(([name, id]) => [name, { id, module: 0 }]));
   const offsets = new Map(own.offsets);
   const fds: number[] = [];
@@ -39,7 +39,7 @@ export function kernelTypes(wanted: Wanted, modules: readonly string[]): KernelT
     const there = new Set(modulesWithBtf());
     for (const name of modules) {
       if (!there.has(name) || missing(wanted, functions, offsets).length === 0) continue;
-      const found: Found = readBtf({ name, base: own.end }, wanted);
+      const found: Found = await readBtf({ name, base: own.end }, wanted);
       for (const [member, offset] of found.offsets) if (!offsets.has(member)) offsets.set(member, offset);
       const more = [...found.functions].filter(([one]) => !functions.has(one));
       if (more.length === 0) continue;

@@ -2,6 +2,7 @@
  * Programs in the kernel and the devices that they are at. All of it is held by this process's descriptors: when it ends, however that happens, the
  * programs are gone from the devices and every packet goes the ordinary path.
  */
+import { setImmediate as turn } from "node:timers/promises";
 import { Assembly, kernelTypes, type KernelTypes, Program, type Side, TcxLink } from "../bpf/index.ts";
 import { SysError, withNetns } from "../../sys/index.ts";
 import type { Entries } from "./entries.ts";
@@ -56,41 +57,50 @@ function disposeOf(programs: Programs | undefined): void {
     program?.[Symbol.dispose]();
 }
 
-/** @throws VerifierError, SysError */
-function programsFor(
+/** The verifier takes some milliseconds for each, and others come in between. @throws VerifierError, SysError */
+async function programsFor(
   kernel: KernelTypes,
   maps: Entries["maps"],
   tunnel: TunnelSettings,
   lifetimes: Lifetimes,
-): Omit<Programs, "made" | "maps"> {
+): Promise<Omit<Programs, "made" | "maps">> {
   const offsets = {
     status: kernel.offset("nf_conn.status"),
     tcpState: kernel.offset("nf_conn.proto") + kernel.offset("ip_ct_tcp.state"),
   };
-  const load = (name: string, assembly: Assembly): Program => fresh.use(Program.load(name, assembly, maps, kernel));
+  const load = async (name: string, assembly: Assembly): Promise<Program> => {
+    await turn();
+    return fresh.use(Program.load(name, assembly, maps, kernel));
+  };
   using fresh = new DisposableStack();
   const programs = {
-    pod: load("sky_from_pod", fromPod(tunnel, lifetimes, offsets)),
+    pod: await load("sky_from_pod", fromPod(tunnel, lifetimes, offsets)),
     ...(tunnel.inbound === "underlay"
-      ? { wire: load("sky_from_wire", fromWire(tunnel, lifetimes, offsets)) }
-      : { tunnel: load("sky_from_tunnel", fromDevice(tunnel, lifetimes, offsets)) }),
-    ...(tunnel.direct && { segment: load("sky_from_segmt", fromSegment(tunnel, lifetimes, offsets)) }),
-    ...(tunnel.encapsulate && { device: load("sky_to_device", toDevice(tunnel)) }),
+      ? { wire: await load("sky_from_wire", fromWire(tunnel, lifetimes, offsets)) }
+      : { tunnel: await load("sky_from_tunnel", fromDevice(tunnel, lifetimes, offsets)) }),
+    ...(tunnel.direct && { segment: await load("sky_from_segmt", fromSegment(tunnel, lifetimes, offsets)) }),
+    ...(tunnel.encapsulate && { device: await load("sky_to_device", toDevice(tunnel)) }),
   };
   fresh.move();
   return programs;
 }
 
 /** The kernel's types, which take a while to read, for the fast paths of all networks. */
-let types: KernelTypes | undefined;
+let types: Promise<KernelTypes> | undefined;
 
 /** Does something with the kernel's types. When that fails they are read anew the next time: a module may be another one by then. @throws what it throws */
-function withTypes<T>(work: (types: KernelTypes) => T): T {
+async function withTypes<T>(work: (types: KernelTypes) => T | Promise<T>): Promise<T> {
+  const read = (types ??= kernelTypes(CONNTRACK, MODULES));
+  let kernel: KernelTypes | undefined;
   try {
-    return work((types ??= kernelTypes(CONNTRACK, MODULES)));
+    kernel = await read;
+    return await work(kernel);
   } catch (error) {
-    types?.[Symbol.dispose]();
-    types = undefined;
+    // Whoever else has failed with them has closed them.
+    if (types === read) {
+      types = undefined;
+      kernel?.[Symbol.dispose]();
+    }
     throw error;
   }
 }
@@ -102,10 +112,15 @@ export class Attached implements Disposable {
   /** Links by program and device: a device may have two. */
   readonly #links = new Map<string, { link: TcxLink; at: At; ifindex: number }>();
 
-  /** @throws Error naming what this kernel does not have; SysError when its types cannot be read, or this process may not */
-  constructor(netns?: number | string) {
+  private constructor(netns?: number | string) {
     this.#netns = netns;
-    withTypes((kernel) => this.#try(kernel));
+  }
+
+  /** @throws Error naming what this kernel does not have; SysError when its types cannot be read, or this process may not */
+  static async open(netns?: number | string): Promise<Attached> {
+    const attached = new Attached(netns);
+    await withTypes((kernel) => attached.#try(kernel));
+    return attached;
   }
 
   /** How many pods' devices have the program. */
@@ -114,11 +129,11 @@ export class Attached implements Disposable {
   }
 
   /** Has programs made for these settings and maps, at the same devices as those before them. @throws VerifierError, SysError */
-  load(maps: Entries["maps"], tunnel: TunnelSettings, lifetimes: Lifetimes): void {
+  async load(maps: Entries["maps"], tunnel: TunnelSettings, lifetimes: Lifetimes): Promise<void> {
     const made = JSON.stringify([tunnel, lifetimes]);
     if (this.#programs?.made === made && this.#programs.maps === maps) return;
     const before = this.#programs;
-    const programs = withTypes((kernel) => programsFor(kernel, maps, tunnel, lifetimes));
+    const programs = await withTypes((kernel) => programsFor(kernel, maps, tunnel, lifetimes));
     this.#programs = { made, maps, ...programs };
     for (const [place, { link, at }] of this.#links) {
       const program = programs[at];

@@ -182,7 +182,7 @@ export class FastPath implements MonitorListener {
     this.#ordinary = [];
   }
 
-  #look(): void {
+  async #look(): Promise<void> {
     const local = this.#local;
     if (!local || !this.#begun) return;
     if (this.#unread) {
@@ -193,7 +193,7 @@ export class FastPath implements MonitorListener {
     const around = (this.#around ??= lookAround(this.#rtnl, local, this.#options.netns));
     if (typeof around === "string") return this.#off(around);
     // What the kernel lacks is said before it is asked for memory, of which old ones allow little.
-    const attached = (this.#attached ??= new Attached(this.#options.netns));
+    const attached = (this.#attached ??= await Attached.open(this.#options.netns));
     const { tunnel, lifetimes, shaped, wireSlow, directSlow } = around;
     const { uplink } = tunnel;
     if (this.#known?.uplink !== uplink) this.#known = { uplink, peers: this.#peers.known(uplink), written: false };
@@ -212,7 +212,7 @@ export class FastPath implements MonitorListener {
     entries.set(POD_MAPS, [...[...devices, tunnel.device].map(deviceEntry), ...fast.map(podEntry)]);
     if (!known.written) entries.set(PEER_MAPS, known.peers.entries);
     known.written = true;
-    attached.load(entries.maps, { ...tunnel, lengths, direct: direct && directSlow === undefined }, lifetimes);
+    await attached.load(entries.maps, { ...tunnel, lengths, direct: direct && directSlow === undefined }, lifetimes);
     this.#repaired("fast-path-entry", entries.compare());
     this.#repaired(
       "fast-path-program",

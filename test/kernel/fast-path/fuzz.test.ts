@@ -43,9 +43,9 @@ for (const underlayIp of ["172.30.0.1", "fd30::1"])
     let entries: Entries;
     let programs: Partial<Record<"pod" | "wire" | "tunnel" | "segment" | "device", Program>>;
 
-    before(() => {
+    before(async () => {
       ns = testNamespace("fuzz");
-      types = kernelTypes(CONNTRACK, ["nf_conntrack"]);
+      types = await kernelTypes(CONNTRACK, ["nf_conntrack"]);
       entries = new Entries({ pods: 10, peers: 10 }, ns.path);
       const tunnel: TunnelSettings = {
         vni: 4_096,

@@ -66,7 +66,7 @@ const TUNNEL: TunnelSettings = {
 export async function verify(): ReturnType<Trial> {
   const lifetimes = { tcp: 432_000_000, udp: 120_000 };
   try {
-    using types = kernelTypes(CONNTRACK, ["nf_conntrack"]);
+    using types = await kernelTypes(CONNTRACK, ["nf_conntrack"]);
     using entries = new Entries({ pods: 250, peers: 5_000 });
     const offsets = {
       status: types.offset("nf_conn.status"),

@@ -41,7 +41,7 @@ describe("the kernel's types", () => {
   });
   after(() => rmSync(dir, { recursive: true }));
 
-  it("have functions by id and members by offset, past kinds of every length", () => {
+  it("have functions by id and members by offset, past kinds of every length", async () => {
     const { places, text } = strings(["lookup", "nf_conn", "status", "proto", "of", "lookups"]);
     const [status, proto, of] = ["status", "proto", "of"].map((name) => places.get(name) ?? 0) as [
       number,
@@ -66,7 +66,7 @@ describe("the kernel's types", () => {
         text,
       ),
     );
-    const found = readBtf({ name: "vmlinux", base: { types: 0, strings: 0 } }, wanted, dir);
+    const found = await readBtf({ name: "vmlinux", base: { types: 0, strings: 0 } }, wanted, dir);
     assert.deepEqual([...found.functions], [["lookup", 8]]);
     assert.deepEqual(
       [...found.offsets],
@@ -78,7 +78,7 @@ describe("the kernel's types", () => {
     assert.deepEqual(found.end, { types: 8, strings: text.length });
   });
 
-  it("go on in a module's", () => {
+  it("go on in a module's", async () => {
     const base = { types: 8, strings: 100 };
     const { places, text } = strings(["lookup"], base.strings);
     writeFileSync(
@@ -92,14 +92,14 @@ describe("the kernel's types", () => {
         text,
       ),
     );
-    const { functions } = readBtf({ name: "module", base }, wanted, dir);
+    const { functions } = await readBtf({ name: "module", base }, wanted, dir);
     // The first name of a module has nothing before it.
     assert.deepEqual([...functions], [["lookup", 10]]);
   });
 
-  it("are refused where they are none", () => {
+  it("are refused where they are none", async () => {
     writeFileSync(join(dir, "odd"), Buffer.alloc(64));
-    assert.throws(() => readBtf({ name: "odd", base: { types: 0, strings: 0 } }, wanted, dir), /is no BTF/);
-    assert.throws(() => readBtf({ name: "none", base: { types: 0, strings: 0 } }, wanted, dir), /ENOENT/);
+    await assert.rejects(readBtf({ name: "odd", base: { types: 0, strings: 0 } }, wanted, dir), /is no BTF/);
+    await assert.rejects(readBtf({ name: "none", base: { types: 0, strings: 0 } }, wanted, dir), /ENOENT/);
   });
 });
