@@ -1,15 +1,19 @@
 /**
  * What agents' probes make of real faults between nodes: each is brought about in a node's kernel or in the switch, and has to be named, with the nodes that
- * it is about, and with nothing else. With so few nodes each pair is measured every 1.4 seconds; the rest of the time is that of a look at a
+ * it is about, and with nothing else; by doctor, by a trace that meets it, and on the live map as well. With so few nodes each pair is measured every 1.4 seconds; the rest of the time is that of a look at a
  * suspect, of the answers of others, and of the five seconds that a verdict stands before it is said.
  */
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { familyOf } from "../../../src/addr/index.ts";
 import { stream, Talk } from "../../../lab/pods/talk.ts";
 import { run, tryRun } from "../../../lab/exec.ts";
 import { underlayIp } from "../../../lab/cluster/names.ts";
 import type { StandingVerdict } from "../../../src/probes/index.ts";
+import type { LiveMap } from "../../../src/cli/index.ts";
+import type { PairState } from "../../../src/cli/ui/wire.ts";
 import { eventually } from "../../support/eventually.ts";
+import { MapReader } from "../../support/map-reader.ts";
 import { narrowTo, routesTo } from "./narrow.ts";
 import { useLab } from "./support.ts";
 
@@ -23,6 +27,9 @@ type Named = Pick<StandingVerdict, "fault" | "scope" | "nodes" | "others" | "los
 describe("probes in a cluster with faults between nodes", () => {
   // Programs take the tunnel's packets before a node's own rules could drop them.
   const the = useLab({ nodes: NODES, agentConfig: { probes: "on", fastPath: "off" } });
+
+  let map: LiveMap;
+  let reader: MapReader;
 
   const skylanectl = (): string => join(the().context.binDir, "skylanectl");
 
@@ -80,8 +87,38 @@ describe("probes in a cluster with faults between nodes", () => {
     return items.filter((event) => event.reason === reason);
   };
 
-  before("every node has measured all others", async function () {
-    this.timeout(NAMED_MS);
+  /** What doctor says on a node of a check. */
+  async function doctor(node: string, check: string): Promise<string> {
+    const argv = the().enter(node, skylanectl(), "doctor", "-o", "json");
+    const { stdout } = await tryRun(argv, { env: the().context.env });
+    const { findings } = JSON.parse(stdout) as { findings: { check: string; found: string }[] };
+    const one = findings.find((finding) => finding.check === check);
+    assert.ok(one, `${node}: ${check} is not among ${findings.map((finding) => finding.check).join(", ")}`);
+    return one.found;
+  }
+
+  /** Waits until the map shows that of what a node has measured of another. */
+  const shows = (node: string, other: string, state: PairState): Promise<unknown> =>
+    eventually(
+      () => {
+        const [from, to] = [reader.mirror.nodes.get(node), reader.mirror.nodes.get(other)];
+        return from && to && reader.mirror.cell(from, to).state === state;
+      },
+      { timeoutMs: NAMED_MS, message: `the map shows ${state} between ${node} and ${other}` },
+    );
+
+  /** What a trace from the pod on node1 to the one on node4 names first. */
+  const traced = async (): Promise<string | undefined> => {
+    const { wrong } = await the().trace("near", "far", { options: ["--timeout=300"] });
+    return wrong && `${wrong.hop} on ${wrong.node}: ${wrong.is}`;
+  };
+
+  before("every node has measured all others, and the map is shown", async function () {
+    this.timeout(NAMED_MS * 2);
+    await the().addPod("node1", "near");
+    await the().addPod("node4", "far");
+    map = await the().show();
+    reader = await MapReader.open(map.url);
     for (const { name } of the().nodes())
       await eventually(
         async () => {
@@ -90,6 +127,11 @@ describe("probes in a cluster with faults between nodes", () => {
         },
         { timeoutMs: NAMED_MS, intervalMs: 200, message: `${name} has measured its peers` },
       );
+  });
+
+  after("the map ends", async () => {
+    await reader?.[Symbol.asyncDispose]();
+    await map?.close();
   });
 
   afterEach("nothing is wrong any more", async function () {
@@ -131,10 +173,8 @@ describe("probes in a cluster with faults between nodes", () => {
       assert.match(found, /what node1 \(this node\) sends to node2 is lost, the other direction is open/);
       assert.match(cure, /UDP port 4789/);
       await eventually(async () => (await events("SkylaneTunnelBlocked")).length > 0, { message: "there is an Event" });
-      const argv = the().enter("node1", skylanectl(), "doctor", "-o", "json");
-      const { stdout } = await tryRun(argv, { env: the().context.env });
-      const doctor = JSON.parse(stdout) as { findings: { check: string; level: string; found: string }[] };
-      assert.equal(doctor.findings.find(({ check }) => check === "probes.tunnel")?.found, found);
+      assert.equal(await doctor("node1", "probes.tunnel"), found);
+      await shows("node1", "node2", "tunnel");
     } finally {
       await undo("node2");
     }
@@ -180,13 +220,17 @@ describe("probes in a cluster with faults between nodes", () => {
     ];
     for (const n of racks) await drop(`node${n}`, ...from);
     try {
-      for (const node of ["node1", "node6"])
-        await names(node, {
-          fault: "down",
-          scope: "link",
-          nodes: racks.map((n) => `node${n}`),
-          others: far.map((n) => `node${n}`),
-        });
+      const wanted = {
+        fault: "down",
+        scope: "link",
+        nodes: racks.map((n) => `node${n}`),
+        others: far.map((n) => `node${n}`),
+      } satisfies Partial<Named>;
+      const { found } = await names("node1", wanted);
+      await names("node6", wanted);
+      assert.equal(await doctor("node1", "probes.down"), found);
+      await shows("node1", "node4", "down");
+      assert.match((await traced()) ?? "", /^underlay on node1: .* nor in the tunnel/);
     } finally {
       for (const n of racks) await undo(`node${n}`);
     }
@@ -194,8 +238,6 @@ describe("probes in a cluster with faults between nodes", () => {
 
   it("names a path that carries less than the MTU, and how much it carries; what pods send there fits", async function () {
     this.timeout(NAMED_MS * 6);
-    await the().addPod("node1", "near");
-    await the().addPod("node4", "far");
     await using _server = await Talk.answering(the().context, the().pod("far"), 8080);
     {
       await using _narrow = await narrowTo(the(), 4, [1], 1400);
@@ -211,6 +253,9 @@ describe("probes in a cluster with faults between nodes", () => {
             (await routesTo(the(), node, other)).every((mtu) => mtu !== undefined && mtu >= 1340 && mtu < 1360),
           { timeoutMs: NAMED_MS, message: `${node} has routes to ${other} that take what passes` },
         );
+      assert.equal(await doctor("node1", "probes.narrow"), found);
+      await shows("node1", "node4", "narrow");
+      assert.equal(await traced(), undefined, "what routes take is no fault of a pod's way any more");
       assert.deepEqual(await routesTo(the(), "node1", "node2"), [undefined, undefined], "no other peer's routes");
       for (const ip of the().pod("far").ips)
         assert.equal(
@@ -257,6 +302,58 @@ describe("probes in a cluster with faults between nodes", () => {
       await names("node1", { fault: "tunnel", scope: "pair", nodes: ["node1"], others: ["node2"] });
     } finally {
       await the().exec("node2", "kill", "-CONT", pid);
+    }
+  });
+
+  it("names a wrong neighbour entry by the family that it keeps from the tunnel, while no agent repairs it", async function () {
+    this.timeout(NAMED_MS * 2);
+    const { networks } = await the().status(the().node("node1"));
+    const cidr = networks[0]?.podCidrs.find((one) => familyOf(one) === 4) as string;
+    const vtep = cidr.slice(0, cidr.indexOf("/"));
+    const pid = (await the().exec("node4", "pgrep", "-of", "skylane-agent.cjs")).trim();
+    await the().exec("node4", "kill", "-STOP", pid);
+    try {
+      const entry = [vtep, "lladdr", "02:00:00:00:00:09", "dev", "sky.4096", "nud", "permanent"];
+      await the().exec("node4", "ip", "neigh", "replace", ...entry);
+      const { found } = await names("node1", { fault: "family4", scope: "pair", nodes: ["node1"], others: ["node4"] });
+      assert.equal(await doctor("node1", "probes.family4"), found);
+      await shows("node1", "node4", "family4");
+      await eventually(
+        async () => {
+          const { wrong } = await the().trace("far", "near", { family: 4, options: ["--timeout=300"] });
+          return wrong?.node === "node4" && wrong.hop === "neighbour";
+        },
+        { timeoutMs: NAMED_MS, message: "a trace the other way names the entry" },
+      );
+    } finally {
+      await the().exec("node4", "kill", "-CONT", pid);
+    }
+  });
+
+  it("names a node that loses two packets of a hundred", async function () {
+    this.timeout(NAMED_MS * 8);
+    const began = performance.now();
+    await drop("node5", 'iifname "eth0" numgen random mod 100 < 2');
+    try {
+      // Whose packet is lost first, and whose hundred after that lose some, is chance.
+      const [node, one] = await eventually(
+        async () => {
+          for (const { name } of the().nodes()) {
+            const [verdict] = (await verdicts(name)).filter(({ fault }) => fault === "loss");
+            if (verdict) return [name, verdict] as const;
+          }
+          return undefined;
+        },
+        { timeoutMs: NAMED_MS * 4, intervalMs: 500, message: "some node names the loss" },
+      );
+      const about = [...one.nodes, ...one.others];
+      process.stdout.write(`      named after ${((performance.now() - began) / 1_000).toFixed(0)} s: ${one.found}\n`);
+      assert.ok(about.includes("node5"), one.found);
+      const other = node === "node5" ? (about.find((name) => name !== "node5") as string) : "node5";
+      await shows(node, other, "loss");
+      assert.match(await doctor(node, "probes.loss"), /node5/);
+    } finally {
+      await undo("node5");
     }
   });
 });
