@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { Lab, type LabOptions } from "../../../lab/index.ts";
 import type { KubeObject } from "../../../lab/api-client.ts";
 import { VTEP_ANNOTATION } from "../../../src/peers/index.ts";
-import { eventually } from "../../support/eventually.ts";
+import { eventually, PATIENCE } from "../../support/eventually.ts";
 
 /** A lab comes up in seconds; on a machine with ten times the work it can do, in ten times that. */
 const UP_MS = 100_000;
@@ -32,7 +32,7 @@ export function useLab(options: LabOptions = {}): () => Lab {
   before("the lab comes up", async function () {
     this.timeout(UP_MS);
     base = mkdtempSync(join(tmpdir(), "sky-"));
-    coming = Lab.up({ name: "t", ...options, base, signal: stop.signal });
+    coming = Lab.up({ name: "t", readyMs: UP_MS * PATIENCE, ...options, base, signal: stop.signal });
     lab = await coming;
   });
   afterEach("what the agents logged, after a failure", async function () {

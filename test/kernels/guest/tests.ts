@@ -1,4 +1,5 @@
 /** The kernel tests that say something about a kernel: what Skylane asks of it, and little else. */
+import { execFileSync } from "node:child_process";
 import { shown } from "./command.ts";
 import type { Outcome } from "../outcomes.ts";
 import type { Trial } from "./main.ts";
@@ -27,25 +28,24 @@ const PATIENCE = "10";
 /** Parts of the names of the files that say something about a kernel. @param fastPath whether that can be on */
 export const selection = (fastPath: boolean): string[] => [...SELECTION, ...(fastPath ? OF_FAST_PATH : [])];
 
-/** What mocha says where the process of a file's tests ended by a signal, and scripts/test.mjs where mocha itself did. */
-const CRASHED = [
-  /Worker terminated Unexpectedly\s+exitCode: \S+\s+signalCode: `(SIG[A-Z]+)`/,
-  /without a report \((SIG[A-Z]+)\)/,
-];
+/** What the kernel says of a process that ended by a fault of its own: "traps: node[7] trap int3 …", "node[7]: segfault at …". */
+const CRASH = /traps: \S+\[\d+\] (?:trap )?\w+|\S+\[\d+\]: segfault/g;
+const crashes = (): string[] => execFileSync("dmesg", { encoding: "utf8", maxBuffer: 16 << 20 }).match(CRASH) ?? [];
 
 type Counts = NonNullable<Outcome["counts"]>;
 
-/** Runs the tests of the files that a part of their names chooses. @throws Error when they end without a sum */
+/** Runs the tests of the files that a part of their names chooses. `crash`: which process ended by a fault of its own, where a test failed. @throws Error when they end without a sum */
 async function run(pattern: string): Promise<{ counts: Counts; crash: string | undefined }> {
+  const before = crashes().length;
   const { text } = await shown("node", "scripts/test.mjs", "kernel", pattern);
   const sum = /^(\d+) passed, (\d+) failed, (\d+) skipped$/m.exec(text);
   if (!sum) throw new Error(`the tests of ${pattern} ended without a sum`);
   const [passed, failed, skipped] = sum.slice(1).map(Number) as [number, number, number];
-  const crash = CRASHED.map((words) => words.exec(text)?.[1]).find((signal) => signal !== undefined);
+  const crash = failed > 0 ? crashes()[before] : undefined;
   return { counts: { passed, failed, skipped }, crash };
 }
 
-/** Runs kernel tests; those whose process crashed once more, and says so. @param patterns parts of names of files */
+/** Runs kernel tests; those under which a process crashed once more, and says so. @param patterns parts of names of files */
 export async function kernelTests(patterns: readonly string[]): ReturnType<Trial> {
   process.env["SKYLANE_TEST_PATIENCE"] ??= PATIENCE;
   const counts = { passed: 0, failed: 0, skipped: 0 };
@@ -53,8 +53,8 @@ export async function kernelTests(patterns: readonly string[]): ReturnType<Trial
   for (const pattern of patterns) {
     let came = await run(pattern);
     if (came.crash !== undefined) {
-      console.log(`NOTE: Node.js crashed under ${pattern} (${came.crash}); these tests run once more`);
-      again.push(`${pattern} again after a crash of Node.js (${came.crash})`);
+      console.log(`NOTE: a process crashed under ${pattern} (${came.crash}); these tests run once more`);
+      again.push(`${pattern} again after a crash (${came.crash})`);
       came = await run(pattern);
     }
     for (const key of ["passed", "failed", "skipped"] as const) counts[key] += came.counts[key];
