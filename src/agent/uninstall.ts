@@ -16,6 +16,7 @@ import { listNetworkNetns, openNetworkNetns, networkNetnsName, networkNetnsPath 
 import { removeFirewall, removeTables, toolRunner } from "../dataplane/nft/index.ts";
 import { BANDWIDTH } from "../dataplane/bandwidth/index.ts";
 import { EGRESS, EGRESS_TABLE, removeEgress } from "../dataplane/egress/index.ts";
+import { removePrograms } from "../dataplane/fast-path/index.ts";
 import { removeEncryption, WIREGUARD } from "../dataplane/encryption/index.ts";
 import { HOST_PORT_TABLE, HOST_PORTS } from "../dataplane/host-ports/index.ts";
 import { POLICY_TABLE } from "../policy/index.ts";
@@ -88,6 +89,7 @@ export async function uninstall(options: UninstallOptions): Promise<UninstallRep
     await attempt("Node annotations", () => removeAnnotations(options.node));
     await attempt("uplinks", () => removeUplinks(rtnl));
     await attempt("egress gateways", () => removeEgress(rtnl, options.dataDir));
+    await attempt("fast path", () => removePrograms(rtnl));
     await attempt("overlay", () => {
       const { removed, failures } = removeOverlay(rtnl, { podLinks: listPodLinks(rtnl) });
       for (const { error } of failures) report.problems.push(error.message);

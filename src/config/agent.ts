@@ -263,7 +263,7 @@ export const AgentSchema = v.pipe(
       v.pipe(
         oneOf(["off", "auto"]),
         v.description(
-          "`auto`: packets of connections that the kernel knows as established, and that nobody translates, pass between pods of the default network, and of routed pod networks, by eBPF programs, past routing and the packet filter; everything else goes the ordinary path, and all of it does where the kernel cannot (Linux 6.6 is the first that can; `skylanectl status` says why not). Sets `net.netfilter.nf_conntrack_tcp_be_liberal` to 1, there and in the namespaces of those networks. `off`: nothing of it is loaded.",
+          "`auto`: packets of connections that the kernel knows as established, and that nobody translates, pass between pods of the default network, and of routed pod networks, by eBPF programs, past routing and the packet filter; everything else goes the ordinary path, and all of it does where the kernel cannot (Linux 6.1 is the oldest that does; `skylanectl status` says why not). Sets `net.netfilter.nf_conntrack_tcp_be_liberal` to 1, there and in the namespaces of those networks. `off`: nothing of it is loaded.",
         ),
       ),
       "auto",

@@ -70,13 +70,17 @@ export const TC_H = {
   INGRESS: 0xffff_fff1,
   INGRESS_HANDLE: 0xffff_0000,
   INGRESS_FILTERS: 0xffff_fff2,
+  EGRESS_FILTERS: 0xffff_fff3,
 } as const;
 /** linux/pkt_sched.h: attributes of a token bucket filter. */
 export const TCA_TBF = { PARMS: 1, RATE64: 4, BURST: 6 } as const;
 /** linux/pkt_sched.h: lengths of packets are as they are on Ethernet, so that no table of rates is needed. */
 export const TC_LINKLAYER_ETHERNET = 1;
 /** linux/pkt_cls.h: attributes of the classifier `bpf`, and of actions. */
-export const TCA_BPF = { ACT: 1, OPS_LEN: 4, OPS: 5 } as const;
+export const TCA_BPF = { ACT: 1, OPS_LEN: 4, OPS: 5, FD: 6, NAME: 7, FLAGS: 8, FLAGS_GEN: 9, ID: 11 } as const;
+/** What a program returns is what becomes of the packet; and no network card is to run it. */
+export const TCA_BPF_FLAG_ACT_DIRECT = 1;
+export const TCA_CLS_FLAGS_SKIP_HW = 1;
 /** Classic BPF: return all ones, which matches (struct sock_filter: BPF_RET | BPF_K, no jumps, k). */
 export const MATCH_ALL: Buffer = Buffer.from([0x06, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
 export const TCA_ACT = { KIND: 1, OPTIONS: 2 } as const;

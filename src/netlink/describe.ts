@@ -9,6 +9,7 @@ import type {
   LinkSpec,
   Neighbour,
   Operation,
+  ProgramFilter,
   QdiscSpec,
   RedirectFilter,
   Route,
@@ -62,7 +63,7 @@ function describeObject(operation: Operation, dev: (index: number) => string): s
     case "qdisc":
       return qdisc(operation.qdisc, dev);
     case "filter":
-      return redirectFilter(operation.filter, dev);
+      return filter(operation.filter, dev);
     default:
       return rule(operation.rule);
   }
@@ -118,13 +119,15 @@ const bridgeFdb = (e: BridgeFdbEntry, dev: (index: number) => string): string =>
 
 function qdisc(q: QdiscSpec, dev: (index: number) => string): string {
   const device = `qdisc ${q.kind} dev ${dev(q.ifindex)}`;
-  return q.kind === "ingress"
+  return q.kind !== "tbf"
     ? device
     : `${device} rate ${8 * q.bucket.rate}bit burst ${q.bucket.burst}b limit ${q.bucket.limit}b`;
 }
 
-const redirectFilter = (f: RedirectFilter, dev: (index: number) => string): string =>
-  `filter dev ${dev(f.ifindex)} ingress pref ${f.priority} redirect dev ${dev(f.redirectsTo)}`;
+const filter = (f: RedirectFilter | ProgramFilter, dev: (index: number) => string): string =>
+  "program" in f
+    ? `filter dev ${dev(f.ifindex)} ${f.side === "sends" ? "egress" : "ingress"} pref ${f.priority} bpf ${f.program.name}`
+    : `filter dev ${dev(f.ifindex)} ingress pref ${f.priority} redirect dev ${dev(f.redirectsTo)}`;
 
 function rule(r: Rule): string {
   const words = [`rule ${r.priority}:`, `from ${r.src ?? "all"}`];

@@ -126,7 +126,12 @@ export class Rtnl implements Disposable {
 
   /** Filters of what a device receives; none where nothing is there for them to hang on. */
   ingressFilters(ifindex: number): Filter[] {
-    return questions.ingressFilters(this.#connection, ifindex);
+    return questions.filters(this.#connection, ifindex, "receives");
+  }
+
+  /** Filters of what a device sends, of whom the same holds; only for one that has a queueing discipline of kind "clsact". */
+  egressFilters(ifindex: number): Filter[] {
+    return questions.filters(this.#connection, ifindex, "sends");
   }
 
   /**

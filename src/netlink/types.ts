@@ -219,9 +219,9 @@ export interface Qdisc {
 /** What to put in place, or to take away: a token bucket filter for all that leaves by a device, or what filters of received packets hang on. */
 export type QdiscSpec =
   | { ifindex: number; kind: "tbf"; handle: number; bucket: TokenBucket }
-  | { ifindex: number; kind: "ingress" };
+  | { ifindex: number; kind: "ingress" | "clsact" };
 
-/** A filter of what a device receives. */
+/** A filter of what a device receives, or sends. */
 export interface Filter {
   ifindex: number;
   /** Of several the one with the lowest number comes first. */
@@ -230,6 +230,20 @@ export interface Filter {
   kind: string;
   /** The device to which it hands every packet: as {@link RedirectFilter} does. */
   redirectsTo?: number;
+  /** The eBPF program that it is, by the name that it was put in place with and the kernel's number. */
+  program?: { name: string; id: number };
+}
+
+/** What filters see of a device: what it receives, or what it sends (with a queueing discipline of kind "clsact" alone). */
+export type FilterSide = "receives" | "sends";
+
+/** An eBPF program as a filter, which says itself what becomes of each packet (classifier `bpf`, direct action). */
+export interface ProgramFilter {
+  ifindex: number;
+  priority: number;
+  side: FilterSide;
+  /** Its descriptor, of no account when the filter is taken away. */
+  program: { name: string; fd: number };
 }
 
 /** Hands everything that a device receives to another one, as if it left by that (classifier `bpf`, action `mirred`). */
@@ -367,7 +381,7 @@ export type Operation =
   | { op: "add" | "replace" | "del"; kind: "bridgeFdb"; bridgeFdb: BridgeFdbEntry }
   | { op: "add" | "del"; kind: "rule"; rule: Rule }
   | { op: "add" | "replace" | "del"; kind: "qdisc"; qdisc: QdiscSpec }
-  | { op: "add" | "replace" | "del"; kind: "filter"; filter: RedirectFilter };
+  | { op: "add" | "replace" | "del"; kind: "filter"; filter: RedirectFilter | ProgramFilter };
 
 /** A notification from the kernel: what is now (`new`) or is no longer (`del`). */
 export type NetlinkEvent =

@@ -18,7 +18,7 @@ import type { WireguardIdentity } from "../../peers/index.ts";
 import type { Probes } from "../../probes/index.ts";
 import type { Duty } from "../disk/control-loop.ts";
 import { encryptionOf, encryptionRoutes, startEncryption } from "./encryption.ts";
-import { startFastPath } from "./fast-path.ts";
+import { clearFastPath, startFastPath } from "./fast-path.ts";
 import { flowRoutes, type FlowsOfAgent, flowsOf, type FlowsOfAgentOptions, joinFlows } from "./flows.ts";
 import { probeRoutes, probesOf } from "./probing.ts";
 
@@ -58,6 +58,7 @@ export class Beside {
     await startEncryption(this.#encryption, rtnl, log);
     if (config.fastPath === "auto")
       this.#fastPath = startFastPath(config.network, { log, metrics, further, watch, begin });
+    else clearFastPath(rtnl, log);
   }
 
   /** Once policies are known, by which flows are named. */

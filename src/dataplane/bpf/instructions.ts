@@ -46,6 +46,7 @@ export const HELPER = {
   map_lookup_elem: 1,
   get_prandom_u32: 7,
   redirect: 23,
+  skb_change_proto: 31,
   get_hash_recalc: 34,
   skb_pull_data: 39,
   skb_adjust_room: 50,

@@ -8,7 +8,7 @@ import { bpf, pointTo, SysError } from "../../sys/index.ts";
 /** Commands of bpf(2). */
 const COMMAND = { CREATE: 0, LOOKUP: 1, UPDATE: 2, DELETE: 3, LOOKUP_BATCH: 24 } as const;
 /** enum bpf_map_type */
-const TYPE = { hash: 1, "per-CPU array": 6, "longest prefix": 11, devices: 25 } as const;
+const TYPE = { hash: 1, array: 2, "per-CPU array": 6, "longest prefix": 11, devices: 25 } as const;
 /** Entries take memory when they are made. */
 const NO_PREALLOC = 1;
 const SMALL_ATTRIBUTE = 32;

@@ -148,13 +148,37 @@ export class Program implements Disposable {
     };
   }
 
+  /** The number by which the kernel knows it. @throws SysError */
+  get id(): number {
+    return infoOf(this.fd, 8, `asking for the number of BPF program ${this.name}`).readUInt32LE(4);
+  }
+
   [Symbol.dispose](): void {
     closeSync(this.fd);
   }
 }
 
+/** The first bytes of what the kernel says of something that is open. @throws SysError */
+function infoOf(fd: number, bytes: number, doing: string): Buffer {
+  const info = Buffer.alloc(bytes);
+  const attribute = Buffer.alloc(16);
+  attribute.writeUInt32LE(fd, 0);
+  attribute.writeUInt32LE(info.length, 4);
+  pointTo(attribute, 8, info);
+  bpf(COMMAND.OBJ_GET_INFO_BY_FD, attribute, doing);
+  return info;
+}
+
+/** A program at a device, by whatever holds it there; disposed of, it is there no longer. */
+export interface Attachment extends Disposable {
+  /** The device that it is at; 0 once that is gone, or somebody has detached it. */
+  readonly ifindex: number;
+  /** Has another program in its place, with no packet between the two. */
+  update(program: Program): void;
+}
+
 /** A program at a device, before the device's own traffic control; gone when it is closed, or with this process. */
-export class TcxLink implements Disposable {
+export class TcxLink implements Attachment {
   readonly #fd: number;
 
   private constructor(fd: number) {
@@ -189,13 +213,7 @@ export class TcxLink implements Disposable {
 
   /** The device that it is at; 0 once that is gone, or somebody has detached it. @throws SysError */
   get ifindex(): number {
-    const info = Buffer.alloc(24);
-    const attribute = Buffer.alloc(16);
-    attribute.writeUInt32LE(this.#fd, 0);
-    attribute.writeUInt32LE(info.length, 4);
-    pointTo(attribute, 8, info);
-    bpf(COMMAND.OBJ_GET_INFO_BY_FD, attribute, "asking where a BPF program is attached");
-    return info.readUInt32LE(16);
+    return infoOf(this.#fd, 24, "asking where a BPF program is attached").readUInt32LE(16);
   }
 
   [Symbol.dispose](): void {

@@ -1,10 +1,14 @@
 /**
- * Programs in the kernel and the devices that they are at. All of it is held by this process's descriptors: when it ends, however that happens, the
- * programs are gone from the devices and every packet goes the ordinary path.
+ * Programs in the kernel and the devices that they are at. Where the kernel has links for them (tcx), all of it is held by this process's descriptors: when it ends,
+ * however that happens, the programs are gone from the devices and every packet goes the ordinary path. Where it has none, they are there by filters
+ * (clsact), which outlive this process, and do nothing then.
  */
 import { setImmediate as turn } from "node:timers/promises";
-import { Assembly, kernelTypes, type KernelTypes, Program, type Side, TcxLink } from "../bpf/index.ts";
+import { Assembly, type Attachment, kernelTypes, type KernelTypes, Program, type Side, TcxLink } from "../bpf/index.ts";
+import { errorText } from "../../log/index.ts";
+import { NetlinkError } from "../../netlink/index.ts";
 import { SysError, withNetns } from "../../sys/index.ts";
+import { type Clsact, type FilterPlace, PRIORITIES } from "./clsact.ts";
 import type { Entries } from "./entries.ts";
 import { fromDevice } from "./programs/from-device.ts";
 import { fromPod } from "./programs/from-pod.ts";
@@ -43,7 +47,17 @@ const SIDES: Readonly<Record<At, Side>> = {
   segment: "receives",
   device: "sends",
 };
+/** By what programs can be at devices, the better one first. */
+const WAYS = ["tcx", "clsact"] as const;
+export type AttachedBy = (typeof WAYS)[number];
 const placeOf = (at: At, ifindex: number): string => `${at} ${ifindex}`;
+
+/** The place among a device's filters: two programs see what comes to the underlay device. */
+const filterPlace = (at: At, ifindex: number): FilterPlace => ({
+  ifindex,
+  side: SIDES[at],
+  priority: at === "segment" ? PRIORITIES.second : PRIORITIES.first,
+});
 
 /** Devices that programs should be at. */
 export interface Places {
@@ -108,19 +122,33 @@ async function withTypes<T>(work: (types: KernelTypes) => T | Promise<T>): Promi
 /** See the header. */
 export class Attached implements Disposable {
   readonly #netns: number | string | undefined;
+  readonly #clsact: Clsact;
   #programs: Programs | undefined;
   /** Links by program and device: a device may have two. */
-  readonly #links = new Map<string, { link: TcxLink; at: At; ifindex: number }>();
+  readonly #links = new Map<string, { link: Attachment; at: At; ifindex: number }>();
+  #by: AttachedBy = "tcx";
+  /** What a former agent has left is gone. */
+  #swept = false;
 
-  private constructor(netns?: number | string) {
+  private constructor(clsact: Clsact, netns?: number | string) {
     this.#netns = netns;
+    this.#clsact = clsact;
   }
 
-  /** @throws Error naming what this kernel does not have; SysError when its types cannot be read, or this process may not */
-  static async open(netns?: number | string): Promise<Attached> {
-    const attached = new Attached(netns);
-    await withTypes((kernel) => attached.#try(kernel));
+  /**
+   * @param clsact of the namespace
+   * @param ways to try, the better one first
+   * @throws Error naming what this kernel does not have; SysError when its types cannot be read, or this process may not
+   */
+  static async open(clsact: Clsact, netns?: number | string, ways: readonly AttachedBy[] = WAYS): Promise<Attached> {
+    const attached = new Attached(clsact, netns);
+    await withTypes((kernel) => attached.#try(kernel, ways));
     return attached;
+  }
+
+  /** By what programs are at devices here. */
+  get by(): AttachedBy {
+    return this.#by;
   }
 
   /** How many pods' devices have the program. */
@@ -129,7 +157,8 @@ export class Attached implements Disposable {
   }
 
   /** Has programs made for these settings and maps, at the same devices as those before them. @throws VerifierError, SysError */
-  async load(maps: Entries["maps"], tunnel: TunnelSettings, lifetimes: Lifetimes): Promise<void> {
+  async load(maps: Entries["maps"], settings: Omit<TunnelSettings, "outlives">, lifetimes: Lifetimes): Promise<void> {
+    const tunnel = { ...settings, outlives: this.by === "clsact" };
     const made = JSON.stringify([tunnel, lifetimes]);
     if (this.#programs?.made === made && this.#programs.maps === maps) return;
     const before = this.#programs;
@@ -170,15 +199,16 @@ export class Attached implements Disposable {
     }
     for (const [place, { at, ifindex }] of wanted) {
       if (this.#links.has(place)) continue;
-      const attach = (): TcxLink => TcxLink.attach(programs[at] as Program, ifindex, SIDES[at]);
       try {
-        const link = this.#netns === undefined ? attach() : withNetns(this.#netns, attach);
-        this.#links.set(place, { link, at, ifindex });
+        this.#links.set(place, { link: this.#attach(this.by, programs[at] as Program, at, ifindex), at, ifindex });
       } catch (error) {
         // Gone, and its event comes.
-        if (!(error instanceof SysError) || error.code !== "ENODEV") throw error;
+        if (!(error instanceof SysError || error instanceof NetlinkError) || error.code !== "ENODEV") throw error;
       }
     }
+    if (this.by === "clsact" && !this.#swept)
+      this.#clsact.sweep(Array.from(wanted.values(), ({ at, ifindex }) => filterPlace(at, ifindex)));
+    this.#swept = true;
     return lost;
   }
 
@@ -193,15 +223,35 @@ export class Attached implements Disposable {
   }
 
   /** Attaches a program that lets everything go on to loopback, and takes it off again: whether this kernel can is known before anything is changed for it. */
-  #try(kernel: KernelTypes): void {
+  #try(kernel: KernelTypes, ways: readonly AttachedBy[]): void {
     using program = Program.load("sky_trial", new Assembly().exit(-1), {}, kernel);
-    const attach = (): void => TcxLink.attach(program, LOOPBACK, "receives")[Symbol.dispose]();
-    if (this.#netns === undefined) attach();
-    else withNetns(this.#netns, attach);
+    const refused: string[] = [];
+    for (const by of ways)
+      try {
+        this.#attach(by, program, "pod", LOOPBACK)[Symbol.dispose]();
+        this.#by = by;
+        return;
+      } catch (error) {
+        refused.push(errorText(error));
+      }
+    throw new Error(refused.join("; and "));
+  }
+
+  #attach(by: AttachedBy, program: Program, at: At, ifindex: number): Attachment {
+    if (by === "clsact") return this.#clsact.attach(program, filterPlace(at, ifindex));
+    const attach = (): TcxLink => TcxLink.attach(program, ifindex, SIDES[at]);
+    return this.#netns === undefined ? attach() : withNetns(this.#netns, attach);
   }
 
   #detach(place: string): void {
-    this.#links.get(place)?.link[Symbol.dispose]();
+    const attached = this.#links.get(place);
     this.#links.delete(place);
+    try {
+      attached?.link[Symbol.dispose]();
+    } catch (error) {
+      // It does nothing soon, as when the agent is gone, and is tried again with what a former agent has left.
+      if (!(error instanceof NetlinkError)) throw error;
+      this.#swept = false;
+    }
   }
 }

@@ -36,7 +36,8 @@ export class Entries implements Disposable {
     this.#room = roomFor(wanted);
     const made: Partial<Record<MapName, BpfMap>> = { ...(counters && { counters }) };
     try {
-      for (const name of [...ORDER, "counters"] as const) made[name] ??= BpfMap.create(mapSpec(name, this.#room));
+      for (const name of [...ORDER, "alive", "counters"] as const)
+        made[name] ??= BpfMap.create(mapSpec(name, this.#room));
     } catch (error) {
       for (const map of Object.values(made)) if (map !== counters) map[Symbol.dispose]();
       throw error;
@@ -82,7 +83,7 @@ export class Entries implements Disposable {
 
   /** All of it but the counters, which others go on with. */
   disposeOfEntries(): void {
-    for (const name of ORDER) this.maps[name][Symbol.dispose]();
+    for (const name of [...ORDER, "alive"] as const) this.maps[name][Symbol.dispose]();
   }
 
   [Symbol.dispose](): void {

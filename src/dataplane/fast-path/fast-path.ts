@@ -10,13 +10,14 @@ import { errorText } from "../../log/index.ts";
 import { isPodLinkGroup, type MonitorListener, type NetlinkEvent, Rtnl } from "../../netlink/index.ts";
 import type { LocalNetwork, Peer } from "../../peers/index.ts";
 import { Task } from "../../reconcile/index.ts";
-import { Attached } from "./attached.ts";
+import { Attached, type AttachedBy } from "./attached.ts";
+import { Clsact } from "./clsact.ts";
 import { type PacketCount, readCounters } from "./counters.ts";
 import { Entries } from "./entries.ts";
 import { Liberal } from "./liberal.ts";
 import { LocalPods } from "./local-pods.ts";
 import { type KnownPeers, PeerPrefixes } from "./peer-prefixes.ts";
-import { deviceEntry, podEntry, type Room } from "./programs/maps.ts";
+import { aliveEntry, deviceEntry, podEntry, type Room } from "./programs/maps.ts";
 import { lookAround, type Surroundings } from "./surroundings.ts";
 
 /** A burst of notifications is one look, this long after its first, in milliseconds. */
@@ -38,6 +39,8 @@ export interface FastPathOptions {
   watch: (listener: MonitorListener) => { close(): Promise<void> };
   /** Until this resolves nothing is done: it takes a while, and is needed by nobody. At once by default. */
   begin?: Promise<unknown>;
+  /** By what programs are attached to devices; what the kernel has by default. */
+  attachBy?: AttachedBy;
   /** Somebody had changed so many things of a kind, and they are right again. */
   onRepair: (kind: "fast-path-program" | "fast-path-entry" | "fast-path-sysctl", count: number) => void;
 }
@@ -60,6 +63,7 @@ export interface FastPathStatus {
 export class FastPath implements MonitorListener {
   readonly #options: FastPathOptions;
   readonly #rtnl: Rtnl;
+  readonly #clsact: Clsact;
   readonly #localPods = new LocalPods();
   readonly #peers = new PeerPrefixes();
   readonly #liberal: Liberal;
@@ -72,6 +76,8 @@ export class FastPath implements MonitorListener {
   #around: Surroundings | string | undefined;
   #looks = 0;
   #begun = true;
+  /** It was tried to take away what a former agent has left. */
+  #swept = false;
   #unread = true;
   /** What programs are to know of peers, and whether the maps have it already. */
   #known: { uplink: number; peers: KnownPeers; written: boolean } | undefined;
@@ -84,6 +90,7 @@ export class FastPath implements MonitorListener {
     const { netns, watch, begin } = options;
     this.#options = options;
     this.#rtnl = Rtnl.open(netns === undefined ? {} : { netns });
+    this.#clsact = new Clsact(this.#rtnl);
     this.#liberal = new Liberal(netns);
     this.#task = new Task(
       () => this.#look(),
@@ -126,6 +133,9 @@ export class FastPath implements MonitorListener {
         event.kind === "tc" ||
         (event.kind === "link" && !isPodLinkGroup(event.link.group)),
     );
+    for (const event of events)
+      if (event.kind === "tc") this.#clsact.forget(event.tc.ifindex);
+      else if (event.kind === "link" && event.event === "del") this.#clsact.forget(event.link.index);
     if (around) this.#around = undefined;
     if (this.#localPods.notice(events) || around) this.#task.want(SETTLE_MS);
   }
@@ -133,6 +143,7 @@ export class FastPath implements MonitorListener {
   onResync(): void {
     this.#unread = true;
     this.#around = undefined;
+    this.#clsact.forget();
     this.#task.want();
   }
 
@@ -176,10 +187,23 @@ export class FastPath implements MonitorListener {
 
   #off(why: string): void {
     this.#attached?.detach();
+    this.#sweep();
     if (this.#on || why !== this.#message) this.#options.log.info(`the fast path is off: ${why}`);
     this.#on = false;
     this.#message = why;
     this.#ordinary = [];
+  }
+
+  /** Takes away what a former agent has left, where nothing takes its place; once. */
+  #sweep(): void {
+    if (this.#attached !== undefined || this.#swept) return;
+    this.#swept = true;
+    try {
+      this.#clsact.sweep();
+    } catch (error) {
+      // It does nothing any more.
+      this.#options.log.info(`what a former agent has left of the fast path is still there: ${errorText(error)}`);
+    }
   }
 
   async #look(): Promise<void> {
@@ -189,11 +213,13 @@ export class FastPath implements MonitorListener {
       this.#localPods.read(this.#rtnl);
       this.#unread = false;
     }
+    this.#clsact.doubt();
     if (++this.#looks % AROUND_EVERY === 0) this.#around = undefined;
-    const around = (this.#around ??= lookAround(this.#rtnl, local, this.#options.netns));
+    const around = (this.#around ??= lookAround(this.#rtnl, this.#clsact, local, this.#options.netns));
     if (typeof around === "string") return this.#off(around);
     // What the kernel lacks is said before it is asked for memory, of which old ones allow little.
-    const attached = (this.#attached ??= await Attached.open(this.#options.netns));
+    const { netns, attachBy } = this.#options;
+    const attached = (this.#attached ??= await Attached.open(this.#clsact, netns, attachBy && [attachBy]));
     const { tunnel, lifetimes, shaped, wireSlow, directSlow } = around;
     const { uplink } = tunnel;
     if (this.#known?.uplink !== uplink) this.#known = { uplink, peers: this.#peers.known(uplink), written: false };
@@ -212,7 +238,13 @@ export class FastPath implements MonitorListener {
     entries.set(POD_MAPS, [...[...devices, tunnel.device].map(deviceEntry), ...fast.map(podEntry)]);
     if (!known.written) entries.set(PEER_MAPS, known.peers.entries);
     known.written = true;
+    // At each look, and before programs are attached; to load them may take long.
+    const beat = (): void => {
+      if (attached.by === "clsact") entries.maps.alive.set(aliveEntry());
+    };
+    beat();
     await attached.load(entries.maps, { ...tunnel, lengths, direct: direct && directSlow === undefined }, lifetimes);
+    beat();
     this.#repaired("fast-path-entry", entries.compare());
     this.#repaired(
       "fast-path-program",
@@ -231,9 +263,10 @@ export class FastPath implements MonitorListener {
       }),
       ...known.peers.ordinary,
     ];
-    const message = tunnel.encapsulate
+    const header = tunnel.encapsulate
       ? "the tunnel's header is made by the program"
       : `packets to other nodes leave by ${local.device}`;
+    const message = attached.by === "tcx" ? header : `${header} (programs by ${attached.by})`;
     if (!this.#on || message !== this.#message) this.#options.log.info(`the fast path is on: ${message}`);
     this.#on = true;
     this.#message = message;

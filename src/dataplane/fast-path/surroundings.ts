@@ -4,6 +4,7 @@
 import { familyOf } from "../../addr/index.ts";
 import type { Rtnl } from "../../netlink/index.ts";
 import type { LocalNetwork } from "../../peers/index.ts";
+import type { Clsact } from "./clsact.ts";
 import { readSysctl, withNetns } from "../../sys/index.ts";
 import type { Lifetimes, TunnelSettings } from "./programs/settings.ts";
 import { hasXfrmPolicies } from "./xfrm.ts";
@@ -18,7 +19,7 @@ const DEFAULTS = { hops: 64, ports: [32_768, 60_999], tcpSeconds: 432_000, udpSe
 /** Where there can be a fast path, and how. */
 export interface Surroundings {
   /** All of it but what follows from peers. */
-  tunnel: Omit<TunnelSettings, "lengths" | "direct">;
+  tunnel: Omit<TunnelSettings, "lengths" | "direct" | "outlives">;
   lifetimes: Lifetimes;
   /** Why what comes from the wire is left to the ordinary path; absent where it is not. */
   wireSlow?: string;
@@ -29,15 +30,22 @@ export interface Surroundings {
 }
 
 /** @returns in words why there can be none. @throws NetlinkError, SysError when the kernel cannot be read */
-export function lookAround(rtnl: Rtnl, local: LocalNetwork, netns?: number | string): Surroundings | string {
+export function lookAround(
+  rtnl: Rtnl,
+  clsact: Pick<Clsact, "isFree" | "isOwn">,
+  local: LocalNetwork,
+  netns?: number | string,
+): Surroundings | string {
   if (local.encryption) return "what goes between nodes is encrypted (encryption), which only the ordinary path does";
   const device = rtnl.link(local.device);
   if (!device?.up) return `${local.device} is not there, or down`;
   const shaped = new Map<number, string>();
   const atIngress = new Map<number, string>();
   for (const { ifindex, kind } of rtnl.qdiscs()) {
+    // The programs' own is nobody else's; an empty one is no limit.
+    if (kind === "clsact" && clsact.isOwn(ifindex)) continue;
     if (AT_INGRESS.has(kind)) atIngress.set(ifindex, kind);
-    if (kind !== NO_QUEUE) shaped.set(ifindex, kind);
+    if (kind !== NO_QUEUE && !(kind === "clsact" && clsact.isFree(ifindex))) shaped.set(ifindex, kind);
   }
   const ipsec = hasXfrmPolicies(netns)
     ? "the kernel has IPsec policies, which only the ordinary path heeds"

@@ -69,8 +69,26 @@ export function decodeFilter(data: Buffer): Filter | undefined {
   const { kind, options } = kindOf(data);
   if (kind === undefined) return undefined;
   const to = kind === "bpf" && options ? redirection(options) : undefined;
+  const program = kind === "bpf" && options ? programOf(options) : undefined;
   const priority = u32At(data, INFO) >>> 16;
-  return { ifindex: tcDevice(data), priority, kind, ...(to !== undefined && { redirectsTo: to }) };
+  return {
+    ifindex: tcDevice(data),
+    priority,
+    kind,
+    ...(to !== undefined && { redirectsTo: to }),
+    ...(program && { program }),
+  };
+}
+
+/** The eBPF program that a classifier `bpf` runs. */
+function programOf(options: Buffer): Filter["program"] {
+  let name = "";
+  let id: number | undefined;
+  eachAttribute(options, 0, (type, value) => {
+    if (type === TCA_BPF.NAME) name = text(value);
+    else if (type === TCA_BPF.ID) id = u32At(value, 0);
+  });
+  return id === undefined ? undefined : { name, id };
 }
 
 /** The device to which a classifier `bpf` hands all packets. */

@@ -7,7 +7,7 @@ import type { MessageWriter } from "../transport/writer.ts";
 import { address } from "./address.ts";
 import { ifinfomsg, newLink, setLink } from "./link.ts";
 import { bridgeFdb, fdb, neighbour } from "./neighbour.ts";
-import { qdisc, redirectFilter } from "./qdisc.ts";
+import { filter, qdisc } from "./qdisc.ts";
 import { route } from "./route.ts";
 import { rule } from "./rule.ts";
 
@@ -51,7 +51,7 @@ export function writeOperation(w: MessageWriter, operation: Operation, seq: numb
       return w.message(deleting ? RTM.DELQDISC : RTM.NEWQDISC, flags, seq, () => qdisc(w, operation.qdisc, deleting));
     case "filter":
       return w.message(deleting ? RTM.DELTFILTER : RTM.NEWTFILTER, flags, seq, () =>
-        redirectFilter(w, operation.filter, deleting),
+        filter(w, operation.filter, deleting),
       );
   }
 }

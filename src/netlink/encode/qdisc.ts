@@ -11,12 +11,14 @@ import {
   TCA,
   TCA_ACT,
   TCA_BPF,
+  TCA_BPF_FLAG_ACT_DIRECT,
+  TCA_CLS_FLAGS_SKIP_HW,
   TCA_EGRESS_REDIR,
   TCA_MIRRED_PARMS,
   TCA_TBF,
 } from "../constants.ts";
 import type { MessageWriter } from "../transport/writer.ts";
-import type { QdiscSpec, RedirectFilter, TokenBucket } from "../types.ts";
+import type { ProgramFilter, QdiscSpec, RedirectFilter, TokenBucket } from "../types.ts";
 
 const U32_MAX = 0xffff_ffff;
 /** Handle of the one filter of its priority. */
@@ -39,7 +41,7 @@ export function tcmsg(
 /** The body of a message about a queueing discipline. */
 export function qdisc(w: MessageWriter, q: QdiscSpec, deleting: boolean): void {
   const { ifindex, kind } = q;
-  if (kind === "ingress") tcmsg(w, { ifindex, handle: TC_H.INGRESS_HANDLE, parent: TC_H.INGRESS });
+  if (kind !== "tbf") tcmsg(w, { ifindex, handle: TC_H.INGRESS_HANDLE, parent: TC_H.INGRESS });
   else tcmsg(w, { ifindex, handle: q.handle, parent: TC_H.ROOT });
   w.attributeString(TCA.KIND, kind);
   if (kind === "tbf" && !deleting) w.nest(TCA.OPTIONS, () => bucket(w, q.bucket));
@@ -60,13 +62,29 @@ function bucket(w: MessageWriter, { rate, burst, limit }: TokenBucket): void {
   w.attributeU32(TCA_TBF.BURST, burst);
 }
 
-/** The body of a message about a filter that redirects. */
-export function redirectFilter(w: MessageWriter, f: RedirectFilter, deleting: boolean): void {
+/** The body of a message about a filter. */
+export function filter(w: MessageWriter, f: RedirectFilter | ProgramFilter, deleting: boolean): void {
   // The protocol is in network order.
   const info = (f.priority << 16) | (ETH_P_ALL << 8);
-  tcmsg(w, { ifindex: f.ifindex, handle: FIRST, parent: TC_H.INGRESS_FILTERS, info });
+  const sends = "program" in f && f.side === "sends";
+  const parent = sends ? TC_H.EGRESS_FILTERS : TC_H.INGRESS_FILTERS;
+  tcmsg(w, { ifindex: f.ifindex, handle: FIRST, parent, info });
   w.attributeString(TCA.KIND, "bpf");
   if (deleting) return;
+  if ("program" in f) programOptions(w, f);
+  else redirectOptions(w, f);
+}
+
+function programOptions(w: MessageWriter, { program: { fd, name } }: ProgramFilter): void {
+  w.nest(TCA.OPTIONS, () => {
+    w.attributeU32(TCA_BPF.FD, fd);
+    w.attributeString(TCA_BPF.NAME, name);
+    w.attributeU32(TCA_BPF.FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
+    w.attributeU32(TCA_BPF.FLAGS_GEN, TCA_CLS_FLAGS_SKIP_HW);
+  });
+}
+
+function redirectOptions(w: MessageWriter, f: RedirectFilter): void {
   w.nest(TCA.OPTIONS, () => {
     w.attribute(TCA_BPF.OPS_LEN, Uint8Array.of(1, 0));
     w.attribute(TCA_BPF.OPS, MATCH_ALL);

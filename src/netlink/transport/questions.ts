@@ -38,6 +38,7 @@ import type {
   DeviceParameters,
   FdbEntry,
   Filter,
+  FilterSide,
   Link,
   Neighbour,
   Qdisc,
@@ -213,11 +214,11 @@ export function qdiscs(connection: Connection): Qdisc[] {
   });
 }
 
-export function ingressFilters(connection: Connection, ifindex: number): Filter[] {
+export function filters(connection: Connection, ifindex: number, side: FilterSide): Filter[] {
   return dump(connection, {
     doing: `listing filters of device ${ifindex}`,
     type: RTM.GETTFILTER,
-    body: (w) => tcmsg(w, { ifindex, parent: TC_H.INGRESS_FILTERS }),
+    body: (w) => tcmsg(w, { ifindex, parent: side === "sends" ? TC_H.EGRESS_FILTERS : TC_H.INGRESS_FILTERS }),
     decode: decodeFilter,
     // EINVAL: there is nothing for filters to hang on.
     none: [...NOTHING_THERE, "EINVAL"],

@@ -94,7 +94,7 @@ const WORDS: Readonly<Record<How, string>> = {
   isolated: ", in a network with a namespace of its own",
 };
 
-for (const [family, under, how] of [
+for (const [family, under, how, attachBy] of [
   [4, 4, "tunnel"],
   [6, 4, "tunnel"],
   [4, 6, "tunnel"],
@@ -104,8 +104,13 @@ for (const [family, under, how] of [
   [4, 6, "direct"],
   [4, 4, "isolated"],
   [6, 6, "isolated"],
+  [4, 4, "tunnel", "clsact"],
+  [6, 4, "tunnel", "clsact"],
+  [4, 6, "tunnel", "clsact"],
+  [4, 4, "direct", "clsact"],
+  [4, 4, "isolated", "clsact"],
 ] as const)
-  describe(`the same IPv${family} packets over IPv${under} with the fast path off and on${WORDS[how]}`, () => {
+  describe(`the same IPv${family} packets over IPv${under} with the fast path off and on${WORDS[how]}${attachBy ? `, by ${attachBy}` : ""}`, () => {
     const direct = how === "direct";
     const { ip: underlayIp } = UNDERLAY[under];
     const mtu = direct ? 1_500 : UNDERLAY[under].mtu;
@@ -129,7 +134,7 @@ for (const [family, under, how] of [
       tcp(which, ["ACK"], 1_001, 5_001, Buffer.alloc(bytes, "x"), hops);
 
     before(async () => {
-      cluster = await fastCluster(under, how);
+      cluster = await fastCluster(under, how, attachBy);
       pods = [cluster.pod(1, 2), cluster.pod(2, 2), cluster.pod(1, 3)];
       // What the fast path needs, and what by itself makes a difference.
       for (const { ns } of cluster.cluster.nodes)

@@ -12,7 +12,7 @@ import { fromPod } from "../../../src/dataplane/fast-path/programs/from-pod.ts";
 import { fromSegment } from "../../../src/dataplane/fast-path/programs/from-segment.ts";
 import { fromWire } from "../../../src/dataplane/fast-path/programs/from-wire.ts";
 import { toDevice } from "../../../src/dataplane/fast-path/programs/to-device.ts";
-import { deviceEntry, podEntry, prefixEntry } from "../../../src/dataplane/fast-path/programs/maps.ts";
+import { aliveEntry, deviceEntry, podEntry, prefixEntry } from "../../../src/dataplane/fast-path/programs/maps.ts";
 import { CONNTRACK } from "../../../src/dataplane/fast-path/programs/settled.ts";
 import type { TunnelSettings } from "../../../src/dataplane/fast-path/programs/settings.ts";
 import { withNetns } from "../../../src/sys/index.ts";
@@ -35,8 +35,12 @@ const MACS = {
   pod: "02:00:00:00:00:03",
 };
 
-for (const underlayIp of ["172.30.0.1", "fd30::1"])
-  describe(`the fast path's programs over ${underlayIp}, on any packet`, () => {
+for (const [underlayIp, outlives] of [
+  ["172.30.0.1", false],
+  ["fd30::1", false],
+  ["172.30.0.1", true],
+] as const)
+  describe(`the fast path's programs over ${underlayIp}, on any packet${outlives ? ", where they outlive the agent" : ""}`, () => {
     const four = underlayIp.includes(".");
     let ns: TestNamespace;
     let types: KernelTypes;
@@ -58,6 +62,7 @@ for (const underlayIp of ["172.30.0.1", "fd30::1"])
         uplink: 1,
         encapsulate: four,
         direct: true,
+        outlives,
         hops: 64,
         lengths: { 4: [24, 16], 6: [64] },
         ports: [32_768, 60_999],
@@ -73,6 +78,7 @@ for (const underlayIp of ["172.30.0.1", "fd30::1"])
         segment: Program.load("fuzz_segment", fromSegment(tunnel, lifetimes, offsets), entries.maps, types),
         ...(four && { device: Program.load("fuzz_device", toDevice(tunnel), entries.maps, types) }),
       };
+      entries.maps.alive.set({ ...aliveEntry(), value: Buffer.alloc(8, 0x7f) });
       // Loopback is the device of both, so that packets come as far as the question whether their connection is known.
       entries.set(
         ["pods4", "pods6", "peers4", "peers6", "devices"],

@@ -5,7 +5,7 @@
 import { closeSync } from "node:fs";
 import { ipToBytes } from "../../../src/addr/index.ts";
 import { Conntrack } from "../../../src/dataplane/conntrack/index.ts";
-import { FastPath, type PacketCount } from "../../../src/dataplane/fast-path/index.ts";
+import { FastPath, type FastPathOptions, type PacketCount } from "../../../src/dataplane/fast-path/index.ts";
 import type { OverlayReconciler } from "../../../src/dataplane/vxlan/index.ts";
 import { Monitor, Rtnl } from "../../../src/netlink/index.ts";
 import { withNetns } from "../../../src/sys/index.ts";
@@ -109,7 +109,11 @@ function routeDirectly([one, two]: readonly TestNode[]): void {
 export type How = "tunnel" | "direct" | "isolated";
 
 /** Makes them, with an underlay of a family. Call it in a hook. */
-export async function fastCluster(underlay: 4 | 6 = 4, how: How = "tunnel"): Promise<FastCluster> {
+export async function fastCluster(
+  underlay: 4 | 6 = 4,
+  how: How = "tunnel",
+  attachBy?: FastPathOptions["attachBy"],
+): Promise<FastCluster> {
   const cluster = testCluster(2);
   if (how === "direct") routeDirectly(cluster.nodes);
   const overlays: OverlayReconciler[] = [];
@@ -163,6 +167,7 @@ export async function fastCluster(underlay: 4 | 6 = 4, how: How = "tunnel"): Pro
         const path = new FastPath({
           log: recordingLogger(),
           netns: ns.path,
+          ...(attachBy && { attachBy }),
           watch: (listener) =>
             Monitor.open({
               netns: ns.path,

@@ -25,9 +25,10 @@ import type { Lifetimes, Offsets, TunnelSettings } from "./settings.ts";
 
 const AT = ETHERNET.bytes;
 
-export function fromDevice({ lengths }: TunnelSettings, lifetimes: Lifetimes, offsets: Offsets): Assembly {
+export function fromDevice(tunnel: TunnelSettings, lifetimes: Lifetimes, offsets: Offsets): Assembly {
+  const { lengths } = tunnel;
   const a = new Assembly();
-  begin(a, "frame");
+  begin(a, "frame", tunnel);
   pull(a, AT, "kernel");
   readable(a, AT, "frame");
   a.load(2, R1, R7, ETHERNET.type).jumpIf(R1, "==", ETHER_TYPE[4], "ip4").jumpIf(R1, "!=", ETHER_TYPE[6], "frame");

@@ -34,7 +34,7 @@ export function fromPod(tunnel: TunnelSettings, lifetimes: Lifetimes, offsets: O
   if (tunnel.encapsulate && familyOf(tunnel.underlayIp) === 6)
     throw new RangeError("over IPv6 the tunnel's header is made by the VXLAN device");
   const a = new Assembly();
-  begin(a, "frame");
+  begin(a, "frame", tunnel);
   readable(a, ETHERNET.bytes, "frame");
   a.load(2, R1, R7, ETHERNET.type).jumpIf(R1, "==", ETHER_TYPE[4], "ip4").jumpIf(R1, "!=", ETHER_TYPE[6], "frame");
   for (const family of FAMILIES.toReversed()) {

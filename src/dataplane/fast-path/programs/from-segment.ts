@@ -24,9 +24,10 @@ import type { Lifetimes, Offsets, TunnelSettings } from "./settings.ts";
 
 const AT = ETHERNET.bytes;
 
-export function fromSegment({ lengths }: TunnelSettings, lifetimes: Lifetimes, offsets: Offsets): Assembly {
+export function fromSegment(tunnel: TunnelSettings, lifetimes: Lifetimes, offsets: Offsets): Assembly {
+  const { lengths } = tunnel;
   const a = new Assembly();
-  begin(a, "next");
+  begin(a, "next", tunnel);
   pull(a, AT, "next");
   readable(a, AT, "next");
   a.load(2, R1, R7, ETHERNET.type).jumpIf(R1, "==", ETHER_TYPE[4], "ip4").jumpIf(R1, "!=", ETHER_TYPE[6], "next");

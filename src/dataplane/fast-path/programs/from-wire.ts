@@ -59,7 +59,7 @@ export function fromWire(tunnel: TunnelSettings, lifetimes: Lifetimes, offsets: 
   const under = familyOf(tunnel.underlayIp);
   const udp = ETHERNET.bytes + IP[under].bytes;
   const inner = udp + UDP_BYTES + VXLAN_BYTES + ETHERNET.bytes;
-  begin(a, "next");
+  begin(a, "next", tunnel);
   toThisVtep(a, under, udp, tunnel);
   pull(a, inner, "kernel");
   readable(a, inner, "shape");
@@ -79,7 +79,7 @@ export function fromWire(tunnel: TunnelSettings, lifetimes: Lifetimes, offsets: 
     ofThatPeer(a, under, "source");
     findPod(a, family, inner, "destination");
     settled(a, family, inner, { offsets, lifetimes, label: `in${family}` });
-    unpack(a, family, under, inner - ETHERNET.bytes, "kernel");
+    unpack(a, family, tunnel, inner - ETHERNET.bytes, "kernel");
     count(a, "wire", "delivered");
     deliver(a, family, `in${family}`);
   }
@@ -91,7 +91,8 @@ export function fromWire(tunnel: TunnelSettings, lifetimes: Lifetimes, offsets: 
  * Hands what is the peer's, and goes the ordinary path, to the VXLAN device without the tunnel's header. Not what stands for several segments: taking the header
  * off leaves the mark of a tunnel on those, which matters to a network card if they leave the node again.
  */
-function toDevice(a: Assembly, under: Family, inner: number, { lengths, device, mac }: TunnelSettings): void {
+function toDevice(a: Assembly, under: Family, inner: number, tunnel: TunnelSettings): void {
+  const { lengths, device, mac } = tunnel;
   a.store(4, R10, STACK.counter, numberKey(device).readInt32LE())
     .move(R2, R10)
     .alu(R2, "+=", STACK.counter)
@@ -114,7 +115,7 @@ function toDevice(a: Assembly, under: Family, inner: number, { lengths, device, 
     reachedBy(a, "tunnel", "next");
     ofThatPeer(a, under, "next");
     a.move(R8, R0);
-    unpack(a, family, under, inner - ETHERNET.bytes, "next");
+    unpack(a, family, tunnel, inner - ETHERNET.bytes, "next");
     writeMac(a, ETHERNET.destination, mac);
     copyMac(a, ETHERNET.source, PEER.mac);
     a.move(R1, device).move(R2, RECEIVED).call("redirect").exit();
@@ -170,13 +171,24 @@ function ofThatPeer(a: Assembly, under: Family, else_: string): void {
 }
 
 /** Takes the tunnel's header off, between the frame's own Ethernet header and the inner packet. @param bytes of it. @param else_ where the kernel refuses */
-function unpack(a: Assembly, family: Family, under: Family, bytes: number, else_: string): void {
+function unpack(
+  a: Assembly,
+  family: Family,
+  { underlayIp, outlives }: TunnelSettings,
+  bytes: number,
+  else_: string,
+): void {
+  const under = familyOf(underlayIp);
+  // Kernels on which programs outlive the agent may not know that flag (Linux 6.3): there the header becomes one of the other family first, which it is not for long.
+  const turned = outlives && family !== under;
+  if (turned)
+    a.move(R1, R6).move(R2, ETHER_TYPE[family]).move(R3, 0).call("skb_change_proto").jumpIf(R0, "!=", 0, else_);
   a.move(R1, R6)
-    .move(R2, -bytes)
+    .move(R2, turned ? IP[under].bytes - IP[family].bytes - bytes : -bytes)
     .move(R3, ROOM_AT_MAC)
-    .move(R4, FIXED_GSO | NO_CSUM_RESET | INSIDE[family])
+    .move(R4, FIXED_GSO | NO_CSUM_RESET | (outlives ? 0 : INSIDE[family]))
     .call("skb_adjust_room")
-    .jumpIf(R0, "!=", 0, else_)
+    .jumpIf(R0, "!=", 0, turned ? "cut" : else_)
     .move(R1, R6)
     .move(R2, ONE_LESS)
     .call("csum_level")

@@ -7,6 +7,7 @@
  * - peers: by prefix, at which underlay address a node is that has it, and the MAC of its VTEP; or the address to which packets go without the tunnel. Behind that programs themselves note the way to that
  *   address, as the kernel has it, for some milliseconds. A hash and not the kernel's map of longest prefixes, which takes three times as long: programs know
  *   of which lengths prefixes are (usually one), and look for each.
+ * - alive: until when programs that outlive the agent do anything, as the kernel's monotonic clock has it.
  * - counters: packets by what became of them.
  */
 import { addressBits, type Family, familyOf, ipToBytes, macToBytes } from "../../../addr/index.ts";
@@ -31,6 +32,7 @@ const SPECS = {
   peers4: { name: "sky_peers4", type: "hash", key: 4 + bytesOf(4), value: PEER.bytes },
   peers6: { name: "sky_peers6", type: "hash", key: 4 + bytesOf(6), value: PEER.bytes },
   devices: { name: "sky_devices", type: "devices", key: 4, value: 4 },
+  alive: { name: "sky_alive", type: "array", key: 4, value: 8 },
   counters: { name: "sky_counters", type: "per-CPU array", key: 4, value: 8 },
 } as const satisfies Record<string, Omit<MapSpec, "entries">>;
 export type MapName = keyof typeof SPECS;
@@ -61,8 +63,8 @@ function enough(count: number): number {
 
 /** What a map is where there is so much room. */
 export function mapSpec(name: MapName, { pods, peers }: Room): MapSpec {
-  const entries = name === "counters" ? COUNTERS : name === "peers4" || name === "peers6" ? peers : pods;
-  return { ...SPECS[name], entries };
+  const room = name === "peers4" || name === "peers6" ? peers : pods;
+  return { ...SPECS[name], entries: name === "counters" ? COUNTERS : name === "alive" ? 1 : room };
 }
 
 /** How many bytes of a value are the agent's; programs write what is behind them. */
@@ -117,6 +119,16 @@ export const deviceEntry = (ifindex: number): Entry => ({
   key: numberKey(ifindex),
   value: numberKey(ifindex),
 });
+
+/** So long after the agent has looked last, programs that outlive it do nothing more, in nanoseconds. */
+const ALIVE_NS = 3_000_000_000n;
+
+/** That the agent is there. */
+export function aliveEntry(): Entry {
+  const value = Buffer.alloc(8);
+  value.writeBigUInt64LE(process.hrtime.bigint() + ALIVE_NS);
+  return { map: "alive", key: numberKey(0), value };
+}
 
 /** The entry of a peer's prefix. */
 export function prefixEntry({ prefix, underlayIp, mac, direct = false, mtu = LARGEST }: FastPrefix): Entry {

@@ -47,10 +47,20 @@ export const STACK = {
   counter: -68,
 } as const;
 
-/** Takes over the context, and refuses what is not to this node's MAC or has a VLAN tag. */
-export function begin(a: Assembly, refused: string): void {
-  a.move(R6, R1)
-    .load(4, R7, R6, SKB.data)
+/** Takes over the context, and refuses what is not to this node's MAC or has a VLAN tag; and everything where the agent is gone, whom the program outlives. */
+export function begin(a: Assembly, refused: string, { outlives }: Pick<TunnelSettings, "outlives">): void {
+  a.move(R6, R1);
+  if (outlives)
+    a.store(4, R10, STACK.counter, 0)
+      .move(R2, R10)
+      .alu(R2, "+=", STACK.counter)
+      .map(R1, "alive")
+      .call("map_lookup_elem")
+      .jumpIf(R0, "==", 0, "next")
+      .load(8, R9, R0, 0)
+      .call("ktime_get_coarse_ns")
+      .jumpIf(R0, ">", R9, "next");
+  a.load(4, R7, R6, SKB.data)
     .load(4, R8, R6, SKB.data_end)
     .load(4, R1, R6, SKB.pkt_type)
     .jumpIf(R1, "!=", PACKET_HOST, refused)

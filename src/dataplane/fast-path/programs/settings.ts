@@ -22,6 +22,8 @@ export interface TunnelSettings {
   encapsulate: boolean;
   /** Some peers are reached without the tunnel over the underlay device, and packets of pods may leave so. */
   direct: boolean;
+  /** The programs stay at their devices when the agent is gone (clsact, before Linux 6.6), so they ask whether it has been there of late. */
+  outlives: boolean;
   /** Hops of outer packets (net.ipv4.ip_default_ttl). */
   hops: number;
   /** Lengths of peers' prefixes, the longest first; at least one a family. */

@@ -27,7 +27,7 @@ const AT = ETHERNET.bytes;
 /** @throws RangeError when the header is to be made over IPv6 */
 export function toDevice(tunnel: TunnelSettings): Assembly {
   const a = new Assembly();
-  begin(a, "frame");
+  begin(a, "frame", tunnel);
   readable(a, ETHERNET.bytes, "frame");
   a.load(2, R1, R7, ETHERNET.type).jumpIf(R1, "==", ETHER_TYPE[4], "ip4").jumpIf(R1, "!=", ETHER_TYPE[6], "frame");
   for (const family of FAMILIES.toReversed()) {
