@@ -71,8 +71,9 @@ export function connectivityPart(context: Context): void {
       );
       const rules = [
         `add table ip ${TABLE}`,
-        `add chain ip ${TABLE} forward { type filter hook forward priority -300; }`,
-        `add rule ip ${TABLE} forward ip saddr ${cidrs[0]} ip daddr ${cidrs[1]} drop`,
+        // Before connection tracking, which would hold datagrams for answered that are dropped behind it.
+        `add chain ip ${TABLE} arriving { type filter hook prerouting priority -300; }`,
+        `add rule ip ${TABLE} arriving ip saddr ${cidrs[0]} ip daddr ${cidrs[1]} drop`,
       ];
       await machine.hardware?.at(to, ["nft", rules.join("; ")]);
       try {

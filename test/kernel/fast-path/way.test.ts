@@ -30,7 +30,21 @@ describe("the way to a peer, while nobody looks after the fast path", () => {
   const nodes = (): [TestNode, TestNode] => cluster.cluster.nodes as [TestNode, TestNode];
   const data = (which: Talk): Buffer => tcp(which, ["ACK"], 1_001, 5_001, Buffer.from("data"));
   /** Nothing else of this process runs meanwhile, as with an agent that hangs. */
-  const stall = (): void => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, A_MOMENT);
+  const stall = (ms = A_MOMENT): void => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+  /** Sends, and waits in the same manner until a program has seen it: on a busy machine that is later than the call's end. */
+  const sendStalled = (frame: Buffer): void => {
+    const seen = (): number =>
+      path
+        .status()
+        .packets.filter(({ from }) => from === "pod")
+        .reduce((sum, { packets: count }) => sum + count, 0);
+    const before = seen();
+    send(one(), frame);
+    for (let waited = 0; seen() === before; waited++) {
+      assert.ok(waited < 10_000, "no program has seen a packet that was sent");
+      stall(1);
+    }
+  };
 
   /** A connection that is on the fast path. */
   async function settled(): Promise<Talk> {
@@ -60,7 +74,7 @@ describe("the way to a peer, while nobody looks after the fast path", () => {
     here.ns.exec("ip", "neigh", "replace", "172.30.0.2", "lladdr", mac, "dev", "eth0", "nud", "permanent");
     stall();
     const before = packets(path, "pod", "sent");
-    for (let n = 0; n < 3; n++) send(one(), data(which));
+    for (let n = 0; n < 3; n++) sendStalled(data(which));
     assert.equal(packets(path, "pod", "sent"), before + 3);
     // The other node has programs for its own MAC in time; what comes before goes the ordinary path there.
     await come(two(), 3);
@@ -72,10 +86,10 @@ describe("the way to a peer, while nobody looks after the fast path", () => {
     here.ns.exec("ip", "route", "add", "blackhole", "172.30.0.2/32");
     stall();
     const [sent, route] = [packets(path, "pod", "sent"), packets(path, "pod", "route")];
-    for (let n = 0; n < 3; n++) send(one(), data(which));
+    for (let n = 0; n < 3; n++) sendStalled(data(which));
     assert.deepEqual([packets(path, "pod", "sent"), packets(path, "pod", "route")], [sent, route + 3]);
     here.ns.exec("ip", "route", "del", "blackhole", "172.30.0.2/32");
-    send(one(), data(which));
+    sendStalled(data(which));
     assert.equal(packets(path, "pod", "sent"), sent + 1);
     await come(two(), 1);
   });
@@ -86,9 +100,9 @@ describe("the way to a peer, while nobody looks after the fast path", () => {
     here.ns.exec("ip", "route", "add", "172.30.0.2/32", "dev", "eth0", "mtu", "lock", "1000");
     stall();
     const sent = packets(path, "pod", "sent");
-    send(one(), tcp(which, ["ACK"], 1_005, 5_001, Buffer.alloc(1_200)));
+    sendStalled(tcp(which, ["ACK"], 1_005, 5_001, Buffer.alloc(1_200)));
     assert.equal(packets(path, "pod", "sent"), sent);
-    send(one(), data(which));
+    sendStalled(data(which));
     assert.equal(packets(path, "pod", "sent"), sent + 1);
     here.ns.exec("ip", "route", "del", "172.30.0.2/32");
   });
