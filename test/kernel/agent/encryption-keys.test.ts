@@ -1,76 +1,20 @@
 /** Agents that change their keys: nothing is lost, and nothing is in the clear, whoever is killed, deaf, or changes its own meanwhile. */
 import assert from "node:assert/strict";
-import { once } from "node:events";
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { askAgent } from "../../../src/cli/agent/client.ts";
-import type { EncryptedPeer, EncryptionStatus } from "../../../src/dataplane/encryption/index.ts";
-import { eventually, PATIENCE } from "../../support/eventually.ts";
+import type { EncryptedPeer } from "../../../src/dataplane/encryption/index.ts";
+import { eventually } from "../../support/eventually.ts";
 import { reaches } from "../overlay/cluster.ts";
 import { missingWireguard } from "../support/wireguard.ts";
+import { done, encrypt, encryption, pinging, put, vtep } from "./encryption-support.ts";
 import { Fabric, type TestNode } from "./harness.ts";
 
 const why = missingWireguard();
 
-const encryption = async (node: TestNode): Promise<EncryptionStatus> => {
-  const { encryption: now } = await node.status();
-  assert.ok(now);
-  return now;
-};
 const seen = async (node: TestNode): Promise<EncryptedPeer | undefined> => (await encryption(node)).peers[0];
-const put = async (node: TestNode, what: string): Promise<string> =>
-  (await askAgent(`/encryption/${what}`, node.socket, 5_000 * PATIENCE, "PUT")).trim();
 const devices = (node: TestNode): string[] =>
   [...node.ns.exec("ip", "-br", "link").matchAll(/^skylane-wg\S*/gm)].map(([name]) => name).sort();
-const vtep = (node: TestNode): string => (node.podCidrs[0] as string).replace("/24", "");
-const done = (node: TestNode, key: string): Promise<unknown> =>
-  eventually(
-    async () => {
-      const { publicKey, rotation } = await encryption(node);
-      return publicKey === key && rotation === undefined;
-    },
-    { timeoutMs: 120_000, intervalMs: 200, message: `${node.name} has gone over to ${key}` },
-  );
-
-/** Pings all the time in both directions; what is returned ends it and says what was lost in between. */
-function pinging(n1: TestNode, n2: TestNode): () => Promise<string[]> {
-  const streams = [
-    [n1, n2],
-    [n2, n1],
-  ].map(([from, to]) => {
-    const [a, b] = [from as TestNode, to as TestNode];
-    const child = a.ns.spawn("ping", ["-n", "-i", "0.05", "-I", vtep(a), vtep(b)], {
-      stdio: ["ignore", "pipe", "inherit"],
-    });
-    let text = "";
-    child.stdout?.setEncoding("utf8").on("data", (part: string) => (text += part));
-    return async () => {
-      const end = once(child, "close");
-      child.kill("SIGINT");
-      await end;
-      const answered = new Set([...text.matchAll(/bytes from .*icmp_seq=(\d+)/g)].map(([, number]) => Number(number)));
-      const last = Math.max(...answered);
-      assert.ok(last > 20, text);
-      const lost = Array.from({ length: last }, (_, index) => index + 1).filter((number) => !answered.has(number));
-      return lost.map((number) => `${a.name} ${number} of ${last}`);
-    };
-  });
-  return async () => (await Promise.all(streams.map((end) => end()))).flat();
-}
-
-/** Starts two nodes that let nothing in the clear pass, and waits until they reach each other. */
-async function encrypt(n1: TestNode, n2: TestNode, more: Parameters<TestNode["configure"]>[0]): Promise<void> {
-  for (const node of [n1, n2]) {
-    node.configure({ encryption: "strict", ...more });
-    await node.register();
-    node.start();
-  }
-  await n1.ready(["n2"]);
-  await n2.ready(["n1"]);
-  await reaches(n1.ns, vtep(n2), "-I", vtep(n1));
-  await reaches(n2.ns, vtep(n1), "-I", vtep(n2));
-}
 
 describe("agents that change their keys", function () {
   if (why !== undefined) {
@@ -98,7 +42,7 @@ describe("agents that change their keys", function () {
     fabric = await Fabric.started();
     [n1, n2] = [fabric.node(1), fabric.node(2)];
     block("");
-    await encrypt(n1, n2, {});
+    await encrypt([n1, n2]);
   });
   after(() => fabric.stop());
 
@@ -109,7 +53,7 @@ describe("agents that change their keys", function () {
   });
 
   it("lose no packet, have a device for each lane meanwhile, and none too many afterwards", async () => {
-    const end = pinging(n1, n2);
+    const end = pinging([n1, n2]);
     const before = await encryption(n1);
     const next = await put(n1, "rotate-key");
     assert.notEqual(next, before.publicKey);
@@ -137,7 +81,7 @@ describe("agents that change their keys", function () {
   });
 
   it("lose none when both change them at once, and one is killed in between", async () => {
-    const end = pinging(n1, n2);
+    const end = pinging([n1, n2]);
     const [next1, next2] = [await put(n1, "rotate-key"), await put(n2, "rotate-key")];
     await n1.stop("SIGKILL");
     n1.start();
@@ -166,7 +110,7 @@ describe("agents that change their keys", function () {
   });
 
   it("wait for a way that is blocked for longer than WireGuard tries by itself, lose nothing, and go on", async () => {
-    const end = pinging(n1, n2);
+    const end = pinging([n1, n2]);
     await delay(100_000);
     const { rotation } = await encryption(n1);
     assert.deepEqual(
@@ -221,12 +165,12 @@ describe("agents that change their keys over IPv6", function () {
   before(async () => {
     fabric = await Fabric.started();
     [n1, n2] = [fabric.node(1), fabric.node(2)];
-    await encrypt(n1, n2, { underlay: { cidr: "fd30::/64" } });
+    await encrypt([n1, n2], { underlay: { cidr: "fd30::/64" } });
   });
   after(() => fabric.stop());
 
   it("lose no packet either, one after the other", async () => {
-    const end = pinging(n1, n2);
+    const end = pinging([n1, n2]);
     assert.match((await seen(n1))?.endpoint ?? "", /^\[fd30::12\]/);
     for (const node of [n1, n2]) {
       const next = await put(node, "rotate-key");
