@@ -9,7 +9,14 @@ import type { Assembly } from "./assembler.ts";
 import type { KernelTypes } from "./kfuncs.ts";
 import type { BpfMap } from "./map.ts";
 
-const COMMAND = { PROG_LOAD: 5, PROG_TEST_RUN: 10, OBJ_GET_INFO_BY_FD: 15, LINK_CREATE: 28, LINK_UPDATE: 29 } as const;
+const COMMAND = {
+  PROG_LOAD: 5,
+  PROG_TEST_RUN: 10,
+  OBJ_GET_INFO_BY_FD: 15,
+  LINK_CREATE: 28,
+  LINK_UPDATE: 29,
+  LINK_DETACH: 34,
+} as const;
 const SCHED_CLS = 3;
 /** BPF_TCX_INGRESS and BPF_TCX_EGRESS, of Linux 6.6 and later. */
 const TCX = { receives: 46, sends: 47 } as const;
@@ -217,6 +224,13 @@ export class TcxLink implements Attachment {
   }
 
   [Symbol.dispose](): void {
-    closeSync(this.#fd);
+    const attribute = Buffer.alloc(16);
+    attribute.writeUInt32LE(this.#fd, 0);
+    try {
+      // Whoever lists the kernel's links may hold a descriptor of this one, with which it would stay.
+      bpf(COMMAND.LINK_DETACH, attribute, "detaching a BPF program");
+    } finally {
+      closeSync(this.#fd);
+    }
   }
 }
