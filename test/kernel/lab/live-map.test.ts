@@ -212,6 +212,8 @@ describe("the live map of a lab", () => {
         await page.keyboard.press("Escape");
         await page.waitForSelector(".details", { state: "detached" });
         await page.getByRole("button", { name: "Matrix" }).click();
+        // What is under the pointer is chosen as well.
+        await page.mouse.move(0, 0);
         await page.focus(".matrix canvas");
         await page.keyboard.press("ArrowRight");
         await page.getByText("node1 → node3").waitFor();

@@ -97,6 +97,17 @@ describe("probes in a cluster with faults between nodes", () => {
     return one.found;
   }
 
+  /** Waits until doctor says of a check what the node's verdict says; how many others have measured it grows meanwhile. */
+  const doctorSays = (node: string, check: string): Promise<unknown> =>
+    eventually(
+      async () => {
+        const [verdict] = await verdicts(node);
+        assert.equal(await doctor(node, check), verdict?.found);
+        return true;
+      },
+      { timeoutMs: NAMED_MS, message: `doctor does not say what ${node} has found` },
+    );
+
   /** Waits until the map shows that of what a node has measured of another. */
   const shows = (node: string, other: string, state: PairState): Promise<unknown> =>
     eventually(
@@ -173,7 +184,7 @@ describe("probes in a cluster with faults between nodes", () => {
       assert.match(found, /what node1 \(this node\) sends to node2 is lost, the other direction is open/);
       assert.match(cure, /UDP port 4789/);
       await eventually(async () => (await events("SkylaneTunnelBlocked")).length > 0, { message: "there is an Event" });
-      assert.equal(await doctor("node1", "probes.tunnel"), found);
+      await doctorSays("node1", "probes.tunnel");
       await shows("node1", "node2", "tunnel");
     } finally {
       await undo("node2");
@@ -226,9 +237,9 @@ describe("probes in a cluster with faults between nodes", () => {
         nodes: racks.map((n) => `node${n}`),
         others: far.map((n) => `node${n}`),
       } satisfies Partial<Named>;
-      const { found } = await names("node1", wanted);
+      await names("node1", wanted);
       await names("node6", wanted);
-      assert.equal(await doctor("node1", "probes.down"), found);
+      await doctorSays("node1", "probes.down");
       await shows("node1", "node4", "down");
       assert.match((await traced()) ?? "", /^underlay on node1: .* nor in the tunnel/);
     } finally {
@@ -253,7 +264,7 @@ describe("probes in a cluster with faults between nodes", () => {
             (await routesTo(the(), node, other)).every((mtu) => mtu !== undefined && mtu >= 1340 && mtu < 1360),
           { timeoutMs: NAMED_MS, message: `${node} has routes to ${other} that take what passes` },
         );
-      assert.equal(await doctor("node1", "probes.narrow"), found);
+      await doctorSays("node1", "probes.narrow");
       await shows("node1", "node4", "narrow");
       assert.equal(await traced(), undefined, "what routes take is no fault of a pod's way any more");
       assert.deepEqual(await routesTo(the(), "node1", "node2"), [undefined, undefined], "no other peer's routes");
@@ -315,8 +326,8 @@ describe("probes in a cluster with faults between nodes", () => {
     try {
       const entry = [vtep, "lladdr", "02:00:00:00:00:09", "dev", "sky.4096", "nud", "permanent"];
       await the().exec("node4", "ip", "neigh", "replace", ...entry);
-      const { found } = await names("node1", { fault: "family4", scope: "pair", nodes: ["node1"], others: ["node4"] });
-      assert.equal(await doctor("node1", "probes.family4"), found);
+      await names("node1", { fault: "family4", scope: "pair", nodes: ["node1"], others: ["node4"] });
+      await doctorSays("node1", "probes.family4");
       await shows("node1", "node4", "family4");
       await eventually(
         async () => {
