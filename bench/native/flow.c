@@ -23,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -131,7 +132,11 @@ static void serve(void) {
     int peer = accept(listener, NULL, NULL);
     if (peer < 0) die("accept");
     setsockopt(peer, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
-    if (fork() == 0) answer(peer);
+    if (fork() == 0) {
+      // The other end may be gone without a word, and whoever began all this waits for the last of us.
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      answer(peer);
+    }
     close(peer);
   }
 }
