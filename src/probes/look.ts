@@ -8,8 +8,9 @@ import type { Path, Target } from "./target.ts";
 
 /** A lost packet is no verdict. */
 const TRIES = 3;
-/** Small packets by which a path shows whether it loses some: what was lost before may have been an outage. */
+/** Small packets by which a path shows whether it loses some, and how many are under way at once: what was lost before may have been an outage. */
 const STUDY = 100;
+const UNDER_WAY = 4;
 /** Where the search for a size that passes begins: what IPv4 hosts must take (RFC 791), and what IPv6 links must carry (RFC 8200). */
 const LEAST = { 4: 576, 6: 1280 } as const;
 const EXACT = 8;
@@ -21,7 +22,7 @@ export interface Asking {
   ask: (path: Path, size?: number) => Promise<boolean>;
   /** Whether a host accepts or refuses a TCP connection. */
   tcp: (ip: string) => Promise<boolean>;
-  /** Whether a path may be studied now, which takes packets from all others; to be called back when that is over. */
+  /** Whether the peer's paths may be studied now, which takes packets from all others; to be called back when that is over. */
   study: () => (() => void) | undefined;
   /** Whether hosts of the underlay answer ICMP echo as a rule. */
   echoes: () => boolean;
@@ -43,24 +44,25 @@ async function lookAtPath(path: Path, asking: Asking): Promise<void> {
     return;
   }
   // Whatever was lost while it was silent or narrow was not lost by chance.
-  if (path.seen !== "answers" && path.seen !== "lossy") return path.become("answers");
-  const over = path.loss !== undefined && path.loss > 0 ? asking.study() : undefined;
-  if (!over) return;
-  const lost = await study(path, asking);
-  over();
-  if (lost === undefined) path.become((await any(path, asking)) ? path.seen : "silent");
-  else path.become(path.studied(lost) ? "lossy" : "answers");
+  if (path.seen !== "answers" && path.seen !== "lossy") path.become("answers");
+  else if (path.seen === "lossy" && path.clean) path.become("answers");
 }
 
-/** How many packets of a study are lost; undefined where it was given up, since so many in a row are an outage. */
-async function study(path: Path, asking: Asking): Promise<number | undefined> {
-  let [lost, running] = [0, 0];
-  for (let n = 0; n < STUDY && running < TRIES; n++) {
-    const answered = await asking.ask(path);
-    running = answered ? 0 : running + 1;
-    if (!answered) lost++;
-  }
-  return running < TRIES ? lost : undefined;
+/** Finds out whether a path loses packets. It ends early where so many are lost in a row that it is an outage, or answered that none are lost any more. */
+async function study(path: Path, asking: Asking): Promise<void> {
+  let [sent, lost, running] = [0, 0, 0];
+  const known = (): boolean => sent >= STUDY || running >= TRIES || (path.seen === "lossy" && path.clean);
+  const askOn = async (): Promise<void> => {
+    while (!known()) {
+      sent++;
+      const answered = await asking.ask(path);
+      running = answered ? 0 : running + 1;
+      if (!answered) lost++;
+    }
+  };
+  await Promise.all(Array.from({ length: UNDER_WAY }, askOn));
+  if (running < TRIES) path.studied(lost);
+  else if (!(await any(path, asking))) path.become("silent");
 }
 
 /** Whether more passes than {@link widest} has found. */
@@ -81,6 +83,11 @@ async function widest(path: Path, asking: Asking): Promise<number | undefined> {
 /** Looks at a peer and leaves what was found with it. */
 export async function look(target: Target, asking: Asking): Promise<void> {
   await Promise.all(target.paths.map((path) => lookAtPath(path, asking)));
+  const questionable = target.paths.filter(
+    (path) => path.questionable && (path.seen === "answers" || path.seen === "lossy"),
+  );
+  const over = questionable.length > 0 ? asking.study() : undefined;
+  if (over) await Promise.all(questionable.map((path) => study(path, asking))).finally(over);
   const { beside } = target;
   const answered = beside.rttMs !== undefined;
   if (beside.seen === "silent" && (await asking.tcp(beside.ip))) beside.become("answers");

@@ -20,6 +20,7 @@ import type { Message } from "./message.ts";
 import { hash, Rounds, roundMs, VISITS } from "./schedule.ts";
 import type { PeerFigures, ProbeCount, ProbesStatus } from "./status.ts";
 import { StandingVerdicts } from "./standing.ts";
+import { StudyTurns } from "./study-turns.ts";
 import { figuresOf, type Path, pathOf, Target } from "./target.ts";
 import { inWords, type Worded } from "./words.ts";
 
@@ -73,7 +74,7 @@ export class Probes {
   readonly #suspects = new Set<Target>();
   readonly #faulty = new Set<Target>();
   #looking = 0;
-  #studying = false;
+  readonly #studies = new StudyTurns((target) => this.#suspects.add(target));
   #pace = CALM;
   /** Whether the last beat left out a visit for the sake of suspects. */
   #leftOut = false;
@@ -206,6 +207,7 @@ export class Probes {
   #forget(target: Target): void {
     this.#suspects.delete(target);
     this.#faulty.delete(target);
+    this.#studies.forget(target);
     this.mtus.forget(target);
     target.question?.settled();
     this.#judging.want(SETTLE_MS);
@@ -328,11 +330,7 @@ export class Probes {
         ask: (path, size) => this.#ask(path, size),
         tcp: (ip) => answersTcp(ip, TCP_MS),
         echoes: () => this.#echoes(),
-        study: () => {
-          if (this.#studying) return undefined;
-          this.#studying = true;
-          return () => (this.#studying = false);
-        },
+        study: () => this.#studies.take(target),
       });
     } finally {
       this.#looking--;

@@ -11,9 +11,9 @@ import type { PeerFigures, ProbeCount } from "./status.ts";
 
 /** From so many packets on half of what was counted is forgotten. */
 const WINDOW = 400;
-/** Lost packets of a study from which on a path loses some, and studies without any after which it does no longer. */
+/** Lost packets of a study from which on a path loses some, and packets in a row that are all answered after which it does no longer. */
 const LOST = 2;
-const CLEAN = 2;
+const CLEAN = 200;
 /** How much of a new time an average takes over. */
 const WEIGHT = 1 / 8;
 
@@ -35,8 +35,10 @@ export class Path {
   passes: number | undefined;
   #sent = 0;
   #lost = 0;
-  /** Studies in a row in which nothing was lost. */
-  #clean = 0;
+  /** Packets in a row that were answered, visits' and studies'. */
+  #answered = 0;
+  /** A packet was lost since the last study. */
+  #lostSince = false;
 
   constructor(inside: boolean, ip: string, full: number, tunnelled = inside) {
     this.inside = inside;
@@ -55,14 +57,17 @@ export class Path {
   record(rttMs: number | undefined): void {
     if (this.#sent >= WINDOW) [this.#sent, this.#lost] = [this.#sent / 2, this.#lost / 2];
     this.#sent++;
-    if (rttMs === undefined) this.#lost++;
-    else this.rttMs = this.rttMs === undefined ? rttMs : this.rttMs + (rttMs - this.rttMs) * WEIGHT;
+    this.#answered = rttMs === undefined ? 0 : this.#answered + 1;
+    if (rttMs === undefined) {
+      this.#lost++;
+      this.#lostSince = true;
+    } else this.rttMs = this.rttMs === undefined ? rttMs : this.rttMs + (rttMs - this.rttMs) * WEIGHT;
   }
 
   /** Takes over how the path is; what was lost for another reason than chance counts no longer. */
   become(seen: Seen): void {
     if (seen !== this.seen && (seen === "narrow" || this.seen === "silent" || this.seen === "narrow"))
-      [this.#sent, this.#lost] = [0, 0];
+      [this.#sent, this.#lost, this.#lostSince] = [0, 0, false];
     if (seen !== "narrow") this.passes = undefined;
     this.seen = seen;
   }
@@ -72,10 +77,20 @@ export class Path {
     return this.#sent === 0 ? undefined : this.#lost / this.#sent;
   }
 
-  /** Takes what became of a study: whether packets are lost by more than chance. @param lost how many of it were */
-  studied(lost: number): boolean {
-    this.#clean = lost === 0 ? this.#clean + 1 : 0;
-    return lost >= LOST || (this.seen === "lossy" && this.#clean < CLEAN);
+  /** Whether only a study can tell if it loses packets by more than chance: one was lost, or some were. */
+  get questionable(): boolean {
+    return this.#lostSince || (this.seen === "lossy" && !this.clean);
+  }
+
+  /** Whether so many packets were answered in a row that none are lost any more. */
+  get clean(): boolean {
+    return this.#answered >= CLEAN;
+  }
+
+  /** Takes over what became of a study. @param lost how many packets of it were */
+  studied(lost: number): void {
+    this.#lostSince = false;
+    this.become(lost >= LOST || (this.seen === "lossy" && !this.clean) ? "lossy" : "answers");
   }
 }
 

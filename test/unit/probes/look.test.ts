@@ -10,20 +10,26 @@ const PEER = { node: "b", mac: "02:00:00:00:00:02", underlayIp: "192.0.2.2", pod
 type Ways = Readonly<Record<string, { size: number; lose?: number }>>;
 
 async function looked(target: Target, ways: Ways, { tcp = false, echoes = true } = {}): Promise<number> {
-  let sent = 0;
+  const sent = new Map<string, number>();
+  let taken = false;
   await look(target, {
     ask: (path, size = 0) => {
       const { size: passes = -1, lose = 0 } = ways[path.ip] ?? {};
-      const answered = size <= passes && !(lose > 0 && ++sent % lose === 0);
-      if (lose === 0) sent++;
+      const nth = (sent.get(path.ip) ?? 0) + 1;
+      sent.set(path.ip, nth);
+      const answered = size <= passes && !(lose > 0 && nth % lose === 0);
       path.record(answered ? 1 : undefined);
       return Promise.resolve(answered);
     },
     tcp: () => Promise.resolve(tcp),
-    study: () => () => undefined,
+    study: () => {
+      if (taken) return undefined;
+      taken = true;
+      return () => (taken = false);
+    },
     echoes: () => echoes,
   });
-  return sent;
+  return [...sent.values()].reduce((all, one) => all + one, 0);
 }
 
 const ALL: Ways = { "10.0.2.0": { size: 1450 }, "fd00:2::": { size: 1450 }, "192.0.2.2": { size: 1500 } };
@@ -107,6 +113,27 @@ describe("a look at a peer", () => {
     assert.equal(lossy.fault, "loss", "one study without any may be luck");
     await looked(lossy, ALL);
     assert.equal(lossy.fault, undefined, "it loses none any more");
+  });
+
+  it("finds that each path loses none any more, though all of them have lost some", async () => {
+    const target = new Target(LOCAL, PEER);
+    await looked(target, ALL);
+    for (const path of target.paths) path.record(undefined);
+    await looked(target, Object.fromEntries(target.paths.map(({ ip, full }) => [ip, { size: full, lose: 30 }])));
+    assert.deepEqual(target.finding, { inside: { 4: "lossy", 6: "lossy" }, beside: "lossy" });
+    for (let n = 0; n < 3; n++) await looked(target, ALL);
+    assert.equal(target.fault, undefined);
+  });
+
+  it("counts what visits have found, too", async () => {
+    const target = new Target(LOCAL, PEER);
+    await looked(target, ALL);
+    target.paths[0]?.record(undefined);
+    await looked(target, { ...ALL, "10.0.2.0": { size: 1450, lose: 30 } });
+    assert.equal(target.fault, "loss");
+    for (let n = 0; n < 250; n++) target.paths[0]?.record(1);
+    assert.equal(await looked(target, ALL), 6, "no study is left to make");
+    assert.equal(target.fault, undefined);
   });
 
   it("gives a study up when the path goes silent meanwhile", async () => {
