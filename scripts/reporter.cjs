@@ -3,7 +3,13 @@
 const { writeFileSync } = require("node:fs");
 const Mocha = require("mocha");
 
-const firstLine = (error) => String(error?.message ?? error).split("\n", 1)[0].slice(0, 300);
+/** What an error says, on one line: of two values that are compared the lines that differ, since what is alike says nothing. */
+function inOneLine(error) {
+  const [first = "", ...rest] = String(error?.message ?? error).split("\n");
+  const differing = rest.filter((line) => /^\s*[+-] /.test(line) && !/^\s*\+ actual - expected/.test(line));
+  const more = (differing.length > 0 ? differing : rest).map((line) => line.trim().replaceAll(/\s+/g, " ")).filter(Boolean);
+  return [first, ...more].join(" ").slice(0, 800);
+}
 
 class Reporter extends Mocha.reporters.Spec {
   constructor(runner, options) {
@@ -11,7 +17,7 @@ class Reporter extends Mocha.reporters.Spec {
     const skipped = [];
     const failed = [];
     runner.on("pending", (test) => skipped.push(test.fullTitle()));
-    runner.on("fail", (test, error) => failed.push(`${test.fullTitle()}: ${firstLine(error)}`));
+    runner.on("fail", (test, error) => failed.push(`${test.fullTitle()}: ${inOneLine(error)}`));
     runner.once("end", () => {
       for (const title of skipped) console.log(`  skipped: ${title}`);
       const { passes, failures, pending } = runner.stats;

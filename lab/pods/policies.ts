@@ -13,6 +13,9 @@ const KINDS: Readonly<Record<string, { group: string; plural: string; namespaced
   },
 };
 
+/** How often a policy is read again that somebody else writes at the same time; as often as kubectl does. */
+const TRIES = 5;
+
 /** What became of a policy. */
 export interface AppliedPolicy {
   kind: string;
@@ -66,17 +69,33 @@ const known = async (api: ApiClient, path: string): Promise<PolicyObject | undef
   }
 };
 
+/** Makes a policy, or replaces what it is. @throws ApiError */
+async function put(api: ApiClient, object: PolicyObject): Promise<AppliedPolicy["result"]> {
+  const { collection, path } = placeOf(object);
+  for (let tries = 1; ; tries++) {
+    const there = await known(api, path);
+    try {
+      if (!there) {
+        await api.call("POST", collection, object);
+        return "created";
+      }
+      const { resourceVersion } = there.metadata;
+      await api.call("PUT", path, { ...object, metadata: { ...object.metadata, resourceVersion } });
+      return "changed";
+    } catch (error) {
+      // A controller may have written the status of a policy right after it was read.
+      if (!(error instanceof ApiError) || error.status !== 409 || tries === TRIES) throw error;
+    }
+  }
+}
+
 /** Makes policies what a text says they are. @throws CommandError when it holds something else; ApiError as the API server said it */
 export async function applyPolicies(api: ApiClient, text: string): Promise<AppliedPolicy[]> {
   const done: AppliedPolicy[] = [];
   for (const object of policiesOf(text)) {
-    const { collection, path, namespace } = placeOf(object);
-    const there = await known(api, path);
-    const { resourceVersion } = there?.metadata ?? {};
-    if (there) await api.call("PUT", path, { ...object, metadata: { ...object.metadata, resourceVersion } });
-    else await api.call("POST", collection, object);
+    const { namespace } = placeOf(object);
+    const result = await put(api, object);
     const { kind, metadata } = object;
-    const result = there ? "changed" : "created";
     done.push({ kind, ...(namespace !== undefined && { namespace }), name: metadata.name, result });
   }
   return done;
