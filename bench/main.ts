@@ -14,6 +14,7 @@ import { clusterIp } from "./rows/cluster-ip.ts";
 import { cni } from "./rows/cni.ts";
 import { encryption } from "./rows/encryption.ts";
 import { fastPath } from "./rows/fast-path.ts";
+import { flowtable } from "./rows/flowtable.ts";
 import { flows } from "./rows/flows.ts";
 import { hostPorts } from "./rows/host-ports.ts";
 import { map } from "./rows/map.ts";
@@ -41,6 +42,7 @@ const MEASUREMENTS: readonly Measurement[] = [
   traffic,
   fastPath,
   clusterIp,
+  flowtable,
   encryption,
   policyTraffic,
   policyChanges,

@@ -43,8 +43,8 @@ export const clusterIp: Measurement = {
     const theirs = flannel(context, flannelNodes, octets, true);
     await cluster.ask({ what: "own", name: "flannel", ip: `172.30.0.${octets[0]}`, podCidr: "10.42.0.0/24" });
     const contestants = [
-      { path: fast.across, node: { name: "node11", ns: fast.node } },
-      { path: slow.across, node: { name: "node21", ns: slow.node } },
+      { path: fast.across, node: { name: "node11", ns: fast.nodes[0] } },
+      { path: slow.across, node: { name: "node21", ns: slow.nodes[0] } },
       { path: theirs, node: { name: "flannel", ns: flannelNodes[0] } },
     ];
     for (const [at, { path }] of contestants.entries()) {

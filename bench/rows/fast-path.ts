@@ -87,7 +87,7 @@ async function amongMany(context: Context, flow: string, few: Path, rounds: numb
   const cluster = await Cluster.start(context, "embedded");
   const many = await skylane(context, cluster, { first: 31, fastPath: "auto", more: pods });
   await cluster.ask({ what: "put", from: 0, count: peers });
-  const routes = (): number => many.node.exec("ip", "route", "show", "proto", "83").split("\n").length;
+  const routes = (): number => many.nodes[0].exec("ip", "route", "show", "proto", "83").split("\n").length;
   await until(`routes to ${peers} peers`, 120_000, () => routes() > peers);
   await serve(context, flow, many.across, ["request"]);
   const [ours = [], theirs = []] = inTurns(flow, [many.across, few], ["request"], rounds).get("request") ?? [];

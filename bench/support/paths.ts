@@ -106,7 +106,7 @@ export async function skylane(
     across,
     across6: { ...across, address: address6 },
     near: { name: `${name}, on one node`, from: near.ns, ...way },
-    node: first.ns,
+    nodes: [first.ns, second.ns],
   };
 }
 
@@ -116,8 +116,8 @@ export interface SkylanePaths {
   /** The same by the pods' IPv6 addresses. */
   across6: Path;
   near: Path;
-  /** The node that has the pod from which it is measured across nodes. */
-  node: Namespace;
+  /** The node of the pod from which it is measured across nodes, and that of the other two. */
+  nodes: Nodes;
 }
 
 type Nodes = readonly [Namespace, Namespace];
