@@ -27,6 +27,9 @@ function agentCommand(): string[] {
 
 type Json = Record<string, unknown>;
 
+/** Signals by which a process ends that is at fault itself; tests send none of them. */
+const OWN_FAULT: ReadonlySet<NodeJS.Signals> = new Set(["SIGSEGV", "SIGTRAP", "SIGILL", "SIGABRT", "SIGBUS"]);
+
 /** The namespace that all nodes are cabled to, and the API server in it. */
 export class Fabric {
   readonly ns: TestNamespace;
@@ -269,6 +272,10 @@ export class TestNode {
     };
     child.stdout.setEncoding("utf8").on("data", take);
     child.stderr.setEncoding("utf8").on("data", take);
+    child.once("exit", (_, signal) => {
+      if (signal !== null && OWN_FAULT.has(signal))
+        console.log(`${this.name}'s agent ended by ${signal}:\n${this.log.slice(-2_000)}`);
+    });
     return child;
   }
 
