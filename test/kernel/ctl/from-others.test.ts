@@ -4,6 +4,7 @@
  * or pod CIDRs apart from the Nodes', host routes to its pods, and its masquerading of what leaves its own range.
  */
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { BIN } from "../cni/node.ts";
 import { Fabric, type TestNode } from "../agent/harness.ts";
@@ -87,12 +88,15 @@ function other(node: TestNode, layout: string, own: number, peer: number): TestN
 
 /** Whether this kernel has the devices of a layout: tunl0 needs the module ipip. */
 function canHave(layout: string): boolean {
-  using probe = testNamespace("probe");
+  if (!layout.includes("IPIP")) return true;
   try {
-    if (layout.includes("IPIP")) probe.exec("ip", "link", "add", "probe", "type", "ipip", "local", "192.0.2.1");
+    execFileSync("unshare", ["--net", "ip", "link", "add", "probe", "type", "ipip", "local", "192.0.2.1"], {
+      stdio: "pipe",
+    });
     return true;
-  } catch {
-    return false; // "Unknown device type"
+  } catch (error) {
+    if (String((error as { stderr?: Buffer }).stderr).includes("Unknown device type")) return false;
+    throw error;
   }
 }
 
@@ -100,6 +104,10 @@ const ping = (from: TestNamespace, ip: string): string => from.exec("ping", "-c"
 
 for (const layout of Object.keys(LAYOUTS))
   describe(`moving from ${layout}`, function () {
+    if (!canHave(layout)) {
+      it("(skipped: this kernel has no IPIP tunnels)");
+      return;
+    }
     this.timeout(180_000);
     let fabric: Fabric | undefined;
     let nodes: [TestNode, TestNode];
@@ -107,8 +115,7 @@ for (const layout of Object.keys(LAYOUTS))
     const ours: { ns: TestNamespace; ip: string }[] = [];
     const sandboxes: TestNamespace[] = [];
 
-    before("both plugins are on both nodes", async function () {
-      if (!canHave(layout)) this.skip();
+    before("both plugins are on both nodes", async () => {
       fabric = await Fabric.started();
       nodes = [fabric.node(1), fabric.node(2)];
       theirs = [other(nodes[0], layout, 1, 2), other(nodes[1], layout, 2, 1)];
