@@ -6,6 +6,7 @@ import type { PassReport } from "../../../src/reconcile/index.ts";
 import { capture } from "../overlay/capture.ts";
 import { pings, reaches } from "../overlay/cluster.ts";
 import { eventually } from "../../support/eventually.ts";
+import { skip } from "../../support/skip.ts";
 import { assertUnderASecond } from "../../support/pace.ts";
 import { setTimeout as delay } from "node:timers/promises";
 import {
@@ -142,10 +143,8 @@ describe("a bridged network", () => {
 
   it("tells of a MAC that nobody has, and of none that is another's without a claim to it", async function () {
     using rtnl = Rtnl.open({ netns: one.net.path });
-    if (rtnl.links().find(({ name }) => name === c.ifname)?.port?.mab === undefined) {
-      (this.test as Mocha.Runnable).title += " (skipped: this kernel announces none; Linux 6.2 and later do)";
-      this.skip();
-    }
+    if (rtnl.links().find(({ name }) => name === c.ifname)?.port?.mab === undefined)
+      skip(this, "this kernel announces none; Linux 6.2 and later do");
     one.seen.length = 0;
     const mac = "02:00:00:00:0f:01";
     sendFrame(c, "ff:ff:ff:ff:ff:ff", d.mac, "88b5");

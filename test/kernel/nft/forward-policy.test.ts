@@ -15,6 +15,7 @@ import {
 } from "../overlay/cluster.ts";
 import { testNamespace, type TestNamespace } from "../support/netns.ts";
 import { rulesOf } from "./support.ts";
+import { skip } from "../../support/skip.ts";
 
 const REPAIR_MS = 5_000;
 
@@ -40,7 +41,7 @@ for (const backend of ["nft", "legacy"] as const) {
         } catch (error) {
           // Newer kernels are built without it; then no policy of that kind can be set either.
           if (/Table does not exist|can't initialize|not installed|ENOENT|No such file/.test(String(error)))
-            this.skip();
+            skip(this, "this kernel has no iptables-legacy");
           throw error;
         }
       }

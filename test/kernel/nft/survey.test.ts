@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { isThere, surveyChains, toolRunner } from "../../../src/dataplane/nft/index.ts";
 import { testNamespace } from "../support/netns.ts";
+import { skip } from "../../support/skip.ts";
 
 describe("a survey of others' chains", () => {
   it("names every chain of nftables with its hook and policy, and makes nothing", async () => {
@@ -34,7 +35,7 @@ describe("a survey of others' chains", () => {
     } catch (error) {
       // Newer kernels are built without it; then nobody has such a table.
       if (!/Table does not exist|can't initialize|not found|ENOENT/.test(String(error))) throw error;
-      this.skip();
+      skip(this, "this kernel has no iptables-legacy");
     }
     ns.exec("iptables-legacy", "-w", "-N", "cali-FORWARD");
     const chains = await surveyChains(toolRunner({ netns: ns.path }), ns.path);
