@@ -6,7 +6,7 @@
  *   main.ts bench MEASUREMENT,…       what npm run bench measures, with its table on the console
  */
 import { appendFileSync } from "node:fs";
-import { BENCH, type Outcome } from "../outcomes.ts";
+import type { Outcome } from "../outcomes.ts";
 import { measurements } from "./bench.ts";
 import { bridged, demo } from "./demos.ts";
 import { tryEncryption } from "./encryption.ts";
@@ -18,14 +18,8 @@ import { kernelTests, selection } from "./tests.ts";
 export type Trial = () => Promise<Pick<Outcome, "says"> & Partial<Pick<Outcome, "outcome" | "counts">>>;
 
 const SERIAL = "/dev/ttyS1";
-/**
- * V8's helpers are threads that register code while the main one does; in an emulated machine that ends now and then in a failed check of V8's own, or worse, as WebAssembly
- * is loaded (TypeScript is read by some). All of it by one thread is slower, and ends well.
- */
-const ONE_THREAD = "--v8-pool-size=0";
 const came = new Map<Outcome["feature"], Outcome>();
 const [features = "", patterns = ""] = process.argv.slice(2);
-if (features !== BENCH) process.env["NODE_OPTIONS"] ??= ONE_THREAD;
 
 const TRIALS: Readonly<Record<Outcome["feature"], Trial>> = {
   modules: withoutModules,

@@ -31,7 +31,7 @@ export const selection = (fastPath: boolean): string[] => [...SELECTION, ...(fas
 /** What the kernel says of a process that ended by a fault of its own: "traps: node[7] trap int3 …", "node[7]: segfault at …". */
 const CRASH = /traps: \S+\[\d+\] (?:trap )?\w+|\S+\[\d+\]: segfault/g;
 /** What the tests say of it: the kernel does not where Node has heard the signal first. */
-const ENDED = /(?:ended by|signalCode:) `?SIG(?:SEGV|TRAP|ILL|ABRT|BUS)\b/;
+const ENDED = /(?:ended by|signalCode:) `?(SIG(?:SEGV|TRAP|ILL|ABRT|BUS))\b/;
 const crashes = (): string[] => execFileSync("dmesg", { encoding: "utf8", maxBuffer: 16 << 20 }).match(CRASH) ?? [];
 
 type Counts = NonNullable<Outcome["counts"]>;
@@ -43,7 +43,7 @@ async function run(pattern: string): Promise<{ counts: Counts; crash: string | u
   const sum = /^(\d+) passed, (\d+) failed, (\d+) skipped$/m.exec(text);
   if (!sum) throw new Error(`the tests of ${pattern} ended without a sum`);
   const [passed, failed, skipped] = sum.slice(1).map(Number) as [number, number, number];
-  const crash = failed > 0 ? (crashes()[before] ?? ENDED.exec(text)?.[0]) : undefined;
+  const crash = failed > 0 ? (crashes()[before] ?? ENDED.exec(text)?.[1]) : undefined;
   return { counts: { passed, failed, skipped }, crash };
 }
 
