@@ -23,13 +23,14 @@ function flowTable(node: Namespace): void {
   );
 }
 
-function hasFlowTables(node: Namespace): boolean {
+/** Why there are none; undefined where there are. */
+function missingFlowTables(node: Namespace): string | undefined {
   try {
     node.exec("nft", "table inet trial { flowtable t { hook ingress priority filter; devices = { lo }; }; }");
     node.exec("nft", "delete table inet trial");
-    return true;
-  } catch {
-    return false;
+    return undefined;
+  } catch (error) {
+    return String((error as { stderr?: string }).stderr ?? error).split("\n", 1)[0];
   }
 }
 
@@ -38,8 +39,9 @@ export const flowtable: Measurement = {
   title: "Flow tables of the kernel, in place of a fast path",
   async run(context) {
     const cluster = await Cluster.start(context, "embedded");
-    if (!hasFlowTables(cluster.ns)) {
-      context.say("flow tables are left out: this kernel has none");
+    const missing = missingFlowTables(cluster.ns);
+    if (missing !== undefined) {
+      context.say(`flow tables are left out, since this kernel has none: ${missing}`);
       return [];
     }
     const flow = native(context, "flow");

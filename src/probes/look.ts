@@ -44,8 +44,7 @@ async function lookAtPath(path: Path, asking: Asking): Promise<void> {
     return;
   }
   // Whatever was lost while it was silent or narrow was not lost by chance.
-  if (path.seen !== "answers" && path.seen !== "lossy") path.become("answers");
-  else if (path.seen === "lossy" && path.clean) path.become("answers");
+  if (path.seen !== "lossy" || path.clean) path.become("answers");
 }
 
 /** Finds out whether a path loses packets. It ends early where so many are lost in a row that it is an outage, or answered that none are lost any more. */
@@ -83,9 +82,7 @@ async function widest(path: Path, asking: Asking): Promise<number | undefined> {
 /** Looks at a peer and leaves what was found with it. */
 export async function look(target: Target, asking: Asking): Promise<void> {
   await Promise.all(target.paths.map((path) => lookAtPath(path, asking)));
-  const questionable = target.paths.filter(
-    (path) => path.questionable && (path.seen === "answers" || path.seen === "lossy"),
-  );
+  const questionable = target.paths.filter((path) => path.questionable);
   const over = questionable.length > 0 ? asking.study() : undefined;
   if (over) await Promise.all(questionable.map((path) => study(path, asking))).finally(over);
   const { beside } = target;

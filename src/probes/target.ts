@@ -79,7 +79,7 @@ export class Path {
 
   /** Whether only a study can tell if it loses packets by more than chance: one was lost, or some were. */
   get questionable(): boolean {
-    return this.#lostSince || (this.seen === "lossy" && !this.clean);
+    return (this.seen === "answers" && this.#lostSince) || (this.seen === "lossy" && !this.clean);
   }
 
   /** Whether so many packets were answered in a row that none are lost any more. */

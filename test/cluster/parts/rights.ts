@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Context } from "../support/context.ts";
 import { SYSTEM_NAMESPACE, type TestPod } from "../support/kube.ts";
+import { skip } from "../../support/skip.ts";
 import { knowsPolicies } from "./install.ts";
 
 const TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token";
@@ -51,9 +52,7 @@ export function rightsPart(context: Context): void {
       asAgent(["patch", "node", node, "--type=merge", "-p", JSON.stringify({ metadata })]);
     const create = (object: object): Promise<string> => asAgent(["create", "-f", "-"], object);
     const onlyWithPolicies = (test: Mocha.Context): void => {
-      if (policies) return;
-      if (test.test) test.test.title += " [this API server has no ValidatingAdmissionPolicy]";
-      test.skip();
+      if (!policies) skip(test, "this API server has no ValidatingAdmissionPolicy");
     };
     const object = (kind: string, name: string, spec: object, metadata: object = {}) => ({
       apiVersion: "skylane.dev/v1alpha1",

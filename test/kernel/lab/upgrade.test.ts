@@ -8,6 +8,7 @@ import { Lab } from "../../../lab/index.ts";
 import { gapDuring } from "../../../lab/pods/gap.ts";
 import { NETWORKS_ANNOTATION } from "../../../src/crd/index.ts";
 import { eventually } from "../../support/eventually.ts";
+import { skip } from "../../support/skip.ts";
 import { missingHistory, Versions } from "./before.ts";
 import { lost } from "./support.ts";
 
@@ -25,10 +26,7 @@ describe("an upgrade", function () {
 
   before("nodes of the version before", async function () {
     const missing = missingHistory();
-    if (missing !== undefined) {
-      console.log(`    cannot run: ${missing}`);
-      this.skip();
-    }
+    if (missing !== undefined) skip(this, missing);
     versions = new Versions(join(findBinDir(), ".."));
     for (const node of NODES) versions.set(node, "before");
     const binDirs = Object.fromEntries(NODES.map((node) => [node, versions?.binDir(node) ?? ""]));
